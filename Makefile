@@ -1,0 +1,59 @@
+# The doors of the house. Every target does its own set-up.
+PYTHON ?= python3
+STATE ?= demo
+BIN := .venv/bin
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fmt bench up down
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: ## make both virtual environments (about 3 minutes and 8 GB, once)
+	@$(MAKE) --no-print-directory -j2 .venv/.ready .venv-label-studio/.ready
+
+demo: setup ## run the main job on drawn people: clips in, registered models and a report out
+	@$(BIN)/python -m flows demo --state $(STATE)
+
+test: setup ## pass the tests; ARGS="-m 'not journey'" for the quick ones
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## format, rules, types, layers, dependencies, spelling
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/codespell
+	@echo "lint: clean"
+
+fmt: setup ## rewrite the code as the rules want it
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## our work beside an honest baseline, as ratios
+	@$(BIN)/vitau bench all
+
+up: setup ## start Label Studio, MLflow and Prefect on the state of the demo
+	@$(BIN)/python -m flows up --state $(STATE)
+
+down: setup ## stop them
+	@$(BIN)/python -m flows down --state $(STATE)
+
+# No resolving: every package is pinned and installed as it is; `pip check` says if the pins fit.
+.venv/.ready: constraints.txt pyproject.toml
+	@echo "Setting up .venv (the application) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ViTAU needs Python 3.11 or newer; set PYTHON=…")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check --quiet
+	@touch $@
+
+.venv-label-studio/.ready: constraints-label-studio.txt
+	@echo "Setting up .venv-label-studio (its pins clash with ours) …"
+	@$(PYTHON) -m venv .venv-label-studio
+	@.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-label-studio.txt
+	@.venv-label-studio/bin/python -m pip check --quiet
+	@touch $@

@@ -1,0 +1,172 @@
+"""The catalog's tables, as SQLAlchemy declares them; `migrations/` brings a database to this form."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import sqlalchemy as sa
+
+from vitau.schema import AUS, Cohort, Side, Split, Stage
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
+    quoted = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({quoted})", name=column)
+
+
+def _subject(*, primary_key: bool = False) -> sa.Column[str]:
+    return sa.Column("subject", sa.String, sa.ForeignKey("subjects.pseudonym"), primary_key=primary_key, nullable=False)
+
+
+def _recorded_at() -> sa.Column[str]:
+    return sa.Column("recorded_at", sa.String, nullable=False)  # ISO 8601, UTC
+
+
+subjects = sa.Table(
+    "subjects",
+    metadata,
+    sa.Column("pseudonym", sa.String, primary_key=True),
+    sa.Column("cohort", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("synthetic", sa.Boolean, nullable=False),
+    _recorded_at(),
+    _one_of("cohort", Cohort),
+)
+
+clips = sa.Table(
+    "clips",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    _subject(),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("suffix", sa.String, nullable=False),
+    sa.Column("start_s", sa.Float),
+    sa.Column("end_s", sa.Float),
+    sa.Column("fps", sa.Float),
+    sa.Column("mirrored", sa.Boolean, nullable=False),
+    sa.Column("synthetic", sa.Boolean, nullable=False),
+    sa.Column("consent", sa.String),
+    sa.Column("licence", sa.String),
+    _recorded_at(),
+)
+
+frame_tables = sa.Table(
+    "frame_tables",
+    metadata,
+    sa.Column("clip", sa.String(64), sa.ForeignKey("clips.sha256"), primary_key=True),
+    sa.Column("recipe", sa.String, primary_key=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("num_faces", sa.Integer, nullable=False),
+    sa.Column("quarantine_key", sa.String, nullable=False),
+    sa.Column("quarantined", sa.JSON, nullable=False),  # reason → number of frames
+    _recorded_at(),
+)
+
+skipped = sa.Table(
+    "skipped",
+    metadata,
+    sa.Column("source", sa.String, primary_key=True),  # digest of what was read: a manifest, a tree
+    sa.Column("item", sa.String, primary_key=True),
+    sa.Column("reason", sa.String, nullable=False),
+    _recorded_at(),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    # BIGINT does not autoincrement on SQLite
+    sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _subject(),
+    sa.Column("au", sa.String, nullable=False),
+    sa.Column("reader", sa.String, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("affected", sa.Boolean),  # null is "cannot tell"
+    sa.Column("side", sa.String),
+    sa.Column("annotation", sa.String, nullable=False),
+    sa.Column("version", sa.String, nullable=False),
+    sa.Column("answered_at", sa.String, nullable=False),
+    sa.Column("frames_shown", sa.JSON, nullable=False),
+    sa.Column("note", sa.String),
+    _recorded_at(),
+    sa.UniqueConstraint("annotation", "version", "au"),
+    _one_of("au", AUS),
+    _one_of("stage", Stage),
+    _one_of("side", Side),
+    sqlite_autoincrement=True,
+)
+
+unusable_frames = sa.Table(
+    "unusable_frames",
+    metadata,
+    sa.Column("frame", sa.String, primary_key=True),  # "<clip sha256>:<frame index>", called unusable by a reader
+    _recorded_at(),
+)
+
+labels = sa.Table(
+    "labels",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("au", sa.String, primary_key=True),  # the primary key is the promise: one answer per subject and AU
+    sa.Column("affected", sa.Boolean, nullable=False),
+    sa.Column("side", sa.String),
+    sa.Column("ledger_offset", sa.Integer, nullable=False),
+    _recorded_at(),
+    _one_of("au", AUS),
+    _one_of("side", Side),
+)
+
+splits = sa.Table(
+    "splits",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("split", sa.String, nullable=False),
+    sa.Column("stratum", sa.String, nullable=False),
+    _recorded_at(),
+    _one_of("split", Split),
+)
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("uri", sa.String, nullable=False),
+    sa.Column("ledger_offset", sa.Integer, nullable=False),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("subjects", sa.JSON, nullable=False),  # split → number of people
+    sa.Column("synthetic", sa.Boolean, nullable=False),
+    _recorded_at(),
+)
+
+trainings = sa.Table(
+    "trainings",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("recipe", sa.String, nullable=False),
+    sa.Column("snapshot", sa.String, sa.ForeignKey("snapshots.digest"), nullable=False),
+    sa.Column("model_digest", sa.String, nullable=False),
+    sa.Column("model_key", sa.String, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("run_id", sa.String, nullable=False),
+    sa.Column("metrics", sa.JSON, nullable=False),
+    _recorded_at(),
+)
+
+scores = sa.Table(
+    "scores",
+    metadata,
+    sa.Column("model_digest", sa.String, primary_key=True),
+    _subject(primary_key=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("summary", sa.JSON, nullable=False),
+    _recorded_at(),
+)

@@ -1,0 +1,68 @@
+"""Drawn pictures and small videos that the tests of media make for themselves."""
+
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vitau.media import synthetic
+
+WriteVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def smiles() -> dict[int, list[np.ndarray]]:
+    """Three drawn people, four 640×480 frames of a smile each, RGB."""
+    people = {index: synthetic.draw_person(1, index) for index in (3, 4, 5)}
+    return {
+        index: [synthetic.draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)]
+        for index, person in people.items()
+    }
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow over 4 kB: what a full disk does, to this process alone.
+
+    Not a fixture: pytest writes a test's dot before it leaves the fixtures, and its output may be a long file.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def write_video(tmp_path: Path) -> WriteVideo:
+    """Write images as a video: at ``times_s``, or else at ``fps``."""
+
+    def write(
+        images: Sequence[np.ndarray], *, name: str = "clip.mp4", fps: int = 30, times_s: Sequence[float] | None = None
+    ) -> Path:
+        path = tmp_path / name
+        height, width = images[0].shape[:2]
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "10"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+            for index, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.time_base = Fraction(1, 1000)
+                frame.pts = round(1000 * (times_s[index] if times_s is not None else index / fps))
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+def numbered(num: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    """Plain frames that say their number by their grey: 4 levels apart."""
+    return [np.full((height, width, 3), 4 * index % 256, np.uint8) for index in range(num)]

@@ -1,0 +1,166 @@
+"""Alignment, cutting, unmirroring, quality measures."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitau.media import crops
+
+SIZE = (640, 480)
+
+
+def a_face(seed: int = 0) -> np.ndarray:
+    """68 points of an upright, roughly symmetric face, 300 px from a corner, with some scatter."""
+    eye = np.array([(-25, 0), (-15, -6), (-5, -6), (5, 0), (-5, 5), (-15, 5)], float) + np.array((10, 0))
+    points = np.zeros((68, 2))
+    angle = np.linspace(np.pi, 0, 17)
+    points[:17] = np.stack([75 * np.cos(angle), 110 * np.sin(angle)], axis=1)
+    points[17:27] = [(x, -28) for x in (-60, -50, -40, -30, -18, 18, 30, 40, 50, 60)]
+    points[27:31] = [(0, y) for y in (-3, 10, 24, 37)]
+    points[31:36] = [(x, 52) for x in (-14, -7, 0, 7, 14)]
+    points[36:42] = eye + np.array((-33, 0))
+    points[42:48] = (eye * (-1, 1))[[3, 2, 1, 0, 5, 4]] + (33, 0)
+    points[48:55] = [(x, 74 - y) for x, y in zip((-28, -18, -8, 0, 8, 18, 28), (0, 5, 8, 6, 8, 5, 0), strict=True)]
+    points[55:60] = [(x, 86) for x in (18, 8, 0, -8, -18)]
+    points[60:65] = [(x, 73) for x in (-20, -8, 0, 8, 20)]
+    points[65:68] = [(x, 77) for x in (8, 0, -8)]
+    return points + np.array((320, 220)) + np.random.default_rng(seed).normal(0, 1, points.shape)
+
+
+def ffhq_quad(points: np.ndarray) -> np.ndarray:
+    """The four corners as FFHQ's recipe states them, upper left, lower left, lower right, upper right."""
+    left, right = points[36:42].mean(0), points[42:48].mean(0)
+    eyes, mouth = (left + right) / 2, (points[48] + points[54]) / 2
+    x = (right - left) - np.flipud(mouth - eyes) * [-1, 1]
+    x /= np.hypot(*x)
+    x *= max(np.hypot(*(right - left)) * 2.0, np.hypot(*(mouth - eyes)) * 1.8)
+    y = np.flipud(x) * [-1, 1]
+    centre = eyes + (mouth - eyes) * 0.1
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def turned(points: np.ndarray, angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
+    turn = scale * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    return points @ turn.T + shift
+
+
+@given(st.integers(0, 99), st.floats(-1, 1), st.floats(0.2, 5), st.sampled_from([64, 256]))
+@settings(deadline=None, max_examples=50)
+def test_the_corners_of_a_crop_are_those_of_ffhq(seed: int, angle: float, scale: float, size: int) -> None:
+    points = turned(a_face(seed), angle, scale, (10, 20))
+    corners = np.array([(0, 0), (0, size), (size, size), (size, 0)]) - 0.5
+    np.testing.assert_allclose(crops.transform(crops.alignment(points, size), corners), ffhq_quad(points), atol=1e-6)
+
+
+@given(st.integers(0, 99), st.floats(-3, 3), st.floats(0.2, 5))
+@settings(deadline=None, max_examples=50)
+def test_a_face_looks_the_same_in_its_crop_wherever_it_was(seed: int, angle: float, scale: float) -> None:
+    points = a_face(seed)
+    moved = turned(points, angle, scale, (-40, 7))
+    here, there = (crops.frame_to_crop(crops.alignment(p), p) for p in (points, moved))
+    np.testing.assert_allclose(here, there, atol=1e-6)
+
+
+@given(st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_points_that_go_to_the_frame_come_back(seed: int) -> None:
+    points = a_face(seed)
+    matrix = crops.alignment(points)
+    np.testing.assert_allclose(crops.transform(matrix, crops.frame_to_crop(matrix, points)), points, atol=1e-6)
+
+
+def test_the_numbers_in_a_mirror_are_those_of_the_other_side() -> None:
+    numbers = crops.MIRRORED_NUMBERS
+    assert sorted(numbers) == list(range(68))
+    assert (numbers[numbers] == np.arange(68)).all()
+    points = (a_face() + (crops.renumbered(a_face()) * (-1, 1) + (640, 0))) / 2  # a face of two equal halves
+    np.testing.assert_allclose(crops.renumbered(points) * (-1, 1) + (640, 0), points)
+
+
+def test_a_mirrored_frame_gives_the_crop_of_the_frame(smiles: dict[int, list[np.ndarray]]) -> None:
+    image, points = smiles[3][0], a_face()
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    seen = crops.renumbered(points) * (-1, 1) + (image.shape[1] - 1, 0)  # as dlib would number them in the mirror image
+    matrix, back = crops.alignment(points), crops.alignment(seen, mirrored=True)
+    difference = cv2.absdiff(crops.cut(image, matrix), crops.cut(mirrored, back))
+    assert difference.mean() < 0.5
+    np.testing.assert_allclose(
+        crops.frame_to_crop(back, crops.renumbered(seen)), crops.frame_to_crop(matrix, points), atol=1e-6
+    )
+
+
+def test_fine_detail_of_a_large_face_is_averaged_and_not_aliased() -> None:
+    checks = (255 * (np.indices((2000, 2000)).sum(axis=0) % 2)).astype(np.uint8)
+    crop = crops.cut(np.dstack([checks] * 3), crops.alignment(turned(a_face(), 0.1, 5, (-600, -100))))
+    assert abs(float(crop.mean()) - 127.5) < 2
+    assert crop.std() < 12
+
+
+def test_beyond_the_border_the_frame_is_reflected() -> None:
+    image = np.full((480, 640, 3), 200, np.uint8)
+    crop = crops.cut(image, crops.alignment(a_face() - (320, 220)))
+    assert (crop == 200).all()
+
+
+def test_landmarks_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"landmarks have the shape \(5, 2\); give \(68, 2\)"):
+        crops.alignment(np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="do not span a face"):
+        crops.alignment(np.zeros((68, 2)))
+
+
+def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """The landmarks of our average head seen by a camera, turned by its axes."""
+    matrix = np.eye(3)
+    for axis, angle in ((1, -yaw), (0, -pitch), (2, roll)):
+        matrix = matrix @ cv2.Rodrigues(np.radians(angle) * np.eye(3)[axis])[0]
+    camera = np.array([[768, 0, 319.5], [0, 768, 239.5], [0, 0, 1]])
+    points = crops._POSE_MODEL @ matrix.T + (0, 0, 700)
+    landmarks = a_face()
+    landmarks[crops._POSE_POINTS] = (points @ camera.T)[:, :2] / points[:, 2:]
+    return landmarks
+
+
+@given(st.floats(-40, 40), st.floats(-25, 25), st.floats(-30, 30))
+@settings(deadline=None, max_examples=50)
+def test_a_head_that_was_turned_by_known_angles_is_measured_so(yaw: float, pitch: float, roll: float) -> None:
+    np.testing.assert_allclose(crops.head_pose(posed(yaw, pitch, roll), SIZE), (yaw, pitch, roll), atol=0.5)
+
+
+def test_a_head_turned_to_its_left_has_its_nose_to_the_right_of_the_picture() -> None:
+    landmarks = posed(20, 0, 0)
+    assert landmarks[30, 0] > landmarks[36:48, 0].mean() + 5
+
+
+def measured(image: np.ndarray, points: np.ndarray, *, mirrored: bool = False) -> crops.Quality:
+    matrix = crops.alignment(points, mirrored=mirrored)
+    numbered = crops.renumbered(points) if mirrored else points
+    return crops.quality(crops.cut(image, matrix), crops.frame_to_crop(matrix, numbered), points, SIZE, mirrored=mirrored)
+
+
+def test_blur_darkness_and_glare_show_in_the_quality(smiles: dict[int, list[np.ndarray]]) -> None:
+    image, points = smiles[3][0], posed(0, 0, 0)
+    good = measured(image, points)
+    assert measured(cv2.GaussianBlur(image, (0, 0), 4), points).sharpness < good.sharpness / 4
+    assert measured(image // 4, points).brightness < good.brightness / 3
+    assert good.clipped < 0.2
+    assert measured(np.full_like(image, 255), points).clipped == 1.0
+    assert good.face_px == pytest.approx(np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0)))
+
+
+def test_the_head_pose_in_a_mirrored_clip_is_that_of_the_person(smiles: dict[int, list[np.ndarray]]) -> None:
+    points = posed(20, 5, 10)
+    seen = crops.renumbered(points) * (-1, 1) + (SIZE[0] - 1, 0)
+    straight, back = measured(smiles[3][0], points), measured(smiles[3][0][:, ::-1], seen, mirrored=True)
+    assert (back.yaw_deg, back.pitch_deg, back.roll_deg) == pytest.approx(
+        (straight.yaw_deg, straight.pitch_deg, straight.roll_deg), abs=0.01
+    )
+
+
+def test_a_crop_survives_its_jpeg(smiles: dict[int, list[np.ndarray]]) -> None:
+    crop = crops.cut(smiles[3][0], crops.alignment(a_face()))
+    data = crops.to_jpeg(crop)
+    assert data == crops.to_jpeg(crop.copy())
+    assert np.abs(crops.from_jpeg(data).astype(int) - crop).mean() < 4

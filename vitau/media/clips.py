@@ -1,0 +1,276 @@
+"""Recordings as streams of frames, sampled at a steady rate by their own clock: videos, image sequences, photos."""
+
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import av
+import cv2
+import numpy as np
+
+from vitau.errors import ClipError
+from vitau.media.crops import Image
+
+PHOTO_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SEQUENCE_SUFFIX: Final = ".tar"
+RATE_FPS: Final = 6.0
+
+_EARLY_S: Final = 1e-3  # a frame may come this much before its moment: the clocks of videos are rounded
+_SEEK_S: Final = 10.0  # a range that begins earlier is reached faster by decoding up to it
+
+_Moment: TypeAlias = tuple[float, Callable[[], Image]]  # s, and the picture for whoever wants it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SampledFrame:
+    """One sampled frame, RGB uint8: ``index`` counts the sampled ones from 0, ``time_s`` runs from the recording's start."""
+
+    index: int
+    time_s: float
+    image: Image
+
+
+@dataclass(kw_only=True, slots=True)
+class Decoded:
+    """What came of decoding, counted while it runs, because headers lie: frames, and frames or packets that were damaged.
+
+    ``truncated`` says that the recording ends long before its header says.
+    """
+
+    num_frames: int = 0
+    num_damaged: int = 0
+    truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a recording says of itself before it is decoded; only a video has a ``duration_s``."""
+
+    kind: str
+    width: int
+    height: int
+    duration_s: float | None = None
+
+
+def probe(path: Path) -> Probe:
+    """The kind (``video``, ``sequence`` or ``photo``) and the size of a recording.
+
+    Raises:
+        ClipError: missing, empty, neither a video nor an image, or without a picture.
+    """
+    kind = _kind(path)
+    if kind == "video":
+        with _opened(path) as container:
+            stream = container.streams.video[0]
+            return Probe(kind=kind, width=stream.width, height=stream.height, duration_s=_duration_s(stream, container))
+    _, picture = next(_photo(path, Decoded()) if kind == "photo" else _sequence(path, 1.0, Decoded()), (0.0, None))
+    if picture is None:
+        raise ClipError(f"{path.name} holds no image; give a tar of images")
+    height, width = picture().shape[:2]
+    return Probe(kind=kind, width=width, height=height)
+
+
+def sample_frames(
+    path: Path,
+    rate_fps: float = RATE_FPS,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    fps: float | None = None,
+    *,
+    decoded: Decoded | None = None,
+) -> Iterator[SampledFrame]:
+    """The frames of a recording at a steady rate, one in memory at a time.
+
+    Taken is the first frame at or after each moment ``start_s`` + k / ``rate_fps``, by the frames' own timestamps: a variable
+    frame rate does not matter, and a recording with fewer frames than that gives each of them once.
+
+    Args:
+        path: a video, an uncompressed tar of images (in the order of their names), or a photo.
+        rate_fps: frames to take per second.
+        start_s: where to begin, s from the start of the recording.
+        end_s: where to stop; a frame at this moment is not taken.
+        fps: frames per second of an image sequence; without it, every image is taken.
+        decoded: where to count what decodes, for the caller to look at afterwards. Damage in a recording is stepped over and
+            counted here; what decodes is kept.
+
+    Raises:
+        ClipError: missing, empty, neither a video nor an image, or nothing in the time range decodes.
+        ValueError: a rate that is not positive.
+    """
+    if rate_fps <= 0:
+        raise ValueError(f"rate_fps is {rate_fps:g}; give a positive number of frames per second")
+    counts = decoded if decoded is not None else Decoded()
+    kind = _kind(path)
+    if kind == "video":
+        moments = _video(path, start_s or 0.0, counts)
+    elif kind == "photo":
+        moments, start_s, end_s = _photo(path, counts), None, None
+    else:
+        moments = _sequence(path, fps or rate_fps, counts)
+    begin_s, index, due = start_s or 0.0, 0, 0
+    for time_s, picture in moments:
+        if end_s is not None and time_s >= end_s - _EARLY_S:
+            break
+        if time_s < begin_s + due / rate_fps - _EARLY_S:
+            continue
+        yield SampledFrame(index=index, time_s=round(time_s, 6), image=picture())
+        index += 1
+        due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
+    if index == 0:
+        span = f" from {begin_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
+        raise ClipError(f"{path.name} gives no frame{span}; give a complete recording and a range inside it")
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        raise ClipError(f"{path.name} is missing; check its path")
+    if path.stat().st_size == 0:
+        raise ClipError(f"{path.name} is empty (0 bytes); copy it again")
+    if path.suffix.lower() in PHOTO_SUFFIXES:
+        return "photo"
+    return "sequence" if path.suffix.lower() == SEQUENCE_SUFFIX else "video"
+
+
+def _opened(path: Path) -> Any:
+    try:
+        # a playlist that calls itself a video must not reach the network
+        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+    except (av.FFmpegError, ValueError) as error:
+        with path.open("rb") as file:
+            is_mp4 = file.read(8)[4:] == b"ftyp"
+        if is_mp4:
+            raise ClipError(f"{path.name} is truncated: its index (moov atom) is missing; copy or download it again") from error
+        raise ClipError(f"{path.name} is not a video; give a video, a photo or a tar of images") from error
+    if container.format.name == "tty":  # FFmpeg plays text files
+        container.close()
+        raise ClipError(f"{path.name} is not a video; give a video, a photo or a tar of images")
+    if not container.streams.video:
+        container.close()
+        raise ClipError(f"{path.name} has no video stream; give a recording with a picture")
+    return container
+
+
+def _video(path: Path, start_s: float, counts: Decoded) -> Iterator[_Moment]:
+    with _opened(path) as container:
+        if start_s > _SEEK_S:
+            stream = container.streams.video[0]
+            container.seek(int(start_s / stream.time_base) + (stream.start_time or 0), stream=stream)
+            moments = _decoded(container, counts)
+            first = next(moments, None)
+            if first is not None and first[0] <= start_s:
+                yield first
+                yield from moments
+                return
+            counts.num_frames = counts.num_damaged = 0
+    # a range at the start, or an index that led past the place
+    with _opened(path) as container:
+        yield from _decoded(container, counts)
+
+
+def _decoded(container: Any, counts: Decoded) -> Iterator[_Moment]:
+    """All frames from where the container stands, damaged ones stepped over and counted."""
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # clips are decoded side by side: more threads would only wait for each other
+    aspect = float(stream.sample_aspect_ratio or 1)
+    start, last_s = stream.start_time or 0, 0.0
+    for packet in _packets(container, stream, counts):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            counts.num_damaged += 1
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                counts.num_damaged += 1
+                continue
+            if frame.pts is not None:
+                last_s = float((frame.pts - start) * frame.time_base)
+            elif counts.num_frames:
+                last_s += float(1 / (stream.average_rate or 25))
+            counts.num_frames += 1
+            yield last_s, partial(_upright, frame, aspect)
+    duration_s = _duration_s(stream, container)
+    counts.truncated = duration_s is not None and last_s < 0.9 * duration_s - 1
+
+
+def _packets(container: Any, stream: Any, counts: Decoded) -> Iterator[Any]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            counts.num_damaged += 1
+            return
+        if packet is None:
+            return
+        yield packet
+
+
+def _upright(frame: Any, aspect: float) -> Image:
+    """The frame as a player shows it: square pixels, turned as the camera's metadata says."""
+    image: Image = frame.to_ndarray(format="rgb24")
+    if not 0.99 < aspect < 1.01:
+        image = cv2.resize(image, (round(image.shape[1] * aspect), image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def _duration_s(stream: Any, container: Any) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _photo(path: Path, counts: Decoded) -> Iterator[_Moment]:
+    image = decode_image(path.read_bytes())
+    if image is None:
+        raise ClipError(f"{path.name} is not an image that can be read; save it again as JPEG or PNG")
+    counts.num_frames += 1
+    yield 0.0, partial(np.asarray, image)
+
+
+def _sequence(path: Path, fps: float, counts: Decoded) -> Iterator[_Moment]:
+    try:
+        archive = tarfile.open(path, mode="r:")  # noqa: SIM115 - closed below; only the opening is guarded
+    except tarfile.TarError as error:
+        raise ClipError(f"{path.name} is not an uncompressed tar of images; pack the images again") from error
+    with archive:
+        members = [m for m in _members(archive, counts) if Path(m.name).suffix.lower() in PHOTO_SUFFIXES]
+        for position, member in enumerate(sorted(members, key=lambda member: natural(member.name))):
+            file = archive.extractfile(member)
+            image = None if file is None else decode_image(file.read())
+            if image is None:
+                counts.num_damaged += 1
+                continue
+            counts.num_frames += 1
+            yield position / fps, partial(np.asarray, image)
+
+
+def _members(archive: tarfile.TarFile, counts: Decoded) -> Iterator[tarfile.TarInfo]:
+    """The files of an archive, up to where it is damaged."""
+    while True:
+        try:
+            member = archive.next()
+        except tarfile.TarError:
+            counts.num_damaged += 1
+            return
+        if member is None:
+            return
+        if member.isfile():
+            yield member
+
+
+def natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A sort key under which frame 9 comes before frame 10."""
+    return tuple((text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name.casefold()))
+
+
+def decode_image(data: bytes) -> Image | None:
+    """RGB, turned as EXIF says, grey made colour; None where it is no image."""
+    if not data:
+        return None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

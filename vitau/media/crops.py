@@ -1,0 +1,207 @@
+"""From 68 landmarks to an aligned square crop, unmirrored once and for all here, and the measures of its quality."""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vitau.schema import CROP_SIZE, NUM_LANDMARKS
+
+Image: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+Points: TypeAlias = NDArray[np.floating[Any]]
+"""(N, 2) x and y in px; the centre of the first pixel is (0, 0)."""
+
+LEFT_EYE: Final = slice(36, 42)
+RIGHT_EYE: Final = slice(42, 48)
+MOUTH_CORNERS: Final = (48, 54)
+
+MAX_SUPERSAMPLING: Final = 12
+
+MIRRORED_NUMBERS: Final = np.array(
+    [
+        *range(16, -1, -1),  # jaw
+        *range(26, 16, -1),  # brows
+        *range(27, 31),  # bridge of the nose
+        *range(35, 30, -1),  # nostrils
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
+        *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
+    ]
+)
+"""The number that each of the 68 points has in a mirror: its own inverse."""
+
+_POSE_POINTS: Final = np.array([8, 27, 30, 33, 36, 39, 42, 45, 48, 54])
+# mm from the midpoint of the eyes; x to the right of the picture, y down, z away from the camera. Proportions of adult
+# heads, measured and rounded by us; good to some degrees, which is what a gate on the turn of a head needs.
+_POSE_MODEL: Final = np.array(
+    [
+        (0.0, 126.0, 4.0),
+        (0.0, -3.0, -13.0),
+        (0.0, 37.0, -34.0),
+        (0.0, 52.0, -18.0),
+        (-46.0, 0.0, 14.0),
+        (-20.0, 1.0, 2.0),
+        (20.0, 1.0, 2.0),
+        (46.0, 0.0, 14.0),
+        (-28.0, 74.0, -4.0),
+        (28.0, 74.0, -4.0),
+    ]
+)
+
+
+def alignment(landmarks: Points, size: int = CROP_SIZE, *, mirrored: bool = False) -> NDArray[np.float64]:
+    """The map from px of an aligned crop to px of the frame, as FFHQ aligns its faces.
+
+    With the eye centres, the mouth corners, ``e`` from eye to eye and ``m`` from the eyes to the mouth: x = e − rot90(m),
+    scaled to max(2·|e|, 1.8·|m|), is half the crop's width; its centre is the eyes + 0.1·m (Karras et al., CVPR 2019).
+
+    Args:
+        landmarks: (68, 2), numbered as dlib numbers them in the picture, whether mirrored or not.
+        size: side of the crop, px.
+        mirrored: the picture is a mirror image; the map then flips it back.
+
+    Returns:
+        (2, 3) affine; apply it with :func:`transform`.
+
+    Raises:
+        ValueError: not 68 points, or eyes and mouth at one place.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (NUM_LANDMARKS, 2):
+        raise ValueError(f"landmarks have the shape {points.shape}; give ({NUM_LANDMARKS}, 2)")
+    eye_left, eye_right = points[LEFT_EYE].mean(axis=0), points[RIGHT_EYE].mean(axis=0)
+    eyes = (eye_left + eye_right) / 2
+    eye_to_eye = eye_right - eye_left
+    eyes_to_mouth = points[list(MOUTH_CORNERS)].mean(axis=0) - eyes
+    x = eye_to_eye - _rot90(eyes_to_mouth)
+    length = np.linalg.norm(x)
+    if not length > 0:
+        raise ValueError("the eyes and the mouth of these landmarks do not span a face; leave this face out")
+    x *= max(2 * np.linalg.norm(eye_to_eye), 1.8 * np.linalg.norm(eyes_to_mouth)) / length
+    y = _rot90(x)
+    corner = eyes + 0.1 * eyes_to_mouth - x - y
+    step_u, step_v = 2 * x / size, 2 * y / size
+    origin = corner + (step_u + step_v) / 2  # centre of the crop's first pixel
+    crop_to_frame = np.column_stack([step_u, step_v, origin])
+    if mirrored:
+        crop_to_frame = np.column_stack([-step_u, step_v, origin + (size - 1) * step_u])
+    return crop_to_frame
+
+
+def transform(affine: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
+    """Points (N, 2) under a (2, 3) affine."""
+    return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
+
+
+def frame_to_crop(crop_to_frame: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
+    """Points (N, 2) in px of the frame, in px of the crop."""
+    return transform(cv2.invertAffineTransform(crop_to_frame), points)
+
+
+def renumbered(landmarks: Points) -> Points:
+    """Landmarks (68, 2) found in a mirrored picture, numbered by the person's own sides; the positions stay where they are."""
+    return landmarks[MIRRORED_NUMBERS]
+
+
+def cut(image: Image, crop_to_frame: NDArray[np.float64], size: int = CROP_SIZE) -> Image:
+    """The crop (size, size, 3) uint8 that an alignment selects: reflected borders, antialiased where the face is larger.
+
+    A face wider than the crop is sampled on a finer grid and averaged over it, so that a downscaled wrinkle does not flicker.
+    """
+    scale = np.linalg.norm(crop_to_frame[:, 0])
+    finer = int(np.clip(np.ceil(scale - 1e-6), 1, MAX_SUPERSAMPLING))
+    linear = crop_to_frame[:, :2] / finer
+    origin = crop_to_frame[:, 2] - crop_to_frame[:, :2].sum(axis=1) / 2 + linear.sum(axis=1) / 2
+    warped = cv2.warpAffine(
+        image,
+        np.column_stack([linear, origin]),
+        (size * finer, size * finer),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return warped if finer == 1 else cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """How good a crop is; the fields are columns of the frame table, with their units."""
+
+    sharpness: float
+    brightness: float
+    clipped: float
+    face_px: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+def quality(
+    crop: Image, crop_landmarks: Points, landmarks: Points, frame_size: tuple[int, int], *, mirrored: bool = False
+) -> Quality:
+    """Sharpness, exposure, size and head pose of one face.
+
+    Args:
+        crop: (S, S, 3) uint8 RGB.
+        crop_landmarks: (68, 2) px of the crop.
+        landmarks: (68, 2) px of the frame, numbered as dlib numbers them in the picture.
+        frame_size: width and height of the frame, px.
+        mirrored: the frame is a mirror image; the head pose is that of the person, not of the picture.
+    """
+    luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    face = np.zeros_like(luma)
+    cv2.fillConvexPoly(face, cv2.convexHull(np.round(crop_landmarks).astype(np.int32)), 1)
+    face_luma = luma[face.astype(bool)] if face.any() else luma.ravel()
+    if mirrored:
+        landmarks = renumbered(landmarks) * (-1, 1) + (frame_size[0] - 1, 0)
+    yaw, pitch, roll = head_pose(landmarks, frame_size)
+    return Quality(
+        sharpness=float(cv2.Laplacian(luma, cv2.CV_64F).var()),
+        brightness=float(face_luma.mean()),
+        clipped=float(((face_luma <= 4) | (face_luma >= 251)).mean()),
+        face_px=float(np.linalg.norm(landmarks[RIGHT_EYE].mean(axis=0) - landmarks[LEFT_EYE].mean(axis=0))),
+        yaw_deg=yaw,
+        pitch_deg=pitch,
+        roll_deg=roll,
+    )
+
+
+def head_pose(landmarks: Points, frame_size: tuple[int, int]) -> tuple[float, float, float]:
+    """Yaw (to the person's left), pitch (upwards) and roll (clockwise in the picture) of an unmirrored face, degrees.
+
+    Ten rigid points of an average head are fitted to the landmarks by perspective n-point, with a camera whose focal length is
+    1.2 times the longer side of the frame.
+    """
+    width, height = frame_size
+    focal = 1.2 * max(frame_size)
+    camera = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    points = np.asarray(landmarks, dtype=np.float64)[_POSE_POINTS]
+    eyes, mouth = points[4:8].mean(axis=0), points[8:].mean(axis=0)
+    depth = focal * 74 / max(float(np.linalg.norm(eyes - mouth)), 1.0)
+    shift = np.append((eyes - camera[:2, 2]) * depth / focal, depth)
+    start = np.zeros((3, 1)), shift[:, None]
+    # started from a face that looks at the camera: the free start sometimes ends behind it
+    _, rotation, _ = cv2.solvePnP(_POSE_MODEL, points, camera, None, *start, useExtrinsicGuess=True)
+    head: NDArray[np.float64] = cv2.Rodrigues(rotation)[0]
+    gaze = -head[:, 2]
+    yaw, pitch = np.arctan2(gaze[0], -gaze[2]), np.arcsin(np.clip(-gaze[1], -1, 1))
+    turn = cv2.Rodrigues(np.array([0.0, -yaw, 0.0]))[0] @ cv2.Rodrigues(np.array([-pitch, 0.0, 0.0]))[0]
+    tilt = turn.T @ head
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(np.arctan2(tilt[1, 0], tilt[0, 0])))
+
+
+def to_jpeg(crop: Image) -> bytes:
+    """A crop as JPEG at quality 95; the same crop gives the same bytes."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return encoded.tobytes()
+
+
+def from_jpeg(data: bytes) -> Image:
+    """The crop (S, S, 3) uint8 RGB of :func:`to_jpeg`."""
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def _rot90(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([-vector[1], vector[0]])

@@ -1,0 +1,209 @@
+"""From a clip to its frame table: one row per sampled frame, streamed into one immutable Parquet file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vitau.errors import StoreError
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, sample_frames
+from vitau.media.crops import Image, from_jpeg, quality, renumbered, to_jpeg
+from vitau.media.faces import FaceCrop, Follower, align, detect, embed, person_of_interest
+from vitau.schema import FRAME_COLUMNS, Clip
+
+ROW_GROUP: Final = 100
+"""Frames in memory at a time, as rows with their crops as JPEG."""
+SMALL_PICTURE: Final = 1_000_000
+"""Pixels up to which a photo is enlarged twofold before it is searched for faces."""
+
+_ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "binary": pa.binary(),
+    # Arrow writes a fixed-size list with nulls into Parquet but cannot read it back (25.0.1): the lists are plain ones
+    "fixed_size_list<float>[4]": pa.list_(pa.float32()),
+    "fixed_size_list<float>[128]": pa.list_(pa.float32()),
+    "fixed_size_list<float>[136]": pa.list_(pa.float32()),
+}
+
+_Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameRecipe:
+    """How frames are made of a clip. ``version`` rises whenever the code gives other frames for the same parameters."""
+
+    rate_fps: float = RATE_FPS
+    version: int = 1
+
+    @property
+    def digest(self) -> str:
+        """The name of this recipe in an object's key: the first 16 hex digits of a sha256."""
+        return hashlib.sha256(
+            json.dumps(asdict(self) | {"rate_fps": float(self.rate_fps)}, sort_keys=True).encode()
+        ).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FramesSummary:
+    """What became of a clip: sampled frames, those with the followed face, and what decoding counted."""
+
+    num_frames: int
+    num_faces: int
+    num_decoded: int
+    num_damaged: int
+    truncated: bool
+
+
+def frame_schema() -> pa.Schema:
+    """The Arrow schema of a frame table; every field says what it means."""
+    return pa.schema(
+        [
+            pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
+            for name, column in FRAME_COLUMNS.items()
+        ]
+    )
+
+
+def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None = None) -> FramesSummary:
+    """Write the frame table of one clip; the same bytes and recipe give the same bytes.
+
+    Every sampled frame is a row; where the followed face is not found, everything about it is null. At most 100 rows are in
+    memory. The identity embedding stands on the best frame of the first row group that has a face. ``out`` appears whole or not
+    at all.
+
+    Args:
+        clip: whose row it is, its time range, its fps as an image sequence, whether it is mirrored.
+        path: where its bytes lie.
+        out: the Parquet file to write, one row group per 100 frames.
+        recipe: how to make the frames; the default is 6 per second.
+
+    Raises:
+        ClipError: missing, empty, neither a video nor an image, or nothing in the time range decodes.
+        StoreError: the disk is full.
+    """
+    recipe = recipe or FrameRecipe()
+    counts, num_frames, num_faces = Decoded(), 0, 0
+    about = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
+    schema = frame_schema().with_metadata(about)
+    look = _photo_look(clip) if path.suffix.lower() in PHOTO_SUFFIXES else Follower(mirrored=clip.mirrored).look
+    part = out.with_name(out.name + ".part")
+    rows = _Rows()
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd", write_statistics=_with_statistics()) as writer:
+            for frame in sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, decoded=counts):
+                faces_in_view, face = look(frame.image)
+                rows.add(_row(clip, frame, faces_in_view, face), face)
+                num_frames, num_faces = num_frames + 1, num_faces + (face is not None)
+                if len(rows.rows) == ROW_GROUP:
+                    writer.write_table(rows.take(schema))
+            if rows.rows:
+                writer.write_table(rows.take(schema))
+        part.replace(out)
+    except OSError as error:  # a bad recording is a ClipError: this is the disk
+        raise StoreError(f"{out.name} cannot be written ({os.strerror(error.errno or 0)}); make room on the disk") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return FramesSummary(
+        num_frames=num_frames,
+        num_faces=num_faces,
+        num_decoded=counts.num_frames,
+        num_damaged=counts.num_damaged,
+        truncated=counts.truncated,
+    )
+
+
+def find_faces(image: Image, *, mirrored: bool = False) -> list[FaceCrop]:
+    """All faces of one photo (H, W, 3) uint8 RGB, largest first, with aligned crops; a small photo is searched enlarged."""
+    small = image.shape[0] * image.shape[1] <= SMALL_PICTURE
+    found = detect(image, 2 * max(image.shape[:2]) if small else None)
+    return [
+        align(image, face, mirrored=mirrored)
+        for face in sorted(found, key=lambda face: face.box[2] * face.box[3], reverse=True)
+    ]
+
+
+def decode_crops(table: pa.Table) -> Image:
+    """The crops of a frame table, (N, 256, 256, 3) uint8 RGB.
+
+    Raises:
+        ValueError: a row has no face.
+    """
+    if table["crop"].null_count:
+        raise ValueError(f"{table['crop'].null_count} rows have no face; filter them out before decoding")
+    return np.stack([from_jpeg(crop.as_py()) for crop in table["crop"]])
+
+
+class _Rows:
+    """The rows of the row group at hand, and the best face among them as long as none has an embedding."""
+
+    def __init__(self) -> None:
+        self.rows: list[_Row] = []
+        self._best: tuple[float, int, FaceCrop] | None = None
+        self._embedded = False
+
+    def add(self, row: _Row, face: FaceCrop | None) -> None:
+        if face is not None and not self._embedded:
+            # confident, and towards the camera: 30 degrees cost as much as one point of dlib's score
+            worth = row["detector_score"] - (abs(row["yaw_deg"]) + abs(row["pitch_deg"])) / 30
+            if self._best is None or worth > self._best[0]:
+                self._best = worth, len(self.rows), face
+        self.rows.append(row)
+
+    def take(self, schema: pa.Schema) -> pa.Table:
+        if self._best is not None and not self._embedded:
+            _, index, face = self._best
+            self.rows[index]["embedding"] = embed(face.crop, face.crop_landmarks).tolist()
+            self._embedded, self._best = True, None
+        rows, self.rows = self.rows, []
+        return pa.Table.from_pylist(rows, schema)
+
+
+def _photo_look(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]:
+    def look(image: Image) -> tuple[int, FaceCrop | None]:
+        faces = find_faces(image, mirrored=clip.mirrored)
+        return len(faces), person_of_interest(faces, image.shape[1], image.shape[0]) if faces else None
+
+    return look
+
+
+def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None) -> _Row:
+    row: _Row = dict.fromkeys(FRAME_COLUMNS)
+    row |= {
+        "subject": clip.subject,
+        "clip": clip.sha256,
+        "frame_index": frame.index,
+        "time_s": frame.time_s,
+        "num_faces": num_faces,
+    }
+    if face is None:
+        return row
+    size = (frame.image.shape[1], frame.image.shape[0])
+    measured = quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=clip.mirrored)
+    points = renumbered(face.landmarks) if clip.mirrored else face.landmarks
+    return row | {
+        "box": face.box,
+        "landmarks": _flat(points),
+        "crop_landmarks": _flat(face.crop_landmarks),
+        "detector_score": face.score,
+        **asdict(measured),
+        "crop": to_jpeg(face.crop),
+    }
+
+
+def _flat(points: NDArray[Any]) -> list[float]:
+    return points.ravel().tolist()
+
+
+def _with_statistics() -> list[str]:
+    return [name for name, column in FRAME_COLUMNS.items() if column.type != "binary"]  # a crop is no bound of anything

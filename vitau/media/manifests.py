@@ -1,0 +1,182 @@
+"""A manifest: the table in which people list the recordings to ingest, read row by row."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vitau.errors import SourceError
+from vitau.media.clips import PHOTO_SUFFIXES, natural
+from vitau.schema import Cohort, Skipped
+
+MANIFEST_COLUMNS: Final = (
+    "subject",
+    "clip",
+    "cohort",
+    "start_s",
+    "end_s",
+    "fps",
+    "source",
+    "consent",
+    "licence",
+    "mirrored",
+)
+"""The columns of a manifest; the first three must be there."""
+NEEDED_COLUMNS: Final = MANIFEST_COLUMNS[:3]
+SYNTHETIC_SOURCE: Final = "synthetic"
+_YES_NO: Final[Mapping[str, bool]] = {"": False, "0": False, "1": True, "false": False, "no": False, "true": True, "yes": True}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceClip:
+    """A recording that a source lists, before it has a digest and its person a pseudonym.
+
+    ``row`` says where in the source it stands ("row 7") without naming anybody. ``subject_id`` is the source's own. Exactly one
+    of ``url`` and ``paths`` is given: one file, or the images of a sequence in their order, with ``fps`` where it is known.
+    """
+
+    row: str
+    subject_id: str
+    cohort: Cohort
+    source: str
+    url: str | None = None
+    paths: tuple[Path, ...] = ()
+    start_s: float | None = None
+    end_s: float | None = None
+    fps: float | None = None
+    consent: str | None = None
+    licence: str | None = None
+    mirrored: bool = False
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a person was drawn: so says the name of the source."""
+        return self.source == SYNTHETIC_SOURCE
+
+
+def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
+    """The clips of a manifest CSV, and the rows that cannot be used, each with its reason.
+
+    A row is counted as a spreadsheet counts it: the header is row 1. A clip is a URL, a file, a folder of images or a pattern
+    such as ``images/*.png``; relative paths start at the manifest's folder.
+
+    Raises:
+        SourceError: no such file, not UTF-8 text, or a needed column is missing.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} is missing; give the path of a manifest CSV")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path.name} is not a CSV in UTF-8 ({error}); save it again as such") from error
+    header = [name.strip().lower() for name in table[0]] if table else []
+    missing = [name for name in NEEDED_COLUMNS if name not in header]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise SourceError(f"{path.name} has no column {names}; a manifest needs subject, clip and cohort")
+    clips: list[SourceClip] = []
+    skipped: list[Skipped] = []
+    listed = _Listed()
+    for number, cells in enumerate(table[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        values = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+        try:
+            clip = _manifest_clip(f"row {number}", values, path.parent)
+            listed.refuse_clash(clip)
+        except _RowError as error:
+            skipped.append(Skipped(item=f"row {number}", reason=str(error)))
+        else:
+            clips.append(clip)
+    return clips, skipped
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file is named as an image, and is not one of those that systems hide beside images."""
+    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+class _RowError(Exception):
+    """Why a row cannot be used, in words that name nobody."""
+
+
+class _Listed:
+    """What the rows so far have said, to find a row that repeats or contradicts one."""
+
+    def __init__(self) -> None:
+        self._clips: dict[tuple[object, ...], SourceClip] = {}
+        self._people: dict[tuple[str, str], SourceClip] = {}
+
+    def refuse_clash(self, clip: SourceClip) -> None:
+        same = self._clips.get((clip.url, clip.paths, clip.start_s, clip.end_s))
+        if same is not None:
+            person = "" if same.subject_id == clip.subject_id else ", under another subject"
+            raise _RowError(f"the same clip as {same.row}{person}; remove one of them")
+        person_before = self._people.get((clip.source, clip.subject_id), clip)
+        if person_before.cohort != clip.cohort:
+            raise _RowError(
+                f"its subject is {person_before.cohort} in {person_before.row} and {clip.cohort} here; correct one of them"
+            )
+        self._clips[clip.url, clip.paths, clip.start_s, clip.end_s] = clip
+        self._people[clip.source, clip.subject_id] = person_before
+
+
+def _manifest_clip(row: str, values: Mapping[str, str], folder: Path) -> SourceClip:
+    if not values.get("subject") or not values.get("clip"):
+        raise _RowError("its subject or its clip is empty; fill it in")
+    if values.get("cohort", "").lower() not in tuple(Cohort):
+        raise _RowError(f"its cohort is {values.get('cohort', '')!r}; write palsy or control")
+    if values.get("mirrored", "").lower() not in _YES_NO:
+        raise _RowError(f"its mirrored is {values['mirrored']!r}; write true or false")
+    start_s, end_s = _number(values, "start_s"), _number(values, "end_s")
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise _RowError(f"its range ends at {end_s:g} s, before it starts at {start_s or 0.0:g} s; correct it")
+    fps = _number(values, "fps")
+    if fps == 0:
+        raise _RowError("its fps is 0; write a positive number or leave it empty")
+    is_url = bool(re.match(r"https?://", values["clip"], re.IGNORECASE))
+    return SourceClip(
+        row=row,
+        subject_id=values["subject"],
+        cohort=Cohort(values["cohort"].lower()),
+        source=values.get("source") or "manifest",
+        url=values["clip"] if is_url else None,
+        paths=() if is_url else _files(folder, values["clip"]),
+        start_s=start_s,
+        end_s=end_s,
+        fps=fps,
+        consent=values.get("consent") or None,
+        licence=values.get("licence") or None,
+        mirrored=_YES_NO[values.get("mirrored", "").lower()],
+    )
+
+
+def _number(values: Mapping[str, str], name: str) -> float | None:
+    text = values.get(name, "")
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise _RowError(f"its {name} is {text!r}; write a number from 0")
+    return number
+
+
+def _files(folder: Path, place: str) -> tuple[Path, ...]:
+    path = folder / place
+    if path.is_file():
+        return (path.resolve(),)
+    images: list[Path] = []
+    if path.is_dir():
+        images = [file for file in path.iterdir() if is_photo(file)]
+    elif "*" in place or "?" in place:
+        images = [file for file in path.parent.glob(path.name) if is_photo(file)]
+    if not images:
+        raise _RowError("its clip is missing: there is no such file, folder of images or pattern; check the path")
+    return tuple(sorted((image.resolve() for image in images), key=lambda image: natural(image.name)))

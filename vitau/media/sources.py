@@ -1,0 +1,268 @@
+"""Where recordings come from: a manifest, the CK+ and YFP trees, photos, URLs; what is left out is listed with its reason."""
+
+import csv
+import hashlib
+import hmac
+import io
+import os
+import re
+import tarfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import yt_dlp
+
+from vitau.errors import ClipError, SourceError, StoreError
+from vitau.media.clips import SEQUENCE_SUFFIX, natural
+from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo, read_manifest
+from vitau.schema import Clip, Cohort, Skipped, Subject
+
+__all__ = [
+    "SourceClip",
+    "clip_digest",
+    "draft_yfp_manifest",
+    "fetch",
+    "pseudonym",
+    "read_ckplus",
+    "read_manifest",
+    "read_photos",
+    "to_clip",
+    "to_subject",
+]
+
+VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+
+SUBJECTLESS_CSV: Final = "ckextended.csv"
+
+_CKPLUS_IMAGE: Final = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECASE)
+
+
+def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip], list[Skipped]]:
+    """The sequences of a CK+ tree, ``cohn-kanade-images/S005/001/S005_001_00000001.png``; all are controls.
+
+    The names of the images count, not the folders above them; of several copies of a sequence the fullest is taken, then the
+    one nearest to the root. Without ``fps`` every image is a frame; CK+ was recorded at 30 per second.
+
+    Raises:
+        SourceError: no such folder, no image of CK+ in it, or only the CSV that lacks the subjects.
+    """
+    if not root.is_dir() and root.name != SUBJECTLESS_CSV:
+        raise SourceError(f"{root} is not a folder; give the one that holds cohn-kanade-images")
+    copies: dict[tuple[str, str], dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    num_stray = 0
+    for file in sorted(root.rglob("*")):
+        if match := _CKPLUS_IMAGE.fullmatch(file.name):
+            copies[match[1].upper(), match[2]][file.parent].append(file)
+        elif file.is_file():
+            num_stray += 1
+    if not copies and SUBJECTLESS_CSV in (root.name, *(file.name for file in root.glob("*.csv"))):
+        raise SourceError(
+            f"{SUBJECTLESS_CSV} does not say who is in its 48×48 pictures, so one person would be in training and in test; "
+            "give the CK+ images by subject (cohn-kanade-images/S005/001/…)"
+        )
+    if not copies:
+        raise SourceError(
+            f"{root} holds no image of CK+; give the folder with cohn-kanade-images/S005/001/S005_001_00000001.png"
+        )
+    clips, skipped = [], []
+    for number, ((subject, _), folders) in enumerate(sorted(copies.items()), start=1):
+        best, *others = sorted(folders, key=lambda folder: (-len(folders[folder]), len(folder.parts), folder))
+        paths = tuple(sorted(folders[best]))
+        clips.append(
+            SourceClip(
+                row=f"sequence {number}", subject_id=subject, cohort=Cohort.CONTROL, source="ckplus", paths=paths, fps=fps
+            )
+        )
+        skipped += [Skipped(item=f"sequence {number}", reason="another copy of it, in another folder") for _ in others]
+    if num_stray:
+        skipped.append(Skipped(item=f"{num_stray} files", reason="not named as CK+ names its images"))
+    return clips, skipped
+
+
+def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
+    """Draft a manifest for a folder of YFP's clips or image sequences, to be completed by hand; the number of its rows.
+
+    A clip's patient is its topmost folder, or where it lies directly in ``folder`` the first part of its name
+    (``patient03_2.mp4`` → ``patient03``). Image sequences get YFP's 6 frames per second.
+
+    Raises:
+        SourceError: no clips in the folder, or the manifest is there already (perhaps completed by hand).
+    """
+    if out_csv.exists():
+        raise SourceError(f"{out_csv} is there already; move it away or draft under another name")
+    videos = [file for file in folder.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")]
+    sequences = {file.parent for file in folder.rglob("*") if is_photo(file)} - {folder}
+    found = sorted([*videos, *sequences], key=lambda clip: natural(str(clip.relative_to(folder))))
+    if not found:
+        raise SourceError(f"{folder} holds no videos and no folders of images; give the folder of the YFP clips")
+    with out_csv.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, MANIFEST_COLUMNS)
+        writer.writeheader()
+        for clip in found:
+            inside = clip.relative_to(folder).parts
+            patient = inside[0] if len(inside) > 1 else re.split(r"[_\-. ]", inside[0])[0]
+            writer.writerow(
+                {
+                    "subject": patient,
+                    "clip": os.path.relpath(clip, out_csv.parent),
+                    "cohort": Cohort.PALSY,
+                    "fps": 6 if clip in sequences else "",
+                    "source": "yfp",
+                }
+            )
+    return len(found)
+
+
+def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[SourceClip], list[Skipped]]:
+    """The photos of a folder: those of one sub-folder are of one person, those directly in it each of another one.
+
+    Without a ``cohort`` it is the topmost folder's name: ``palsy/7/smile.jpg``, ``control/12.jpg``.
+
+    Raises:
+        SourceError: no such folder, or no photo in it whose cohort is known.
+    """
+    if cohort is not None:
+        clips, skipped = _photos_of(folder, folder, cohort, 1)
+    else:
+        clips, skipped = _photos_of(folder, folder / Cohort.PALSY, Cohort.PALSY, 1)
+        controls, others = _photos_of(folder, folder / Cohort.CONTROL, Cohort.CONTROL, len(clips) + 1)
+        clips, skipped = clips + controls, skipped + others
+    if not clips:
+        where = f"{folder}" if cohort is not None else f"{folder / Cohort.PALSY} or {folder / Cohort.CONTROL}"
+        raise SourceError(f"there are no photos in {where}; give a folder of JPEG or PNG files, sorted by cohort")
+    return clips, skipped
+
+
+def fetch(clip: SourceClip, work_dir: Path) -> Path:
+    """The local file of a clip: itself, a tar of a sequence's images, or the download of a URL, both kept in ``work_dir``.
+
+    A tar depends on nothing but the images and their order. A URL is downloaded whole, once for all of its time ranges, so that
+    its digest does not depend on where a downloader cuts; the range is applied when its frames are sampled.
+
+    Raises:
+        ClipError: a file is gone, or the URL cannot be reached or holds no video.
+        StoreError: the disk is full.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    if clip.url is not None:
+        return _download(clip.row, clip.url, work_dir)
+    if any(not path.is_file() for path in clip.paths):
+        raise ClipError(f"{clip.row}: its file is missing; check the path")
+    if len(clip.paths) == 1:
+        return clip.paths[0]
+    out = work_dir / f"{_sha256('|'.join(str(path) for path in clip.paths).encode())[:20]}{SEQUENCE_SUFFIX}"
+    try:
+        _pack(clip.paths, out)
+    except OSError as error:
+        raise StoreError(f"{clip.row} cannot be packed ({os.strerror(error.errno or 0)}); make room on the disk") from error
+    return out
+
+
+def clip_digest(path: Path, start_s: float | None = None, end_s: float | None = None) -> str:
+    """The sha256 of a clip's bytes; where only a part of them is meant, of that digest and the time range."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if start_s is None and end_s is None:
+        return digest
+    start, end = ("" if time_s is None else repr(float(time_s)) for time_s in (start_s, end_s))
+    return _sha256(f"{digest}|{start}|{end}".encode())
+
+
+def pseudonym(key: bytes, source: str, subject_id: str) -> str:
+    """A person's pseudonym: the first 20 hex digits of the HMAC-SHA256 of the source and its own id, under a secret key.
+
+    Raises:
+        ValueError: an empty key, under which anybody could try ids.
+    """
+    if not key:
+        raise ValueError("the key of the pseudonyms is empty; set a secret one")
+    return hmac.new(key, f"{source}\0{subject_id}".encode(), hashlib.sha256).hexdigest()[:20]
+
+
+def to_subject(clip: SourceClip, key: bytes) -> Subject:
+    """The person of a clip, under a pseudonym."""
+    person = pseudonym(key, clip.source, clip.subject_id)
+    return Subject(pseudonym=person, cohort=clip.cohort, source=clip.source, synthetic=clip.synthetic)
+
+
+def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
+    """The clip as the catalog knows it, once its bytes are at ``path``."""
+    return Clip(
+        sha256=clip_digest(path, clip.start_s, clip.end_s),
+        subject=pseudonym(key, clip.source, clip.subject_id),
+        source=clip.source,
+        suffix=path.suffix.lower(),
+        start_s=clip.start_s,
+        end_s=clip.end_s,
+        fps=clip.fps,
+        mirrored=clip.mirrored,
+        synthetic=clip.synthetic,
+        consent=clip.consent,
+        licence=clip.licence,
+    )
+
+
+def _photos_of(root: Path, folder: Path, cohort: Cohort, first: int) -> tuple[list[SourceClip], list[Skipped]]:
+    files = sorted(
+        (file for file in folder.rglob("*") if file.is_file()), key=lambda file: natural(str(file.relative_to(folder)))
+    )
+    photos = [file for file in files if is_photo(file)]
+    clips = [
+        SourceClip(
+            row=f"photo {number}",
+            subject_id=f"{root.resolve().name}/{cohort}/{photo.relative_to(folder).parts[0]}",  # a 7.jpg is in many folders
+            cohort=cohort,
+            source="photos",
+            paths=(photo,),
+        )
+        for number, photo in enumerate(photos, start=first)
+    ]
+    num_others = len(files) - len(photos)
+    return clips, [Skipped(item=f"{num_others} files", reason="not photos")] if num_others else []
+
+
+def _pack(paths: tuple[Path, ...], out: Path) -> None:
+    with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, path in enumerate(paths):
+            data = path.read_bytes()
+            member = tarfile.TarInfo(f"{number:08d}{path.suffix.lower()}")  # the images' own names may name the person
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+class _Silent:
+    """What yt-dlp has to say; its errors are raised as well."""
+
+    def debug(self, message: str) -> None: ...
+    def warning(self, message: str) -> None: ...
+    def error(self, message: str) -> None: ...
+
+
+def _download(row: str, url: str, work_dir: Path) -> Path:
+    name = _sha256(url.encode())[:20]
+    for there in work_dir.glob(f"{name}.*"):
+        if there.suffix not in {".part", ".ytdl"}:
+            return there
+    options = {
+        "format": "bv*[height<=1080][ext=mp4]/bv*[height<=1080]/b[height<=1080]/b/bv*",  # a picture; sound is not needed
+        "outtmpl": str(work_dir / f"{name}.%(ext)s"),
+        "noplaylist": True,
+        "socket_timeout": 20,
+        "logger": _Silent(),
+        "noprogress": True,
+        "quiet": True,
+    }
+    try:
+        with yt_dlp.YoutubeDL(options) as downloader:
+            found = downloader.extract_info(url, download=True)
+            return Path(found["requested_downloads"][0]["filepath"])
+    except yt_dlp.utils.DownloadError as error:
+        cause = error.exc_info[1] if error.exc_info else None
+        status = getattr(cause, "status", None)
+        what = f"the server answers {status}" if status else "it cannot be reached or holds no video"
+        raise ClipError(f"{row}: its URL cannot be downloaded, {what}; check it in a browser") from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

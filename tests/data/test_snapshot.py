@@ -1,0 +1,119 @@
+"""A snapshot is what was frozen, or an error."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vitau.data.snapshot import digest_of, freeze, load, manifest_key, snapshot_schema
+from vitau.errors import ObjectNotFoundError, SnapshotError
+from vitau.schema import AUS, Split
+from vitau.store import open_store
+
+
+def _rows(num_people: int = 4, frames: int = 2) -> list[dict[str, object]]:
+    return [
+        {
+            "subject": f"s{person}",
+            "clip": f"{person:064x}",
+            "frame_index": frame,
+            "frames_key": f"subjects/s{person}/clips/{person:064x}/frames-0.parquet",
+            "source": "synthetic",
+            "cohort": "palsy" if person % 2 else "control",
+            "split": ("train", "val", "test", "train")[person % 4],
+            "side": "left" if person % 2 else None,
+            **{au.value: bool(person % 2) if au != AUS[0] else None for au in AUS},
+        }
+        for person in range(num_people)
+        for frame in range(frames)
+    ]
+
+
+def _table(rows: list[dict[str, object]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=snapshot_schema())
+
+
+def test_a_snapshot_is_read_as_it_was_frozen(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    snapshot = freeze(_table(_rows()), store, 17)
+    assert load(store, snapshot.digest).to_pylist() == _rows()
+    assert (snapshot.ledger_offset, snapshot.num_frames, snapshot.synthetic) == (17, 8, True)
+    assert snapshot.subjects == {Split.TRAIN: 2, Split.VAL: 1, Split.TEST: 1}
+    assert snapshot.uri == store.location(f"snapshots/{snapshot.digest}/manifest.parquet")
+
+
+def test_the_digest_knows_neither_the_order_nor_the_encoding(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    rows = _rows()
+    first = freeze(_table(rows), store, 1)
+    other = pa.Table.from_pylist(rows[::-1]).select(sorted(rows[0]))  # int64, another order of columns and rows
+    assert freeze(other, store, 1).digest == first.digest
+    assert len(list(store.keys("snapshots/"))) == 1
+
+
+def test_the_digest_of_known_rows_never_changes() -> None:
+    assert digest_of(_table(_rows(2, 1))) == "31595dbae337f078f9213f0e8afdd5e2f7ff1454405c16cc91e647f2c1a52df7"
+
+
+@pytest.mark.parametrize("column", ["split", "AU9", "side", "frame_index", "source"])
+def test_every_column_counts_in_the_digest(column: str) -> None:
+    rows = _rows()
+    other = {"split": "val", "AU9": None, "side": "both", "frame_index": 9, "source": "yfp"}[column]
+    assert digest_of(_table([{**row, column: other} for row in rows])) != digest_of(_table(rows))
+
+
+def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    digest = freeze(_table(_rows()), store, 1).digest
+    rows = _rows()
+    for row in rows[:2]:
+        row["split"] = "test"
+    sink = io.BytesIO()
+    pq.write_table(_table(rows), sink)
+    store.erase(manifest_key(digest))
+    store.put(manifest_key(digest), sink.getvalue())
+    with pytest.raises(SnapshotError, match="it was changed; restore it from a backup"):
+        load(store, digest)
+
+
+def test_what_was_never_frozen_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        load(open_store(str(tmp_path)), "0" * 64)
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="have no column split, AU4; see SNAPSHOT_COLUMNS"):
+        freeze(_table(_rows()).drop_columns(["split", "AU4"]), open_store(str(tmp_path)), 1)
+
+
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
+    rows = [{**row, "cohort": None} for row in _rows()]
+    with pytest.raises(SnapshotError, match="column cohort of a snapshot must not be empty, 8 rows are"):
+        freeze(pa.Table.from_pylist(rows), open_store(str(tmp_path)), 1)
+
+
+def test_a_frame_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    rows = _rows()
+    with pytest.raises(SnapshotError, match=f"frame 0 of clip {0:064x} is in the snapshot twice; keep one"):
+        freeze(_table([*rows, rows[0]]), open_store(str(tmp_path)), 1)
+
+
+@pytest.mark.parametrize(("column", "value"), [("split", "val"), ("AU2", True), ("cohort", "palsy")])
+def test_a_person_with_two_answers_is_named(tmp_path: Path, column: str, value: object) -> None:
+    rows = _rows()
+    rows[0][column] = value
+    with pytest.raises(SnapshotError, match="person s0 has two cohorts, splits or answers"):
+        freeze(_table(rows), open_store(str(tmp_path)), 1)
+
+
+def test_an_unknown_split_is_named(tmp_path: Path) -> None:
+    rows = [{**row, "split": "spare"} for row in _rows()]
+    with pytest.raises(SnapshotError, match="split spare is not one of train, val, test"):
+        freeze(_table(rows), open_store(str(tmp_path)), 1)
+
+
+def test_nothing_is_not_a_snapshot(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="needs at least one usable frame of a labelled person"):
+        freeze(_table([]), open_store(str(tmp_path)), 1)

@@ -1,0 +1,95 @@
+"""People are divided once."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vitau.data.splits import assign, frames, lopo
+from vitau.schema import Cohort, Split
+
+PEOPLE = {f"p{i:03d}": (Cohort.PALSY if i % 2 else Cohort.CONTROL) for i in range(160)}
+cohorts = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from(list(Cohort)), min_size=1, max_size=80)
+
+
+def test_160_people_become_110_20_and_30_half_of_each_palsied() -> None:
+    splits = assign(PEOPLE, seed=7)
+    for split, total in ((Split.TRAIN, 110), (Split.VAL, 20), (Split.TEST, 30)):
+        cohort = Counter(PEOPLE[p] for p in splits if splits[p] == split)
+        assert cohort == {Cohort.PALSY: total // 2, Cohort.CONTROL: total // 2}
+
+
+@given(cohorts=cohorts, seed=st.integers(0, 5), data=st.data())
+def test_everybody_gets_one_split_and_keeps_it_when_people_join(
+    cohorts: dict[str, Cohort], seed: int, data: st.DataObject
+) -> None:
+    early = data.draw(st.sets(st.sampled_from(sorted(cohorts))))
+    first = assign({p: cohorts[p] for p in cohorts if p in early}, seed=seed)
+    second = assign(cohorts, existing=first, seed=seed)
+    assert set(second) == set(cohorts)
+    assert {p: second[p] for p in first} == first
+    assert assign(cohorts, existing=second, seed=seed + 1) == second
+
+
+@given(cohorts=cohorts, seed=st.integers(0, 5))
+def test_each_cohort_is_divided_to_the_nearest_person(cohorts: dict[str, Cohort], seed: int) -> None:
+    splits = assign(cohorts, seed=seed)
+    for cohort in set(cohorts.values()):
+        people = [p for p in cohorts if cohorts[p] == cohort]
+        for split, share in ((Split.TRAIN, 0.69), (Split.VAL, 0.12), (Split.TEST, 0.19)):
+            assert abs(sum(splits[p] == split for p in people) - share * len(people)) < 1
+
+
+@given(cohorts=cohorts, seed=st.integers(0, 5), data=st.data())
+def test_the_order_in_which_people_are_named_does_not_matter(
+    cohorts: dict[str, Cohort], seed: int, data: st.DataObject
+) -> None:
+    shuffled = {p: cohorts[p] for p in data.draw(st.permutations(sorted(cohorts)))}
+    assert assign(shuffled, seed=seed) == assign(cohorts, seed=seed)
+
+
+def test_another_seed_divides_otherwise() -> None:
+    assert assign(PEOPLE, seed=0) != assign(PEOPLE, seed=1)
+
+
+def test_every_split_sees_the_whole_range_of_what_is_spread() -> None:
+    number = {p: float(i % 8) for i, p in enumerate(PEOPLE)}
+    splits = assign(PEOPLE, seed=3, spread=number)
+    for cohort in Cohort:
+        everybody = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort])
+        tested = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort and splits[p] == Split.TEST])
+        assert abs(tested - everybody) < 0.25
+
+
+def test_fractions_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be at least 0 and add up to 1"):
+        assign(PEOPLE, fractions={Split.TRAIN: 0.5, Split.VAL: 0.1, Split.TEST: 0.1})
+
+
+def test_each_palsied_person_is_left_out_once_with_controls_nobody_trains_on() -> None:
+    people = {p: PEOPLE[p] for p in list(PEOPLE)[:24]}
+    folds = list(lopo(people, seed=1))
+    left_out = [[p for p in fold.test if people[p] == Cohort.PALSY] for fold in folds]
+    assert sorted(p for fold in left_out for p in fold) == [p for p in people if people[p] == Cohort.PALSY]
+    assert all(len(fold) == 1 for fold in left_out)
+    assert all(not fold.train & fold.test and fold.train | fold.test == set(people) for fold in folds)
+    tested = Counter(p for fold in folds for p in fold.test)
+    assert set(tested) == set(people)
+
+
+def test_leaving_one_out_needs_palsied_people() -> None:
+    with pytest.raises(ValueError, match="needs a palsied person and 5 controls, there are 0 and 2"):
+        list(lopo({"a": Cohort.CONTROL, "b": Cohort.CONTROL}))
+
+
+def test_each_frame_is_tested_once() -> None:
+    folds = list(frames(23, seed=2, num_folds=4))
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(23))
+    assert all(not set(train.tolist()) & set(test.tolist()) for train, test in folds)
+
+
+def test_people_who_are_not_asked_for_take_no_place() -> None:
+    others = dict.fromkeys((f"gone-{i}" for i in range(50)), Split.TEST)
+    assert assign(PEOPLE, existing=others, seed=7) == assign(PEOPLE, seed=7)

@@ -1,0 +1,1 @@
+"""From labelled frames to batches: splits, frozen snapshots, datasets."""

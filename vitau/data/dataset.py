@@ -1,0 +1,165 @@
+"""From a snapshot to arrays: every crop is decoded once into a memory-mapped file named by the snapshot's digest."""
+
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitau.data.snapshot import load
+from vitau.errors import SnapshotError
+from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, Cohort, Side, Split
+from vitau.store import Store
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+"""Told how many frames of how many are done."""
+
+CROPS_FILE: Final = "crops.npy"
+SIDES: Final = (Side.RIGHT, Side.LEFT)
+"""The person's right side stands first: it is on the left of a picture that is not mirrored."""
+LANDMARKS_FILE: Final = "landmarks.npy"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Crops:
+    """N frames with what is known about them; the pixels stay in their file until asked for.
+
+    Attributes:
+        pixels_MSS3: uint8 RGB of M frames, a memory map or an array; ``row_N`` says which of them these N are.
+        row_N: int64.
+        landmarks_NL2: float32 (N, 68, 2), px of a 256 crop whatever the size of the pixels.
+        palsied_N: bool.
+        affected_NA: bool (N, 8) in the order of ``AUS``; False where unknown.
+        known_NA: bool (N, 8), False where there is no label.
+        sided_NA2: bool (N, 8, 2), which of the person's sides are affected, in the order of ``SIDES``.
+        subject_N: pseudonyms.
+        split_N: names of splits.
+    """
+
+    pixels_MSS3: Array
+    row_N: Array
+    landmarks_NL2: Array
+    palsied_N: Array
+    affected_NA: Array
+    known_NA: Array
+    sided_NA2: Array
+    subject_N: Array
+    split_N: Array
+
+    def __len__(self) -> int:
+        return len(self.row_N)
+
+    def where(self, mask_N: Array) -> Self:
+        """Take the frames for which the mask is True; no pixel is copied."""
+        columns = [column.name for column in fields(self) if column.name != "pixels_MSS3"]
+        return replace(self, **{name: getattr(self, name)[mask_N] for name in columns})
+
+    def of(self, split: Split) -> Self:
+        """Take the frames of one split."""
+        return self.where(self.split_N == str(split))
+
+    def pixels(self, index: Array | slice) -> Array:
+        """Read the pixels (B, S, S, 3) uint8 RGB of some of the N frames."""
+        return np.asarray(self.pixels_MSS3[self.row_N[index]])
+
+    def with_pixels(self, parts: Sequence[Array]) -> Self:
+        """Take other pixels (N, S, S, 3) for these N frames, given in order and in parts."""
+        return replace(self, pixels_MSS3=np.concatenate(parts), row_N=np.arange(len(self)))
+
+    def batches(self, size: int) -> Iterator[slice]:
+        """Go through the frames in order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield slice(start, min(start + size, len(self)))
+
+
+def load_crops(store: Store, digest: str, cache: Path, progress: Progress | None = None) -> Crops:
+    """Load a verified snapshot with its crops, decoding them into ``cache/<digest>`` unless they are there.
+
+    Args:
+        store: holds the snapshot and the frame tables that it names.
+        digest: of the snapshot.
+        cache: folder for decoded crops (192 KiB a frame); what it holds shows people, delete it with them.
+        progress: called now and then while decoding.
+
+    Raises:
+        SnapshotError: if a frame of the snapshot has no crop in its frame table.
+        ObjectNotFoundError: if the snapshot or one of its frame tables is not in the store.
+    """
+    table = load(store, digest)
+    folder = cache / digest
+    if not folder.exists():
+        _decode(table, store, folder, progress)
+    cohort_N = np.array(table["cohort"].to_pylist())
+    side_N = table["side"].to_pylist()
+    side_N2 = np.array([[side in (own, Side.BOTH) for own in SIDES] for side in side_N])
+    label_NA = np.stack([np.array(table[au].to_pylist(), dtype=object) for au in AUS], axis=1)
+    affected_NA = label_NA == True  # noqa: E712 (elementwise on objects: None is not True)
+    return Crops(
+        pixels_MSS3=np.load(folder / CROPS_FILE, mmap_mode="r"),
+        row_N=np.arange(table.num_rows),
+        landmarks_NL2=np.load(folder / LANDMARKS_FILE),
+        palsied_N=cohort_N == str(Cohort.PALSY),
+        affected_NA=affected_NA,
+        known_NA=label_NA != None,  # noqa: E711 (elementwise on objects)
+        sided_NA2=affected_NA[..., None] & side_N2[:, None],
+        subject_N=np.array(table["subject"].to_pylist()),
+        split_N=np.array(table["split"].to_pylist()),
+    )
+
+
+def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | None) -> None:
+    """Write both files beside their place and move them there whole, so that a killed run leaves nothing half."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".decoding-", dir=folder.parent))
+    try:
+        shape = (table.num_rows, CROP_SIZE, CROP_SIZE, 3)
+        pixels = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]  # numpy leaves it without types
+            partial / CROPS_FILE, mode="w+", dtype=np.uint8, shape=shape
+        )
+        landmarks = np.zeros((table.num_rows, NUM_LANDMARKS, 2), dtype=np.float32)
+        wanted: dict[str, dict[int, int]] = {}
+        for row, (key, frame) in enumerate(zip(table["frames_key"].to_pylist(), table["frame_index"].to_pylist(), strict=True)):
+            wanted.setdefault(key, {})[frame] = row
+        done = 0
+        for key, rows in wanted.items():
+            _decode_table(store.get(key), key, rows, pixels, landmarks)
+            done += len(rows)
+            if progress:
+                progress(done, table.num_rows)
+        pixels.flush()
+        del pixels
+        np.save(partial / LANDMARKS_FILE, landmarks)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was quicker, and its crops are the same
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _decode_table(data: bytes, key: str, rows: dict[int, int], pixels: Array, landmarks: Array) -> None:
+    import cv2
+
+    frames = pq.read_table(io.BytesIO(data), columns=["frame_index", "crop", "crop_landmarks"])
+    left = dict(rows)
+    for frame in frames.to_pylist():
+        row = left.pop(frame["frame_index"], None)
+        if row is None:
+            continue
+        encoded = frame["crop"]
+        decoded = None if encoded is None else cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        if decoded is None or decoded.shape != pixels.shape[1:] or frame["crop_landmarks"] is None:
+            raise SnapshotError(f"frame {frame['frame_index']} of {key} has no crop of {CROP_SIZE} px: ingest its clip again")
+        pixels[row] = decoded[:, :, ::-1]
+        landmarks[row] = np.asarray(frame["crop_landmarks"], dtype=np.float32).reshape(NUM_LANDMARKS, 2)
+    if left:
+        raise SnapshotError(f"{key} has no frame {min(left)}, which the snapshot names: ingest its clip again")

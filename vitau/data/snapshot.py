@@ -1,0 +1,132 @@
+"""A frozen version of the data set: canonical rows, named by their digest, written once, checked whenever they are read."""
+
+import io
+import json
+from collections import Counter
+from hashlib import sha256
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vitau.errors import SnapshotError
+from vitau.schema import AUS, SNAPSHOT_COLUMNS, Snapshot, Split
+from vitau.store import Store
+
+SYNTHETIC_SOURCE: Final = "synthetic"
+ROW_KEY: Final = ("subject", "clip", "frame_index")
+_ARROW_TYPES: Final = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_()}
+
+
+def snapshot_schema() -> pa.Schema:
+    """Give the Arrow schema of ``SNAPSHOT_COLUMNS``."""
+    fields = [pa.field(name, _ARROW_TYPES[column.type], column.nullable) for name, column in SNAPSHOT_COLUMNS.items()]
+    return pa.schema(fields)
+
+
+def manifest_key(digest: str) -> str:
+    """Name the object that holds the rows of a snapshot."""
+    return f"snapshots/{digest}/manifest.parquet"
+
+
+def canonical(rows: pa.Table) -> pa.Table:
+    """Bring rows into the one order and the one set of types in which they are hashed.
+
+    Raises:
+        SnapshotError: if a column is missing or of another kind, a value is missing, a frame is there twice, or the frames of
+            one person disagree about the cohort, the split or the labels.
+    """
+    missing = [name for name in SNAPSHOT_COLUMNS if name not in rows.column_names]
+    if missing:
+        raise SnapshotError(f"the rows of a snapshot have no column {', '.join(missing)}; see SNAPSHOT_COLUMNS in vitau.schema")
+    if not rows.num_rows:
+        raise SnapshotError("a snapshot needs at least one usable frame of a labelled person, there is none")
+    try:
+        optional = pa.schema([field.with_nullable(True) for field in snapshot_schema()])  # which are empty is said below
+        table = rows.select(list(SNAPSHOT_COLUMNS)).cast(optional).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise SnapshotError(f"the rows of a snapshot do not fit SNAPSHOT_COLUMNS of vitau.schema: {error}") from error
+    for name, column in SNAPSHOT_COLUMNS.items():
+        if not column.nullable and table[name].null_count:
+            raise SnapshotError(f"column {name} of a snapshot must not be empty, {table[name].null_count} rows are")
+    table = table.cast(snapshot_schema()).sort_by([(name, "ascending") for name in ROW_KEY])
+    _check_people(table)
+    return table
+
+
+def digest_of(rows: pa.Table) -> str:
+    """Hash canonical rows: sha256 over one JSON line per row, independent of how Parquet encodes them."""
+    hasher = sha256(json.dumps(list(SNAPSHOT_COLUMNS)).encode())
+    for row in rows.to_pylist():
+        line = json.dumps([row[name] for name in SNAPSHOT_COLUMNS], ensure_ascii=True, separators=(",", ":"))
+        hasher.update(b"\n" + line.encode())
+    return hasher.hexdigest()
+
+
+def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
+    """Write the rows of a snapshot under their digest; the same rows are written once and found again.
+
+    Args:
+        rows: table with the columns of ``SNAPSHOT_COLUMNS``, in any order.
+        store: where ``snapshots/<digest>/manifest.parquet`` goes.
+        ledger_offset: the last row of the label ledger that the labels know of; it stands in the manifest, not in the digest.
+
+    Raises:
+        SnapshotError: if the rows contradict themselves or do not fit ``SNAPSHOT_COLUMNS``.
+    """
+    table = canonical(rows)
+    digest = digest_of(table)
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"vitau.ledger_offset": str(ledger_offset)}), sink, compression="zstd")
+    store.put(manifest_key(digest), sink.getvalue())
+    return describe(load(store, digest), digest, store.location(manifest_key(digest)))
+
+
+def load(store: Store, digest: str) -> pa.Table:
+    """Read the canonical rows of a snapshot and check that they are what was frozen.
+
+    Raises:
+        SnapshotError: if the rows do not hash to ``digest``.
+        ObjectNotFoundError: if there is no such snapshot.
+    """
+    data = store.get(manifest_key(digest))
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except pa.ArrowInvalid as error:
+        raise SnapshotError(f"snapshot {digest} is not a Parquet file any more ({error}); restore it from a backup") from error
+    found = digest_of(canonical(table))
+    if found != digest:
+        raise SnapshotError(f"snapshot {digest} holds rows that hash to {found}: it was changed; restore it from a backup")
+    return table
+
+
+def describe(rows: pa.Table, digest: str, uri: str) -> Snapshot:
+    """Count what a loaded snapshot holds; it is synthetic if any of its people is drawn."""
+    people = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    counts = Counter(Split(split) for split in people.values())
+    metadata = rows.schema.metadata or {}
+    return Snapshot(
+        digest=digest,
+        uri=uri,
+        ledger_offset=int(metadata.get(b"vitau.ledger_offset", b"0")),
+        num_frames=rows.num_rows,
+        subjects={split: counts[split] for split in Split},
+        synthetic=SYNTHETIC_SOURCE in set(rows["source"].to_pylist()),
+    )
+
+
+def _check_people(table: pa.Table) -> None:
+    rows = table.select([*ROW_KEY, "cohort", "split", "side", *AUS]).to_pylist()
+    facts: dict[str, tuple[object, ...]] = {}
+    previous = None
+    for row in rows:
+        key = tuple(row[name] for name in ROW_KEY)
+        if key == previous:
+            raise SnapshotError(f"frame {key[2]} of clip {key[1]} is in the snapshot twice; keep one")
+        previous = key
+        fact = tuple(row[name] for name in ("cohort", "split", "side", *AUS))
+        if facts.setdefault(row["subject"], fact) != fact:
+            raise SnapshotError(f"person {row['subject']} has two cohorts, splits or answers; a person has one of each")
+    unknown = {split for _, split, *_ in facts.values()} - set(Split)
+    if unknown:
+        raise SnapshotError(f"split {min(map(str, unknown))} is not one of {', '.join(Split)}")

@@ -1,0 +1,37 @@
+"""Crops become inputs the same way everywhere."""
+
+import numpy as np
+import pytest
+import torch
+
+from vitau.models.inputs import to_input
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_black_and_white_span_the_range_and_rows_stay_rows(kind):
+    crop = np.zeros((1, 256, 256, 3), np.uint8)
+    crop[:, :128, :, 0] = 255
+    x = to_input(kind(crop), 64)
+    assert x.shape == (1, 3, 64, 64)
+    assert x.dtype == torch.float32
+    assert x[0, 0, :30].min() == 1
+    assert x[0, 0, 34:].max() == -1
+    assert x[0, 1:].max() == -1
+
+
+def test_resizing_averages_instead_of_picking():
+    stripes = np.zeros((1, 256, 256, 3), np.uint8)
+    stripes[:, :, ::4] = 255
+    inner = to_input(stripes, 64)[..., 1:-1]  # at the border the filter is cut off
+    torch.testing.assert_close(inner, torch.full_like(inner, -0.5), rtol=0, atol=0.01)
+
+
+def test_a_crop_of_the_right_size_keeps_its_values():
+    crop = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    torch.testing.assert_close(to_input(crop, 64), torch.from_numpy(crop).permute(0, 3, 1, 2) / 127.5 - 1, check_stride=False)
+
+
+def test_other_arrays_are_refused():
+    expected = r"crops must be uint8 of shape \(N, S, S, 3\), these are torch.float32 of shape \(3, 64, 64\): stack"
+    with pytest.raises(ValueError, match=expected):
+        to_input(torch.zeros(3, 64, 64), 64)

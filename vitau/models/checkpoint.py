@@ -1,0 +1,204 @@
+"""Models as folders of safetensors and a card, and the public checkpoints of the networks that we start from."""
+
+import dataclasses
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from vitau.errors import CheckpointError
+from vitau.models.encoder import EncoderConfig
+from vitau.models.generator import Generator, GeneratorConfig
+from vitau.models.regions import RegionConfig, RegionModel, build_regions
+from vitau.models.vit import PalsyViT, ViTConfig, build_vit
+
+WEIGHTS: Final = "weights.safetensors"
+CARD: Final = "model.json"
+KINDS: Final[Mapping[str, type]] = {"palsy": ViTConfig, "regions": RegionConfig}
+
+Model = PalsyViT | RegionModel
+"""What can be saved and loaded."""
+
+
+def save_model(folder: Path, model: Model, config: ViTConfig | RegionConfig, **card: Any) -> str:
+    """Write ``weights.safetensors`` and ``model.json`` into a folder, which is made where it is missing.
+
+    Args:
+        folder: where to write; the card is written last, so a folder with a card is complete.
+        model: its weights and buffers are kept as they are, on whatever device.
+        config: what rebuilds the model; says its kind as well.
+        card: what else ``model.json`` says: threshold, synthetic, protocol, snapshot, recipe, … (JSON values).
+
+    Returns:
+        The model's digest: sha256 of the bytes of both files, weights first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = next(kind for kind, of in KINDS.items() if isinstance(config, of))
+    weights = save_tensors({key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()})
+    text = json.dumps(
+        {**card, "kind": kind, "config": dataclasses.asdict(config)}, indent=1, sort_keys=True, ensure_ascii=False
+    )
+    (folder / WEIGHTS).write_bytes(weights)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    return model_digest(folder)
+
+
+def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
+    """Rebuild a saved model, in evaluation mode on the CPU.
+
+    Returns:
+        The model and its card: what ``model.json`` says.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, the kind or a setting is unknown, or the weights are another model's.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        weights = load_tensors((folder / WEIGHTS).read_bytes())
+    except FileNotFoundError as missing:
+        raise CheckpointError(
+            f"{folder} has no {Path(missing.filename).name}: give the folder that save_model wrote"
+        ) from missing
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as damage:
+        raise CheckpointError(f"the model in {folder} is damaged ({damage}): fetch it again") from damage
+    if not isinstance(card, dict) or card.get("kind") not in KINDS:
+        raise CheckpointError(
+            f"{folder / CARD} names no kind that we know ({', '.join(KINDS)}): update vitau or fetch it again"
+        )
+    try:
+        config = read_config(card["kind"], card["config"])
+        model = build_vit(config) if isinstance(config, ViTConfig) else build_regions(config)
+    except (KeyError, TypeError, ValueError) as unknown:
+        raise CheckpointError(
+            f"{folder / CARD} has a configuration that we cannot build ({unknown}): update vitau"
+        ) from unknown
+    load_strictly(model, weights, str(folder / WEIGHTS))
+    return model.eval(), card
+
+
+def read_config(kind: str, values: Mapping[str, Any]) -> ViTConfig | RegionConfig:
+    """Rebuild a configuration from its JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: a setting is missing, unknown or impossible.
+    """
+    if kind == "palsy":
+        return ViTConfig(**values)
+    encoder: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values["encoder"].items()
+    }
+    return RegionConfig(
+        **{**values, "encoder": EncoderConfig(**encoder), "generator": GeneratorConfig(**values["generator"])},
+    )
+
+
+def model_digest(folder: Path) -> str:
+    """Return the digest of a saved model: sha256 of the bytes of its weights and its card."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / CARD).read_bytes()).hexdigest()
+
+
+def load_stylegan2(generator: Generator, path: Path) -> None:
+    """Load a public StyleGAN2 (``stylegan2-ffhq-config-f.pt``: its ``g_ema``). Non-commercial weights: the user brings them.
+
+    Raises:
+        CheckpointError: the file is no such checkpoint, or a key is missing, extra or misshapen.
+    """
+    load_strictly(generator, part(read_public(path), "g_ema", path), f"g_ema of {path}")
+
+
+def load_psp(model: RegionModel, path: Path) -> None:
+    """Load a public pSp (``psp_ffhq_encode.pt``): encoder, decoder and average latent. The user brings the weights.
+
+    Raises:
+        CheckpointError: the file is no such checkpoint, or a key is missing, extra or misshapen.
+    """
+    checkpoint = read_public(path)
+    state = part(checkpoint, "state_dict", path)
+    for prefix, module in (("encoder.", model.encoder), ("decoder.", model.generator)):
+        tensors = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+        load_strictly(module, tensors, f"{prefix}* of {path}")
+    strays = [key for key in state if not key.startswith(("encoder.", "decoder."))]
+    if strays:
+        raise CheckpointError(f"state_dict of {path} has the unknown key {strays[0]}: it belongs to another model")
+    average = checkpoint.get("latent_avg")
+    styles, width = model.latent_avg.shape
+    if not isinstance(average, Tensor) or tuple(average.shape) not in ((width,), (1, width), (styles, width)):
+        shape = tuple(average.shape) if isinstance(average, Tensor) else "missing"
+        raise CheckpointError(f"latent_avg of {path} is {shape} for {(styles, width)}: it belongs to another model")
+    model.latent_avg.copy_(average)
+
+
+def load_fgnet(model: RegionModel, path: Path) -> None:
+    """Load FG-Net's own checkpoint: interpreter, generator and encoder. The user brings the weights.
+
+    The model must have 32 outputs and the latent route ``mapping``; its average latent is pSp's, so load that first.
+
+    Raises:
+        CheckpointError: the file is no such checkpoint, or a key is missing, extra or misshapen.
+    """
+    checkpoint = read_public(path)
+    parts = {"interpreter": model.interpreter, "g_all": model.generator, "pspencoder": model.encoder}
+    for name, module in parts.items():
+        load_strictly(module, part(checkpoint, name, path), f"{name} of {path}")
+
+
+def read_public(path: Path) -> dict[str, Any]:
+    """Read a file of ``torch.save`` that holds only tensors and plain values.
+
+    Raises:
+        CheckpointError: the file is missing, no checkpoint, or wants to run code.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as missing:
+        raise CheckpointError(f"there are no weights at {path}: bring the public checkpoint and give its path") from missing
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as damage:
+        raise CheckpointError(f"{path} is not a checkpoint of plain tensors: fetch the public file again") from damage
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(checkpoint).__name__} where a checkpoint is a dict: fetch the public file again"
+        )
+    return checkpoint
+
+
+def part(checkpoint: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Tensor]:
+    """Return a state dict from a checkpoint.
+
+    Raises:
+        CheckpointError: there is none of that name.
+    """
+    state = checkpoint.get(name)
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path} has no {name}, only {', '.join(map(str, checkpoint))}: it is another kind of checkpoint")
+    return state
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Copy tensors into a module by name; every name and shape must fit.
+
+    Args:
+        module: takes the tensors; unchanged where they do not fit.
+        tensors: by the module's own names.
+        what: how a message calls the source of the tensors.
+
+    Raises:
+        CheckpointError: names the first key that is missing, extra or misshapen, and says how many there are.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in tensors]
+    extra = [key for key in tensors if key not in own]
+    misshapen = [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
+    for keys, fault in ((missing, "lacks the"), (extra, "has the unknown"), (misshapen, "has the misshapen")):
+        if keys:
+            shapes = f", {tuple(tensors[keys[0]].shape)} for {tuple(own[keys[0]].shape)}" if keys is misshapen else ""
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise CheckpointError(f"{what} {fault} key {keys[0]}{shapes}{more}: it belongs to another model or configuration")
+    module.load_state_dict(dict(tensors))

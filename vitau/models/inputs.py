@@ -1,0 +1,32 @@
+"""Turns aligned face crops into the input of both models: the one place where that happens."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def to_input(crop_NHWC: Tensor | npt.NDArray[np.uint8], size: int) -> Tensor:
+    """Scale crops to what the models read.
+
+    Args:
+        crop_NHWC: uint8 RGB, square, any side; an array is taken to the CPU, a tensor stays on its device.
+        size: side of the result, px. Resized by an antialiased bilinear filter where the crop has another side.
+
+    Returns:
+        float32 (N, 3, size, size) in [−1, 1], RGB, channels last in memory: convolutions are faster so.
+
+    Raises:
+        ValueError: the crops are not uint8 of shape (N, S, S, 3).
+    """
+    crop = torch.as_tensor(crop_NHWC)
+    if crop.dtype != torch.uint8 or crop.ndim != 4 or crop.shape[3] != 3 or crop.shape[1] != crop.shape[2]:
+        raise ValueError(
+            f"crops must be uint8 of shape (N, S, S, 3), these are {crop.dtype} of shape {tuple(crop.shape)}: "
+            "stack aligned crops in one array"
+        )
+    crop_BCHW = crop.permute(0, 3, 1, 2).float()
+    if crop_BCHW.shape[-1] != size:
+        crop_BCHW = functional.interpolate(crop_BCHW, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    return (crop_BCHW / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)

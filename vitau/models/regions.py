@@ -1,0 +1,95 @@
+"""The region model: encoder, generator and interpreter, from a face to one heatmap per action-unit region."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vitau.models.encoder import Encoder, EncoderConfig
+from vitau.models.generator import Generator, GeneratorConfig
+from vitau.models.interpreter import Interpreter
+from vitau.schema import AUS
+
+# B image, C channel, H row, W column, A region (8, in the order of schema.AUS), S style, D style width
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionConfig:
+    """The shape of a region model; the defaults are the paper's.
+
+    ``features`` says which third of the generator's pyramid is read, coarse first (the paper does not say how it divides it).
+    ``latent_route`` says whether the styles go straight into the generator (the paper) or through its mapping network first
+    (FG-Net's checkpoints). ``sigma`` is that of the true heatmaps, px of the heatmap. ``num_outputs`` above 8 is for weights
+    whose further outputs mean nothing (FG-Net's has 32).
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    features: Literal["all", "early", "middle", "late"] = "all"
+    latent_route: Literal["wplus", "mapping"] = "wplus"
+    heatmap_size: int = 128
+    sigma: float = 20.0
+    num_outputs: int = len(AUS)
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if (self.encoder.num_styles, self.encoder.style_dim) != (self.generator.num_styles, self.generator.style_dim):
+            raise ValueError(
+                f"the encoder gives {self.encoder.num_styles} styles of width {self.encoder.style_dim}, the generator of "
+                f"{self.generator.size} px takes {self.generator.num_styles} of {self.generator.style_dim}: make them equal"
+            )
+
+    @property
+    def levels(self) -> range:
+        """Which resolutions of the generator are read: 0 is 4 px, 1 is 8 px, …; a remainder goes to the earlier thirds."""
+        count = len(self.generator.resolutions)
+        first, second = -(-count // 3), -(-2 * count // 3)
+        return {"all": range(count), "early": range(first), "middle": range(first, second), "late": range(second, count)}[
+            self.features
+        ]
+
+
+def build_regions(config: RegionConfig) -> "RegionModel":
+    """Build the model with fresh weights."""
+    return RegionModel(config)
+
+
+class RegionModel(nn.Module):
+    """Encoder, generator and interpreter, trained together; split before the heatmap output so that Grad-CAM can look there."""
+
+    latent_avg: Tensor
+
+    def __init__(self, config: RegionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.input_size = config.encoder.input_size
+        self.encoder = Encoder(config.encoder)
+        self.generator = Generator(config.generator)
+        self.generator.freeze_unused(config.levels, mapping=config.latent_route == "mapping")
+        resolutions = [config.generator.resolutions[level] for level in config.levels]
+        self.interpreter = Interpreter(
+            [config.generator.channels(resolution) for resolution in resolutions],
+            resolutions,
+            size=config.heatmap_size,
+            num_outputs=config.num_outputs,
+            dropout=config.dropout,
+        )
+        self.register_buffer("latent_avg", torch.zeros(config.generator.num_styles, config.generator.style_dim))
+
+    def forward(self, crop_BCHW: Tensor) -> Tensor:
+        """Return the heatmaps (B, 8, size, size) of crops float32 in [−1, 1]; not clamped."""
+        return self.tail(self.features(crop_BCHW))
+
+    def styles(self, crop_BCHW: Tensor) -> Tensor:
+        """Return what the generator gets (B, S, D): the encoder's styles plus the average latent, mapped if so configured."""
+        style_BSD: Tensor = self.encoder(crop_BCHW) + self.latent_avg
+        return self.generator.mapping(style_BSD) if self.config.latent_route == "mapping" else style_BSD
+
+    def features(self, crop_BCHW: Tensor) -> Tensor:
+        """Return what the last convolution before the heatmap output gives (B, C, H, W)."""
+        return self.interpreter.before_output(self.generator.features(self.styles(crop_BCHW), self.config.levels))
+
+    def tail(self, x_BCHW: Tensor) -> Tensor:
+        """Go on from :meth:`features` to the heatmaps (B, 8, size, size)."""
+        return self.interpreter.tail(x_BCHW)[:, : len(AUS)]

@@ -1,0 +1,132 @@
+"""The recognition model: a vision transformer that says whether a face is palsied."""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal
+
+import timm
+from timm.models import is_model_in_modules
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, channels_last, nn
+
+# B image, C channel, H row, W column, N token (class and register tokens first), D width
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """The shape of a recognition ViT: a named one of timm at any input size, or one of our own dimensions.
+
+    With ``name``, only ``input_size`` and ``dropout`` are read besides. ``stem`` is what makes tokens of the picture: one
+    convolution of the patch's size ("patch"), or a stack of small ones, which a small ViT on few pictures needs (Xiao et al.,
+    *Early convolutions help transformers see better*, NeurIPS 2021): one at each resolution ("conv") or two ("deep"), of
+    ``stem_width`` channels at the finest, doubling up to the width; by default so that the last doubling reaches it. Dropout
+    acts on positions, projections and the head.
+    """
+
+    name: str | None = None
+    input_size: int = 256
+    patch_size: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    register_tokens: int = 0
+    stem: Literal["patch", "conv", "deep"] = "patch"
+    stem_width: int | None = None
+    dropout: float = 0.1
+
+
+def build_vit(config: ViTConfig) -> "PalsyViT":
+    """Build the model with fresh weights.
+
+    Raises:
+        ValueError: timm knows no vision transformer of that name, or the patch does not fit the input or the stem.
+    """
+    rates = {"drop_rate": config.dropout, "pos_drop_rate": config.dropout, "proj_drop_rate": config.dropout}
+    if config.name is not None:
+        if not is_model_in_modules(config.name, ["vision_transformer"]):
+            known = "take one of timm.list_models(module='vision_transformer')"
+            raise ValueError(f"timm has no vision transformer named {config.name!r}: {known}")
+        named = timm.create_model(config.name, pretrained=False, img_size=config.input_size, num_classes=2, **rates)
+        return PalsyViT(config, named)
+    if config.input_size % config.patch_size:
+        raise ValueError(f"patches of {config.patch_size} px do not tile an input of {config.input_size} px: choose a divisor")
+    vit = VisionTransformer(
+        img_size=config.input_size,
+        patch_size=config.patch_size,
+        num_classes=2,
+        embed_dim=config.width,
+        depth=config.depth,
+        num_heads=config.heads,
+        reg_tokens=config.register_tokens,
+        **({} if config.stem == "patch" else {"embed_layer": partial(ConvStem, config.stem == "deep", config.stem_width)}),
+        **rates,
+    )
+    return PalsyViT(config, vit)
+
+
+class ConvStem(nn.Module):
+    """Tokens by 3×3 convolutions of stride 2 down to the patch grid, then one 1×1 to the width; timm's embedding interface."""
+
+    def __init__(
+        self, twice: bool, first: int | None, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **_ignored: Any
+    ) -> None:
+        super().__init__()
+        halvings = patch_size.bit_length() - 1
+        if patch_size != 2**halvings or halvings < 1:
+            raise ValueError(
+                f"a convolutional stem halves the picture, so patches of {patch_size} px are impossible: take 2, 4, 8, …"
+            )
+        self.patch_size = patch_size
+        self.grid_size = (img_size // patch_size, img_size // patch_size)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        first = max(8, embed_dim >> (halvings - 1)) if first is None else first
+        widths = [in_chans, *(min(embed_dim, first << i) for i in range(halvings))]
+        layers: list[nn.Module] = []
+        for index, (narrow, wide) in enumerate(pairwise(widths)):
+            layers += _convolution(narrow, wide, stride=2)
+            if twice and index > 0:  # at the finest resolution one is enough, and dear
+                layers += _convolution(wide, wide, stride=1)
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], embed_dim, 1))
+
+    def forward(self, crop_BCHW: Tensor) -> Tensor:
+        """Return the tokens (B, N, D) of the grid, row by row."""
+        grid_BDHW: Tensor = self.layers(crop_BCHW.contiguous(memory_format=channels_last))  # twice as fast on a CPU
+        return grid_BDHW.flatten(2).transpose(1, 2)
+
+
+def _convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+
+
+class PalsyViT(nn.Module):
+    """timm's vision transformer with two answers, split before its last block so that Grad-CAM can look there."""
+
+    def __init__(self, config: ViTConfig, vit: VisionTransformer) -> None:
+        super().__init__()
+        self.config = config
+        self.input_size = config.input_size
+        self.vit = vit
+
+    def forward(self, crop_BCHW: Tensor) -> Tensor:
+        """Answer for crops float32 in [−1, 1]: logits (B, 2), healthy and palsied."""
+        return self.tail(self.tokens(crop_BCHW))
+
+    def tokens(self, crop_BCHW: Tensor) -> Tensor:
+        """Return the tokens (B, N, D) that enter the last block, class and register tokens first."""
+        vit = self.vit
+        embedded = vit._pos_embed(vit.patch_embed(crop_BCHW))  # noqa: SLF001 - timm gives this step no public name
+        x = vit.norm_pre(vit.patch_drop(embedded))
+        for block in vit.blocks[:-1]:
+            x = block(x)
+        return x
+
+    def tail(self, token_BND: Tensor) -> Tensor:
+        """Go on from :meth:`tokens` to the logits (B, 2)."""
+        return self.vit.forward_head(self.vit.norm(self.vit.blocks[-1](token_BND)))
+
+    def token_maps(self, token_BND: Tensor) -> Tensor:
+        """Lay the picture's tokens out as maps (B, D, H, W) of the patch grid; class and register tokens are dropped."""
+        height, width = self.vit.patch_embed.grid_size
+        patch_BND = token_BND[:, self.vit.num_prefix_tokens :]
+        return patch_BND.transpose(1, 2).reshape(len(patch_BND), -1, height, width)

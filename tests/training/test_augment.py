@@ -1,0 +1,68 @@
+"""A changed picture keeps its landmarks on the same pixels."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from vitau.training.augment import augment
+from vitau.training.config import Augmentation
+
+STILL = Augmentation(flip=False, rotate_deg=0, scale=0, shift=0, gain=0, bias=0, tint=0, noise=0)
+
+
+def _spots(point_B2: Tensor, size: int = 64) -> Tensor:
+    """Black pictures with a white blob at a point of the 256 crop."""
+    grid = (torch.arange(size) + 0.5) * 256 / size - 0.5
+    x_BW, y_BH = ((grid - point_B2[:, None, axis]) / 10 for axis in (0, 1))
+    blob_BHW = torch.exp(-(y_BH[:, :, None] ** 2) / 2 - x_BW[:, None, :] ** 2 / 2)
+    return (2 * blob_BHW - 1)[:, None].expand(-1, 3, -1, -1)
+
+
+def _centre(crop_BCHW: Tensor) -> Tensor:
+    weight_BHW = (crop_BCHW[:, 0] + 1).clamp(min=0)
+    grid = (torch.arange(crop_BCHW.shape[-1]) + 0.5) * 256 / crop_BCHW.shape[-1] - 0.5
+    total_B = weight_BHW.sum((1, 2))
+    return torch.stack([(weight_BHW * grid).sum((1, 2)) / total_B, (weight_BHW * grid[:, None]).sum((1, 2)) / total_B], 1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(STILL, flip=True),
+        replace(STILL, rotate_deg=20),
+        replace(STILL, scale=0.2),
+        replace(STILL, shift=0.1),
+        replace(STILL, flip=True, rotate_deg=20, scale=0.2, shift=0.1),
+    ],
+)
+def test_a_landmark_stays_on_its_spot(config: Augmentation) -> None:
+    torch.manual_seed(2)
+    point_B2 = torch.rand(32, 2) * 90 + 83
+    crop_BCHW, landmarks_BL2, _ = augment(_spots(point_B2), point_B2[:, None].expand(-1, 68, -1), config)
+    assert (landmarks_BL2[:, 0] - point_B2).abs().max() > 3
+    assert torch.allclose(_centre(crop_BCHW), landmarks_BL2[:, 0], atol=0.6)
+
+
+def test_half_of_the_pictures_are_mirrored_and_named() -> None:
+    torch.manual_seed(0)
+    point_B2 = torch.tensor([[60.0, 100.0]]).expand(200, 2)
+    crop_BCHW, _, mirrored_B = augment(_spots(point_B2), point_B2[:, None].expand(-1, 68, -1), replace(STILL, flip=True))
+    assert 70 < mirrored_B.sum() < 130
+    assert ((_centre(crop_BCHW)[:, 0] > 128) == mirrored_B).all()
+
+
+def test_nothing_changes_where_nothing_is_asked() -> None:
+    crop_BCHW = torch.rand(2, 3, 16, 16) * 2 - 1
+    landmarks_BL2 = torch.rand(2, 68, 2) * 255
+    same, still, mirrored_B = augment(crop_BCHW, landmarks_BL2, STILL)
+    assert torch.allclose(same, crop_BCHW, atol=1e-5)
+    assert torch.allclose(still, landmarks_BL2, atol=1e-3)
+    assert not mirrored_B.any()
+
+
+def test_relit_pictures_stay_in_the_range_of_an_input() -> None:
+    crop_BCHW, _, _ = augment(torch.ones(8, 3, 16, 16), torch.zeros(8, 68, 2), Augmentation(gain=0.5, bias=0.5, noise=0.5))
+    assert crop_BCHW.abs().max() <= 1
+    assert crop_BCHW.std() > 0.01

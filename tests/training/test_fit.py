@@ -1,0 +1,128 @@
+"""The loop learns, keeps its best epoch, stops at nonsense, and can be killed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vitau.data.dataset import Crops
+from vitau.errors import TrainingError
+from vitau.models.vit import PalsyViT, ViTConfig, build_vit
+from vitau.schema import Split
+from vitau.training.checkpoint import FILE, Checkpoint, Epoch, History
+from vitau.training.config import TrainConfig
+from vitau.training.fit import Watcher, fit, learning_rate
+from vitau.training.tasks import Batch, CropBatches, objective, validation
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(epochs=4, batch_size=8, lr=1e-2, grad_clip=1.0, schedule="cosine")
+
+
+class Killed(BaseException):
+    """What a signal does to the loop."""
+
+
+def _vit() -> PalsyViT:
+    torch.manual_seed(0)
+    return build_vit(ViTConfig(input_size=16, patch_size=8, width=16, depth=1, heads=2, stem="conv", dropout=0.1))
+
+
+def _fit(crops: Crops, folder: Path, config: TrainConfig = CONFIG, watcher: Watcher | None = None) -> tuple[PalsyViT, History]:
+    model = _vit()
+    batches = CropBatches(crops.of(Split.TRAIN), config, 16, CPU)
+    judge = validation("palsy", crops.of(Split.VAL), 16, CPU)
+    checkpoint = Checkpoint(folder=folder, identity="one")
+    return model, fit(model, objective("palsy", config), batches, judge, config, checkpoint, watcher)
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_the_loss_falls_and_validation_people_are_told_apart(few_crops: Crops, tmp_path: Path) -> None:
+    model, history = _fit(few_crops, tmp_path)
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss * 0.8
+    assert history.best is not None
+    assert history.epochs[history.best].validation["auroc"] == 1.0
+    assert not model.training
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 5, 11])
+def test_a_killed_training_ends_as_if_it_had_not_been(few_crops: Crops, tmp_path: Path, killed_at: int) -> None:
+    def kill(step: int, _steps: int) -> None:
+        if step == killed_at:
+            raise Killed
+
+    whole, told = _fit(few_crops, tmp_path / "whole")
+    with pytest.raises(Killed):
+        _fit(few_crops, tmp_path / "killed", watcher=Watcher(step=kill))
+    resumed, told_again = _fit(few_crops, tmp_path / "killed")
+    assert _same(whole, resumed)
+    assert [epoch.train_loss for epoch in told.epochs] == [epoch.train_loss for epoch in told_again.epochs]
+    assert told.best == told_again.best
+
+
+def test_a_finished_training_is_not_trained_again(few_crops: Crops, tmp_path: Path) -> None:
+    first, _ = _fit(few_crops, tmp_path)
+    steps: list[int] = []
+    second, _ = _fit(few_crops, tmp_path, watcher=Watcher(step=lambda step, _all: steps.append(step)))
+    assert not steps
+    assert _same(first, second)
+
+
+def test_the_weights_that_remain_are_those_of_the_best_epoch(few_crops: Crops, tmp_path: Path) -> None:
+    model = _vit()
+    seen: list[dict[str, Tensor]] = []
+
+    def judge(judged: nn.Module) -> dict[str, float]:
+        seen.append({name: tensor.clone() for name, tensor in judged.state_dict().items()})
+        return {"selection": [0.1, 0.9, 0.9, 0.3][len(seen) - 1]}
+
+    batches = CropBatches(few_crops, CONFIG, 16, CPU)
+    history = fit(model, objective("palsy", CONFIG), batches, judge, CONFIG, Checkpoint(folder=tmp_path, identity=""))
+    assert history.best == 1
+    assert all(torch.equal(tensor, seen[1][name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_first_loss_that_is_not_finite_stops_it(few_crops: Crops, tmp_path: Path) -> None:
+    def broken(model: nn.Module, batch: Batch) -> Tensor:
+        return model(batch.crop_BCHW).sum() * float("nan")
+
+    batches = CropBatches(few_crops, CONFIG, 16, CPU)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1 \(epoch 1\): lower the learning rate of 0.01"):
+        fit(_vit(), broken, batches, lambda _model: {"selection": 0.0}, CONFIG, Checkpoint(folder=tmp_path, identity=""))
+
+
+def test_the_checkpoint_of_another_training_is_refused(few_crops: Crops, tmp_path: Path) -> None:
+    _fit(few_crops, tmp_path)
+    model = _vit()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with pytest.raises(TrainingError, match="is of another training: train in another folder, or delete it to start anew"):
+        Checkpoint(folder=tmp_path, identity="two").resume(model, optimizer)
+
+
+def test_a_damaged_checkpoint_is_named(few_crops: Crops, tmp_path: Path) -> None:
+    _fit(few_crops, tmp_path)
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"is damaged .*: delete it to start anew"):
+        _fit(few_crops, tmp_path)
+
+
+def test_every_epoch_is_told_once(few_crops: Crops, tmp_path: Path) -> None:
+    told: list[Epoch] = []
+    _, history = _fit(few_crops, tmp_path, watcher=Watcher(epoch=told.append))
+    assert tuple(told) == history.epochs
+    assert [epoch.number for epoch in told] == [0, 1, 2, 3]
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+    config = replace(CONFIG, lr=1.0, warmup=0.2, schedule="cosine")
+    rates = [learning_rate(config, step, 100) for step in range(101)]
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[0] < 0.06
+    assert max(rates) == rates[20] == 1.0
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[100] == pytest.approx(0)
+    assert learning_rate(replace(CONFIG, lr=1.0, schedule="constant"), 99, 100) == 1.0

@@ -1,0 +1,81 @@
+"""A whole training: what it needs, what it starts from, what it answers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vitau.data.dataset import Crops
+from vitau.errors import TrainingError
+from vitau.models.checkpoint import load_model, model_digest
+from vitau.store import Store
+from vitau.training.recipes import RECIPES
+from vitau.training.run import choose_device, pretrain, shrunk, train
+
+MakeSnapshot = Callable[..., tuple[Store, str]]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretrained")
+    pretrain(RECIPES["smoke-palsy"](), out)
+    return out
+
+
+def test_a_pretrained_model_says_that_its_people_were_drawn(pretrained: Path) -> None:
+    _, card = load_model(pretrained / "model")
+    assert card["synthetic"] is True
+    assert card["drawn"]["num_people"] == RECIPES["smoke-palsy"]().drawn.num_people  # type: ignore[union-attr]
+    assert sorted(path.name for path in pretrained.iterdir()) == ["history.json", "metrics.json", "model"]
+
+
+def test_a_training_starts_from_it_and_names_it(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:
+    store, digest = make_snapshot(12)
+    metrics = train(RECIPES["smoke-palsy"](), store, digest, tmp_path / "out", pretrained=pretrained)
+    assert metrics["pretrained_digest"] == model_digest(pretrained / "model")
+    assert metrics["pretraining_seconds"] > 0
+    _, card = load_model(tmp_path / "out/model")
+    assert card["pretrained"] == "smoke-palsy"
+    assert (card["snapshot"], card["protocol"], card["ledger_offset"]) == (digest, "subjects", 3)
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
+
+
+def test_a_model_of_another_recipe_is_no_start(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:
+    store, digest = make_snapshot(12)
+    with pytest.raises(TrainingError, match=r"was made by recipe smoke-palsy and has another shape than tiny-regions's"):
+        train(RECIPES["tiny-regions"](), store, digest, tmp_path / "out", pretrained=pretrained)
+
+
+def test_a_split_without_people_is_named(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
+    store, digest = make_snapshot(4)
+    with pytest.raises(TrainingError, match="nobody is in split test: label more people"):
+        train(RECIPES["smoke-palsy"](), store, digest, tmp_path / "out")
+
+
+def test_a_recipe_without_pretraining_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="recipe paper-palsy has no pretraining on drawn people"):
+        pretrain(RECIPES["paper-palsy"](), tmp_path)
+
+
+def test_threads_are_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("VITAU_TORCH_THREADS", "many")
+    with pytest.raises(TrainingError, match="VITAU_TORCH_THREADS is 'many': give a whole number of threads from 1"):
+        choose_device()
+    monkeypatch.setenv("VITAU_TORCH_THREADS", "1")
+    choose_device()
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
+def test_shrunk_crops_keep_their_people_and_their_landmarks(few_crops: Crops) -> None:
+    some = few_crops.where(np.arange(48) % 3 == 1)
+    small = shrunk(some, 8)
+    assert small.pixels(slice(None)).shape == (16, 8, 8, 3)
+    means = [crops.pixels(slice(None)).mean((1, 2, 3)) for crops in (some, small)]
+    assert np.allclose(*means, atol=2)
+    assert np.array_equal(small.landmarks_NL2, some.landmarks_NL2)
+    assert shrunk(some, 16) is some

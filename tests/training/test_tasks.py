@@ -1,0 +1,95 @@
+"""What the loop is given: batches that can be made again, losses that skip what nobody knows, sides that turn with a mirror."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vitau.data.dataset import Crops
+from vitau.models.regions import RegionModel
+from vitau.models.vit import ViTConfig, build_vit
+from vitau.training.config import Augmentation, TrainConfig
+from vitau.training.losses import bce_with_logits, cross_entropy, mse
+from vitau.training.recipes import RECIPES
+from vitau.training.sides import WithSides
+from vitau.training.tasks import CropBatches, objective, predict
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(batch_size=10)
+
+
+def test_an_epoch_goes_through_every_frame_once_in_an_order_of_its_own(few_crops: Crops) -> None:
+    batches = CropBatches(few_crops, replace(CONFIG, augmentation=None), 16, CPU)
+    zero, one = ([batch.landmarks_BL2[:, 0, 0] for batch in batches.epoch(number)] for number in (0, 1))
+    assert len(zero) == len(batches) == 5
+    assert sorted(torch.cat(zero).tolist()) == sorted(few_crops.landmarks_NL2[:, 0, 0].tolist())
+    assert torch.cat(zero).tolist() != torch.cat(one).tolist()
+    assert torch.equal(torch.cat(zero), torch.cat([batch.landmarks_BL2[:, 0, 0] for batch in batches.epoch(0)]))
+
+
+def test_a_mirrored_face_is_affected_on_the_other_side(few_crops: Crops) -> None:
+    torch.manual_seed(0)
+    seen = [batch.sided_BA2 for batch in CropBatches(few_crops, CONFIG, 16, CPU).epoch(0)]
+    sided_NA2 = torch.cat(seen)
+    assert sided_NA2[..., 0].any()
+    assert sided_NA2[..., 1].any()
+    assert not (sided_NA2[..., 0] & sided_NA2[..., 1]).any()
+    unturned = CropBatches(few_crops, replace(CONFIG, augmentation=Augmentation(flip=False)), 16, CPU)
+    assert not torch.cat([batch.sided_BA2 for batch in unturned.epoch(0)])[..., 1].any()
+
+
+def test_the_sides_are_asked_in_training_and_the_answer_of_the_model_stays(few_crops: Crops) -> None:
+    model = build_vit(ViTConfig(input_size=16, patch_size=8, width=16, depth=1, heads=2, stem="conv", dropout=0.0)).eval()
+    asked = WithSides(model)
+    batch = next(iter(CropBatches(few_crops, CONFIG, 16, CPU).epoch(0)))
+    assert torch.equal(asked(batch.crop_BCHW), model(batch.crop_BCHW))
+    config = replace(CONFIG, side_weight=2.0)
+    loss = objective("palsy", config)
+    extra = loss(asked, batch) - loss(model, batch)
+    assert torch.allclose(extra, 2 * asked.loss(batch.sided_BA2, batch.known_BA), atol=1e-6)
+    with torch.no_grad():
+        asked.head.weight.zero_()
+        asked.head.bias.copy_(torch.where(torch.arange(16) % 2 == 0, -9.0, 9.0))
+    asked(batch.crop_BCHW)
+    assert asked.loss(torch.tensor([False, True]).expand(10, 8, 2), batch.known_BA) < 0.001
+    assert asked.loss(torch.tensor([True, False]).expand(10, 8, 2), batch.known_BA) > 5
+
+
+def test_a_region_that_nobody_could_judge_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    heatmaps, true = torch.randn(3, 8, 4, 4), torch.rand(3, 8, 4, 4)
+    known = torch.ones(3, 8, dtype=torch.bool)
+    known[1, 2] = False
+    for loss in (mse, bce_with_logits):
+        other = true.clone()
+        other[1, 2] = -1
+        assert torch.equal(loss(heatmaps, true, known), loss(heatmaps, other, known))
+        assert not torch.equal(loss(heatmaps, true, torch.ones_like(known)), loss(heatmaps, other, torch.ones_like(known)))
+    assert mse(heatmaps, true, torch.zeros_like(known)) == 0
+
+
+def test_losses_are_the_textbook_ones() -> None:
+    torch.manual_seed(0)
+    heatmaps, true, known = torch.randn(3, 8, 4, 4), torch.rand(3, 8, 4, 4) * 2 - 1, torch.ones(3, 8)
+    assert torch.allclose(mse(heatmaps, true, known), ((heatmaps - true) ** 2).mean())
+    share, p = (true + 1) / 2, heatmaps.sigmoid()
+    expected = -(share * p.log() + (1 - share) * (1 - p).log()).mean()
+    assert torch.allclose(bce_with_logits(heatmaps, true, known), expected, atol=1e-5)
+    assert cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([True])) == pytest.approx(np.log(2))
+
+
+def test_an_unknown_loss_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no loss 'hinge' for regions; there are mse, bce_with_logits"):
+        objective("regions", replace(CONFIG, loss="hinge"))
+
+
+def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> None:
+    recipe = RECIPES["tiny-regions"]()
+    torch.manual_seed(0)
+    model = RegionModel(recipe.model).eval()  # type: ignore[arg-type]
+    scores = predict("regions", model, few_crops, 64, CPU)
+    assert scores.shape == (48, 8)
+    assert np.abs(scores).max() <= 1
+    some = predict("regions", model, few_crops.where(np.arange(48) >= 40), 64, CPU)
+    assert np.allclose(some, scores[40:], atol=1e-5)

@@ -1,0 +1,1 @@
+"""How the networks learn: configurations, recipes, losses, one loop."""

@@ -1,0 +1,74 @@
+"""``python -m vitau.training``: train a recipe on a snapshot, or pretrain it on drawn people."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitau.errors import TrainingError, VitauError
+
+if TYPE_CHECKING:
+    from vitau.training.config import Recipe
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe in vitau.training.recipes.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder of the results; a complete one is left alone, an incomplete one goes on.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder for decoded or drawn crops, to share between runs; else kept only while running."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def train(
+    context: typer.Context,
+    recipe: Annotated[str | None, typer.Option(help="Name of a recipe in vitau.training.recipes.")] = None,
+    store: Annotated[str | None, typer.Option(help="URI of the object store.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Digest of the snapshot to train on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; an incomplete one goes on.")] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Model to start from: a model folder, or the results of `pretrain`.")
+    ] = None,
+    cache: Cache = None,
+) -> None:
+    """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT."""
+    if context.invoked_subcommand:
+        return
+    if recipe is None or store is None or snapshot is None or out is None:
+        raise typer.BadParameter("training needs --recipe, --store, --snapshot and --out")
+    from vitau.store import open_store
+    from vitau.training import run
+
+    run.train(_recipe(recipe), open_store(store), snapshot, out, pretrained=pretrained, cache=cache)
+
+
+@app.command()
+def pretrain(recipe: RecipeName, out: Out, cache: Cache = None) -> None:
+    """Pretrain a recipe on drawn people who are in no cohort: model/ and history.json in the folder OUT."""
+    from vitau.training import run
+
+    run.pretrain(_recipe(recipe), out, cache=cache)
+
+
+def _recipe(name: str) -> "Recipe":
+    from vitau.training.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise TrainingError(f"no recipe {name}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def main() -> None:
+    """Run the command; what is wrong with the world is one line and exit code 1."""
+    try:
+        app()
+    except VitauError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The state of an unfinished training in one file without pickles: weights, best weights, moments, history."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vitau.errors import TrainingError
+
+FILE: Final = "last.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """What one epoch came to; ``validation`` holds numbers of validation people only."""
+
+    number: int
+    train_loss: float
+    validation: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """All epochs so far; ``best`` is the number of the one whose weights count, from 0."""
+
+    epochs: tuple[Epoch, ...] = ()
+    best: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The time spent in all epochs, s."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A folder for the state of one training; ``identity`` names its data, start and settings."""
+
+    folder: Path
+    identity: str
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], history: History) -> None:
+        """Write the state, which replaces the last one whole."""
+        tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
+        tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{FILE}.{os.getpid()}"
+        save_file(tensors, partial, metadata={"history": json.dumps(asdict(history)), "identity": self.identity})
+        partial.replace(self.folder / FILE)
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[History, dict[str, Tensor]]:
+        """Bring model and optimizer to the saved state; give the history and the best weights, empty where nothing is saved.
+
+        Raises:
+            TrainingError: if what is saved is of another training, or damaged.
+        """
+        path = self.folder / FILE
+        if not path.exists():
+            return History(), {}
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except SafetensorError as damage:
+            raise TrainingError(f"{path} is damaged ({damage}): delete it to start anew") from damage
+        if metadata["identity"] != self.identity:
+            raise TrainingError(f"{path} is of another training: train in another folder, or delete it to start anew")
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, moment = name.split("/")
+                state.setdefault(int(index), {})[moment] = tensor
+        model.load_state_dict(_within("model/", tensors))
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        history = json.loads(metadata["history"])
+        epochs = tuple(Epoch(**epoch) for epoch in history["epochs"])
+        return History(epochs=epochs, best=history["best"]), _within("best/", tensors)
+
+
+def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

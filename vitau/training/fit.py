@@ -1,0 +1,120 @@
+"""The loop that trains both models: readable from top to bottom, stopped at any moment, resumed exactly where it was."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from vitau.errors import TrainingError
+from vitau.training.checkpoint import Checkpoint, Epoch, History
+from vitau.training.config import TrainConfig
+
+BatchT = TypeVar("BatchT")
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+
+
+class Batches(Protocol[BatchT_co]):
+    """Training data: the same batches for the same epoch, whatever was drawn before."""
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+
+    def epoch(self, number: int) -> Iterable[BatchT_co]:
+        """Go through the batches of one epoch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watcher:
+    """Who is told: after each step, the steps done of all steps; after each epoch, what it came to."""
+
+    step: Callable[[int, int], None] = lambda _done, _all: None
+    epoch: Callable[[Epoch], None] = lambda _epoch: None
+
+
+def fit(
+    model: nn.Module,
+    objective: Callable[[nn.Module, BatchT], Tensor],
+    batches: Batches[BatchT],
+    validate: Callable[[nn.Module], dict[str, float]],
+    config: TrainConfig,
+    checkpoint: Checkpoint,
+    watcher: Watcher | None = None,
+) -> History:
+    """Train a model with AdamW and leave it, in evaluation mode, with the weights of its best epoch.
+
+    The best epoch is the one whose ``validation["selection"]`` is highest. After each epoch everything needed to go on is in
+    the checkpoint; called again, it goes on from there. On a processor with the same number of threads the result does not
+    depend on interruptions: every epoch seeds torch anew from ``config.seed`` and its number.
+
+    Args:
+        model: trained in place, on the device where its weights are.
+        objective: (model, batch) → loss, a scalar.
+        batches: of each epoch.
+        validate: numbers of validation people, "selection" among them; called in evaluation mode, without gradients.
+        config: how to train.
+        checkpoint: where the state is kept, and of which training it is.
+        watcher: who is told.
+
+    Raises:
+        TrainingError: at the first loss that is not finite, or where the checkpoint is of another training.
+    """
+    watcher = watcher or Watcher()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    history, best = checkpoint.resume(model, optimizer)
+    steps = config.epochs * len(batches)
+    for number in range(len(history.epochs), config.epochs):
+        started = time.monotonic()
+        torch.manual_seed(config.seed * 100_003 + number)
+        model.train()
+        total = 0.0
+        for step, batch in enumerate(batches.epoch(number), start=number * len(batches)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step, steps)
+            loss = objective(model, batch)
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss.item()} at step {step + 1} (epoch {number + 1}): "
+                    f"lower the learning rate of {config.lr:g} or the gradient clipping at {config.grad_clip:g}"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+            nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+            optimizer.step()
+            total += loss.item()
+            watcher.step(step + 1, steps)
+        model.eval()
+        with torch.inference_mode():
+            validation = validate(model)
+        epoch = Epoch(
+            number=number,
+            train_loss=total / len(batches),
+            validation=validation,
+            seconds=time.monotonic() - started,
+        )
+        if history.best is None or validation["selection"] > history.epochs[history.best].validation["selection"]:
+            history, best = replace(history, best=number), copy_state(model)
+        history = replace(history, epochs=(*history.epochs, epoch))
+        checkpoint.save(model, optimizer, best, history)
+        watcher.epoch(epoch)
+    model.load_state_dict(best)
+    model.eval()
+    return history
+
+
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copy a model's weights and buffers."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Compute the learning rate of a step: a linear rise over the warm-up, then constant or half a cosine down to 0."""
+    warmup = config.warmup * steps
+    if step < warmup:
+        return config.lr * (step + 1) / (warmup + 1)
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup))) / 2

@@ -1,0 +1,92 @@
+import csv
+import json
+import shutil
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from vitau.errors import ClipError
+from vitau.schema import AUS, SCORE_COLUMNS
+from vitau.scoring.batch import expand, lines, score_inputs
+
+
+@pytest.fixture
+def bad_inputs(tmp_path, clip):
+    """Name -> what is said about it."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("dear diary")
+    (folder / "cut.mp4").write_bytes(clip.read_bytes()[:5000])
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 and no more")
+    return folder, {
+        "empty.mp4": "empty.mp4 is empty (0 bytes); copy it again",
+        "text.mp4": "text.mp4 is not a video; give a video, a photo or a tar of images",
+        "cut.mp4": "cut.mp4 is truncated: its index (moov atom) is missing; copy or download it again",
+        "broken.jpg": "broken.jpg is not an image that can be read; save it again as JPEG or PNG",
+        "missing.mov": "missing.mov is missing; check its path",
+    }
+
+
+def test_bad_inputs_get_a_sentence_each_and_the_rest_is_scored(lenient, bad_inputs, photo, landscape, tmp_path):
+    folder, sentences = bad_inputs
+    out = tmp_path / "out"
+    result = score_inputs(lenient, [folder, folder / "missing.mov", landscape, photo], out, model_name="m")
+    assert {left.item.rsplit("/", 1)[1]: left.reason for left in result.skipped} == {
+        **sentences,
+        "hills.jpg": "hills.jpg shows no face; give a photo of a face that looks at the camera",
+    }
+    with (out / "skipped.csv").open(newline="") as file:
+        assert [(row["item"], row["reason"]) for row in csv.DictReader(file)] == [(s.item, s.reason) for s in result.skipped]
+    assert [person.input for person in result.people] == [str(photo)]
+    assert all(sentence in (out / "report.html").read_text() for sentence in sentences.values())
+
+
+def test_the_folder_holds_tables_overlays_and_a_report(lenient, photo, clip, tmp_path):
+    result = score_inputs(lenient, [photo, clip], tmp_path, model_name="m")
+    table = pq.read_table(tmp_path / "scores.parquet")
+    assert table.column_names == list(SCORE_COLUMNS)
+    assert pyarrow.csv.read_csv(tmp_path / "scores.csv").num_rows == table.num_rows > 5
+    assert [record["input"] for record in json.loads((tmp_path / "people.json").read_text())] == [str(photo), str(clip)]
+    overlays = sorted(path.name for path in (tmp_path / "overlays" / "000-person").iterdir())
+    assert overlays == sorted(f"face0-frame00000-{name}.jpg" for name in ("face", "recognition", "regions", *AUS))
+    assert len(list((tmp_path / "overlays" / "001-person").iterdir())) == 4 * len(overlays)
+    assert "Synthetic." in (tmp_path / "report.html").read_text()
+    first, second = lines(result)
+    assert first.startswith(f"{photo}\tpalsy\t")
+    assert "(one frame)" in first
+    assert " to " in second
+
+
+def test_other_files_of_a_folder_are_counted_and_named_ones_are_tried(lenient, photo, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(photo, folder / "b.png")
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden.png").write_text("x")
+    assert expand([folder, folder / "notes.txt"]) == ([folder / "b.png", folder / "notes.txt"], 1)
+
+
+def test_a_folder_without_media_is_refused(lenient, tmp_path):
+    with pytest.raises(ClipError, match=r"holds neither pictures nor recordings; give photos, clips or folders of them$"):
+        score_inputs(lenient, [tmp_path], tmp_path / "out", model_name="m")
+
+
+def test_a_recording_that_ends_early_is_scored_and_noted(lenient, clip, tmp_path):
+    import av
+
+    whole = tmp_path / "whole.mkv"
+    with av.open(str(clip)) as source, av.open(str(whole), "w", format="matroska") as sink:
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                sink.mux(packet)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 4])
+    result = score_inputs(lenient, [cut], tmp_path / "out", model_name="m")
+    (person,) = result.people
+    (note,) = person.notes
+    assert note.startswith("cut.mkv is not whole: ")
+    assert note in (tmp_path / "out" / "report.html").read_text()

@@ -1,0 +1,93 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vitau.errors import CheckpointError, ClipError
+from vitau.media.clips import Decoded
+from vitau.models.heatmaps import decode
+from vitau.schema import AUS, SCORE_COLUMNS
+from vitau.scoring.predict import Predictor, score_rows, score_table
+
+
+def test_a_healthy_face_is_not_analysed_and_its_regions_are_null(strict, crops):
+    scores = strict.score_crops(crops)
+    assert (scores.palsied_N.any(), scores.analysed_N.any(), np.isnan(scores.region_NA).all()) == (False, False, True)
+    table = score_table(score_rows(scores, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4))
+    assert table.column_names == list(SCORE_COLUMNS)
+    assert all(table[au].null_count == 4 for au in AUS)
+
+
+def test_a_palsied_face_is_analysed(lenient, crops):
+    scores = lenient.score_crops(crops)
+    assert scores.palsied_N.all()
+    assert scores.analysed_N.all()
+    assert np.abs(scores.region_NA).max() <= 1
+    with torch.inference_mode():
+        logits = lenient.recognition(lenient.to_input(crops, lenient.recognition))
+        regions = decode(lenient.regions(lenient.to_input(crops, lenient.regions)))
+    np.testing.assert_allclose(scores.palsy_N, logits.softmax(1)[:, 1], atol=1e-6)
+    np.testing.assert_allclose(scores.region_NA, regions, atol=1e-6)
+
+
+def test_the_option_analyses_healthy_faces_too(strict, crops):
+    scores = strict.score_crops(crops, analyse_all=True)
+    assert (scores.palsied_N.any(), scores.analysed_N.all(), np.isnan(scores.region_NA).any()) == (False, True, False)
+
+
+def test_scores_do_not_depend_on_the_company_in_the_batch(lenient, crops):
+    many = np.tile(crops, (9, 1, 1, 1))  # more than one batch
+    scores = lenient.score_crops(many)
+    alone = lenient.score_crops(crops[2:3])
+    np.testing.assert_allclose(scores.palsy_N[2::4], alone.palsy_N[0], atol=1e-5)
+    np.testing.assert_allclose(scores.region_NA[2::4], np.repeat(alone.region_NA, 9, axis=0), atol=1e-5)
+
+
+def test_no_crops_give_no_scores(lenient, crops):
+    assert lenient.score_crops(crops[:0]).region_NA.shape == (0, 8)
+
+
+def test_recognition_alone_judges_but_does_not_analyse(make_bundle, crops):
+    predictor = Predictor.load(make_bundle(0.001) / "recognition")
+    scores = predictor.score_crops(crops, analyse_all=True)
+    assert (scores.palsied_N.all(), scores.analysed_N.any()) == (True, False)
+
+
+def test_regions_without_recognition_are_refused(make_bundle):
+    folder = make_bundle(0.5)
+    (folder / "recognition").rename(folder / "elsewhere")
+    with pytest.raises(CheckpointError) as error:
+        Predictor.load(folder)
+    assert str(error.value) == f"{folder} has a region model but no recognition/ to judge first: fetch the whole folder"
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="is no model folder: give one with model/ in it"):
+        Predictor.load(tmp_path / "none")
+
+
+def test_all_faces_of_a_photo_are_scored_largest_first(lenient, photo):
+    image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
+    small = cv2.resize(image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+    both = np.full((image.shape[0], image.shape[1] + small.shape[1], 3), 90, np.uint8)
+    both[: small.shape[0], : small.shape[1]] = small
+    both[:, small.shape[1] :] = image
+    faces = lenient.score_image(both, "both.png")
+    assert [face.row["face_index"] for face in faces] == [0, 1]
+    assert faces[0].row["box"][0] > faces[1].row["box"][0]
+    assert faces[0].crop.shape == (256, 256, 3)
+    assert list(faces[0].row) == list(SCORE_COLUMNS)
+
+
+def test_a_clip_is_scored_six_times_a_second(lenient, clip):
+    decoded = Decoded()
+    faces = list(lenient.score_clip(clip, decoded=decoded))
+    assert len(faces) >= 0.9 * decoded.num_frames > 0
+    assert np.diff([face.row["time_s"] for face in faces]).min() == pytest.approx(1 / 6, abs=1e-3)
+    assert {face.row["input"] for face in faces} == {str(clip)}
+
+
+def test_a_photo_without_a_face_is_an_error_with_a_way_out(lenient, landscape):
+    with pytest.raises(ClipError) as error:
+        list(lenient.score_path(landscape))
+    assert str(error.value) == "hills.jpg shows no face; give a photo of a face that looks at the camera"

@@ -1,0 +1,60 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vitau.schema import SCORE_COLUMNS
+from vitau.scoring import registry
+
+PULL = """
+import json, logging, sys
+import mlflow, pandas as pd
+folder, photo, clip, landscape = sys.argv[1:]
+model = mlflow.pyfunc.load_model(folder)
+data = open(photo, "rb").read()
+images = model.predict(pd.DataFrame({"image": [data, open(landscape, "rb").read(), b"no image"]}))
+paths = model.predict(pd.DataFrame({"path": [photo, clip, "missing.jpg"]}), params={"analyse_all": True})
+import vitau
+rows = [frame.astype(object).where(frame.notna(), None).to_dict("records") for frame in (images, paths)]
+print(json.dumps({"vitau": vitau.__file__, "columns": list(images.columns), "images": rows[0], "paths": rows[1]}, default=list))
+"""
+
+
+@pytest.fixture(scope="module")
+def pulled(tracking_uri, registered, photo, clip, landscape, tmp_path_factory):
+    """What a process far from this repository gets from the pulled model, and its log."""
+    folder = tmp_path_factory.mktemp("pulled")
+    registry.download(tracking_uri, f"models:/{registered[0]}@champion", folder)
+    done = subprocess.run(
+        [sys.executable, "-c", PULL, folder, photo, clip, landscape], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return folder, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_the_model_brings_its_own_code(pulled):
+    folder, answer, _ = pulled
+    assert answer["vitau"] == str(folder / "code" / "vitau" / "__init__.py")
+
+
+def test_bytes_of_a_picture_become_one_row_per_face(pulled):
+    _, answer, _ = pulled
+    assert answer["columns"] == list(SCORE_COLUMNS)
+    (face,) = answer["images"]
+    assert (face["input"], face["face_index"], face["palsied"], face["analysed"]) == ("0", 0, True, True)
+    assert len(face["box"]) == 4
+
+
+def test_paths_may_be_photos_and_clips(pulled, photo, clip):
+    _, answer, _ = pulled
+    inputs = [row["input"] for row in answer["paths"]]
+    assert inputs[0] == str(photo)
+    assert inputs.count(str(clip)) == len(inputs) - 1 > 5
+    assert answer["paths"][0]["AU1"] == pytest.approx(answer["images"][0]["AU1"], abs=1e-6)
+
+
+def test_inputs_without_a_row_are_named_in_the_log(pulled):
+    log = pulled[2]
+    assert "input 1 has no scores: it shows no face" in log
+    assert "input 2 has no scores: it is not an image that can be read" in log
+    assert "input 2 has no scores: missing.jpg is missing" in log

@@ -1,0 +1,93 @@
+import re
+
+import pytest
+
+from vitau.schema import AU, AUS, Side, Skipped
+from vitau.scoring.aggregate import RegionScore, SubjectScore
+from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, render, write_report
+
+
+@pytest.fixture
+def palsied():
+    regions = {
+        au: RegionScore(score=0.2 - 0.1 * i, interval=(0.1 - 0.1 * i, 0.3 - 0.1 * i), affected=i < 2, share_affected=0.75)
+        for i, au in enumerate(AUS)
+    }
+    return SubjectScore(
+        palsy_score=0.8, interval=(0.4, 0.9), threshold=0.5, palsied=True, uncertain=True, num_frames=7, num_analysed=6,
+        regions=regions,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def healthy():
+    return SubjectScore(
+        palsy_score=0.1, interval=None, threshold=0.5, palsied=False, uncertain=False, num_frames=1, num_analysed=0, regions={}
+    )
+
+
+@pytest.fixture
+def make_page():
+    def make(*subjects, synthetic=False, skipped=(), metrics=None):
+        model = ReportedModel(name="vitau-regions", version=3, digest="d" * 64, card={"recipe": "tiny"}, metrics=metrics)
+        report = Report(title="T", synthetic=synthetic, models=[model], subjects=subjects, skipped=skipped)
+        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(report).split("</style>")[1])), render(report)
+
+    return make
+
+
+def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page, palsied):
+    subject = ReportedSubject(
+        name="a1", score=palsied, left_out={"blurred": 2}, affected={AU.AU1: True, AU.AU9: False}, side=Side.LEFT
+    )
+    text, _ = make_page(subject)
+    assert "A palsy is recognised: score 0.80, 95 % interval 0.40 to 0.90, threshold 0.50." in text
+    assert "The interval holds the threshold, so other frames could have turned the decision." in text
+    assert "7 frames used; not used: 2 blurred." in text
+    assert "forehead, inner brow AU1 affected 0.200 75 % affected" in text
+    assert "The readers agreed on these affected regions: AU1 (left)." in text
+
+
+def test_regions_of_a_healthy_person_are_not_analysed_rather_than_unaffected(make_page, healthy):
+    text, _ = make_page(ReportedSubject(name="a1", score=healthy))
+    assert "No palsy is recognised: score 0.10, from one frame and so without an interval, threshold 0.50." in text
+    assert "Regions were not analysed, because no palsy was recognised. That does not mean that none is affected." in text
+
+
+def test_the_page_says_synthetic_only_where_it_is(make_page, healthy):
+    assert "Synthetic. The models on this page" in make_page(synthetic=True)[0]
+    assert "Synthetic." not in make_page(ReportedSubject(name="a1", score=healthy))[0]
+
+
+def test_what_was_not_scored_is_listed_with_its_reason(make_page):
+    text, _ = make_page(
+        ReportedSubject(name="b2", score=None, left_out={"no_face": 14}), skipped=[Skipped(item="x.mp4", reason="it is empty")]
+    )
+    assert "x.mp4 it is empty" in text
+    assert "0 frames used; not used: 14 no face found." in text
+
+
+def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page, palsied):
+    frame = KeyFrame(
+        label="at 0.5 s", palsy_score=0.8, overlays={"face": b"\xff\xd8", "recognition": b"\xff\xd8", "AU1": b"\xff\xd8"}
+    )
+    _, html = make_page(ReportedSubject(name="<script>x</script>", score=palsied, key_frames=[frame]))
+    assert re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", html) == []
+    assert "http" not in html
+    assert "<script" not in html
+    assert html.count("data:image/jpeg;base64,/9g=") == 3
+
+
+def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
+    by_au = {au.value: {"n_subjects": 9, "n_affected": 4, "auroc": None, "auroc_interval": None, "accuracy": 0.5} for au in AUS}
+    metrics = {"protocol": "subjects", "n_subjects": 9, "auroc": 0.85, "auroc_interval": [0.7, 0.95], "by_au": by_au}
+    text, _ = make_page(metrics=metrics)
+    assert "Measured on 9 people who were in no training (protocol subjects )" in text
+    assert "AUROC, mean of regions 0.85 (0.70–0.95)" in text
+    assert "jaw AU26 4 of 9 not defined 0.50" in text
+
+
+def test_the_page_is_written_whole(tmp_path, healthy):
+    report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
+    assert write_report(report, tmp_path / "report.html").read_text().endswith("</html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -1,0 +1,1 @@
+"""How trained networks are used: prediction, Grad-CAM, the registry, the report."""

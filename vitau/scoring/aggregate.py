@@ -1,0 +1,126 @@
+"""From the scores of frames to the answer about a person, with its uncertainty."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vitau.schema import AU, AUS
+
+NUM_RESAMPLES: Final = 1000
+Interval: TypeAlias = tuple[float, float]
+"""Ends of a 95 % interval; absent where there is one frame only, which says nothing about its spread."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionScore:
+    """One region of one person: mean score over the analysed frames with its 95 % interval, −1 to 1, affected above 0.
+
+    ``share_affected`` is the share of the analysed frames that say "affected", 0 to 1.
+    """
+
+    score: float
+    interval: Interval | None
+    affected: bool
+    share_affected: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectScore:
+    """The answer about one person.
+
+    ``palsy_score`` is the mean over the frames with its 95 % interval; ``uncertain``: the interval holds the threshold.
+    ``regions`` is empty where the region model was not asked: "not analysed", not "no".
+    """
+
+    palsy_score: float
+    interval: Interval | None
+    threshold: float
+    palsied: bool
+    uncertain: bool
+    num_frames: int
+    num_analysed: int
+    regions: Mapping[AU, RegionScore]
+
+    def summary(self) -> dict[str, Any]:
+        """The same as JSON values, numbers rounded to 4 digits."""
+        regions = {
+            au.value: {
+                "score": round(region.score, 4),
+                "interval": _rounded(region.interval),
+                "affected": region.affected,
+                "share_affected": round(region.share_affected, 4),
+            }
+            for au, region in self.regions.items()
+        }
+        return {
+            "palsy_score": round(self.palsy_score, 4),
+            "interval": _rounded(self.interval),
+            "threshold": self.threshold,
+            "palsied": self.palsied,
+            "uncertain": self.uncertain,
+            "num_frames": self.num_frames,
+            "num_analysed": self.num_analysed,
+            "regions": regions,
+        }
+
+
+def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, seed: int = 0) -> SubjectScore | None:
+    """Sum up the frames of one person: means, and 95 % intervals from a bootstrap over the frames.
+
+    The interval says how much the answer hangs on the frames that happened to be taken, not how often the model is wrong about
+    people; frames of one recording resemble each other, so it is rather too narrow. A person who is judged healthy as a whole
+    has no regions, though single frames may have been analysed, unless ``analyse_all``.
+
+    Args:
+        table: rows of ``SCORE_COLUMNS``, all of one person.
+        threshold: recognition's, from validation people.
+        analyse_all: show regions of people judged healthy as well.
+        seed: of the bootstrap.
+
+    Returns:
+        ``None`` if there is no row: nobody was scored.
+    """
+    if not table.num_rows:
+        return None
+    palsy_N = table["palsy_score"].to_numpy().astype(np.float64)
+    score = float(palsy_N.mean())
+    interval = _interval(palsy_N[:, None], seed)[0]
+    analysed_N = table["analysed"].to_numpy().astype(bool)
+    region_NA = np.column_stack([table[au].to_numpy() for au in AUS]).astype(np.float64)[analysed_N]
+    asked = len(region_NA) > 0 and (score >= threshold or analyse_all)
+    return SubjectScore(
+        palsy_score=score,
+        interval=interval,
+        threshold=float(threshold),
+        palsied=score >= threshold,
+        uncertain=interval is not None and interval[0] < threshold <= interval[1],
+        num_frames=table.num_rows,
+        num_analysed=int(analysed_N.sum()),
+        regions=_regions(region_NA, seed) if asked else {},
+    )
+
+
+def _regions(region_NA: NDArray[np.float64], seed: int) -> dict[AU, RegionScore]:
+    mean_A, share_A, intervals = region_NA.mean(0), (region_NA > 0).mean(0), _interval(region_NA, seed)
+    return {
+        au: RegionScore(score=float(mean), interval=interval, affected=bool(mean > 0), share_affected=float(share))
+        for au, mean, share, interval in zip(AUS, mean_A, share_A, intervals, strict=True)
+    }
+
+
+def _interval(value_NK: NDArray[np.float64], seed: int) -> list[Interval] | list[None]:
+    """Per column the 2.5 and 97.5 % quantiles of the mean over resampled rows; rows are drawn with multinomial weights."""
+    count, num_columns = value_NK.shape
+    if count < 2:
+        return [None] * num_columns
+    weight_RN = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=NUM_RESAMPLES) / count
+    low_K, high_K = np.quantile(weight_RN @ value_NK, [0.025, 0.975], axis=0)
+    return list(zip(low_K.tolist(), high_K.tolist(), strict=True))
+
+
+def _rounded(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [round(end, 4) for end in interval]

@@ -1,0 +1,206 @@
+"""Photos and clips of one call, scored into a folder: tables, overlays, a report, and a list of what could not be scored."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from vitau.errors import ClipError
+from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, Decoded
+from vitau.schema import Skipped
+from vitau.scoring.aggregate import SubjectScore, aggregate
+from vitau.scoring.overlays import draw_overlays, evenly
+from vitau.scoring.predict import Predictor, ScoredFace, score_table
+from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
+
+VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+NUM_KEY_FRAMES: Final = 4
+"""Frames of a person that are drawn with overlays."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredPerson:
+    """One face of a photo, or the person of interest of a clip, with the answer about them."""
+
+    input: str
+    face_index: int
+    score: SubjectScore
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchResult:
+    """What was scored, what was not and why, and how many files of folders were no pictures or recordings."""
+
+    people: tuple[ScoredPerson, ...]
+    skipped: tuple[Skipped, ...]
+    num_ignored: int
+
+
+def score_inputs(
+    predictor: Predictor,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    model_name: str,
+    metrics: dict[str, Any] | None = None,
+    analyse_all: bool = False,
+    watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
+) -> BatchResult:
+    """Score files and folders of files; what cannot be scored is listed and the rest is done.
+
+    Writes ``scores.parquet``, ``scores.csv``, ``people.json``, ``skipped.csv``, ``overlays/`` and ``report.html`` into ``out``.
+
+    Args:
+        predictor: the model.
+        inputs: photos, clips, folders.
+        out: made where it is missing; files of an earlier call are replaced.
+        model_name: how the report calls the model.
+        metrics: of the model's test people, for the report.
+        analyse_all: let the region model look at healthy faces as well.
+        watch: goes around the paths to show progress; gets their number.
+
+    Raises:
+        ClipError: there is no file to score at all.
+    """
+    paths, num_ignored = expand(inputs)
+    if not paths:
+        raise ClipError(
+            f"{', '.join(map(str, inputs))} holds neither pictures nor recordings; give photos, clips or folders of them"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    people: list[ScoredPerson] = []
+    reported: list[ReportedSubject] = []
+    for number, path in enumerate(watch(paths, len(paths))):
+        decoded = Decoded()
+        try:
+            kept = _Kept()
+            rows += [kept.add(face) for face in predictor.score_path(path, analyse_all=analyse_all, decoded=decoded)]
+        except ClipError as error:
+            skipped.append(Skipped(item=str(path), reason=str(error)))
+            continue
+        for face_index, (own_rows, faces) in kept.people.items():
+            score = aggregate(score_table(own_rows), predictor.threshold, analyse_all=analyse_all)
+            if score is None:  # nobody is kept without a row
+                continue
+            person = ScoredPerson(input=str(path), face_index=face_index, score=score, notes=_notes(path, decoded))
+            frames = _draw(predictor, faces, out / "overlays" / f"{number:03d}-{path.stem}")
+            name = path.name if len(kept.people) == 1 else f"{path.name}, face {face_index + 1}"
+            people.append(person)
+            reported.append(ReportedSubject(name=name, score=score, key_frames=frames, notes=person.notes))
+    _write_tables(out, rows, people, skipped)
+    model = ReportedModel(name=model_name, digest=predictor.digest, card=predictor.card, metrics=metrics)
+    report = Report(
+        title="ViTAU: faces scored", synthetic=predictor.synthetic, models=[model], subjects=reported, skipped=skipped
+    )
+    write_report(report, out / "report.html")
+    return BatchResult(people=tuple(people), skipped=tuple(skipped), num_ignored=num_ignored)
+
+
+def expand(inputs: Iterable[Path]) -> tuple[list[Path], int]:
+    """The files to score, those of folders by name, and how many files of folders are no pictures or recordings."""
+    paths: list[Path] = []
+    num_ignored = 0
+    for path in inputs:
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+        media = [file for file in files if file.suffix.lower() in {*PHOTO_SUFFIXES, *VIDEO_SUFFIXES, SEQUENCE_SUFFIX}]
+        paths += media
+        num_ignored += len(files) - len(media)
+    return paths, num_ignored
+
+
+def person_record(person: ScoredPerson) -> dict[str, Any]:
+    """A person as JSON values."""
+    return {
+        "input": person.input,
+        "face_index": person.face_index,
+        **person.score.summary(),
+        "notes": list(person.notes),
+    }
+
+
+class _Kept:
+    """The rows of each person of one input, and faces spread evenly over the time, however long it is."""
+
+    def __init__(self) -> None:
+        self.people: dict[int, tuple[list[dict[str, Any]], list[ScoredFace]]] = {}
+        self._strides: dict[int, int] = {}
+
+    def add(self, face: ScoredFace) -> dict[str, Any]:
+        index = face.row["face_index"]
+        rows, faces = self.people.setdefault(index, ([], []))
+        stride = self._strides.setdefault(index, 1)
+        if len(rows) % stride == 0:
+            faces.append(face)
+        rows.append(face.row)
+        if len(faces) > 4 * NUM_KEY_FRAMES:
+            del faces[1::2]
+            self._strides[index] = 2 * stride
+        return face.row
+
+
+def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path) -> list[KeyFrame]:
+    """Draw the overlays of some faces of a person, write them, and give them to the report."""
+    chosen = [faces[position] for position in evenly(len(faces), NUM_KEY_FRAMES)]
+    analysed_N = np.array([face.row["analysed"] for face in chosen], dtype=bool)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = []
+    for face, overlays in zip(
+        chosen, draw_overlays(predictor, np.stack([face.crop for face in chosen]), analysed_N), strict=True
+    ):
+        row = face.row
+        label = "photo" if Path(row["input"]).suffix.lower() in PHOTO_SUFFIXES else f"at {row['time_s']:.1f} s"
+        for name, jpeg in overlays.items():
+            (folder / f"face{row['face_index']}-frame{row['frame_index']:05d}-{name}.jpg").write_bytes(jpeg)
+        frames.append(KeyFrame(label=label, palsy_score=row["palsy_score"], overlays=overlays))
+    return frames
+
+
+def _notes(path: Path, decoded: Decoded) -> tuple[str, ...]:
+    damage = [f"{decoded.num_damaged} damaged frames or packets were stepped over"] if decoded.num_damaged else []
+    ends = ["it ends long before its header says"] if decoded.truncated else []
+    return (f"{path.name} is not whole: {' and '.join(ends + damage)}; what decodes was scored.",) if ends + damage else ()
+
+
+def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[ScoredPerson], skipped: Sequence[Skipped]) -> None:
+    table = score_table(rows)
+    pq.write_table(table, out / "scores.parquet")
+    pa.csv.write_csv(_flat(table), out / "scores.csv")
+    records = [person_record(person) for person in people]
+    (out / "people.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("item", "reason"))
+        writer.writerows((left.item, left.reason) for left in skipped)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """The table with the box as four columns, as CSV needs it."""
+    corners = table["box"].to_pylist()
+    for position, name in enumerate(("box_x", "box_y", "box_width", "box_height")):
+        table = table.append_column(name, pa.array([corner[position] for corner in corners], pa.float32()))
+    return table.drop_columns("box")
+
+
+def lines(result: BatchResult) -> Iterator[str]:
+    """One line per person for people to read: input, decision, score with interval, affected regions."""
+    for person in result.people:
+        score = person.score
+        face = f" face {person.face_index + 1}" if person.face_index else ""
+        spread = "one frame" if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
+        affected = ", ".join(au.value for au, region in score.regions.items() if region.affected) or "none"
+        regions = affected if score.regions else "not analysed"
+        decision = ("palsy" if score.palsied else "no palsy") + (" (uncertain)" if score.uncertain else "")
+        yield f"{person.input}{face}\t{decision}\t{score.palsy_score:.2f} ({spread})\tregions: {regions}"

@@ -1,0 +1,257 @@
+"""From faces to scores: recognition judges every face, the region model looks at those judged palsied."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from vitau.errors import CheckpointError, ClipError
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, sample_frames
+from vitau.media.faces import FaceCrop, Follower
+from vitau.media.frames import find_faces
+from vitau.models.checkpoint import CARD, load_model, model_digest
+from vitau.models.heatmaps import decode
+from vitau.models.inputs import to_input
+from vitau.models.regions import RegionModel
+from vitau.models.vit import PalsyViT
+from vitau.schema import AUS, SCORE_COLUMNS
+
+MODEL: Final = "model"
+RECOGNITION: Final = "recognition"
+BATCH: Final = 32
+DEFAULT_THRESHOLD: Final = 0.5
+
+_ARROW_TYPES: Final = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "fixed_size_list<float>[4]": pa.list_(pa.float32()),  # a plain list, as in the frame tables
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CropScores:
+    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False."""
+
+    palsy_N: NDArray[np.float32]
+    palsied_N: NDArray[np.bool_]
+    analysed_N: NDArray[np.bool_]
+    region_NA: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScoredFace:
+    """One face with its row of ``SCORE_COLUMNS`` and the crop (256, 256, 3) uint8 RGB that was scored."""
+
+    row: dict[str, Any]
+    crop: NDArray[np.uint8]
+
+
+_Item = TypeVar("_Item")
+
+
+def batches(items: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
+    """Lists of up to ``size`` items."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def score_schema() -> pa.Schema:
+    """The Arrow schema of a score table; every field says what it means."""
+    return pa.schema(
+        [
+            pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
+            for name, column in SCORE_COLUMNS.items()
+        ]
+    )
+
+
+def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Rows of ``SCORE_COLUMNS`` as an Arrow table."""
+    return pa.Table.from_pylist(list(rows), schema=score_schema())
+
+
+class Predictor:
+    """A registered model folder, ready to score.
+
+    ``recognition`` judges first; ``regions`` is None in a folder that holds recognition only. ``card`` is that of the folder's
+    own model, ``threshold`` is recognition's, ``synthetic`` says that a model has seen drawings.
+    """
+
+    def __init__(
+        self,
+        recognition: PalsyViT,
+        regions: RegionModel | None,
+        *,
+        card: dict[str, Any],
+        recognition_card: dict[str, Any],
+        digest: str,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.recognition = recognition.to(device).eval()
+        self.regions = None if regions is None else regions.to(device).eval()
+        self.card, self.recognition_card, self.digest = card, recognition_card, digest
+        threshold = recognition_card.get("threshold")
+        self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
+        self.synthetic = any(bool(each.get("synthetic")) for each in (card, recognition_card))
+
+    @classmethod
+    def load(cls, folder: Path, device: str | None = None) -> Self:
+        """Load a model folder: ``model/``, for regions with ``recognition/`` beside it, or a recognition model itself.
+
+        The device is the first GPU if there is one, else the processor, unless it is named.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or regions come without the recognition that judges first.
+        """
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder} is no model folder: give one with model/ in it, or models:/NAME@champion")
+        own = folder if (folder / CARD).is_file() else folder / MODEL
+        model, card = load_model(own)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        digest = model_digest(own)
+        if isinstance(model, PalsyViT):
+            return cls(model, None, card=card, recognition_card=card, digest=digest, device=place)
+        if not (folder / RECOGNITION / CARD).is_file():
+            raise CheckpointError(f"{folder} has a region model but no {RECOGNITION}/ to judge first: fetch the whole folder")
+        recognition, recognition_card = load_model(folder / RECOGNITION)
+        if not isinstance(recognition, PalsyViT):
+            raise CheckpointError(f"{folder / RECOGNITION} is no recognition model: fetch the whole folder again")
+        return cls(recognition, model, card=card, recognition_card=recognition_card, digest=digest, device=place)
+
+    @torch.inference_mode()
+    def score_crops(self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False) -> CropScores:
+        """Score aligned crops (N, S, S, 3) uint8 RGB; with ``analyse_all`` the region model looks at healthy faces as well."""
+        palsy_N = np.zeros(len(crop_NHWC), dtype=np.float32)
+        region_NA = np.full((len(crop_NHWC), len(AUS)), np.nan, dtype=np.float32)
+        for start in range(0, len(crop_NHWC), BATCH):
+            some = slice(start, start + BATCH)
+            logits_B2 = self.recognition(self.to_input(crop_NHWC[some], self.recognition))
+            palsy_N[some] = logits_B2.softmax(1)[:, 1].float().cpu().numpy()
+        palsied_N = palsy_N >= self.threshold
+        analysed_N = (palsied_N | analyse_all) if self.regions is not None else np.zeros_like(palsied_N)
+        for chosen in batches(np.flatnonzero(analysed_N).tolist()):
+            region_NA[chosen] = decode(self.heatmaps(crop_NHWC[chosen])).float().cpu().numpy()
+        return CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=analysed_N, region_NA=region_NA)
+
+    def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
+        """Crops as one of the two models takes them, on its device."""
+        return to_input(torch.from_numpy(np.ascontiguousarray(crop_NHWC)).to(self.device), model.input_size)
+
+    @torch.inference_mode()
+    def heatmaps(self, crop_NHWC: NDArray[np.uint8]) -> torch.Tensor:
+        """Heatmaps (N, 8, h, w) of aligned crops, not clamped.
+
+        Raises:
+            ValueError: the folder holds recognition only.
+        """
+        if self.regions is None:
+            raise ValueError("this folder holds recognition only; load a regions model to see its heatmaps")
+        heatmaps: torch.Tensor = self.regions(self.to_input(crop_NHWC, self.regions))
+        return heatmaps
+
+    def score_image(self, image: NDArray[np.uint8], name: str = "", *, analyse_all: bool = False) -> list[ScoredFace]:
+        """All faces of one picture (H, W, 3) uint8 RGB, largest first; none found is an empty list."""
+        faces = find_faces(image)
+        seen = [(SampledFrame(index=0, time_s=0.0, image=image), index, face) for index, face in enumerate(faces)]
+        return self._score(name, seen, analyse_all=analyse_all)
+
+    def score_clip(
+        self,
+        path: Path,
+        name: str | None = None,
+        *,
+        rate_fps: float = RATE_FPS,
+        analyse_all: bool = False,
+        decoded: Decoded | None = None,
+    ) -> Iterator[ScoredFace]:
+        """The person of interest in the frames of a clip, six a second; memory does not grow with the clip.
+
+        ``decoded`` counts what decodes, for the caller to look at afterwards.
+
+        Raises:
+            ClipError: missing, empty, not a video, truncated, or no face in any frame.
+        """
+        follower, num_frames, num_faces = Follower(), 0, 0
+        for frames in batches(sample_frames(path, rate_fps, decoded=decoded)):
+            seen = [(frame, 0, face) for frame in frames if (face := follower.look(frame.image)[1]) is not None]
+            num_frames, num_faces = num_frames + len(frames), num_faces + len(seen)
+            yield from self._score(name or str(path), seen, analyse_all=analyse_all)
+        if not num_faces:
+            raise ClipError(f"{path.name} shows no face in any of its {num_frames} sampled frames; give a clip of a face")
+
+    def score_path(
+        self, path: Path, name: str | None = None, *, analyse_all: bool = False, decoded: Decoded | None = None
+    ) -> Iterator[ScoredFace]:
+        """A photo by :meth:`score_image`, anything else by :meth:`score_clip`.
+
+        Raises:
+            ClipError: missing, empty, neither an image nor a video, or without a face.
+        """
+        if path.suffix.lower() not in PHOTO_SUFFIXES:
+            yield from self.score_clip(path, name, analyse_all=analyse_all, decoded=decoded)
+            return
+        faces = [
+            face
+            for photo in sample_frames(path)
+            for face in self.score_image(photo.image, name or str(path), analyse_all=analyse_all)
+        ]
+        if not faces:
+            raise ClipError(f"{path.name} shows no face; give a photo of a face that looks at the camera")
+        yield from faces
+
+    def _score(self, name: str, seen: Sequence[tuple[SampledFrame, int, FaceCrop]], *, analyse_all: bool) -> list[ScoredFace]:
+        if not seen:
+            return []
+        scores = self.score_crops(np.stack([face.crop for _, _, face in seen]), analyse_all=analyse_all)
+        rows = score_rows(
+            scores,
+            name=name,
+            frame_index=[frame.index for frame, _, _ in seen],
+            time_s=[frame.time_s for frame, _, _ in seen],
+            box=[face.box for _, _, face in seen],
+            face_index=[index for _, index, _ in seen],
+        )
+        return [ScoredFace(row=row, crop=face.crop) for row, (_, _, face) in zip(rows, seen, strict=True)]
+
+
+def score_rows(
+    scores: CropScores,
+    *,
+    name: str,
+    frame_index: Sequence[int],
+    time_s: Sequence[float],
+    box: Sequence[Sequence[float]],
+    face_index: Sequence[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analysed is None."""
+    faces = face_index if face_index is not None else [0] * len(frame_index)
+    regions = [
+        dict.fromkeys(AUS) if not analysed else dict(zip(AUS, region_A.tolist(), strict=True))
+        for analysed, region_A in zip(scores.analysed_N, scores.region_NA, strict=True)
+    ]
+    columns = zip(frame_index, time_s, faces, box, scores.palsy_N, scores.palsied_N, scores.analysed_N, regions, strict=True)
+    return [
+        {
+            "input": name,
+            "frame_index": int(frame),
+            "time_s": float(time),
+            "face_index": int(face),
+            "box": [float(value) for value in corners],
+            "palsy_score": float(palsy),
+            "palsied": bool(palsied),
+            "analysed": bool(analysed),
+            **{au.value: score for au, score in region.items()},
+        }
+        for frame, time, face, corners, palsy, palsied, analysed, region in columns
+    ]

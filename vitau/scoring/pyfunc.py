@@ -1,0 +1,64 @@
+"""The registered model as MLflow runs it, as code and not as a pickle: raw pictures in, one row per face out.
+
+MLflow executes this file (models from code); it needs the packages of its requirements, not this repository.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from vitau.errors import ClipError
+from vitau.media.clips import decode_image
+from vitau.schema import SCORE_COLUMNS
+from vitau.scoring.predict import Predictor
+
+BUNDLE: Final = "bundle"
+"""Name of the artifact that holds the model folder."""
+
+logger = logging.getLogger(__name__)
+
+
+class FaceScorer(PythonModel):
+    """Finds, aligns and scores faces.
+
+    Input: a DataFrame with ``image`` (encoded bytes of a picture) or ``path`` (of a picture or a clip) in each row. Output: a
+    DataFrame of ``SCORE_COLUMNS``, one row per face; ``input`` is the path, or the position of the row. An input without a face
+    or that cannot be read has no row, and a warning in the log of ``vitau.scoring``.
+    """
+
+    def load_context(self, context: Any) -> None:
+        """Load the model folder."""
+        self.predictor = Predictor.load(Path(context.artifacts[BUNDLE]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Score every row; ``params={"analyse_all": True}`` lets the region model look at healthy faces as well."""
+        del context
+        analyse_all = bool((params or {}).get("analyse_all", False))
+        rows: list[dict[str, Any]] = []
+        for position, given in enumerate(model_input.to_dict("records")):
+            try:
+                rows += self._score(position, given, analyse_all=analyse_all)
+            except ClipError as error:
+                logger.warning("input %d has no scores: %s", position, error)
+        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+
+    def _score(self, position: int, given: dict[str, Any], *, analyse_all: bool) -> list[dict[str, Any]]:
+        data, path = given.get("image"), given.get("path")
+        if isinstance(data, bytes):
+            image = decode_image(data)
+            if image is None:
+                raise ClipError("it is not an image that can be read; save it again as JPEG or PNG")
+            faces = self.predictor.score_image(image, str(position), analyse_all=analyse_all)
+            if not faces:
+                raise ClipError("it shows no face; give a photo of a face that looks at the camera")
+            return [face.row for face in faces]
+        if isinstance(path, str):
+            return [face.row for face in self.predictor.score_path(Path(path), path, analyse_all=analyse_all)]
+        raise ClipError("the row has neither image bytes nor a path; give one of them")
+
+
+mlflow.models.set_model(FaceScorer())

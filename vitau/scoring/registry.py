@@ -1,0 +1,251 @@
+"""The model registry: a model folder in under its digest, a champion, a folder out."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+import vitau
+from vitau.errors import RegistryError
+from vitau.schema import SCORE_COLUMNS
+
+CHAMPION: Final = "champion"
+EXPERIMENT: Final = "vitau"
+BUNDLE: Final = "bundle"
+DIGEST_TAG: Final = "digest"
+METRICS: Final = "metrics.json"
+"""Beside a pulled model: its metrics on test people."""
+REQUIREMENTS: Final = (
+    *("av", "dlib-bin", "face-recognition-models", "mlflow", "numpy", "opencv-python-headless", "pandas", "pyarrow"),
+    *("safetensors", "timm", "torch", "torchvision"),
+)
+"""Distributions that a pulled model needs; pinned to what runs here when it is registered."""
+
+SHIPPED: Final = ("__init__.py", "errors.py", "processes.py", "schema.py", "media", "models", "scoring")
+"""What of this package goes along with a model."""
+
+_TYPES: Final[Mapping[str, Any]] = {
+    "string": DataType.string,
+    "int32": DataType.integer,
+    "float32": DataType.float,
+    "float64": DataType.double,
+    "bool": DataType.boolean,
+    "fixed_size_list<float>[4]": Array(DataType.float),
+}
+
+
+def register(
+    tracking_uri: str, name: str, folder: Path, *, metrics: Mapping[str, Any], lineage: Mapping[str, str]
+) -> tuple[int, str]:
+    """Enter a model folder as a new version of a registered model, or find the version that it already is.
+
+    Args:
+        tracking_uri: of the MLflow server.
+        name: of the registered model.
+        folder: ``model/`` and, for regions, ``recognition/``.
+        metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out.
+        lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
+
+    Returns:
+        The version and the id of its run.
+
+    Raises:
+        RegistryError: the registry cannot be reached or refuses.
+    """
+    digest = folder_digest(folder)
+    with _registry(tracking_uri) as client:
+        known = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'")
+        if known:
+            return int(known[0].version), str(known[0].run_id)
+        experiment = mlflow.set_experiment(EXPERIMENT)
+        tags = {**lineage, DIGEST_TAG: digest}
+        card = model_card(name, metrics, lineage)
+        with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=name, tags=tags) as run:
+            mlflow.log_metrics(dict(_numbers(metrics)))
+            mlflow.log_params(dict(lineage))
+            mlflow.log_text(card, "README.md")
+            logged = _log_model(folder, {"README.md": card, METRICS: json.dumps(metrics.get("test", metrics))})
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        version = client.create_model_version(
+            name, logged.model_uri, run_id=run.info.run_id, model_id=logged.model_id, tags=tags, description=card
+        )
+        return int(version.version), str(run.info.run_id)
+
+
+def set_champion(tracking_uri: str, name: str, version: int) -> None:
+    """Let the alias ``champion`` stand on a version.
+
+    Raises:
+        RegistryError: there is no such version, or the registry cannot be reached.
+    """
+    with _registry(tracking_uri) as client:
+        try:
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        except MlflowException as error:
+            raise _explained(client, error, name, str(version)) from error
+
+
+def champion(tracking_uri: str, name: str) -> int | None:
+    """The version that the alias ``champion`` stands on, or None."""
+    with _registry(tracking_uri) as client:
+        found = client.search_registered_models(f"name = '{name}'")
+        version = found[0].aliases.get(CHAMPION) if found else None
+        return None if version is None else int(version)
+
+
+def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
+    """Fetch a registered model and return its model folder, inside ``dest``.
+
+    Args:
+        tracking_uri: of the MLflow server.
+        model_uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        dest: gets the files; made where it is missing.
+
+    Raises:
+        RegistryError: no such model, version or alias, or the registry cannot be reached.
+    """
+    parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
+    if parts is None:
+        raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
+    name, version, alias = parts.groups()
+    with _registry(tracking_uri) as client:
+        try:
+            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+        except MlflowException as error:
+            raise _explained(client, error, name, version, alias) from error
+        dest.mkdir(parents=True, exist_ok=True)
+        local = mlflow.artifacts.download_artifacts(f"models:/{name}/{found.version}", dst_path=str(dest))
+    folder = Path(local) / "artifacts" / BUNDLE
+    if not folder.is_dir():
+        raise RegistryError(f"version {found.version} of {name} holds no model folder: register it again")
+    return folder
+
+
+def folder_digest(folder: Path) -> str:
+    """The sha256 of a folder's files, by their names and bytes."""
+    hasher = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        hasher.update(f"{path.relative_to(folder).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return hasher.hexdigest()
+
+
+def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
+    """What everybody who pulls the model must know, as Markdown."""
+    lines = [f"# {name}", ""]
+    if lineage.get("synthetic") == "true":
+        lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
+    lines += ["For research only; not a medical device.", ""]
+    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
+    if pretraining := metrics.get("pretraining"):
+        lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
+    test = metrics.get("test", metrics)
+    for key in ("n_subjects", "auroc", "accuracy", "balanced_accuracy"):
+        if isinstance(test.get(key), int | float):
+            low, high = test.get(f"{key}_interval") or (None, None)
+            interval = "" if low is None or high is None else f" (95 % interval over people {low:.2f} to {high:.2f})"
+            lines.append(f"- {key.replace('_', ' ')} on test people: {test[key]:.4g}{interval}")
+    lines += ["", "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use.", ""]
+    return "\n".join(lines)
+
+
+def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:
+    """Log the model from its code, with everything that it needs and some texts beside it; returns MLflow's ModelInfo."""
+    with tempfile.TemporaryDirectory() as work:
+        bundle = Path(work) / BUNDLE
+        shutil.copytree(folder, bundle)
+        for file_name, text in beside.items():
+            (bundle / file_name).write_text(text, encoding="utf-8")
+        package = Path(work) / "vitau"
+        _copy_package(Path(vitau.__file__).parent, package)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of its own type hints; of a signature written by hand
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(package / "scoring" / "pyfunc.py"),
+                artifacts={BUNDLE: str(bundle)},
+                code_paths=[str(package)],
+                pip_requirements=[f"{dist}=={importlib.metadata.version(dist)}" for dist in REQUIREMENTS],
+                signature=signature(),
+            )
+    return logged
+
+
+def _copy_package(source: Path, dest: Path) -> None:
+    dest.mkdir()
+    for name in SHIPPED:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, dest / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source / name, dest / name)
+
+
+def signature() -> ModelSignature:
+    """Encoded pictures or paths in, ``SCORE_COLUMNS`` out."""
+    inputs = [ColSpec(DataType.binary, "image", required=False), ColSpec(DataType.string, "path", required=False)]
+    outputs = [ColSpec(_TYPES[column.type], name, required=not column.nullable) for name, column in SCORE_COLUMNS.items()]
+    params = ParamSchema([ParamSpec("analyse_all", DataType.boolean, default=False)])
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
+
+
+@contextmanager
+def _registry(tracking_uri: str) -> Iterator[MlflowClient]:
+    """A client, with MLflow's global address set to its server for as long as it is used.
+
+    Raises:
+        RegistryError: whatever MLflow raises inside.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is reported at once
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield MlflowClient(tracking_uri)
+    except MlflowException as error:
+        first = str(error).splitlines()[0]
+        raise RegistryError(f"the model registry at {tracking_uri} refuses or cannot be reached: {first[:200]}") from error
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def _explained(
+    client: MlflowClient, error: MlflowException, name: str, version: str | None, alias: str | None = None
+) -> RegistryError | MlflowException:
+    """The sentence about what is not there, with what is; an error of another kind is left as it is."""
+    missing = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"
+    if error.error_code not in missing:
+        return error
+    models = {model.name: model for model in client.search_registered_models()}
+    if name not in models:
+        return RegistryError(f"no model {name} in the registry; there are {', '.join(sorted(models)) or 'none'}")
+    if alias is not None:
+        return RegistryError(f"no alias {alias} of {name}; there are {', '.join(sorted(models[name].aliases)) or 'none'}")
+    versions = sorted(int(each.version) for each in client.search_model_versions(f"name = '{name}'"))
+    return RegistryError(f"no version {version} of {name}; there are {', '.join(map(str, versions)) or 'none'}")
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and len(value) == 2 and key.endswith("_interval") and None not in value:
+            yield from ((f"{prefix}{key}.{end}", float(limit)) for end, limit in zip(("low", "high"), value, strict=True))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{key}", float(value)

@@ -1,0 +1,136 @@
+"""One page that a clinician can read: per person the decision, how sure it is, the regions, the evidence, what is missing."""
+
+import base64
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+import vitau
+from vitau.schema import AU, AUS, REGION_NAMES, Reason, Side, Skipped
+from vitau.scoring.aggregate import SubjectScore
+from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
+
+REASON_WORDS: Final[Mapping[str, str]] = {
+    Reason.NO_FACE: "no face found",
+    Reason.NOT_ALIGNED: "face not aligned",
+    Reason.SMALL: "face too small",
+    Reason.LOW_CONFIDENCE: "face uncertain",
+    Reason.BLURRED: "blurred",
+    Reason.DARK: "too dark",
+    Reason.BRIGHT: "too bright",
+    Reason.TURNED: "head turned away",
+}
+METRIC_WORDS: Final[Mapping[str, str]] = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+}
+PICTURE_WORDS: Final[Mapping[str, str]] = {
+    FACE: "the face as it was scored",
+    RECOGNITION: "where recognition looked",
+    REGIONS: "heatmaps of the regions",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedModel:
+    """A model as the report tells it: ``card`` is its ``model.json``, ``metrics`` those of its test people, if known."""
+
+    name: str
+    version: int | None = None
+    digest: str
+    card: Mapping[str, Any]
+    metrics: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyFrame:
+    """One frame with its overlays by name (JPEG), and the region scores that it got itself."""
+
+    label: str
+    palsy_score: float
+    overlays: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedSubject:
+    """One person; ``score`` is None if nothing of them could be scored.
+
+    ``left_out`` counts frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are what the
+    readers agreed on, where there are readers.
+    """
+
+    name: str
+    score: SubjectScore | None
+    key_frames: Sequence[KeyFrame] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    affected: Mapping[AU, bool] | None = None
+    side: Side | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Everything on the page. ``lineage`` names what the models and scores come from; ``skipped`` was not scored at all."""
+
+    title: str
+    synthetic: bool
+    models: Sequence[ReportedModel]
+    subjects: Sequence[ReportedSubject]
+    skipped: Sequence[Skipped] = ()
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def render(report: Report) -> str:
+    """The page as self-contained HTML: styles, pictures and all."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vitau.scoring", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(data_uri=data_uri, number=number, percent=lambda share: f"{100 * share:.0f} %")
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        aus=AUS,
+        region_names=REGION_NAMES,
+        reason_words=REASON_WORDS,
+        metric_words=METRIC_WORDS,
+        picture_words=PICTURE_WORDS,
+        region_scale=region_scale(report.subjects),
+        palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
+        uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
+        scored=sum(subject.score is not None for subject in report.subjects),
+        num_frames=sum(subject.score.num_frames for subject in report.subjects if subject.score),
+        read=any(subject.affected is not None for subject in report.subjects),
+        date=dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        version=vitau.__version__,
+    )
+
+
+def write_report(report: Report, path: Path) -> Path:
+    """Write the page; it appears whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(render(report), encoding="utf-8")
+    return part.replace(path)
+
+
+def region_scale(subjects: Sequence[ReportedSubject]) -> float:
+    """The score at which a region's bar is full: the largest on the page, so that bars of different people compare."""
+    regions = [region for subject in subjects if subject.score for region in subject.score.regions.values()]
+    return max([0.01, *(abs(end) for region in regions for end in (region.score, *(region.interval or ())))])
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as an address that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")

@@ -1,0 +1,57 @@
+import json
+import subprocess
+import sys
+
+from rich.console import Console
+
+from vitau.bench.measure import Case, Result
+from vitau.bench.run import as_json, as_table, run
+from vitau.errors import BenchError
+
+CASE = Case(
+    name="x", ratio=3.14, ours=2.0, baseline=1.0, unit="images/s", rounds=3, max_difference=1e-6, agreement={"loss": 0.5}
+)
+RESULT = Result(name="regions", compared="one beside another", difference="of the loss", cases=(CASE,))
+
+
+def vitau(*arguments):
+    return subprocess.run([sys.executable, "-m", "vitau.cli", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_an_unknown_bench_is_one_sentence():
+    done = vitau("bench", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: there is no bench 'nothing'; take one of frames, gradcam, regions, or all\n"
+
+
+def test_json_is_one_object_on_stdout():
+    done = vitau("bench", "regions", "--json", "--rounds", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads(done.stdout)
+    assert (record["name"], record["rounds"], len(record["cases"])) == ("regions", 1, 2)
+
+
+def test_a_result_is_one_line_of_json():
+    assert as_json(RESULT).count("\n") == 0
+
+
+def test_a_table_shows_each_case_and_the_machine():
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(as_table(RESULT))
+    shown = capture.get()
+    assert all(text in shown for text in ("regions", "3.1×", "images/s", "1e-06", "loss 0.5", "cores", "one beside another"))
+
+
+def test_a_bench_that_cannot_run_leaves_the_others_going(monkeypatch):
+    def broken(**_):
+        raise BenchError("no reference")
+
+    monkeypatch.setattr("vitau.bench.gradcam.bench", broken)
+    monkeypatch.setattr("vitau.bench.frames.bench", lambda **_: RESULT)
+    monkeypatch.setattr("vitau.bench.regions.bench", lambda **_: RESULT)
+    assert [str(one) if isinstance(one, BenchError) else one for one in run("all", None, lambda *_: None)] == [
+        RESULT,
+        "no reference",
+        RESULT,
+    ]

@@ -1,0 +1,94 @@
+import csv
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+import torch
+
+import vitau
+from vitau.media.synthetic import draw_frame, draw_person
+from vitau.models.checkpoint import save_model
+from vitau.models.vit import ViTConfig, build_vit
+
+VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "vitau.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model and a photo, in which the commands run."""
+    folder = tmp_path_factory.mktemp("place")
+    torch.manual_seed(0)
+    save_model(
+        folder / "judge" / "model", build_vit(VIT), VIT, threshold=0.001, synthetic=True, recipe="tiny", protocol="subjects"
+    )
+    image = draw_frame(draw_person(5, 1), "rest", 0.0).image
+    cv2.imwrite(str(folder / "person.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+def test_help_needs_nothing_heavy(tmp_path):
+    heavy = (
+        "import sys, vitau.cli; print([name for name in ('torch', 'mlflow', 'cv2', 'pyarrow', 'numpy') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = run("--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(command in done.stdout for command in ("synth", "score"))
+
+
+def test_the_version_is_that_of_the_package(tmp_path):
+    assert run("--version", cwd=tmp_path).stdout == f"{vitau.__version__}\n"
+
+
+def test_a_cohort_is_drawn_and_its_manifest_named(tmp_path):
+    done = run("synth", "out", "--subjects", 1, "--seed", 3, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out/manifest.csv\n", "")
+    with (tmp_path / "out" / "manifest.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_scores_are_data_on_stdout_and_talk_is_on_stderr(place, tmp_path):
+    done = run("score", "judge", "person.png", "--out", tmp_path / "out", "--json", cwd=place)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["synthetic"], answer["skipped"]) == (0, True, [])
+    assert [(person["input"], person["palsied"]) for person in answer["people"]] == [("person.png", True)]
+    assert done.stderr == f"The report is {tmp_path / 'out' / 'report.html'}\n"
+
+
+def test_a_bad_input_is_told_on_stderr_with_exit_code_1_and_the_rest_is_done(place, tmp_path):
+    done = run("score", "judge", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=place)
+    assert (done.returncode, done.stdout.split("\t")[:2]) == (1, ["person.png", "palsy"])
+    assert done.stderr.splitlines()[0] == "Skipped missing.mp4: missing.mp4 is missing; check its path"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["nowhere", "person.png"],
+            "Error: nowhere is no model folder: give one with model/ in it, or models:/NAME@champion\n",
+        ),
+        (
+            ["judge", "judge/model"],
+            "Error: judge/model holds neither pictures nor recordings; give photos, clips or folders of them\n",
+        ),
+        (["models:/x", "person.png"], "Error: models:/x names no model: write models:/NAME@champion or models:/NAME/VERSION\n"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(place, tmp_path, arguments, message):
+    done = run("score", *arguments, "--out", tmp_path / "out", cwd=place)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+
+
+def test_debug_shows_where_an_error_comes_from(place, tmp_path):
+    done = run("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=place)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,1 @@
+"""Our work beside an honest baseline, measured in one run."""

@@ -1,0 +1,126 @@
+"""One training step of the region model beside a straightforward one."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vitau.bench.measure import Case, Result, Watch, compare
+from vitau.models.heatmaps import CUT, peaks
+from vitau.models.regions import RegionConfig, RegionModel, build_regions
+from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS
+from vitau.training.config import TrainConfig
+from vitau.training.losses import REGION_LOSSES
+from vitau.training.recipes import tiny_regions
+from vitau.training.tasks import Batch, objective
+
+ROUNDS: Final = 15
+
+# B image, A region, C channel, H row, W column, S style, D style width
+
+
+def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None) -> Result:
+    """Train the tiny region model for some steps, all features and the early third, from the same weights on one batch.
+
+    The baseline computes the whole generator with its picture, draws the true heatmaps image by image and region by region, and
+    leaves every weight in training; everything else is the same.
+    """
+    recipe = tiny_regions()
+    assert isinstance(recipe.model, RegionConfig)
+    configs = {"all features": recipe.model, "early features": replace(recipe.model, features="early")}
+    return Result(
+        name="regions",
+        compared="a training step of the tiny region model, ours beside one that computes everything",
+        difference="of the loss, over all steps",
+        cases=tuple(_case(name, config, recipe.train, rounds, watch) for name, config in configs.items()),
+    )
+
+
+def _case(name: str, config: RegionConfig, train: TrainConfig, rounds: int, watch: Watch) -> Case:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_regions(config).train()
+    batch = _batch(train.batch_size, model.input_size)
+    straightforward = deepcopy(model).requires_grad_(requires_grad=True)
+    loss = objective("regions", train, config.sigma)
+    return compare(
+        name,
+        _stepper(model, lambda: loss(model, batch), train),
+        _stepper(straightforward, lambda: straightforward_loss(straightforward, batch, train), train),
+        _judge,
+        amount=train.batch_size,
+        unit="images/s",
+        rounds=rounds,
+        watch=watch,
+    )
+
+
+def _judge(ours: float, theirs: float) -> Mapping[str, float]:
+    return {"max_difference": abs(ours - theirs), "loss": ours}
+
+
+def _stepper(model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig) -> Callable[[], float]:
+    """A function that goes one step as :func:`vitau.training.fit.fit` does and returns the loss."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+
+    def step() -> float:
+        value = loss()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
+        optimizer.step()
+        return value.item()
+
+    return step
+
+
+def _batch(size: int, side: int) -> Batch:
+    """Noise as pictures: the time of a step does not depend on what is to be seen."""
+    generator = torch.Generator().manual_seed(3)
+    crop_BCHW = torch.rand(size, 3, side, side, generator=generator) * 2 - 1
+    affected_BA = torch.rand(size, len(AUS), generator=generator) < 0.5
+    return Batch(
+        crop_BCHW=crop_BCHW.contiguous(memory_format=torch.channels_last),
+        landmarks_BL2=torch.rand(size, NUM_LANDMARKS, 2, generator=generator) * CROP_SIZE,
+        palsied_B=affected_BA.any(1),
+        affected_BA=affected_BA,
+        known_BA=torch.ones_like(affected_BA),
+        sided_BA2=torch.stack([affected_BA, torch.zeros_like(affected_BA)], dim=-1),
+    )
+
+
+def straightforward_loss(model: RegionModel, batch: Batch, train: TrainConfig) -> Tensor:
+    """Compute everything there is, and then the loss."""
+    style_BSD = model.styles(batch.crop_BCHW)
+    features, _picture = _everything(model, style_BSD)
+    heatmaps_BAHW = model.interpreter([features[level] for level in model.config.levels])[:, : len(AUS)]
+    true_BAHW = looped_heatmaps(batch.landmarks_BL2, batch.affected_BA, model.config.heatmap_size, model.config.sigma)
+    return REGION_LOSSES[train.loss](heatmaps_BAHW, true_BAHW, batch.known_BA)
+
+
+def _everything(model: RegionModel, style_BSD: Tensor) -> tuple[list[Tensor], Tensor]:
+    """All features and the picture, in one pass."""
+    generator = model.generator
+    features = generator.features(style_BSD, range(len(generator.config.resolutions)))
+    picture: Tensor = generator.to_rgb1(features[0], style_BSD[:, 1])
+    for i, (to_rgb, x) in enumerate(zip(generator.to_rgbs, features[1:], strict=True)):
+        picture = to_rgb(x, style_BSD[:, 2 * i + 3], picture)
+    return features, picture
+
+
+def looped_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int, sigma: float) -> Tensor:
+    """Draw the true heatmaps (B, 8, size, size) one by one, as the formula is most simply written down."""
+    peaks_BAP2 = (peaks(landmarks_BL2) * (size / CROP_SIZE)).numpy()
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    maps = np.zeros((*affected_BA.shape, size, size), np.float32)
+    for image, regions in enumerate(peaks_BAP2):
+        for region, points in enumerate(regions):
+            for point_x, point_y in points:
+                bell = np.exp(-((x - point_x) ** 2 + (y - point_y) ** 2) / (2 * sigma**2))
+                bell[bell < CUT] = 0.0
+                maps[image, region] += bell if affected_BA[image, region] else -bell
+    return torch.from_numpy(np.clip(maps, -1, 1))

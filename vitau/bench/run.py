@@ -1,0 +1,57 @@
+"""The benches by name, and what `vitau bench` prints of them."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from vitau.bench.measure import Result, Watch, as_record
+from vitau.errors import BenchError
+
+BENCHES: Final = ("frames", "gradcam", "regions")
+
+
+def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchError]:
+    """Measure one bench, or all of them one after the other; one that cannot run here gives its error and the rest go on.
+
+    Raises:
+        ValueError: there is no bench of that name, or there are no rounds.
+    """
+    if name not in {*BENCHES, "all"}:
+        raise ValueError(f"there is no bench {name!r}; take one of {', '.join(BENCHES)}, or all")
+    for one in BENCHES if name == "all" else (name,):
+        bench = importlib.import_module(f"vitau.bench.{one}").bench  # torch, dlib: only for what is measured
+        try:
+            yield bench(watch=watch) if rounds is None else bench(rounds=rounds, watch=watch)
+        except BenchError as error:
+            yield error
+
+
+def as_json(result: Result) -> str:
+    """One line of JSON."""
+    return json.dumps(as_record(result), ensure_ascii=False)
+
+
+def as_table(result: Result) -> Any:
+    """A table for people, with the machine below it."""
+    from rich import box
+    from rich.table import Table
+
+    on = as_record(result)["machine"]
+    table = Table(
+        title=result.compared,
+        title_justify="left",
+        caption=f"{on['cpu']}, {on['cores']} cores, {on['torch_threads']} torch threads, load {on['load']}. "
+        f"Ratio: median of the rounds' ratios. Difference: {result.difference}.",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column(result.name)
+    for column in ("ratio", "ours", "baseline", "", "difference", "rounds"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for case in result.cases:
+        row = (f"{case.ratio:.1f}×", f"{case.ours:.1f}", f"{case.baseline:.1f}", case.unit, f"{case.max_difference:.1g}")
+        table.add_row(case.name, *row, str(case.rounds))
+        for key, value in case.agreement.items():
+            table.add_row(f"  {key.replace('_', ' ')} {value:.3g}", style="dim")
+    return table

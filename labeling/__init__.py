@@ -1,0 +1,1 @@
+"""Label Studio: one consistent set of region labels per person."""

@@ -1,0 +1,29 @@
+"""The operator's commands speak in data or in one sentence."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from labeling.__main__ import app
+from labeling.project import label_config
+
+
+def test_config_prints_the_page_that_we_make():
+    result = CliRunner().invoke(app, ["config"])
+    assert (result.exit_code, result.stdout) == (0, label_config() + "\n")
+
+
+def test_status_of_nothing_is_one_sentence():
+    result = CliRunner().invoke(app, ["status", "--url", "http://127.0.0.1:9", "--token", "secret"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: http://127.0.0.1:9: Label Studio does not answer (ConnectError); is it running, at this address?\n"
+    )
+
+
+@pytest.mark.parametrize("heavy", ["numpy", "label_studio_sdk"])
+def test_help_loads_nothing_heavy(heavy):
+    code = f"import labeling.__main__, sys; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

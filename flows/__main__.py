@@ -1,0 +1,287 @@
+"""``python -m flows``: the operator's commands. Each flow by its name; the local services up and down; the demo."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from flows import stack
+from vitau.errors import StackError, VitauError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Size = Annotated[
+    str, typer.Option(help="Which recipes: tiny, paper, or smoke, which learns nothing and shows that all parts fit.")
+]
+State = Annotated[Path, typer.Option(help="Folder that keeps everything the local services know.")]
+DEMO: Final = Path("demo")
+DRAWN_IDENTITY_FLOOR: Final = "0.15"
+"""Drawn faces stand nearer to each other than people: the nearest two of 160 are 0.23 apart, a re-encoded copy mostly 0.07."""
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show Prefect's log and tracebacks.")] = False) -> None:
+    """Run ViTAU's flows. Without --state's services, the environment says where the services are (infra/.env.example)."""
+    if not debug:  # Prefect's server keeps the log; here people read ours
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ["VITAU_DEBUG"] = "1" if debug else ""
+
+
+@app.command()
+def demo(
+    state: State = DEMO,
+    subjects: Annotated[int, typer.Option(min=12, help="How many people to draw; half of them palsied.")] = 160,
+    seed: Annotated[int, typer.Option(help="Names the drawn population.")] = 7,
+    size: Size = "tiny",
+) -> None:
+    """Run the main job on drawn people: clips in, labels, models, scores and a report out."""
+    from vitau.media.synthetic import write_cohort
+
+    start = time.monotonic()
+    with services(state, leave_running=bool(stack.running(state))) as running:
+        tell(f"Drawing {subjects} people (synthetic: nobody is real) while the services start …")
+        drawing = time.monotonic()
+        cohort = state.resolve() / "cohort"
+        with bar("drawing people", subjects) as drawn:
+            write_cohort(cohort, subjects, seed, progress=drawn)
+        seconds = {"synth": round(time.monotonic() - drawing, 1)}
+        stack.wait(running, state, tell=tell)
+        seconds["services"] = round(time.monotonic() - start, 1)
+        os.environ.setdefault("VITAU_IDENTITY_FLOOR", DRAWN_IDENTITY_FLOOR)
+        from flows.demo import demo as run
+
+        summary = run(state.resolve(), cohort, size)
+    seconds |= summary.pop("seconds") | {"total": round(time.monotonic() - start, 1)}
+    new = summary.pop("new")
+    summary |= {"report": f"{state}/report.html", "seconds": seconds}
+    write_json(state / "summary.json", summary)
+    if not new:
+        tell("Everything was there already: nothing was ingested, labelled, trained, registered or scored again.")
+    tell(describe(summary, state))
+
+
+@app.command()
+def up(
+    state: State = DEMO,
+    label_studio_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
+    prefect_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
+) -> None:
+    """Start Label Studio, MLflow and Prefect, and print their addresses and the log-in."""
+    ports = {"label-studio": label_studio_port, "mlflow": mlflow_port, "prefect": prefect_port}
+    running = stack.start(state, {name: port for name, port in ports.items() if port is not None})
+    tell("Waiting for the services (the first start takes two minutes) …")
+    stack.wait(running, state, tell=lambda _: None)
+    user, password = stack.log_in(state)
+    for service in running:
+        typer.echo(f"{service.name:13} {service.url}")
+    typer.echo(f"log-in to Label Studio: {user}  {password}")
+
+
+@app.command()
+def down(state: State = DEMO) -> None:
+    """Stop the local services."""
+    stopped = stack.stop(state)
+    tell(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
+    layout: Annotated[str, typer.Option(help="manifest, ckplus or photos.")] = "manifest",
+    state: State = DEMO,
+) -> None:
+    """Bring clips into the store and cut their faces. Exit code 1 if anything was skipped; the rest is done all the same."""
+    point_at(state)
+    from flows.ingest import Layout
+    from flows.ingest import ingest as run
+
+    if layout not in set(Layout):
+        raise typer.BadParameter(f"no layout {layout}: there are {', '.join(Layout)}")
+    summary = run(source.resolve(), Layout(layout))
+    for item in summary.skipped:
+        typer.echo(f"Skipped {item.item}: {item.reason}", err=True)
+    report(
+        {
+            "clips": summary.clips,
+            "new_clips": summary.new_clips,
+            "frames": summary.frames,
+            "detection_rate": round(summary.detection_rate, 4),
+            "quarantined": dict(summary.quarantined),
+            "skipped": len(summary.skipped),
+        }
+    )
+    if summary.skipped:
+        raise typer.Exit(1)
+
+
+@app.command("draft-yfp")
+def draft_yfp(
+    folder: Annotated[Path, typer.Argument(help="YFP's clips or image sequences, a folder or a name prefix per patient.")],
+    manifest: Annotated[Path, typer.Argument(help="The CSV to write, then to complete by hand.")],
+) -> None:
+    """Draft a manifest of YFP: one subject per patient, all of cohort palsy."""
+    from vitau.media.sources import draft_yfp_manifest
+
+    tell(f"{draft_yfp_manifest(folder, manifest)} clips drafted in {manifest}: check the subjects, then `ingest` it")
+
+
+@app.command()
+def annotate(state: State = DEMO) -> None:
+    """Push tasks to the readers, pull their answers, and find the one answer per person."""
+    point_at(state)
+    from dataclasses import asdict
+
+    from flows.annotate import annotate as run
+
+    report(asdict(run()))
+
+
+@app.command()
+def freeze(state: State = DEMO) -> None:
+    """Freeze a snapshot of the frames of everybody who has a label; prints its digest."""
+    point_at(state)
+    from flows.freeze import freeze as run
+
+    snapshot = run()
+    report({"snapshot": snapshot.digest, "frames": snapshot.num_frames, "splits": dict(snapshot.subjects)})
+
+
+@app.command()
+def retrain(
+    snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")], size: Size = "tiny", state: State = DEMO
+) -> None:
+    """Train both models on a snapshot, register them, make them champions."""
+    point_at(state)
+    from flows.retrain import retrain as run
+
+    report(
+        {
+            name: {"version": training.version, "test": training.metrics["test"]}
+            for name, training in run(snapshot, size).items()
+        }
+    )
+
+
+@app.command()
+def rescore(
+    snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")],
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
+    state: State = DEMO,
+) -> None:
+    """Score the held-out people of a snapshot with the champions, and write the report."""
+    point_at(state)
+    from dataclasses import asdict
+
+    from flows.rescore import rescore as run
+
+    report(asdict(run(snapshot, report=out.resolve())))
+
+
+@contextmanager
+def services(state: Path, *, leave_running: bool) -> Iterator[list[stack.Service]]:
+    """Start the services, point the environment at them, and stop them unless they ran before."""
+    running = stack.start(state)
+    try:
+        os.environ.update(stack.environment(state, running))
+        yield running
+    finally:
+        if not leave_running:
+            send_prefect_log()
+            stack.stop(state)
+
+
+def send_prefect_log() -> None:
+    """Let Prefect send the log and the events that it still holds, before its server goes away."""
+    if "prefect" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        APILogWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)
+
+
+def point_at(state: Path) -> None:
+    """Point the environment at a state folder's services, or leave it as the operator set it.
+
+    Raises:
+        StackError: neither is there.
+    """
+    running = stack.running(state)
+    if running:
+        os.environ.update(stack.environment(state, running))
+    elif "VITAU_STORE" not in os.environ:
+        raise StackError(f"no services run on {state}: start them with `make up`, or set VITAU_STORE and its companions")
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Any]:
+    """Show a progress bar on stderr, quiet off a terminal; yields a callback (done, total)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda done, _: shown.update(task, completed=done)
+
+
+def describe(summary: dict[str, Any], state: Path) -> str:
+    """Say in a few lines what the demo did and where to look."""
+    palsy, regions = summary["palsy"], summary["regions"]
+    return (
+        f"\n{summary['clips']} synthetic clips of {summary['subjects']} drawn people, {summary['frames']} frames, "
+        f"face found in {summary['detection_rate']:.1%}.\n"
+        f"Two simulated readers agreed on {summary['agreement']:.1%} of their answers; "
+        f"{summary['adjudicated']} people were adjudicated.\n"
+        f"On {palsy['n_subjects']} people never seen in training (protocol {palsy['protocol']}): "
+        f"palsy AUROC {auroc(palsy)}, mean region AUROC {auroc(regions)}.\n"
+        f"Report: {state}/report.html   Summary: {state}/summary.json   `make up` to look around.\n"
+        f"{summary['seconds']['total']:.0f} s in all."
+    )
+
+
+def auroc(metrics: dict[str, Any]) -> str:
+    """Write an AUROC with its interval; neither exists where everybody or nobody is affected."""
+    if metrics["auroc"] is None:
+        return "undefined (too few people)"
+    interval = metrics["auroc_interval"]
+    return f"{metrics['auroc']:.3f}" + ("" if interval is None else " [{:.3f}, {:.3f}]".format(*interval))
+
+
+def report(facts: dict[str, Any]) -> None:
+    """Print facts as JSON on stdout."""
+    typer.echo(json.dumps(facts, indent=1))
+
+
+def tell(sentence: str) -> None:
+    """Talk to people on stderr."""
+    typer.echo(sentence, err=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def main() -> None:
+    """Run a command; what is wrong with the world is one sentence and exit code 1."""
+    try:
+        app()
+    except (VitauError, ValueError) as error:
+        if os.environ.get("VITAU_DEBUG"):
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

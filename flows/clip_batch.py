@@ -1,0 +1,108 @@
+"""What one process does for one clip: fetch it, cut its faces, ask the row rule of gate 1, keep all of it in the store.
+
+No Prefect here: these functions run in processes of their own, which should start quickly.
+"""
+
+import io
+import multiprocessing
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from validation.rules import FrameLimits, quarantine_reasons
+from vitau.catalog import FrameTable
+from vitau.errors import ClipError, SourceError, StoreError
+from vitau.media.frames import FrameRecipe, write_frames
+from vitau.media.sources import SourceClip, fetch, to_clip
+from vitau.processes import start_worker
+from vitau.schema import Clip, Skipped
+from vitau.store import Store, open_store
+
+PICTURES = ("crop", "embedding")
+"""The columns of a frame table that nobody needs to judge its quality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested:
+    """One clip in the store: its row, where its frames are, and the frame table without its pictures, with ``quarantine``."""
+
+    source: SourceClip
+    clip: Clip
+    frames: FrameTable
+    rows: pa.Table
+
+
+def clip_prefix(clip: Clip) -> str:
+    """Return the key prefix of everything that is kept of a clip."""
+    return f"subjects/{clip.subject}/clips/{clip.sha256}"
+
+
+def frames_version(recipe: FrameRecipe | None = None) -> str:
+    """Name how frames are made and which of them are refused: a new recipe or new limits make new frame tables."""
+    return f"{(recipe or FrameRecipe()).digest}-{FrameLimits().digest}"
+
+
+def ingest_clips(
+    sources: Sequence[SourceClip], store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe, num_processes: int | None
+) -> Iterator[Ingested | Skipped]:
+    """Ingest clips side by side, in the order of the sources; one that cannot be used becomes its reason."""
+    num_processes = min(num_processes or os.cpu_count() or 1, len(sources))
+    arguments = (store_uri, pseudonym_key, recipe)
+    if num_processes < 2:
+        yield from (_ingest_or_skip(source, *arguments) for source in sources)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_processes, mp_context=spawn, initializer=start_worker) as pool:
+        waiting = [pool.submit(_ingest_or_skip, source, *arguments) for source in sources]
+        for outcome in waiting:
+            yield outcome.result()
+
+
+def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested:
+    """Bring one clip into the store; what is there already is read, not made again.
+
+    Raises:
+        ClipError: it cannot be fetched or decoded.
+        StoreError: it cannot be kept.
+    """
+    with tempfile.TemporaryDirectory(prefix="vitau-") as folder:
+        path = fetch(source, Path(folder))
+        clip = to_clip(source, path, pseudonym_key)
+        prefix = clip_prefix(clip)
+        frames_key = f"{prefix}/frames-{recipe.digest}.parquet"
+        quarantine_key = f"{prefix}/quarantine-{frames_version(recipe)}.parquet"
+        if not store.exists(frames_key):
+            write_frames(clip, path, Path(folder) / "frames.parquet", recipe)
+            store.put(f"{prefix}/raw{clip.suffix}", path)
+            store.put(frames_key, Path(folder) / "frames.parquet")
+    table = pq.read_table(io.BytesIO(store.get(frames_key)))
+    reasons = pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
+    quarantined = pa.table({"frame_index": table["frame_index"], "reason": reasons}).filter(reasons.is_valid())
+    sink = io.BytesIO()
+    pq.write_table(quarantined, sink)
+    store.put(quarantine_key, sink.getvalue())
+    frames = FrameTable(
+        clip=clip.sha256,
+        recipe=frames_version(recipe),
+        key=frames_key,
+        num_frames=table.num_rows,
+        num_faces=table.num_rows - table["crop"].null_count,
+        quarantine_key=quarantine_key,
+        quarantined=dict(sorted(Counter(quarantined["reason"].to_pylist()).items())),
+    )
+    rows = table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
+    return Ingested(source=source, clip=clip, frames=frames, rows=rows)
+
+
+def _ingest_or_skip(source: SourceClip, store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested | Skipped:
+    try:
+        return ingest_clip(source, open_store(store_uri), pseudonym_key, recipe)
+    except (ClipError, SourceError, StoreError) as error:
+        return Skipped(item=source.row, reason=str(error).removeprefix(f"{source.row}: "))

@@ -1,0 +1,124 @@
+"""The main job on drawn people: clips in, labels agreed, models registered, people scored, a report."""
+
+import csv
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.annotate import AnnotateSummary, annotate, connect, open_projects
+from flows.freeze import freeze
+from flows.ingest import IngestSummary, ingest
+from flows.rescore import RescoreSummary, rescore
+from flows.retrain import PALSY, REGIONS, retrain
+from flows.workspace import Workspace, open_workspace
+from labeling import simulated
+from vitau.catalog import Training
+from vitau.media.sources import pseudonym
+from vitau.schema import AUS, RegionLabels, Side, Snapshot
+
+SEED: Final = 7
+SOURCE: Final = "synthetic"
+
+
+@flow(name="demo")
+def demo(state: Path, cohort: Path, size: str) -> dict[str, Any]:
+    """Run the main job on a drawn cohort and say what came of it."""
+    workspace = open_workspace()
+    seconds: dict[str, float] = {}
+    with stopwatch(seconds, "ingest"):
+        ingested = ingest(cohort / "manifest.csv")
+    with stopwatch(seconds, "annotate"):
+        labelled = label(workspace, cohort / "truth.csv")
+    with stopwatch(seconds, "freeze"):
+        snapshot = freeze()
+    with stopwatch(seconds, "train"):
+        trained = retrain(snapshot.digest, size)
+    with stopwatch(seconds, "score"):
+        scored = rescore(snapshot.digest, report=state / "report.html")
+    seconds["pretraining_once"] = max(training.metrics["pretraining"]["seconds"] for training in trained.values())
+    new = ingested.new_clips + labelled.new_answers + scored.new_subjects
+    return summarise(workspace, ingested, labelled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
+
+
+def label(workspace: Workspace, truth: Path) -> AnnotateSummary:
+    """Let two simulated readers and a simulated adjudicator answer through Label Studio, between runs of the real flow."""
+    truths = read_truth(truth, workspace.settings.pseudonym_key.get_secret_value().encode())
+    annotate()
+    simulate_readers(workspace, truths)
+    annotate()
+    simulate_adjudicator(workspace, truths)
+    return annotate()
+
+
+@task(cache_policy=NO_CACHE)
+def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
+    """Answer every open task of both readers, right most of the time."""
+    client = connect(workspace)
+    readers, _ = open_projects.fn(workspace)
+    for reader in readers:
+        simulated.answer_open_tasks(client, reader, truths, seed=SEED)
+
+
+@task(cache_policy=NO_CACHE)
+def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
+    """Answer every open task of the adjudicator, right nearly always."""
+    _, adjudication = open_projects.fn(workspace)
+    simulated.answer_open_tasks(connect(workspace), adjudication, truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY)
+
+
+def read_truth(path: Path, pseudonym_key: bytes) -> dict[str, RegionLabels]:
+    """Read what is true of the drawn patients, by pseudonym."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["palsied"] == "1"]
+    truths = {}
+    for row in rows:
+        name = pseudonym(pseudonym_key, SOURCE, row["subject"])
+        truths[name] = RegionLabels(subject=name, affected={au: row[au] == "1" for au in AUS}, side=Side(row["side"]))
+    return truths
+
+
+def summarise(
+    workspace: Workspace,
+    ingested: IngestSummary,
+    labelled: AnnotateSummary,
+    snapshot: Snapshot,
+    trained: Mapping[str, Training],
+    scored: RescoreSummary,
+) -> dict[str, Any]:
+    """Say what came of it: counts, digests, and the numbers of the test people, each with its protocol."""
+    return {
+        "synthetic": snapshot.synthetic,
+        "readers": "simulated",
+        "subjects": len(workspace.catalog.subjects()),
+        "clips": ingested.clips,
+        "frames": ingested.frames,
+        "detection_rate": round(ingested.detection_rate, 4),
+        "quarantined": dict(ingested.quarantined),
+        "skipped": len(ingested.skipped),
+        "agreement": labelled.agreement and round(labelled.agreement, 4),
+        "krippendorff_alpha": labelled.alpha and round(labelled.alpha, 4),
+        "adjudicated": labelled.adjudicated,
+        "ledger_offset": labelled.ledger_offset,
+        "snapshot": snapshot.digest,
+        "splits": {split.value: number for split, number in snapshot.subjects.items()},
+        "palsy": trained[PALSY].metrics["test"],
+        "regions": trained[REGIONS].metrics["test"],
+        "pretrained_on_drawn_people": {name: each.metrics["pretraining"]["drawn_people"] for name, each in trained.items()},
+        "models": {name: training.version for name, training in trained.items()},
+        "scored_subjects": scored.subjects,
+        "overlays": scored.overlays,
+        "not_scored": scored.not_scored,
+    }
+
+
+@contextmanager
+def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Note how long a stage takes."""
+    start = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - start, 1)

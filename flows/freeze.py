@@ -1,0 +1,112 @@
+"""From frames and labels to a frozen snapshot, past gate 3."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.clip_batch import frames_version
+from flows.gates import gate
+from flows.workspace import Workspace, open_workspace, progress
+from validation.rules import nearest_other_subject, snapshot_rows
+from validation.suites import snapshot_suite
+from vitau.catalog import FrameTable
+from vitau.data import snapshot as snapshots
+from vitau.data.splits import assign
+from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
+
+
+@flow(name="freeze")
+def freeze() -> Snapshot:
+    """Freeze today's usable frames of everybody with a label, each person in their recorded split."""
+    workspace = open_workspace()
+    offset = workspace.catalog.ledger_offset()
+    people = labelled_people(workspace)
+    splits = assign_splits(workspace, people)
+    rows = collect_rows(workspace, people, splits)
+    check_people(workspace, rows)
+    snapshot = snapshots.freeze(rows, workspace.store, offset)
+    workspace.catalog.add_snapshot(snapshot)
+    return snapshot
+
+
+def labelled_people(workspace: Workspace) -> dict[str, tuple[Subject, RegionLabels]]:
+    """Return those who have labels, by pseudonym: patients by consensus; a control has no affected region."""
+    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    people = {}
+    for subject in workspace.catalog.subjects():
+        if subject.cohort is Cohort.CONTROL:
+            people[subject.pseudonym] = subject, RegionLabels(subject=subject.pseudonym, affected=dict.fromkeys(AUS, False))
+        elif subject.pseudonym in labels:
+            people[subject.pseudonym] = subject, labels[subject.pseudonym]
+    return people
+
+
+@task(cache_policy=NO_CACHE)
+def assign_splits(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]]) -> dict[str, Split]:
+    """Record a split for everybody who has none, stratified by cohort and balanced by the number of affected regions."""
+    cohorts = {name: subject.cohort.value for name, (subject, _) in people.items()}
+    spread = {name: float(sum(answer.affected.values())) for name, (_, answer) in people.items()}
+    assigned = assign(cohorts, existing=workspace.catalog.splits(), spread=spread)
+    workspace.catalog.add_splits(assigned, strata=cohorts)
+    return workspace.catalog.splits()
+
+
+@task(cache_policy=NO_CACHE)
+def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]], splits: dict[str, Split]) -> pa.Table:
+    """List every usable frame of these people: not in quarantine, and not called unusable by a reader."""
+    catalog = workspace.catalog
+    clips = {clip.sha256: clip for clip in catalog.clips()}
+    unusable = catalog.unusable_frames()
+    rows = [
+        frame_row(clips[table.clip], table, index, people[clips[table.clip].subject], splits)
+        for table in catalog.frame_tables(frames_version())
+        if clips[table.clip].subject in people
+        for index in kept_indices(workspace, table)
+        if f"{table.clip}:{index}" not in unusable
+    ]
+    missing = set(people) - {row["subject"] for row in rows}
+    if missing:
+        get_run_logger().warning("%d labelled people have no usable frame and are left out", len(missing))
+    return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
+
+
+@task(cache_policy=NO_CACHE)
+def check_people(workspace: Workspace, rows: pa.Table) -> None:
+    """Pass gate 3: nobody in two splits, no face in two people, both cohorts in each split, sources not confounded."""
+    embeddings, owners = [], []
+    tables = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
+    for key, subject in progress(tables.items(), "comparing identities", len(tables)):
+        frames = pq.read_table(io.BytesIO(workspace.store.get(key)), columns=["embedding"])
+        for embedding in frames["embedding"].drop_null().to_pylist():
+            embeddings.append(embedding)
+            owners.append(subject)
+    nearest = nearest_other_subject(np.asarray(embeddings).reshape(len(owners), -1), owners) if owners else {}
+    gate(workspace, snapshot_rows(rows, nearest), snapshot_suite(workspace.settings.identity_floor))
+
+
+def kept_indices(workspace: Workspace, table: FrameTable) -> list[int]:
+    """Return the frame indices of a clip that are not in quarantine."""
+    quarantined = pq.read_table(io.BytesIO(workspace.store.get(table.quarantine_key)))["frame_index"].to_pylist()
+    return sorted(set(range(table.num_frames)) - set(quarantined))
+
+
+def frame_row(
+    clip: Clip, table: FrameTable, index: int, person: tuple[Subject, RegionLabels], splits: dict[str, Split]
+) -> dict[str, object]:
+    """Lay one frame out as a row of the snapshot."""
+    subject, answer = person
+    return {
+        "subject": subject.pseudonym,
+        "clip": clip.sha256,
+        "frame_index": index,
+        "frames_key": table.key,
+        "source": clip.source,
+        "cohort": subject.cohort.value,
+        "split": splits[subject.pseudonym].value,
+        "side": answer.side and answer.side.value,
+        **{au.value: answer.affected.get(au) for au in AUS},
+    }

@@ -1,0 +1,37 @@
+"""A validation gate as a task: the table is checked, its Data Docs go to the store, and what fails stops the flow."""
+
+import tempfile
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.workspace import Workspace
+from validation.run import GateResult, check, require
+from validation.suites import Suite
+
+
+@task(cache_policy=NO_CACHE, task_run_name="gate-{suite.name}")
+def gate(workspace: Workspace, rows: pd.DataFrame, suite: Suite) -> GateResult:
+    """Check a table and keep the Data Docs at ``validation/<gate>/<digest of rows and suite>/`` in the store.
+
+    Raises:
+        GateError: an expectation that is not a mere warning fails.
+    """
+    hashes = pd.util.hash_pandas_object(rows.astype("string")).to_numpy().tobytes()
+    digest = sha256(hashes + repr(suite).encode()).hexdigest()[:16]
+    prefix = f"validation/{suite.name}/{digest}"
+    index = f"{prefix}/index.html"
+    with tempfile.TemporaryDirectory(prefix="vitau-docs-") as folder:
+        docs = Path(folder) / "docs"
+        result = check(rows, suite, docs)
+        if not workspace.store.exists(index):  # the same check once; pages are named by their time
+            pages = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*") if path.is_file())
+            for page in sorted(pages, key=lambda page: page == "index.html"):  # last: it says that the rest is there
+                workspace.store.put(f"{prefix}/{page}", docs / page)
+    for warning in result.warnings:
+        get_run_logger().warning("gate %s: %s", suite.name, warning)
+    return require(replace(result, docs=workspace.store.location(index)))

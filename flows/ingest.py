@@ -1,0 +1,133 @@
+"""From a manifest or a tree of clips to frame tables in the store, each past gate 1."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pyarrow as pa
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.clip_batch import Ingested, clip_prefix, frames_version, ingest_clips
+from flows.gates import gate
+from flows.workspace import Workspace, open_workspace, progress
+from validation.rules import frame_rows
+from validation.suites import frames_suite
+from vitau.catalog import FrameTable
+from vitau.errors import ContradictionError
+from vitau.media.clips import RATE_FPS
+from vitau.media.frames import FrameRecipe
+from vitau.media.sources import SourceClip, read_ckplus, read_manifest, read_photos, to_subject
+from vitau.schema import Skipped
+
+BATCH: Final = 64
+"""Clips per Prefect task."""
+
+Outcome: TypeAlias = "Entered | Skipped"
+
+
+class Layout(StrEnum):
+    """How a source is laid out."""
+
+    MANIFEST = "manifest"
+    CKPLUS = "ckplus"
+    PHOTOS = "photos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entered:
+    """A clip that is in the catalog: its frame table, and whether this run made it."""
+
+    table: FrameTable
+    new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSummary:
+    """What came of a source: clips by outcome, their frames, and everything that was skipped, with its reason."""
+
+    clips: int
+    new_clips: int
+    frames: int
+    faces: int
+    quarantined: Mapping[str, int]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def detection_rate(self) -> float:
+        """Share of the sampled frames in which the person's face was found; 0 without a frame."""
+        return self.faces / self.frames if self.frames else 0.0
+
+
+@flow(name="ingest", flow_run_name="ingest-{layout}")
+def ingest(source: Path, layout: Layout = Layout.MANIFEST, rate_fps: float = RATE_FPS) -> IngestSummary:
+    """Bring every clip of a source into the store, cut its faces, and put the bad frames in quarantine."""
+    workspace = open_workspace()
+    recipe = FrameRecipe(rate_fps=rate_fps)
+    clips, skipped = read_source(source, layout)
+    outcomes: list[Outcome] = []
+    for start in range(0, len(clips), BATCH):
+        outcomes += ingest_batch(workspace, clips[start : start + BATCH], recipe)
+    return summarise(workspace, source, outcomes, skipped)
+
+
+def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Skipped]]:
+    """List the clips of a source, and what in it is no clip."""
+    match layout:
+        case Layout.MANIFEST:
+            return read_manifest(source)
+        case Layout.CKPLUS:
+            return read_ckplus(source)
+        case Layout.PHOTOS:
+            return read_photos(source)
+
+
+@task(cache_policy=NO_CACHE)
+def ingest_batch(workspace: Workspace, batch: Sequence[SourceClip], recipe: FrameRecipe) -> list[Outcome]:
+    """Ingest some clips side by side, gate the frames of those that are new, and enter them in the catalog."""
+    settings = workspace.settings
+    key = settings.pseudonym_key.get_secret_value().encode()
+    working = ingest_clips(batch, settings.store, key, recipe, settings.num_processes)
+    outcomes = list(progress(working, "cutting faces", len(batch)))
+    known = {table.clip for table in workspace.catalog.frame_tables(frames_version(recipe))}
+    new = [outcome.rows for outcome in outcomes if isinstance(outcome, Ingested) and outcome.clip.sha256 not in known]
+    if new:
+        rows = pa.concat_tables(new)
+        gate(workspace, frame_rows(rows.drop_columns(["quarantine"]), rows["quarantine"].to_pylist()), frames_suite())
+    return [enter(workspace, outcome) if isinstance(outcome, Ingested) else outcome for outcome in outcomes]
+
+
+def enter(workspace: Workspace, ingested: Ingested) -> Outcome:
+    """Enter a clip in the catalog; one that contradicts it is taken out of the store again and skipped."""
+    clip, catalog = ingested.clip, workspace.catalog
+    key = workspace.settings.pseudonym_key.get_secret_value().encode()
+    try:
+        catalog.add_subject(to_subject(ingested.source, key))
+        catalog.add_clip(clip)
+    except ContradictionError as error:
+        workspace.store.erase(clip_prefix(clip) + "/")
+        return Skipped(item=ingested.source.row, reason=str(error))
+    return Entered(table=ingested.frames, new=catalog.add_frame_table(ingested.frames))
+
+
+def summarise(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> IngestSummary:
+    """Count what came of a source, and keep the list of what was skipped."""
+    entered = [outcome for outcome in outcomes if isinstance(outcome, Entered)]
+    left_out = (*skipped, *(outcome for outcome in outcomes if isinstance(outcome, Skipped)))
+    workspace.catalog.set_skipped(sha256(str(source.resolve()).encode()).hexdigest()[:16], left_out)
+    if left_out:  # a reason may name a file, and a file's name a person: the log only counts
+        get_run_logger().warning(
+            "%d of %d items were skipped; the catalog says why", len(left_out), len(entered) + len(left_out)
+        )
+    return IngestSummary(
+        clips=len(entered),
+        new_clips=sum(outcome.new for outcome in entered),
+        frames=sum(outcome.table.num_frames for outcome in entered),
+        faces=sum(outcome.table.num_faces for outcome in entered),
+        quarantined=dict(sum((Counter(outcome.table.quarantined) for outcome in entered), Counter())),
+        skipped=left_out,
+    )

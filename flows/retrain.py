@@ -1,0 +1,131 @@
+"""From a snapshot to registered models: trained in processes of their own, kept in the store, entered in MLflow."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, cast
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+
+from flows.trainings import Listener, run_training, shown
+from flows.workspace import Workspace, open_workspace
+from vitau.catalog import Training
+from vitau.scoring import registry
+from vitau.training.drawn import DRAWING_VERSION
+from vitau.training.recipes import RECIPES
+
+PALSY: Final = "vitau-palsy"
+REGIONS: Final = "vitau-regions"
+
+
+@flow(name="retrain")
+def retrain(snapshot: str, size: str = "tiny") -> dict[str, Training]:
+    """Train both models on a snapshot, at the size of a family of recipes, and make them champions; once each.
+
+    The trainings run side by side if the settings allow. Recognition is registered first: regions are registered together with
+    the recognition that judges a face before them.
+    """
+    workspace = open_workspace()
+    recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
+    known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
+    with shown() as listener:
+        results = train_all(workspace, [recipes[model] for model in recipes if known[model] is None], snapshot, listener)
+    trained: dict[str, Training] = {}
+    for model, recipe in recipes.items():
+        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], trained.get(PALSY))
+        registry.set_champion(workspace.settings.mlflow_url, model, trained[model].version)
+    return trained
+
+
+def train_all(workspace: Workspace, recipes: Sequence[str], snapshot: str, listener: Listener) -> dict[str, Path]:
+    """Train recipes on a snapshot, some at once; returns the folder of each one's results."""
+    at_once = workspace.settings.num_trainings
+    running: dict[str, PrefectFuture[Path]] = {}
+    for recipe in recipes:
+        pretrained = pretrain.submit(workspace, recipe, listener) if RECIPES[recipe]().pretrain else None
+        started_from = cast("Path | None", pretrained)  # Prefect waits for it and hands on its result
+        running[recipe] = train.submit(workspace, recipe, snapshot, started_from, listener)
+        if len(running) % at_once == 0:
+            running[recipe].wait()
+    return {recipe: future.result() for recipe, future in running.items()}
+
+
+@task(cache_policy=NO_CACHE, task_run_name="pretrain-{recipe}")
+def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
+    """Pretrain on drawn people of no cohort, once per recipe; returns the folder of the results."""
+    out = pretraining_folder(workspace, recipe)
+    arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
+    run_training(f"pretraining {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    return out
+
+
+@task(cache_policy=NO_CACHE, task_run_name="train-{recipe}")
+def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | None, listener: Listener) -> Path:
+    """Train a recipe on a snapshot; returns the folder of the results. An interrupted training goes on."""
+    out = workspace.folder("trainings") / training_key(recipe, snapshot)
+    arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
+    arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
+    run_training(f"training {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    return out
+
+
+@task(cache_policy=NO_CACHE, task_run_name="register-{model}")
+def register(
+    workspace: Workspace, model: str, recipe: str, snapshot: str, results: Path, recognition: Training | None
+) -> Training:
+    """Keep the weights in the store and register them with their lineage; the metrics are of the test people."""
+    key = training_key(recipe, snapshot)
+    metrics = json.loads((results / "metrics.json").read_text())
+    if RECIPES[recipe]().pretrain:
+        pretraining = json.loads((pretraining_folder(workspace, recipe) / "metrics.json").read_text())
+        metrics["pretraining"] = {"drawn_people": pretraining["drawn"]["num_people"], "seconds": pretraining["seconds"]}
+    bundle = workspace.folder("bundles") / key
+    fill_bundle(workspace, bundle, results / "model", recognition)
+    digest = registry.folder_digest(bundle)
+    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+        workspace.store.put(f"models/{digest}/{path.relative_to(bundle).as_posix()}", path)
+    lineage = {
+        "snapshot": snapshot,
+        "ledger_offset": str(metrics["ledger_offset"]),
+        "recipe": recipe,
+        "protocol": metrics["protocol"],
+        "synthetic": str(metrics["synthetic"]).lower(),
+    }
+    version, run_id = registry.register(workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage)
+    training = Training(
+        key=key,
+        model=model,
+        recipe=recipe,
+        snapshot=snapshot,
+        model_digest=digest,
+        model_key=f"models/{digest}",
+        version=version,
+        run_id=run_id,
+        metrics=metrics,
+    )
+    workspace.catalog.add_training(training)
+    return training
+
+
+def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
+    """Return where a recipe's pretraining is kept: once for all snapshots."""
+    name = sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION}".encode()).hexdigest()[:16]
+    return workspace.folder("pretrained") / name
+
+
+def training_key(recipe: str, snapshot: str) -> str:
+    """Name a training by all that determines it: the whole recipe and the snapshot."""
+    return sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION} {snapshot}".encode()).hexdigest()[:16]
+
+
+def fill_bundle(workspace: Workspace, bundle: Path, model: Path, recognition: Training | None) -> None:
+    """Lay out what is registered: the model, and for regions the recognition that judges a face first."""
+    shutil.copytree(model, bundle / "model", dirs_exist_ok=True)
+    if recognition is not None:
+        prefix = f"{recognition.model_key}/model/"
+        for key in workspace.store.keys(prefix):
+            workspace.store.download(key, bundle / "recognition" / key.removeprefix(prefix))

@@ -1,0 +1,59 @@
+"""Where the services are: read once from the environment, secrets kept secret."""
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vitau.errors import VitauError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+"""The checkout, or `/app` in an image."""
+
+
+class Settings(BaseSettings):
+    """What must be known to run a flow; every field is an environment variable with the prefix ``VITAU_``.
+
+    Prefect's own address is ``PREFECT_API_URL``, S3's endpoint and keys are boto3's own variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VITAU_", extra="ignore", frozen=True)
+
+    store: str = Field(description="file:///folder or s3://bucket/prefix")
+    catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
+    pseudonym_key: SecretStr = Field(min_length=16, description="the key of the HMAC that makes pseudonyms: never change it")
+    label_studio_url: str
+    label_studio_token: SecretStr
+    mlflow_url: str
+    work: Path = Field(default=Path("work"), description="a local folder for caches and trainings; safe to delete")
+    num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; all cores if absent")
+    num_trainings: int = Field(
+        default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
+    )
+    readers: tuple[str, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
+    agreement_floor: float = Field(
+        default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
+    )
+    identity_floor: float = Field(
+        default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
+    )
+
+
+class SettingsError(VitauError):
+    """The environment does not say where the services are."""
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: variables are missing or cannot be read; all of them are named at once, their values never.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = ", ".join(
+            f"VITAU_{'_'.join(map(str, e['loc'])).upper()} ({e['type'].replace('_', ' ')})" for e in error.errors()
+        )
+        raise SettingsError(f"the environment lacks settings: {problems}; see infra/.env.example, or use `make up`") from None

@@ -1,0 +1,61 @@
+"""What every flow works on: the settings, the objects and the rows; and how a flow tells people how far it is."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from flows.settings import Settings, load_settings
+from vitau.catalog import Catalog, open_catalog
+from vitau.store import Store, open_store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The settings, and what they lead to, opened when first asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def store(self) -> Store:
+        """The objects."""
+        return open_store(self.settings.store)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The rows."""
+        return open_catalog(self.settings.catalog.get_secret_value())
+
+    def folder(self, name: str) -> Path:
+        """A local working folder by name, made if it is missing."""
+        path = self.settings.work / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class _Rate(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: Task) -> Text:
+        """Draw the rate, nothing before it is known."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+def open_workspace() -> Workspace:
+    """Open what the environment points at."""
+    return Workspace(load_settings())
+
+
+def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Hand on the items while a bar on stderr shows how many of ``total`` came, and the time left; quiet off a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield from bar.track(items, total=total, description=title)

@@ -1,0 +1,224 @@
+"""The real services and the real commands, started once per session and shared by all journeys."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows import stack
+from vitau.media.synthetic import write_cohort
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBJECTS = 12
+SECRETS = """{
+ "pseudonym_key": "the same in every state: the same people",
+ "label_studio_token": "0123456789abcdef0123456789abcdef01234567",
+ "label_studio_password": "only-for-these-tests",
+ "label_studio_secret": "signs the sessions of these tests only"
+}"""
+FRAMES = "store/subjects/*/clips/*/frames-*.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Running services, the state folder that they keep, and what `up` printed about them."""
+
+    state: Path
+    printed: Done
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelStudioServer:
+    """A running Label Studio that serves the files of the folder ``store``."""
+
+    url: str
+    token: str
+    store: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demos:
+    """The demo of the same people twice: run whole, on services that ran before, and killed three times on its own services."""
+
+    whole: Path
+    killed: Path
+    runs: list[Done]
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Done]:
+    """Runs ``python -m MODULE ARGUMENTS…`` in the repository to its end."""
+    return _command
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Services]:
+    """Label Studio, MLflow and Prefect, up until the session ends.
+
+    Label Studio's migrated, empty database is kept in pytest's cache, which saves a minute of each later start.
+    """
+    state = _state(tmp_path_factory, pytestconfig)
+    try:
+        printed = _command("flows", "up", "--state", state)
+        assert printed.code == 0, printed.err
+        template = _template(pytestconfig)
+        if not template.exists():
+            with closing(sqlite3.connect(_database(state))) as migrated, closing(sqlite3.connect(template)) as kept:
+                migrated.backup(kept)
+        yield Services(state=state, printed=printed, environment=stack.environment(state, stack.running(state)))
+    finally:
+        stack.stop(state)
+
+
+@pytest.fixture(scope="session")
+def label_studio(services: Services) -> LabelStudioServer:
+    """The Label Studio of the session's services."""
+    settings = services.environment
+    return LabelStudioServer(
+        url=settings["VITAU_LABEL_STUDIO_URL"],
+        token=settings["VITAU_LABEL_STUDIO_TOKEN"],
+        store=services.state / "store",
+    )
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short clips of three drawn people, ``manifest.csv`` and ``truth.csv``."""
+    out = tmp_path_factory.mktemp("people")
+    write_cohort(out, 3, seed=11, frames_per_task=1, num_processes=1)
+    return out
+
+
+@pytest.fixture
+def apart(services: Services, tmp_path: Path) -> dict[str, str]:
+    """The environment of the session's services, with a store and a catalog of this test's own."""
+    return services.environment | {
+        "VITAU_STORE": (tmp_path / "store").as_uri(),
+        "VITAU_CATALOG": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "VITAU_WORK": str(tmp_path / "work"),
+        "VITAU_NUM_PROCESSES": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def demos(services: Services, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Demos]:
+    """Both demos, side by side: two cores are enough for them."""
+    killed = _state(tmp_path_factory, pytestconfig)
+    logs = tmp_path_factory.mktemp("logs")
+    whole = _start(services.state, logs / "whole")
+    try:
+        for number, reached in enumerate([_some_clips_are_in, _some_people_are_labelled, _a_model_is_being_registered]):
+            _kill_when(reached, killed, logs / str(number))
+        last = _start(killed, logs / "last")
+        runs = [_end(whole, logs / "whole"), _end(last, logs / "last")]
+        yield Demos(whole=services.state, killed=killed, runs=runs)
+    finally:
+        _kill(whole)
+        stack.stop(killed)
+
+
+def _some_clips_are_in(state: Path) -> bool:
+    return 3 <= len(list(state.glob(FRAMES))) < SUBJECTS
+
+
+def _some_people_are_labelled(state: Path) -> bool:
+    with closing(sqlite3.connect(f"file:{_database(state)}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT count(*) FROM task_completion").fetchone()[0] >= 3
+
+
+def _a_model_is_being_registered(state: Path) -> bool:
+    return any(state.glob("work/bundles/*/model"))
+
+
+def _kill_when(reached: Callable[[Path], bool], state: Path, log: Path) -> None:
+    """Run the demo until it has come somewhere, then kill it and all its helpers without a warning."""
+    process = _start(state, log)
+    try:
+        deadline = time.monotonic() + 600
+        while not reached(state):
+            assert process.poll() is None, f"it ended before {reached.__name__}: {log.with_suffix('.err').read_text()}"
+            assert time.monotonic() < deadline, f"not {reached.__name__} after 600 s"
+            time.sleep(0.05)
+    finally:
+        _kill(process)
+
+
+def _start(state: Path, log: Path) -> subprocess.Popen[bytes]:
+    arguments = ["demo", "--state", str(state), "--subjects", str(SUBJECTS), "--size", "smoke"]
+    with log.with_suffix(".out").open("wb") as out, log.with_suffix(".err").open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", *arguments],
+            cwd=ROOT,
+            env=_quiet(os.environ),
+            stdout=out,
+            stderr=err,
+            start_new_session=True,  # a group of its own, to be killed together
+        )
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> Done:
+    code = process.wait(timeout=900)
+    return Done(code=code, out=log.with_suffix(".out").read_text(), err=log.with_suffix(".err").read_text())
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _command(
+    module: str, *arguments: object, env: dict[str, str] | None = None, before: Callable[[], None] | None = None
+) -> Done:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        env=_quiet(os.environ) | (env or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        preexec_fn=before,
+    )
+    return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def _quiet(environment: "os._Environ[str]") -> dict[str, str]:
+    """The environment without what an operator may have set, and one thread for each process: there are several."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(("VITAU_", "PREFECT_", "MLFLOW_"))}
+    return kept | {"OMP_NUM_THREADS": "1"}
+
+
+def _state(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
+    state = factory.mktemp("state")
+    (state / "secrets.json").write_text(SECRETS)
+    if _template(config).exists():
+        _database(state).parent.mkdir()
+        _database(state).write_bytes(_template(config).read_bytes())
+    return state
+
+
+def _template(config: pytest.Config) -> Path:
+    return Path(config.cache.mkdir("label-studio")) / "empty-1.23.2.sqlite3"
+
+
+def _database(state: Path) -> Path:
+    return state / "label-studio" / "label_studio.sqlite3"

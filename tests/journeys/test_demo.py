@@ -1,0 +1,208 @@
+"""The main job through the real commands: run whole, killed and taken up again, run again."""
+
+import csv
+import json
+import re
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from playwright.sync_api import sync_playwright
+
+from flows import stack
+from labeling import sync
+from vitau.store import open_store
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]
+
+KEYS = {
+    *("synthetic", "subjects", "clips", "frames", "detection_rate", "quarantined", "agreement", "adjudicated", "ledger_offset"),
+    *("snapshot", "splits", "palsy", "regions", "models", "scored_subjects", "overlays", "report", "seconds"),
+}
+NUMBERS = {"protocol", "n_subjects", "accuracy", "balanced_accuracy", "f1", "auroc", "auroc_interval"}
+PALSIED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """What came of running the finished demo again, after its services were stopped."""
+
+    stopped: Any
+    survivors: list[psutil.Process]
+    run: Any
+    before: dict[str, Any]
+    after: dict[str, Any]
+    held_before: dict[str, Any]
+    held_after: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def again(demos, command):
+    state = demos.killed
+    before, held_before = summary(state), held(state)
+    family = family_of(state)
+    stopped = command("flows", "down", "--state", state)
+    _, survivors = psutil.wait_procs(family, timeout=20)
+    run = command("flows", "demo", "--state", state, "--subjects", 12, "--size", "smoke")
+    after, left = summary(state), stack.running(state)
+    assert left == [], "the demo started the services and did not stop them"
+    assert command("flows", "up", "--state", state).code == 0
+    return Again(
+        stopped=stopped,
+        survivors=survivors,
+        run=run,
+        before=before,
+        after=after,
+        held_before=held_before,
+        held_after=held(state),
+    )
+
+
+def summary(state) -> dict[str, Any]:
+    return json.loads((state / "summary.json").read_text())
+
+
+def results(state) -> dict[str, Any]:
+    return {name: value for name, value in summary(state).items() if name not in {"seconds", "report"}}
+
+
+def objects(state) -> set[str]:
+    """The keys in the store, without people of other tests (p1, p2, …) and without names that are times."""
+    keys = open_store(state / "store").keys()
+    kept = (key for key in keys if not PurePath(key).match("subjects/p?/keyframes/*"))
+    return {re.sub(r"/\d{8}T\d{6}\.\d+Z/", "/TIME/", key) for key in kept}
+
+
+def held(state) -> dict[str, Any]:
+    """Count what the services and the catalog hold of the demo."""
+    settings = stack.environment(state, stack.running(state))
+    client = sync.connect(settings["VITAU_LABEL_STUDIO_URL"], settings["VITAU_LABEL_STUDIO_TOKEN"])
+    projects = [project for project in sync.progress(client) if project["project"].startswith("ViTAU ")]
+    registry = MlflowClient(settings["VITAU_MLFLOW_URL"])
+    versions = {
+        model.name: ([version.version for version in registry.search_model_versions(f"name = '{model.name}'")], model.aliases)
+        for model in registry.search_registered_models()
+    }
+    with closing(sqlite3.connect(state / "catalog.db")) as catalog:
+        tables = [
+            name
+            for (name,) in catalog.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%\\_%' ESCAPE '\\'"
+            )
+        ]
+        rows = {name: catalog.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608 - our tables
+    return {"projects": projects, "versions": versions, "rows": rows, "objects": objects(state)}
+
+
+def family_of(state) -> list[psutil.Process]:
+    parents = [psutil.Process(service.pid) for service in stack.running(state)]
+    return [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
+
+
+def test_the_demo_says_what_it_did_and_where_to_look(demos):
+    for state, run in zip((demos.whole, demos.killed), demos.runs, strict=True):
+        assert run.code == 0, run.err
+        found = summary(state)
+        assert set(found) >= KEYS
+        assert (found["synthetic"], found["subjects"], found["clips"], found["skipped"]) == (True, 12, 12, 0)
+        assert found["splits"] == {"train": 8, "val": 2, "test": 2}
+        assert set(found["palsy"]) >= NUMBERS
+        assert set(found["regions"]) >= {"protocol", "n_subjects", "accuracy", "auroc", "auroc_interval", "by_au"}
+        assert len(found["regions"]["by_au"]) == 8
+        assert found["models"] == {"vitau-palsy": 1, "vitau-regions": 1}
+        assert found["scored_subjects"] == 2
+        assert found["report"] == f"{state}/report.html"
+        assert run.err.splitlines()[0] == "Drawing 12 people (synthetic: nobody is real) while the services start …"
+        assert f"Report: {state}/report.html   Summary: {state}/summary.json" in run.err
+        assert "Traceback" not in run.err
+
+
+def test_a_run_killed_three_times_ends_where_an_undisturbed_one_ends(demos):
+    assert results(demos.killed) == results(demos.whole)
+    assert objects(demos.killed) == objects(demos.whole)
+
+
+def test_nothing_is_entered_twice(again):
+    held_now = again.held_after
+    readers = {project["project"]: project["subjects"] for project in held_now["projects"]}
+    assert readers == {"ViTAU reader-a": PALSIED, "ViTAU reader-b": PALSIED, "ViTAU adjudication": again.after["adjudicated"]}
+    assert all(project["answered"] == project["subjects"] for project in held_now["projects"])
+    assert held_now["versions"] == dict.fromkeys(("vitau-palsy", "vitau-regions"), (["1"], {"champion": "1"}))
+    answers = 2 * PALSIED + again.after["adjudicated"]
+    assert held_now["rows"] | {"subjects": 12, "clips": 12, "ledger": 8 * answers, "labels": 8 * PALSIED} == held_now["rows"]
+
+
+def test_the_second_run_finds_everything_done_and_says_so(again):
+    assert again.run.code == 0, again.run.err
+    assert "Everything was there already: nothing was ingested, labelled, trained, registered or scored again." in again.run.err
+    same = [{name: value for name, value in found.items() if name != "seconds"} for found in (again.before, again.after)]
+    assert same[0] == same[1]
+    assert again.held_after == again.held_before
+
+
+def test_up_prints_the_addresses_and_down_leaves_no_process(services, again):
+    lines = services.printed.out.splitlines()
+    addresses = {service.name: service.url for service in stack.running(services.state)}
+    assert lines == [
+        *(f"{name:13} {addresses[name]}" for name in stack.NAMES),
+        "log-in to Label Studio: annotator@vitau.local  only-for-these-tests",
+    ]
+    assert (again.stopped.code, again.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")
+    assert again.survivors == []
+
+
+def test_nothing_that_is_kept_names_a_person(demos):
+    with (demos.whole / "cohort" / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = {row["subject"] for row in rows}
+    assert len(names) == 12
+    assert all(name in row["clip"] for name, row in zip(sorted(names), rows, strict=True))
+    for state in (demos.whole, demos.killed):
+        kept = [path for path in state.rglob("*") if path.is_file() and "cohort" not in path.parts]
+        assert {"prefect.db", "mlflow.db", "catalog.db", "label_studio.sqlite3", "mlflow.log"} <= {path.name for path in kept}
+        named = [
+            path for path in kept if any(name.encode() in path.read_bytes() for name in names) or "synthetic-" in path.name
+        ]
+        assert named == []
+
+
+def test_the_report_opens_in_a_browser_with_every_picture(demos, tmp_path):
+    seen: dict[str, Any] = {}
+    thread = threading.Thread(target=open_report, args=(demos.whole / "report.html", tmp_path / "report.png", seen))
+    thread.start()
+    thread.join(120)
+    assert "Synthetic" in seen["text"]
+    assert "Facial palsy: people held out from training" in seen["text"]
+    assert seen["pictures"] > 0
+    assert seen["broken"] == []
+    assert seen["errors"] == []
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+def open_report(page_path, screenshot, seen: dict[str, Any]) -> None:
+    """Look at a page in a real browser; in a thread, because Playwright brings an event loop that Prefect would find."""
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("requestfailed", lambda request: errors.append(request.url))
+        page.goto(page_path.as_uri())
+        page.screenshot(path=screenshot, full_page=True)
+        pictures = page.evaluate("Array.from(document.images, each => [each.alt, each.complete && each.naturalWidth > 0])")
+        seen |= {
+            "text": page.inner_text("body"),
+            "pictures": len(pictures),
+            "broken": [alt for alt, whole in pictures if not whole],
+            "errors": errors,
+        }
+        browser.close()

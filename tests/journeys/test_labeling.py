@@ -1,0 +1,175 @@
+"""From pictures to labels through the real Label Studio: two blind readers, one disagreement, an adjudicator."""
+
+import urllib.request
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from labeling import sync
+from labeling.consensus import consensus
+from labeling.project import Answer
+from labeling.simulated import answer_open_tasks
+from labeling.tasks import build_adjudication_task, build_task, image_url
+from vitau.errors import LabelingError
+from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, Stage
+
+pytestmark = pytest.mark.journey
+
+SUBJECTS = ("p1", "p2", "p3")
+READERS = ("A", "B")
+
+
+@pytest.fixture
+def client(label_studio):
+    return sync.connect(label_studio.url, label_studio.token)
+
+
+@pytest.fixture
+def project(client, label_studio, request):
+    """Makes a project of this test's own."""
+
+    def make(reader: str, stage: Stage = Stage.READER) -> sync.ReaderProject:
+        title = f"{request.node.name[:30]} {reader}"
+        return sync.ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
+
+    return make
+
+
+@pytest.fixture
+def tasks(label_studio) -> dict[str, dict[str, Any]]:
+    made = {}
+    for subject in SUBJECTS:
+        folder = label_studio.store / "subjects" / subject / "keyframes"
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(3):
+            picture = np.full((256, 256, 3), 60 * index, np.uint8)
+            cv2.imwrite(str(folder / f"{index}.jpg"), cv2.circle(picture, (128, 128), 90, (150, 180, 220), -1))
+        keys = [f"subjects/{subject}/keyframes/{index}.jpg" for index in range(3)]
+        images = [image_url(label_studio.store.as_uri(), key) for key in keys]
+        made[subject] = build_task(subject, images, [f"{subject}:{index}" for index in range(3)])
+    return made
+
+
+def says(*regions: AU, side: Side | None = None, unusable: frozenset[int] = frozenset(), note: str | None = None) -> Answer:
+    return Answer(affected={au: au in regions for au in AUS}, side=side, unusable=unusable, note=note)
+
+
+def answer_all(client, project: sync.ReaderProject, answers: dict[str, Answer]) -> None:
+    for task in sync.open_tasks(client, project):
+        sync.answer(client, task, answers[task.subject])
+
+
+def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, project, tasks):
+    readers = [project(name) for name in READERS]
+    assert [sync.push(client, reader, list(tasks.values())) for reader in readers] == [3, 3]
+    agreed = {
+        "p1": says(AU.AU1, AU.AU12, side=Side.LEFT, unusable=frozenset({2})),
+        "p2": says(),
+        "p3": says(AU.AU12, side=Side.RIGHT, note="hard to see"),
+    }
+    answer_all(client, readers[0], agreed)
+    answer_all(client, readers[1], agreed | {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
+
+    pulled = [sync.pull(client, reader, SUBJECTS) for reader in readers]
+    assert [sync.pull(client, reader, SUBJECTS) for reader in readers] == pulled
+    ledger = [row for pull in pulled for row in pull.rows]
+    assert len(ledger) == 2 * 3 * 8
+    assert pulled[0].unusable_frames == {"p1:2"}
+    assert [pull.skipped for pull in pulled] == [(), ()]
+    row = next(row for row in pulled[0].rows if row.subject == "p3" and row.au is AU.AU12)
+    assert (row.reader, row.affected, row.side, row.note) == ("A", True, Side.RIGHT, "hard to see")
+    assert row.frames_shown == ("p3:0", "p3:1", "p3:2")
+
+    state = consensus(ledger, READERS)
+    assert [(open_.subject, open_.regions) for open_ in state.disagreements] == [("p3", (AU.AU9,))]
+    assert state.agreement.raw == pytest.approx(23 / 24)
+
+    adjudication = project("C", Stage.ADJUDICATION)
+    said = [row for row in ledger if row.subject == "p3"]
+    assert sync.push(client, adjudication, [build_adjudication_task(tasks["p3"], said, (AU.AU9,))]) == 1
+    answer_all(client, adjudication, {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
+    ledger += sync.pull(client, adjudication, SUBJECTS).rows
+    settled = consensus(ledger, READERS)
+    assert [label.subject for label in settled.labels] == list(SUBJECTS)
+    assert settled.labels[2].affected[AU.AU9]
+    assert settled.adjudicated == ("p3",)
+
+    assert sync.push(client, readers[0], list(tasks.values())) == 0
+    assert sync.open_tasks(client, readers[0]) == []
+
+
+def test_a_correction_is_a_new_version_of_the_same_annotation(client, project, tasks):
+    reader = project("A")
+    sync.push(client, reader, [tasks["p1"]])
+    answer_all(client, reader, {"p1": says()})
+    (first, *_) = sync.pull(client, reader, SUBJECTS).rows
+    client.annotations.update(int(first.annotation), result=[chosen("regions", "AU1"), chosen("side", "both")])
+    (second, *_) = sync.pull(client, reader, SUBJECTS).rows
+    assert second.annotation == first.annotation
+    assert second.version > first.version
+    assert (first.affected, second.affected, second.side) == (False, True, Side.BOTH)
+
+
+def chosen(name: str, *choices: str) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "face", "type": "choices", "value": {"choices": list(choices)}}
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_still_comes(client, project, tasks):
+    reader = project("A")
+    sync.push(client, reader, list(tasks.values()))
+    first, second, third = sync.open_tasks(client, reader)
+    client.annotations.create(first.id, result=[chosen("regions", "AU7"), chosen("side", "left")])
+    client.annotations.create(second.id, result=[], was_cancelled=True)
+    sync.answer(client, third, says())
+    pulled = sync.pull(client, reader, ["p1", "p2"])
+    assert pulled.rows == ()
+    assert [skip.reason for skip in pulled.skipped] == [
+        "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
+        "unknown subject p3; it was erased, or the task was not made by us",
+    ]
+    assert len(sync.pull(client, reader, SUBJECTS).rows) == 8
+
+
+def test_a_project_is_made_once(client, project, label_studio):
+    first = project("A")
+    assert project("A") == first
+    assert len(client.import_storage.local.list(project=first.id)) == 1
+    assert {"project": first.title, "subjects": 0, "answered": 0} in sync.progress(client)
+
+
+def test_questions_changed_by_hand_are_noticed(client, project):
+    first = project("A")
+    client.projects.update(first.id, label_config='<View><Image name="face" valueList="$images"/></View>')
+    with pytest.raises(LabelingError, match=r"the questions of project “.*” are not ours; restore them"):
+        project("A")
+
+
+def test_the_reader_can_open_the_pictures(client, project, tasks, label_studio):
+    project("A")
+    address = label_studio.url + tasks["p1"]["data"]["images"][0]
+    request = urllib.request.Request(address, headers={"Authorization": f"Token {label_studio.token}"})  # noqa: S310 — ours
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 — our own address
+        assert answer.headers["Content-Type"] == "image/jpeg"
+
+
+def test_simulated_readers_answer_everything_once(client, project, tasks):
+    reader = project("A")
+    sync.push(client, reader, list(tasks.values()))
+    truths = {name: RegionLabels(subject=name, affected=dict.fromkeys(AUS, True), side=Side.LEFT) for name in SUBJECTS}
+    heard: list[None] = []
+    assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0, on_answer=lambda: heard.append(None)) == 3
+    assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0) == 0
+    assert len(heard) == 3
+    rows: tuple[LedgerRow, ...] = sync.pull(client, reader, SUBJECTS).rows
+    assert {(row.affected, row.side, row.note) for row in rows} == {(True, Side.LEFT, "simulated reader")}
+
+
+def test_a_wrong_token_is_one_sentence(label_studio):
+    with pytest.raises(LabelingError) as caught:
+        sync.connect(label_studio.url, "wrong")
+    assert (
+        str(caught.value)
+        == f"{label_studio.url}: Label Studio refuses the token; take the one from its page Account & Settings"
+    )

@@ -1,0 +1,247 @@
+"""The same code on PostgreSQL and a real S3 by settings alone."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urljoin
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from labeling import sync
+from vitau.catalog import open_catalog
+from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
+from vitau.media.frames import FrameRecipe
+from vitau.store import S3Store, open_store, sha256_of
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
+
+WEED = Path(sys.executable).parent / "weed"
+KEY, SECRET = "journey", "only-for-these-tests"
+CONFIG = {
+    "identities": [
+        {
+            "name": "journey",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        }
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def s3_environment(tmp_path_factory):
+    """A SeaweedFS with one bucket, as boto3's own variables."""
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    (folder / "data").mkdir()
+    (folder / "s3.json").write_text(json.dumps(CONFIG))
+    services = ("master", "volume", "filer", "s3")
+    ports = dict(zip([*services, *(f"{name} grpc" for name in services)], free_ports(8), strict=True))
+    command = [
+        *(WEED, "-logdir", folder, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"),
+        *(f"-{name}.port={ports[name]}" for name in services),
+        *(f"-{name}.port.grpc={ports[f'{name} grpc']}" for name in services),
+        *(f"-s3.config={folder / 's3.json'}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"),
+    ]
+    environment = {
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports['s3']}",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with (folder / "output").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "TMPDIR": str(folder)},
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        make_bucket(environment, process, folder / "output")
+        yield environment
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # nothing of it is kept
+        process.wait()
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+def make_bucket(environment, process, log: Path) -> None:
+    """Wait until S3 answers, 403 to a stranger, then make the bucket as soon as there is a volume for it."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(environment["AWS_ENDPOINT_URL_S3"], timeout=5)  # noqa: S310 - our own address
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(0.2)
+    client = boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+    )
+    assert process.poll() is None, log.read_text()[-2000:]
+    client.create_bucket(Bucket="vitau")
+
+
+@pytest.fixture
+def store(s3_environment, monkeypatch) -> S3Store:
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of whoever came first
+    store = open_store(f"s3://vitau/{uuid4().hex}")
+    assert isinstance(store, S3Store)
+    return store
+
+
+def test_what_is_put_is_what_is_got(store, tmp_path):
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(b"film")
+    assert store.put("subjects/a/raw.mp4", source)
+    assert store.get("subjects/a/raw.mp4", sha256=sha256_of(b"film")) == b"film"
+    assert store.download("subjects/a/raw.mp4", tmp_path / "deep" / "copy").read_bytes() == b"film"
+    assert store.exists("subjects/a/raw.mp4")
+    assert not store.exists("subjects/a")
+
+
+def test_the_first_writer_wins_and_the_second_is_told(store):
+    assert store.put("k", b"first")
+    assert not store.put("k", b"second")
+    assert store.get("k") == b"first"
+
+
+def test_of_eight_writers_at_once_exactly_one_creates_the_object(store):
+    barrier = threading.Barrier(8)
+
+    def write(number: int) -> bool:
+        barrier.wait()
+        return store.put("race", str(number).encode() * 1000)
+
+    with ThreadPoolExecutor(8) as writers:
+        created = list(writers.map(write, range(8)))
+    assert sum(created) == 1
+    assert store.get("race") == str(created.index(True)).encode() * 1000
+
+
+def test_more_keys_than_a_page_holds_are_listed_sorted_and_erased_without_their_neighbours(store):
+    keys = [f"s/ab/{number:04d}" for number in range(1005)]
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(lambda key: store.put(key, b""), [*reversed(keys), "s/a/1", "t"]))
+    assert list(store.keys("s/ab")) == keys
+    assert next(store.keys("s/a")) == "s/a/1"
+    assert store.erase("s/ab/") == 1005
+    assert list(store.keys()) == ["s/a/1", "t"]
+
+
+def test_a_missing_object_is_named(store, tmp_path):
+    sentence = f"no object at {store.uri}/nothing/here: it was never written, or it was erased"
+    for read in (lambda: store.get("nothing/here"), lambda: store.download("nothing/here", tmp_path / "copy")):
+        with pytest.raises(ObjectNotFoundError) as caught:
+            read()
+        assert str(caught.value) == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_bytes_are_noticed_without_being_asked(store):
+    store.put("k", b"true")
+    store._client.put_object(Bucket="vitau", Key=f"{store.prefix}k", Body=b"fake", Metadata={"sha256": sha256_of(b"true")})
+    with pytest.raises(ChecksumError) as caught:
+        store.get("k")
+    assert str(caught.value) == (
+        f"{store.uri}/k does not have the bytes that were written (sha256 {sha256_of(b'true')[:12]}…): restore it from a copy"
+    )
+
+
+def test_a_refusal_is_one_sentence(store, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with pytest.raises(StoreError) as caught:
+        open_store(store.uri).put("k", b"")
+    assert str(caught.value) == (
+        f"the object store refuses {store.uri}/k (SignatureDoesNotMatch): check the bucket and the keys"
+    )
+
+
+def test_a_store_that_does_not_answer_is_one_sentence(store, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StoreError, match=r"^the object store cannot be reached for s3://vitau/.*/k: .*127\.0\.0\.1:1"):
+        open_store(store.uri).put("k", b"")
+
+
+@pytest.fixture
+def elsewhere(apart, s3_environment, postgresql_url, store) -> dict[str, str]:
+    """The environment of the session's services, with rows in a new database and objects in S3."""
+    name = f"journey_{uuid4().hex}"
+    server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    url = sa.make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
+    readers = json.dumps([f"{name} a", f"{name} b"])  # projects of this test's own
+    return apart | s3_environment | {"VITAU_STORE": store.uri, "VITAU_CATALOG": url, "VITAU_READERS": readers}
+
+
+def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_the_pictures(
+    people, apart, elsewhere, command, store, tmp_path
+):
+    said = []
+    for environment in (apart, elsewhere):
+        done = command("flows", "ingest", people / "manifest.csv", "--state", tmp_path / "none", env=environment)
+        assert (done.code, done.err) == (0, "")
+        said.append(done.out)
+    assert said[0] == said[1]
+    here, there = open_catalog(apart["VITAU_CATALOG"]), open_catalog(elsewhere["VITAU_CATALOG"])
+    assert len(there.clips()) == 3
+    assert there.subjects() == here.subjects()
+    assert there.clips() == here.clips()
+    assert there.frame_tables(FrameRecipe().digest) == here.frame_tables(FrameRecipe().digest)
+    for catalog in (here, there):
+        catalog.engine.dispose()
+    folder = open_store(apart["VITAU_STORE"])
+    assert {key: store.get(key) for key in store.keys("subjects/")} == {
+        key: folder.get(key) for key in folder.keys("subjects/")
+    }
+
+    done = command("flows", "annotate", "--state", tmp_path / "none", env=elsewhere)
+    assert (done.code, done.err) == (0, "")
+    palsied = [key for key in store.keys("subjects/") if "/keyframes/" in key]
+    assert json.loads(done.out)["pushed"] == len({key.split("/")[1] for key in palsied}) > 0
+    assert picture(elsewhere) in {store.get(key) for key in palsied}
+
+
+def picture(environment) -> bytes:
+    """Open the first picture of the first reader's first task as their browser does: Label Studio, then S3."""
+    url, token = environment["VITAU_LABEL_STUDIO_URL"], environment["VITAU_LABEL_STUDIO_TOKEN"]
+    client = sync.connect(url, token)
+    (project,) = client.projects.list(title=f"ViTAU {json.loads(environment['VITAU_READERS'])[0]}")
+    task = next(iter(client.tasks.list(project=project.id, fields="all", resolve_uri=True)))
+    # httpx drops the token when Label Studio sends it on to S3, as a browser leaves its session behind
+    answer = httpx.get(urljoin(url, task.data["images"][0]), headers={"Authorization": f"Token {token}"}, follow_redirects=True)
+    assert answer.status_code == 200, answer.text
+    assert str(answer.url).startswith(environment["AWS_ENDPOINT_URL_S3"])
+    return answer.content

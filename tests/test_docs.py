@@ -64,7 +64,7 @@ def test_the_annotators_page_has_the_keys_of_the_labelling_page():
 def test_the_models_page_has_every_column_of_a_score():
     page = (ROOT / "docs" / "models.md").read_text()
     for column in SCORE_COLUMNS:
-        assert f"`{column}`" in page or column in AUS, column
+        assert f"`{column}`" in page or column.partition("_")[0] in AUS, column
 
 
 def test_the_operators_page_has_every_column_of_a_manifest():

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from vitau import metrics
-from vitau.metrics import best_threshold, by_subject, palsy_metrics, region_metrics
+from vitau.metrics import best_threshold, by_subject, fit_scale, palsy_metrics, region_metrics, side_metrics
 from vitau.schema import AUS, Protocol
 
 
@@ -143,3 +143,25 @@ def test_without_two_classes_the_threshold_is_a_half() -> None:
 def test_an_interval_without_a_resample_that_defines_it_is_absent_and_nothing_warns():
     undefined = metrics._with_interval("auroc", np.array([0.5]), np.array([np.nan, np.nan]))
     assert undefined == {"auroc": 0.5, "auroc_interval": None}
+
+
+def test_sides_are_counted_over_people_with_exactly_one() -> None:
+    subjects = ["a", "a", "b", "c", "d"]
+    sided = np.zeros((5, 8, 2), bool)
+    sided[:2, 3, 0] = sided[2, :, 1] = True  # a is right, b left, c nothing, d both
+    sided[4, 1] = True
+    found = side_metrics(subjects, sided, np.array([0.9, 0.2, 0.6, 0.1, 0.1]))
+    assert (found["n_subjects"], found["n_right"], found["n_frames"], found["accuracy"]) == (2, 1, 3, 0.5)
+    nobody = side_metrics(subjects, np.zeros_like(sided), np.ones(5))
+    assert (nobody["n_subjects"], nobody["accuracy"]) == (0, None)
+
+
+def test_the_scale_of_a_probability_is_the_likeliest() -> None:
+    rng = np.random.default_rng(0)
+    margin = rng.normal(0, 0.05, 20_000)
+    truth = rng.random(20_000) < 1 / (1 + np.exp(-40 * margin))
+    assert fit_scale(margin, truth) == pytest.approx(40, rel=0.05)
+    assert fit_scale(-margin, truth) < 1e-6
+    assert fit_scale(np.zeros(0), np.zeros(0, bool)) == 1.0
+    sure = 1 / (1 + np.exp(-fit_scale(np.array([-1.0, 1.0]), np.array([False, True]))))
+    assert 0.6 < sure < 0.7  # two people are no certainty: Platt's targets are 1/3 and 2/3

@@ -187,6 +187,59 @@ def best_threshold(subjects: Sequence[str], palsied: Array, score: Array) -> flo
     return float(best_L[np.argmin(np.abs(best_L - 0.5))])
 
 
+def side_metrics(
+    subjects: Sequence[str], sided: Array, right: Array, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> dict[str, Any]:
+    """Say how well the affected side of the face is named, over the people of whom exactly one side is affected.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        sided: (N, 8, 2) bool, which regions are affected on the person's right and left.
+        right: (N,) probability that the right is the affected side, 0 to 1.
+        seed: of the bootstrap.
+        num_resamples: people are drawn with replacement so many times.
+
+    Returns:
+        What :func:`palsy_metrics` gives, of "right" instead of "palsied", with ``n_right`` for ``n_palsied`` and without a
+        threshold, which is a half; all ``None`` and ``n_subjects`` 0 where nobody has one affected side.
+    """
+    side_N2 = np.asarray(np.asarray(sided).any(1))
+    chosen_N = side_N2.sum(1) == 1
+    if not chosen_N.any():
+        names = (*DECISION_METRICS, *CALIBRATION_METRICS)
+        undefined = {key: None for name in names for key in (name, f"{name}_interval")}
+        return {"n_subjects": 0, "n_right": 0, "n_frames": 0, **undefined}
+    some = [subject for subject, chosen in zip(subjects, chosen_N, strict=True) if chosen]
+    result = palsy_metrics(some, side_N2[chosen_N, 0], np.asarray(right)[chosen_N], seed=seed, num_resamples=num_resamples)
+    del result["threshold"]
+    return {"n_right": result.pop("n_palsied"), **result}
+
+
+def fit_scale(margin: Array, truth: Array) -> float:
+    """Fit ``k`` so that ``1 / (1 + exp(−k · margin))`` is the probability of ``truth``: likeliest on the given (M,) pairs.
+
+    The targets are drawn in a little as Platt did (*Probabilistic outputs for support vector machines*, 1999), so that a few
+    pairs that are told apart without a fault do not give certainty. At least 0; 1 where there are no pairs.
+    """
+    margin_M, truth_M = np.asarray(margin, np.float64), np.asarray(truth, bool)
+    if not len(margin_M):
+        return 1.0
+    target_M = np.where(truth_M, (truth_M.sum() + 1) / (truth_M.sum() + 2), 1 / ((~truth_M).sum() + 2))
+    low, high = 0.0, 1.0 / max(float(np.abs(margin_M).mean()), 1e-12)
+
+    def slope(k: float) -> float:
+        return float((margin_M * (target_M - 0.5 * (1 + np.tanh(k * margin_M / 2)))).sum())
+
+    for _ in range(30):
+        if slope(high) <= 0:
+            break
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    return low
+
+
 def _columns(values: Array) -> Array:
     values = np.asarray(values)
     return values[:, None] if values.ndim == 1 else values

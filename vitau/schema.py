@@ -213,8 +213,19 @@ SCORE_COLUMNS: Final[Mapping[str, Column]] = {
         au.value: Column(type="float32", meaning=f"{REGION_NAMES[au]}: heatmap mean, −1 to 1, affected above 0", nullable=True)
         for au in AUS
     },
+    "right_side": Column(type="float32", meaning="probability that the person's right is the affected side", nullable=True),
+    **{
+        f"{au.value}_{side.value}": Column(
+            type="float32", meaning=f"{REGION_NAMES[au]}: probability that the person's {side.value} is affected", nullable=True
+        )
+        for au in AUS
+        for side in (Side.RIGHT, Side.LEFT)
+    },
 }
-"""One row per face. A region of a face that was judged healthy is null: "not analysed", not "no"."""
+"""One row per face. A region of a face that was judged healthy is null: "not analysed", not "no".
+
+Sides are null unless a sided region model looked at the face.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitau.models.heatmaps import MIRROR, decode, flip_landmarks, peaks, true_heatmaps
+from vitau.models.heatmaps import (
+    MIRROR,
+    decode,
+    decode_sides,
+    flip_landmarks,
+    peaks,
+    region_side_probability,
+    right_side_probability,
+    sided_heatmaps,
+    sided_peaks,
+    true_heatmaps,
+)
 from vitau.schema import AUS
 
 
@@ -68,3 +79,40 @@ def test_landmarks_of_another_kind_are_refused():
         ValueError, match=r"landmarks must be of shape \(B, 68, 2\), these are \(1, 5, 2\): give 68 points an image"
     ):
         true_heatmaps(torch.zeros(1, 5, 2), torch.zeros(1, 8))
+
+
+def test_the_right_peaks_lie_on_the_right_of_the_person_who_is_left_in_the_picture(faces):
+    right, left = sided_peaks(faces[0]).unbind(2)
+    assert (right[..., 0] < left[..., 0]).all()
+    for i, au in enumerate(AUS):
+        if au != "AU25":  # its paired peaks are the lips
+            torch.testing.assert_close(sided_peaks(faces[0])[:, i].sum(1), peaks(faces[0])[:, i].sum(1))
+
+
+@given(sides=st.lists(st.booleans(), min_size=16, max_size=16), size=st.sampled_from([16, 32, 128]))
+def test_decoding_sided_heatmaps_gives_both_sides_back(sides, size, faces):
+    sided = torch.tensor(sides).view(1, 8, 2)
+    assert torch.equal(decode_sides(sided_heatmaps(faces[0][:1], sided, size=size)) > 0, sided)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_sides_change_places_in_a_mirrored_face(seed, faces):
+    sided = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(seed)) > 0.5
+    mirrored = flip_landmarks(faces[0], size=255)  # the middle of a heatmap of 128
+    turned = sided_heatmaps(mirrored, sided.flip(-1), size=128)
+    torch.testing.assert_close(turned, sided_heatmaps(faces[0], sided, size=128).flip(-1), rtol=0, atol=0.0101)
+
+
+def test_sides_that_agree_are_the_paired_heatmaps(faces):
+    affected = torch.rand(3, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    paired = true_heatmaps(faces[0], affected)
+    sided = sided_heatmaps(faces[0], affected[..., None].expand(-1, -1, 2))
+    others = [i for i, au in enumerate(AUS) if au != "AU25"]
+    torch.testing.assert_close(sided[:, others], paired[:, others])
+
+
+def test_probabilities_of_sides_rise_with_the_scores():
+    scores = torch.tensor([[[0.1, -0.1]] * 8, [[-0.1, -0.1]] * 8, [[-0.3, 0.2]] * 8])
+    right = right_side_probability(scores, 10.0)
+    torch.testing.assert_close(right, torch.sigmoid(torch.tensor([2.0, 0.0, -5.0])))
+    torch.testing.assert_close(region_side_probability(scores, 10.0), torch.sigmoid(10 * scores))

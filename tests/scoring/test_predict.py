@@ -1,11 +1,17 @@
+import shutil
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.scoring.conftest import REGIONS
 from vitau.errors import CheckpointError, ClipError
 from vitau.media.clips import Decoded
-from vitau.models.heatmaps import decode
+from vitau.models.checkpoint import save_model
+from vitau.models.heatmaps import decode, decode_sides
+from vitau.models.regions import build_regions
 from vitau.schema import AUS, SCORE_COLUMNS
 from vitau.scoring.predict import Predictor, score_rows, score_table
 
@@ -28,6 +34,27 @@ def test_a_palsied_face_is_analysed(lenient, crops):
         regions = decode(lenient.regions(lenient.to_input(crops, lenient.regions)))
     np.testing.assert_allclose(scores.palsy_N, logits.softmax(1)[:, 1], atol=1e-6)
     np.testing.assert_allclose(scores.region_NA, regions, atol=1e-6)
+
+
+def test_a_sided_model_says_which_side_and_a_paired_one_does_not(make_bundle, lenient, crops, tmp_path):
+    config = replace(REGIONS, mode="sided")
+    torch.manual_seed(3)
+    shutil.copytree(make_bundle(0.001) / "recognition", tmp_path / "recognition")
+    save_model(tmp_path / "model", build_regions(config), config, side_scales={"face": 50.0, "region": 5.0})
+    predictor = Predictor.load(tmp_path, device="cpu")
+    scores = predictor.score_crops(crops)
+    sides = decode_sides(predictor.heatmaps(crops))
+    np.testing.assert_allclose(scores.region_NA, sides.amax(-1), atol=1e-6)
+    np.testing.assert_allclose(scores.sided_NA2, torch.sigmoid(5 * sides), atol=1e-5)
+    rows = score_rows(scores, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4)
+    right = torch.sigmoid(50 * (sides[..., 0] - sides[..., 1]).mean(-1))
+    np.testing.assert_allclose([row["right_side"] for row in rows], right, atol=1e-5)
+    np.testing.assert_allclose(
+        [row["AU9_left"] for row in rows], torch.sigmoid(5 * sides[:, list(AUS).index("AU9"), 1]), atol=1e-5
+    )
+    paired = lenient.score_crops(crops)
+    (row, *_) = score_rows(paired, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4)
+    assert {value for name, value in row.items() if name.endswith(("right", "left", "side"))} == {None}
 
 
 def test_the_option_analyses_healthy_faces_too(strict, crops):

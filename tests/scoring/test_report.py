@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,13 @@ def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page
     assert "7 frames used; not used: 2 blurred." in text
     assert "forehead, inner brow AU1 affected 0.200 75 % affected" in text
     assert "The readers agreed on these affected regions: AU1 (left)." in text
+
+
+def test_the_side_stands_with_its_probability_where_the_model_tells_it(make_page, palsied):
+    text, _ = make_page(ReportedSubject(name="a1", score=replace(palsied, right_side=0.13)))
+    assert "AU2 (left, 87 %)" in text
+    assert "with a side stands how likely it is" in text
+    assert "A side of the face is not predicted." in make_page(ReportedSubject(name="a1", score=palsied))[0]
 
 
 def test_regions_of_a_healthy_person_are_not_analysed_rather_than_unaffected(make_page, healthy):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vitau.models.heatmaps import flip_landmarks
 from vitau.training.augment import augment
 from vitau.training.config import Augmentation
 
@@ -51,6 +52,14 @@ def test_half_of_the_pictures_are_mirrored_and_named() -> None:
     crop_BCHW, _, mirrored_B = augment(_spots(point_B2), point_B2[:, None].expand(-1, 68, -1), replace(STILL, flip=True))
     assert 70 < mirrored_B.sum() < 130
     assert ((_centre(crop_BCHW)[:, 0] > 128) == mirrored_B).all()
+
+
+def test_landmarks_of_a_mirrored_picture_are_numbered_as_those_of_the_person_one_sees() -> None:
+    torch.manual_seed(0)
+    landmarks_BL2 = torch.rand(40, 68, 2) * 255
+    _, moved_BL2, mirrored_B = augment(torch.zeros(40, 3, 16, 16), landmarks_BL2, replace(STILL, flip=True))
+    assert torch.allclose(moved_BL2[mirrored_B], flip_landmarks(landmarks_BL2[mirrored_B]), atol=1e-3)
+    assert torch.allclose(moved_BL2[~mirrored_B], landmarks_BL2[~mirrored_B], atol=1e-3)
 
 
 def test_nothing_changes_where_nothing_is_asked() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vitau.data.dataset import Crops
 from vitau.models.regions import RegionModel
@@ -13,7 +14,7 @@ from vitau.training.config import Augmentation, TrainConfig
 from vitau.training.losses import bce_with_logits, cross_entropy, mse
 from vitau.training.recipes import RECIPES
 from vitau.training.sides import WithSides
-from vitau.training.tasks import CropBatches, objective, predict
+from vitau.training.tasks import CropBatches, fit_side_scales, measure, objective, predict
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(batch_size=10)
@@ -82,6 +83,31 @@ def test_losses_are_the_textbook_ones() -> None:
 def test_an_unknown_loss_is_answered_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="no loss 'hinge' for regions; there are mse, bce_with_logits"):
         objective("regions", replace(CONFIG, loss="hinge"))
+
+
+def test_a_region_affected_on_a_side_that_nobody_named_teaches_a_sided_model_nothing(few_crops: Crops) -> None:
+    batch = next(iter(CropBatches(few_crops, replace(CONFIG, augmentation=None), 16, CPU).epoch(0)))
+    answer_BAHW = torch.randn(10, 8, 16, 16)
+    loss = objective("regions", replace(CONFIG, loss="mse"), sided=True)
+    unnamed = replace(batch, sided_BA2=torch.zeros_like(batch.sided_BA2))
+    unknown = replace(unnamed, known_BA=~batch.affected_BA)
+    turned = replace(batch, sided_BA2=batch.sided_BA2.flip(-1))
+    told, silent, without, wrong = (
+        loss(nn.Identity(), replace(one, crop_BCHW=answer_BAHW)) for one in (batch, unnamed, unknown, turned)
+    )
+    assert torch.equal(silent, without)
+    assert len({told.item(), silent.item(), wrong.item()}) == 3
+
+
+def test_sides_are_measured_over_the_people_with_one(few_crops: Crops) -> None:
+    right = np.where(few_crops.sided_NA2[..., 0], 0.2, -0.1)
+    scores = np.stack([right, np.full_like(right, -0.1)], axis=-1).astype(np.float32)
+    scales = fit_side_scales(few_crops, scores)
+    found = measure("regions", few_crops, scores, scales=scales)["sides"]
+    assert (found["accuracy"], found["n_right"]) == (1.0, found["n_subjects"])
+    assert found["n_subjects"] == len(set(few_crops.subject_N[few_crops.affected_NA.any(1)].tolist()))
+    wrong = measure("regions", few_crops, scores[..., ::-1].copy(), scales=scales)["sides"]
+    assert wrong["accuracy"] == 0.0
 
 
 def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> None:

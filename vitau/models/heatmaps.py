@@ -8,6 +8,7 @@ from torch import Tensor
 from vitau.schema import CROP_SIZE, NUM_LANDMARKS
 
 # B image, L landmark (68), A region (8, in the order of schema.AUS), P peak of a region (2), H row, W column
+# a trailing 2 of landmarks and peaks is x and y; of what is sided, the person's right and left
 
 MIRROR: Final[tuple[int, ...]] = (
     *range(16, -1, -1),  # jaw
@@ -54,6 +55,26 @@ def peaks(landmarks_BL2: Tensor) -> Tensor:
     return torch.stack([au1, au2, brows, cheeks, au9, au12, au25, au26], dim=1)
 
 
+def sided_peaks(landmarks_BL2: Tensor) -> Tensor:
+    """Find where the Gaussian of each side of every region stands.
+
+    They are those of :func:`peaks`, ordered by the person's own sides; AU25, whose peaks are the upper and the lower lip,
+    stands halfway between the middle of the lips and each corner instead.
+
+    Args:
+        landmarks_BL2: 68 points per image, x and y in px.
+
+    Returns:
+        (B, 8, 2, 2): region, right and left, x and y in px.
+
+    Raises:
+        ValueError: the landmarks are not (B, 68, 2).
+    """
+    au1, au2, au4, au6, au9, au12, _lips, au26 = peaks(landmarks_BL2).unbind(1)
+    lips = torch.stack([landmarks_BL2[:, points].mean(1) for points in ([49, 50, 58, 59], [52, 53, 55, 56])], dim=1)
+    return torch.stack([au1, au2, au4, au6, au9, au12, lips, au26.flip(1)], dim=1)
+
+
 def true_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int = 128, sigma: float | None = None) -> Tensor:
     """Draw what the region model should answer.
 
@@ -69,15 +90,35 @@ def true_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int = 128, s
     Returns:
         float32 (B, 8, size, size) in [−1, 1] on the landmarks' device.
     """
-    sigma = 20.0 * size / 128 if sigma is None else sigma
-    peaks_BAP2 = peaks(landmarks_BL2.float()) * (size / CROP_SIZE)
-    grid = torch.arange(size, device=landmarks_BL2.device, dtype=torch.float32)
-    bell_BAP2S = torch.exp(-((grid - peaks_BAP2[..., None]) ** 2) / (2 * sigma**2))
-    x_BAPW, y_BAPH = bell_BAP2S.unbind(3)
-    bell_BAPHW = y_BAPH[..., :, None] * x_BAPW[..., None, :]
-    bell_BAPHW = torch.where(bell_BAPHW < CUT, 0.0, bell_BAPHW)
+    bell_BAPHW = _bells(peaks(landmarks_BL2.float()), size, sigma)
     sign_BA = 2 * affected_BA.to(bell_BAPHW) - 1
     return (bell_BAPHW.sum(2) * sign_BA[..., None, None]).clamp(-1, 1)
+
+
+def sided_heatmaps(landmarks_BL2: Tensor, sided_BA2: Tensor, size: int = 128, sigma: float | None = None) -> Tensor:
+    """Draw what a sided region model should answer: as :func:`true_heatmaps`, but each side's Gaussian has its own sign.
+
+    Args:
+        landmarks_BL2: px of the 256 crop, numbered as the picture shows the person (see :func:`flip_landmarks`).
+        sided_BA2: bool, whether the person's right and left side of each region is affected.
+        size: side of the heatmaps, px.
+        sigma: of the Gaussians, px of the heatmap; by default 20 at size 128 and in proportion at others.
+
+    Returns:
+        float32 (B, 8, size, size) in [−1, 1] on the landmarks' device.
+    """
+    bell_BAPHW = _bells(sided_peaks(landmarks_BL2.float()), size, sigma)
+    sign_BA2 = 2 * sided_BA2.to(bell_BAPHW) - 1
+    return (bell_BAPHW * sign_BA2[..., None, None]).sum(2).clamp(-1, 1)
+
+
+def _bells(peaks_BAP2: Tensor, size: int, sigma: float | None) -> Tensor:
+    sigma = 20.0 * size / 128 if sigma is None else sigma
+    grid = torch.arange(size, device=peaks_BAP2.device, dtype=torch.float32)
+    bell_BAP2S = torch.exp(-((grid - peaks_BAP2[..., None] * (size / CROP_SIZE)) ** 2) / (2 * sigma**2))
+    x_BAPW, y_BAPH = bell_BAP2S.unbind(3)
+    bell_BAPHW = y_BAPH[..., :, None] * x_BAPW[..., None, :]
+    return torch.where(bell_BAPHW < CUT, 0.0, bell_BAPHW)
 
 
 def decode(heatmaps_BAHW: Tensor) -> Tensor:
@@ -87,6 +128,40 @@ def decode(heatmaps_BAHW: Tensor) -> Tensor:
         (B, 8) in [−1, 1].
     """
     return heatmaps_BAHW.clamp(-1, 1).mean((-2, -1))
+
+
+def decode_sides(heatmaps_BAHW: Tensor) -> Tensor:
+    """Read the scores of each side from sided heatmaps: the mean, clamped to [−1, 1], over the half of the map where it lies.
+
+    An aligned face has its midline in the middle, so the person's right is the left half. Where both sides of a region lie
+    close together, opposite signs pull their heatmap apart into the two halves.
+
+    Returns:
+        (B, 8, 2) in [−1, 1]: right and left; above 0 the side is affected, and a region is affected where its larger score is.
+    """
+    right_BAHW, left_BAHW = heatmaps_BAHW.clamp(-1, 1).chunk(2, dim=-1)
+    return torch.stack([right_BAHW.mean((-2, -1)), left_BAHW.mean((-2, -1))], dim=-1)
+
+
+def region_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
+    """Turn the scores of :func:`decode_sides` into probabilities (B, 8, 2) that a side of a region is affected.
+
+    ``scale`` is that of a logistic curve through 0, fitted on validation people (Platt, 1999, without an offset).
+    """
+    return torch.sigmoid(scale * score_BA2)
+
+
+def right_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
+    """Turn the scores of :func:`decode_sides` into the probability (B,) that the right is the affected side of the face.
+
+    It hangs on the mean difference between the sides over all regions; ``scale`` as in :func:`region_side_probability`.
+    """
+    return torch.sigmoid(scale * side_difference(score_BA2))
+
+
+def side_difference(score_BA2: Tensor) -> Tensor:
+    """Return the mean over the regions of right minus left (B,), in [−2, 2]."""
+    return (score_BA2[..., 0] - score_BA2[..., 1]).mean(-1)
 
 
 def flip_landmarks(landmarks_BL2: Tensor, size: int = CROP_SIZE) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitau.models.encoder import Encoder, EncoderConfig
 from vitau.models.generator import Generator, GeneratorConfig
+from vitau.models.heatmaps import decode, decode_sides
 from vitau.models.interpreter import Interpreter
 from vitau.schema import AUS
 
@@ -21,12 +22,14 @@ class RegionConfig:
     ``features`` says which third of the generator's pyramid is read, coarse first (the paper does not say how it divides it).
     ``latent_route`` says whether the styles go straight into the generator (the paper) or through its mapping network first
     (FG-Net's checkpoints). ``sigma`` is that of the true heatmaps, px of the heatmap. ``num_outputs`` above 8 is for weights
-    whose further outputs mean nothing (FG-Net's has 32).
+    whose further outputs mean nothing (FG-Net's has 32). ``mode`` says what a heatmap tells: whether a region is affected
+    ("paired", the paper's: both peaks carry one sign), or which of its sides are ("sided": each peak carries its own).
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     features: Literal["all", "early", "middle", "late"] = "all"
+    mode: Literal["paired", "sided"] = "paired"
     latent_route: Literal["wplus", "mapping"] = "wplus"
     heatmap_size: int = 128
     sigma: float = 20.0
@@ -93,3 +96,7 @@ class RegionModel(nn.Module):
     def tail(self, x_BCHW: Tensor) -> Tensor:
         """Go on from :meth:`features` to the heatmaps (B, 8, size, size)."""
         return self.interpreter.tail(x_BCHW)[:, : len(AUS)]
+
+    def scores(self, heatmaps_BAHW: Tensor) -> Tensor:
+        """Read the scores (B, 8) of the regions from heatmaps as the mode says: affected above 0."""
+        return decode_sides(heatmaps_BAHW).amax(-1) if self.config.mode == "sided" else decode(heatmaps_BAHW)

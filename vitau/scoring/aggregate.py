@@ -33,7 +33,8 @@ class SubjectScore:
     """The answer about one person.
 
     ``palsy_score`` is the mean over the frames with its 95 % interval; ``uncertain``: the interval holds the threshold.
-    ``regions`` is empty where the region model was not asked: "not analysed", not "no".
+    ``regions`` is empty where the region model was not asked: "not analysed", not "no". ``right_side`` is the mean probability
+    that the person's right is the affected side, ``None`` unless a sided model was asked.
     """
 
     palsy_score: float
@@ -44,6 +45,7 @@ class SubjectScore:
     num_frames: int
     num_analysed: int
     regions: Mapping[AU, RegionScore]
+    right_side: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """The same as JSON values, numbers rounded to 4 digits."""
@@ -65,6 +67,7 @@ class SubjectScore:
             "num_frames": self.num_frames,
             "num_analysed": self.num_analysed,
             "regions": regions,
+            "right_side": None if self.right_side is None else round(self.right_side, 4),
         }
 
 
@@ -91,6 +94,7 @@ def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, s
     interval = _interval(palsy_N[:, None], seed)[0]
     analysed_N = table["analysed"].to_numpy().astype(bool)
     region_NA = np.column_stack([table[au].to_numpy() for au in AUS]).astype(np.float64)[analysed_N]
+    right_N = table["right_side"].drop_null().to_numpy()
     asked = len(region_NA) > 0 and (score >= threshold or analyse_all)
     return SubjectScore(
         palsy_score=score,
@@ -101,6 +105,7 @@ def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, s
         num_frames=table.num_rows,
         num_analysed=int(analysed_N.sum()),
         regions=_regions(region_NA, seed) if asked else {},
+        right_side=float(right_N.mean()) if asked and len(right_N) else None,
     )
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitau.models.heatmaps import decode
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 
@@ -68,4 +67,4 @@ def split(model: PalsyViT | RegionModel) -> tuple[Step, Step, Step]:
     """Return the ways from the input to the layer, from there to the scores (B, U), and from there to maps (B, K, H, W)."""
     if isinstance(model, PalsyViT):
         return model.tokens, model.tail, model.token_maps
-    return model.features, lambda layer: decode(model.tail(layer)), lambda layer: layer
+    return model.features, lambda layer: model.scores(model.tail(layer)), lambda layer: layer

@@ -1,7 +1,7 @@
 """From faces to scores: recognition judges every face, the region model looks at those judged palsied."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -16,7 +16,7 @@ from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, s
 from vitau.media.faces import FaceCrop, Follower
 from vitau.media.frames import find_faces
 from vitau.models.checkpoint import CARD, load_model, model_digest
-from vitau.models.heatmaps import decode
+from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
@@ -26,6 +26,8 @@ MODEL: Final = "model"
 RECOGNITION: Final = "recognition"
 BATCH: Final = 32
 DEFAULT_THRESHOLD: Final = 0.5
+
+_REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
 
 _ARROW_TYPES: Final = {
     "string": pa.string(),
@@ -39,12 +41,18 @@ _ARROW_TYPES: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CropScores:
-    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False."""
+    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False.
+
+    A sided region model adds probabilities: ``right_N`` that the person's right is the affected side, and ``sided_NA2``
+    (N, 8, 2) of the right and left side of each region; NaN where ``analysed_N`` is False.
+    """
 
     palsy_N: NDArray[np.float32]
     palsied_N: NDArray[np.bool_]
     analysed_N: NDArray[np.bool_]
     region_NA: NDArray[np.float32]
+    right_N: NDArray[np.float32] | None = None
+    sided_NA2: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -103,6 +111,7 @@ class Predictor:
         self.card, self.recognition_card, self.digest = card, recognition_card, digest
         threshold = recognition_card.get("threshold")
         self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
+        self.side_scales: Mapping[str, float] = card.get("side_scales") or {}
         self.synthetic = any(bool(each.get("synthetic")) for each in (card, recognition_card))
 
     @classmethod
@@ -140,9 +149,17 @@ class Predictor:
             palsy_N[some] = logits_B2.softmax(1)[:, 1].float().cpu().numpy()
         palsied_N = palsy_N >= self.threshold
         analysed_N = (palsied_N | analyse_all) if self.regions is not None else np.zeros_like(palsied_N)
+        right_N, sided_NA2 = np.full_like(palsy_N, np.nan), np.full((*region_NA.shape, 2), np.nan, dtype=np.float32)
         for chosen in batches(np.flatnonzero(analysed_N).tolist()):
-            region_NA[chosen] = decode(self.heatmaps(crop_NHWC[chosen])).float().cpu().numpy()
-        return CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=analysed_N, region_NA=region_NA)
+            assert self.regions is not None
+            heatmaps_NAHW = self.heatmaps(crop_NHWC[chosen])
+            region_NA[chosen] = self.regions.scores(heatmaps_NAHW).float().cpu().numpy()
+            if self.side_scales:
+                score_NA2 = decode_sides(heatmaps_NAHW)
+                right_N[chosen] = right_side_probability(score_NA2, self.side_scales["face"]).float().cpu().numpy()
+                sided_NA2[chosen] = region_side_probability(score_NA2, self.side_scales["region"]).float().cpu().numpy()
+        scores = CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=analysed_N, region_NA=region_NA)
+        return replace(scores, right_N=right_N, sided_NA2=sided_NA2) if self.side_scales else scores
 
     def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
         """Crops as one of the two models takes them, on its device."""
@@ -236,9 +253,10 @@ def score_rows(
 ) -> list[dict[str, Any]]:
     """Rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analysed is None."""
     faces = face_index if face_index is not None else [0] * len(frame_index)
+    values_NC = np.concatenate([scores.region_NA, _sides(scores)], axis=1)
     regions = [
-        dict.fromkeys(AUS) if not analysed else dict(zip(AUS, region_A.tolist(), strict=True))
-        for analysed, region_A in zip(scores.analysed_N, scores.region_NA, strict=True)
+        {column: None if np.isnan(value) else value for column, value in zip(_REGION_COLUMNS, values_C.tolist(), strict=True)}
+        for values_C in values_NC
     ]
     columns = zip(frame_index, time_s, faces, box, scores.palsy_N, scores.palsied_N, scores.analysed_N, regions, strict=True)
     return [
@@ -251,7 +269,15 @@ def score_rows(
             "palsy_score": float(palsy),
             "palsied": bool(palsied),
             "analysed": bool(analysed),
-            **{au.value: score for au, score in region.items()},
+            **region,
         }
         for frame, time, face, corners, palsy, palsied, analysed, region in columns
     ]
+
+
+def _sides(scores: CropScores) -> NDArray[np.float32]:
+    """The columns of sides (N, 17), NaN for a paired model."""
+    num_faces = len(scores.palsy_N)
+    if scores.right_N is None or scores.sided_NA2 is None:
+        return np.full((num_faces, 1 + 2 * len(AUS)), np.nan, dtype=np.float32)
+    return np.concatenate([scores.right_N[:, None], scores.sided_NA2.reshape(num_faces, 2 * len(AUS))], axis=1)

@@ -106,6 +106,8 @@ def render(report: Report) -> str:
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
         uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
         scored=sum(subject.score is not None for subject in report.subjects),
+        side=likelier_side,
+        sided=any(subject.score.right_side is not None for subject in report.subjects if subject.score),
         num_frames=sum(subject.score.num_frames for subject in report.subjects if subject.score),
         read=any(subject.affected is not None for subject in report.subjects),
         date=dt.datetime.now(tz=dt.UTC).date().isoformat(),
@@ -124,6 +126,12 @@ def region_scale(subjects: Sequence[ReportedSubject]) -> float:
     """The score at which a region's bar is full: the largest on the page, so that bars of different people compare."""
     regions = [region for subject in subjects if subject.score for region in subject.score.regions.values()]
     return max([0.01, *(abs(end) for region in regions for end in (region.score, *(region.interval or ())))])
+
+
+def likelier_side(right_side: float) -> str:
+    """The likelier side with its probability: "right, 93 %"."""
+    side, probability = (Side.RIGHT, right_side) if right_side >= 0.5 else (Side.LEFT, 1 - right_side)
+    return f"{side}, {100 * probability:.0f} %"
 
 
 def data_uri(jpeg: bytes) -> str:

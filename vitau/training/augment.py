@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vitau.models.heatmaps import MIRROR
 from vitau.schema import CROP_SIZE
 from vitau.training.config import Augmentation
 
@@ -13,8 +14,7 @@ from vitau.training.config import Augmentation
 def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, config: Augmentation) -> tuple[Tensor, Tensor, Tensor]:
     """Vary pictures and move their landmarks with them; say which are now mirror images.
 
-    The landmarks keep their numbers when a picture is mirrored: the peaks of a region come in pairs that change places, so the
-    heatmaps are the same (``vitau.models.heatmaps.flip_landmarks`` renumbers them for those who need it).
+    In a mirrored picture the landmarks are renumbered: 36 is the outer corner of the right eye of the person one sees.
 
     Args:
         crop_BCHW: float32 in [−1, 1].
@@ -40,6 +40,7 @@ def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, config: Augmentation) -> t
     old_BL2 = (landmarks_BL2 + 0.5) / CROP_SIZE * 2 - 1
     new_BL2 = (old_BL2 - shift_B2.to(old_BL2)[:, None]) @ torch.linalg.inv(linear_B22.to(old_BL2)).mT
     landmarks_BL2 = (new_BL2 + 1) / 2 * CROP_SIZE - 0.5
+    landmarks_BL2 = torch.where(mirror_B.to(landmarks_BL2)[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
     light_B311 = 1 + uniform(config.gain).view(-1, 1, 1, 1), uniform(config.bias).view(-1, 1, 1, 1)
     tint_B311 = (torch.rand(batch, 3, 1, 1) * 2 - 1) * config.tint
     crop_BCHW = crop_BCHW * light_B311[0].to(crop_BCHW) + (light_B311[1] + tint_B311).to(crop_BCHW)

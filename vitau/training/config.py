@@ -59,6 +59,11 @@ class Recipe:
     drawn: DrawnPeople | None = None
 
     @property
+    def sided(self) -> bool:
+        """Whether the heatmaps tell the sides of the regions apart."""
+        return isinstance(self.model, RegionConfig) and self.model.mode == "sided"
+
+    @property
     def model_input_size(self) -> int:
         """Side of the pictures that the model reads, px."""
         return self.model.encoder.input_size if isinstance(self.model, RegionConfig) else self.model.input_size

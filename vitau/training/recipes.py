@@ -56,6 +56,21 @@ def tiny_regions() -> Recipe:
     )
 
 
+def tiny_sided() -> Recipe:
+    """Find the affected regions and their sides: `tiny-regions` with heatmaps whose two peaks carry signs of their own.
+
+    No published tool says which side of an action unit is affected; a palsy is almost always on one.
+
+    Cost, on 2 cores: drawing 9 000 people 48 s, pretraining 145 s. Score on 300 palsied drawn people of another population, one
+    picture each: the affected side of the face is the right one for 97.3 % [95.3, 99.0], calibration error 0.04; mean AUROC of
+    the 8 regions by subject 0.864 [0.842, 0.885] (protocol subjects, synthetic). Its threshold is worse than `tiny-regions`'s:
+    of two sides the larger counts, and accuracy is 0.72 at 0.
+    """
+    paired = tiny_regions()
+    assert isinstance(paired.model, RegionConfig)
+    return replace(paired, name="tiny-sided", model=replace(paired.model, mode="sided"))
+
+
 def _pretraining(*, epochs: int, batch_size: int, lr: float, loss: str) -> TrainConfig:
     return TrainConfig(
         epochs=epochs,
@@ -113,7 +128,7 @@ def _smoke(recipe: Recipe, name: str) -> Recipe:
     )
 
 
-_ALL: Final = (tiny_palsy, tiny_regions, paper_palsy, paper_regions, smoke_palsy, smoke_regions)
+_ALL: Final = (tiny_palsy, tiny_regions, tiny_sided, paper_palsy, paper_regions, smoke_palsy, smoke_regions)
 
 RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = MappingProxyType(
     {function.__name__.replace("_", "-"): function for function in _ALL}

@@ -25,7 +25,7 @@ from vitau.training.drawn import drawn_crops
 from vitau.training.fit import Watcher, fit
 from vitau.training.progress import Talk
 from vitau.training.sides import WithSides
-from vitau.training.tasks import CropBatches, choose_threshold, measure, objective, predict, validation
+from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
 
 MODEL: Final = "model"
 METRICS: Final = "metrics.json"
@@ -79,9 +79,10 @@ def train(
     history, model = _fit(recipe, recipe.train, model, crops, out, f"{snapshot} {started_from.get('pretrained_digest')}", talk)
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
-    val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device)
-    test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device)
+    val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
+    test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
     threshold = choose_threshold(recipe.kind, val, val_scores)
+    scales = fit_side_scales(val, val_scores) if recipe.sided else None
     card = {
         "recipe": recipe.name,
         "protocol": str(Protocol.SUBJECTS),
@@ -89,14 +90,15 @@ def train(
         "ledger_offset": frozen.ledger_offset,
         "synthetic": frozen.synthetic or bool(started_from.get("pretrained_on_synthetic")),
         "threshold": threshold,
+        "side_scales": scales,
         "seed": recipe.train.seed,
         **started_from,
     }
     result = {
         "kind": recipe.kind,
         **card,
-        "test": measure(recipe.kind, test, test_scores, threshold=threshold),
-        "val": measure(recipe.kind, val, val_scores, threshold=threshold),
+        "test": measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales),
+        "val": measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
         "pretraining_seconds": _seconds(pretrained),
         "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
         "best_epoch": (history.best or 0) + 1,
@@ -131,19 +133,21 @@ def pretrain(recipe: Recipe, out: Path, *, cache: Path | None = None, talk: Talk
     model, _ = _start(recipe, None)
     history, model = _fit(recipe, recipe.pretrain, model, crops, out, "drawn", talk)
     val = crops.of(Split.VAL)
-    scores = predict(recipe.kind, model, val, recipe.model_input_size, next(model.parameters()).device)
+    scores = predict(recipe.kind, model, val, recipe.model_input_size, next(model.parameters()).device, sided=recipe.sided)
     threshold = choose_threshold(recipe.kind, val, scores)
+    scales = fit_side_scales(val, scores) if recipe.sided else None
     card = {
         "recipe": recipe.name,
         "protocol": str(Protocol.SUBJECTS),
         "synthetic": True,
         "threshold": threshold,
+        "side_scales": scales,
         "drawn": asdict(recipe.drawn),
     }
     result = {
         "kind": recipe.kind,
         **card,
-        "val": measure(recipe.kind, val, scores, threshold=threshold),
+        "val": measure(recipe.kind, val, scores, threshold=threshold, scales=scales),
         "best_epoch": (history.best or 0) + 1,
         "drawing_seconds": round(drawing_seconds, 1),
         "seconds": round(history.seconds, 1),
@@ -229,9 +233,14 @@ def _fit(
     with talk.task(f"train {recipe.name}") as step:
         history = fit(
             WithSides(model).to(device) if config.side_weight else model,
-            objective(recipe.kind, config, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None),
+            objective(
+                recipe.kind,
+                config,
+                recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None,
+                sided=recipe.sided,
+            ),
             CropBatches(crops.of(Split.TRAIN), config, size, device),
-            validation(recipe.kind, crops.of(Split.VAL), size, device),
+            validation(recipe.kind, crops.of(Split.VAL), size, device, sided=recipe.sided),
             config,
             Checkpoint(folder=out / CHECKPOINTS, identity=json.dumps([identity, asdict(recipe.model), asdict(config)])),
             Watcher(step=step, epoch=report),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
-from vitau.metrics import best_threshold, palsy_metrics, region_metrics
-from vitau.models.heatmaps import decode, true_heatmaps
+from vitau.metrics import best_threshold, fit_scale, palsy_metrics, region_metrics, side_metrics
+from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
 from vitau.training.augment import augment
 from vitau.training.config import TrainConfig
@@ -21,6 +21,14 @@ from vitau.training.sides import WithSides
 
 Array = npt.NDArray[Any]
 Kind = Literal["palsy", "regions"]
+
+
+class SideScales(TypedDict):
+    """How steep the curves are that make probabilities of a sided model's scores: of the face, and of a region's side."""
+
+    face: float
+    region: float
+
 
 SCORING_BATCH = 64
 FEW_RESAMPLES = 1
@@ -67,10 +75,13 @@ class CropBatches:
             )
 
 
-def objective(kind: Kind, config: TrainConfig, sigma: float | None = None) -> Callable[[nn.Module, Batch], Tensor]:
+def objective(
+    kind: Kind, config: TrainConfig, sigma: float | None = None, *, sided: bool = False
+) -> Callable[[nn.Module, Batch], Tensor]:
     """Make the loss of a task; ``sigma`` is that of the true heatmaps, px of the heatmap.
 
-    Called with a :class:`WithSides`, it adds the loss of its sides, ``config.side_weight`` times.
+    ``sided`` heatmaps leave out the regions that are affected on a side nobody named. Called with a :class:`WithSides`, the
+    loss of its sides is added, ``config.side_weight`` times.
 
     Raises:
         ValueError: if the task has no loss of that name.
@@ -87,7 +98,12 @@ def objective(kind: Kind, config: TrainConfig, sigma: float | None = None) -> Ca
         true_BAHW = true_heatmaps(batch.landmarks_BL2, batch.affected_BA, heatmaps_BAHW.shape[-1], sigma)
         return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA)
 
-    asked = palsy if kind == "palsy" else regions
+    def sides(model: nn.Module, batch: Batch) -> Tensor:
+        heatmaps_BAHW = model(batch.crop_BCHW)
+        true_BAHW = sided_heatmaps(batch.landmarks_BL2, batch.sided_BA2, heatmaps_BAHW.shape[-1], sigma)
+        return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA & _side_is_named(batch))
+
+    asked = palsy if kind == "palsy" else sides if sided else regions
 
     def with_sides(model: nn.Module, batch: Batch) -> Tensor:
         loss = asked(model, batch)
@@ -96,19 +112,37 @@ def objective(kind: Kind, config: TrainConfig, sigma: float | None = None) -> Ca
     return with_sides
 
 
+def _side_is_named(batch: Batch) -> Tensor:
+    return ~batch.affected_BA | batch.sided_BA2.any(-1)
+
+
 @torch.inference_mode()
-def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device: torch.device) -> Array:
-    """Score frames: (N,) probability of a palsy, or (N, 8) means of the heatmaps; the model must be in evaluation mode."""
+def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device: torch.device, *, sided: bool = False) -> Array:
+    """Score frames; the model must be in evaluation mode.
+
+    Returns:
+        (N,) probability of a palsy; or (N, 8) scores of the regions; or, ``sided``, (N, 8, 2) of their right and left sides.
+    """
+    read = decode_sides if sided else decode
     scores = []
     for rows in crops.batches(SCORING_BATCH):
         output = model(to_input(torch.from_numpy(crops.pixels(rows)).to(device), input_size))
-        scores.append((output.softmax(1)[:, 1] if kind == "palsy" else decode(output)).float().cpu().numpy())
+        scores.append((output.softmax(1)[:, 1] if kind == "palsy" else read(output)).float().cpu().numpy())
     return np.concatenate(scores)
 
 
-def measure(kind: Kind, crops: Crops, scores: Array, *, threshold: float | None = None) -> dict[str, Any]:
-    """Give the metrics of a task by subject (protocol ``subjects``); ``threshold`` is recognition's only."""
+def measure(
+    kind: Kind, crops: Crops, scores: Array, *, threshold: float | None = None, scales: SideScales | None = None
+) -> dict[str, Any]:
+    """Give the metrics of a task by subject (protocol ``subjects``).
+
+    ``threshold`` is recognition's only; ``scales`` those of a sided region model, whose scores add the metrics of ``sides``.
+    """
     subjects = crops.subject_N.tolist()
+    if kind == "regions" and scales is not None:
+        right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
+        regions = region_metrics(subjects, crops.affected_NA, scores.max(-1), crops.known_NA)
+        return {**regions, "sides": side_metrics(subjects, crops.sided_NA2, right_N)}
     if kind == "regions":
         return region_metrics(subjects, crops.affected_NA, scores, crops.known_NA)
     return palsy_metrics(subjects, crops.palsied_N, scores, threshold=0.5 if threshold is None else threshold)
@@ -119,18 +153,41 @@ def choose_threshold(kind: Kind, crops: Crops, scores: Array) -> float | None:
     return best_threshold(crops.subject_N.tolist(), crops.palsied_N, scores) if kind == "palsy" else None
 
 
-def validation(kind: Kind, crops: Crops, input_size: int, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
+def fit_side_scales(crops: Crops, score_NA2: Array) -> SideScales:
+    """Fit the logistic curves that make probabilities of the scores of sides, on validation people."""
+    named_NA = crops.known_NA & (~crops.affected_NA | crops.sided_NA2.any(-1))
+    one_sided_N = _one_sided(crops)
+    difference_N = side_difference(torch.from_numpy(score_NA2)).numpy()
+    return {
+        "face": fit_scale(difference_N[one_sided_N], np.asarray(crops.sided_NA2[one_sided_N, :, 0].any(-1))),
+        "region": fit_scale(score_NA2[named_NA].ravel(), crops.sided_NA2[named_NA].ravel()),
+    }
+
+
+def _one_sided(crops: Crops) -> Array:
+    return np.asarray(crops.sided_NA2.any(1).sum(-1) == 1)
+
+
+def validation(
+    kind: Kind, crops: Crops, input_size: int, device: torch.device, *, sided: bool = False
+) -> Callable[[nn.Module], dict[str, float]]:
     """Make the function that judges an epoch on validation people.
 
     Selection is the AUROC by subject less the Brier score (recognition) or the mean squared error of the score (regions), which
-    decides among the many epochs that rank a few people alike.
+    decides among the many epochs that rank a few people alike. A sided model is judged by its sides as well.
     """
 
     def validate(model: nn.Module) -> dict[str, float]:
         if not len(crops):
             return {"selection": 0.0}
-        scores = predict(kind, model, crops, input_size, device)
+        scores = predict(kind, model, crops, input_size, device, sided=sided)
         subjects = crops.subject_N.tolist()
+        sides = {}
+        if sided:
+            right_N = right_side_probability(torch.from_numpy(scores), 1.0).numpy()
+            found = side_metrics(subjects, crops.sided_NA2, right_N, num_resamples=FEW_RESAMPLES)
+            sides = {"sides": float(found["accuracy"] or 0.0)}
+            scores = scores.max(-1)
         if kind == "palsy":
             result = palsy_metrics(subjects, crops.palsied_N, scores, num_resamples=FEW_RESAMPLES)
             error = float(result["brier"])
@@ -138,6 +195,7 @@ def validation(kind: Kind, crops: Crops, input_size: int, device: torch.device) 
             result = region_metrics(subjects, crops.affected_NA, scores, crops.known_NA, num_resamples=FEW_RESAMPLES)
             error = 1 - float(result["accuracy"])
         auroc = 0.5 if result["auroc"] is None else float(result["auroc"])
-        return {"auroc": auroc, "error": error, "accuracy": float(result["accuracy"]), "selection": auroc - error}
+        selection = auroc - error + sum(sides.values())
+        return {"auroc": auroc, "error": error, "accuracy": float(result["accuracy"]), **sides, "selection": selection}
 
     return validate

@@ -1,9 +1,13 @@
-"""Fixtures that several rooms share: embedded services, started once per session."""
+"""What several rooms share: embedded services, started once per session; and no test fails for being slow."""
 
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("vitau", deadline=None)
+settings.load_profile("vitau")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def turned(points: np.ndarray, angle: float, scale: float, shift: tuple[float, f
 
 
 @given(st.integers(0, 99), st.floats(-1, 1), st.floats(0.2, 5), st.sampled_from([64, 256]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_corners_of_a_crop_are_those_of_ffhq(seed: int, angle: float, scale: float, size: int) -> None:
     points = turned(a_face(seed), angle, scale, (10, 20))
     corners = np.array([(0, 0), (0, size), (size, size), (size, 0)]) - 0.5
@@ -55,7 +55,7 @@ def test_the_corners_of_a_crop_are_those_of_ffhq(seed: int, angle: float, scale:
 
 
 @given(st.integers(0, 99), st.floats(-3, 3), st.floats(0.2, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_face_looks_the_same_in_its_crop_wherever_it_was(seed: int, angle: float, scale: float) -> None:
     points = a_face(seed)
     moved = turned(points, angle, scale, (-40, 7))
@@ -124,7 +124,7 @@ def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 @given(st.floats(-40, 40), st.floats(-25, 25), st.floats(-30, 30))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_head_that_was_turned_by_known_angles_is_measured_so(yaw: float, pitch: float, roll: float) -> None:
     np.testing.assert_allclose(crops.head_pose(posed(yaw, pitch, roll), SIZE), (yaw, pitch, roll), atol=0.5)
 

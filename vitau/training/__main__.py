@@ -53,6 +53,35 @@ def pretrain(recipe: RecipeName, out: Out, cache: Cache = None) -> None:
     run.pretrain(_recipe(recipe), out, cache=cache)
 
 
+@app.command()
+def ablate(
+    store: Annotated[str, typer.Option(help="URI of the object store.")],
+    snapshot: Annotated[str, typer.Option(help="Digest of the snapshot to train on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table and its cells; complete cells are left alone.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe of the regions.")] = "tiny-regions",
+    losses: Annotated[str | None, typer.Option(help="Some of the losses, with commas between; all by default.")] = None,
+    features: Annotated[str | None, typer.Option(help="Some of all,early,middle,late; all by default.")] = None,
+    drawn_people: Annotated[
+        int | None, typer.Option(min=100, help="People each pretraining sees; at most 3000 of the recipe's by default.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells trained at a time; one per core by default.")] = None,
+) -> None:
+    """Train every loss with every part of the generator: one table, ablation.md and ablation.json, in the folder OUT."""
+    from vitau.store import open_store
+    from vitau.training import ablation
+
+    ablation.ablate(
+        _recipe(recipe),
+        open_store(store),
+        snapshot,
+        out,
+        losses=losses.split(",") if losses else ablation.LOSSES,
+        features=features.split(",") if features else ablation.FEATURES,
+        drawn_people=drawn_people,
+        jobs=jobs,
+    )
+
+
 def _recipe(name: str) -> "Recipe":
     from vitau.training.recipes import RECIPES
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# B image, A region, H row, W column
+# B image, A region, H row, W column, N place (2·H·W); a leading 3 is affected, neither, unaffected
 
 
 def cross_entropy(logits_B2: Tensor, palsied_B: Tensor) -> Tensor:
@@ -27,9 +27,37 @@ def bce_with_logits(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Tensor) 
     return _over_known(error.mean((-2, -1)), known_BA)
 
 
+def heatmap_cross_entropy(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Tensor) -> Tensor:
+    """Cross-entropy of each pixel's three answers, averaged over the regions whose label is known; a scalar.
+
+    The paper names this loss and does not say how it reads a signed map. Here a pixel of height h says affected, neither or
+    unaffected with the logits (h, 0, −h), and its truth t is (max(t, 0), 1 − |t|, max(−t, 0)). Where the loss is least, the
+    expected sign of the answer is t, so h has the sign of t and is 0 where t is; ``decode`` in the models reads just that.
+    """
+    target_3BAHW = torch.stack([true_BAHW.clamp(min=0), 1 - true_BAHW.abs(), (-true_BAHW).clamp(min=0)])
+    logit_3BAHW = torch.stack([heatmaps_BAHW, torch.zeros_like(heatmaps_BAHW), -heatmaps_BAHW])
+    error_BAHW = -(target_3BAHW * logit_3BAHW.log_softmax(0)).sum(0)
+    return _over_known(error_BAHW.mean((-2, -1)), known_BA)
+
+
+def kl(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Tensor) -> Tensor:
+    """Kullback–Leibler divergence of where each map puts its signs, averaged over the regions whose label is known; a scalar.
+
+    The paper names this loss and does not say how it reads a signed map. Pixel by pixel it would differ from the cross-entropy
+    by a constant, so it is taken over space: the true map is one distribution over 2·H·W places, its positive part and, beside
+    it, its negative part, divided by their sum; the heatmap h is the softmax of (h, −h) over the same places. Where the loss is
+    least, what both places of a pixel differ by is in proportion to its truth, so h has the truth's sign and is 0 where it is.
+    A true map that is empty teaches nothing.
+    """
+    target_BAN = torch.cat([true_BAHW.clamp(min=0).flatten(2), (-true_BAHW).clamp(min=0).flatten(2)], dim=2)
+    target_BAN = target_BAN / target_BAN.sum(2, keepdim=True).clamp(min=torch.finfo(target_BAN.dtype).tiny)
+    log_BAN = torch.cat([heatmaps_BAHW.flatten(2), -heatmaps_BAHW.flatten(2)], dim=2).log_softmax(2)
+    return _over_known(functional.kl_div(log_BAN, target_BAN, reduction="none").sum(2), known_BA)
+
+
 PALSY_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = MappingProxyType({"cross_entropy": cross_entropy})
 REGION_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = MappingProxyType(
-    {"mse": mse, "bce_with_logits": bce_with_logits}
+    {"mse": mse, "bce_with_logits": bce_with_logits, "kl": kl, "cross_entropy": heatmap_cross_entropy}
 )
 
 

@@ -1,0 +1,274 @@
+"""The paper's ablation as one table: every loss with every part of the generator, beside the paper's own numbers."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from rich.console import Console
+
+from vitau.data.dataset import load_crops
+from vitau.data.snapshot import describe, load
+from vitau.errors import TrainingError
+from vitau.models.regions import RegionConfig
+from vitau.processes import start_worker
+from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
+from vitau.store import Store, open_store
+from vitau.training.config import Recipe
+from vitau.training.drawn import drawn_crops
+from vitau.training.progress import Talk
+from vitau.training.run import CACHE, METRICS, pretrain, train
+
+Features = Literal["all", "early", "middle", "late"]
+
+LOSSES: Final = ("mse", "kl", "cross_entropy", "bce_with_logits")
+FEATURES: Final[tuple[Features, ...]] = ("all", "early", "middle", "late")
+PAPER: Final[Mapping[tuple[str, str], float]] = MappingProxyType(
+    {
+        ("mse", "all"): 0.8136,
+        ("kl", "all"): 0.7621,
+        ("cross_entropy", "all"): 0.6807,
+        ("bce_with_logits", "all"): 0.6507,
+        ("mse", "early"): 0.8041,
+        ("mse", "middle"): 0.7959,
+        ("mse", "late"): 0.7959,
+    }
+)
+"""The paper's mean accuracies of its 7 regions, by loss and features; it trained no other combination."""
+
+DRAWN_PEOPLE: Final = 3000
+"""Fewer than a recipe would draw, so that 16 pretrainings of `tiny-regions` take minutes."""
+
+METHOD: Final = (
+    "Means over regions by person, palsied people only; in brackets the 95 % interval of a bootstrap over test people."
+)
+TABLE: Final = "ablation"
+SETTINGS: Final = "settings.json"
+CELLS: Final = "cells"
+PRETRAINED: Final = "pretrained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One training of the grid."""
+
+    loss: str
+    features: Features
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's folder."""
+        return f"{self.loss}-{self.features}"
+
+
+def ablate(  # noqa: PLR0913 (all but the first four have defaults)
+    recipe: Recipe,
+    store: Store,
+    snapshot: str,
+    out: Path,
+    *,
+    losses: Sequence[str] = LOSSES,
+    features: Sequence[str] = FEATURES,
+    drawn_people: int | None = None,
+    jobs: int | None = None,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Train a region recipe with every loss and every part of the generator's pyramid, and write one table of all.
+
+    Every cell pretrains, if the recipe does, and trains with its own loss and features and is otherwise the recipe: one
+    learning rate and one weight of the sides for all losses, whose scales differ. Pictures are decoded and drawn once for all.
+
+    Args:
+        recipe: of the regions.
+        store: holds the snapshot and its frame tables.
+        snapshot: digest.
+        out: gets ``ablation.json``, ``ablation.md`` and a folder per cell in ``cells/``; complete cells are left alone. The
+            decoded crops in ``cache/`` show people, and are deleted when the table is complete.
+        losses: some of ``LOSSES``.
+        features: some of ``FEATURES``.
+        drawn_people: how many people each cell's pretraining sees; the recipe's number, but at most ``DRAWN_PEOPLE``, by
+            default.
+        jobs: cells trained at a time, each in a process of its own with one thread; as many as there are cores by default.
+        talk: tells the progress.
+
+    Returns:
+        What ``ablation.json`` says; each of its ``rows`` names its protocol.
+
+    Raises:
+        TrainingError: if the recipe or a name does not fit, ``out`` holds another grid, or a cell cannot be trained.
+    """
+    talk = talk or Talk()
+    grid = list(_grid(losses, features))
+    recipe = _with_people(recipe, drawn_people)
+    settings = {
+        "recipe": recipe.name,
+        "snapshot": snapshot,
+        "drawn_people": None if recipe.drawn is None else recipe.drawn.num_people,
+    }
+    frozen = describe(load(store, snapshot), snapshot, "")
+    _claim(out, settings)
+    left = [cell for cell in grid if not (out / CELLS / cell.name / METRICS).exists()]
+    if left:
+        _train_cells(recipe, store, snapshot, out, left, jobs or len(os.sched_getaffinity(0)), talk)
+    shutil.rmtree(out / CACHE, ignore_errors=True)
+    rows = [_row(cell, json.loads((out / CELLS / cell.name / METRICS).read_text())) for cell in grid]
+    result = {**settings, "synthetic": frozen.synthetic, "seed": recipe.train.seed, "rows": rows}
+    _write(out / f"{TABLE}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    _write(out / f"{TABLE}.md", table(recipe, frozen, rows))
+    return result
+
+
+def table(recipe: Recipe, frozen: Snapshot, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the rows of ``ablation.json`` as a page of Markdown, with what must be known before they are compared."""
+    people = "synthetic people" if frozen.synthetic else "people"
+    drawn = "" if recipe.drawn is None else f", after pretraining on {recipe.drawn.num_people} drawn people"
+    reasons = [
+        *(["these people are drawn"] if frozen.synthetic else ["these are other people"]),
+        f"they are divided by protocol `{Protocol.SUBJECTS}`, the paper's by `{Protocol.FRAMES}` (tested on people it knew)",
+        f"the model is {recipe.name}'s, of {recipe.model_input_size} px, not the paper's of 256 px",
+    ]
+    head = (
+        "Loss", "Features", f"Accuracy, paper's {len(PAPER_AUS)}, %", f"Accuracy, all {len(AUS)}, %", f"AUROC, all {len(AUS)}",
+        "Protocol", "Test people", f"Paper: accuracy, {len(PAPER_AUS)}, %", "Paper's protocol",
+    )  # fmt: skip
+    lines = [
+        f"# Losses and features of {recipe.name} on {people}",
+        "",
+        f"These numbers cannot be compared with the paper's: {', '.join(reasons[:-1])}, and {reasons[-1]}.",
+        "",
+        f"Snapshot `{frozen.digest}`{' (synthetic)' * frozen.synthetic}{drawn}. {METHOD}",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+        *(f"| {' | '.join(_cells_of(row))} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells_of(row: Mapping[str, Any]) -> Iterator[str]:
+    yield row["loss"]
+    yield row["features"]
+    for name, factor, digits in (("accuracy_of_paper_7", 100, 1), ("accuracy", 100, 1), ("auroc", 1, 3)):
+        value, interval = row[name], row[f"{name}_interval"]
+        between = "" if interval is None else f" [{interval[0] * factor:.{digits}f}, {interval[1] * factor:.{digits}f}]"
+        yield "–" if value is None else f"{value * factor:.{digits}f}{between}"
+    yield row["protocol"]
+    yield str(row["n_test_subjects"])
+    paper = row["paper"]
+    yield "–" if paper is None else f"{paper['accuracy_of_paper_7'] * 100:.2f}"
+    yield "–" if paper is None else paper["protocol"]
+
+
+def _row(cell: Cell, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    test, paper = metrics["test"], PAPER.get((cell.loss, cell.features))
+    return {
+        "loss": cell.loss,
+        "features": cell.features,
+        "protocol": test["protocol"],
+        "n_test_subjects": test["n_subjects"],
+        "accuracy_of_paper_7": test["mean_of_paper_7"]["accuracy"],
+        "accuracy_of_paper_7_interval": test["mean_of_paper_7"]["accuracy_interval"],
+        **{name: test[name] for name in ("accuracy", "accuracy_interval", "auroc", "auroc_interval")},
+        "seconds": round(metrics["pretraining_seconds"] + metrics["seconds"], 1),
+        "paper": None if paper is None else {"accuracy_of_paper_7": paper, "protocol": str(Protocol.FRAMES)},
+    }
+
+
+def _grid(losses: Sequence[str], features: Sequence[str]) -> Iterator[Cell]:
+    for what, names, known in (("loss", losses, LOSSES), ("features", features, FEATURES)):
+        for name in names:
+            if name not in known:
+                raise TrainingError(f"no {what} {name!r} for the regions; there are {', '.join(known)}")
+    return (Cell(loss=loss, features=part) for loss in LOSSES if loss in losses for part in FEATURES if part in features)
+
+
+def _with_people(recipe: Recipe, drawn_people: int | None) -> Recipe:
+    if not isinstance(recipe.model, RegionConfig):
+        raise TrainingError(f"recipe {recipe.name} recognises a palsy: the grid needs a recipe of the regions, as tiny-regions")
+    if recipe.drawn is None:
+        if drawn_people is not None:
+            raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: leave out --drawn-people")
+        return recipe
+    if drawn_people is None:
+        drawn_people = min(recipe.drawn.num_people, DRAWN_PEOPLE)
+    return replace(recipe, drawn=replace(recipe.drawn, num_people=drawn_people))
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Keep a folder for one grid: cells of other settings must not stand in one table."""
+    path = out / SETTINGS
+    if path.exists():
+        for what, found in json.loads(path.read_text()).items():
+            if found != settings[what]:
+                name = what.replace("_", " ")
+                raise TrainingError(f"{out} holds a grid with {name} {found}, not {settings[what]}: choose another --out")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(settings, indent=1) + "\n")
+
+
+def _train_cells(recipe: Recipe, store: Store, snapshot: str, out: Path, cells: list[Cell], jobs: int, talk: Talk) -> None:
+    """Train what is left, all from the same pictures."""
+    cache = out / CACHE
+    with talk.task("decode crops") as step:
+        load_crops(store, snapshot, cache, step)
+    if recipe.drawn is not None:
+        with talk.task("draw people") as step:
+            drawn_crops(recipe.drawn, cache, workers=jobs, progress=step)
+    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_start)
+    with talk.task("train the grid") as step:
+        try:
+            futures = {pool.submit(_train_cell, recipe, cell, store.uri, snapshot, out): cell for cell in cells}
+            for done, future in enumerate(as_completed(futures), start=1):
+                row = _row(futures[future], future.result())
+                told = "undefined" if row["auroc"] is None else f"{row['auroc']:.3f}"
+                talk.say(
+                    f"{futures[future].name}: accuracy {row['accuracy']:.3f}, AUROC {told}, protocol {row['protocol']}, "
+                    f"{row['seconds']:.0f} s, {done} of {len(cells)}"
+                )
+                step(done, len(cells))
+        except BrokenProcessPool as death:
+            raise TrainingError(
+                f"a process that trained a cell of {out} was killed: run it again with fewer --jobs, what is done stays"
+            ) from death
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    os.environ["VITAU_TORCH_THREADS"] = "1"
+    start_worker()
+
+
+def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) -> dict[str, Any]:
+    """Pretrain and train one cell in a process of its own."""
+    assert isinstance(recipe.model, RegionConfig)
+    recipe = replace(
+        recipe,
+        name=f"{recipe.name}-{cell.name}",
+        model=replace(recipe.model, features=cell.features),
+        train=replace(recipe.train, loss=cell.loss),
+        pretrain=None if recipe.pretrain is None else replace(recipe.pretrain, loss=cell.loss),
+    )
+    folder, silent = out / CELLS / cell.name, Talk(Console(quiet=True, force_terminal=False))
+    pretrained = None
+    try:
+        if recipe.pretrain is not None:
+            pretrained = folder / PRETRAINED
+            pretrain(recipe, pretrained, cache=out / CACHE, talk=silent)
+        return train(recipe, open_store(uri), snapshot, folder, pretrained=pretrained, cache=out / CACHE, talk=silent)
+    except TrainingError as error:
+        raise TrainingError(f"cell {cell.name}: {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -13,6 +13,7 @@ from vitau.training.config import Recipe, TrainConfig
 from vitau.training.drawing import DrawnPeople
 
 _TINY_PEOPLE: Final = DrawnPeople(num_people=9000, frames_per_person=1, size=64)
+_SMALL_PEOPLE: Final = DrawnPeople(num_people=30000, frames_per_person=1, size=128)
 
 
 def tiny_palsy() -> Recipe:
@@ -106,6 +107,66 @@ def paper_regions() -> Recipe:
     return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=TrainConfig(batch_size=4, loss="mse"))
 
 
+def base_palsy() -> Recipe:
+    """Recognise a palsy with a ViT-S/16 on 256 px: a quarter of `paper-palsy`'s weights, METHOD §3's settings, FG-Net's batch.
+
+    Cost and score are not measured yet: it needs a GPU and data of the user's own.
+    """
+    return Recipe(
+        name="base-palsy",
+        kind="palsy",
+        model=ViTConfig(name="vit_small_patch16_224", input_size=256),
+        train=TrainConfig(batch_size=16),
+    )
+
+
+def base_regions() -> Recipe:
+    """Find the affected regions with a StyleGAN2 of 256 px: 14 styles and 7 feature maps, else the paper's model; batch 16.
+
+    Cost and score are not measured yet: it needs a GPU, data of the user's own, and weights of pSp and StyleGAN2 at 256 px.
+    """
+    return Recipe(
+        name="base-regions",
+        kind="regions",
+        model=RegionConfig(encoder=EncoderConfig(num_styles=14), generator=GeneratorConfig(size=256)),
+        train=TrainConfig(batch_size=16, loss="mse"),
+    )
+
+
+def small_palsy() -> Recipe:
+    """Recognise a palsy with a ViT of width 384 on 128 px behind a convolutional stem, pretrained on drawn people.
+
+    Meant for one GPU and an hour; cost and score are not measured yet, for want of a GPU.
+    """
+    return Recipe(
+        name="small-palsy",
+        kind="palsy",
+        model=ViTConfig(input_size=128, patch_size=16, width=384, depth=6, heads=6, stem="deep", dropout=0.1),
+        train=TrainConfig(epochs=5, batch_size=64, lr=3e-5, grad_clip=1.0, schedule="cosine"),
+        pretrain=_pretraining(epochs=10, batch_size=64, lr=5e-4, loss="cross_entropy"),
+        drawn=_SMALL_PEOPLE,
+    )
+
+
+def small_regions() -> Recipe:
+    """Find the affected regions on 128 px with a lighter encoder and a generator of 64 px, pretrained on drawn people.
+
+    Meant for one GPU and an hour; cost and score are not measured yet, for want of a GPU.
+    """
+    generator = GeneratorConfig(size=64, style_dim=128, mapping_layers=4, channel_multiplier=0.25, max_channels=128)
+    encoder = EncoderConfig(
+        input_size=128, units=(2, 2, 2, 2), widths=(32, 64, 128, 256), style_dim=128, num_styles=generator.num_styles
+    )
+    return Recipe(
+        name="small-regions",
+        kind="regions",
+        model=RegionConfig(encoder=encoder, generator=generator, heatmap_size=64, sigma=10.0),
+        train=TrainConfig(epochs=5, batch_size=32, lr=1e-4, grad_clip=1.0, schedule="cosine", loss="mse"),
+        pretrain=_pretraining(epochs=8, batch_size=32, lr=1e-3, loss="mse"),
+        drawn=_SMALL_PEOPLE,
+    )
+
+
 def smoke_palsy() -> Recipe:
     """Go through every step of `tiny-palsy` once, in seconds: it learns nothing and proves that all parts fit."""
     return _smoke(tiny_palsy(), "smoke-palsy")
@@ -128,7 +189,11 @@ def _smoke(recipe: Recipe, name: str) -> Recipe:
     )
 
 
-_ALL: Final = (tiny_palsy, tiny_regions, tiny_sided, paper_palsy, paper_regions, smoke_palsy, smoke_regions)
+_ALL: Final = (
+    *(tiny_palsy, tiny_regions, tiny_sided),
+    *(small_palsy, small_regions, base_palsy, base_regions, paper_palsy, paper_regions),
+    *(smoke_palsy, smoke_regions),
+)
 
 RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = MappingProxyType(
     {function.__name__.replace("_", "-"): function for function in _ALL}

@@ -1,0 +1,62 @@
+"""Every recipe says what it costs, keeps the method's constants, and goes a step at its full size."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vitau.data.dataset import Crops
+from vitau.models.regions import RegionConfig, build_regions
+from vitau.models.vit import build_vit
+from vitau.training.config import Recipe, TrainConfig
+from vitau.training.recipes import RECIPES
+from vitau.training.tasks import CropBatches, objective
+
+FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "base-regions", "paper-palsy", "paper-regions"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_called_what_it_is_and_says_cost_and_score(name: str) -> None:
+    recipe = RECIPES[name]()
+    assert recipe.name == name
+    assert recipe.kind == ("palsy" if name.endswith("palsy") else "regions")
+    said = (RECIPES[name].__doc__ or "").lower()
+    assert ("cost" in said and "score" in said) or name.startswith("smoke")
+
+
+@pytest.mark.parametrize("name", ["base-palsy", "base-regions", "paper-palsy", "paper-regions"])
+def test_full_size_recipes_are_trained_as_the_method_says(name: str) -> None:
+    recipe = RECIPES[name]()
+    expected = TrainConfig(batch_size=4 if name.startswith("paper") else 16, loss=recipe.train.loss)
+    assert recipe.train == expected
+    assert (expected.epochs, expected.lr, expected.weight_decay, expected.grad_clip) == (15, 5e-5, 5e-4, 0.1)
+    assert recipe.model.dropout == 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_a_full_size_recipe_goes_one_step(name: str, few_crops: Crops) -> None:
+    recipe = RECIPES[name]()
+    model, batch = _fresh(recipe), 2 if name.startswith("small") else 1
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (batch, recipe.model_input_size, recipe.model_input_size, 3), dtype=np.uint8)
+    crops = replace(few_crops.where(np.arange(48) < batch), pixels_MSS3=pixels, row_N=np.arange(batch))
+    (frames,) = CropBatches(crops, replace(recipe.train, batch_size=batch), recipe.model_input_size, torch.device("cpu")).epoch(
+        0
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
+    loss = objective(recipe.kind, recipe.train, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None)
+    before = loss(model, frames)
+    before.backward()  # type: ignore[no-untyped-call]
+    reached = {key.split(".")[0] for key, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert reached == ({"encoder", "generator", "interpreter"} if recipe.kind == "regions" else {"vit"})
+    assert torch.isfinite(before)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.grad_clip, error_if_nonfinite=True)
+    optimizer.step()
+
+
+def _fresh(recipe: Recipe) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = build_regions(recipe.model) if isinstance(recipe.model, RegionConfig) else build_vit(recipe.model)
+    return model.train()

@@ -126,3 +126,38 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[100] == pytest.approx(0)
     assert learning_rate(replace(CONFIG, lr=1.0, schedule="constant"), 99, 100) == 1.0
+
+
+@pytest.mark.parametrize("accumulate", [3, 6])
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path, accumulate: int) -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(6, 4, 5), torch.randn(6, 4, 1)
+
+    class Parts:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __len__(self) -> int:
+            return 6 // self.size
+
+        def epoch(self, _number: int) -> list[tuple[Tensor, Tensor]]:
+            return [(x[i : i + self.size].flatten(0, 1), y[i : i + self.size].flatten(0, 1)) for i in range(0, 6, self.size)]
+
+    def trained(size: int, config: TrainConfig) -> Tensor:
+        torch.manual_seed(2)
+        model, folder = nn.Linear(5, 1), tmp_path / f"{size}-{config.accumulate}"
+        checkpoint = Checkpoint(folder=folder, identity="")
+        fit(model, lambda m, b: ((m(b[0]) - b[1]) ** 2).mean(), Parts(size), lambda _m: {"selection": 0.0}, config, checkpoint)
+        return model.weight.detach()
+
+    config = replace(CONFIG, epochs=1, schedule="constant", grad_clip=0.1)
+    large, small = trained(accumulate, config), trained(1, replace(config, accumulate=accumulate))
+    assert torch.allclose(large, small, atol=1e-6)
+    assert not torch.allclose(large, trained(1, config), atol=1e-4)
+
+
+def test_bfloat16_changes_nothing_on_a_processor(few_crops: Crops, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1)
+    exact, _ = _fit(few_crops, tmp_path / "exact", config)
+    asked, _ = _fit(few_crops, tmp_path / "asked", replace(config, precision="bfloat16"))
+    assert _same(exact, asked)

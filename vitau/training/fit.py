@@ -74,16 +74,22 @@ def fit(
         for step, batch in enumerate(batches.epoch(number), start=number * len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step, steps)
-            loss = objective(model, batch)
+            with autocast(model, config):
+                loss = objective(model, batch)
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss.item()} at step {step + 1} (epoch {number + 1}): "
                     f"lower the learning rate of {config.lr:g} or the gradient clipping at {config.grad_clip:g}"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
-            nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-            optimizer.step()
+            place = step % len(batches)
+            first = place - place % config.accumulate
+            last = min(first + config.accumulate, len(batches)) - 1
+            if place == first:
+                optimizer.zero_grad(set_to_none=True)
+            (loss / (last - first + 1)).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+            if place == last:
+                nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+                optimizer.step()
             total += loss.item()
             watcher.step(step + 1, steps)
         model.eval()
@@ -103,6 +109,13 @@ def fit(
     model.load_state_dict(best)
     model.eval()
     return history
+
+
+def autocast(model: nn.Module, config: TrainConfig) -> torch.autocast:
+    """Compute in the configured precision where the model's device has it: bfloat16 needs a GPU that knows it."""
+    device = next(model.parameters()).device.type
+    wanted = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:

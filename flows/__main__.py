@@ -17,7 +17,7 @@ from vitau.errors import StackError, VitauError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Size = Annotated[
-    str, typer.Option(help="Which recipes: tiny, paper, or smoke, which learns nothing and shows that all parts fit.")
+    str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
 ]
 State = Annotated[Path, typer.Option(help="Folder that keeps everything the local services know.")]
 DEMO: Final = Path("demo")
@@ -37,7 +37,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show Prefect's 
 def demo(
     state: State = DEMO,
     subjects: Annotated[int, typer.Option(min=12, help="How many people to draw; half of them palsied.")] = 160,
-    seed: Annotated[int, typer.Option(help="Names the drawn population.")] = 7,
+    seed: Annotated[int, typer.Option(help="Names the drawn population.")] = 2026,
     size: Size = "tiny",
 ) -> None:
     """Run the main job on drawn people: clips in, labels, models, scores and a report out."""

@@ -156,6 +156,56 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path, ac
     assert not torch.allclose(large, trained(1, config), atol=1e-4)
 
 
+def test_averaged_weights_are_judged_and_kept_and_survive_a_kill(few_crops: Crops, tmp_path: Path) -> None:
+    config = replace(CONFIG, ema=0.8)
+
+    def kill(step: int, _steps: int) -> None:
+        if step == 5:
+            raise Killed
+
+    plain, _ = _fit(few_crops, tmp_path / "plain")
+    whole, told = _fit(few_crops, tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        _fit(few_crops, tmp_path / "killed", config, Watcher(step=kill))
+    resumed, told_again = _fit(few_crops, tmp_path / "killed", config)
+    assert _same(whole, resumed)
+    assert [epoch.validation for epoch in told.epochs] == [epoch.validation for epoch in told_again.epochs]
+    assert not _same(plain, whole)
+
+
+def test_the_average_moves_by_its_share_at_every_step(tmp_path: Path) -> None:
+    seen: list[tuple[float, float]] = []
+    model = nn.Linear(1, 1, bias=False)
+    config = replace(CONFIG, epochs=1, ema=0.75, schedule="constant")
+
+    class Ones:
+        def __len__(self) -> int:
+            return 3
+
+        def epoch(self, _number: int) -> list[int]:
+            return [0, 1, 2]
+
+    def judge(judged: nn.Module) -> dict[str, float]:
+        seen.append((next(judged.parameters()).item(), model.weight.item()))
+        return {"selection": 0.0}
+
+    steps: list[float] = []
+    watcher = Watcher(step=lambda _step, _all: steps.append(model.weight.item()))
+    fit(
+        model,
+        lambda m, _b: next(m.parameters()).sum(),
+        Ones(),
+        judge,
+        config,
+        Checkpoint(folder=tmp_path, identity=""),
+        watcher,
+    )
+    expected = steps[0]
+    for weight in steps[1:]:
+        expected = 0.75 * expected + 0.25 * weight
+    assert seen == [(pytest.approx(expected), steps[-1])]
+
+
 def test_bfloat16_changes_nothing_on_a_processor(few_crops: Crops, tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=1)
     exact, _ = _fit(few_crops, tmp_path / "exact", config)

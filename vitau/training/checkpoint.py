@@ -46,9 +46,18 @@ class Checkpoint:
     folder: Path
     identity: str
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], history: History) -> None:
-        """Write the state, which replaces the last one whole."""
+    def save(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        best: dict[str, Tensor],
+        history: History,
+        average: nn.Module | None = None,
+    ) -> None:
+        """Write the state, which replaces the last one whole; ``average`` holds the averaged weights, if there are any."""
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+        if average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in average.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
@@ -58,8 +67,13 @@ class Checkpoint:
         save_file(tensors, partial, metadata={"history": json.dumps(asdict(history)), "identity": self.identity})
         partial.replace(self.folder / FILE)
 
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[History, dict[str, Tensor]]:
-        """Bring model and optimizer to the saved state; give the history and the best weights, empty where nothing is saved.
+    def resume(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+    ) -> tuple[History, dict[str, Tensor]]:
+        """Bring model, optimizer and averaged weights to the saved state.
+
+        Returns:
+            The history and the best weights, empty where nothing is saved.
 
         Raises:
             TrainingError: if what is saved is of another training, or damaged.
@@ -81,6 +95,8 @@ class Checkpoint:
                 _, index, moment = name.split("/")
                 state.setdefault(int(index), {})[moment] = tensor
         model.load_state_dict(_within("model/", tensors))
+        if average is not None:
+            average.load_state_dict(_within("average/", tensors))
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         history = json.loads(metadata["history"])
         epochs = tuple(Epoch(**epoch) for epoch in history["epochs"])

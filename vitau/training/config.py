@@ -32,6 +32,7 @@ class TrainConfig:
     ``side_weight`` is that of a second question, asked in training only: which side of each region is affected. Palsy is a
     difference between the sides in either direction, which a small network finds late; the difference with its sign it finds at
     once. ``warmup`` is the share of all steps in which the learning rate rises; it then stays or falls along a half cosine.
+    With ``ema`` above 0 the weights that are judged and kept are averages over the steps, of which so much stays at each.
     ``accumulate`` batches make one step of the optimizer, each counting alike: a large batch on a small device, but for batch
     normalisation, which still sees the small ones. ``precision`` "bfloat16" computes forward passes in it where a GPU has it,
     and changes nothing elsewhere; weights, gradients and moments stay float32.
@@ -40,6 +41,7 @@ class TrainConfig:
     epochs: int = 15
     batch_size: int = 16
     accumulate: int = 1
+    ema: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     lr: float = 5e-5
     weight_decay: float = 5e-4

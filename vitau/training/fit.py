@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vitau.errors import TrainingError
 from vitau.training.checkpoint import Checkpoint, Epoch, History
@@ -64,7 +65,8 @@ def fit(
     """
     watcher = watcher or Watcher()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    history, best = checkpoint.resume(model, optimizer)
+    average = averaged(model, config)
+    history, best = checkpoint.resume(model, optimizer, average)
     steps = config.epochs * len(batches)
     for number in range(len(history.epochs), config.epochs):
         started = time.monotonic()
@@ -90,11 +92,13 @@ def fit(
             if place == last:
                 nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
                 optimizer.step()
+                if average is not None:
+                    average.update_parameters(model)
             total += loss.item()
             watcher.step(step + 1, steps)
-        model.eval()
+        judged: nn.Module = (model if average is None else average.module).eval()
         with torch.inference_mode():
-            validation = validate(model)
+            validation = validate(judged)
         epoch = Epoch(
             number=number,
             train_loss=total / len(batches),
@@ -102,13 +106,21 @@ def fit(
             seconds=time.monotonic() - started,
         )
         if history.best is None or validation["selection"] > history.epochs[history.best].validation["selection"]:
-            history, best = replace(history, best=number), copy_state(model)
+            history, best = replace(history, best=number), copy_state(judged)
         history = replace(history, epochs=(*history.epochs, epoch))
-        checkpoint.save(model, optimizer, best, history)
+        checkpoint.save(model, optimizer, best, history, average)
         watcher.epoch(epoch)
     model.load_state_dict(best)
     model.eval()
     return history
+
+
+def averaged(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
+    """Make the exponential moving average of a model's weights and buffers, if one is configured."""
+    if not config.ema:
+        return None
+    moving = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]  # torch leaves it without types
+    return AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
 
 
 def autocast(model: nn.Module, config: TrainConfig) -> torch.autocast:

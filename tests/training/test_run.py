@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vitau.data.dataset import Crops
 from vitau.errors import TrainingError
 from vitau.models.checkpoint import load_model, model_digest
-from vitau.store import Store
+from vitau.models.vit import build_vit
+from vitau.store import Store, sha256_of
 from vitau.training.recipes import RECIPES
 from vitau.training.run import choose_device, pretrain, shrunk, train
 
@@ -41,6 +44,24 @@ def test_a_training_starts_from_it_and_names_it(make_snapshot: MakeSnapshot, pre
     assert card["pretrained"] == "smoke-palsy"
     assert (card["snapshot"], card["protocol"], card["ledger_offset"]) == (digest, "subjects", 3)
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
+
+
+def test_a_training_starts_from_weights_of_the_user_s_own_and_keeps_their_digest(
+    make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path
+) -> None:
+    store, digest = make_snapshot(12)
+    recipe = RECIPES["smoke-palsy"]()
+    torch.manual_seed(4)
+    theirs = build_vit(recipe.model).vit.state_dict()  # type: ignore[arg-type]
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    still = replace(recipe, train=replace(recipe.train, lr=0.0, weight_decay=0.0))
+    sources = [str(tmp_path / "theirs.safetensors")]
+    metrics = train(still, store, digest, tmp_path / "out", weights=sources)
+    model, card = load_model(tmp_path / "out/model")
+    assert card["weights"] == metrics["weights"] == [sha256_of(tmp_path / "theirs.safetensors")]
+    assert torch.equal(model.state_dict()["vit.blocks.0.attn.qkv.weight"], theirs["blocks.0.attn.qkv.weight"])
+    with pytest.raises(TrainingError, match="starts from --pretrained or from --weights: give one of them"):
+        train(still, store, digest, tmp_path / "both", pretrained=pretrained, weights=sources)
 
 
 def test_a_model_of_another_recipe_is_no_start(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:

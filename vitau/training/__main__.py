@@ -32,6 +32,10 @@ def train(
     pretrained: Annotated[
         Path | None, typer.Option(help="Model to start from: a model folder, or the results of `pretrain`.")
     ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Weights of your own to start from: a file, store:KEY or hub; may be given several times, in order."),
+    ] = None,
     cache: Cache = None,
 ) -> None:
     """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT."""
@@ -42,7 +46,7 @@ def train(
     from vitau.store import open_store
     from vitau.training import run
 
-    run.train(_recipe(recipe), open_store(store), snapshot, out, pretrained=pretrained, cache=cache)
+    run.train(_recipe(recipe), open_store(store), snapshot, out, pretrained=pretrained, weights=weights or (), cache=cache)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,7 @@ def train(
     out: Path,
     *,
     pretrained: Path | None = None,
+    weights: Sequence[str] = (),
     cache: Path | None = None,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def train(
         snapshot: digest.
         out: gets ``model/``, ``metrics.json`` and ``history.json``; ``checkpoint/`` while it runs.
         pretrained: a model folder, or the ``out`` of :func:`pretrain`, to start from.
+        weights: where to find weights of the user's own instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
         talk: tells the progress.
 
@@ -76,7 +79,10 @@ def train(
     crops = shrunk(crops, recipe.model_input_size)
     _check_splits(recipe, crops)
     model, started_from = _start(recipe, pretrained)
-    history, model = _fit(recipe, recipe.train, model, crops, out, f"{snapshot} {started_from.get('pretrained_digest')}", talk)
+    if weights:
+        started_from |= _brought(model, weights, store, started_from)
+    origin = started_from.get("pretrained_digest") or started_from.get("weights")
+    history, model = _fit(recipe, recipe.train, model, crops, out, f"{snapshot} {origin}", talk)
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
@@ -199,6 +205,14 @@ def _start(recipe: Recipe, pretrained: Path | None) -> tuple[Model, dict[str, An
         "pretrained_on_synthetic": bool(card.get("synthetic")),
     }
     return model, said | ({"drawn": card["drawn"]} if "drawn" in card else {})
+
+
+def _brought(model: Model, weights: Sequence[str], store: Store, started_from: dict[str, Any]) -> dict[str, Any]:
+    if started_from:
+        raise TrainingError("a training starts from --pretrained or from --weights: give one of them")
+    from vitau.models.weights import bring_weights
+
+    return {"weights": bring_weights(model, weights, store)}
 
 
 def _complete(out: Path, **expected: str) -> dict[str, Any]:

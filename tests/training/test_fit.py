@@ -64,6 +64,28 @@ def test_a_killed_training_ends_as_if_it_had_not_been(few_crops: Crops, tmp_path
     assert told.best == told_again.best
 
 
+@pytest.mark.parametrize("killed_at", [1, 2, 3, 5, 6, 7, 11])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_killed_within_an_epoch_goes_on_from_there_exactly(
+    few_crops: Crops, tmp_path: Path, killed_at: int, accumulate: int
+) -> None:
+    config = replace(CONFIG, batch_size=6, epochs=3, save_every=2, accumulate=accumulate)
+
+    def kill(step: int, _steps: int) -> None:
+        if step == killed_at:
+            raise Killed
+
+    whole, told = _fit(few_crops, tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        _fit(few_crops, tmp_path / "killed", config, Watcher(step=kill))
+    steps: list[int] = []
+    watcher = Watcher(step=lambda step, _all: steps.append(step))
+    resumed, told_again = _fit(few_crops, tmp_path / "killed", config, watcher)
+    assert steps == list(range(killed_at - killed_at % 2 + 1, 13))
+    assert _same(whole, resumed)
+    assert [epoch.train_loss for epoch in told.epochs] == [epoch.train_loss for epoch in told_again.epochs]
+
+
 def test_a_finished_training_is_not_trained_again(few_crops: Crops, tmp_path: Path) -> None:
     first, _ = _fit(few_crops, tmp_path)
     steps: list[int] = []

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,25 @@ class History:
         return sum(epoch.seconds for epoch in self.epochs)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Position:
+    """Where in an epoch a training stands: ``done`` batches, the sum of their losses, the time, and torch's random states."""
+
+    done: int
+    total_loss: float
+    seconds: float
+    random: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class State:
+    """What a training resumes from: ``best`` is empty and ``position`` ``None`` where there is nothing of the kind."""
+
+    history: History = field(default_factory=History)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    position: Position | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """A folder for the state of one training; ``identity`` names its data, start and settings."""
@@ -50,37 +69,36 @@ class Checkpoint:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        best: dict[str, Tensor],
-        history: History,
+        state: State,
         average: nn.Module | None = None,
     ) -> None:
         """Write the state, which replaces the last one whole; ``average`` holds the averaged weights, if there are any."""
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         if average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in average.state_dict().items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
-        for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+        for index, of_one in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in of_one.items()}
         tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{FILE}.{os.getpid()}"
-        save_file(tensors, partial, metadata={"history": json.dumps(asdict(history)), "identity": self.identity})
+        metadata = {"history": json.dumps(asdict(state.history)), "identity": self.identity}
+        if state.position is not None:
+            here = state.position
+            metadata["position"] = json.dumps({"done": here.done, "total_loss": here.total_loss, "seconds": here.seconds})
+            tensors |= {f"random/{name}": tensor for name, tensor in here.random.items()}
+        save_file(tensors, partial, metadata=metadata)
         partial.replace(self.folder / FILE)
 
-    def resume(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
-    ) -> tuple[History, dict[str, Tensor]]:
-        """Bring model, optimizer and averaged weights to the saved state.
-
-        Returns:
-            The history and the best weights, empty where nothing is saved.
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> State:
+        """Bring model, optimizer and averaged weights to the saved state, and give the rest of it.
 
         Raises:
             TrainingError: if what is saved is of another training, or damaged.
         """
         path = self.folder / FILE
         if not path.exists():
-            return History(), {}
+            return State()
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
@@ -89,18 +107,21 @@ class Checkpoint:
             raise TrainingError(f"{path} is damaged ({damage}): delete it to start anew") from damage
         if metadata["identity"] != self.identity:
             raise TrainingError(f"{path} is of another training: train in another folder, or delete it to start anew")
-        state: dict[int, dict[str, Any]] = {}
+        moments: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, moment = name.split("/")
-                state.setdefault(int(index), {})[moment] = tensor
+                moments.setdefault(int(index), {})[moment] = tensor
         model.load_state_dict(_within("model/", tensors))
         if average is not None:
             average.load_state_dict(_within("average/", tensors))
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         history = json.loads(metadata["history"])
         epochs = tuple(Epoch(**epoch) for epoch in history["epochs"])
-        return History(epochs=epochs, best=history["best"]), _within("best/", tensors)
+        position = None
+        if "position" in metadata:
+            position = Position(**json.loads(metadata["position"]), random=_within("random/", tensors))
+        return State(history=History(epochs=epochs, best=history["best"]), best=_within("best/", tensors), position=position)
 
 
 def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -33,14 +33,16 @@ class TrainConfig:
     difference between the sides in either direction, which a small network finds late; the difference with its sign it finds at
     once. ``warmup`` is the share of all steps in which the learning rate rises; it then stays or falls along a half cosine.
     With ``ema`` above 0 the weights that are judged and kept are averages over the steps, of which so much stays at each.
-    ``accumulate`` batches make one step of the optimizer, each counting alike: a large batch on a small device, but for batch
-    normalisation, which still sees the small ones. ``precision`` "bfloat16" computes forward passes in it where a GPU has it,
+    The state is kept after every epoch, and within one every ``save_every`` batches, if above 0. ``accumulate`` batches make
+    one step of the optimizer, each counting alike: a large batch on a small device, but for batch normalisation, which still
+    sees the small ones. ``precision`` "bfloat16" computes forward passes in it where a GPU has it,
     and changes nothing elsewhere; weights, gradients and moments stay float32.
     """
 
     epochs: int = 15
     batch_size: int = 16
     accumulate: int = 1
+    save_every: int = 0
     ema: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     lr: float = 5e-5

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vitau.errors import TrainingError
-from vitau.training.checkpoint import Checkpoint, Epoch, History
+from vitau.training.checkpoint import Checkpoint, Epoch, History, Position, State
 from vitau.training.config import TrainConfig
 
 BatchT = TypeVar("BatchT")
@@ -47,9 +49,10 @@ def fit(
 ) -> History:
     """Train a model with AdamW and leave it, in evaluation mode, with the weights of its best epoch.
 
-    The best epoch is the one whose ``validation["selection"]`` is highest. After each epoch everything needed to go on is in
-    the checkpoint; called again, it goes on from there. On a processor with the same number of threads the result does not
-    depend on interruptions: every epoch seeds torch anew from ``config.seed`` and its number.
+    The best epoch is the one whose ``validation["selection"]`` is highest. After each epoch, and within one as
+    ``config.save_every`` says, everything needed to go on is in the checkpoint; called again, it goes on from there. On a
+    processor with the same number of threads the result does not depend on interruptions: every epoch seeds torch anew from
+    ``config.seed`` and its number, and within an epoch the random states are kept.
 
     Args:
         model: trained in place, on the device where its weights are.
@@ -66,14 +69,15 @@ def fit(
     watcher = watcher or Watcher()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     average = averaged(model, config)
-    history, best = checkpoint.resume(model, optimizer, average)
+    state = checkpoint.resume(model, optimizer, average)
+    history, best, position = state.history, state.best, state.position
     steps = config.epochs * len(batches)
     for number in range(len(history.epochs), config.epochs):
-        started = time.monotonic()
-        torch.manual_seed(config.seed * 100_003 + number)
         model.train()
-        total = 0.0
-        for step, batch in enumerate(batches.epoch(number), start=number * len(batches)):
+        places, total, seconds = _go_on(batches, number, config.seed, position)
+        started, position = time.monotonic() - seconds, None
+        for place, batch in places:
+            step = number * len(batches) + place
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step, steps)
             with autocast(model, config):
@@ -83,7 +87,6 @@ def fit(
                     f"the loss is {loss.item()} at step {step + 1} (epoch {number + 1}): "
                     f"lower the learning rate of {config.lr:g} or the gradient clipping at {config.grad_clip:g}"
                 )
-            place = step % len(batches)
             first = place - place % config.accumulate
             last = min(first + config.accumulate, len(batches)) - 1
             if place == first:
@@ -95,6 +98,9 @@ def fit(
                 if average is not None:
                     average.update_parameters(model)
             total += loss.item()
+            if config.save_every and place == last and (last + 1) // config.save_every > first // config.save_every:
+                here = Position(done=place + 1, total_loss=total, seconds=time.monotonic() - started, random=random_states())
+                checkpoint.save(model, optimizer, State(history=history, best=best, position=here), average)
             watcher.step(step + 1, steps)
         judged: nn.Module = (model if average is None else average.module).eval()
         with torch.inference_mode():
@@ -108,11 +114,25 @@ def fit(
         if history.best is None or validation["selection"] > history.epochs[history.best].validation["selection"]:
             history, best = replace(history, best=number), copy_state(judged)
         history = replace(history, epochs=(*history.epochs, epoch))
-        checkpoint.save(model, optimizer, best, history, average)
+        checkpoint.save(model, optimizer, State(history=history, best=best), average)
         watcher.epoch(epoch)
     model.load_state_dict(best)
     model.eval()
     return history
+
+
+def random_states() -> dict[str, Tensor]:
+    """Read the states of torch's generators, of the processor and of every GPU."""
+    gpus = {f"cuda{index}": torch.cuda.get_rng_state(index) for index in range(torch.cuda.device_count())}
+    return {"cpu": torch.get_rng_state(), **gpus}
+
+
+def set_random_states(states: dict[str, Tensor]) -> None:
+    """Set torch's generators as :func:`random_states` read them; GPUs that are not there are left out."""
+    torch.set_rng_state(states["cpu"])
+    for index in range(torch.cuda.device_count()):
+        if f"cuda{index}" in states:
+            torch.cuda.set_rng_state(states[f"cuda{index}"], index)
 
 
 def averaged(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
@@ -128,6 +148,19 @@ def autocast(model: nn.Module, config: TrainConfig) -> torch.autocast:
     device = next(model.parameters()).device.type
     wanted = config.precision == "bfloat16" and device == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
+
+
+def _go_on(
+    batches: Batches[BatchT], number: int, seed: int, position: Position | None
+) -> tuple[Iterator[tuple[int, BatchT]], float, float]:
+    """Start an epoch, or go on within it: the batches left with their places, the loss and the seconds so far."""
+    torch.manual_seed(seed * 100_003 + number)
+    places = enumerate(batches.epoch(number))
+    if position is None:
+        return places, 0.0, 0.0
+    deque(islice(places, position.done), maxlen=0)  # made again, so that their order goes on, but not computed
+    set_random_states(position.random)
+    return places, position.total_loss, position.seconds
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:

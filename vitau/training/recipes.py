@@ -95,7 +95,7 @@ def paper_palsy() -> Recipe:
         name="paper-palsy",
         kind="palsy",
         model=ViTConfig(name="vit_base_patch16_224", input_size=256),
-        train=TrainConfig(batch_size=4),
+        train=TrainConfig(batch_size=4, save_every=500),
     )
 
 
@@ -104,7 +104,8 @@ def paper_regions() -> Recipe:
 
     Cost and score are not measured yet: it needs a GPU, YFP, and the non-commercial weights of pSp and StyleGAN2.
     """
-    return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=TrainConfig(batch_size=4, loss="mse"))
+    train = TrainConfig(batch_size=4, save_every=500, loss="mse")
+    return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=train)
 
 
 def base_palsy() -> Recipe:
@@ -116,7 +117,7 @@ def base_palsy() -> Recipe:
         name="base-palsy",
         kind="palsy",
         model=ViTConfig(name="vit_small_patch16_224", input_size=256),
-        train=TrainConfig(batch_size=16),
+        train=TrainConfig(batch_size=16, save_every=500),
     )
 
 
@@ -129,7 +130,7 @@ def base_regions() -> Recipe:
         name="base-regions",
         kind="regions",
         model=RegionConfig(encoder=EncoderConfig(num_styles=14), generator=GeneratorConfig(size=256)),
-        train=TrainConfig(batch_size=16, loss="mse"),
+        train=TrainConfig(batch_size=16, save_every=500, loss="mse"),
     )
 
 

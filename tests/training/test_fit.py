@@ -11,6 +11,7 @@ from vitau.data.dataset import Crops
 from vitau.errors import TrainingError
 from vitau.models.vit import PalsyViT, ViTConfig, build_vit
 from vitau.schema import Split
+from vitau.store import open_store
 from vitau.training.checkpoint import FILE, Checkpoint, Epoch, History
 from vitau.training.config import TrainConfig
 from vitau.training.fit import Watcher, fit, learning_rate
@@ -84,6 +85,37 @@ def test_a_training_killed_within_an_epoch_goes_on_from_there_exactly(
     assert steps == list(range(killed_at - killed_at % 2 + 1, 13))
     assert _same(whole, resumed)
     assert [epoch.train_loss for epoch in told.epochs] == [epoch.train_loss for epoch in told_again.epochs]
+
+
+def test_another_machine_goes_on_from_the_store(few_crops: Crops, tmp_path: Path) -> None:
+    config = replace(CONFIG, save_every=1)
+    store = open_store(str(tmp_path / "store"))
+
+    def kill(step: int, _steps: int) -> None:
+        if step == 4:
+            raise Killed
+
+    def run(folder: str, watcher: Watcher | None = None) -> tuple[PalsyViT, list[int]]:
+        steps: list[int] = []
+        watcher = watcher or Watcher(step=lambda step, _all: steps.append(step))
+        model = _vit()
+        batches = CropBatches(few_crops.of(Split.TRAIN), config, 16, CPU)
+        judge = validation("palsy", few_crops.of(Split.VAL), 16, CPU)
+        checkpoint = Checkpoint(folder=tmp_path / folder, identity="one", store=store)
+        fit(model, objective("palsy", config), batches, judge, config, checkpoint, watcher)
+        return model, steps
+
+    whole, _ = _fit(few_crops, tmp_path / "alone", config)
+    with pytest.raises(Killed):
+        run("here", Watcher(step=kill))
+    assert len(list(store.keys("checkpoints/"))) == 1
+    there, steps = run("there")
+    assert steps[0] == 5
+    assert _same(whole, there)
+    assert run("here")[1] == []  # what the store has is farther than this folder
+    Checkpoint(folder=tmp_path / "here", identity="one", store=store).clear()
+    assert not list(store.keys("checkpoints/"))
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_finished_training_is_not_trained_again(few_crops: Crops, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from vitau.errors import TrainingError
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.models.vit import build_vit
 from vitau.store import Store, sha256_of
+from vitau.training.progress import Talk
 from vitau.training.recipes import RECIPES
 from vitau.training.run import choose_device, pretrain, shrunk, train
 
@@ -44,6 +45,26 @@ def test_a_training_starts_from_it_and_names_it(make_snapshot: MakeSnapshot, pre
     assert card["pretrained"] == "smoke-palsy"
     assert (card["snapshot"], card["protocol"], card["ledger_offset"]) == (digest, "subjects", 3)
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
+
+
+def test_the_state_of_a_finished_training_is_nowhere(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:
+    store, digest = make_snapshot(12)
+    recipe = RECIPES["smoke-palsy"]()
+    unfinished = replace(recipe, train=replace(recipe.train, epochs=2))
+
+    def kill(line: str) -> None:
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    talk = Talk()
+    talk.say = kill  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(unfinished, store, digest, tmp_path / "here", checkpoints_to_store=True, talk=talk)
+    assert len(list(store.keys("checkpoints/"))) == 1
+    metrics = train(unfinished, store, digest, tmp_path / "there", checkpoints_to_store=True)
+    assert metrics["seconds"] > 0
+    assert not list(store.keys("checkpoints/"))
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["history.json", "metrics.json", "model"]
 
 
 def test_a_training_starts_from_weights_of_the_user_s_own_and_keeps_their_digest(

@@ -23,7 +23,7 @@ Cache = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def train(
+def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     context: typer.Context,
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe in vitau.training.recipes.")] = None,
     store: Annotated[str | None, typer.Option(help="URI of the object store.")] = None,
@@ -36,6 +36,9 @@ def train(
         list[str] | None,
         typer.Option(help="Weights of your own to start from: a file, store:KEY or hub; may be given several times, in order."),
     ] = None,
+    checkpoints_to_store: Annotated[
+        bool, typer.Option(help="Keep the state in the store while training, so that another machine can go on.")
+    ] = False,
     cache: Cache = None,
 ) -> None:
     """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT."""
@@ -46,7 +49,16 @@ def train(
     from vitau.store import open_store
     from vitau.training import run
 
-    run.train(_recipe(recipe), open_store(store), snapshot, out, pretrained=pretrained, weights=weights or (), cache=cache)
+    run.train(
+        _recipe(recipe),
+        open_store(store),
+        snapshot,
+        out,
+        pretrained=pretrained,
+        weights=weights or (),
+        cache=cache,
+        checkpoints_to_store=checkpoints_to_store,
+    )
 
 
 @app.command()

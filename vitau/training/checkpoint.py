@@ -2,7 +2,11 @@
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitau.errors import TrainingError
+from vitau.store import Store
 
 FILE: Final = "last.safetensors"
 
@@ -60,10 +65,15 @@ class State:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A folder for the state of one training; ``identity`` names its data, start and settings."""
+    """A folder for the state of one training; ``identity`` names its data, start and settings.
+
+    With a ``store``, every state is an object there as well, so that another machine can go on; the newest counts, wherever it
+    is, and older objects are erased after it is whole. It holds weights and numbers, no picture and no name.
+    """
 
     folder: Path
     identity: str
+    store: Store | None = None
 
     def save(
         self,
@@ -89,6 +99,35 @@ class Checkpoint:
             tensors |= {f"random/{name}": tensor for name, tensor in here.random.items()}
         save_file(tensors, partial, metadata=metadata)
         partial.replace(self.folder / FILE)
+        if self.store is not None:
+            key = f"{self._prefix}{_place(metadata)}.safetensors"
+            older = [known for known in self.store.keys(self._prefix) if known < key]
+            self.store.put(key, self.folder / FILE)
+            for known in older:
+                self.store.erase(known)
+
+    def clear(self) -> None:
+        """Delete the state, in the folder and in the store."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.store is not None:
+            self.store.erase(self._prefix)
+
+    @property
+    def _prefix(self) -> str:
+        return f"checkpoints/{sha256(self.identity.encode()).hexdigest()}/"
+
+    def _newest(self) -> Path:
+        """Fetch what the store has, if it is farther than the folder."""
+        path = self.folder / FILE
+        stored = list(self.store.keys(self._prefix)) if self.store is not None else []
+        if self.store is None or not stored:
+            return path
+        if path.exists():
+            with _reading(path), safe_open(path, framework="pt") as file:
+                if f"{self._prefix}{_place(file.metadata())}.safetensors" >= stored[-1]:
+                    return path
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.store.download(stored[-1], path)
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> State:
         """Bring model, optimizer and averaged weights to the saved state, and give the rest of it.
@@ -96,15 +135,12 @@ class Checkpoint:
         Raises:
             TrainingError: if what is saved is of another training, or damaged.
         """
-        path = self.folder / FILE
+        path = self._newest()
         if not path.exists():
             return State()
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except SafetensorError as damage:
-            raise TrainingError(f"{path} is damaged ({damage}): delete it to start anew") from damage
+        with _reading(path), safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata["identity"] != self.identity:
             raise TrainingError(f"{path} is of another training: train in another folder, or delete it to start anew")
         moments: dict[int, dict[str, Any]] = {}
@@ -122,6 +158,20 @@ class Checkpoint:
         if "position" in metadata:
             position = Position(**json.loads(metadata["position"]), random=_within("random/", tensors))
         return State(history=History(epochs=epochs, best=history["best"]), best=_within("best/", tensors), position=position)
+
+
+def _place(metadata: dict[str, str]) -> str:
+    """Name how far a state is, so that names sort by it."""
+    done = json.loads(metadata["position"])["done"] if "position" in metadata else 0
+    return f"{len(json.loads(metadata['history'])['epochs']):06}-{done:09}"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as damage:
+        raise TrainingError(f"{path} is damaged ({damage}): delete it to start anew") from damage
 
 
 def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ CACHE: Final = "cache"
 Model = PalsyViT | RegionModel
 
 
-def train(
+def train(  # noqa: PLR0913 - an argument for each option of the command
     recipe: Recipe,
     store: Store,
     snapshot: str,
@@ -46,6 +46,7 @@ def train(
     pretrained: Path | None = None,
     weights: Sequence[str] = (),
     cache: Path | None = None,
+    checkpoints_to_store: bool = False,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
     """Train on a snapshot; a folder that is complete is left alone.
@@ -58,6 +59,7 @@ def train(
         pretrained: a model folder, or the ``out`` of :func:`pretrain`, to start from.
         weights: where to find weights of the user's own instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
+        checkpoints_to_store: keep the state of the training in the store as well, so that another machine can go on.
         talk: tells the progress.
 
     Returns:
@@ -82,7 +84,8 @@ def train(
     if weights:
         started_from |= _brought(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
-    history, model = _fit(recipe, recipe.train, model, crops, out, f"{snapshot} {origin}", talk)
+    checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
+    history = _fit(recipe, recipe.train, model, crops, checkpoint, talk)
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
@@ -111,6 +114,7 @@ def train(
         "seconds": round(history.seconds, 1),
     }
     _finish(out, recipe, model, history, result, card)
+    checkpoint.clear()
     return result
 
 
@@ -137,7 +141,8 @@ def pretrain(recipe: Recipe, out: Path, *, cache: Path | None = None, talk: Talk
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     model, _ = _start(recipe, None)
-    history, model = _fit(recipe, recipe.pretrain, model, crops, out, "drawn", talk)
+    checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
+    history = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk)
     val = crops.of(Split.VAL)
     scores = predict(recipe.kind, model, val, recipe.model_input_size, next(model.parameters()).device, sided=recipe.sided)
     threshold = choose_threshold(recipe.kind, val, scores)
@@ -159,6 +164,7 @@ def pretrain(recipe: Recipe, out: Path, *, cache: Path | None = None, talk: Talk
         "seconds": round(history.seconds, 1),
     }
     _finish(out, recipe, model, history, result, card)
+    checkpoint.clear()
     return result
 
 
@@ -232,9 +238,12 @@ def _seconds(pretrained: Path | None) -> float:
     return float(told["seconds"]) + float(told["drawing_seconds"])
 
 
-def _fit(
-    recipe: Recipe, config: TrainConfig, model: Model, crops: Crops, out: Path, identity: str, talk: Talk
-) -> tuple[History, Model]:
+def _checkpoint(recipe: Recipe, config: TrainConfig, out: Path, origin: str, store: Store | None = None) -> Checkpoint:
+    identity = json.dumps([origin, asdict(recipe.model), asdict(config)])
+    return Checkpoint(folder=out / CHECKPOINTS, identity=identity, store=store)
+
+
+def _fit(recipe: Recipe, config: TrainConfig, model: Model, crops: Crops, checkpoint: Checkpoint, talk: Talk) -> History:
     device = choose_device()
     model.to(device)
     size = recipe.model_input_size
@@ -245,7 +254,7 @@ def _fit(
         talk.say(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
 
     with talk.task(f"train {recipe.name}") as step:
-        history = fit(
+        return fit(
             WithSides(model).to(device) if config.side_weight else model,
             objective(
                 recipe.kind,
@@ -256,10 +265,9 @@ def _fit(
             CropBatches(crops.of(Split.TRAIN), config, size, device),
             validation(recipe.kind, crops.of(Split.VAL), size, device, sided=recipe.sided),
             config,
-            Checkpoint(folder=out / CHECKPOINTS, identity=json.dumps([identity, asdict(recipe.model), asdict(config)])),
+            checkpoint,
             Watcher(step=step, epoch=report),
         )
-    return history, model
 
 
 def _check_splits(recipe: Recipe, crops: Crops) -> None:
@@ -275,7 +283,6 @@ def _finish(out: Path, recipe: Recipe, model: Model, history: History, result: d
     """Write everything, the metrics last: where they are, the training is complete."""
     save_model(out / MODEL, model, recipe.model, **card)
     _write_json(out / HISTORY, asdict(history))
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     shutil.rmtree(out / CACHE, ignore_errors=True)
     _write_json(out / METRICS, result)
 

@@ -49,3 +49,16 @@ def test_fresh_styles_differ_between_faces():
 def test_an_input_that_does_not_halve_four_times_is_refused():
     with pytest.raises(ValueError, match="the encoder halves its input four times and 100 px do not: choose a multiple of 16"):
         EncoderConfig(input_size=100)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_kept_statistics_stay_in_training_while_scales_are_trained(kept):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(input_size=32, units=(1, 1, 1, 1), widths=(4, 4, 8, 8), style_dim=8, num_styles=10))
+    encoder.keep_statistics = kept
+    before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    encoder.train()(torch.rand(2, 3, 32, 32)).square().sum().backward()
+    same = [torch.equal(buffer, before[name]) for name, buffer in encoder.named_buffers()]
+    assert all(same) if kept else not any(same)
+    assert encoder.body[0].res_layer[0].weight.grad.any()
+    assert not encoder.eval().training

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor, channels_last, nn, stack
 from torch.nn import functional
 
 from vitau.models.generator import EqualLinear
+from vitau.models.recompute import Recomputing
 
 # B image, C channel, H row, W column, S style, D style width
 
@@ -113,8 +115,13 @@ class StyleHead(nn.Module):
         return style
 
 
-class Encoder(nn.Module):
-    """From a face to one style per layer of the generator, without the average latent."""
+class Encoder(Recomputing):
+    """From a face to one style per layer of the generator, without the average latent.
+
+    With ``keep_statistics`` its batch normalisation keeps the running statistics that it has, in training too.
+    """
+
+    keep_statistics = False
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -132,6 +139,7 @@ class Encoder(nn.Module):
         self.styles = nn.ModuleList(StyleHead(top, config.style_dim, side) for side in sides)
         self.latlayer1 = nn.Conv2d(laterals[1], top, 1)
         self.latlayer2 = nn.Conv2d(laterals[0], top, 1)
+        self.latlayer2.requires_grad_(requires_grad=config.num_styles > MIDDLE)  # else nobody reads the finest map
         self.apply(keep_variance)
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
@@ -140,13 +148,23 @@ class Encoder(nn.Module):
         end_two, end_three = sum(self.config.units[:2]), sum(self.config.units[:3])
         taps = []
         for stage in (self.body[:end_two], self.body[end_two:end_three], self.body[end_three:]):
-            x = stage(x)
+            for unit in stage:
+                x = self.stage(unit, x)
             taps.append(x)
         fine, middle, coarse = taps
         middle = enlarge(coarse, middle) + self.latlayer1(middle)
         fine = enlarge(middle, fine) + self.latlayer2(fine)
         sources = [coarse if i < COARSE else middle if i < MIDDLE else fine for i in range(len(self.styles))]
-        return stack([head(source) for head, source in zip(self.styles, sources, strict=True)], dim=1)
+        return stack([self.stage(head, source) for head, source in zip(self.styles, sources, strict=True)], dim=1)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, but for statistics that are kept."""
+        super().train(mode)
+        if self.keep_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
 
 def enlarge(x_BCHW: Tensor, like_BCHW: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitau.models.recompute import Recomputing
+
 # B image, S style (one per styled convolution and one more), D style width, C channel, O output channel, H row, W column
 
 
@@ -191,7 +193,7 @@ class Noises(nn.Module):
         yield from self.buffers()
 
 
-class Generator(nn.Module):
+class Generator(Recomputing):
     """The whole generator in its public layout; it computes only what is asked of it."""
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -227,7 +229,7 @@ class Generator(nn.Module):
         for layer, style_BD, noise in zip(
             layers, style_BSD.unbind(1), self.noises.maps(), strict=False
         ):  # the image has one more
-            x = layer(x, style_BD, noise)
+            x = self.stage(layer, x, style_BD, noise)
             yield x
 
     def features(self, style_BSD: Tensor, levels: Sequence[int]) -> list[Tensor]:

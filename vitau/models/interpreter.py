@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitau.models.recompute import Recomputing
+
 # B image, C channel, A heatmap, H row, W column
 
 
@@ -13,7 +15,7 @@ def resize(x_BCHW: Tensor, side: int) -> Tensor:
     return functional.interpolate(x_BCHW, size=(side, side), mode="bilinear", align_corners=True)
 
 
-class Interpreter(nn.Module):
+class Interpreter(Recomputing):
     """Adds the feature maps up from coarse to fine, one block between each two; the last block draws the heatmaps.
 
     Args:
@@ -58,14 +60,13 @@ class Interpreter(nn.Module):
         lowest, *higher = [resize(x, self.size) if x.shape[-1] > self.size else x for x in features]
         x = lowest
         for block, feature in zip(blocks, higher, strict=True):
-            x = block(x) + feature
-        before: Tensor = last[: self.split](x)
-        return before
+            x = self.stage(block, x) + feature
+        return self.stage(last[: self.split], x)
 
     def tail(self, x_BCHW: Tensor) -> Tensor:
         """Go on from :meth:`before_output` to the heatmaps."""
         *_, last = self.blocks()
-        heatmaps: Tensor = last[self.split :](x_BCHW)
+        heatmaps = self.stage(last[self.split :], x_BCHW)
         return heatmaps if heatmaps.shape[-1] == self.size else resize(heatmaps, self.size)
 
     def blocks(self) -> list[nn.Sequential]:

@@ -10,6 +10,8 @@ from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, channels_last, nn
 
+from vitau.models.recompute import Recomputing
+
 # B image, C channel, H row, W column, N token (class and register tokens first), D width
 
 
@@ -99,7 +101,7 @@ def _convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
 
 
-class PalsyViT(nn.Module):
+class PalsyViT(Recomputing):
     """timm's vision transformer with two answers, split before its last block so that Grad-CAM can look there."""
 
     def __init__(self, config: ViTConfig, vit: VisionTransformer) -> None:
@@ -118,12 +120,12 @@ class PalsyViT(nn.Module):
         embedded = vit._pos_embed(vit.patch_embed(crop_BCHW))  # noqa: SLF001 - timm gives this step no public name
         x = vit.norm_pre(vit.patch_drop(embedded))
         for block in vit.blocks[:-1]:
-            x = block(x)
+            x = self.stage(block, x)
         return x
 
     def tail(self, token_BND: Tensor) -> Tensor:
         """Go on from :meth:`tokens` to the logits (B, 2)."""
-        return self.vit.forward_head(self.vit.norm(self.vit.blocks[-1](token_BND)))
+        return self.vit.forward_head(self.vit.norm(self.stage(self.vit.blocks[-1], token_BND)))
 
     def token_maps(self, token_BND: Tensor) -> Tensor:
         """Lay the picture's tokens out as maps (B, D, H, W) of the patch grid; class and register tokens are dropped."""

@@ -28,7 +28,8 @@ def test_a_recipe_is_called_what_it_is_and_says_cost_and_score(name: str) -> Non
 @pytest.mark.parametrize("name", ["base-palsy", "base-regions", "paper-palsy", "paper-regions"])
 def test_full_size_recipes_are_trained_as_the_method_says(name: str) -> None:
     recipe = RECIPES[name]()
-    expected = TrainConfig(batch_size=4 if name.startswith("paper") else 16, save_every=500, loss=recipe.train.loss)
+    batch_size, regions = 4 if name.startswith("paper") else 16, name.endswith("regions")
+    expected = TrainConfig(batch_size=batch_size, save_every=500, loss=recipe.train.loss, keep_statistics=regions)
     assert recipe.train == expected
     assert (expected.epochs, expected.lr, expected.weight_decay, expected.grad_clip) == (15, 5e-5, 5e-4, 0.1)
     assert recipe.model.dropout == 0.1

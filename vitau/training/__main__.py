@@ -1,5 +1,6 @@
 """``python -m vitau.training``: train a recipe on a snapshot, or pretrain it on drawn people."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,11 @@ Cache = Annotated[
 ]
 
 
+Tracking = Annotated[
+    str | None, typer.Option("--mlflow-url", help="MLflow server that gets curves, system metrics and pictures while training.")
+]
+
+
 @app.callback(invoke_without_command=True)
 def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     context: typer.Context,
@@ -40,8 +46,12 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
         bool, typer.Option(help="Keep the state in the store while training, so that another machine can go on.")
     ] = False,
     cache: Cache = None,
+    mlflow_url: Tracking = None,
 ) -> None:
-    """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT."""
+    """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT.
+
+    Under `torchrun --nproc-per-node N -m vitau.training …` N processes train together, one per GPU or core.
+    """
     if context.invoked_subcommand:
         return
     if recipe is None or store is None or snapshot is None or out is None:
@@ -49,24 +59,27 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     from vitau.store import open_store
     from vitau.training import run
 
-    run.train(
-        _recipe(recipe),
-        open_store(store),
-        snapshot,
-        out,
-        pretrained=pretrained,
-        weights=weights or (),
-        cache=cache,
-        checkpoints_to_store=checkpoints_to_store,
-    )
+    with _together():
+        run.train(
+            _recipe(recipe),
+            open_store(store),
+            snapshot,
+            out,
+            pretrained=pretrained,
+            weights=weights or (),
+            cache=cache,
+            checkpoints_to_store=checkpoints_to_store,
+            mlflow_url=mlflow_url,
+        )
 
 
 @app.command()
-def pretrain(recipe: RecipeName, out: Out, cache: Cache = None) -> None:
+def pretrain(recipe: RecipeName, out: Out, cache: Cache = None, mlflow_url: Tracking = None) -> None:
     """Pretrain a recipe on drawn people who are in no cohort: model/ and history.json in the folder OUT."""
     from vitau.training import run
 
-    run.pretrain(_recipe(recipe), out, cache=cache)
+    with _together():
+        run.pretrain(_recipe(recipe), out, cache=cache, mlflow_url=mlflow_url)
 
 
 @app.command()
@@ -96,6 +109,12 @@ def ablate(
         drawn_people=drawn_people,
         jobs=jobs,
     )
+
+
+def _together() -> AbstractContextManager[None]:
+    from vitau.training.parallel import process_group
+
+    return process_group()
 
 
 def _recipe(name: str) -> "Recipe":

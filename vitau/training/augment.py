@@ -1,6 +1,8 @@
 """Small changes of a training picture that leave its labels true: mirror, move, relight."""
 
 import math
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,7 +13,47 @@ from vitau.schema import CROP_SIZE
 from vitau.training.config import Augmentation
 
 
-def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, config: Augmentation) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Changes:
+    """All that is random about B varied pictures: angle in rad, mirror −1 or 1, the others in the units of the input."""
+
+    angle_B: Tensor
+    scale_B: Tensor
+    mirror_B: Tensor
+    shift_B2: Tensor
+    gain_B: Tensor
+    bias_B: Tensor
+    tint_B3: Tensor
+    noise_BCHW: Tensor
+
+    def of(self, rows: slice) -> Self:
+        """Take the changes of some of the pictures."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.Generator) -> Changes:
+    """Draw the changes of a batch of pictures with a side of ``size`` px, on the generator's device."""
+    device = generator.device
+
+    def uniform(width: float, *shape: int) -> Tensor:
+        return (torch.rand(batch, *shape, generator=generator, device=device) * 2 - 1) * width
+
+    coin_B = torch.rand(batch, generator=generator, device=device)
+    strength_B = torch.rand(batch, generator=generator, device=device) * config.noise
+    noise_BHWC = torch.randn(batch, size, size, 3, generator=generator, device=device)  # channels last, as the pictures are
+    return Changes(
+        angle_B=uniform(math.radians(config.rotate_deg)),
+        scale_B=1 + uniform(config.scale),
+        mirror_B=torch.where(coin_B < 0.5 * config.flip, -1.0, 1.0),
+        shift_B2=uniform(2 * config.shift, 2),
+        gain_B=1 + uniform(config.gain),
+        bias_B=uniform(config.bias),
+        tint_B3=uniform(config.tint, 3),
+        noise_BCHW=noise_BHWC.permute(0, 3, 1, 2) * strength_B[:, None, None, None],
+    )
+
+
+def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple[Tensor, Tensor, Tensor]:
     """Vary pictures and move their landmarks with them; say which are now mirror images.
 
     In a mirrored picture the landmarks are renumbered: 36 is the outer corner of the right eye of the person one sees.
@@ -19,30 +61,21 @@ def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, config: Augmentation) -> t
     Args:
         crop_BCHW: float32 in [−1, 1].
         landmarks_BL2: px of a 256 crop.
-        config: how much.
+        changes: of :func:`draw_changes`, on the same device.
 
     Returns:
-        Pictures and landmarks of the same shapes, and mirrored (B,) bool; drawn from torch's global generator.
+        Pictures and landmarks of the same shapes, and mirrored (B,) bool.
     """
-    batch = len(crop_BCHW)
-
-    def uniform(width: float) -> Tensor:
-        return (torch.rand(batch) * 2 - 1) * width
-
-    angle_B, scale_B = uniform(math.radians(config.rotate_deg)), 1 + uniform(config.scale)
-    mirror_B = torch.where(torch.rand(batch) < 0.5, -1.0, 1.0) if config.flip else torch.ones(batch)
-    cos_B, sin_B = torch.cos(angle_B) * scale_B, torch.sin(angle_B) * scale_B
-    shift_B2 = torch.stack([uniform(2 * config.shift), uniform(2 * config.shift)], dim=1)
+    mirror_B = changes.mirror_B
+    cos_B, sin_B = torch.cos(changes.angle_B) * changes.scale_B, torch.sin(changes.angle_B) * changes.scale_B
     linear_B22 = torch.stack([torch.stack([cos_B * mirror_B, -sin_B], 1), torch.stack([sin_B * mirror_B, cos_B], 1)], 1)
-    new_to_old_B23 = torch.cat([linear_B22, shift_B2[..., None]], dim=2).to(crop_BCHW)
+    new_to_old_B23 = torch.cat([linear_B22, changes.shift_B2[..., None]], dim=2)
     grid = functional.affine_grid(new_to_old_B23, list(crop_BCHW.shape), align_corners=False)
     crop_BCHW = functional.grid_sample(crop_BCHW, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     old_BL2 = (landmarks_BL2 + 0.5) / CROP_SIZE * 2 - 1
-    new_BL2 = (old_BL2 - shift_B2.to(old_BL2)[:, None]) @ torch.linalg.inv(linear_B22.to(old_BL2)).mT
+    new_BL2 = (old_BL2 - changes.shift_B2[:, None]) @ torch.linalg.inv(linear_B22).mT
     landmarks_BL2 = (new_BL2 + 1) / 2 * CROP_SIZE - 0.5
-    landmarks_BL2 = torch.where(mirror_B.to(landmarks_BL2)[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
-    light_B311 = 1 + uniform(config.gain).view(-1, 1, 1, 1), uniform(config.bias).view(-1, 1, 1, 1)
-    tint_B311 = (torch.rand(batch, 3, 1, 1) * 2 - 1) * config.tint
-    crop_BCHW = crop_BCHW * light_B311[0].to(crop_BCHW) + (light_B311[1] + tint_B311).to(crop_BCHW)
-    crop_BCHW = crop_BCHW + torch.randn_like(crop_BCHW) * (config.noise * torch.rand(batch, 1, 1, 1).to(crop_BCHW))
-    return crop_BCHW.clamp(-1, 1), landmarks_BL2, (mirror_B < 0).to(crop_BCHW.device)
+    landmarks_BL2 = torch.where(mirror_B[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
+    colour_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
+    crop_BCHW = crop_BCHW * changes.gain_B[:, None, None, None] + colour_BC11 + changes.noise_BCHW
+    return crop_BCHW.clamp(-1, 1), landmarks_BL2, mirror_B < 0

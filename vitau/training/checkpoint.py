@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vitau.errors import TrainingError
 from vitau.store import Store
+from vitau.training.parallel import is_first
 
 FILE: Final = "last.safetensors"
 
@@ -82,7 +83,12 @@ class Checkpoint:
         state: State,
         average: nn.Module | None = None,
     ) -> None:
-        """Write the state, which replaces the last one whole; ``average`` holds the averaged weights, if there are any."""
+        """Write the state, which replaces the last one whole; ``average`` holds the averaged weights, if there are any.
+
+        Of several processes only the first writes.
+        """
+        if not is_first():
+            return
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         if average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in average.state_dict().items()}
@@ -107,7 +113,9 @@ class Checkpoint:
                 self.store.erase(known)
 
     def clear(self) -> None:
-        """Delete the state, in the folder and in the store."""
+        """Delete the state, in the folder and in the store; of several processes only the first does."""
+        if not is_first():
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.store is not None:
             self.store.erase(self._prefix)

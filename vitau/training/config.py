@@ -36,7 +36,12 @@ class TrainConfig:
     The state is kept after every epoch, and within one every ``save_every`` batches, if above 0. ``accumulate`` batches make
     one step of the optimizer, each counting alike: a large batch on a small device, but for batch normalisation, which still
     sees the small ones. ``precision`` "bfloat16" computes forward passes in it where a GPU has it,
-    and changes nothing elsewhere; weights, gradients and moments stay float32.
+    and changes nothing elsewhere; weights, gradients and moments stay float32. ``recompute`` computes activations again in the
+    backward pass instead of keeping them: about a third more time, for a fraction of the memory. ``keep_statistics`` leaves the
+    running statistics of the region encoder's batch normalisation as they came with its weights (its scales and shifts are
+    trained): those of a few pictures of a few people are worse than what a pretrained encoder knows.
+
+    ``batch_size`` is that of all processes together, where ``torchrun`` starts several.
     """
 
     epochs: int = 15
@@ -45,6 +50,8 @@ class TrainConfig:
     save_every: int = 0
     ema: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
+    recompute: bool = False
+    keep_statistics: bool = False
     lr: float = 5e-5
     weight_decay: float = 5e-4
     grad_clip: float = 0.1

@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vitau.errors import TrainingError
+from vitau.training import parallel
 from vitau.training.checkpoint import Checkpoint, Epoch, History, Position, State
 from vitau.training.config import TrainConfig
 
@@ -27,14 +29,17 @@ class Batches(Protocol[BatchT_co]):
         """Count the batches of an epoch."""
 
     def epoch(self, number: int) -> Iterable[BatchT_co]:
-        """Go through the batches of one epoch."""
+        """Go through the batches of one epoch; of several processes, through this one's shares of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watcher:
-    """Who is told: after each step, the steps done of all steps; after each epoch, what it came to."""
+    """Who is told: after each batch, the batches done of all and the loss; after each epoch, what it came to.
 
-    step: Callable[[int, int], None] = lambda _done, _all: None
+    What is told is kept afterwards, so a training that was killed between tells its last batch or epoch again.
+    """
+
+    step: Callable[[int, int, float], None] = lambda _done, _all, _loss: None
     epoch: Callable[[Epoch], None] = lambda _epoch: None
 
 
@@ -54,6 +59,9 @@ def fit(
     processor with the same number of threads the result does not depend on interruptions: every epoch seeds torch anew from
     ``config.seed`` and its number, and within an epoch the random states are kept.
 
+    Where several processes train together (:mod:`vitau.training.parallel`), all of them call this; each computes its share of
+    every batch, and they take the steps of one process that computes whole batches. The first one judges and keeps.
+
     Args:
         model: trained in place, on the device where its weights are.
         objective: (model, batch) → loss, a scalar.
@@ -67,10 +75,13 @@ def fit(
         TrainingError: at the first loss that is not finite, or where the checkpoint is of another training.
     """
     watcher = watcher or Watcher()
+    parallel.share_statistics(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     average = averaged(model, config)
-    state = checkpoint.resume(model, optimizer, average)
+    with parallel.first_goes_first():
+        state = checkpoint.resume(model, optimizer, average)
     history, best, position = state.history, state.best, state.position
+    trained = parallel.wrap(model)
     steps = config.epochs * len(batches)
     for number in range(len(history.epochs), config.epochs):
         model.train()
@@ -78,33 +89,25 @@ def fit(
         started, position = time.monotonic() - seconds, None
         for place, batch in places:
             step = number * len(batches) + place
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step, steps)
-            with autocast(model, config):
-                loss = objective(model, batch)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} at step {step + 1} (epoch {number + 1}): "
-                    f"lower the learning rate of {config.lr:g} or the gradient clipping at {config.grad_clip:g}"
-                )
-            first = place - place % config.accumulate
-            last = min(first + config.accumulate, len(batches)) - 1
-            if place == first:
-                optimizer.zero_grad(set_to_none=True)
-            (loss / (last - first + 1)).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+            first, last = accumulated(place, len(batches), config)
+            with nullcontext() if place == last else parallel.without_averaging(trained):
+                with autocast(model, config):
+                    loss = objective(trained, batch)
+                (loss / (last - first + 1)).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+            loss_of_all = parallel.averaged_over_processes(loss)
+            _stop_if_not_finite(loss_of_all, step, number, config)
+            total += loss_of_all
             if place == last:
-                nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-                optimizer.step()
+                take_step(optimizer, model, learning_rate(config, step, steps), config.grad_clip)
                 if average is not None:
                     average.update_parameters(model)
-            total += loss.item()
+            watcher.step(step + 1, steps, loss_of_all)
             if config.save_every and place == last and (last + 1) // config.save_every > first // config.save_every:
                 here = Position(done=place + 1, total_loss=total, seconds=time.monotonic() - started, random=random_states())
                 checkpoint.save(model, optimizer, State(history=history, best=best, position=here), average)
-            watcher.step(step + 1, steps)
         judged: nn.Module = (model if average is None else average.module).eval()
         with torch.inference_mode():
-            validation = validate(judged)
+            validation = parallel.from_first(lambda judged=judged: validate(judged))  # type: ignore[misc]
         epoch = Epoch(
             number=number,
             train_loss=total / len(batches),
@@ -114,25 +117,42 @@ def fit(
         if history.best is None or validation["selection"] > history.epochs[history.best].validation["selection"]:
             history, best = replace(history, best=number), copy_state(judged)
         history = replace(history, epochs=(*history.epochs, epoch))
-        checkpoint.save(model, optimizer, State(history=history, best=best), average)
         watcher.epoch(epoch)
+        checkpoint.save(model, optimizer, State(history=history, best=best), average)
     model.load_state_dict(best)
     model.eval()
     return history
 
 
+def accumulated(place: int, num_batches: int, config: TrainConfig) -> tuple[int, int]:
+    """Find the first and the last of the batches that make one step together with the one at ``place``."""
+    first = place - place % config.accumulate
+    return first, min(first + config.accumulate, num_batches) - 1
+
+
+def take_step(optimizer: torch.optim.Optimizer, model: nn.Module, lr: float, grad_clip: float) -> None:
+    """Clip the gradients by their norm, step with a learning rate, and leave no gradient."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 def random_states() -> dict[str, Tensor]:
-    """Read the states of torch's generators, of the processor and of every GPU."""
-    gpus = {f"cuda{index}": torch.cuda.get_rng_state(index) for index in range(torch.cuda.device_count())}
-    return {"cpu": torch.get_rng_state(), **gpus}
+    """Read the states of torch's generators, of the processor and of the GPU in use, of all processes."""
+    own = {f"cpu {parallel.rank()}": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        own[f"cuda {parallel.rank()}"] = torch.cuda.get_rng_state()
+    return parallel.gathered(own)
 
 
 def set_random_states(states: dict[str, Tensor]) -> None:
-    """Set torch's generators as :func:`random_states` read them; GPUs that are not there are left out."""
-    torch.set_rng_state(states["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda{index}" in states:
-            torch.cuda.set_rng_state(states[f"cuda{index}"], index)
+    """Set torch's generators as :func:`random_states` read them; where there are others now, they stay as they are."""
+    if f"cpu {parallel.rank()}" in states:
+        torch.set_rng_state(states[f"cpu {parallel.rank()}"])
+    if torch.cuda.is_available() and f"cuda {parallel.rank()}" in states:
+        torch.cuda.set_rng_state(states[f"cuda {parallel.rank()}"])
 
 
 def averaged(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
@@ -150,19 +170,6 @@ def autocast(model: nn.Module, config: TrainConfig) -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
 
 
-def _go_on(
-    batches: Batches[BatchT], number: int, seed: int, position: Position | None
-) -> tuple[Iterator[tuple[int, BatchT]], float, float]:
-    """Start an epoch, or go on within it: the batches left with their places, the loss and the seconds so far."""
-    torch.manual_seed(seed * 100_003 + number)
-    places = enumerate(batches.epoch(number))
-    if position is None:
-        return places, 0.0, 0.0
-    deque(islice(places, position.done), maxlen=0)  # made again, so that their order goes on, but not computed
-    set_random_states(position.random)
-    return places, position.total_loss, position.seconds
-
-
 def copy_state(model: nn.Module) -> dict[str, Tensor]:
     """Copy a model's weights and buffers."""
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -176,3 +183,24 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     if config.schedule == "constant":
         return config.lr
     return config.lr * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup))) / 2
+
+
+def _go_on(
+    batches: Batches[BatchT], number: int, seed: int, position: Position | None
+) -> tuple[Iterator[tuple[int, BatchT]], float, float]:
+    """Start an epoch, or go on within it: the batches left with their places, the loss and the seconds so far."""
+    torch.manual_seed((seed * 100_003 + number) * 1009 + parallel.rank())
+    places = enumerate(batches.epoch(number))
+    if position is None:
+        return places, 0.0, 0.0
+    deque(islice(places, position.done), maxlen=0)  # made again, so that their order goes on, but not computed
+    set_random_states(position.random)
+    return places, position.total_loss, position.seconds
+
+
+def _stop_if_not_finite(loss: float, step: int, number: int, config: TrainConfig) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss} at step {step + 1} (epoch {number + 1}): "
+            f"lower the learning rate of {config.lr:g} or the gradient clipping at {config.grad_clip:g}"
+        )

@@ -1,4 +1,7 @@
-"""The losses by name: of two answers for recognition, of heatmaps for the regions."""
+"""The losses by name: of two answers for recognition, of heatmaps for the regions.
+
+Each is a mean over the batch, and over the shares of all processes where there are several.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vitau.training.parallel import mean
+
 # B image, A region, H row, W column, N place (2·H·W); a leading 3 is affected, neither, unaffected
 
 
 def cross_entropy(logits_B2: Tensor, palsied_B: Tensor) -> Tensor:
     """Cross-entropy of the logits (B, 2) with a bool or 0/1 truth (B,); a scalar."""
-    return functional.cross_entropy(logits_B2, palsied_B.long())
+    return mean(functional.cross_entropy(logits_B2, palsied_B.long(), reduction="sum"), len(palsied_B))
 
 
 def mse(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Tensor) -> Tensor:
@@ -63,4 +68,4 @@ REGION_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] =
 
 def _over_known(error_BA: Tensor, known_BA: Tensor) -> Tensor:
     known_BA = known_BA.to(error_BA)
-    return (error_BA * known_BA).sum() / torch.clamp(known_BA.sum(), min=1)
+    return mean((error_BA * known_BA).sum(), known_BA.sum())

@@ -13,10 +13,12 @@ SILENCE_S: Final = 15.0
 
 
 class Talk:
-    """Talks on stderr."""
+    """Talks on stderr, or to nobody where ``quiet``."""
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic, *, quiet: bool = False
+    ) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.clock = clock
         self.said_at = clock()
 

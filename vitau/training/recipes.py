@@ -104,7 +104,7 @@ def paper_regions() -> Recipe:
 
     Cost and score are not measured yet: it needs a GPU, YFP, and the non-commercial weights of pSp and StyleGAN2.
     """
-    train = TrainConfig(batch_size=4, save_every=500, loss="mse")
+    train = TrainConfig(batch_size=4, save_every=500, loss="mse", keep_statistics=True)
     return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=train)
 
 
@@ -130,7 +130,7 @@ def base_regions() -> Recipe:
         name="base-regions",
         kind="regions",
         model=RegionConfig(encoder=EncoderConfig(num_styles=14), generator=GeneratorConfig(size=256)),
-        train=TrainConfig(batch_size=16, save_every=500, loss="mse"),
+        train=TrainConfig(batch_size=16, save_every=500, loss="mse", keep_statistics=True),
     )
 
 

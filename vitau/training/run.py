@@ -16,17 +16,20 @@ from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
 from vitau.models.checkpoint import load_model, model_digest, save_model
 from vitau.models.inputs import to_input
+from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.models.vit import PalsyViT, build_vit
 from vitau.schema import Protocol, Split
 from vitau.store import Store
-from vitau.training.checkpoint import Checkpoint, Epoch, History
+from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.drawn import drawn_crops
-from vitau.training.fit import Watcher, fit
+from vitau.training.fit import fit
+from vitau.training.parallel import first_goes_first, from_first, is_first
 from vitau.training.progress import Talk
 from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
+from vitau.training.watching import watching
 
 MODEL: Final = "model"
 METRICS: Final = "metrics.json"
@@ -47,9 +50,12 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     weights: Sequence[str] = (),
     cache: Path | None = None,
     checkpoints_to_store: bool = False,
+    mlflow_url: str | None = None,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
     """Train on a snapshot; a folder that is complete is left alone.
+
+    Of several processes (:mod:`vitau.training.parallel`) all call this and get the same answer; the first one writes.
 
     Args:
         recipe: what to train and how.
@@ -60,6 +66,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         weights: where to find weights of the user's own instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
         checkpoints_to_store: keep the state of the training in the store as well, so that another machine can go on.
+        mlflow_url: of the server that gets curves, system metrics and, of regions, heatmaps of drawn faces; none by default.
         talk: tells the progress.
 
     Returns:
@@ -69,12 +76,13 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         TrainingError: if a split lacks people, ``out`` is of another training, or the loss is not finite.
         SnapshotError: if the snapshot is not what was frozen.
         CheckpointError: if the pretrained model is not of the recipe's shape.
+        RegistryError: if the MLflow server cannot be reached at the start.
     """
     if (out / METRICS).exists():
         return _complete(out, recipe=recipe.name, snapshot=snapshot)
-    talk = talk or Talk()
+    talk = talk or Talk(quiet=not is_first())
     frozen = describe(load(store, snapshot), snapshot, "")
-    with talk.task("decode crops") as step:
+    with first_goes_first(), talk.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
@@ -84,86 +92,55 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     if weights:
         started_from |= _brought(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
+    if recipe.train.keep_statistics and origin is None:
+        talk.say(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
-    history = _fit(recipe, recipe.train, model, crops, checkpoint, talk)
-    device = next(model.parameters()).device
-    val, test = crops.of(Split.VAL), crops.of(Split.TEST)
-    val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
-    test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
-    threshold = choose_threshold(recipe.kind, val, val_scores)
-    scales = fit_side_scales(val, val_scores) if recipe.sided else None
-    card = {
-        "recipe": recipe.name,
+    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, talk, mlflow_url)
+    lineage = {
         "protocol": str(Protocol.SUBJECTS),
         "snapshot": snapshot,
         "ledger_offset": frozen.ledger_offset,
         "synthetic": frozen.synthetic or bool(started_from.get("pretrained_on_synthetic")),
-        "threshold": threshold,
-        "side_scales": scales,
         "seed": recipe.train.seed,
         **started_from,
     }
-    result = {
-        "kind": recipe.kind,
-        **card,
-        "test": measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales),
-        "val": measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
-        "pretraining_seconds": _seconds(pretrained),
-        "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
-        "best_epoch": (history.best or 0) + 1,
-        "seconds": round(history.seconds, 1),
-    }
-    _finish(out, recipe, model, history, result, card)
+    costs = {"pretraining_seconds": _seconds(pretrained), "run_id": run_id}
+    result = from_first(lambda: _conclude(out, recipe, model, crops, history, lineage, costs))
     checkpoint.clear()
     return result
 
 
-def pretrain(recipe: Recipe, out: Path, *, cache: Path | None = None, talk: Talk | None = None) -> dict[str, Any]:
-    """Train on drawn people who are in no cohort; a folder that is complete is left alone.
+def pretrain(
+    recipe: Recipe, out: Path, *, cache: Path | None = None, mlflow_url: str | None = None, talk: Talk | None = None
+) -> dict[str, Any]:
+    """Train on drawn people who are in no cohort; a folder that is complete is left alone. See :func:`train`.
 
     Args:
         recipe: must say how many people to draw.
         out: gets ``model/``, ``metrics.json`` and ``history.json``.
         cache: folder of the drawn pictures, which both recipes can share; by default inside ``out`` and deleted at the end.
+        mlflow_url: of the server that gets curves, system metrics and pictures; none by default.
         talk: tells the progress.
 
     Raises:
         TrainingError: if the recipe has no pretraining, or the loss is not finite.
+        RegistryError: if the MLflow server cannot be reached at the start.
     """
     if (out / METRICS).exists():
         return _complete(out, recipe=recipe.name)
     if recipe.pretrain is None or recipe.drawn is None:
         raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: train it with weights of your own")
-    talk, started = talk or Talk(), time.monotonic()
-    with talk.task("draw people") as step:
+    talk, started = talk or Talk(quiet=not is_first()), time.monotonic()
+    with first_goes_first(), talk.task("draw people") as step:
         crops = drawn_crops(recipe.drawn, cache or out / CACHE, workers=len(os.sched_getaffinity(0)), progress=step)
-    drawing_seconds = time.monotonic() - started
+    costs = {"drawing_seconds": round(time.monotonic() - started, 1)}
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     model, _ = _start(recipe, None)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
-    history = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk)
-    val = crops.of(Split.VAL)
-    scores = predict(recipe.kind, model, val, recipe.model_input_size, next(model.parameters()).device, sided=recipe.sided)
-    threshold = choose_threshold(recipe.kind, val, scores)
-    scales = fit_side_scales(val, scores) if recipe.sided else None
-    card = {
-        "recipe": recipe.name,
-        "protocol": str(Protocol.SUBJECTS),
-        "synthetic": True,
-        "threshold": threshold,
-        "side_scales": scales,
-        "drawn": asdict(recipe.drawn),
-    }
-    result = {
-        "kind": recipe.kind,
-        **card,
-        "val": measure(recipe.kind, val, scores, threshold=threshold, scales=scales),
-        "best_epoch": (history.best or 0) + 1,
-        "drawing_seconds": round(drawing_seconds, 1),
-        "seconds": round(history.seconds, 1),
-    }
-    _finish(out, recipe, model, history, result, card)
+    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk, mlflow_url)
+    lineage = {"protocol": str(Protocol.SUBJECTS), "synthetic": True, "drawn": asdict(recipe.drawn)}
+    result = from_first(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
     return result
 
@@ -174,7 +151,7 @@ def choose_device() -> torch.device:
     The tiny models gain little from a second thread, and lose much where another process wants the core.
     """
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        return torch.device("cuda", torch.cuda.current_device())
     threads = os.environ.get("VITAU_TORCH_THREADS", "1")
     if not threads.isdigit() or int(threads) < 1:
         raise TrainingError(f"VITAU_TORCH_THREADS is {threads!r}: give a whole number of threads from 1")
@@ -243,31 +220,68 @@ def _checkpoint(recipe: Recipe, config: TrainConfig, out: Path, origin: str, sto
     return Checkpoint(folder=out / CHECKPOINTS, identity=identity, store=store)
 
 
-def _fit(recipe: Recipe, config: TrainConfig, model: Model, crops: Crops, checkpoint: Checkpoint, talk: Talk) -> History:
+def _fit(
+    recipe: Recipe,
+    config: TrainConfig,
+    model: Model,
+    crops: Crops,
+    checkpoint: Checkpoint,
+    talk: Talk,
+    mlflow_url: str | None,
+) -> tuple[History, str | None]:
+    """Train and tell; returns the id of the run in MLflow as well, if there is one."""
     device = choose_device()
     model.to(device)
-    size = recipe.model_input_size
-
-    def report(epoch: Epoch) -> None:
-        numbers = ", ".join(f"{name} {value:.3f}" for name, value in epoch.validation.items() if name != "selection")
-        turn = f"epoch {epoch.number + 1}/{config.epochs}"
-        talk.say(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
-
-    with talk.task(f"train {recipe.name}") as step:
-        return fit(
+    set_recompute(model, config.recompute)
+    if isinstance(model, RegionModel):
+        model.encoder.keep_statistics = config.keep_statistics
+    size, sigma = recipe.model_input_size, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None
+    with watching(recipe, config, model, checkpoint.identity, talk, mlflow_url) as (watcher, run_id):
+        history = fit(
             WithSides(model).to(device) if config.side_weight else model,
-            objective(
-                recipe.kind,
-                config,
-                recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None,
-                sided=recipe.sided,
-            ),
+            objective(recipe.kind, config, sigma, sided=recipe.sided),
             CropBatches(crops.of(Split.TRAIN), config, size, device),
             validation(recipe.kind, crops.of(Split.VAL), size, device, sided=recipe.sided),
             config,
             checkpoint,
-            Watcher(step=step, epoch=report),
+            watcher,
         )
+    return history, run_id
+
+
+def _conclude(
+    out: Path,
+    recipe: Recipe,
+    model: Model,
+    crops: Crops,
+    history: History,
+    lineage: dict[str, Any],
+    costs: dict[str, Any],
+) -> dict[str, Any]:
+    """Choose what validation people decide, measure both held-out splits, and write everything down."""
+    device = next(model.parameters()).device
+    val, test = crops.of(Split.VAL), crops.of(Split.TEST)
+    val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
+    threshold = choose_threshold(recipe.kind, val, val_scores)
+    scales = fit_side_scales(val, val_scores) if recipe.sided else None
+    card = {"recipe": recipe.name, **lineage, "threshold": threshold, "side_scales": scales}
+    result = {
+        "kind": recipe.kind,
+        **card,
+        "val": measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
+        **costs,
+        "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
+        "best_epoch": (history.best or 0) + 1,
+        "seconds": round(history.seconds, 1),
+    }
+    if len(test):
+        test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
+        result["test"] = measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales)
+    save_model(out / MODEL, model, recipe.model, **card)
+    _write_json(out / HISTORY, asdict(history))
+    shutil.rmtree(out / CACHE, ignore_errors=True)
+    _write_json(out / METRICS, result)  # last: where it is, the training is complete
+    return result
 
 
 def _check_splits(recipe: Recipe, crops: Crops) -> None:
@@ -277,14 +291,6 @@ def _check_splits(recipe: Recipe, crops: Crops) -> None:
             raise TrainingError(f"nobody{' palsied' * (recipe.kind == 'regions')} is in split {split}: label more people")
     if recipe.kind == "palsy" and len(set(crops.of(Split.TRAIN).palsied_N.tolist())) < 2:
         raise TrainingError("all training people are of one cohort: recognition needs palsied people and controls")
-
-
-def _finish(out: Path, recipe: Recipe, model: Model, history: History, result: dict[str, Any], card: dict[str, Any]) -> None:
-    """Write everything, the metrics last: where they are, the training is complete."""
-    save_model(out / MODEL, model, recipe.model, **card)
-    _write_json(out / HISTORY, asdict(history))
-    shutil.rmtree(out / CACHE, ignore_errors=True)
-    _write_json(out / METRICS, result)
 
 
 def _write_json(path: Path, value: Any) -> None:

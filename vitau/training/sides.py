@@ -6,6 +6,7 @@ from torch.nn import functional
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.schema import AUS
+from vitau.training.parallel import mean
 
 
 class WithSides(nn.Module):
@@ -35,7 +36,7 @@ class WithSides(nn.Module):
         """Binary cross-entropy of the last answer's sides over the regions whose label is known; a scalar."""
         assert self.sided_BA2 is not None
         error_BA2 = functional.binary_cross_entropy_with_logits(self.sided_BA2, sided_BA2.float(), reduction="none")
-        return (error_BA2.mean(-1) * known_BA).sum() / known_BA.sum().clamp(min=1)
+        return mean((error_BA2.mean(-1) * known_BA).sum(), known_BA.sum())
 
     def _read(self, feature_BD: Tensor) -> None:
         self.sided_BA2 = self.head(feature_BD).unflatten(1, (len(AUS), 2))

@@ -14,9 +14,10 @@ from vitau.data.dataset import Crops
 from vitau.metrics import best_threshold, fit_scale, palsy_metrics, region_metrics, side_metrics
 from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
-from vitau.training.augment import augment
+from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
 from vitau.training.losses import PALSY_LOSSES, REGION_LOSSES
+from vitau.training.parallel import share, unwrap
 from vitau.training.sides import WithSides
 
 Array = npt.NDArray[Any]
@@ -47,7 +48,10 @@ class Batch:
 
 
 class CropBatches:
-    """Shuffled, augmented batches of crops; the order and the changes depend on the seed and the epoch only."""
+    """Shuffled, augmented batches of crops; the order and the changes depend on the seed and the epoch only.
+
+    Of several processes each makes its own share of every batch. ``len`` counts the batches of an epoch.
+    """
 
     def __init__(self, crops: Crops, config: TrainConfig, input_size: int, device: torch.device) -> None:
         self.crops, self.config, self.input_size, self.device = crops, config, input_size, device
@@ -56,14 +60,23 @@ class CropBatches:
         return math.ceil(len(self.crops) / self.config.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through the frames once."""
-        order = np.random.default_rng([self.config.seed, number]).permutation(len(self.crops))
-        for index in np.array_split(order, len(self)):
+        """Go through the frames once.
+
+        Raises:
+            TrainingError: a batch has fewer frames than there are processes.
+        """
+        rng = np.random.default_rng([self.config.seed, number])
+        order = rng.permutation(len(self.crops))
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
+        for everybody in np.array_split(order, len(self)):
+            rows = share(len(everybody))
+            index = everybody[rows]
             crop_BCHW = to_input(torch.from_numpy(self.crops.pixels(index)).to(self.device), self.input_size)
             landmarks_BL2 = torch.from_numpy(self.crops.landmarks_NL2[index]).to(self.device)
             sided_BA2 = torch.from_numpy(self.crops.sided_NA2[index]).to(self.device)
             if self.config.augmentation:
-                crop_BCHW, landmarks_BL2, mirrored_B = augment(crop_BCHW, landmarks_BL2, self.config.augmentation)
+                changes = draw_changes(len(everybody), self.input_size, self.config.augmentation, generator).of(rows)
+                crop_BCHW, landmarks_BL2, mirrored_B = augment(crop_BCHW, landmarks_BL2, changes)
                 sided_BA2 = torch.where(mirrored_B[:, None, None], sided_BA2.flip(2), sided_BA2)
             yield Batch(
                 crop_BCHW=crop_BCHW,
@@ -106,8 +119,8 @@ def objective(
     asked = palsy if kind == "palsy" else sides if sided else regions
 
     def with_sides(model: nn.Module, batch: Batch) -> Tensor:
-        loss = asked(model, batch)
-        return loss + config.side_weight * model.loss(batch.sided_BA2, batch.known_BA) if isinstance(model, WithSides) else loss
+        loss, inner = asked(model, batch), unwrap(model)
+        return loss + config.side_weight * inner.loss(batch.sided_BA2, batch.known_BA) if isinstance(inner, WithSides) else loss
 
     return with_sides
 

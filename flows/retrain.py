@@ -59,6 +59,7 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     """Pretrain on drawn people of no cohort, once per recipe; returns the folder of the results."""
     out = pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
+    arguments += ["--mlflow-url", workspace.settings.mlflow_url]
     run_training(f"pretraining {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
     return out
 
@@ -69,6 +70,7 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     out = workspace.folder("trainings") / training_key(recipe, snapshot)
     arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
+    arguments += ["--mlflow-url", workspace.settings.mlflow_url]
     run_training(f"training {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
     return out
 

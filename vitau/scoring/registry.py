@@ -3,13 +3,11 @@
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +22,9 @@ from mlflow.types.schema import Array
 import vitau
 from vitau.errors import RegistryError
 from vitau.schema import SCORE_COLUMNS
+from vitau.tracking import EXPERIMENT, connected
 
 CHAMPION: Final = "champion"
-EXPERIMENT: Final = "vitau"
 BUNDLE: Final = "bundle"
 DIGEST_TAG: Final = "digest"
 METRICS: Final = "metrics.json"
@@ -37,7 +35,7 @@ REQUIREMENTS: Final = (
 )
 """Distributions that a pulled model needs; pinned to what runs here when it is registered."""
 
-SHIPPED: Final = ("__init__.py", "errors.py", "processes.py", "schema.py", "media", "models", "scoring")
+SHIPPED: Final = ("__init__.py", "errors.py", "processes.py", "schema.py", "tracking.py", "media", "models", "scoring")
 """What of this package goes along with a model."""
 
 _TYPES: Final[Mapping[str, Any]] = {
@@ -59,7 +57,8 @@ def register(
         tracking_uri: of the MLflow server.
         name: of the registered model.
         folder: ``model/`` and, for regions, ``recognition/``.
-        metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out.
+        metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out. Where
+            ``run_id`` names the run that the training wrote, and it is there, that one goes on.
         lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
 
     Returns:
@@ -69,14 +68,17 @@ def register(
         RegistryError: the registry cannot be reached or refuses.
     """
     digest = folder_digest(folder)
-    with _registry(tracking_uri) as client:
+    with connected(tracking_uri) as client:
         known = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'")
         if known:
             return int(known[0].version), str(known[0].run_id)
         experiment = mlflow.set_experiment(EXPERIMENT)
         tags = {**lineage, DIGEST_TAG: digest}
         card = model_card(name, metrics, lineage)
-        with mlflow.start_run(experiment_id=experiment.experiment_id, run_name=name, tags=tags) as run:
+        begun = _run_of(client, metrics)
+        with mlflow.start_run(
+            begun, experiment_id=None if begun else experiment.experiment_id, run_name=name, tags=tags
+        ) as run:
             mlflow.log_metrics(dict(_numbers(metrics)))
             mlflow.log_params(dict(lineage))
             mlflow.log_text(card, "README.md")
@@ -95,7 +97,7 @@ def set_champion(tracking_uri: str, name: str, version: int) -> None:
     Raises:
         RegistryError: there is no such version, or the registry cannot be reached.
     """
-    with _registry(tracking_uri) as client:
+    with connected(tracking_uri) as client:
         try:
             client.set_registered_model_alias(name, CHAMPION, str(version))
         except MlflowException as error:
@@ -104,7 +106,7 @@ def set_champion(tracking_uri: str, name: str, version: int) -> None:
 
 def champion(tracking_uri: str, name: str) -> int | None:
     """The version that the alias ``champion`` stands on, or None."""
-    with _registry(tracking_uri) as client:
+    with connected(tracking_uri) as client:
         found = client.search_registered_models(f"name = '{name}'")
         version = found[0].aliases.get(CHAMPION) if found else None
         return None if version is None else int(version)
@@ -125,7 +127,7 @@ def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     if parts is None:
         raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
     name, version, alias = parts.groups()
-    with _registry(tracking_uri) as client:
+    with connected(tracking_uri) as client:
         try:
             found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
         except MlflowException as error:
@@ -204,25 +206,13 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
 
 
-@contextmanager
-def _registry(tracking_uri: str) -> Iterator[MlflowClient]:
-    """A client, with MLflow's global address set to its server for as long as it is used.
-
-    Raises:
-        RegistryError: whatever MLflow raises inside.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is reported at once
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking_uri)
+def _run_of(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
+    """The run of the training itself, if it wrote one to this server."""
+    run_id = metrics.get("run_id")
     try:
-        yield MlflowClient(tracking_uri)
-    except MlflowException as error:
-        first = str(error).splitlines()[0]
-        raise RegistryError(f"the model registry at {tracking_uri} refuses or cannot be reached: {first[:200]}") from error
-    finally:
-        mlflow.set_tracking_uri(before)
+        return None if run_id is None else str(client.get_run(run_id).info.run_id)
+    except MlflowException:
+        return None
 
 
 def _explained(

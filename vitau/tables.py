@@ -83,8 +83,8 @@ skipped = sa.Table(
 ledger = sa.Table(
     "ledger",
     metadata,
-    # BIGINT does not autoincrement on SQLite
-    sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    # given by whoever appends, under a lock: answers and merges share one sequence, in the order of their commits
+    sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     _subject(),
     sa.Column("au", sa.String, nullable=False),
     sa.Column("reader", sa.String, nullable=False),
@@ -107,7 +107,18 @@ ledger = sa.Table(
     _one_of("au", AUS),
     _one_of("stage", Stage),
     _one_of("side", Side),
-    sqlite_autoincrement=True,
+)
+
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("merged", sa.String, sa.ForeignKey("subjects.pseudonym"), primary_key=True),  # a person merges once
+    sa.Column("kept", sa.String, sa.ForeignKey("subjects.pseudonym"), nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),  # a place in the ledger's order
+    sa.Column("why", sa.String, nullable=False),
+    _recorded_at(),
+    sa.UniqueConstraint("offset"),
+    sa.CheckConstraint("merged <> kept", name="two"),
 )
 
 unusable_frames = sa.Table(

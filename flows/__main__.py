@@ -12,15 +12,16 @@ from typing import Annotated, Any, Final
 import typer
 
 from flows import stack
-from vitau.errors import StackError, VitauError
+from flows.console import DEMO, State, point_at, report, tell
+from flows.label_commands import app as label_commands
+from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(label_commands, name="labels")
 
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
 ]
-State = Annotated[Path, typer.Option(help="Folder that keeps everything the local services know.")]
-DEMO: Final = Path("demo")
 DRAWN_IDENTITY_FLOOR: Final = "0.15"
 """Drawn faces stand nearer to each other than people: the nearest two of 160 are 0.23 apart, a re-encoded copy mostly 0.07."""
 
@@ -207,19 +208,6 @@ def send_prefect_log() -> None:
         EventsWorker.drain_all(timeout=10)
 
 
-def point_at(state: Path) -> None:
-    """Point the environment at a state folder's services, or leave it as the operator set it.
-
-    Raises:
-        StackError: neither is there.
-    """
-    running = stack.running(state)
-    if running:
-        os.environ.update(stack.environment(state, running))
-    elif "VITAU_STORE" not in os.environ:
-        raise StackError(f"no services run on {state}: start them with `make up`, or set VITAU_STORE and its companions")
-
-
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Any]:
     """Show a progress bar on stderr, quiet off a terminal; yields a callback (done, total)."""
@@ -253,16 +241,6 @@ def auroc(metrics: dict[str, Any]) -> str:
         return "undefined (too few people)"
     interval = metrics["auroc_interval"]
     return f"{metrics['auroc']:.3f}" + ("" if interval is None else " [{:.3f}, {:.3f}]".format(*interval))
-
-
-def report(facts: dict[str, Any]) -> None:
-    """Print facts as JSON on stdout."""
-    typer.echo(json.dumps(facts, indent=1))
-
-
-def tell(sentence: str) -> None:
-    """Talk to people on stderr."""
-    typer.echo(sentence, err=True)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -15,9 +15,10 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.clip_batch import frames_version
 from flows.gates import gate
+from flows.labels import agree
 from flows.workspace import Workspace, open_workspace, progress
 from labeling import sync
-from labeling.consensus import Consensus, consensus
+from labeling.consensus import Consensus
 from labeling.sync import ReaderProject, S3Access
 from labeling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
 from validation.rules import label_rows
@@ -92,7 +93,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
 def pull_answers(workspace: Workspace, projects: Sequence[ReaderProject]) -> int:
     """Append to the ledger what the projects say; returns how many rows are new."""
     client, catalog = connect(workspace), workspace.catalog
-    subjects = {subject.pseudonym for subject in catalog.subjects()}
+    subjects = catalog.pseudonyms()
     new = 0
     for project in projects:
         pulled = sync.pull(client, project, subjects)
@@ -111,11 +112,12 @@ def find_consensus(workspace: Workspace) -> Consensus:
     """Find the one answer per person in the ledger, pass gate 2, and make it the labels."""
     catalog = workspace.catalog
     offset = catalog.ledger_offset()
-    agreed = consensus(catalog.ledger(upto=offset), workspace.settings.readers)
-    if agreed.labels and list(agreed.labels) != catalog.labels():
-        cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
-        rows = label_rows(label_table(agreed.labels), cohorts, agreed.agreement.raw)
-        gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
+    agreed = agree(workspace, catalog.ledger(upto=offset))
+    if list(agreed.labels) != catalog.labels():
+        if agreed.labels:  # none are left where every answer was taken back
+            cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+            rows = label_rows(label_table(agreed.labels), cohorts, agreed.agreement.raw)
+            gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
         catalog.set_labels(agreed.labels, ledger_offset=offset)
     return agreed
 

@@ -1,15 +1,20 @@
 """Where the services are: read once from the environment, secrets kept secret."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from labeling.consensus import Rule
+from labeling.exchange import READER
 from vitau.errors import VitauError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
+
+ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
+"""A pseudonym: the ledger keeps it for ever."""
 
 
 class Settings(BaseSettings):
@@ -31,7 +36,9 @@ class Settings(BaseSettings):
     num_trainings: int = Field(
         default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
     )
-    readers: tuple[str, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
+    readers: tuple[ReaderName, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
+    guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
+    consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )

@@ -1,48 +1,80 @@
 """What the readers say together: one answer per person, the questions still open, and how far the readers agree.
 
 Every reader answers every region of a person once, blind to the others: *yes* (affected), *no*, or *?* (cannot tell, an
-absence and never a no). One row of the ledger is one such answer, and the ledger is in order: the last row of a reader about
-a region is what that reader says now. Where all readers say the same, that is the answer. Where they do not, the adjudicator
-is asked, who sees what they said:
+absence and never a no). One row of the ledger is one such answer; what a reader said last is what that reader says now, and an
+answer taken back was never given (—). While a reader has not answered, the region waits, by every rule:
 
-    readers     adjudicator   verdict       the region is
-    ---------   -----------   -----------   ------------------------------------------------
-    yes   yes   anything      agreed        affected
-    no    no    anything      agreed        not affected
-    yes   no    not asked     disputed      open
-    yes   ?     not asked     disputed      open: one voice is not a double reading
-    yes   no    yes           adjudicated   affected
-    yes   no    no            adjudicated   not affected
-    yes   no    ?             unclear       left out, nobody could judge it
-    ?     ?     not asked     unclear       left out
-    ?     ?     yes           adjudicated   affected
-    yes   —     anything      waiting       open until every reader has answered
+    readers      adjudicator   verdict       the region is
+    ----------   -----------   -----------   -------------------------------------------------------
+    yes —        anything      waiting       open until every reader has answered
 
-The side follows the same table, with the sides in the place of yes and no; it is asked only of a person with an affected
+A *rule* says when the readers' answers are the answer, and when the adjudicator is asked, who sees what they said. By the rule
+``unanimous`` all readers must say the same:
+
+    yes yes      anything      agreed        affected
+    no  no       anything      agreed        not affected
+    yes no       not asked     disputed      open
+    yes ?        not asked     disputed      open: one voice is not a double reading
+    yes no       yes           adjudicated   affected
+    yes no       no            adjudicated   not affected
+    yes no       ?             unclear       left out, nobody could judge it
+    ?   ?        not asked     unclear       left out
+    ?   ?        yes           adjudicated   affected
+
+By the rule ``majority`` more than half of those who can tell must, and at least two of them:
+
+    yes yes no   anything      agreed        affected
+    no  no  yes  anything      agreed        not affected
+    yes yes ?    anything      agreed        affected
+    yes yes      anything      agreed        affected
+    yes ?   ?    not asked     disputed      open: one voice is not a double reading
+    yes no  ?    not asked     disputed      open: half is not more than half
+    yes no       not asked     disputed      open
+    yes no  ?    yes           adjudicated   affected
+    yes no  ?    no            adjudicated   not affected
+    yes no  ?    ?             unclear       left out, nobody could judge it
+    ?   ?   ?    not asked     unclear       left out
+    ?   ?   ?    yes           adjudicated   affected
+
+By the rule ``adjudicated`` the adjudicator looks at every case, and hers is the word that counts:
+
+    yes yes      not asked     disputed      open
+    no  no       not asked     disputed      open
+    ?   ?        not asked     disputed      open
+    yes yes      yes           adjudicated   affected
+    yes yes      no            adjudicated   not affected
+    yes yes      ?             unclear       left out, nobody could judge it
+
+The side follows the same tables, with the sides in the place of yes and no; it is asked only of a person with an affected
 region. A person gets labels when nothing about them is open.
 
-Raw agreement is the share of pairs of answers to one region of one person that are equal: with two readers, the share of
-cells. Krippendorff's α = 1 − D_o / D_e sets the disagreement that is observed against the one expected by chance (nominal,
-"cannot tell" missing): K. Krippendorff, *Content Analysis*, 4th ed., 2018, ch. 12.
+*Guests* are readers of another study, whose answers came in by file. They are heard about the people whom they read, nobody
+waits for a guest, and a region that a guest did not answer is one that the guest cannot tell. Our own readers are waited for
+where one of them has begun, or no guest has spoken.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 from typing import TypeVar
 
-import krippendorff
-import numpy as np
-
-from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, Stage
+from labeling.agreement import Agreement, answers, coincidences, measure
+from labeling.voices import Voice, last_words, side_of
+from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side
 
 T = TypeVar("T", bool, Side)
 
 
+class Rule(StrEnum):
+    """When the readers' answers are the answer; the tables at the top of the page say how."""
+
+    UNANIMOUS = "unanimous"
+    MAJORITY = "majority"
+    ADJUDICATED = "adjudicated"
+
+
 class Verdict(StrEnum):
-    """How a question stands; the table at the top of the page says when."""
+    """How a question stands; the tables at the top of the page say when."""
 
     AGREED = "agreed"
     ADJUDICATED = "adjudicated"
@@ -57,19 +89,6 @@ class Disagreement:
     subject: str
     regions: tuple[AU, ...]
     side: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How far the blind readers agree.
-
-    ``num_pairs`` pairs of answers were compared; ``raw`` is the share of equal ones and absent without a pair, ``alpha`` is
-    Krippendorff's and absent where only one kind of answer was given.
-    """
-
-    raw: float | None
-    alpha: float | None
-    num_pairs: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,81 +107,80 @@ class Consensus:
     agreement_by_au: Mapping[AU, Agreement]
 
 
-def consensus(rows: Iterable[LedgerRow], readers: Sequence[str]) -> Consensus:
-    """What ``readers`` and the adjudicator say together in ``rows``, which are in the ledger's order.
+def consensus(
+    rows: Iterable[LedgerRow], readers: Sequence[str], *, rule: Rule = Rule.UNANIMOUS, guests: Collection[str] = ()
+) -> Consensus:
+    """What ``readers``, ``guests`` and the adjudicator say together in ``rows``, which are in the ledger's order.
 
     Raises:
-        ValueError: a blind answer of somebody who is not among ``readers``.
+        ValueError: a blind answer of somebody who is among neither.
     """
-    blind, rulings = _last_words(rows)
-    if strangers := {reader for voices in blind.values() for reader in voices} - set(readers):
+    words = last_words(rows)
+    everybody = [*readers, *sorted(set(guests) - set(readers))]
+    if strangers := {reader for voices in words.blind.values() for reader in voices} - set(everybody):
         raise ValueError(
-            f"blind answers of {', '.join(sorted(strangers))}, but the readers are {', '.join(readers)}; name them all"
+            f"blind answers of {', '.join(sorted(strangers))}, but the readers are {', '.join(everybody)}; name them all"
         )
     labels, disagreements, waiting, adjudicated = [], [], [], []
-    for subject in sorted(blind.keys() | rulings.keys()):
-        voices = [blind.get(subject, {}).get(reader, _Voice()) for reader in readers]
-        if any(au not in voice.affected for voice in voices for au in AUS):
+    for subject in sorted(words.subjects):
+        heard = words.blind.get(subject, {})
+        if _waits(heard, readers):
             waiting.append(subject)
             continue
-        settled = _settle(subject, voices, rulings.get(subject, _Voice()))
+        voices = list(heard.values())
+        settled = _settle(subject, voices, words.rulings.get(subject, {}), rule)
         if isinstance(settled, Disagreement):
             disagreements.append(settled)
             continue
         labels.append(settled)
-        if isinstance(_settle(subject, voices, _Voice()), Disagreement):
+        if isinstance(_settle(subject, voices, {}, rule), Disagreement):
             adjudicated.append(subject)
+    cell_SAK = coincidences(answers(words, everybody))
     return Consensus(
         labels=tuple(labels),
         disagreements=tuple(disagreements),
         waiting=tuple(waiting),
         adjudicated=tuple(adjudicated),
-        agreement=_agreement(blind, readers, AUS),
-        agreement_by_au={au: _agreement(blind, readers, [au]) for au in AUS},
+        agreement=measure(cell_SAK.sum(1)),
+        agreement_by_au={au: measure(cell_SAK[:, index]) for index, au in enumerate(AUS)},
     )
 
 
-def judge(answers: Sequence[T | None], ruling: T | None, *, ruled: bool) -> tuple[Verdict, T | None]:
-    """One question by the table at the top of the page: the readers' ``answers``, and the ``ruling`` if she has ``ruled``."""
-    said = {answer for answer in answers if answer is not None}
-    if len(said) == 1 and None not in answers:
-        return Verdict.AGREED, said.pop()
+def judge(said: Sequence[T | None], ruling: T | None, *, ruled: bool, rule: Rule = Rule.UNANIMOUS) -> tuple[Verdict, T | None]:
+    """One question by the tables at the top of the page: what the readers ``said``, and the ``ruling`` if she has ``ruled``."""
+    told = [answer for answer in said if answer is not None]
+    if rule is Rule.UNANIMOUS and told and all(answer == told[0] for answer in said):
+        return Verdict.AGREED, told[0]
+    if rule is Rule.MAJORITY and len(told) >= 2:
+        favourite = max(told, key=told.count)
+        if told.count(favourite) > len(told) / 2:
+            return Verdict.AGREED, favourite
     if ruling is not None:
         return Verdict.ADJUDICATED, ruling
-    return (Verdict.UNCLEAR if ruled or not said else Verdict.DISPUTED), None
+    if ruled or not (told or rule is Rule.ADJUDICATED):
+        return Verdict.UNCLEAR, None
+    return Verdict.DISPUTED, None
 
 
-@dataclass(kw_only=True, slots=True)
-class _Voice:
-    """What one person says about another so far, region by region."""
-
-    affected: dict[AU, bool | None] = field(default_factory=dict)
-    side: Side | None = None
-
-
-def _last_words(rows: Iterable[LedgerRow]) -> tuple[dict[str, dict[str, _Voice]], dict[str, _Voice]]:
-    """The blind voices, subject → reader → voice, and the adjudicator's, subject → voice; later rows replace earlier ones."""
-    blind: dict[str, dict[str, _Voice]] = defaultdict(lambda: defaultdict(_Voice))
-    rulings: dict[str, _Voice] = defaultdict(_Voice)
-    for row in rows:
-        voice = rulings[row.subject] if row.stage is Stage.ADJUDICATION else blind[row.subject][row.reader]
-        voice.affected[row.au] = row.affected
-        voice.side = row.side
-    return blind, rulings
+def _waits(heard: Mapping[str, Voice], readers: Sequence[str]) -> bool:
+    """Whether one of our readers has still to answer about a person."""
+    ours = {reader: heard.get(reader, {}) for reader in readers}
+    if heard and not any(ours.values()):
+        return False  # only guests have spoken
+    return any(au not in voice for voice in ours.values() for au in AUS)
 
 
-def _settle(subject: str, voices: Sequence[_Voice], ruling: _Voice) -> RegionLabels | Disagreement:
+def _settle(subject: str, voices: Sequence[Voice], ruling: Voice, rule: Rule) -> RegionLabels | Disagreement:
     """The labels of one person, or what is open about them; a silent ``ruling`` is that of an adjudicator not asked yet."""
     verdicts, affected = {}, {}
     for au in AUS:
-        verdicts[au], answer = judge(
-            [voice.affected[au] for voice in voices], ruling.affected.get(au), ruled=au in ruling.affected
-        )
+        said = [_told(voice, au) for voice in voices]
+        verdicts[au], answer = judge(said, _told(ruling, au), ruled=au in ruling, rule=rule)
         if answer is not None:
             affected[au] = answer
     side = None
     if any(affected.values()):
-        _, side = judge([voice.side for voice in voices], ruling.side, ruled=bool(ruling.affected))
+        _, side = judge([side_of(voice) for voice in voices], side_of(ruling), ruled=bool(ruling), rule=rule)
     disputed = tuple(au for au in AUS if verdicts[au] is Verdict.DISPUTED)
     side_open = any(affected.values()) and side is None
     if disputed or side_open:
@@ -170,17 +188,5 @@ def _settle(subject: str, voices: Sequence[_Voice], ruling: _Voice) -> RegionLab
     return RegionLabels(subject=subject, affected=affected, side=side)
 
 
-def _agreement(blind: Mapping[str, Mapping[str, _Voice]], readers: Sequence[str], aus: Sequence[AU]) -> Agreement:
-    silent = _Voice()
-    answers = np.array(
-        [[voices.get(reader, silent).affected.get(au) for voices in blind.values() for au in aus] for reader in readers],
-        dtype=float,  # None becomes nan: "cannot tell" and "has not answered" are both absences
-    )
-    paired = answers[:, np.isfinite(answers).sum(axis=0) >= 2]
-    pairs = [(one, other) for column in paired.T for one, other in combinations(column[np.isfinite(column)], 2)]
-    kinds = np.unique(paired[np.isfinite(paired)])
-    return Agreement(
-        raw=float(np.mean([one == other for one, other in pairs])) if pairs else None,
-        alpha=float(krippendorff.alpha(paired, level_of_measurement="nominal")) if len(kinds) > 1 else None,
-        num_pairs=len(pairs),
-    )
+def _told(voice: Voice, au: AU) -> bool | None:
+    return voice[au].affected if au in voice else None

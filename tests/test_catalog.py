@@ -1,53 +1,27 @@
 import multiprocessing
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from vitau.catalog import Catalog, FrameTable, ScoredSubject, Training, open_catalog
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, Clip, Cohort, LedgerRow, RegionLabels, Side, Skipped, Snapshot, Split, Stage, Subject
+from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
 from vitau.tables import metadata
 
 ANNA = Subject(pseudonym="anna", cohort=Cohort.PALSY, source="synthetic", synthetic=True)
 BERT = Subject(pseudonym="bert", cohort=Cohort.CONTROL, source="synthetic", synthetic=True)
 CLIP = Clip(sha256="a" * 64, subject="anna", source="synthetic", suffix=".mp4", synthetic=True)
-ANSWER = LedgerRow(
-    subject="anna",
-    au=AU.AU12,
-    reader="reader-a",
-    stage=Stage.READER,
-    affected=True,
-    side=Side.LEFT,
-    annotation="1:7",
-    version="2026-11-23T00:00:00Z",
-    answered_at="2026-11-23T00:00:00Z",
-    frames_shown=("f0", "f1"),
-)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/catalog.db"
-    else:
-        server = sa.make_url(request.getfixturevalue("postgresql_url"))
-        name = f"test_{uuid.uuid4().hex}"
-        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        url = server.set(database=name).render_as_string(hide_password=False)
-    catalog = open_catalog(url)
+@pytest.fixture
+def catalog(new_catalog: Callable[[], Catalog]) -> Catalog:
+    catalog = new_catalog()
     catalog.add_subject(ANNA)
     catalog.add_subject(BERT)
-    yield catalog
-    catalog.engine.dispose()
+    return catalog
 
 
 def test_the_migrations_make_the_tables_that_the_code_declares(catalog):
@@ -96,44 +70,6 @@ def test_a_recording_belongs_to_one_person(catalog):
     catalog.add_clip(CLIP)
     with pytest.raises(ContradictionError, match="belongs to subject anna and cannot be bert's too"):
         catalog.add_clip(replace(CLIP, subject="bert"))
-
-
-def test_an_answer_is_read_once_and_a_changed_one_is_a_new_row(catalog):
-    assert catalog.append_answers([ANSWER, replace(ANSWER, au=AU.AU1, affected=None, side=None)]) == 2
-    assert catalog.append_answers([ANSWER]) == 0
-    corrected = replace(ANSWER, affected=False, side=None, version="later")
-    assert catalog.append_answers([ANSWER, corrected]) == 1
-    assert catalog.ledger()[-1] == corrected
-    assert len(catalog.ledger(upto=2)) == 2
-    assert catalog.ledger_offset() == 3
-
-
-def test_the_ledger_refuses_to_forget(catalog):
-    catalog.append_answers([ANSWER])
-    for statement in ("UPDATE ledger SET affected = NULL", "DELETE FROM ledger"):
-        with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), catalog.engine.begin() as connection:
-            connection.execute(sa.text(statement))
-    assert catalog.ledger() == [ANSWER]
-
-
-def test_an_answer_about_a_stranger_is_refused(catalog):
-    with pytest.raises(CatalogError, match=r"answers about 1 unknown subjects \(carl, …\)"):
-        catalog.append_answers([replace(ANSWER, subject="carl")])
-
-
-def test_two_answers_for_one_subject_and_au_are_impossible(catalog):
-    first = RegionLabels(subject="anna", affected={AU.AU1: True}, side=Side.LEFT)
-    catalog.set_labels([first], ledger_offset=1)
-    with pytest.raises(ContradictionError, match="two answers for one subject and AU"):
-        catalog.set_labels([first, RegionLabels(subject="anna", affected={AU.AU1: False})], ledger_offset=2)
-    assert catalog.labels() == [first]
-
-
-def test_the_labels_are_those_of_the_last_consensus(catalog):
-    catalog.set_labels([RegionLabels(subject="anna", affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
-    now = RegionLabels(subject="anna", affected={AU.AU2: False})
-    catalog.set_labels([now], ledger_offset=2)
-    assert catalog.labels() == [now]
 
 
 def test_a_frame_called_unusable_stays_so(catalog):

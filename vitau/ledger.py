@@ -2,7 +2,8 @@
 
 Answers and merges draw their offsets from one sequence, 1, 2, 3 … in the order in which they are committed: a state of the
 ledger is named by an offset, and whoever rebuilds it later finds the same. Triggers in the database refuse to change, delete or
-slip in anything. A merge says that two subjects are one person; no row is rewritten, reading follows the merges up to its offset.
+slip in anything. A merge says that two subjects are one person; no row is rewritten, reading follows the merges up to its
+offset.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,7 +94,9 @@ class Ledger(Database):
     def merged(self, *, upto: int | None = None) -> dict[str, str]:
         """Return, for everybody who was merged until a ledger offset, the name that is left of that person."""
         query = sa.select(merges.c.merged, merges.c.kept)
-        into = {row["merged"]: row["kept"] for row in self._rows(query if upto is None else query.where(merges.c.offset <= upto))}
+        into = {
+            row["merged"]: row["kept"] for row in self._rows(query if upto is None else query.where(merges.c.offset <= upto))
+        }
         names = dict(into)
         for name, left in into.items():
             while left in into:
@@ -156,7 +159,7 @@ def _last_offset() -> sa.Select[tuple[int]]:
 
 
 def _unread(connection: sa.Connection, answers: Sequence[LedgerRow], offset: int) -> list[dict[str, Any]]:
-    """Lay out, from ``offset`` on, the answers of a batch that are not in the ledger; only its own annotations are looked up."""
+    """Lay out, from ``offset`` on, the answers of a batch that are not in the ledger; only its annotations are looked up."""
     known = sa.select(ledger.c.annotation, ledger.c.version, ledger.c.au, ledger.c.retracted)
     known = known.where(ledger.c.annotation.in_({answer.annotation for answer in answers}))
     read = {(annotation, version, au): retracted for annotation, version, au, retracted in connection.execute(known)}

@@ -252,7 +252,8 @@ class LedgerRow:
     the row was read from, so that reading it again adds nothing. A ``retracted`` row takes back what the reader said before
     (the annotation was deleted): the region is unanswered again. ``suggestion`` is the model's score that stood on the page
     when the reader answered, and ``suggested_by`` the model's name and version; both are ``None`` for a blind answer.
-    ``grade`` is House and Brackmann's, 1 (normal) to 6 (total), of the whole face. ``lead_time_s`` is how long the page was open.
+    ``grade`` is House and Brackmann's, 1 (normal) to 6 (total), of the whole face. ``lead_time_s`` is how long the page was
+    open.
     """
 
     subject: str

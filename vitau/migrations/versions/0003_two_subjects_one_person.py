@@ -31,6 +31,7 @@ def upgrade() -> None:
 
 
 def _guard_sqlite() -> None:
+    last = 'max(coalesce((SELECT max("offset") FROM ledger), 0), coalesce((SELECT max("offset") FROM merges), 0))'
     for verb in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER merges_no_{verb.lower()} BEFORE {verb} ON merges "
@@ -38,13 +39,14 @@ def _guard_sqlite() -> None:
         )
     for table in TABLES:
         op.execute(
-            f'CREATE TRIGGER {table}_only_at_the_end BEFORE INSERT ON {table} WHEN NEW."offset" <= '
-            '(SELECT max(coalesce((SELECT max("offset") FROM ledger), 0), coalesce((SELECT max("offset") FROM merges), 0))) '
-            f"BEGIN SELECT RAISE(ABORT, '{PAST}'); END"
+            f"CREATE TRIGGER {table}_only_at_the_end BEFORE INSERT ON {table} "
+            f"WHEN NEW.\"offset\" <= {last} BEGIN SELECT RAISE(ABORT, '{PAST}'); END"
         )
 
 
 def _guard_postgresql() -> None:
+    last = 'greatest((SELECT max("offset") FROM ledger), (SELECT max("offset") FROM merges), 0)'
+    refusal = f"RAISE EXCEPTION '{PAST}' USING ERRCODE = 'integrity_constraint_violation'"
     op.execute('ALTER TABLE ledger ALTER COLUMN "offset" DROP DEFAULT')
     op.execute("DROP SEQUENCE ledger_offset_seq")
     op.execute(
@@ -52,11 +54,11 @@ def _guard_postgresql() -> None:
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()"
     )
     op.execute(
-        "CREATE FUNCTION refuse_ledger_past() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        'IF NEW."offset" <= greatest((SELECT max("offset") FROM ledger), (SELECT max("offset") FROM merges), 0) THEN '
-        f"RAISE EXCEPTION '{PAST}' USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$"
+        "CREATE FUNCTION refuse_ledger_past() RETURNS trigger LANGUAGE plpgsql AS "
+        f'$$ BEGIN IF NEW."offset" <= {last} THEN {refusal}; END IF; RETURN NEW; END $$'
     )
     for table in TABLES:
         op.execute(
-            f"CREATE TRIGGER {table}_only_at_the_end BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_ledger_past()"
+            f"CREATE TRIGGER {table}_only_at_the_end BEFORE INSERT ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION refuse_ledger_past()"
         )

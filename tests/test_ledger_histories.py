@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from labeling.consensus import Rule, consensus
 from vitau.catalog import Catalog
@@ -188,11 +196,10 @@ class Histories(RuleBasedStateMachine):
         self.catalog.engine.dispose()
 
 
+@pytest.mark.slow
 def test_every_history_of_answers_corrections_deletions_merges_and_pulls_keeps_the_ledgers_promises(new_catalog):
     machine = type("Histories", (Histories,), {"new_catalog": staticmethod(new_catalog)})
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
     )

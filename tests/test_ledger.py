@@ -118,12 +118,14 @@ def test_the_ledger_refuses_to_forget(catalog):
 def test_nothing_slips_into_the_past_of_the_ledger(catalog):
     catalog.append_answers([ANSWER])
     catalog.merge("anna", "anne", why="same face")
-    columns = "subject, au, reader, stage, annotation, version, answered_at, frames_shown, recorded_at"
-    values = "'anna', 'AU1', 'reader-a', 'reader', '9', '9', '', '[]', ''"
+    answer = (
+        'INSERT INTO ledger ("offset", subject, au, reader, stage, annotation, version, answered_at, frames_shown, recorded_at) '
+        "VALUES ({}, 'anna', 'AU1', 'reader-a', 'reader', '9', '9', '', '[]', '')"
+    )
     merge = "INSERT INTO merges VALUES ('ann', 'anna', {}, 'why', '')"
     for offset in (-1, 0, 1, 2):
         with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows at its end"):
-            execute(catalog, f'INSERT INTO ledger ("offset", {columns}) VALUES ({offset}, {values})')
+            execute(catalog, answer.format(offset))
         with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows at its end"):
             execute(catalog, merge.format(offset))
     assert (catalog.ledger_offset(), len(catalog.ledger()), len(catalog.merges())) == (2, 1, 1)

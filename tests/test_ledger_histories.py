@@ -1,4 +1,4 @@
-"""Histories of answers, corrections, deletions, merges and pulls, drawn by Hypothesis: what the ledger promises holds in each."""
+"""Histories of answers, corrections, deletions, merges and pulls, drawn by Hypothesis: the ledger's promises hold in each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labeling.exchange import COLUMNS, REQUIRED, read_csv, write_csv
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Side, Stage
+from vitau.schema import AU, AUS, Cohort, EvidenceBox, LedgerRow, Side, Stage, Subject
 
 PEOPLE = {"p1", "p2", "p3"}
 HEAD = ",".join(REQUIRED)
@@ -74,6 +74,20 @@ def test_what_is_written_out_is_read_back_exactly(rows):
     text = write_csv(rows)
     assert read(text) == rows
     assert write_csv(read(text)) == text
+
+
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+@given(rows=ledgers())
+def test_an_export_taken_into_an_empty_catalog_is_exported_as_the_same_bytes(new_catalog, rows):
+    one, other = new_catalog(), new_catalog()
+    for catalog in (one, other):
+        for name in PEOPLE:
+            catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic"))
+    one.append_answers(rows)
+    text = write_csv(one.ledger())
+    assert other.append_answers(read(text)) == len(rows)
+    assert write_csv(other.ledger()) == text
+    assert other.append_answers(read(text)) == 0
 
 
 def test_a_study_needs_five_columns_and_comes_in_with_its_readers():
@@ -193,7 +207,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nobody_is_named():
     [
         (
             "",
-            "line 1: no column subject, reader, au, affected, side; a file of answers has at least subject, reader, au, affected, side",
+            f"line 1: no column {', '.join(REQUIRED)}; a file of answers has at least {', '.join(REQUIRED)}",
         ),
         (
             "subject,reader,au,side\n",

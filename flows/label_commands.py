@@ -121,7 +121,7 @@ def describe(found: "LabelReport") -> str:
     )
     parts = [
         state,
-        agreements("Agreement", {"all regions": agreement.overall, **agreement.by_au}),
+        agreements("Agreement", {"all regions": agreement.overall} | {au.value: each for au, each in agreement.by_au.items()}),
         agreements("Readers", agreement.by_pair),
         agreements("Week", agreement.by_week),
         table(

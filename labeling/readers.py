@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from labeling.agreement import NUM_RESAMPLES, Array, Interval, defined, interval, ratio, resampler
-from labeling.voices import LastWords, Voice, week_of
+from labeling.voices import LastWords, Voice, newest, week_of
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Stage
 
 Resample: TypeAlias = Callable[[int], Array]
@@ -96,7 +96,7 @@ def reader_reports(
         for reader, voice in heard.items():
             voices[Stage.READER, reader][subject] = voice
     for subject, voice in words.rulings.items():
-        voices[Stage.ADJUDICATION, _newest(voice).reader][subject] = voice
+        voices[Stage.ADJUDICATION, newest(voice).reader][subject] = voice
     answers = {answer.subject: answer.affected for answer in labels}
     resample = resampler(num_resamples, seed)
     order = sorted(voices, key=lambda key: (key[0] is Stage.ADJUDICATION, key[1]))
@@ -111,9 +111,9 @@ def _report(
     labels: Mapping[str, Mapping[AU, bool]],
     resample: Resample,
 ) -> ReaderReport:
-    read = sorted(voices.values(), key=lambda voice: (_newest(voice).answered_at, _newest(voice).subject))
+    read = sorted(voices.values(), key=lambda voice: (newest(voice).answered_at, newest(voice).subject))
     told = [row.affected for voice in read for row in voice.values()]
-    timed = [(row.lead_time_s, week_of(row.answered_at)) for row in map(_newest, read) if row.lead_time_s is not None]
+    timed = [(row.lead_time_s, week_of(row.answered_at)) for row in map(newest, read) if row.lead_time_s is not None]
     weeks = sorted({week for _, week in timed if week is not None})
     said_SA, label_SA = _answers(read), _labels(read, labels)
     return ReaderReport(
@@ -159,7 +159,7 @@ def _anchoring(reader: str, read: Sequence[Voice], words: LastWords, resample: R
         return None
     shown_SA = _answers(read) == (suggested_SA > 0)
     by_reader = np.isfinite(_answers(read) + suggested_SA)
-    others = [_blind_answers(words.blind.get(_newest(voice).subject, {}), reader) for voice in read]
+    others = [_blind_answers(words.blind.get(newest(voice).subject, {}), reader) for voice in read]
     yes_SA, num_SA = np.moveaxis(np.array(others, dtype=np.float64), -1, 0) * np.isfinite(suggested_SA)
     same_SA = np.where(suggested_SA > 0, yes_SA, num_SA - yes_SA)
     both = by_reader & (num_SA > 0)
@@ -194,7 +194,7 @@ def _answers(read: Sequence[Voice]) -> Array:
 
 
 def _labels(read: Sequence[Voice], labels: Mapping[str, Mapping[AU, bool]]) -> Array:
-    told = [[labels.get(_newest(voice).subject, {}).get(au) for au in AUS] for voice in read]
+    told = [[labels.get(newest(voice).subject, {}).get(au) for au in AUS] for voice in read]
     return np.array(told, dtype=np.float64).reshape(len(told), len(AUS))
 
 
@@ -210,7 +210,3 @@ def _blind_answers(heard: Mapping[str, Voice], reader: str) -> list[tuple[int, i
 
 def _suggestion(row: LedgerRow | None) -> float | None:
     return None if row is None else row.suggestion
-
-
-def _newest(voice: Voice) -> LedgerRow:
-    return next(reversed(voice.values()))

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from vitau.schema import AU, LedgerRow, Side, Stage
 
 Voice: TypeAlias = Mapping[AU, LedgerRow]
-"""What one reader says about one person: the row that stands for each region, oldest first."""
+"""What one reader says about one person: the row that stands for each region, in the ledger's order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +43,8 @@ def last_words(rows: Iterable[LedgerRow]) -> LastWords:
     blind: dict[str, dict[str, Voice]] = defaultdict(dict)
     rulings: dict[str, Voice] = {}
     for (subject, speaker), regions in said.items():
-        newest = sorted((next(reversed(each.values())) for each in regions.values() if each), key=itemgetter(0))
-        voice = {row.au: row for _, row in newest}
+        found = sorted((next(reversed(each.values())) for each in regions.values() if each), key=itemgetter(0))
+        voice = {row.au: row for _, row in found}
         if voice and speaker is None:
             rulings[subject] = voice
         elif voice and speaker is not None:
@@ -54,7 +54,12 @@ def last_words(rows: Iterable[LedgerRow]) -> LastWords:
 
 def side_of(voice: Voice) -> Side | None:
     """The side that a voice names: once for the face, in the newest of its rows."""
-    return next(reversed(voice.values())).side if voice else None
+    return newest(voice).side if voice else None
+
+
+def newest(voice: Voice) -> LedgerRow:
+    """The row of a voice that came last; a voice that says nothing has none."""
+    return list(voice.values())[-1]
 
 
 def week_of(answered_at: str) -> str | None:

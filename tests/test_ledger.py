@@ -119,8 +119,8 @@ def test_nothing_slips_into_the_past_of_the_ledger(catalog):
     catalog.append_answers([ANSWER])
     catalog.merge("anna", "anne", why="same face")
     answer = (
-        'INSERT INTO ledger ("offset", subject, au, reader, stage, annotation, version, answered_at, frames_shown, recorded_at) '
-        "VALUES ({}, 'anna', 'AU1', 'reader-a', 'reader', '9', '9', '', '[]', '')"
+        'INSERT INTO ledger ("offset", subject, au, reader, stage, annotation, version, answered_at, frames_shown, '
+        "recorded_at) VALUES ({}, 'anna', 'AU1', 'reader-a', 'reader', '9', '9', '', '[]', '')"
     )
     merge = "INSERT INTO merges VALUES ('ann', 'anna', {}, 'why', '')"
     for offset in (-1, 0, 1, 2):

@@ -163,7 +163,7 @@ def _unread(connection: sa.Connection, answers: Sequence[LedgerRow], offset: int
     known = sa.select(ledger.c.annotation, ledger.c.version, ledger.c.au, ledger.c.retracted)
     known = known.where(ledger.c.annotation.in_({answer.annotation for answer in answers}))
     read = {(annotation, version, au): retracted for annotation, version, au, retracted in connection.execute(known)}
-    new = []
+    new: list[dict[str, Any]] = []
     for answer in answers:
         key = answer.annotation, answer.version, answer.au.value
         if key not in read:

@@ -210,7 +210,10 @@ def _row(
         note=said.note,
         grade=said.grade,
         lead_time_s=annotation.get("lead_time"),
-        evidence=tuple(EvidenceBox(frame=frames[index], box=tuple(box)) for index, *box in said.evidence.get(au, ())),
+        evidence=tuple(
+            EvidenceBox(frame=frames[index], box=(left, top, width, height))
+            for index, left, top, width, height in said.evidence.get(au, ())
+        ),
     )
 
 

@@ -28,7 +28,7 @@ def test_json_is_one_object_on_stdout():
     done = vitau("bench", "regions", "--json", "--rounds", "1")
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads(done.stdout)
-    assert (record["name"], record["rounds"], len(record["cases"])) == ("regions", 1, 2)
+    assert (record["name"], record["rounds"], len(record["cases"])) == ("regions", 1, 4)
 
 
 def test_a_result_is_one_line_of_json():

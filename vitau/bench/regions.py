@@ -1,15 +1,15 @@
 """One training step of the region model beside a straightforward one."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vitau.bench.measure import Case, Result, Watch, compare
+from vitau.bench.memory import compare_peaks
 from vitau.models.heatmaps import CUT, peaks
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS
@@ -27,36 +27,69 @@ def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None) -> Result:
     """Train the tiny region model for some steps, all features and the early third, from the same weights on one batch.
 
     The baseline computes the whole generator with its picture, draws the true heatmaps image by image and region by region, and
-    leaves every weight in training; everything else is the same.
+    leaves every weight in training; everything else is the same. Peak memory is that of a step, above what is held between two.
     """
-    recipe = tiny_regions()
-    assert isinstance(recipe.model, RegionConfig)
-    configs = {"all features": recipe.model, "early features": replace(recipe.model, features="early")}
+    configs = {"all features": _config("all"), "early features": _config("early")}
+    train = tiny_regions().train
+    timed = [_case(name, config, train, rounds, watch) for name, config in configs.items()]
+    held = [
+        compare_peaks(
+            f"{name}, peak memory",
+            prepare_ours,
+            prepare_straightforward,
+            config,
+            train,
+            amount=train.batch_size,
+            rounds=max(1, rounds // 5),
+            watch=watch,
+        )
+        for name, config in configs.items()
+    ]
     return Result(
         name="regions",
         compared="a training step of the tiny region model, ours beside one that computes everything",
         difference="of the loss, over all steps",
-        cases=tuple(_case(name, config, recipe.train, rounds, watch) for name, config in configs.items()),
+        cases=(*timed, *held),
     )
 
 
+def _config(features: Literal["all", "early"]) -> RegionConfig:
+    config = tiny_regions().model
+    assert isinstance(config, RegionConfig)
+    return replace(config, features=features)
+
+
 def _case(name: str, config: RegionConfig, train: TrainConfig, rounds: int, watch: Watch) -> Case:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = build_regions(config).train()
-    batch = _batch(train.batch_size, model.input_size)
-    straightforward = deepcopy(model).requires_grad_(requires_grad=True)
-    loss = objective("regions", train, config.sigma)
     return compare(
         name,
-        _stepper(model, lambda: loss(model, batch), train),
-        _stepper(straightforward, lambda: straightforward_loss(straightforward, batch, train), train),
+        prepare_ours(config, train),
+        prepare_straightforward(config, train),
         _judge,
         amount=train.batch_size,
         unit="images/s",
         rounds=rounds,
         watch=watch,
     )
+
+
+def prepare_ours(config: RegionConfig, train: TrainConfig) -> Callable[[], float]:
+    """Build the model and a batch, the same at every call; give our step."""
+    model, batch = _model(config), _batch(train.batch_size, config.encoder.input_size)
+    loss = objective("regions", train, config.sigma)
+    return _stepper(model, lambda: loss(model, batch), train)
+
+
+def prepare_straightforward(config: RegionConfig, train: TrainConfig) -> Callable[[], float]:
+    """Build the same model and batch; give the step that computes everything and leaves every weight in training."""
+    model = _model(config).requires_grad_(requires_grad=True)
+    batch = _batch(train.batch_size, config.encoder.input_size)
+    return _stepper(model, lambda: straightforward_loss(model, batch, train), train)
+
+
+def _model(config: RegionConfig) -> RegionModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_regions(config).train()
 
 
 def _judge(ours: float, theirs: float) -> Mapping[str, float]:

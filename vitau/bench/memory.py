@@ -1,0 +1,89 @@
+"""How much memory some work takes at its peak, each time in a fresh process so that nothing of what was before counts."""
+
+import gc
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from vitau.bench.measure import Case, Watch
+from vitau.processes import start_worker
+
+Prepare = Callable[..., Callable[[], float]]
+"""Makes the work, which gives a number to compare; called in the fresh process, so it must be a function of a module."""
+
+MB: Final = 1 << 20
+UNIT: Final = "images/GB"
+
+
+def compare_peaks(
+    name: str, ours: Prepare, baseline: Prepare, *arguments: Any, amount: float, rounds: int, watch: Watch
+) -> Case:
+    """Measure what two ways to one result take in turns; the rates are images per GB (2³⁰ bytes) of peak memory.
+
+    Args:
+        name: of the case.
+        ours: prepares our work from ``arguments``.
+        baseline: prepares the same work, done the other way.
+        arguments: of both.
+        amount: images in that work.
+        rounds: at least 1.
+        watch: told of every finished round.
+    """
+    pairs, differences = [], []
+    for number in range(rounds):
+        watch(name, number, rounds)
+        (mine_mb, mine), (their_mb, theirs) = (peak_mb(prepare, *arguments) for prepare in (ours, baseline))
+        pairs.append((mine_mb, their_mb))
+        differences.append(abs(mine - theirs))
+    watch(name, rounds, rounds)
+    mine_mb, their_mb = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return Case(
+        name=name,
+        ratio=statistics.median(theirs / mine for mine, theirs in pairs),
+        ours=amount / mine_mb * 1024,
+        baseline=amount / their_mb * 1024,
+        unit=UNIT,
+        rounds=rounds,
+        max_difference=max(differences),
+        agreement={"our_peak_mb": mine_mb, "baseline_peak_mb": their_mb},
+    )
+
+
+def peak_mb(prepare: Prepare, *arguments: Any) -> tuple[float, float]:
+    """Do some work twice in a fresh process; give by how many MB the second time raised what it holds, and its number."""
+    with _memory_goes_back(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+        return pool.submit(_second_time, prepare, arguments).result()
+
+
+def _second_time(prepare: Prepare, arguments: tuple[Any, ...]) -> tuple[float, float]:
+    work = prepare(*arguments)
+    work()  # libraries and optimizers make what they keep
+    gc.collect()
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now (Linux)
+    number = work()
+    return (_resident("VmHWM") - before) / MB, number
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+@contextmanager
+def _memory_goes_back() -> Iterator[None]:
+    """Let the processes that are started here give large freed blocks back at once, or the second time would find them."""
+    before = os.environ.get("MALLOC_MMAP_THRESHOLD_")
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MALLOC_MMAP_THRESHOLD_"]
+        else:
+            os.environ["MALLOC_MMAP_THRESHOLD_"] = before

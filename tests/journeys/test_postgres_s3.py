@@ -197,12 +197,12 @@ def test_a_store_that_does_not_answer_is_one_sentence(store, monkeypatch):
 @pytest.fixture
 def elsewhere(apart, s3_environment, postgresql_url, store) -> dict[str, str]:
     """The environment of the session's services, with rows in a new database and objects in S3."""
-    name = f"journey_{uuid4().hex}"
+    name, reader = f"journey_{uuid4().hex}", uuid4().hex[:20]
     server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     url = sa.make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
-    readers = json.dumps([f"{name} a", f"{name} b"])  # projects of this test's own
+    readers = json.dumps([f"{reader}-a", f"{reader}-b"])  # projects of this test's own
     return apart | s3_environment | {"VITAU_STORE": store.uri, "VITAU_CATALOG": url, "VITAU_READERS": readers}
 
 

@@ -36,13 +36,16 @@ class Answer:
     """What one reader said about one person.
 
     ``affected`` holds all 8 regions; ``None`` is "cannot tell". ``side`` is the person's own and ``None`` when no region is
-    affected. ``unusable`` are positions among the pictures shown, from 0.
+    affected. ``unusable`` are positions among the pictures shown, from 0. ``grade`` is House and Brackmann's, 1 to 6.
+    ``evidence`` holds boxes by region: (position of the picture, left, top, width, height), the last four in shares of it.
     """
 
     affected: Mapping[AU, bool | None]
     side: Side | None = None
     unusable: frozenset[int] = field(default=frozenset())
     note: str | None = None
+    grade: int | None = None
+    evidence: Mapping[AU, tuple[tuple[int, float, float, float, float], ...]] = field(default_factory=dict)
 
 
 def label_config(*, adjudication: bool = False) -> str:

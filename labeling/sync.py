@@ -12,7 +12,7 @@ from xml.etree.ElementTree import canonicalize
 from labeling.project import INSTRUCTION, Answer, from_result, label_config, to_result
 from labeling.tasks import store_folder
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, LedgerRow, Skipped, Stage
+from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Skipped, Stage
 
 _PAGE = 500  # tasks per request
 
@@ -208,6 +208,9 @@ def _row(
         answered_at=annotation["updated_at"],
         frames_shown=frames,
         note=said.note,
+        grade=said.grade,
+        lead_time_s=annotation.get("lead_time"),
+        evidence=tuple(EvidenceBox(frame=frames[index], box=tuple(box)) for index, *box in said.evidence.get(au, ())),
     )
 
 

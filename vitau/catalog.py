@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, Clip, Cohort, LedgerRow, RegionLabels, Side, Skipped, Snapshot, Split, Stage, Subject
+from vitau.schema import AU, Clip, Cohort, EvidenceBox, LedgerRow, RegionLabels, Side, Skipped, Snapshot, Split, Stage, Subject
 from vitau.tables import (
     clips,
     frame_tables,
@@ -157,7 +157,7 @@ class Catalog:
             raise CatalogError(f"answers about {len(strangers)} unknown subjects ({strangers[0]}, …): ingest their clips first")
         read = set(self._tuples(sa.select(ledger.c.annotation, ledger.c.version, ledger.c.au)))
         new = [answer for answer in answers if (answer.annotation, answer.version, answer.au) not in read]
-        return self._insert(ledger, [{**asdict(answer), "frames_shown": list(answer.frames_shown)} for answer in new])
+        return self._insert(ledger, [{**asdict(answer), "frames_shown": list(answer.frames_shown), "evidence": list(map(asdict, answer.evidence))} for answer in new])
 
     def ledger(self, *, upto: int | None = None) -> list[LedgerRow]:
         """Return the answers in the order in which they came; ``upto`` rebuilds the state at a ledger offset."""
@@ -357,6 +357,12 @@ def _ledger_row(row: Mapping[str, Any]) -> LedgerRow:
         answered_at=row["answered_at"],
         frames_shown=tuple(row["frames_shown"]),
         note=row["note"],
+        retracted=row["retracted"],
+        suggestion=row["suggestion"],
+        suggested_by=row["suggested_by"],
+        grade=row["grade"],
+        lead_time_s=row["lead_time_s"],
+        evidence=tuple(EvidenceBox(frame=each["frame"], box=tuple(each["box"])) for each in row["evidence"]),
     )
 
 

@@ -237,11 +237,22 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceBox:
+    """Where in a frame a reader saw it: the frame's name, and left, top, width, height in shares of the picture, 0 to 1."""
+
+    frame: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRow:
     """One answer of one reader about one region of one person, as the ledger keeps it for ever.
 
     ``affected`` is ``None`` for "cannot tell": an absence, not a no. ``annotation`` and ``version`` name the annotation that
-    the row was read from, so that reading it again adds nothing.
+    the row was read from, so that reading it again adds nothing. A ``retracted`` row takes back what the reader said before
+    (the annotation was deleted): the region is unanswered again. ``suggestion`` is the model's score that stood on the page
+    when the reader answered, and ``suggested_by`` the model's name and version; both are ``None`` for a blind answer.
+    ``grade`` is House and Brackmann's, 1 (normal) to 6 (total), of the whole face. ``lead_time_s`` is how long the page was open.
     """
 
     subject: str
@@ -255,3 +266,9 @@ class LedgerRow:
     answered_at: str
     frames_shown: tuple[str, ...] = field(default=())
     note: str | None = None
+    retracted: bool = False
+    suggestion: float | None = None
+    suggested_by: str | None = None
+    grade: int | None = None
+    lead_time_s: float | None = None
+    evidence: tuple[EvidenceBox, ...] = field(default=())

@@ -96,6 +96,12 @@ ledger = sa.Table(
     sa.Column("answered_at", sa.String, nullable=False),
     sa.Column("frames_shown", sa.JSON, nullable=False),
     sa.Column("note", sa.String),
+    sa.Column("retracted", sa.Boolean, nullable=False, server_default=sa.false()),  # takes back what was said before
+    sa.Column("suggestion", sa.Float),  # the score on the page, null for a blind answer
+    sa.Column("suggested_by", sa.String),
+    sa.Column("grade", sa.Integer),  # House–Brackmann
+    sa.Column("lead_time_s", sa.Float),
+    sa.Column("evidence", sa.JSON, nullable=False, server_default="[]"),  # [{"frame", "box"}]
     _recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
     _one_of("au", AUS),

@@ -11,7 +11,23 @@ from alembic.migration import MigrationContext
 
 from vitau.catalog import Catalog, FrameTable, ScoredSubject, Training, open_catalog
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, Clip, Cohort, LedgerRow, RegionLabels, Side, Skipped, Snapshot, Split, Stage, Subject
+from vitau.schema import (
+    AU,
+    AUS,
+    Clip,
+    Cohort,
+    LedgerRow,
+    PullState,
+    RegionLabels,
+    Said,
+    SeenAnnotation,
+    Side,
+    Skipped,
+    Snapshot,
+    Split,
+    Stage,
+    Subject,
+)
 from vitau.tables import metadata
 
 ANNA = Subject(pseudonym="anna", cohort=Cohort.PALSY, source="synthetic", synthetic=True)
@@ -172,3 +188,46 @@ def test_a_database_that_cannot_be_reached_is_one_sentence(tmp_path):
         open_catalog("nonsense")
     with pytest.raises(CatalogError, match="the catalog cannot be reached"):
         open_catalog("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+
+SEEN = SeenAnnotation(annotation="7", task=1, subject="anna", version="2026-11-23T00:00:00Z")
+STATE = PullState(
+    project="3 2026-11-23T00:00:00+00:00",
+    title="ViTAU reader-a",
+    reader="reader-a",
+    stage=Stage.READER,
+    seen_until="2026-11-23T00:00:00+00:00",
+    whole_at="2026-11-23T00:00:00+00:00",
+    number=1,
+)
+
+
+def test_what_a_pull_saw_replaces_what_was_seen_before_and_can_be_forgotten(catalog):
+    other = replace(SEEN, subject="nobody we know", problem="unknown subject")
+    catalog.note_seen(STATE.project, [SEEN, other])
+    catalog.note_seen("another project", [SEEN])
+    catalog.note_seen(STATE.project, [replace(SEEN, gone=True, held=True)])
+    catalog.note_pull(STATE)
+    catalog.note_pull(replace(STATE, number=2))
+    assert catalog.seen_annotations(STATE.project) == [replace(SEEN, gone=True, held=True), other]
+    assert catalog.pull_states() == [replace(STATE, number=2)]
+    catalog.forget_pull(STATE.project)
+    assert (catalog.seen_annotations(STATE.project), catalog.pull_states()) == ([], [])
+    assert catalog.seen_annotations("another project") == [SEEN]
+
+
+def test_ten_thousand_annotations_are_noted_at_once(catalog):
+    many = [replace(SEEN, annotation=f"{number:05}") for number in range(10_000)]
+    catalog.note_seen(STATE.project, many)
+    assert catalog.seen_annotations(STATE.project) == many
+
+
+def test_what_a_reader_said_is_one_entry_per_answer_in_the_order_of_the_ledger(catalog):
+    answers = [replace(ANSWER, au=au) for au in AUS]
+    back = [replace(row, version="retracted", affected=None, side=None, retracted=True) for row in answers]
+    catalog.append_answers([*answers, *back, *(replace(row, reader="reader-b", annotation="8") for row in answers)])
+    assert catalog.said("reader-a", Stage.READER) == [
+        Said(annotation="1:7", subject="anna", version=ANSWER.version),
+        Said(annotation="1:7", subject="anna", version="retracted", retracted=True),
+    ]
+    assert catalog.said("reader-a", Stage.ADJUDICATION) == []

@@ -17,13 +17,32 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, Clip, Cohort, EvidenceBox, LedgerRow, RegionLabels, Side, Skipped, Snapshot, Split, Stage, Subject
+from vitau.schema import (
+    AU,
+    AUS,
+    Clip,
+    Cohort,
+    EvidenceBox,
+    LedgerRow,
+    PullState,
+    RegionLabels,
+    Said,
+    SeenAnnotation,
+    Side,
+    Skipped,
+    Snapshot,
+    Split,
+    Stage,
+    Subject,
+)
 from vitau.tables import (
     clips,
     frame_tables,
     labels,
     ledger,
+    pulls,
     scores,
+    seen_annotations,
     skipped,
     snapshots,
     splits,
@@ -157,7 +176,13 @@ class Catalog:
             raise CatalogError(f"answers about {len(strangers)} unknown subjects ({strangers[0]}, …): ingest their clips first")
         read = set(self._tuples(sa.select(ledger.c.annotation, ledger.c.version, ledger.c.au)))
         new = [answer for answer in answers if (answer.annotation, answer.version, answer.au) not in read]
-        return self._insert(ledger, [{**asdict(answer), "frames_shown": list(answer.frames_shown), "evidence": list(map(asdict, answer.evidence))} for answer in new])
+        return self._insert(
+            ledger,
+            [
+                {**asdict(answer), "frames_shown": list(answer.frames_shown), "evidence": list(map(asdict, answer.evidence))}
+                for answer in new
+            ],
+        )
 
     def ledger(self, *, upto: int | None = None) -> list[LedgerRow]:
         """Return the answers in the order in which they came; ``upto`` rebuilds the state at a ledger offset."""
@@ -263,6 +288,50 @@ class Catalog:
         """Return the people scored by a model, by pseudonym."""
         rows = self._rows(sa.select(scores).where(scores.c.model_digest == model_digest).order_by(scores.c.subject))
         return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def pull_states(self) -> list[PullState]:
+        """Return how far every project of Label Studio was pulled, oldest first."""
+        rows = self._rows(sa.select(pulls).order_by(pulls.c.recorded_at))
+        return [
+            PullState(**{n: row[n] for n in row if n not in {"recorded_at", "stage"}}, stage=Stage(row["stage"]))
+            for row in rows
+        ]
+
+    def seen_annotations(self, project: str) -> list[SeenAnnotation]:
+        """Return what the last pull of a project saw, by annotation."""
+        query = sa.select(seen_annotations).where(seen_annotations.c.project == project)
+        rows = self._rows(query.order_by(seen_annotations.c.annotation, seen_annotations.c.subject))
+        return [SeenAnnotation(**{n: row[n] for n in row if n not in {"recorded_at", "project"}}) for row in rows]
+
+    def said(self, reader: str, stage: Stage) -> list[Said]:
+        """Return what the ledger has of a reader, in its order: every answer is of all regions, so one row stands for it."""
+        columns = (ledger.c.annotation, ledger.c.subject, ledger.c.version, ledger.c.retracted)
+        query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage, ledger.c.au == AUS[0])
+        return [Said(**row) for row in self._rows(query.order_by(ledger.c.offset))]
+
+    def note_seen(self, project: str, seen: Iterable[SeenAnnotation]) -> None:
+        """Note the annotations of a project about which something changed; before the ledger is written."""
+        self._replace(seen_annotations, [{**asdict(each), "project": project} for each in seen])
+
+    def note_pull(self, state: PullState) -> None:
+        """Note how far a project was pulled; when everything up to there is in the ledger."""
+        self._replace(pulls, [asdict(state)])
+
+    def _replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows, in the place of those with the same key, in one transaction."""
+        insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[self.engine.dialect.name]
+        stamped = [{**row, "recorded_at": _now()} for row in rows]
+        with _database_errors(), self.engine.begin() as connection:
+            for start in range(0, len(stamped), _BATCH):
+                new = insert(table).values(stamped[start : start + _BATCH])
+                changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
+                connection.execute(new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed))
+
+    def forget_pull(self, project: str) -> None:
+        """Forget what was seen of a project that is gone for good; its answers stay in the ledger."""
+        with _database_errors(), self.engine.begin() as connection:
+            connection.execute(sa.delete(seen_annotations).where(seen_annotations.c.project == project))
+            connection.execute(sa.delete(pulls).where(pulls.c.project == project))
 
     def _insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert the rows that are not there and return how many were not."""

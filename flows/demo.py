@@ -10,9 +10,10 @@ from typing import Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.annotate import AnnotateSummary, annotate, connect, open_projects
+from flows.annotate import AnnotateSummary, annotate, open_projects
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
+from flows.pull import connect
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import PALSY, REGIONS, retrain
 from flows.workspace import Workspace, open_workspace

@@ -7,6 +7,7 @@ from typing import Any
 
 from labeling import sync
 from labeling.project import Answer, to_result
+from labeling.reading import ReaderProject
 from labeling.tasks import build_task
 from vitau.schema import AU, AUS, Said, Side, Stage
 
@@ -79,7 +80,7 @@ def _task(subject: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _project(client: Any, title: str, store_uri: str) -> Iterator[sync.ReaderProject]:
+def _project(client: Any, title: str, store_uri: str) -> Iterator[ReaderProject]:
     project = sync.ensure_project(client, f"{title} {time.time():.0f}", reader="bench", stage=Stage.READER, store_uri=store_uri)
     try:
         yield project

@@ -122,15 +122,15 @@ def _missing_rows(
 ) -> list[LedgerRow]:
     """What the ledger lacks: retractions first, then answers in their order, then those that must speak last once more."""
     history: dict[tuple[str, str], list[Said]] = defaultdict(list)
-    for each in said:
-        history[each.annotation, each.subject].append(each)
+    for told in said:
+        history[told.annotation, told.subject].append(told)
     rows: list[LedgerRow] = []
     last: dict[str, str] = {}  # subject → the annotation that spoke last among the rows below
     newest = {one.subject: one for one in found if one.rows}
     for each in taken:
-        told = history[each.annotation, each.subject]
-        if told and not told[-1].retracted:
-            rows += _retraction(project, told[-1])
+        answers = history[each.annotation, each.subject]
+        if answers and not answers[-1].retracted:
+            rows += _retraction(project, answers[-1])
             last[each.subject] = each.annotation
     for one in found:
         if one.rows and not _stands(one, history[one.key]):

@@ -92,7 +92,7 @@ def _row(
     frames: tuple[str, ...],
 ) -> LedgerRow:
     suggested = (data.get("suggestions") or {}).get(au.value)
-    boxes = [(index, tuple(box)) for index, *box in said.evidence.get(au, ()) if index < len(frames)]
+    boxes = [(index, (x, y, width, height)) for index, x, y, width, height in said.evidence.get(au, ()) if index < len(frames)]
     return LedgerRow(
         subject=data["subject"],
         au=au,

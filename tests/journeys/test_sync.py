@@ -198,7 +198,7 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
     go(undisturbed, at=steps.append)
     expected = state_of(undisturbed)
     assert {row.retracted for row in expected["ledger"]} == {False, True}
-    assert expected["tasks"][2] == [first]
+    assert first in expected["tasks"][2]
     assert {"imported tasks", "noted what was seen", "appended the answers", "marked the project"} <= set(steps)
     for number, name in enumerate(steps):
         forget_the_new()

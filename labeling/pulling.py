@@ -90,6 +90,15 @@ def retract_project(
     return _missing_rows(project, [], [each for each in seen if each.subject not in answered], said)
 
 
+def concerned(found: Iterable[Found], seen: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
+    """Of what was ``seen`` that which ``found`` may say something about, where not all tasks were read.
+
+    What is gone belongs to it: a pull may have been killed between noticing that and writing it into the ledger.
+    """
+    tasks = {one.task for one in found}
+    return [each for each in seen if each.task in tasks or (each.gone and not each.held)]
+
+
 def merged(seen: Iterable[SeenAnnotation], changed: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
     """What is known of every annotation, after ``changed`` replaced what was ``seen``."""
     return list({(each.annotation, each.subject): each for each in [*seen, *changed]}.values())

@@ -14,7 +14,7 @@ from labeling import pages, pushing
 from labeling.connections import Receiver, S3Access, ensure_storage, ensure_webhook
 from labeling.patience import PATIENCE_S, PatientTransport
 from labeling.project import INSTRUCTION, Answer, label_config, to_result
-from labeling.pulling import Reconciled, merged, notice, reconcile, skipped, standing
+from labeling.pulling import Reconciled, concerned, merged, notice, reconcile, skipped, standing
 from labeling.reading import Found, ReaderProject, read_task, when
 from vitau.errors import LabelingError
 from vitau.schema import LedgerRow, PullState, Said, SeenAnnotation, Skipped, Stage
@@ -263,12 +263,10 @@ def _changed(
 ) -> tuple[list[Found], Reconciled] | None:
     """What changed ``since``; nothing can be said of it unless Label Studio counts as many annotations as we then know."""
     found = _read(client, project, subjects, since=since)
-    tasks = {one.task for one in found}
-    done = reconcile(project, found, [each for each in seen if each.task in tasks], said, num_seen=standing(seen))
+    done = reconcile(project, found, concerned(found, seen), said, num_seen=standing(seen))
     known = standing(merged(seen, done.seen))
-    if known not in (count, pages.look(client, project).num_annotations):  # the second for an answer that came meanwhile
-        return None
-    return found, done
+    # asked again for an answer that came meanwhile
+    return (found, done) if known == count or known == pages.look(client, project).num_annotations else None
 
 
 def _read(client: Any, project: ReaderProject, subjects: Collection[str], *, since: datetime | None = None) -> list[Found]:

@@ -146,10 +146,9 @@ def project_of(client: Any, title: str) -> ReaderProject:
 
 def tasks_of(client: Any, title: str) -> dict[str, int]:
     """subject → number of its task; each once."""
-    tasks = sync.open_tasks(client, project_of(client, title))
-    everything = list(client.tasks.list(project=project_of(client, title).id, page_size=100))
-    assert len({task.data["subject"] for task in everything}) == len(everything) >= len(tasks)
-    return {task.data["subject"]: task.id for task in everything}
+    tasks = list(client.tasks.list(project=project_of(client, title).id, page_size=100))
+    assert len({task.data["subject"] for task in tasks}) == len(tasks)
+    return {task.data["subject"]: task.id for task in tasks}
 
 
 def say(client: Any, title: str, subject: str, answer: Answer, seconds: float = 12.0) -> None:

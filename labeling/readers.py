@@ -129,7 +129,7 @@ def _report(
             au: _share((said_SA - label_SA)[:, [a]], np.isfinite(said_SA + label_SA)[:, [a]], resample)
             for a, au in enumerate(AUS)
         },
-        anchoring=_anchoring(reader, read, words, resample),
+        anchoring=_anchoring(read, words, resample),
     )
 
 
@@ -152,14 +152,14 @@ def _drift(hit_SA: Array, known_SA: Array, resample: Resample) -> Drift:
     return Drift(first=first, second=second, difference=difference)
 
 
-def _anchoring(reader: str, read: Sequence[Voice], words: LastWords, resample: Resample) -> Anchoring | None:
+def _anchoring(read: Sequence[Voice], words: LastWords, resample: Resample) -> Anchoring | None:
     """Compare answers with the suggestions on the page: a score above 0 suggests "affected"."""
     suggested_SA = np.array([[_suggestion(voice.get(au)) for au in AUS] for voice in read], dtype=np.float64)
     if not np.isfinite(suggested_SA).any():
         return None
     shown_SA = _answers(read) == (suggested_SA > 0)
     by_reader = np.isfinite(_answers(read) + suggested_SA)
-    others = [_blind_answers(words.blind.get(newest(voice).subject, {}), reader) for voice in read]
+    others = [_blind_answers(words.blind.get(newest(voice).subject, {})) for voice in read]
     yes_SA, num_SA = np.moveaxis(np.array(others, dtype=np.float64), -1, 0) * np.isfinite(suggested_SA)
     same_SA = np.where(suggested_SA > 0, yes_SA, num_SA - yes_SA)
     both = by_reader & (num_SA > 0)
@@ -198,11 +198,11 @@ def _labels(read: Sequence[Voice], labels: Mapping[str, Mapping[AU, bool]]) -> A
     return np.array(told, dtype=np.float64).reshape(len(told), len(AUS))
 
 
-def _blind_answers(heard: Mapping[str, Voice], reader: str) -> list[tuple[int, int]]:
-    """Per region, how many others said yes, and how many could tell, of those whose page made no suggestion."""
+def _blind_answers(heard: Mapping[str, Voice]) -> list[tuple[int, int]]:
+    """Per region, how many said yes, and how many could tell, of the blind readers whose page made no suggestion."""
     found = []
     for au in AUS:
-        rows = [voice[au] for other, voice in heard.items() if other != reader and au in voice]
+        rows = [voice[au] for voice in heard.values() if au in voice]
         told = [row.affected for row in rows if row.suggestion is None and row.affected is not None]
         found.append((sum(told), len(told)))
     return found

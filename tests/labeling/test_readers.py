@@ -109,7 +109,8 @@ def test_a_suggestion_that_draws_the_answer_is_found():
     for each in everything("drawn"):
         wrong = rng.random() < 0.5
         suggested = each.affected != wrong
-        rows.append(replace(each, affected=suggested, suggestion=0.4 if suggested else -0.1, suggested_by="vitau-regions/1"))
+        seen = replace(each, affected=suggested, suggestion=0.4 if suggested else -0.1, suggested_by="vitau-regions/1")
+        rows += [seen, replace(seen, reader="drawn-too", annotation=f"{seen.annotation}-too")]
     found = report(rows, "drawn").anchoring
     assert (found.shown.value, found.shown.num_cells, found.blind.num_cells) == (1, 640, 640)
     assert found.blind.value == pytest.approx(0.5, abs=0.06)

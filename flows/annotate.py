@@ -1,6 +1,7 @@
 """From frames to one answer per person: push tasks, pull answers, find what the readers say together."""
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,7 +29,10 @@ from vitau.schema import AUS, Cohort, RegionLabels, Stage
 from vitau.store import S3Store
 
 ADJUDICATOR: Final = "adjudicator"
-KEY_FRAMES: Final = 6
+KEY_FRAMES: Final = 8
+PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
+"""What a browser may be able to play; Label Studio shows a black picture where it cannot."""
+
 QUALITY: Final = ("sharpness", "detector_score", "yaw_deg", "pitch_deg")
 
 
@@ -159,15 +163,16 @@ def reader_tasks(workspace: Workspace, subjects: Sequence[str]) -> dict[str, dic
         if (owner := owners[table.clip]) in tables:
             tables[owner].append(table)
     drawn = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
+    recordings = clip_urls(workspace)
     built = {
-        subject: key_frame_task(workspace, subject, tables[subject], synthetic=subject in drawn)
+        subject: key_frame_task(workspace, subject, tables[subject], synthetic=subject in drawn, clips=recordings[subject])
         for subject in progress(tables, "choosing key frames", len(tables))
     }
     return {subject: ready for subject, ready in built.items() if ready is not None}
 
 
 def key_frame_task(
-    workspace: Workspace, subject: str, tables: Iterable[FrameTable], *, synthetic: bool
+    workspace: Workspace, subject: str, tables: Iterable[FrameTable], *, synthetic: bool, clips: Sequence[str] = ()
 ) -> dict[str, Any] | None:
     """Build one person's task, ``None`` if no frame of theirs is usable."""
     usable = [usable_frames(workspace, table) for table in tables]
@@ -181,7 +186,18 @@ def key_frame_task(
     for key, row in zip(keys, shown, strict=True):
         workspace.store.put(key, row["crop"])
     images = [image_url(workspace.store.uri, key) for key in keys]
-    return build_task(subject, images, [f"{row['clip']}:{row['frame_index']}" for row in shown], synthetic=synthetic)
+    frame_names = [f"{row['clip']}:{row['frame_index']}" for row in shown]
+    return build_task(subject, images, frame_names, synthetic=synthetic, clips=clips)
+
+
+def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
+    """Find where Label Studio plays each person's clips; a part of a longer recording is left out, its rest may show others."""
+    urls: dict[str, list[str]] = defaultdict(list)
+    for clip in workspace.catalog.clips():
+        if clip.suffix in PLAYABLE and clip.start_s is None and clip.end_s is None:
+            key = f"subjects/{clip.subject}/clips/{clip.sha256}/raw{clip.suffix}"
+            urls[clip.subject].append(image_url(workspace.store.uri, key))
+    return urls
 
 
 def usable_frames(workspace: Workspace, table: FrameTable) -> pa.Table:

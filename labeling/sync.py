@@ -190,7 +190,7 @@ def _read(task: Any, annotation: Mapping[str, Any], subjects: Collection[str]) -
     subject = task.data.get("subject")
     if subject not in subjects:
         raise LabelingError(f"unknown subject {subject}; it was erased, or the task was not made by us")
-    return from_result(annotation["result"])
+    return from_result(annotation["result"], num_pictures=len(task.data["frames"]))
 
 
 def _row(

@@ -8,7 +8,19 @@ import typer.main
 
 from flows.__main__ import app as flows_app
 from flows.settings import Settings
-from labeling.project import AFFECTED_KEYS, FRAME_KEYS, SIDE_KEYS, UNCLEAR_KEYS
+from labeling.guide import LOOK_AT
+from labeling.keys import (
+    AFFECTED_KEYS,
+    EVIDENCE_KEYS,
+    FRAME_KEYS,
+    GRADE_KEYS,
+    NEXT_KEYS,
+    PREVIOUS_KEYS,
+    SIDE_KEYS,
+    SUBMIT_KEYS,
+    UNCLEAR_KEYS,
+)
+from labeling.project import GRADES
 from vitau.cli import app as vitau_app
 from vitau.media.manifests import MANIFEST_COLUMNS
 from vitau.schema import AUS, SCORE_COLUMNS
@@ -56,9 +68,23 @@ def test_every_setting_is_in_the_example_environment_and_every_line_there_is_a_s
 def test_the_annotators_page_has_the_keys_of_the_labelling_page():
     page = (ROOT / "docs" / "annotators.md").read_text()
     for au in AUS:
-        assert re.search(rf"^\| {au} .*\| `{AFFECTED_KEYS[au]}` \| `{UNCLEAR_KEYS[au]}` \|$", page, re.MULTILINE), au
-    for name, key in {**SIDE_KEYS, **FRAME_KEYS}.items():
+        row = rf"^\| {au} .*\| `{AFFECTED_KEYS[au]}` \| `{re.escape(UNCLEAR_KEYS[au])}` \| `{re.escape(EVIDENCE_KEYS[au])}` \|$"
+        assert re.search(row, page, re.MULTILINE), au
+    for name, key in {**SIDE_KEYS, **FRAME_KEYS, **{GRADES[grade]: key for grade, key in GRADE_KEYS.items()}}.items():
         assert f"`{key}` {name}" in page
+    for key in (*SUBMIT_KEYS, *NEXT_KEYS, *PREVIOUS_KEYS):
+        assert f"`{key}`" in page
+
+
+def test_the_annotators_page_says_what_to_look_at_as_the_labelling_page_does():
+    page = (ROOT / "docs" / "annotators.md").read_text()
+    assert [au for au in AUS if not re.search(rf"^\| {au} .*\| {re.escape(LOOK_AT[au])} \|", page, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").iterdir()), ids=lambda path: path.name)
+def test_a_picture_of_the_docs_is_shown_on_a_page_and_is_small(picture):
+    assert f"images/{picture.name}" in EVERYTHING
+    assert picture.stat().st_size < 400_000
 
 
 def test_the_models_page_has_every_column_of_a_score():

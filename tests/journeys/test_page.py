@@ -1,0 +1,335 @@
+"""The labelling page in a real browser: two blind readers and an adjudicator, each with an account, by keyboard alone."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from labeling import sync
+from labeling.accounts import Account, ensure_account
+from labeling.consensus import consensus
+from labeling.keys import EVIDENCE_KEYS, FRAME_KEYS, SUBMIT_KEYS, key_presses
+from labeling.project import Answer, label_config, to_result
+from labeling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
+from vitau.catalog import open_catalog
+from vitau.errors import LabelingError
+from vitau.media.synthetic import TASKS, draw_crop, draw_person, write_clip
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
+
+SUBJECTS = ("9f3c51d27ab04e68", "c04e7d1b6a2f9835")
+PASSWORD = "only-for-these-tests"
+CLIP = "7" * 64
+NAMES = {"shift": "Shift", "ctrl": "Control", "enter": "Enter", "space": "Space", "right": "ArrowRight", "left": "ArrowLeft"}
+WAIT_MS = 90_000  # a page needs up to 20 s on two busy cores
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def accounts(label_studio) -> dict[str, Account]:
+    def account(name: str) -> Account:
+        return ensure_account(label_studio.url, label_studio.token, email=f"{name}@vitau.local", password=f"{PASSWORD}-{name}")
+
+    return {name: account(f"reader-{name}") for name in "abc"}
+
+
+@pytest.fixture
+def client(label_studio):
+    return sync.connect(label_studio.url, label_studio.token)
+
+
+@pytest.fixture
+def project(client, label_studio, request):
+    def make(reader: str, stage: Stage = Stage.READER) -> sync.ReaderProject:
+        title = f"{request.node.name[5:35]} {reader}"
+        return sync.ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tasks(label_studio) -> dict[str, dict[str, Any]]:
+    """The tasks of two drawn people with a palsy, as the flow makes them, without the detour through ingestion."""
+    return {subject: drawn_task(label_studio, subject, index) for index, subject in enumerate(SUBJECTS)}
+
+
+def drawn_task(label_studio, subject: str, index: int) -> dict[str, Any]:
+    person, rng = draw_person(5, index, palsied=True), np.random.default_rng(index)
+    drawings = [draw_crop(person, task, amount, rng, size=256) for task in TASKS for amount in (0.5, 0.9)]
+    shown = choose_key_frames(np.stack([drawing.landmarks.ravel() for drawing in drawings]), {})
+    home = label_studio.store / "subjects" / subject
+    (home / "keyframes").mkdir(parents=True)
+    (home / "clips" / CLIP).mkdir(parents=True)
+    for frame in shown:
+        picture = cv2.cvtColor(drawings[frame].image, cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(home / "keyframes" / f"{CLIP[:16]}-{frame}.jpg"), picture)
+    write_clip(home / "clips" / CLIP / "raw.mp4", person, frames_per_task=1)
+    store = label_studio.store.as_uri()
+    images = [image_url(store, f"subjects/{subject}/keyframes/{CLIP[:16]}-{frame}.jpg") for frame in shown]
+    clips = [image_url(store, f"subjects/{subject}/clips/{CLIP}/raw.mp4")]
+    return build_task(subject, images, [f"{CLIP}:{frame}" for frame in shown], synthetic=True, clips=clips)
+
+
+@pytest.fixture
+def reader(browser, label_studio, accounts) -> Iterator[Callable[[str], Page]]:
+    """Logs somebody in through the form, in a browser of their own."""
+    contexts = []
+
+    def log_in(name: str) -> Page:
+        contexts.append(browser.new_context(viewport={"width": 1440, "height": 900}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(f"{label_studio.url}/user/login/")
+        page.fill("input[name=email]", accounts[name].email)
+        page.fill("input[name=password]", f"{PASSWORD}-reader-{name}")
+        page.press("input[name=password]", "Enter")
+        page.wait_for_url(lambda url: "/user/login" not in url)
+        return page
+
+    yield log_in
+    for context in contexts:
+        context.close()
+
+
+def open_labelling(page: Page, url: str, project: sync.ReaderProject, task: int) -> None:
+    page.goto(f"{url}/projects/{project.id}/data?labeling=1")
+    wait_for_task(page, task)
+
+
+def wait_for_task(page: Page, task: int) -> None:
+    """Until the page shows that task with its first picture; keys pressed before would be lost."""
+    page.wait_for_function(f"window.Htx?.task?.id === {task} && Htx.annotationStore.selected?.userGenerate")
+    page.wait_for_function("[...document.querySelectorAll('.vitau-face img')].some(picture => picture.naturalWidth > 0)")
+
+
+def press(page: Page, key: str) -> None:
+    *held, last = key.split("+")
+    last = NAMES.get(last, last.upper() if held else last)
+    page.keyboard.press("+".join([*(NAMES[name] for name in held), last]))
+
+
+def submit(page: Page, key: str) -> None:
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST") as answered:
+        press(page, key)
+    assert answered.value.status == 201
+
+
+def answer_by_key(page: Page, answer: Answer, *, adjudication: bool = False) -> list[str]:
+    """Presses what the page says, and pages to each unusable picture; the keys that were pressed."""
+    whole = [region for region in to_result(answer) if region["from_name"] != "frame"]
+    *pressed, enter = key_presses(label_config(adjudication=adjudication), whole)
+    shown = 0
+    for index in sorted(answer.unusable):
+        pressed += [*["space"] * (index - shown), FRAME_KEYS["unusable"]]
+        shown = index
+    for key in pressed:
+        press(page, key)
+    submit(page, enter)
+    return [*pressed, enter]
+
+
+def says(*regions: AU, side: Side | None = None, unclear: tuple[AU, ...] = (), **more: Any) -> Answer:
+    affected = {au: None if au in unclear else au in regions for au in AUS}
+    return Answer(affected=affected, side=side, **more)
+
+
+COMPLETE = says(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
+SMILE = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4, unusable=frozenset({2}))
+OTHER = says(AU.AU9, side=Side.RIGHT, unclear=(AU.AU26,), grade=3, unusable=frozenset())
+RULING = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
+
+
+def spoken(rows: list[LedgerRow]) -> dict[tuple[str, str], Answer]:
+    """The answers that ledger rows say, by reader and subject."""
+    answers = {}
+    for row in rows:
+        same = [other for other in rows if (other.reader, other.subject) == (row.reader, row.subject)]
+        assert len(same) == len(AUS)
+        affected = {other.au: other.affected for other in same}
+        answers[row.reader, row.subject] = Answer(affected=affected, side=row.side, grade=row.grade, note=row.note)
+    return answers
+
+
+def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
+    client, project, tasks, reader, label_studio, tmp_path
+):
+    one, two = SUBJECTS
+    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    for subject in SUBJECTS:
+        catalog.add_subject(Subject(pseudonym=subject, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
+    blind = {name: project(name) for name in "ab"}
+    for name, second in (("a", SMILE), ("b", OTHER)):
+        sync.push(client, blind[name], list(tasks.values()))
+        first_task, second_task = [task.id for task in sync.open_tasks(client, blind[name])]
+        page = reader(name)
+        open_labelling(page, label_studio.url, blind[name], first_task)
+        assert_nobody_is_named(page)
+        pressed = answer_by_key(page, COMPLETE)
+        assert len(pressed) == 7
+        wait_for_task(page, second_task)
+        answer_by_key(page, second)
+        catalog.append_answers(sync.pull(client, blind[name], SUBJECTS).rows)
+
+    ledger = catalog.ledger()
+    plain = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
+    assert spoken(ledger) == {("a", one): COMPLETE, ("b", one): COMPLETE, ("a", two): plain, ("b", two): OTHER}
+    assert {row.frames_shown for row in ledger} == {tuple(task["data"]["frames"]) for task in tasks.values()}
+    assert {(row.stage, row.suggestion, row.suggested_by, row.evidence) for row in ledger} == {(Stage.READER, None, None, ())}
+    assert all(row.lead_time_s and row.lead_time_s > 0 for row in ledger)
+    assert sync.pull(client, blind["a"], SUBJECTS).unusable_frames == {tasks[two]["data"]["frames"][2]}
+    state = consensus(ledger, "ab")
+    assert [(case.subject, case.regions, case.side) for case in state.disagreements] == [(two, (AU.AU12,), False)]
+
+    adjudication = project("c", Stage.ADJUDICATION)
+    said = [row for row in ledger if row.subject == two]
+    suggestions = {AU.AU9: 0.41, AU.AU12: 0.07}
+    case = build_adjudication_task(tasks[two], said, (AU.AU12,), suggestions=suggestions, suggested_by="vitau-regions/1")
+    sync.push(client, adjudication, [case])
+    (third_task,) = [task.id for task in sync.open_tasks(client, adjudication)]
+    page = reader("c")
+    open_labelling(page, label_studio.url, adjudication, third_task)
+    shown = page.inner_text(".vitau")
+    assert [
+        text in shown for text in ("Settle what is marked", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
+    ] == [True] * 6
+    answer_by_key(page, RULING, adjudication=True)
+    catalog.append_answers(sync.pull(client, adjudication, SUBJECTS).rows)
+    settled = consensus(catalog.ledger(), "ab")
+    assert spoken(catalog.ledger())["c", two] == RULING
+    assert [(label.subject, label.side) for label in settled.labels] == [(one, Side.LEFT), (two, Side.RIGHT)]
+    assert [au for au in AUS if settled.labels[1].affected.get(au)] == [AU.AU9, AU.AU12]
+    assert AU.AU26 not in settled.labels[1].affected
+    assert settled.adjudicated == (two,)
+
+
+def assert_nobody_is_named(page: Page) -> None:
+    """No text, title or description says who it is, and no address holds more than the pseudonym and a digest."""
+    text = page.evaluate(
+        """[document.title, document.body.innerText, ...[...document.querySelectorAll("*")].flatMap(
+            seen => [...seen.attributes].filter(given => given.name !== "src").map(given => given.value))].join(" ")"""
+    )
+    assert [subject for subject in SUBJECTS if subject in text] == []
+    assert CLIP[:16] not in text
+    addresses = page.evaluate("[...document.querySelectorAll('.vitau img, .vitau video')].map(seen => seen.src)")
+    home = r"http://127\.0\.0\.1:\d+/data/local-files/\?d=subjects/[0-9a-f]{16}/"
+    harmless = home + rf"(keyframes/{CLIP[:16]}-\d+\.jpg|clips/{CLIP}/raw\.mp4)"
+    assert len(addresses) >= 2
+    assert [address for address in addresses if not re.fullmatch(harmless, address)] == []
+
+
+def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
+    mine = project("a")
+    sync.push(client, mine, [tasks[SUBJECTS[0]]])
+    (task,) = [task.id for task in sync.open_tasks(client, mine)]
+    page = reader("a")
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text) if "already added" in message.text else None)
+    open_labelling(page, label_studio.url, mine, task)
+    assert page.locator(".vitau-map").evaluate("map => map.clientWidth > 200 && map.clientHeight > 200")
+    page.click("summary")
+    page.wait_for_function(
+        "document.querySelector('video')?.readyState >= 2 && document.querySelector('video').videoWidth === 640"
+    )
+
+    press(page, "space")
+    press(page, EVIDENCE_KEYS[AU.AU12])
+    canvas = page.locator(".vitau-face canvas").first.bounding_box()
+    assert canvas
+    page.mouse.move(canvas["x"] + 0.25 * canvas["width"], canvas["y"] + 0.5 * canvas["height"])
+    page.mouse.down()
+    for share in (0.6, 0.7, 0.75):
+        page.mouse.move(canvas["x"] + share * canvas["width"], canvas["y"] + share * canvas["height"])
+    page.mouse.up()
+    for key in ("6", "x"):
+        press(page, key)
+    page.fill("textarea[name=note]", "the right corner stays")
+    page.press("textarea[name=note]", "Shift+Enter")
+    submit(page, SUBMIT_KEYS[1])
+    pulled = sync.pull(client, mine, SUBJECTS)
+    assert pulled.skipped == ()
+    (row,) = [row for row in pulled.rows if row.evidence]
+    assert (row.au, row.affected, row.side, row.note) == (AU.AU12, True, Side.RIGHT, "the right corner stays")
+    (box,) = row.evidence
+    assert box.frame == tasks[SUBJECTS[0]]["data"]["frames"][1]
+    assert box.box == pytest.approx((0.25, 0.5, 0.5, 0.25), abs=0.01)
+    assert warnings == []
+
+
+def test_label_studio_refuses_to_submit_without_a_side_and_takes_a_full_answer_of_nothing(
+    client, project, tasks, reader, label_studio
+):
+    mine = project("a")
+    sync.push(client, mine, [tasks[SUBJECTS[0]]])
+    (task,) = [task.id for task in sync.open_tasks(client, mine)]
+    page = reader("a")
+    open_labelling(page, label_studio.url, mine, task)
+    press(page, "1")
+    press(page, SUBMIT_KEYS[0])
+    page.wait_for_selector("text=Which side? Press z (left), x (right), c (both) or n (none).")
+    assert sync.pull(client, mine, SUBJECTS).rows == ()
+    page.keyboard.press("Enter")
+    press(page, "1")
+    press(page, "n")
+    submit(page, SUBMIT_KEYS[0])
+    assert {(row.affected, row.side) for row in sync.pull(client, mine, SUBJECTS).rows} == {(False, None)}
+
+
+def test_the_community_edition_lets_a_reader_open_another_readers_project(client, project, tasks, label_studio, accounts):
+    """Why a proxy must stand in front: the operators' page says what it has to refuse, and this what happens without it."""
+    theirs = project("a")
+    sync.push(client, theirs, [tasks[SUBJECTS[0]]])
+    (task,) = sync.open_tasks(client, theirs)
+    sync.answer(client, task, says())
+    with httpx.Client(base_url=label_studio.url, follow_redirects=True, timeout=60) as other:
+        other.get("/user/login/")
+        form = {
+            "email": accounts["b"].email,
+            "password": f"{PASSWORD}-reader-b",
+            "csrfmiddlewaretoken": other.cookies["csrftoken"],
+        }
+        other.post("/user/login/", data=form, headers={"Referer": label_studio.url})
+        opened = {
+            page: other.get(page).status_code
+            for page in (
+                f"/projects/{theirs.id}/data",
+                f"/api/projects/{theirs.id}/",
+                f"/api/projects/{theirs.id}/export?exportType=JSON",
+                f"/api/tasks/{task.id}/",
+                f"/api/tasks/{task.id}/annotations/",
+                f"/api/dm/views?project={theirs.id}",
+            )
+        }
+    assert opened == dict.fromkeys(opened, 200)
+
+
+def test_an_account_is_made_once_and_keeps_its_password(label_studio, accounts):
+    again = ensure_account(label_studio.url, label_studio.token, email=accounts["a"].email, password=f"{PASSWORD}-reader-a")
+    assert again == accounts["a"]
+    assert len({account.id for account in accounts.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "token", "sentence"),
+    [
+        ("reader-a@vitau.local", "another-password", None, "the account reader-a@vitau.local is there with another password"),
+        ("reader-z@vitau.local", "short", None, "does not make the account reader-z@vitau.local; a password has 8 to 64"),
+        ("reader-z@vitau.local", "long-enough-word", "wrong", "Label Studio refuses the token; take the one from its page"),
+    ],
+)
+def test_an_account_that_cannot_be_made_is_one_sentence(label_studio, accounts, email, password, token, sentence):
+    with pytest.raises(LabelingError, match=re.escape(sentence)):
+        ensure_account(label_studio.url, token or label_studio.token, email=email, password=password)

@@ -94,9 +94,11 @@ def tasks_picture(size: int) -> Image:
     for person in (somebody(palsied=False), somebody(palsied=True)):
         row = []
         for task in TASKS:
-            large, edge = draw_crop(person, task, 1.0, np.random.default_rng(1), size=round(1.4 * size)).image, size // 5
-            image = np.ascontiguousarray(large[edge : edge + size, edge : edge + size])
-            caption(image, task.replace("_", " "), (size // 2, size - 12), scale=0.42)
+            large = draw_crop(person, task, 1.0, np.random.default_rng(1), size=round(1.35 * size)).image
+            left, top = round(0.175 * size), round(0.27 * size)
+            image = np.full((size + 24, size, 3), 30, np.uint8)
+            image[:size] = large[top : top + size, left : left + size]
+            caption(image, task.replace("_", " "), (size // 2, size + 10), scale=0.42)
             row.append(image)
         rows.append(np.concatenate(row, axis=1))
     return np.concatenate(rows, axis=0)

@@ -25,7 +25,8 @@ _STYLE: Final = """
 .vitau-face { flex: 1 1 340px; min-width: 0; max-width: min(540px, 100vh - 360px); }
 .vitau-face .lsf-toolbar { display: none; }
 .vitau-form { flex: 0 1 420px; min-width: 340px; }
-.vitau-map-column { flex: 0 0 300px; }
+.vitau-side { flex: 1 1 320px; max-width: 420px; }
+.vitau-side table { font-size: 14px; margin-bottom: 8px; }
 .vitau-pair { display: flex; gap: 12px; }
 .vitau-pair > div:first-child { flex: 1 1 auto; }
 .vitau details video { width: 100%; max-height: 60vh; background: #222; }
@@ -51,9 +52,9 @@ class Answer:
 
 
 def label_config(*, adjudication: bool = False) -> str:
-    """The labelling configuration: pages of pictures and the clips on the left, every question with its key on the right.
+    """The labelling configuration: pages of pictures and the clips, every question with its key, and where the regions are.
 
-    With ``adjudication`` the readers' answers (``$answers``, HTML) stand above the questions. Choices carry an ``alias``, so
+    With ``adjudication`` the readers' answers (``$answers``, HTML) stand beside the questions. Choices carry an ``alias``, so
     that a plain name may be reworded without touching stored answers.
     """
     affected = _choices((region_title(au), au.value, AFFECTED_KEYS[au], LOOK_AT[au]) for au in AUS)
@@ -78,8 +79,6 @@ def label_config(*, adjudication: bool = False) -> str:
       <RectangleLabels name="evidence" toName="face" canRotate="false" opacity="0.1" strokeWidth="2">{boxes}</RectangleLabels>
     </View>
     <View className="vitau-form">
-      {answers}
-      <HyperText name="suggested" value="$suggested" inline="true"/>
       <View className="vitau-pair">
         <View>
           <Header value="Affected" size="5"/>
@@ -98,7 +97,9 @@ def label_config(*, adjudication: bool = False) -> str:
       <TextArea name="note" toName="face" placeholder="Note (optional)" rows="2" maxSubmissions="1" editable="true"
                 showSubmitButton="false"/>
     </View>
-    <View className="vitau-map-column">
+    <View className="vitau-side">
+      {answers}
+      <HyperText name="suggested" value="$suggested" inline="true"/>
       <Header value="The regions" size="5"/>
       <HyperText name="map" value={quoteattr(REGIONS_PICTURE)} inline="true"/>
     </View>

@@ -152,7 +152,7 @@ def build_adjudication_task(
     suggestions: Mapping[AU, float] | None = None,
     suggested_by: str | None = None,
 ) -> dict[str, Any]:
-    """The reader's ``task`` again, with every reader's answers as a table on top; the disputed regions stand out.
+    """The reader's ``task`` again, with every reader's answers as a table beside the questions; what is disputed stands out.
 
     Args:
         task: as ``build_task`` made it.
@@ -166,7 +166,7 @@ def build_adjudication_task(
     for row in answers:
         said.setdefault(row.reader, {})[row.au] = row
     readers = sorted(said)
-    lines = [_line("Settle what is marked, the rest stands", readers, tag="th")]
+    lines = [_line("Settle what is marked", readers, tag="th")]
     for au in AUS:
         cells = [_spoken(said[reader].get(au)) for reader in readers]
         lines.append(_line(region_title(au), cells, marked=au in disputed))

@@ -1,5 +1,6 @@
 """What a reader is asked, as a Label Studio page, and what was answered, as a value: the two directions of one format."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -201,11 +202,13 @@ def _drawn(au: AU, index: int, left: float, top: float, width: float, height: fl
 
 
 def _box(au: AU, index: int, value: Mapping[str, Any]) -> tuple[int, float, float, float, float]:
-    left, top, width, height = (round(float(value[name]) / 100, 6) for name in ("x", "y", "width", "height"))
-    inside = min(left, top) >= 0 and max(left + width, top + height) <= 1 + 2e-6
-    if not (inside and width > 0 and height > 0):  # nan is not inside either
-        raise LabelingError(f"a box of {au} does not lie on picture {index + 1}; draw it again in Label Studio")
-    return index, left, top, width, height
+    place = [value.get(name) for name in ("x", "y", "width", "height")]
+    numbers = [float(number) for number in place if isinstance(number, int | float) and math.isfinite(number)]
+    if len(numbers) == len(place):
+        left, top, width, height = (round(number / 100, 6) for number in numbers)
+        if min(left, top) >= 0 and min(width, height) > 0 and max(left + width, top + height) <= 1 + 2e-6:
+            return index, left, top, width, height
+    raise LabelingError(f"a box of {au} does not lie on picture {index + 1}; draw it again in Label Studio")
 
 
 def _shown(index: int, num_pictures: int | None, what: str) -> int:

@@ -125,8 +125,10 @@ def test_an_answer_that_contradicts_itself_is_refused_in_a_sentence(chosen, sent
     assert str(caught.value) == sentence
 
 
-def box(au: str = "AU1", index: int = 0, x: float = 10.0, width: float = 20.0) -> list[dict[str, object]]:
-    place = {"x": x, "y": 10.0, "width": width, "height": 20.0, "rectanglelabels": [au]}
+def box(
+    au: str = "AU1", index: int = 0, x: float = 10.0, y: float | None = 10.0, width: float = 20.0
+) -> list[dict[str, object]]:
+    place = {"x": x, "y": y, "width": width, "height": 20.0, "rectanglelabels": [au]}
     return [*result(side=["none"]), {"from_name": "evidence", "item_index": index, "value": place}]
 
 
@@ -138,6 +140,8 @@ def box(au: str = "AU1", index: int = 0, x: float = 10.0, width: float = 20.0) -
         (box("AU7"), "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26"),
         (box(x=90.0), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
         (box(width=0.0), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(y=None), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(y=float("nan")), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
         (box(width=float("nan")), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
         (
             [*result(side=["none"]), {"from_name": "frame", "item_index": 6, "value": {"choices": ["unusable"]}}],

@@ -134,14 +134,61 @@ def draft_yfp(
 
 
 @app.command()
-def annotate(state: State = DEMO) -> None:
+def annotate(
+    state: State = DEMO,
+    *,
+    whole: Annotated[bool, typer.Option("--whole", help="Read every answer again, not only what changed.")] = False,
+    accept_deletions: Annotated[
+        bool, typer.Option("--accept-deletions", help="Take back the answers that vanished from Label Studio, however many.")
+    ] = False,
+) -> None:
     """Push tasks to the readers, pull their answers, and find the one answer per person."""
     point_at(state)
     from dataclasses import asdict
 
     from flows.annotate import annotate as run
 
-    report(asdict(run()))
+    summary = run(whole=whole, accept_deletions=accept_deletions)
+    for notice in summary.notices:
+        tell(notice)
+    report(asdict(summary))
+
+
+@app.command()
+def receive(
+    state: State = DEMO,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="VITAU_WEBHOOK_URL must lead here.")] = 8090,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two polls, which make up for lost hints.")] = 600,
+) -> None:
+    """Run `annotate` whenever Label Studio hints at an answer, and every so often in any case, until stopped."""
+    point_at(state)
+    from flows.receive import receive as run
+    from flows.settings import load_settings
+
+    run(load_settings(), host=host, port=port, every_s=every, tell=tell)
+
+
+@app.command()
+def status(
+    state: State = DEMO,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write it as an HTML page too.")] = None,
+) -> None:
+    """Say how far the labelling is: labelled, waiting, disagreed, adjudicated, and each reader with the time left."""
+    point_at(state)
+    from dataclasses import asdict
+
+    from flows.status import labelling_progress, write_page
+    from flows.workspace import open_workspace
+    from labeling.progress import table
+
+    workspace = open_workspace()
+    done = labelling_progress(workspace)
+    if page is not None:
+        write_page(workspace, done, page)
+    typer.echo(json.dumps(asdict(done), indent=1) if as_json else table(done))
 
 
 @app.command()

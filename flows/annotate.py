@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -11,24 +11,26 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.clip_batch import frames_version
 from flows.gates import gate
 from flows.labels import agree
+from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, palsied, pull_answers, standing_answers
 from flows.workspace import Workspace, open_workspace, progress
 from labeling import sync
+from labeling.connections import Receiver, S3Access
 from labeling.consensus import Consensus
-from labeling.sync import ReaderProject, S3Access
+from labeling.reading import ReaderProject
+from labeling.sync import passed
 from labeling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
 from validation.rules import label_rows
 from validation.suites import labels_suite
 from vitau.catalog import FrameTable
-from vitau.schema import AUS, Cohort, RegionLabels, Stage
+from vitau.schema import AUS, RegionLabels, Stage
 from vitau.store import S3Store
 
-ADJUDICATOR: Final = "adjudicator"
 KEY_FRAMES: Final = 8
 PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
 """What a browser may be able to play; Label Studio shows a black picture where it cannot."""
@@ -38,7 +40,10 @@ QUALITY: Final = ("sharpness", "detector_score", "yaw_deg", "pitch_deg")
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotateSummary:
-    """How the labels stand: people pushed to the readers in this run, labelled, waiting for a reader, disputed, adjudicated."""
+    """How the labels stand: people pushed to the readers in this run, labelled, waiting for a reader, disputed, adjudicated.
+
+    ``notices`` are sentences for the operator: answers that vanished as if by accident, and that stand until somebody decides.
+    """
 
     pushed: int
     new_answers: int
@@ -49,17 +54,34 @@ class AnnotateSummary:
     agreement: float | None
     alpha: float | None
     ledger_offset: int
+    notices: tuple[str, ...] = ()
 
 
 @flow(name="annotate")
-def annotate() -> AnnotateSummary:
-    """Give the readers whom they have not seen, take in what they said, and hand their disagreements to the adjudicator."""
-    workspace = open_workspace()
+def annotate(*, whole: bool = False, accept_deletions: bool = False, only: int | None = None) -> AnnotateSummary:
+    """Give the readers whom they have not seen, take in what they said, and hand their disagreements to the adjudicator.
+
+    With ``only``, the number of a project in Label Studio that changed, nobody new is asked and no other project is read.
+    """
+    return one_round(open_workspace(), PullOptions(whole=whole, accept_deletions=accept_deletions), only=only)
+
+
+def one_round(
+    workspace: Workspace,
+    options: PullOptions = AS_USUAL,
+    *,
+    only: int | None = None,
+    at: Callable[[str], None] = passed,
+) -> AnnotateSummary:
+    """The flow's steps; ``at`` is told after each, so that a test can stop it there."""
     readers, adjudication = open_projects(workspace)
-    pushed = push_tasks(workspace, readers)
-    new_answers = pull_answers(workspace, [*readers, adjudication])
+    at("opened the projects")
+    pushed = push_tasks(workspace, readers, at=at) if only is None else 0
+    changed = [project for project in (*readers, adjudication) if only in {None, project.id}]
+    new_answers, notices = pull_answers(workspace, changed, options, at=at)
     agreed = find_consensus(workspace)
-    push_disagreements(workspace, adjudication, agreed)
+    at("found the consensus")
+    push_disagreements(workspace, adjudication, agreed, at=at)
     return AnnotateSummary(
         pushed=pushed,
         new_answers=new_answers,
@@ -70,45 +92,48 @@ def annotate() -> AnnotateSummary:
         agreement=agreed.agreement.raw,
         alpha=agreed.agreement.alpha,
         ledger_offset=workspace.catalog.ledger_offset(),
+        notices=notices,
     )
 
 
 @task(cache_policy=NO_CACHE)
 def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProject]:
     """Find or make one project per blind reader, and the adjudicator's."""
-    store = workspace.store
-    s3 = S3Access(**asdict(store.access())) if isinstance(store, S3Store) else None
-    open_project = partial(sync.ensure_project, connect(workspace), store_uri=workspace.settings.store, s3=s3)
-    readers = [open_project(f"ViTAU {reader}", reader=reader, stage=Stage.READER) for reader in workspace.settings.readers]
+    store, settings = workspace.store, workspace.settings
+    open_project = partial(
+        sync.ensure_project,
+        workspace.label_studio,
+        store_uri=settings.store,
+        s3=S3Access(**asdict(store.access())) if isinstance(store, S3Store) else None,
+        receiver=receiver(workspace),
+    )
+    readers = [open_project(f"ViTAU {reader}", reader=reader, stage=Stage.READER) for reader in settings.readers]
     return readers, open_project("ViTAU adjudication", reader=ADJUDICATOR, stage=Stage.ADJUDICATION)
 
 
 @task(cache_policy=NO_CACHE)
-def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
-    """Give every reader the palsied people about whom the ledger has no answer yet; returns how many people are new to them."""
-    answered = {row.subject for row in workspace.catalog.ledger()}
-    unread = [subject for subject in palsied(workspace) if subject not in answered]
-    tasks = reader_tasks(workspace, unread)
-    client = connect(workspace)
-    return max((sync.push(client, reader, list(tasks.values())) for reader in readers), default=0)
+def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Callable[[str], None] = passed) -> int:
+    """Give every reader the palsied people about whom they have said nothing; returns how many people are new to them.
 
-
-@task(cache_policy=NO_CACHE)
-def pull_answers(workspace: Workspace, projects: Sequence[ReaderProject]) -> int:
-    """Append to the ledger what the projects say; returns how many rows are new."""
-    client, catalog = connect(workspace), workspace.catalog
-    subjects = catalog.pseudonyms()
-    new = 0
-    for project in projects:
-        pulled = sync.pull(client, project, subjects)
-        new += catalog.append_answers(pulled.rows)
-        catalog.add_unusable_frames(pulled.unusable_frames)
-        catalog.set_skipped(f"label-studio-{project.id}", pulled.skipped)
-        if pulled.skipped:
-            get_run_logger().warning(
-                "%d answers of %s cannot be read; the catalog says why", len(pulled.skipped), project.title
-            )
-    return new
+    The pictures are looked for only where a project lacks somebody: a round in which nothing is new costs one list per project.
+    """
+    client = workspace.label_studio
+    heard = standing_answers(workspace)
+    everybody = palsied(workspace)
+    missing = {
+        reader: sync.lacking(client, reader, [subject for subject in everybody if (reader.reader, subject) not in heard])
+        for reader in readers
+    }
+    at("asked what the projects lack")
+    tasks = reader_tasks(workspace, sorted({subject for lacking in missing.values() for subject in lacking}))
+    at("made the tasks")
+    return max(
+        (
+            sync.push(client, reader, [tasks[subject] for subject in lacking if subject in tasks], at=at)
+            for reader, lacking in missing.items()
+        ),
+        default=0,
+    )
 
 
 @task(cache_policy=NO_CACHE)
@@ -127,12 +152,16 @@ def find_consensus(workspace: Workspace) -> Consensus:
 
 
 @task(cache_policy=NO_CACHE)
-def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed: Consensus) -> int:
+def push_disagreements(
+    workspace: Workspace, adjudication: ReaderProject, agreed: Consensus, *, at: Callable[[str], None] = passed
+) -> int:
     """Hand the adjudicator the people about whom the readers differ, with what each reader said."""
     if not agreed.disagreements:
         return 0
+    client = workspace.label_studio
+    lacking = sync.lacking(client, adjudication, [open_case.subject for open_case in agreed.disagreements])
     answers = [row for row in workspace.catalog.ledger() if row.stage is Stage.READER]
-    tasks = reader_tasks(workspace, [open_case.subject for open_case in agreed.disagreements])
+    tasks = reader_tasks(workspace, lacking)
     cases = [
         build_adjudication_task(
             tasks[open_case.subject],
@@ -141,18 +170,17 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed
             side=open_case.side,
         )
         for open_case in agreed.disagreements
+        if open_case.subject in tasks
     ]
-    return sync.push(connect(workspace), adjudication, cases)
+    return sync.push(client, adjudication, cases, at=at)
 
 
-def connect(workspace: Workspace) -> Any:
-    """Open Label Studio as the settings say."""
-    return sync.connect(workspace.settings.label_studio_url, workspace.settings.label_studio_token.get_secret_value())
-
-
-def palsied(workspace: Workspace) -> list[str]:
-    """Return the people who are asked about: a control has no affected region."""
-    return [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY]
+def receiver(workspace: Workspace) -> Receiver | None:
+    """Return where Label Studio should say that answers changed, if the settings name a place."""
+    settings = workspace.settings
+    if settings.webhook_url is None or settings.webhook_secret is None:
+        return None
+    return Receiver(url=settings.webhook_url, secret=settings.webhook_secret.get_secret_value())
 
 
 def reader_tasks(workspace: Workspace, subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -192,11 +220,17 @@ def key_frame_task(
 
 def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
     """Find where Label Studio plays each person's clips; a part of a longer recording is left out, its rest may show others."""
+    whole = {
+        clip.sha256: clip
+        for clip in workspace.catalog.clips()
+        if clip.suffix in PLAYABLE and clip.start_s is None and clip.end_s is None
+    }
     urls: dict[str, list[str]] = defaultdict(list)
-    for clip in workspace.catalog.clips():
-        if clip.suffix in PLAYABLE and clip.start_s is None and clip.end_s is None:
-            key = f"subjects/{clip.subject}/clips/{clip.sha256}/raw{clip.suffix}"
-            urls[clip.subject].append(image_url(workspace.store.uri, key))
+    for table in workspace.catalog.frame_tables(frames_version()):
+        if table.clip in whole:
+            clip = whole[table.clip]
+            folder, _, _ = table.key.rpartition("/")  # not the person's name: a merged one's objects lie where they were put
+            urls[clip.subject].append(image_url(workspace.store.uri, f"{folder}/raw{clip.suffix}"))
     return urls
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.annotate import AnnotateSummary, annotate, connect, open_projects
+from flows.annotate import AnnotateSummary, annotate, open_projects
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
 from flows.rescore import RescoreSummary, rescore
@@ -58,7 +58,7 @@ def label(workspace: Workspace, truth: Path) -> AnnotateSummary:
 @task(cache_policy=NO_CACHE)
 def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
     """Answer every open task of both readers, right most of the time."""
-    client = connect(workspace)
+    client = workspace.label_studio
     readers, _ = open_projects.fn(workspace)
     for reader in readers:
         simulated.answer_open_tasks(client, reader, truths, seed=SEED)
@@ -68,7 +68,9 @@ def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> N
 def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
     """Answer every open task of the adjudicator, right nearly always."""
     _, adjudication = open_projects.fn(workspace)
-    simulated.answer_open_tasks(connect(workspace), adjudication, truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY)
+    simulated.answer_open_tasks(
+        workspace.label_studio, adjudication, truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY
+    )
 
 
 def read_truth(path: Path, pseudonym_key: bytes) -> dict[str, RegionLabels]:

@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr = Field(min_length=16, description="the key of the HMAC that makes pseudonyms: never change it")
     label_studio_url: str
     label_studio_token: SecretStr
+    webhook_url: str | None = Field(
+        default=None, description="where Label Studio reaches `python -m flows receive`: a hint to pull"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, min_length=16, description="by which the receiver knows Label Studio"
+    )
     mlflow_url: str
     work: Path = Field(default=Path("work"), description="a local folder for caches and trainings; safe to delete")
     num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; all cores if absent")

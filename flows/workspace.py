@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -32,6 +32,13 @@ class Workspace:
     def catalog(self) -> Catalog:
         """The rows."""
         return open_catalog(self.settings.catalog.get_secret_value())
+
+    @cached_property
+    def label_studio(self) -> Any:
+        """Label Studio's client, for the functions of ``labeling.sync``."""
+        from labeling import sync
+
+        return sync.connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
     def folder(self, name: str) -> Path:
         """A local working folder by name, made if it is missing."""

@@ -1,6 +1,8 @@
 """``python -m labeling``: what an operator asks of the labelling outside of a flow."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -8,7 +10,10 @@ import typer
 from labeling.project import label_config
 from vitau.errors import LabelingError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The labelling: its questions and its progress.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The labelling: its questions, its progress, its speed.")
+
+Url = Annotated[str, typer.Option(envvar="LABEL_STUDIO_URL", help="Address of Label Studio.")]
+Token = Annotated[str, typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Access token.", show_envvar=True)]
 
 
 @app.command()
@@ -19,18 +24,45 @@ def config(*, adjudication: Annotated[bool, typer.Option(help="The adjudicator's
 
 @app.command()
 def status(
-    url: Annotated[str, typer.Option(envvar="LABEL_STUDIO_URL", help="Address of Label Studio.")],
-    token: Annotated[str, typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Access token.", show_envvar=True)],
+    url: Url,
+    token: Token,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
-    """Prints, per project, how many people there are and how many are answered, as JSON."""
+    """Prints, per project, how many people there are, and how many are answered and open: what Label Studio alone knows."""
     from labeling import sync  # numpy is not needed for `--help`
+    from labeling.progress import status_table
 
+    with _one_line():
+        projects = sync.progress(sync.connect(url, token, patience_s=2))
+    typer.echo(json.dumps(projects, indent=2) if as_json else status_table(projects))
+
+
+@app.command()
+def bench(
+    url: Url,
+    token: Token,
+    store: Annotated[str, typer.Option(help="A store that this Label Studio may read: its document root.")],
+    subjects: Annotated[list[int], typer.Option(min=10, help="How many people to generate; give it twice to compare.")],
+) -> None:
+    """Measures on a real Label Studio what a person costs: pushed, pulled, and pulled when ten answers changed. Prints JSON."""
+    from labeling import bench as benches
+    from labeling import sync
+
+    with _one_line():
+        measured = benches.measure(
+            sync.connect(url, token), subjects, store_uri=store, tell=lambda line: typer.echo(line, err=True)
+        )
+    typer.echo(json.dumps(measured, indent=2))
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
     try:
-        projects = sync.progress(sync.connect(url, token))
+        yield
     except LabelingError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(json.dumps(projects, indent=2))
 
 
 if __name__ == "__main__":

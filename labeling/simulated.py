@@ -12,6 +12,7 @@ import numpy as np
 
 from labeling import sync
 from labeling.project import Answer
+from labeling.reading import ReaderProject
 from vitau.schema import AUS, RegionLabels, Side
 
 READER_ACCURACY = 0.95
@@ -37,7 +38,7 @@ def read(truth: RegionLabels, *, reader: str, seed: int, accuracy: float = READE
 
 def answer_open_tasks(
     client: Any,
-    project: sync.ReaderProject,
+    project: ReaderProject,
     truths: Mapping[str, RegionLabels],
     *,
     seed: int,

@@ -2,39 +2,27 @@
 
 import json
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 from xml.etree.ElementTree import canonicalize
 
-from labeling.project import INSTRUCTION, Answer, from_result, label_config, to_result
-from labeling.tasks import store_folder
+from labeling import pages, pushing
+from labeling.connections import Receiver, S3Access, ensure_storage, ensure_webhook
+from labeling.patience import PATIENCE_S, PatientTransport
+from labeling.project import INSTRUCTION, Answer, label_config, to_result
+from labeling.pulling import Reconciled, concerned, merged, notice, reconcile, skipped, standing
+from labeling.reading import Found, ReaderProject, read_task, when
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Skipped, Stage
+from vitau.schema import LedgerRow, PullState, Said, SeenAnnotation, Skipped, Stage
 
-_PAGE = 500  # tasks per request
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReaderProject:
-    """One reader's own project in Label Studio: blindness in the community edition is separate projects."""
-
-    id: int
-    title: str
-    reader: str
-    stage: Stage
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class S3Access:
-    """How Label Studio reaches the object store: it signs the addresses that the readers' browsers open."""
-
-    endpoint_url: str | None
-    access_key: str
-    secret_key: str
-    region: str | None = None
+OVERLAP = timedelta(seconds=60)
+"""How far an incremental pull looks back behind the last one: a change is stamped before it can be read."""
+WHOLE_EVERY = timedelta(days=1)
+"""After this long a pull reads everything again, whatever the counts say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,15 +35,27 @@ class OpenTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pulled:
-    """What one project says: ledger rows in the order of answering, the frames called unusable, and what could not be read."""
+    """What one project says: ledger rows in the order of answering, the frames called unusable, and what could not be read.
+
+    ``seen`` and ``state`` are for the next pull: note the first before the rows are appended, the second after. ``whole`` says
+    that everything was read. ``notice`` is a sentence for the operator where something looks like an accident.
+    """
 
     rows: tuple[LedgerRow, ...]
     unusable_frames: frozenset[str]
     skipped: tuple[Skipped, ...]
+    state: PullState = field(compare=False)
+    seen: tuple[SeenAnnotation, ...]
+    whole: bool
+    notice: str | None = None
+
+
+def passed(step: str) -> None:
+    """Where a step was just done; tests stop there."""
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def one_sentence() -> Iterator[None]:
     """Turns what the SDK and its transport raise into a sentence; never repeats a header, which would hold the token."""
     import httpx
     from label_studio_sdk.core.api_error import ApiError  # four seconds that `--help` need not cost
@@ -65,6 +65,10 @@ def _one_sentence() -> Iterator[None]:
     except ApiError as error:
         if error.status_code in {401, 403}:
             raise LabelingError("Label Studio refuses the token; take the one from its page Account & Settings") from error
+        if error.status_code == 404 and "No Project" in str(error.body):
+            raise LabelingError(
+                "a project was deleted in Label Studio meanwhile; what its reader said stands, run it again to make it anew"
+            ) from error
         body = json.dumps(error.body, default=str) if isinstance(error.body, Mapping) else str(error.body)
         raise LabelingError(f"Label Studio answers {error.status_code}: {body[:300]}; see its log") from error
     except httpx.HTTPError as error:
@@ -73,8 +77,10 @@ def _one_sentence() -> Iterator[None]:
         ) from error
 
 
-def connect(url: str, token: str, *, timeout_s: float = 60.0) -> Any:
+def connect(url: str, token: str, *, timeout_s: float = 60.0, patience_s: float = PATIENCE_S) -> Any:
     """A client of the Label Studio at ``url``, for the functions below; several threads may use it.
+
+    It waits up to ``patience_s`` for a server that is restarting, at every request.
 
     Raises:
         LabelingError: nothing answers there, or the token is wrong.
@@ -82,28 +88,41 @@ def connect(url: str, token: str, *, timeout_s: float = 60.0) -> Any:
     import httpx
     from label_studio_sdk import LabelStudio  # four seconds that `--help` need not cost
 
-    transport = httpx.Client(timeout=timeout_s, follow_redirects=True)
-    client = LabelStudio(base_url=url.rstrip("/"), api_key=token, httpx_client=transport)
+    patient = PatientTransport(httpx.HTTPTransport(), patience_s=patience_s)
+    transport = httpx.Client(timeout=timeout_s, follow_redirects=True, transport=patient)
+    # the SDK's own retries would send an import again that had arrived
+    client = LabelStudio(base_url=url.rstrip("/"), api_key=token, httpx_client=transport, max_retries=0)
     weakref.finalize(client, transport.close)  # the SDK leaves its connections open
     try:
-        with _one_sentence():
+        with one_sentence():
             client.users.whoami()
     except LabelingError as error:
         raise LabelingError(f"{url}: {error}") from error.__cause__
     return client
 
 
-@_one_sentence()
+@one_sentence()
 def ensure_project(
-    client: Any, title: str, *, reader: str, stage: Stage, store_uri: str, s3: S3Access | None = None
+    client: Any,
+    title: str,
+    *,
+    reader: str,
+    stage: Stage,
+    store_uri: str,
+    s3: S3Access | None = None,
+    receiver: Receiver | None = None,
 ) -> ReaderProject:
     """The project called ``title``, made if it is missing, with our questions and a way to the store's pictures.
+
+    With a ``receiver``, Label Studio tells it of every answer.
 
     Raises:
         LabelingError: two projects have this title, its questions were changed by hand, or Label Studio may not read the store.
     """
     config = label_config(adjudication=stage is Stage.ADJUDICATION)
-    same = [project for project in client.projects.list(title=title, page_size=100) if project.title == title]
+    without_counters = "id,title,label_config,created_at"
+    found = client.projects.list(title=title, page_size=100, include=without_counters)
+    same = [project for project in found if project.title == title]
     if len(same) > 1:
         raise LabelingError(f"{len(same)} projects are called “{title}” in Label Studio; rename all but one")
     if same:
@@ -122,128 +141,148 @@ def ensure_project(
             show_collab_predictions=False,  # a blind reader is shown nobody's answer, no model's either
             sampling="Sequential sampling",
         )
-    _ensure_storage(client, project.id, store_uri, s3)
-    return ReaderProject(id=project.id, title=title, reader=reader, stage=stage)
+    ensure_storage(client, project.id, store_uri, s3)
+    if receiver is not None:
+        ensure_webhook(client, project.id, receiver)
+    return ReaderProject(id=project.id, title=title, reader=reader, stage=stage, made_at=project.created_at.isoformat())
 
 
-@_one_sentence()
-def push(client: Any, project: ReaderProject, tasks: Sequence[Mapping[str, Any]]) -> int:
-    """Imports the tasks of people whom the project does not have yet; how many those were."""
-    known = {task.data["subject"] for task in client.tasks.list(project=project.id, page_size=_PAGE)}
-    new = [task for task in tasks if task["data"]["subject"] not in known]
-    for start in range(0, len(new), _PAGE):
-        client.projects.import_tasks(project.id, request=[dict(task) for task in new[start : start + _PAGE]])
-    return len(new)
+@one_sentence()
+def lacking(client: Any, project: ReaderProject, subjects: Iterable[str]) -> list[str]:
+    """Those of ``subjects`` about whom the project has no task."""
+    known = {task.data.get("subject") for task in pages.tasks(client, project)}
+    return [subject for subject in subjects if subject not in known]
 
 
-@_one_sentence()
+@one_sentence()
+def push(client: Any, project: ReaderProject, tasks: Sequence[Mapping[str, Any]], *, at: Callable[[str], None] = passed) -> int:
+    """Imports the tasks of people whom the project does not have yet; how many those were.
+
+    Before an import, and after one whose reply never came, the project is asked what it has. Two pushes at once may both import
+    a person; the later one sees both tasks and removes the younger, as does the next push if it was killed before that.
+    """
+    return pushing.push(client, project, tasks, delete=partial(_delete_task, client), at=at)
+
+
+def _delete_task(client: Any, task: int) -> None:
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        client.tasks.delete(str(task))
+    except ApiError as error:
+        if error.status_code != 404:  # another push was quicker
+            raise
+
+
+@one_sentence()
 def open_tasks(client: Any, project: ReaderProject) -> list[OpenTask]:
     """The project's tasks without an answer, in the order in which they came."""
-    tasks = client.tasks.list(project=project.id, page_size=_PAGE)
-    return [OpenTask(id=task.id, subject=task.data["subject"]) for task in tasks if not task.is_labeled]
+    return [OpenTask(id=task.id, subject=task.data["subject"]) for task in pages.tasks(client, project) if not task.is_labeled]
 
 
-@_one_sentence()
-def answer(client: Any, task: OpenTask, said: Answer) -> None:
+@one_sentence()
+def answer(client: Any, task: OpenTask, said: Answer, *, lead_time_s: float | None = None) -> None:
     """Posts an answer as a reader's browser does."""
-    client.annotations.create(task.id, result=to_result(said))
+    client.annotations.create(task.id, result=to_result(said), lead_time=lead_time_s)
 
 
-@_one_sentence()
-def pull(client: Any, project: ReaderProject, subjects: Collection[str]) -> Pulled:
-    """Every answer of the project, as ledger rows; skipped tasks are no answers.
+@one_sentence()
+def pull(
+    client: Any,
+    project: ReaderProject,
+    subjects: Collection[str],
+    *,
+    state: PullState | None = None,
+    seen: Sequence[SeenAnnotation] = (),
+    said: Sequence[Said] = (),
+    whole: bool = False,
+    accept_deletions: bool = False,
+) -> Pulled:
+    """The project's answers that are new since the last pull, and what was taken back; without a ``state`` every answer.
 
     A row's ``version`` is the annotation's time of change: pulling again gives equal rows until somebody corrects something.
+    Only what changed is read, as long as Label Studio counts as many annotations as we know; otherwise, and once a day, all.
 
     Args:
         client: from ``connect``.
         project: from ``ensure_project``.
         subjects: the pseudonyms that we know; an answer about anybody else is listed as skipped.
+        state: how far the last pull came.
+        seen: what the pulls before saw.
+        said: what the ledger has of this reader, in its order.
+        whole: read everything, whatever changed.
+        accept_deletions: whatever vanished was meant to.
     """
-    rows, unusable, skipped = [], set(), []
-    tasks = client.tasks.list(project=project.id, fields="all", only_annotated=True, resolve_uri=False, page_size=_PAGE)
-    annotations = [(task, annotation) for task in tasks for annotation in task.annotations if not annotation["was_cancelled"]]
-    for task, annotation in sorted(annotations, key=lambda pair: (pair[1]["updated_at"], pair[1]["id"])):
-        try:
-            said = _read(task, annotation, subjects)
-        except LabelingError as error:
-            skipped.append(
-                Skipped(item=f"project {project.title}, task {task.id}, annotation {annotation['id']}", reason=str(error))
-            )
-            continue
-        frames = tuple(task.data["frames"])
-        unusable |= {frames[index] for index in said.unusable if index < len(frames)}
-        rows += [_row(project, au, said, task.data["subject"], annotation, frames) for au in AUS]
-    return Pulled(rows=tuple(rows), unusable_frames=frozenset(unusable), skipped=tuple(skipped))
+    there = pages.look(client, project)
+    restored = state is not None and there.number < state.number
+    due = state is None or there.now - when(state.whole_at) >= WHOLE_EVERY
+    changed = None
+    if state and not (whole or restored or due or accept_deletions):
+        changed = _changed(
+            client, project, subjects, seen, said, since=when(state.seen_until) - OVERLAP, count=there.num_annotations
+        )
+    if changed is None:
+        found = _read(client, project, subjects)
+        done = reconcile(project, found, seen, said, num_seen=standing(seen), restored=restored, accept=accept_deletions)
+    else:
+        found, done = changed
+    known = merged(seen, done.seen)
+    number = max(there.number, state.number if state else 0) + bool(done.seen)
+    return Pulled(
+        rows=done.rows,
+        unusable_frames=frozenset().union(*(one.unusable_frames for one in found)),
+        skipped=tuple(skipped(project, each) for each in known if each.problem and not each.gone),
+        state=PullState(
+            project=project.identity,
+            title=project.title,
+            reader=project.reader,
+            stage=project.stage,
+            seen_until=there.now.isoformat(),
+            whole_at=state.whole_at if state and changed else there.now.isoformat(),
+            number=number,
+        ),
+        seen=done.seen,
+        whole=changed is None,
+        notice=notice(project, done, known, restored=restored),
+    )
 
 
-@_one_sentence()
+@one_sentence()
+def mark(client: Any, state: PullState) -> None:
+    """Writes into the project how often it was pulled; call it when the state is safe in the catalog."""
+    client.projects.update(int(state.project.split()[0]), description=pages.MARK.format(state.number))
+
+
+def _changed(
+    client: Any,
+    project: ReaderProject,
+    subjects: Collection[str],
+    seen: Sequence[SeenAnnotation],
+    said: Sequence[Said],
+    *,
+    since: datetime,
+    count: int,
+) -> tuple[list[Found], Reconciled] | None:
+    """What changed ``since``; nothing can be said of it unless Label Studio counts as many annotations as we then know."""
+    found = _read(client, project, subjects, since=since)
+    done = reconcile(project, found, concerned(found, seen), said, num_seen=standing(seen))
+    known = standing(merged(seen, done.seen))
+    # asked again for an answer that came meanwhile
+    return (found, done) if known == count or known == pages.look(client, project).num_annotations else None
+
+
+def _read(client: Any, project: ReaderProject, subjects: Collection[str], *, since: datetime | None = None) -> list[Found]:
+    """Every answer on the project's tasks that changed ``since``, in the order of answering."""
+    changed = pages.tasks(client, project, fields="all", filters=pages.answered(since))
+    raw = ({"id": task.id, "data": task.data, "annotations": task.annotations} for task in changed)
+    found = [one for task in raw for one in read_task(project, task, subjects)]
+    return sorted(found, key=lambda one: (when(one.version), int(one.annotation)))
+
+
+@one_sentence()
 def progress(client: Any) -> list[dict[str, Any]]:
     """Per project: its title, how many people it has, and how many of them are answered."""
     return [
         {"project": project.title, "subjects": project.task_number or 0, "answered": project.num_tasks_with_annotations or 0}
         for project in client.projects.list(page_size=100)
     ]
-
-
-def _read(task: Any, annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
-    subject = task.data.get("subject")
-    if subject not in subjects:
-        raise LabelingError(f"unknown subject {subject}; it was erased, or the task was not made by us")
-    return from_result(annotation["result"], num_pictures=len(task.data["frames"]))
-
-
-def _row(
-    project: ReaderProject, au: AU, said: Answer, subject: str, annotation: Mapping[str, Any], frames: tuple[str, ...]
-) -> LedgerRow:
-    return LedgerRow(
-        subject=subject,
-        au=au,
-        reader=project.reader,
-        stage=project.stage,
-        affected=said.affected[au],
-        side=said.side,
-        annotation=str(annotation["id"]),
-        version=annotation["updated_at"],
-        answered_at=annotation["updated_at"],
-        frames_shown=frames,
-        note=said.note,
-        grade=said.grade,
-        lead_time_s=annotation.get("lead_time"),
-        evidence=tuple(
-            EvidenceBox(frame=frames[index], box=(left, top, width, height))
-            for index, left, top, width, height in said.evidence.get(au, ())
-        ),
-    )
-
-
-def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> None:
-    """A storage connection over the people's objects, made once and never synced: a sync would add tasks of its own."""
-    folder = store_folder(store_uri)
-    if folder is not None:
-        people = folder.resolve() / "subjects"
-        people.mkdir(parents=True, exist_ok=True)  # Label Studio refuses one that is not there yet
-        path = str(people)
-        if not any(storage.path == path for storage in client.import_storage.local.list(project=project)):
-            client.import_storage.local.create(project=project, title="ViTAU store", path=path, use_blob_urls=True)
-        return
-    parts = urlsplit(store_uri)
-    bucket, prefix = parts.netloc, parts.path.strip("/")
-    if s3 is None:
-        raise LabelingError(f"the store {store_uri} needs an S3 key that Label Studio may use; none is set")
-    if not any(
-        (storage.bucket, storage.prefix or "") == (bucket, prefix) for storage in client.import_storage.s3.list(project=project)
-    ):
-        client.import_storage.s3.create(
-            project=project,
-            title="ViTAU store",
-            bucket=bucket,
-            prefix=prefix,
-            use_blob_urls=True,
-            presign=True,
-            presign_ttl=60,  # minutes
-            s3endpoint=s3.endpoint_url or "",  # the SDK's spelling; another one silently means AWS
-            aws_access_key_id=s3.access_key,
-            aws_secret_access_key=s3.secret_key,
-            region_name=s3.region or "",
-        )

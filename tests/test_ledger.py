@@ -17,6 +17,7 @@ from vitau.schema import (
     EvidenceBox,
     LedgerRow,
     RegionLabels,
+    Said,
     Side,
     Split,
     Stage,
@@ -76,6 +77,17 @@ def test_an_answer_is_read_once_and_a_changed_one_is_a_new_row(catalog):
     assert catalog.ledger()[-1] == corrected
     assert len(catalog.ledger(upto=2)) == 2
     assert catalog.ledger_offset() == 3
+
+
+def test_what_a_reader_said_is_one_entry_per_answer_in_the_order_of_the_ledger(catalog):
+    answers = [replace(ANSWER, au=au) for au in AUS]
+    back = [replace(row, version="retracted", affected=None, side=None, retracted=True) for row in answers]
+    catalog.append_answers([*answers, *back, *(replace(row, reader="reader-b", annotation="8") for row in answers)])
+    assert catalog.said("reader-a", Stage.READER) == [
+        Said(annotation="1:7", subject="anna", version=ANSWER.version),
+        Said(annotation="1:7", subject="anna", version="retracted", retracted=True),
+    ]
+    assert catalog.said("reader-a", Stage.ADJUDICATION) == []
 
 
 def test_more_answers_than_one_statement_takes_keep_their_order(catalog):

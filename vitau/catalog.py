@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from vitau.database import now, open_engine
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
+from vitau.pulls import Pulls
 from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
     clips,
@@ -69,7 +70,7 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger):
+class Catalog(Ledger, Pulls):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:

@@ -43,6 +43,16 @@ class Database:
                 created += len(connection.execute(new.returning(sa.literal(1))).all())
         return created
 
+    def _replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows, in the place of those with the same key, in one transaction."""
+        insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[self.engine.dialect.name]
+        stamped = [{**row, "recorded_at": now()} for row in rows]
+        with self._writing() as connection:
+            for start in range(0, len(stamped), BATCH):
+                new = insert(table).values(stamped[start : start + BATCH])
+                changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
+                connection.execute(new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed))
+
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with database_errors(), self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from vitau.database import BATCH, Database, now
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, EvidenceBox, LedgerRow, RegionLabels, Side, Stage
+from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, RegionLabels, Said, Side, Stage
 from vitau.tables import labels, ledger, merges, subjects
 
 _ANSWER_COLUMNS: Final = tuple(field.name for field in fields(LedgerRow))
@@ -62,6 +62,15 @@ class Ledger(Database):
         names = self.merged(upto=upto)
         rows = self._rows(sa.select(ledger).where(ledger.c.offset <= upto).order_by(ledger.c.offset))
         return [_ledger_row(row, names.get(row["subject"], row["subject"])) for row in rows]
+
+    def said(self, reader: str, stage: Stage) -> list[Said]:
+        """Return what the ledger has of a reader, in its order: every answer is of all regions, so one row stands for it.
+
+        The names are those under which was answered, merged or not: a pull compares them with the tasks.
+        """
+        columns = (ledger.c.annotation, ledger.c.subject, ledger.c.version, ledger.c.retracted)
+        query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage, ledger.c.au == AUS[0])
+        return [Said(**row) for row in self._rows(query.order_by(ledger.c.offset))]
 
     def ledger_offset(self) -> int:
         """Return the offset of the last answer or merge, 0 for an empty ledger."""

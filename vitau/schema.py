@@ -273,3 +273,50 @@ class LedgerRow:
     grade: int | None = None
     lead_time_s: float | None = None
     evidence: tuple[EvidenceBox, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenAnnotation:
+    """An annotation as the last pull saw it in Label Studio, so that the next one knows what changed.
+
+    ``problem`` says why it could not be read, and is absent if it could. ``gone`` says that it is not there now; ``held``
+    that it vanished in a way that looks like an accident (a backup restored, many at once), so that its answer stands until
+    somebody accepts it.
+    """
+
+    annotation: str
+    task: int
+    subject: str
+    version: str
+    problem: str | None = None
+    gone: bool = False
+    held: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PullState:
+    """How far one project of Label Studio was pulled.
+
+    ``project`` is its number and the time when it was made, which no other project shares; ``reader`` and ``stage`` are whose
+    answers it holds. ``seen_until`` is Label Studio's own time up to which every change was read, ``whole_at`` when it was last
+    read from end to end, both ISO 8601. ``number`` counts the pulls that found something; it also stands in the project itself:
+    a lower one there is a restored backup.
+    """
+
+    project: str
+    title: str
+    reader: str
+    stage: Stage
+    seen_until: str
+    whole_at: str
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """That the ledger has an answer from an annotation under a version, or took one back."""
+
+    annotation: str
+    subject: str
+    version: str
+    retracted: bool = False

@@ -187,3 +187,31 @@ scores = sa.Table(
     sa.Column("summary", sa.JSON, nullable=False),
     _recorded_at(),
 )
+
+pulls = sa.Table(
+    "pulls",
+    metadata,
+    sa.Column("project", sa.String, primary_key=True),  # "<number> <time it was made>", Label Studio's
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("reader", sa.String, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("seen_until", sa.String, nullable=False),
+    sa.Column("whole_at", sa.String, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    _recorded_at(),
+    _one_of("stage", Stage),
+)
+
+seen_annotations = sa.Table(
+    "seen_annotations",
+    metadata,
+    sa.Column("project", sa.String, primary_key=True),
+    sa.Column("annotation", sa.String, primary_key=True),
+    sa.Column("subject", sa.String, primary_key=True),  # a restored backup gives a number out again; not only people we know
+    sa.Column("task", sa.Integer, nullable=False),
+    sa.Column("version", sa.String, nullable=False),
+    sa.Column("problem", sa.String),
+    sa.Column("gone", sa.Boolean, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False),
+    _recorded_at(),
+)

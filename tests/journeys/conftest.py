@@ -1,5 +1,6 @@
 """The real services and the real commands, started once per session and shared by all journeys."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows import stack
@@ -79,10 +81,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
     try:
         printed = _command("flows", "up", "--state", state)
         assert printed.code == 0, printed.err
-        template = _template(pytestconfig)
-        if not template.exists():
-            with closing(sqlite3.connect(_database(state))) as migrated, closing(sqlite3.connect(template)) as kept:
-                migrated.backup(kept)
+        _keep_template(state, pytestconfig)
         yield Services(state=state, printed=printed, environment=stack.environment(state, stack.running(state)))
     finally:
         stack.stop(state)
@@ -97,6 +96,58 @@ def label_studio(services: Services) -> LabelStudioServer:
         token=settings["VITAU_LABEL_STUDIO_TOKEN"],
         store=services.state / "store",
     )
+
+
+class OwnLabelStudio:
+    """A Label Studio of one test module's own, which may be killed, started again, backed up and restored."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.port = stack._port("label-studio", None)
+        self.url, self.token = f"http://127.0.0.1:{self.port}", json.loads(SECRETS)["label_studio_token"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        command, extra, health = stack._label_studio(self.state, self.port)
+        with (self.state / "label-studio.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=_quiet(os.environ) | extra, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 300
+        while wait:
+            try:
+                if httpx.get(self.url + health, timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                assert self._process.poll() is None, (self.state / "label-studio.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "Label Studio did not start"
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            _kill(self._process)
+
+    def backup(self, path: Path) -> None:
+        with closing(sqlite3.connect(_database(self.state))) as now, closing(sqlite3.connect(path)) as kept:
+            now.backup(kept)
+
+    def restore(self, path: Path) -> None:
+        """Put a backup in the place of the database; only while it is not running."""
+        for leftover in _database(self.state).parent.glob(f"{_database(self.state).name}-*"):
+            leftover.unlink()
+        _database(self.state).write_bytes(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[OwnLabelStudio]:
+    """A Label Studio apart from the session's services."""
+    server = OwnLabelStudio(_state(tmp_path_factory, pytestconfig))
+    try:
+        server.start()
+        _keep_template(server.state, pytestconfig)
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="session")
@@ -214,6 +265,13 @@ def _state(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
         _database(state).parent.mkdir()
         _database(state).write_bytes(_template(config).read_bytes())
     return state
+
+
+def _keep_template(state: Path, config: pytest.Config) -> None:
+    template = _template(config)
+    if not template.exists():
+        with closing(sqlite3.connect(_database(state))) as migrated, closing(sqlite3.connect(template)) as kept:
+            migrated.backup(kept)
 
 
 def _template(config: pytest.Config) -> Path:

@@ -1,0 +1,67 @@
+"""Rounds of the annotate flow whenever Label Studio hints at an answer, and every so often in any case."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flows.settings import Settings
+from labeling.webhook import make_app
+from vitau.errors import LabelingError, VitauError
+
+Tell = Callable[[str], None]
+
+
+def receive(settings: Settings, *, host: str, port: int, every_s: float, tell: Tell) -> None:
+    """Listen for hints at ``host``:``port`` until stopped, and run a round every ``every_s`` seconds too.
+
+    Raises:
+        LabelingError: there is no secret.
+    """
+    import uvicorn
+
+    if settings.webhook_secret is None:
+        raise LabelingError("the receiver has no secret and would believe anybody; set VITAU_WEBHOOK_SECRET")
+    rounds = Rounds(tell)
+    app = make_app(settings.webhook_secret.get_secret_value(), rounds.pull)
+    with rounds.every(every_s):
+        tell(f"Listening on http://{host}:{port}/webhook; Ctrl-C ends")
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+
+
+class Rounds:
+    """Runs the annotate flow, one round at a time; what goes wrong in one is told, and the next makes it good."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._one_at_a_time, self._over = tell, threading.Lock(), threading.Event()
+
+    def pull(self, project: int | None = None) -> None:
+        """Run a round; of one project of Label Studio only, if its number is given."""
+        from flows.annotate import annotate
+
+        with self._one_at_a_time:
+            try:
+                summary = annotate(only=project)
+            except (VitauError, ValueError) as error:
+                self._tell(f"Error: {error}")
+                return
+        what = "everything" if project is None else f"project {project}"
+        self._tell(f"pulled {what}: {summary.new_answers} new answers, {summary.labelled} people labelled")
+        for notice in summary.notices:
+            self._tell(notice)
+
+    @contextmanager
+    def every(self, seconds: float) -> Iterator[None]:
+        """Run a round now and every so many seconds, beside whatever is done inside."""
+        thread = threading.Thread(target=self._poll, args=(seconds,), name="poll", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _poll(self, seconds: float) -> None:
+        while True:
+            self.pull()
+            if self._over.wait(seconds):
+                return

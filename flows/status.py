@@ -1,0 +1,26 @@
+"""How far the labelling is, from the ledger: no service is asked."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.pull import ADJUDICATOR, palsied
+from flows.workspace import Workspace
+from labeling.consensus import consensus
+from labeling.progress import Progress, page, progress
+
+
+def labelling_progress(workspace: Workspace) -> Progress:
+    """Count who is labelled, who waits for whom, and what each reader still has to do."""
+    catalog, readers = workspace.catalog, workspace.settings.readers
+    rows = catalog.ledger()
+    unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
+    agreed = consensus(rows, readers)
+    return progress(agreed, rows, palsied(workspace), readers=readers, adjudicator=ADJUDICATOR, skipped=unreadable)
+
+
+def write_page(workspace: Workspace, done: Progress, path: Path) -> None:
+    """Write the progress as an HTML page, whole or not at all."""
+    synthetic = any(subject.synthetic for subject in workspace.catalog.subjects())
+    partial = path.with_suffix(".partial")
+    partial.write_text(page(done, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), synthetic=synthetic), encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,68 @@
+"""How far the labelling is, read from a catalog; and the flags of the commands about it."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from flows.settings import Settings
+from flows.status import labelling_progress, write_page
+from flows.workspace import Workspace
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Stage, Subject
+
+
+@pytest.fixture
+def workspace(tmp_path: Path):
+    settings = Settings(
+        store=str(tmp_path / "store"),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("the key of these tests"),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url="http://127.0.0.1:9",
+        readers=("a", "b"),
+    )
+    opened = Workspace(settings)
+    yield opened
+    opened.catalog.engine.dispose()
+
+
+def answers(subject: str, reader: str, seconds: float) -> list[LedgerRow]:
+    return [
+        LedgerRow(
+            subject=subject,
+            au=au,
+            reader=reader,
+            stage=Stage.READER,
+            affected=au is AU.AU12,
+            side=Side.LEFT,
+            annotation=f"{reader}{subject}",
+            version="2026-11-25T10:00:00Z",
+            answered_at="2026-11-25T10:00:00Z",
+            lead_time_s=seconds,
+        )
+        for au in AUS
+    ]
+
+
+def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_path):
+    for name, cohort in {"p1": Cohort.PALSY, "p2": Cohort.PALSY, "c1": Cohort.CONTROL}.items():
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=cohort, source="synthetic", synthetic=True))
+    workspace.catalog.append_answers([*answers("p1", "a", 12), *answers("p1", "b", 18), *answers("p2", "a", 14)])
+    workspace.catalog.set_skipped("label-studio-3", [Skipped(item="project ViTAU a, task 1, annotation 2", reason="why")])
+    workspace.catalog.set_skipped("a manifest", [Skipped(item="row 3", reason="its clip is missing")])
+    done = labelling_progress(workspace)
+    assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (2, 1, 1, 0)
+    assert [(each.reader, each.answered, each.open, each.left_s) for each in done.readers] == [
+        ("a", 2, 0, 0),
+        ("b", 1, 1, 18),
+        ("adjudicator", 0, 0, None),
+    ]
+    assert [each.item for each in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
+    write_page(workspace, done, tmp_path / "progress.html")
+    assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
+
+
+def test_nobody_is_asked_about_yet(workspace):
+    done = labelling_progress(workspace)
+    assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (0, 0, 0, 0)

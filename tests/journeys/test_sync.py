@@ -1,0 +1,467 @@
+"""Label Studio and the ledger kept together: killed at every step, restarted, restored, deleted; and hints that come in bursts.
+
+A Label Studio of this module's own, because it is treated badly.
+"""
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_LEVEL,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
+    temporary_settings,
+)
+from pydantic import SecretStr
+
+from flows import stack
+from flows.annotate import AnnotateSummary, one_round
+from flows.pull import PullOptions
+from flows.settings import Settings
+from flows.workspace import Workspace
+from labeling import bench, sync
+from labeling.connections import Receiver
+from labeling.project import Answer
+from labeling.reading import ReaderProject
+from labeling.tasks import build_task
+from labeling.webhook import make_app
+from vitau.catalog import open_catalog
+from vitau.errors import LabelingError
+from vitau.media.synthetic import write_cohort
+from vitau.schema import AU, AUS, LedgerRow, Side, Stage
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
+
+SECRET = "a secret of these tests"
+LEFT = Answer(affected={au: au is AU.AU12 for au in AUS}, side=Side.LEFT)
+RIGHT = replace(LEFT, side=Side.RIGHT)
+
+
+class Killed(BaseException):
+    """What stops a round, as a signal would: nobody catches it."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Some ingested people, as rows and objects; every test works on a copy of the rows."""
+
+    store: Path
+    catalog: Path
+    palsied: tuple[str, ...]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect(services) -> Iterator[None]:
+    """Lets the steps report to the session's Prefect."""
+    settings = {
+        PREFECT_API_URL: services.environment["PREFECT_API_URL"],
+        PREFECT_LOGGING_LEVEL: "CRITICAL",
+        PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
+    }
+    with temporary_settings(settings):
+        yield
+
+
+@pytest.fixture(scope="module")
+def study(services, own_label_studio, command, tmp_path_factory) -> Study:
+    folder = tmp_path_factory.mktemp("study")
+    write_cohort(folder / "people", 6, seed=11, frames_per_task=1, num_processes=1)
+    store = own_label_studio.state / "store"
+    environment = services.environment | {
+        "VITAU_STORE": store.as_uri(),
+        "VITAU_CATALOG": f"sqlite:///{folder / 'catalog.db'}",
+        "VITAU_WORK": str(folder / "work"),
+        "VITAU_NUM_PROCESSES": "1",
+    }
+    done = command("flows", "ingest", folder / "people" / "manifest.csv", "--state", folder / "none", env=environment)
+    assert done.code == 0, done.err
+    catalog = open_catalog(environment["VITAU_CATALOG"])
+    palsied = tuple(subject.pseudonym for subject in catalog.subjects() if subject.cohort == "palsy")
+    catalog.engine.dispose()
+    assert len(palsied) >= 3
+    return Study(store=store, catalog=folder / "catalog.db", palsied=palsied)
+
+
+@pytest.fixture
+def client(own_label_studio) -> Iterator[Any]:
+    """A client of a Label Studio without projects."""
+    client = sync.connect(own_label_studio.url, own_label_studio.token)
+    for project in client.projects.list(page_size=100):
+        client.projects.delete(project.id)
+    return client
+
+
+@pytest.fixture
+def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[[Path], Workspace]]:
+    """Opens the study with the rows of a file."""
+    opened = []
+
+    def make(catalog: Path) -> Workspace:
+        settings = Settings(
+            store=study.store.as_uri(),
+            catalog=SecretStr(f"sqlite:///{catalog}"),
+            pseudonym_key=SecretStr("the same in every state: the same people"),
+            label_studio_url=own_label_studio.url,
+            label_studio_token=SecretStr(own_label_studio.token),
+            mlflow_url="http://127.0.0.1:9",
+            work=tmp_path / "work",
+            readers=("a", "b"),
+            agreement_floor=0.5,
+        )
+        opened.append(Workspace(settings))
+        return opened[-1]
+
+    yield make
+    for workspace in opened:
+        workspace.catalog.engine.dispose()
+
+
+@pytest.fixture
+def workspace(study, open_workspace, tmp_path) -> Workspace:
+    return open_workspace(shutil.copy(study.catalog, tmp_path / "catalog.db"))
+
+
+def go(workspace: Workspace, at: Callable[[str], None] = sync.passed, **options: bool) -> AnnotateSummary:
+    """The steps of the flow, each a task of the session's Prefect."""
+    return one_round(workspace, PullOptions(**options), at=at)
+
+
+def project_of(client: Any, title: str) -> ReaderProject:
+    (found,) = [project for project in client.projects.list(title=title, page_size=100) if project.title == title]
+    stage = Stage.ADJUDICATION if title.endswith("adjudication") else Stage.READER
+    made_at = found.created_at.isoformat()
+    return ReaderProject(id=found.id, title=title, reader=title.removeprefix("ViTAU "), stage=stage, made_at=made_at)
+
+
+def tasks_of(client: Any, title: str) -> dict[str, int]:
+    """subject → number of its task; each once."""
+    tasks = list(client.tasks.list(project=project_of(client, title).id, page_size=100))
+    assert len({task.data["subject"] for task in tasks}) == len(tasks)
+    return {task.data["subject"]: task.id for task in tasks}
+
+
+def say(client: Any, title: str, subject: str, answer: Answer, seconds: float = 12.0) -> None:
+    sync.answer(client, sync.OpenTask(id=tasks_of(client, title)[subject], subject=subject), answer, lead_time_s=seconds)
+
+
+def annotation_of(workspace: Workspace, reader: str, subject: str) -> int:
+    rows = [row for row in workspace.catalog.ledger() if (row.reader, row.subject) == (reader, subject)]
+    return int(rows[-1].annotation)
+
+
+def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_twice(client, study, open_workspace, tmp_path):
+    first, second, *_ = study.palsied
+    base = tmp_path / "base.db"
+    workspace = open_workspace(shutil.copy(study.catalog, base))
+    go(workspace)
+    for reader in ("a", "b"):
+        say(client, f"ViTAU {reader}", first, LEFT)
+        say(client, f"ViTAU {reader}", second, LEFT)
+    go(workspace)
+    # since the last pull: one corrects and thereby disagrees, one deletes, and somebody is new to the readers
+    client.annotations.update(annotation_of(workspace, "a", first), result=sync.to_result(RIGHT))
+    client.annotations.delete(annotation_of(workspace, "b", second))
+    workspace.catalog.engine.dispose()
+
+    numbers = [project_of(client, f"ViTAU {title}").id for title in ("a", "b", "adjudication")]
+
+    def tasks() -> list[dict[int, str]]:
+        found = [list(client.tasks.list(project=number, page_size=100)) for number in numbers]
+        return [{task.id: task.data["subject"] for task in each} for each in found]
+
+    def forget_the_new() -> None:
+        a, b, adjudication = tasks()
+        new = [task for task, subject in (a | b).items() if subject == study.palsied[2]]
+        for task in [*new, *adjudication]:
+            client.tasks.delete(str(task))
+
+    def state_of(workspace: Workspace) -> dict[str, Any]:
+        catalog = workspace.catalog
+        return {
+            "ledger": catalog.ledger(),
+            "labels": catalog.labels(),
+            "unusable": catalog.unusable_frames(),
+            "skipped": catalog.skipped(),
+            "seen": [catalog.seen_annotations(state.project) for state in catalog.pull_states()],
+            "tasks": [sorted(each.values()) for each in tasks()],
+        }
+
+    forget_the_new()
+    steps: list[str] = []
+    undisturbed = open_workspace(shutil.copy(base, tmp_path / "undisturbed.db"))
+    go(undisturbed, at=steps.append)
+    expected = state_of(undisturbed)
+    assert {row.retracted for row in expected["ledger"]} == {False, True}
+    assert first in expected["tasks"][2]
+    assert {"imported tasks", "noted what was seen", "appended the answers", "marked the project"} <= set(steps)
+    for number, name in enumerate(steps):
+        forget_the_new()
+        workspace = open_workspace(shutil.copy(base, tmp_path / f"{number}.db"))
+        left = iter(steps[:number])
+
+        def stop(step: str, left: Iterator[str] = left) -> None:
+            if next(left, None) is None:
+                raise Killed(step)
+
+        with pytest.raises(Killed, match=name):
+            go(workspace, at=stop)
+        go(workspace)
+        assert state_of(workspace) == expected, f"killed after: {name}"
+        workspace.catalog.engine.dispose()
+
+
+def test_a_restored_backup_takes_nothing_back_until_somebody_accepts_it(client, workspace, study, own_label_studio, tmp_path):
+    first, second, third, *_ = study.palsied
+    go(workspace)
+    say(client, "ViTAU a", first, LEFT)
+    own_label_studio.backup(tmp_path / "old.sqlite3")
+    say(client, "ViTAU a", second, LEFT)
+    client.annotations.update(annotation_of_last(client, "ViTAU a", first), result=sync.to_result(RIGHT))
+    assert go(workspace).new_answers == 16
+    before = workspace.catalog.ledger()
+
+    own_label_studio.kill()
+    own_label_studio.restore(tmp_path / "old.sqlite3")
+    own_label_studio.start()
+    say(client, "ViTAU a", third, LEFT)  # gets the number of the answer about the second
+    summary = go(workspace)
+    after = workspace.catalog.ledger()
+    assert after[: len(before)] == before
+    assert {row.subject for row in after[len(before) :]} == {third}
+    assert annotation_of(workspace, "a", third) == annotation_of(workspace, "a", second)
+    (notice,) = summary.notices
+    assert notice == (
+        "1 answers in project “ViTAU a” are gone and 1 are older than we know them (an old backup of Label Studio was "
+        "restored): what the readers said stands; bring them back in Label Studio, or run `annotate --accept-deletions`"
+    )
+    assert go(workspace, whole=True).new_answers == 0
+
+    go(workspace, accept_deletions=True)
+    last = last_words(workspace)
+    assert (last["a", second].retracted, last["a", third].retracted) == (True, False)
+    assert last["a", first].side is Side.LEFT
+    assert go(workspace, whole=True) == replace(go(workspace), new_answers=0)
+    assert go(workspace).notices == ()
+
+
+def annotation_of_last(client: Any, title: str, subject: str) -> int:
+    return int(client.tasks.get(str(tasks_of(client, title)[subject])).annotations[-1]["id"])
+
+
+def last_words(workspace: Workspace) -> dict[tuple[str, str], LedgerRow]:
+    return {(row.reader, row.subject): row for row in workspace.catalog.ledger()}
+
+
+def test_a_project_deleted_by_hand_loses_nothing_and_is_made_anew_for_those_not_answered(client, workspace, study):
+    first, *others = study.palsied
+    go(workspace)
+    say(client, "ViTAU a", first, LEFT)
+    go(workspace)
+    before = workspace.catalog.ledger()
+    gone = project_of(client, "ViTAU a")
+    client.projects.delete(gone.id)
+    summary = go(workspace)
+    assert workspace.catalog.ledger() == before
+    assert sorted(tasks_of(client, "ViTAU a")) == sorted(others)
+    (notice,) = summary.notices
+    assert notice == (
+        "project “ViTAU a” is not the one that was read before (deleted, or Label Studio set up anew): "
+        "the 1 answers read from it stand; run `annotate --accept-deletions` to take them back"
+    )
+    with pytest.raises(LabelingError) as caught:
+        sync.pull(client, gone, study.palsied)
+    assert str(caught.value) == (
+        "a project was deleted in Label Studio meanwhile; what its reader said stands, run it again to make it anew"
+    )
+    go(workspace, accept_deletions=True)
+    assert last_words(workspace)["a", first].retracted
+    assert go(workspace).notices == ()
+    assert sorted(tasks_of(client, "ViTAU a")) == sorted(study.palsied), "who was taken back is asked about again"
+
+
+def test_a_deleted_answer_is_noticed_by_the_next_round_and_asked_again(client, workspace, study):
+    first = study.palsied[0]
+    go(workspace)
+    say(client, "ViTAU a", first, LEFT, seconds=7.5)
+    go(workspace)
+    assert {row.lead_time_s for row in workspace.catalog.ledger()} == {7.5}
+    client.annotations.delete(annotation_of(workspace, "a", first))
+    assert go(workspace).new_answers == 8
+    assert last_words(workspace)["a", first].retracted
+    assert go(workspace).new_answers == 0
+    say(client, "ViTAU a", first, RIGHT)
+    go(workspace)
+    assert (last_words(workspace)["a", first].retracted, last_words(workspace)["a", first].side) == (False, Side.RIGHT)
+
+
+def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_removed(client, own_label_studio):
+    store = (own_label_studio.state / "store").as_uri()
+    project = sync.ensure_project(client, "race", reader="a", stage=Stage.READER, store_uri=store)
+    tasks = [build_task(f"s{number}", ["/x.jpg"], [f"c:{number}"]) for number in range(20)]
+    both = threading.Barrier(2)
+    waiting = [True, True]
+
+    def push(number: int) -> None:
+        def meet(_: str) -> None:  # both have looked and imported before either looks again
+            if waiting[number]:
+                waiting[number] = False
+                both.wait(timeout=60)
+
+        sync.push(sync.connect(own_label_studio.url, own_label_studio.token), project, tasks, at=meet)
+
+    threads = [threading.Thread(target=push, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tasks_of(client, "race")) == 20
+
+    # an import that arrived twice, and the younger task is the one that was answered
+    client.projects.import_tasks(project.id, request=tasks[:2])
+    younger = max(task.id for task in client.tasks.list(project=project.id, page_size=100) if task.data["subject"] == "s0")
+    sync.answer(client, sync.OpenTask(id=younger, subject="s0"), LEFT)
+    assert sync.push(client, project, tasks) == 0
+    assert tasks_of(client, "race")["s0"] == younger
+    assert len(tasks_of(client, "race")) == 20
+
+
+def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):
+    store = (own_label_studio.state / "store").as_uri()
+    project = sync.ensure_project(client, "restart", reader="a", stage=Stage.READER, store_uri=store)
+    own_label_studio.kill()
+    own_label_studio.start(wait=False)
+    assert sync.push(client, project, [build_task("s1", ["/x.jpg"], ["c:0"])]) == 1
+    own_label_studio.kill()
+    impatient = sync.connect  # the client below is made while nothing answers
+    with pytest.raises(LabelingError) as caught:
+        impatient(own_label_studio.url, own_label_studio.token, patience_s=0.5)
+    assert str(caught.value) == (
+        f"{own_label_studio.url}: Label Studio does not answer (ConnectError); is it running, at this address?"
+    )
+    own_label_studio.start()
+
+
+def test_the_bench_measures_and_leaves_nothing_behind(client, own_label_studio):
+    store = (own_label_studio.state / "store").as_uri()
+    told: list[str] = []
+    waited: list[float] = []
+    measured = bench.measure(client, [10, 20], store_uri=store, tell=told.append, sleep=waited.append)
+    assert set(measured["seconds"]) == set(measured["ms_per_subject"]) == {"10", "20"}
+    assert set(measured["ratio"]) == {"push", "whole_pull"}
+    assert all(seconds > 0 for size in measured["seconds"].values() for seconds in size.values())
+    assert len(waited) == 2
+    assert list(client.projects.list(page_size=100)) == []
+
+
+@contextmanager
+def receiving(hint: Callable[[int], None], secret: str = SECRET) -> Iterator[str]:
+    """The receiver on a free port; its address."""
+    port = stack._port("receiver", None)
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(secret, hint, quiet_s=1.5), host="127.0.0.1", port=port, log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield f"http://127.0.0.1:{port}/webhook"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def until(true: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_ten_answers_in_a_burst_are_one_pull_and_a_lost_hint_is_made_good_by_the_next(client, own_label_studio):
+    store = (own_label_studio.state / "store").as_uri()
+    subjects = [f"s{number}" for number in range(11)]
+    pulls: list[int] = []
+    rows: list[LedgerRow] = []
+
+    def pull(project: int) -> None:
+        pulls.append(project)
+        rows.extend(sync.pull(sync.connect(own_label_studio.url, own_label_studio.token), reader, subjects).rows)
+
+    with receiving(pull) as url:
+        told = Receiver(url=url, secret=SECRET)
+        reader = sync.ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        sync.ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        assert len(client.webhooks.list(project=str(reader.id))) == 1
+        sync.push(client, reader, [build_task(subject, ["/x.jpg"], ["c:0"]) for subject in subjects])
+        *burst, lost = sync.open_tasks(client, reader)
+        for task in burst:
+            sync.answer(client, task, LEFT)
+        until(lambda: rows)
+        time.sleep(2)
+        assert pulls == [reader.id]
+        assert len(rows) == 10 * 8
+    sync.answer(client, lost, LEFT)  # nobody listens
+    assert len(sync.pull(client, reader, subjects).rows) == 11 * 8
+
+
+def test_a_wrong_secret_is_refused_and_the_log_does_not_repeat_it(client, own_label_studio, caplog):
+    store = (own_label_studio.state / "store").as_uri()
+    pulls: list[int] = []
+    with caplog.at_level(logging.WARNING), receiving(pulls.append) as url:
+        told = Receiver(url=url, secret="what an impostor guesses")
+        reader = sync.ensure_project(client, "impostor", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        sync.push(client, reader, [build_task("s1", ["/x.jpg"], ["c:0"])])
+        sync.answer(client, sync.open_tasks(client, reader)[0], LEFT)
+        until(lambda: caplog.records)
+        assert httpx.post(url, json={}, headers={"X-ViTAU-Secret": "wrong"}).status_code == 401
+    said = [record.getMessage() for record in caplog.records if record.name == "labeling.webhook"]
+    assert set(said) == {"refused a hint: the secret in X-ViTAU-Secret is wrong"}
+    assert pulls == []
+
+
+def test_what_is_wrong_is_one_sentence_of_the_command(own_label_studio, study, apart, command, client, tmp_path):
+    environment = apart | {
+        "VITAU_STORE": study.store.as_uri(),
+        "VITAU_CATALOG": f"sqlite:///{shutil.copy(study.catalog, tmp_path / 'catalog.db')}",
+        "VITAU_LABEL_STUDIO_URL": own_label_studio.url,
+        "VITAU_LABEL_STUDIO_TOKEN": own_label_studio.token,
+        "VITAU_READERS": json.dumps(["a", "b"]),
+    }
+    annotate = ("flows", "annotate", "--state", tmp_path / "none")
+    assert command(*annotate, env=environment).code == 0
+    first, second, *_ = study.palsied
+    project = project_of(client, "ViTAU a")
+    wrong = [{"from_name": "regions", "to_name": "face", "type": "choices", "value": {"choices": ["AU7"]}}]
+    client.annotations.create(tasks_of(client, "ViTAU a")[first], result=wrong)
+    client.projects.import_tasks(project.id, request=[build_task("nobody", ["/x.jpg"], ["c:0"])])
+    say(client, "ViTAU a", "nobody", LEFT)
+    say(client, "ViTAU a", second, LEFT)
+    done = command(*annotate, env=environment)
+    assert (done.code, json.loads(done.out)["new_answers"]) == (0, 8)
+    assert done.err == "2 answers of ViTAU a cannot be read; `flows status` says why\n"
+    done = command("flows", "status", "--state", tmp_path / "none", env=environment)
+    assert done.code == 0, done.err
+    strange, stranger = (
+        f"project ViTAU a, task {tasks_of(client, 'ViTAU a')[who]}, annotation {annotation_of_last(client, 'ViTAU a', who)}: "
+        for who in (first, "nobody")
+    )
+    assert done.out.splitlines()[-2:] == [
+        strange + "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
+        stranger + "unknown subject nobody; it was erased, or the task was not made by us",
+    ]
+    done = command("flows", "receive", "--state", tmp_path / "none", env=environment)
+    assert (done.code, done.err) == (
+        1,
+        "Error: the receiver has no secret and would believe anybody; set VITAU_WEBHOOK_SECRET\n",
+    )

@@ -1,0 +1,134 @@
+"""The numbers of the progress add up, on the terminal and on the page."""
+
+from html.parser import HTMLParser
+
+from labeling.consensus import consensus
+from labeling.progress import Progress, duration, page, progress, status_table, table
+from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
+
+
+def rows(subject: str, reader: str, *regions: AU, stage: Stage = Stage.READER, seconds: float | None = 10, **more):
+    return [
+        LedgerRow(
+            subject=subject,
+            au=au,
+            reader=reader,
+            stage=stage,
+            affected=au in regions,
+            side=Side.LEFT if regions else None,
+            annotation=f"{reader} {subject}",
+            version=more.get("version", "2026-11-25T10:00:00Z"),
+            answered_at="2026-11-25T10:00:00Z",
+            lead_time_s=seconds,
+            retracted=more.get("retracted", False),
+        )
+        for au in AUS
+    ]
+
+
+LEDGER = [
+    *rows("p1", "a", AU.AU12, seconds=10),
+    *rows("p1", "b", AU.AU12, seconds=20),
+    *rows("p2", "a", AU.AU12, seconds=14),
+    *rows("p2", "b", AU.AU9, seconds=None),
+    *rows("p3", "a", AU.AU12, seconds=90),
+    *rows("p4", "a", AU.AU1, seconds=12),
+    *rows("p4", "b", AU.AU2, seconds=40),
+    *rows("p4", "adjudicator", AU.AU1, stage=Stage.ADJUDICATION, seconds=30),
+]
+EVERYBODY = ["p1", "p2", "p3", "p4", "p5"]
+
+
+def state(ledger=LEDGER, **more) -> Progress:
+    agreed = consensus(ledger, ["a", "b"])
+    return progress(agreed, ledger, EVERYBODY, readers=["a", "b"], adjudicator="adjudicator", **more)
+
+
+def test_everybody_is_labelled_waiting_or_disagreed():
+    done = state()
+    assert (done.subjects, done.labelled, done.waiting, done.disagreed, done.adjudicated) == (5, 2, 2, 1, 1)
+    assert done.labelled + done.waiting + done.disagreed == done.subjects
+
+
+def test_a_reader_has_answered_what_stands_and_the_rest_takes_its_median_time():
+    a, b, adjudicator = state().readers
+    assert (a.answered, a.open, a.median_s, a.left_s) == (4, 1, 13, 13)
+    assert (b.answered, b.open, b.median_s, b.left_s) == (3, 2, 30, 60)
+    assert (adjudicator.answered, adjudicator.open, adjudicator.left_s) == (1, 1, 30)
+
+
+def test_what_was_taken_back_is_open_again():
+    back = rows("p3", "a", version="retracted 2026-11-25T10:00:00Z", seconds=None, retracted=True)
+    a, *_ = state([*LEDGER, *back]).readers
+    assert (a.answered, a.open) == (3, 2)
+
+
+def test_who_is_not_asked_about_any_more_is_not_counted():
+    assert state([*LEDGER, *rows("merged away", "a", AU.AU12), *rows("merged away", "b", AU.AU12)]) == state()
+
+
+def test_without_times_nothing_is_foretold():
+    a, *_ = state(rows("p1", "a", seconds=None)).readers
+    assert (a.median_s, a.left_s) == (None, None)
+
+
+def test_the_table_says_it_all():
+    skipped = [Skipped(item="project ViTAU a, task 1, annotation 2", reason="unknown region AU7")]
+    assert table(state(skipped=skipped)).splitlines() == [
+        "5 people: 2 labelled, of whom 1 were adjudicated",
+        "2 wait for a reader, 1 for the adjudicator",
+        "",
+        "reader               answered   open   median  time left",
+        "a                           4      1     13 s       13 s",
+        "b                           3      2     30 s      1 min",
+        "adjudicator                 1      1     30 s       30 s",
+        "",
+        "1 answers cannot be read:",
+        "project ViTAU a, task 1, annotation 2: unknown region AU7",
+    ]
+
+
+def test_the_page_holds_the_same_numbers_is_escaped_and_loads_nothing():
+    skipped = [Skipped(item="project <b>", reason="unknown region AU7")]
+    text = page(state(skipped=skipped), at="2026-11-25 10:00 UTC", synthetic=True)
+    seen = Seen()
+    seen.feed(text)
+    assert "5 people are asked about" in " ".join(seen.texts)
+    for cell in ("a", "4", "13 s", "1 min", "adjudicator"):
+        assert cell in seen.texts
+    assert "2 labelled, 1 disagreed" in seen.labels
+    assert "project <b>: unknown region AU7" in seen.texts
+    assert seen.loaded == []
+    assert "drawn, not patients" in text
+    assert "drawn, not patients" not in page(state(), at="now")
+
+
+class Seen(HTMLParser):
+    """Texts of a page, what its pictures are called, and what it loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.labels: list[str] = []
+        self.loaded: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.labels += [value or "" for name, value in attrs if name == "aria-label"]
+        self.loaded += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+def test_what_label_studio_alone_knows_is_a_table_too():
+    assert status_table([{"project": "ViTAU a", "subjects": 5, "answered": 3}]).splitlines() == [
+        "project                                   people  answered   open",
+        "ViTAU a                                        5         3      2",
+    ]
+
+
+def test_times_are_said_as_people_say_them():
+    assert [duration(seconds) for seconds in (None, 0, 59.4, 60, 3599, 3600, 12000)] == [
+        *("–", "0 s", "59 s", "1 min", "1 h 0 min", "1 h 0 min", "3 h 20 min")
+    ]

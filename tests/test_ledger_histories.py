@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     consumes,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -21,7 +23,7 @@ from vitau.catalog import Catalog
 from vitau.errors import CatalogError
 from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
 
-PEOPLE = ("p1", "p2", "p3", "p4")
+PEOPLE = ("p1", "p2", "p3")
 READERS = ("reader-a", "reader-b")
 PROJECTS = {**dict.fromkeys(READERS, Stage.READER), "adjudicator": Stage.ADJUDICATION}
 
@@ -102,14 +104,24 @@ class Histories(RuleBasedStateMachine):
         self.studio.annotations.append(annotation)
         return annotation
 
-    @rule(annotation=annotations, affected=regions)
-    def correct(self, annotation: Annotation, affected: dict[AU, bool | None]) -> None:
+    @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions)
+    def agree(self, subject: str, affected: dict[AU, bool | None]) -> MultipleResults[Annotation]:
+        """Both readers say the same, it is read, and it becomes the labels: what random answers rarely come to."""
+        found = [self.answer(reader, subject, affected) for reader in READERS]
+        self.append([row for annotation in found for row in self.studio.rows(annotation)])
+        self.settle()
+        return multiple(*found)
+
+    @rule(annotation=annotations, affected=regions, pulled=st.booleans())
+    def correct(self, annotation: Annotation, affected: dict[AU, bool | None], pulled: bool) -> None:
         if not annotation.deleted:
             annotation.affected, annotation.clock = affected, self.studio.tick()
+            self.append(self.studio.rows(annotation) if pulled else [])
 
-    @rule(annotation=consumes(annotations))
-    def delete(self, annotation: Annotation) -> None:
+    @rule(annotation=consumes(annotations), pulled=st.booleans())
+    def delete(self, annotation: Annotation, pulled: bool) -> None:
         annotation.deleted, annotation.clock = True, self.studio.tick()
+        self.append(self.studio.rows(annotation) if pulled else [])
 
     @precondition(lambda self: self.studio.annotations)
     @rule(data=st.data())

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.labels import agree
 from flows.pull import ADJUDICATOR, palsied
 from flows.workspace import Workspace
-from labeling.consensus import consensus
 from labeling.progress import Progress, page, progress
 
 
@@ -14,7 +14,7 @@ def labelling_progress(workspace: Workspace) -> Progress:
     catalog, readers = workspace.catalog, workspace.settings.readers
     rows = catalog.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
-    agreed = consensus(rows, readers)
+    agreed = agree(workspace, rows)
     return progress(agreed, rows, palsied(workspace), readers=readers, adjudicator=ADJUDICATOR, skipped=unreadable)
 
 

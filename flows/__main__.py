@@ -180,14 +180,14 @@ def status(
     point_at(state)
     from dataclasses import asdict
 
-    from flows.status import labelling_progress, write_page
+    from flows.status import labelling_progress, write_labelling
     from flows.workspace import open_workspace
     from labeling.progress import table
 
     workspace = open_workspace()
     done = labelling_progress(workspace)
     if page is not None:
-        write_page(workspace, done, page)
+        write_labelling(workspace, done, page)
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else table(done))
 
 

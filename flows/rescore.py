@@ -1,7 +1,7 @@
 """From champions and people to scores, overlays and the report; whoever is scored already is not scored again."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.page import build_report
 from flows.retrain import REGIONS
+from flows.status import LABELLING_PAGE, labelling_progress, write_labelling
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
@@ -57,9 +58,11 @@ def rescore(snapshot: str, report: Path) -> RescoreSummary:
 
 @task(cache_policy=NO_CACHE)
 def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) -> Report:
-    """Write the report about everybody whom the champion scored in this snapshot's test split."""
+    """Write the report about everybody whom the champion scored in this test split; beside it, how the labelling goes."""
     page = build_report(workspace, Predictor.load(folder), registry.folder_digest(folder), snapshot)
-    write_report(page, path)
+    labelling = path.with_name(LABELLING_PAGE)
+    write_labelling(workspace, labelling_progress(workspace), labelling)
+    write_report(replace(page, related={"how far the labelling is": labelling.name}), path)
     return page
 
 

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from flows.labels import agree
 from flows.pull import ADJUDICATOR, palsied
 from flows.workspace import Workspace
 from labeling.progress import Progress, page, progress
+
+LABELLING_PAGE: Final = "labelling.html"
 
 
 def labelling_progress(workspace: Workspace) -> Progress:
@@ -18,7 +21,7 @@ def labelling_progress(workspace: Workspace) -> Progress:
     return progress(agreed, rows, palsied(workspace), readers=readers, adjudicator=ADJUDICATOR, skipped=unreadable)
 
 
-def write_page(workspace: Workspace, done: Progress, path: Path) -> None:
+def write_labelling(workspace: Workspace, done: Progress, path: Path) -> None:
     """Write the progress as an HTML page, whole or not at all."""
     synthetic = any(subject.synthetic for subject in workspace.catalog.subjects())
     partial = path.with_suffix(".partial")

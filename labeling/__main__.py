@@ -39,6 +39,21 @@ def status(
 
 
 @app.command()
+def account(
+    email: Annotated[str, typer.Argument(help="A pseudonym: reader-a@example.org. Everybody in Label Studio can read it.")],
+    url: Url,
+    token: Token,
+    password: Annotated[str, typer.Option(envvar="LABEL_STUDIO_READER_PASSWORD", prompt=True, hide_input=True)],
+) -> None:
+    """Makes a reader's account, with keys for one hand. Again, it changes nothing, and never the password."""
+    from labeling.accounts import ensure_account
+
+    with _one_line():
+        made = ensure_account(url, token, email=email, password=password)
+    typer.echo(f"{made.email} is account {made.id}")
+
+
+@app.command()
 def bench(
     url: Url,
     token: Token,

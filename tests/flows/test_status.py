@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from flows.settings import Settings
-from flows.status import labelling_progress, write_page
+from flows.status import labelling_progress, write_labelling
 from flows.workspace import Workspace
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Stage, Subject
 
@@ -59,7 +59,7 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
         ("adjudicator", 0, 0, None),
     ]
     assert [each.item for each in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
-    write_page(workspace, done, tmp_path / "progress.html")
+    write_labelling(workspace, done, tmp_path / "progress.html")
     assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
 
 

@@ -184,6 +184,8 @@ def test_the_report_opens_in_a_browser_with_every_picture(demos, tmp_path):
     assert seen["broken"] == []
     assert seen["errors"] == []
     assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert f"{PALSIED} people" in seen["labelling"]
+    assert "reader-a" in seen["labelling"]
 
 
 def open_report(page_path, screenshot, seen: dict[str, Any]) -> None:
@@ -205,4 +207,6 @@ def open_report(page_path, screenshot, seen: dict[str, Any]) -> None:
             "broken": [alt for alt, whole in pictures if not whole],
             "errors": errors,
         }
+        page.click("text=how far the labelling is")
+        seen["labelling"] = page.inner_text("body")
         browser.close()

@@ -23,6 +23,15 @@ def test_status_of_nothing_is_one_sentence():
     )
 
 
+def test_an_account_that_cannot_be_made_is_one_sentence_without_the_password(monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_READER_PASSWORD", "a password of these tests")
+    result = CliRunner().invoke(app, ["account", "reader-a@vitau.local", "--url", "http://127.0.0.1:9", "--token", "secret"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: http://127.0.0.1:9: Label Studio does not answer (ConnectError); is it running, at this address?\n"
+    )
+
+
 @pytest.mark.parametrize("heavy", ["numpy", "label_studio_sdk"])
 def test_help_loads_nothing_heavy(heavy):
     code = f"import labeling.__main__, sys; sys.exit({heavy!r} in sys.modules)"

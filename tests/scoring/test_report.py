@@ -95,6 +95,14 @@ def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
     assert "jaw AU26 4 of 9 not defined 0.50" in text
 
 
+def test_pages_beside_it_are_linked(healthy):
+    report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
+    assert "Beside this page" not in render(report)
+    assert 'Beside this page: <a href="labelling.html">labelling</a>.' in render(
+        replace(report, related={"labelling": "labelling.html"})
+    )
+
+
 def test_the_page_is_written_whole(tmp_path, healthy):
     report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
     assert write_report(report, tmp_path / "report.html").read_text().endswith("</html>")

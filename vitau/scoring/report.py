@@ -78,7 +78,10 @@ class ReportedSubject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything on the page. ``lineage`` names what the models and scores come from; ``skipped`` was not scored at all."""
+    """Everything on the page. ``lineage`` names what the models and scores come from; ``skipped`` was not scored at all.
+
+    ``related`` are pages beside this one: title → address, relative to it.
+    """
 
     title: str
     synthetic: bool
@@ -87,6 +90,7 @@ class Report:
     skipped: Sequence[Skipped] = ()
     lineage: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    related: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(report: Report) -> str:

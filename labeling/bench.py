@@ -1,8 +1,11 @@
-"""What a person costs, measured on a real Label Studio: pushed, pulled whole, and pulled when ten answers changed."""
+"""What a person costs, measured on a real Label Studio: pushed, pulled whole, pulled when ten answers changed, answered."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from labeling import sync
@@ -12,6 +15,8 @@ from labeling.tasks import build_task
 from vitau.schema import AU, AUS, Said, Side, Stage
 
 NUM_CHANGES = 10
+NUM_ANSWERS = 5
+MOST_ANSWERS = 100
 _SAID = Answer(affected={au: au is AU.AU12 for au in AUS}, side=Side.LEFT)
 _CHANGED = Answer(affected={au: au is AU.AU9 for au in AUS}, side=Side.RIGHT)
 
@@ -25,9 +30,9 @@ def measure(
     tell: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Seconds of a push, a whole pull and a pull of ten changes, by the number of generated people; the projects are removed.
+    """Seconds of a push, a whole pull and a pull of ten changes, by the number of generated people; of an answer at the first.
 
-    ``ratio`` is the cost per person of the last size in that of the first: 1 is flat.
+    The projects are removed again. ``ratio`` is the cost per person of the last size in that of the first: 1 is flat.
 
     Args:
         client: from ``sync.connect``.
@@ -36,7 +41,7 @@ def measure(
         tell: is told what goes on.
         sleep: waits until the imported answers are older than a pull looks back.
     """
-    measured = {size: _measure(client, size, store_uri, tell, sleep) for size in sizes}
+    measured = {size: _measure(client, size, store_uri, tell, sleep, answer=size == sizes[0]) for size in sizes}
     costs = {
         size: {name: 1000 * seconds[f"{name}_s"] / size for name in ("push", "whole_pull")}
         for size, seconds in measured.items()
@@ -51,7 +56,7 @@ def measure(
 
 
 def _measure(
-    client: Any, size: int, store_uri: str, tell: Callable[[str], None], sleep: Callable[[float], None]
+    client: Any, size: int, store_uri: str, tell: Callable[[str], None], sleep: Callable[[float], None], *, answer: bool
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
     subjects = [f"{number:016x}" for number in range(size)]
@@ -79,7 +84,38 @@ def _measure(
         with _stopwatch(seconds, "pull_of_10_changes_s"):
             changes = sync.pull(client, answered, set(subjects), state=pulled.state, seen=pulled.seen, said=said)
         assert (len(changes.rows), changes.whole) == (NUM_CHANGES * len(AUS), False)
+        if answer:
+            tell(f"{size} people: answered while nothing else happens, and while everything is pulled")
+            seconds |= _answers(client, open_, lambda: sync.pull(client, answered, set(subjects)))
     return seconds
+
+
+def _answers(client: Any, project: ReaderProject, pull: Callable[[], object]) -> dict[str, float]:
+    """How long a reader waits for Label Studio to take an answer (s, median and slowest): alone, and while ``pull`` goes on."""
+    waiting = iter(sync.open_tasks(client, project))
+    alone = [_answer(client, task) for task in islice(waiting, NUM_ANSWERS)]
+    beside = []
+    with ThreadPoolExecutor(1) as thread:
+        pulling = thread.submit(pull)
+        for task in islice(waiting, MOST_ANSWERS):
+            if pulling.done():
+                break
+            beside.append(_answer(client, task))
+            time.sleep(0.2)
+        pulling.result()
+    times = {"answer_alone": alone, "answer_beside_pull": beside}
+    return {
+        f"{name}_{word}_s": round(of(seconds), 3)
+        for name, seconds in times.items()
+        for word, of in (("median", statistics.median), ("slowest", max))
+        if seconds
+    }
+
+
+def _answer(client: Any, task: sync.OpenTask) -> float:
+    start = time.monotonic()
+    sync.answer(client, task, _SAID)
+    return time.monotonic() - start
 
 
 def _task(subject: str) -> dict[str, Any]:

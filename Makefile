@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fmt bench up down
+.PHONY: help setup demo test test-rooms test-journeys lint fmt bench up down
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -17,7 +17,14 @@ demo: setup ## run the main job on drawn people: clips in, registered models and
 	@$(BIN)/python -m flows demo --state $(STATE)
 
 test: setup ## pass the tests; ARGS="-m 'not journey'" for the quick ones
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else # journeys wait for services most of the time, rooms compute: side by side
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=line test-rooms test-journeys
+endif
+
+test-rooms test-journeys: .venv/.ready .venv-label-studio/.ready
+	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not )journey"
 
 lint: setup ## format, rules, types, layers, dependencies, spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }

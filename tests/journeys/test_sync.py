@@ -347,8 +347,7 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
         say(client, f"ViTAU {reader}", who["different"], LEFT)
         say(client, f"ViTAU {reader}", who["alike"], LEFT)
     go(workspace)
-    ledger, labels = workspace.catalog.ledger(), workspace.catalog.labels()
-    assert len(labels) == 2
+    said = workspace.catalog.ledger(), workspace.catalog.labels()
     begun = tasks_of(client, "ViTAU b")[who["open"]]
     draft(own_label_studio, begun)
     assert [arrives(workspace, new[kind], drawn_as[kind], tmp_path / f"{kind}.mp4") for kind in new] == list(who.values())
@@ -364,7 +363,7 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
             go(workspace, at=stop)
     summary = go(workspace)
     assert (summary.stale, summary.labelled, summary.new_answers) == (1, 2, 0)
-    assert (workspace.catalog.ledger(), workspace.catalog.labels()) == (ledger, labels)
+    assert (workspace.catalog.ledger(), workspace.catalog.labels()) == said
     for reader in ("a", "b"):
         after = data_of(client, f"ViTAU {reader}")
         asked = [(data["subject"], data["after"]) for data in after.values()]

@@ -6,6 +6,7 @@ import pytest
 
 from vitau.errors import RegistryError
 from vitau.scoring import registry
+from vitau.scoring.card import model_card
 from vitau.scoring.predict import Predictor
 
 METRICS = {
@@ -84,5 +85,5 @@ def test_a_registry_that_is_down_is_said_within_seconds(tmp_path, monkeypatch):
 
 
 def test_the_card_says_what_the_model_was_pretrained_on():
-    card = registry.model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
+    card = model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
     assert "- pretrained on 9000 drawn people who are in no data set" in card.splitlines()

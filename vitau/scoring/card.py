@@ -19,5 +19,9 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
             low, high = test.get(f"{key}_interval") or (None, None)
             interval = "" if low is None or high is None else f" (95 % interval over people {low:.2f} to {high:.2f})"
             lines.append(f"- {key.replace('_', ' ')} on test people: {test[key]:.4g}{interval}")
-    lines += ["", "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).", ""]
+    lines += [
+        "",
+        "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).",
+        "",
+    ]
     return "\n".join(lines)

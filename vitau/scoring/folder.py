@@ -25,9 +25,9 @@ SUMS: Final = "SHA256SUMS"
 
 LANDMARKS_TEXT: Final = """# The licence of the landmarks
 
-Every face is found, aligned and cropped by dlib's 68-point landmarks (`shape_predictor_68_face_landmarks.dat`), here and when the
-model was trained. That file was trained on the iBUG 300-W data, **whose licence excludes commercial use**, and everything that
-depends on it inherits that: the scores of this model do. The file is not in this folder; it comes with the Python package
+Every face is found, aligned and cropped by dlib's 68-point landmarks (`shape_predictor_68_face_landmarks.dat`), now and when
+the model was trained. That file was trained on the iBUG 300-W data, **whose licence excludes commercial use**, and what depends
+on it inherits that: the scores of this model do. The file is not in this folder; it comes with the Python package
 `face-recognition-models`. Ask Imperial College London before any commercial use.
 """
 
@@ -93,7 +93,11 @@ def thresholds(folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for card in cards.values():
         if card.get("kind") == "palsy":
-            told["recognition"] = {"palsied": "palsy_score >= threshold", "threshold": card.get("threshold"), "chosen_on": "val"}
+            told["recognition"] = {
+                "palsied": "palsy_score >= threshold",
+                "threshold": card.get("threshold"),
+                "chosen_on": "val",
+            }
         elif card.get("kind") == "regions":
             told["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}
             told["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}

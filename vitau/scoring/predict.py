@@ -83,7 +83,9 @@ def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
 
 
 class Predictor:
-    """A registered model, ready to score::
+    """A registered model, ready to score.
+
+    In three lines::
 
         predictor = Predictor("models:/vitau-regions@champion")
         for face in predictor.score("photo.jpg"):

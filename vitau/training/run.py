@@ -24,6 +24,7 @@ from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.drawn import drawn_crops
+from vitau.training.environment import describe_environment
 from vitau.training.fit import fit
 from vitau.training.parallel import first_goes_first, from_first, is_first
 from vitau.training.progress import Talk
@@ -273,6 +274,7 @@ def _conclude(
         "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
         "best_epoch": (history.best or 0) + 1,
         "seconds": round(history.seconds, 1),
+        "environment": describe_environment(device),
     }
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)

@@ -177,6 +177,7 @@ def run_onnx(path: Path, crop_BCHW: NDArray[np.float32]) -> list[NDArray[np.floa
 
 def _require() -> None:
     try:
+        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as missing:

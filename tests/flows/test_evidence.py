@@ -1,20 +1,27 @@
 """The evidence sheet says what is recorded, says where, and says of the rest that nobody recorded it; no service runs."""
 
+import json
 import re
 
 import pyarrow as pa
 import pytest
+from mlflow import MlflowClient
 
 from flows.clip_batch import frames_version
 from flows.evidence import write_evidence
+from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.agreement import agreement_report
 from labeling.voices import last_words
 from vitau.catalog import FrameTable
 from vitau.data import snapshot as snapshots
+from vitau.models.checkpoint import save_model
+from vitau.models.vit import ViTConfig, build_vit
 from vitau.schema import AU, AUS, Clip, Cohort, LedgerRow, Side, Stage, Subject
+from vitau.scoring import registry
 from vitau.scoring.evidence import ITEMS, NOT_RECORDED, Fact, render
+from vitau.scoring.pull import pull
 
 SPLITS = ("train", "train", "val", "test")
 TEST = {
@@ -76,6 +83,7 @@ def workspace(tmp_path_factory):
     for reader in ("reader-a", "reader-b"):
         catalog.append_answers([answer(f"s{number}", reader, au) for number in range(1, 8, 2) for au in AUS])
     frozen = snapshots.freeze(pa.Table.from_pylist(rows(), snapshots.snapshot_schema()), made.store, 64)
+    catalog.add_snapshot(frozen)
     yield made, frozen.digest
     catalog.engine.dispose()
 
@@ -168,6 +176,24 @@ def test_the_model_and_its_numbers_are_those_of_the_training(sheet):
     assert found["23a", "auroc"][0] == "0.750 [0.500, 1.000]"
     assert found["23a", "brier, calibration"][0] == "0.750"
     assert found["22", "run in MLflow"][0] == "abc"
+
+
+def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
+    made, digest = workspace
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    MlflowClient(uri).create_experiment(registry.EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
+    config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
+    save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
+    (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
+    there = Workspace(made.settings.model_copy(update={"mlflow_url": uri, "work": tmp_path / "work"}))
+    training = register.fn(there, "vitau-palsy", "base-palsy", digest, tmp_path / "results", None)
+    there.catalog.engine.dispose()
+    folder = pull(uri, f"models:/vitau-palsy/{training.version}", tmp_path / "pulled").folder
+    sheet = (folder / "EVIDENCE.md").read_text()
+    assert table(sheet)["12a", "split test"][0] == "2 people, 2 clips, 4 frames"
+    assert MlflowClient(uri).download_artifacts(training.run_id, "EVIDENCE.md", str(tmp_path))
+    assert (tmp_path / "EVIDENCE.md").read_text() == sheet
+    assert registry.folder_digest(folder) == training.model_digest, "scores are kept under the digest of what was registered"
 
 
 def test_what_nobody_recorded_is_not_recorded(workspace):

@@ -99,5 +99,7 @@ def test_a_network_that_answers_otherwise_is_not_kept(make_bundle, tmp_path, mon
 
 def test_missing_packages_are_one_sentence(make_bundle, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(CheckpointError, match=r"^onnxscript is not installed, which ONNX needs: pip install 'vitau\[onnx\]'$"):
+    with pytest.raises(
+        CheckpointError, match=r"^onnxscript is not installed, which ONNX needs: pip install onnx onnxscript onnxruntime$"
+    ):
         export_onnx(make_bundle(0.5), tmp_path)

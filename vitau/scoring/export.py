@@ -181,4 +181,6 @@ def _require() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as missing:
-        raise CheckpointError(f"{missing.name} is not installed, which ONNX needs: pip install 'vitau[onnx]'") from missing
+        raise CheckpointError(
+            f"{missing.name} is not installed, which ONNX needs: pip install onnx onnxscript onnxruntime"
+        ) from missing

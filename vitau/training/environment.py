@@ -9,18 +9,15 @@ from typing import Final
 import torch
 from torch import distributed
 
-import vitau
-
-SOFTWARE: Final = ("torch", "torchvision", "timm", "numpy")
+SOFTWARE: Final = ("vitau", "torch", "torchvision", "timm", "numpy")
 
 
 def describe_environment(device: torch.device) -> dict[str, str]:
     """Describe software and hardware of this process, all as text."""
     on_gpu = device.type == "cuda"
     return {
-        "vitau": vitau.__version__,
-        "python": platform.python_version(),
         **{name: version(name) for name in SOFTWARE},
+        "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if on_gpu else _processor(),
         "processes": str(distributed.get_world_size() if distributed.is_initialized() else 1),

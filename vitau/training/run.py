@@ -14,11 +14,11 @@ import torch
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
-from vitau.models.checkpoint import load_model, model_digest, save_model
+from vitau.models.checkpoint import Model, load_model, model_digest, save_model
 from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
-from vitau.models.vit import PalsyViT, build_vit
+from vitau.models.vit import build_vit
 from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
@@ -37,8 +37,6 @@ METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
 CHECKPOINTS: Final = "checkpoint"
 CACHE: Final = "cache"
-
-Model = PalsyViT | RegionModel
 
 
 def train(  # noqa: PLR0913 - an argument for each option of the command

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from vitau.errors import ChecksumError
-from vitau.models.checkpoint import CARD
 from vitau.schema import REGION_NAMES
 
 MODEL: Final = "model"
@@ -107,6 +106,8 @@ def thresholds(folder: Path) -> dict[str, Any]:
 
 
 def _card(folder: Path) -> Mapping[str, Any]:
+    from vitau.models.checkpoint import CARD  # torch takes seconds, and checksums need none of it
+
     path = folder / CARD
     card: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return card

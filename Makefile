@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rooms test-journeys lint fmt bench up down
+.PHONY: help setup demo test test-rooms test-journeys lint fmt bench wheel up down
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -41,6 +41,12 @@ fmt: setup ## rewrite the code as the rules want it
 
 bench: setup ## our work beside an honest baseline, as ratios
 	@$(BIN)/vitau bench all
+
+wheel: setup ## build dist/vitau-….whl, all that a person with a model needs; asks no network
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+	@ls dist/*.whl
 
 up: setup ## start Label Studio, MLflow and Prefect on the state of the demo
 	@$(BIN)/python -m flows up --state $(STATE)

@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.evidence import write_evidence
 from flows.trainings import Listener, run_training, shown
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog import Training
@@ -97,7 +98,10 @@ def register(
         "protocol": metrics["protocol"],
         "synthetic": str(metrics["synthetic"]).lower(),
     }
-    version, run_id = registry.register(workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage)
+    evidence = write_evidence(workspace, model, recipe, snapshot, metrics, recognition)
+    version, run_id = registry.register(
+        workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage, evidence=evidence
+    )
     training = Training(
         key=key,
         model=model,

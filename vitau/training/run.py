@@ -14,16 +14,17 @@ import torch
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
-from vitau.models.checkpoint import load_model, model_digest, save_model
+from vitau.models.checkpoint import Model, load_model, model_digest, save_model
 from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
-from vitau.models.vit import PalsyViT, build_vit
+from vitau.models.vit import build_vit
 from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.drawn import drawn_crops
+from vitau.training.environment import describe_environment
 from vitau.training.fit import fit
 from vitau.training.parallel import first_goes_first, from_first, is_first
 from vitau.training.progress import Talk
@@ -36,8 +37,6 @@ METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
 CHECKPOINTS: Final = "checkpoint"
 CACHE: Final = "cache"
-
-Model = PalsyViT | RegionModel
 
 
 def train(  # noqa: PLR0913 - an argument for each option of the command
@@ -273,6 +272,7 @@ def _conclude(
         "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
         "best_epoch": (history.best or 0) + 1,
         "seconds": round(history.seconds, 1),
+        "environment": describe_environment(device),
     }
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)

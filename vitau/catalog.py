@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from vitau.database import now, open_engine
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
+from vitau.promotions import Promotions
 from vitau.pulls import Pulls
 from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
@@ -70,7 +71,7 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls):
+class Catalog(Ledger, Pulls, Promotions):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
@@ -190,9 +191,10 @@ class Catalog(Ledger, Pulls):
         rows = self._rows(sa.select(trainings).where(trainings.c.key == key))
         return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
 
-    def trainings(self, snapshot: str) -> list[Training]:
-        """Return the trainings on a snapshot, oldest first."""
-        rows = self._rows(sa.select(trainings).where(trainings.c.snapshot == snapshot).order_by(trainings.c.recorded_at))
+    def trainings(self, snapshot: str | None = None) -> list[Training]:
+        """Return all trainings, or those on a snapshot, oldest first."""
+        query = sa.select(trainings).order_by(trainings.c.recorded_at)
+        rows = self._rows(query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
         return [Training(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
     def add_score(self, score: ScoredSubject) -> bool:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = 12
 SECRETS = """{
  "pseudonym_key": "the same in every state: the same people",
+ "signing_key": "signs the decisions of these tests only",
  "label_studio_token": "0123456789abcdef0123456789abcdef01234567",
  "label_studio_password": "only-for-these-tests",
  "label_studio_secret": "signs the sessions of these tests only"

@@ -1,4 +1,4 @@
-"""``python -m flows promote``, ``rollback`` and ``history``: which model is champion, and why."""
+"""``python -m flows promote``, ``rollback``, ``history`` and ``lineage``: which model is champion, why, and made of what."""
 
 import getpass
 from collections.abc import Sequence
@@ -73,6 +73,27 @@ def history(
         typer.echo("\n".join(line for each in found for line in lines(each)) or "no decision yet")
     if any(each.problem for each in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def lineage(
+    name: Annotated[
+        str, typer.Argument(help="DIGEST/SUBJECT (a score), vitau-palsy/2, a digest, a clip's sha256, a pseudonym.")
+    ],
+    as_json: Json = False,
+    state: State = DEMO,
+) -> None:
+    """Say where a score or a version comes from, or what came of a clip or a person: every model trained on it, every score."""
+    point_at(state)
+    from flows.lineage import lineage as follow
+    from flows.lineage import tree
+    from flows.workspace import open_workspace
+
+    found = follow(open_workspace(), name)
+    if as_json:
+        report(asdict(found))
+    else:
+        typer.echo("\n".join(tree(found)))
 
 
 def operator(by: str | None) -> str:

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_logger
 
 import vitau
 from flows.evidence import gather
@@ -107,7 +108,7 @@ def decide(workspace: Workspace, training: Training, *, by: str, asked: bool = F
     record, new = workspace.catalog.append_promotion(facts, key=key, once=None if again else once)
     if new:
         publish(workspace, record)
-        get_run_logger().info("%s version %d is %s (record %d)", model, record.version, record.action, record.number)
+        get_logger(__name__).info("%s version %d is %s (record %d)", model, record.version, record.action, record.number)
     return told(record, training, record.after, new=new)
 
 

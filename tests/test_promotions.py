@@ -77,9 +77,8 @@ def test_whoever_gets_past_the_triggers_is_found_out(catalog):
     with catalog.engine.connect() as connection, connection.begin():
         for trigger in ("no_update", "no_delete"):
             connection.execute(sa.text(f"DROP TRIGGER promotions_{trigger}"))
-        connection.execute(
-            sa.text("""UPDATE promotions SET record = replace(record, '"after":2', '"after":9') WHERE number = 2""")
-        )
+        changed = """UPDATE promotions SET record = replace(record, '"after":2', '"after":9') WHERE number = 2"""
+        connection.exec_driver_sql(changed)
         connection.execute(sa.text("DELETE FROM promotions WHERE number = 3"))
     assert broken(catalog.promotions(), KEY) == {
         2: "changed after it was signed",

@@ -131,6 +131,11 @@ class Catalog(Ledger, Pulls, Promotions):
         rows = self._rows(sa.select(frame_tables).where(frame_tables.c.recipe == recipe).order_by(frame_tables.c.clip))
         return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
+    def frame_tables_of(self, clip: str) -> list[FrameTable]:
+        """Return the frame tables of a clip, by whatever recipe, oldest first."""
+        rows = self._rows(sa.select(frame_tables).where(frame_tables.c.clip == clip).order_by(frame_tables.c.recorded_at))
+        return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
     def set_skipped(self, source: str, items: Iterable[Skipped]) -> None:
         """Replace what was left out of a source, and why, by today's list: what works now is no longer on it."""
         rows = [{"source": source, "item": item.item, "reason": item.reason, "recorded_at": now()} for item in items]
@@ -201,9 +206,10 @@ class Catalog(Ledger, Pulls, Promotions):
         """Add the scores of a person; True if new."""
         return bool(self._insert(scores, [asdict(score)]))
 
-    def scores(self, model_digest: str) -> list[ScoredSubject]:
-        """Return the people scored by a model, by pseudonym."""
-        rows = self._rows(sa.select(scores).where(scores.c.model_digest == model_digest).order_by(scores.c.subject))
+    def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
+        """Return the people scored by a model, or by any, by pseudonym."""
+        query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
+        rows = self._rows(query if model_digest is None else query.where(scores.c.model_digest == model_digest))
         return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
 

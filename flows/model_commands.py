@@ -1,8 +1,9 @@
-"""``python -m flows promote``, ``rollback``, ``history`` and ``lineage``: which model is champion, why, and made of what."""
+"""``python -m flows promote``, ``rollback``, ``history``, ``lineage``, ``monitor``: which model is champion, and is it right."""
 
 import getpass
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -94,6 +95,22 @@ def lineage(
         report(asdict(found))
     else:
         typer.echo("\n".join(tree(found)))
+
+
+@app.command()
+def monitor(
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("monitor.html"),
+    days: Annotated[int | None, typer.Option(min=1, help="Only people who came in the last so many days.")] = None,
+    state: State = DEMO,
+) -> None:
+    """Compare the people who came since the champion's snapshot with those in it; those who differ most go to the readers."""
+    point_at(state)
+    from flows.monitor import monitor as run
+
+    summary = run(out.resolve(), days)
+    report(asdict(summary))
+    for notice in summary.notices:
+        tell(notice)
 
 
 def operator(by: str | None) -> str:

@@ -20,6 +20,7 @@ from vitau.tables import (
     clips,
     frame_tables,
     merges,
+    priorities,
     scores,
     skipped,
     snapshots,
@@ -211,6 +212,36 @@ class Catalog(Ledger, Pulls, Promotions):
         query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
         rows = self._rows(query if model_digest is None else query.where(scores.c.model_digest == model_digest))
         return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def set_priorities(self, ordered: Mapping[str, str]) -> None:
+        """Replace the list of people whom the readers are asked about first: pseudonym → why, the first one first."""
+        rows = [
+            {"subject": name, "rank": rank, "why": why, "recorded_at": now()}
+            for rank, (name, why) in enumerate(ordered.items(), 1)
+        ]
+        with self._writing() as connection:
+            connection.execute(sa.delete(priorities))
+            if rows:
+                connection.execute(sa.insert(priorities), rows)
+
+    def priority_subjects(self) -> dict[str, str]:
+        """Return whom the readers are asked about first and why, in order; of merged people under the name that was kept."""
+        names = self.merged()
+        rows = self._rows(sa.select(priorities).order_by(priorities.c.rank))
+        found: dict[str, str] = {}
+        for row in rows:
+            found.setdefault(names.get(row["subject"], row["subject"]), row["why"])
+        return found
+
+    def arrivals(self) -> dict[str, str]:
+        """Return when each person's first clip came, ISO 8601, UTC; of merged people under the name that was kept."""
+        names = self.merged()
+        query = sa.select(clips.c.subject, sa.func.min(clips.c.recorded_at).label("first")).group_by(clips.c.subject)
+        found: dict[str, str] = {}
+        for row in self._rows(query):
+            name = names.get(row["subject"], row["subject"])
+            found[name] = min(row["first"], found.get(name, row["first"]))
+        return found
 
 
 def open_catalog(url: str) -> Catalog:

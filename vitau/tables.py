@@ -226,3 +226,12 @@ promotions = sa.Table(
     sa.Column("signature", sa.String(64), nullable=False),
     _recorded_at(),
 )
+
+priorities = sa.Table(
+    "priorities",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("rank", sa.Integer, nullable=False),  # 1 is asked about first
+    sa.Column("why", sa.String, nullable=False),
+    _recorded_at(),
+)

@@ -1,4 +1,4 @@
-"""A worse challenger is refused, a better one promoted, one command goes back: trained models, a real registry, real commands."""
+"""A worse challenger is refused, a better one promoted, one command goes back: trained models, real registry and commands."""
 
 import json
 from collections.abc import Iterator

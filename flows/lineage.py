@@ -50,7 +50,7 @@ def lineage(workspace: Workspace, name: str) -> Node:
     version = re.fullmatch(rf"(?:models:/)?({'|'.join(MODELS)})/(\d+)", name)
     if version is not None:
         return version_node(workspace, known_training(workspace, version[1], int(version[2])))
-    known = everything(workspace)
+    known = list(everything(workspace))
     found = sorted({(kind, each) for kind, each in known if each == name}) or sorted(
         {(kind, each) for kind, each in known if len(name) >= SHORTEST and each.startswith(name)}
     )

@@ -1,4 +1,4 @@
-"""``python -m flows promote``, ``rollback``, ``history``, ``lineage``, ``monitor``: which model is champion, and is it right."""
+"""``python -m flows promote``, ``rollback``, ``history``, ``lineage``, ``monitor``: who is champion, why, and still rightly."""
 
 import getpass
 from collections.abc import Sequence

@@ -89,7 +89,7 @@ def test_the_adjusted_chance_is_never_less_than_the_chance_and_keeps_its_order(s
 
 def test_those_who_differ_most_are_the_strangest():
     before, now = people(80, 1), people(40, 2)
-    now.numbers["brightness"][5:25] -= 60
+    now.numbers["brightness"][5:25] -= 90
     found = [each for each in compare(before, now, num_permutations=PERMUTATIONS) if each.drifted]
     bits = strangeness(before, now, found)
     assert set(np.argsort(-bits)[:20]) == set(range(5, 25))

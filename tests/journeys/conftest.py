@@ -151,6 +151,19 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server of one test module's own: the versions in that of the session are counted."""
+    state = tmp_path_factory.mktemp("mlflow")
+    service = stack._start_one("mlflow", state, stack._port("mlflow", None))
+    stack._remember(state, [service])
+    try:
+        stack.wait([service], state, tell=lambda _: None)
+        yield service.url
+    finally:
+        stack.stop(state)
+
+
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The short clips of three drawn people, ``manifest.csv`` and ``truth.csv``."""

@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 
 import flows.retrain
-from flows import stack
 from flows.promote import PALSY, REGIONS, decide, known_training
 from flows.retrain import register
 from flows.settings import Settings
@@ -59,20 +58,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server of this module's own: the versions of the other journeys are counted."""
-    state = tmp_path_factory.mktemp("mlflow")
-    service = stack._start_one("mlflow", state, stack._port("mlflow", None))
-    stack._remember(state, [service])
-    try:
-        stack.wait([service], state, tell=lambda _: None)
-        yield service.url
-    finally:
-        stack.stop(state)
-
-
-@pytest.fixture(scope="module")
-def trained(services, mlflow_url, tmp_path_factory) -> Iterator[Trained]:
+def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
     folder = tmp_path_factory.mktemp("promotion")
     settings = Settings(
         store=(folder / "store").as_uri(),
@@ -81,7 +67,7 @@ def trained(services, mlflow_url, tmp_path_factory) -> Iterator[Trained]:
         signing_key=SecretStr(KEY),
         label_studio_url="http://127.0.0.1:9",
         label_studio_token=SecretStr("none"),
-        mlflow_url=mlflow_url,
+        mlflow_url=own_mlflow,
         work=folder / "work",
     )
     workspace = Workspace(settings)
@@ -89,7 +75,7 @@ def trained(services, mlflow_url, tmp_path_factory) -> Iterator[Trained]:
         "VITAU_STORE": settings.store,
         "VITAU_CATALOG": f"sqlite:///{folder / 'catalog.db'}",
         "VITAU_SIGNING_KEY": KEY,
-        "VITAU_MLFLOW_URL": mlflow_url,
+        "VITAU_MLFLOW_URL": own_mlflow,
         "VITAU_WORK": str(folder / "work"),
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -114,7 +100,7 @@ def freeze(workspace: Workspace, *, half: bool, shuffled: bool) -> str:
     store, rows = open_store(workspace.settings.store), []
     splits = [Split.TRAIN] * TRAIN + [Split.VAL] * VAL + [Split.TEST] * TEST
     palsied = np.arange(len(splits)) % 2 == 1
-    upper = 110 + 40 * palsied + rng.normal(0, 25, len(splits))
+    upper = 100 + 55 * palsied + rng.normal(0, 25, len(splits))
     stripes = 10 + 50 * palsied + rng.normal(0, 12, len(splits))
     affected = palsied[:, None] & (rng.random((len(splits), 8)) < 0.5)
     said = palsied.copy()

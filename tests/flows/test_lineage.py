@@ -25,7 +25,7 @@ DIGESTS = {"vitau-palsy": "a" * 64, "vitau-regions": "b" * 64}
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    """Three people with a clip each, one snapshot, both models of it, a score; cleo was also called clea."""
+    """Three people with a clip each, one snapshot, both models of it, a score; cleo was also called klio."""
     settings = Settings(
         store=str(tmp_path / "store"),
         catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
@@ -50,8 +50,8 @@ def workspace(tmp_path: Path):
             | {"split": split.value, "side": None, **dict.fromkeys(AUS, False)}
             for frame in range(2)
         ]
-    catalog.add_subject(Subject(pseudonym="clea-0", cohort=Cohort.PALSY, source="yfp"))
-    catalog.append_answers([answer("clea-0"), answer("anna-0")])
+    catalog.add_subject(Subject(pseudonym="klio-0", cohort=Cohort.PALSY, source="yfp"))
+    catalog.append_answers([answer("klio-0"), answer("anna-0")])
     frozen = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), opened.store, 2)
     catalog.add_snapshot(frozen)
     for model, digest in DIGESTS.items():
@@ -77,7 +77,7 @@ def workspace(tmp_path: Path):
     opened.store.put(key, sink.getvalue())
     summary = {"palsied": True, "palsy_score": 0.93}
     catalog.add_score(ScoredSubject(model_digest="b" * 64, subject="cleo-0", key=key, summary=summary))
-    catalog.merge("cleo-0", "clea-0", why="same face")
+    catalog.merge("cleo-0", "klio-0", why="same face")
     yield opened
     catalog.engine.dispose()
 
@@ -133,10 +133,10 @@ def test_a_clip_leads_to_every_model_that_was_trained_on_it(workspace, name):
     ]
 
 
-@pytest.mark.parametrize("name", ["cleo-0", "clea-0", "clea-0"[:6]])
+@pytest.mark.parametrize("name", ["cleo-0", "klio-0", "klio-0"[:6]])
 def test_a_person_is_followed_under_every_name(workspace, name):
     found = lineage(workspace, name)
-    assert (found.name, found.facts["also called"]) == ("cleo-0", ["clea-0"])
+    assert (found.name, found.facts["also called"]) == ("cleo-0", ["klio-0"])
     assert (found.facts["answers"], found.facts["last answer at ledger offset"]) == (1, 1)
     assert [each.kind for each in found.leads_to] == ["snapshot", "score"]
     assert found.leads_to[0].leads_to[0].facts["use"] == "tested on"
@@ -167,6 +167,6 @@ def test_a_name_of_nothing_is_one_sentence(workspace, name, words):
 def test_the_tree_is_for_people_and_the_json_has_everything(workspace):
     found = lineage(workspace, "cleo-0")
     lines = list(tree(found))
-    assert lines[0].startswith("subject cleo-0  (cohort: palsy  source: yfp  also called: clea-0  clips: 2c2c2c2c2c2c")
+    assert lines[0].startswith("subject cleo-0  (cohort: palsy  source: yfp  also called: klio-0  clips: 2c2c2c2c2c2c")
     assert lines[2].startswith("    model version vitau-palsy/1  (use: tested on  recipe: tiny-palsy")
     assert json.loads(json.dumps(asdict(found)))["leads_to"][1]["facts"]["palsy score"] == 0.93

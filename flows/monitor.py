@@ -212,8 +212,9 @@ def check_promises(workspace: Workspace, champion: Training, taught: pa.Table, a
         known = [[au in labels[name].affected for au in AUS] for name in patients]
         said = [[summaries[name]["regions"][au.value]["score"] for au in AUS] for name in patients]
         shape = (len(patients), len(AUS))
-        columns = ((truth, bool), (known, bool), (said, float))
-        regions.append(tuple(np.array(values, kind).reshape(shape) for values, kind in columns))
+        regions.append(
+            (np.array(truth, bool).reshape(shape), np.array(known, bool).reshape(shape), np.array(said).reshape(shape))
+        )
     if not all(groups):
         return []
     found = promises(palsy[0], palsy[1], name="recognition", threshold=threshold)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.clip_batch import frames_version
-from flows.retrain import PALSY, REGIONS
+from flows.promote import PALSY, REGIONS
 from flows.workspace import Workspace
 from vitau.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots

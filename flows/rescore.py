@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.page import build_report
-from flows.retrain import REGIONS
+from flows.promote import REGIONS
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots

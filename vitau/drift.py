@@ -104,8 +104,8 @@ def compare(before: People, now: People, *, seed: int = 0, num_permutations: int
             continue
         rng = np.random.default_rng(seed)
         for name in before.vectors.keys() & now.vectors.keys():
-            seen = [each[~np.isnan(each).any(1)] for each in (before.vectors[name], now.vectors[name])]
-            found += _vectors(name, *seen, rng, num_permutations)
+            old, new = (each[~np.isnan(each).any(1)] for each in (before.vectors[name], now.vectors[name]))
+            found += _vectors(name, old, new, rng, num_permutations)
         for name in before.mixtures.keys() & now.mixtures.keys():
             found += _mixtures(name, before.mixtures[name], now.mixtures[name], rng, num_permutations)
     return sorted(_adjusted(found), key=lambda each: (not each.drifted, each.adjusted_p, -each.effect, each.measure))
@@ -222,7 +222,7 @@ def _vectors(name: str, before: Array, now: Array, rng: np.random.Generator, num
 
     def energy(chosen_RN: Array) -> Array:
         weight_RN = chosen_RN / len(some[1]) - ~chosen_RN / len(some[0])
-        return -((weight_RN @ distance_NN) * weight_RN).sum(1)
+        return np.asarray(-((weight_RN @ distance_NN) * weight_RN).sum(1))
 
     effect = float(energy(is_now[None])[0])
     p = _permuted(effect, energy, is_now, rng, num_permutations)

@@ -64,7 +64,7 @@ class Promotions(Database):
             if once is not None:
                 known = connection.execute(sa.select(promotions).where(promotions.c.once == once)).mappings().first()
                 if known is not None:
-                    return _record(known), False
+                    return _record(dict(known)), False
             last = sa.select(promotions).order_by(promotions.c.number.desc()).limit(1)
             before = connection.execute(last).mappings().first()
             signed = {

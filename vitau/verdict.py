@@ -188,9 +188,10 @@ def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: 
 
 def _costs(challenger: Answers, champion: Answers | None, policy: Policy) -> Iterator[Reason]:
     """Size and time, by themselves and beside the champion's."""
+    beside_size, beside_ms = (None, None) if champion is None else (champion.size_mb, champion.face_ms)
     costs = (
-        ("size", "MB", challenger.size_mb, champion and champion.size_mb, policy.max_size_mb, policy.max_growth),
-        ("time per face", "ms", challenger.face_ms, champion and champion.face_ms, policy.max_face_ms, policy.max_slowdown),
+        ("size", "MB", challenger.size_mb, beside_size, policy.max_size_mb, policy.max_growth),
+        ("time per face", "ms", challenger.face_ms, beside_ms, policy.max_face_ms, policy.max_slowdown),
     )
     for name, unit, own, other, limit, most_times in costs:
         times = None if not other else own / other

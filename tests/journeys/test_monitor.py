@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,6 @@ from labeling import sync
 from vitau.catalog import FrameTable, Training
 from vitau.data import snapshot as snapshots
 from vitau.media.crops import from_jpeg, quality, to_jpeg
-from vitau.media.faces import embed
 from vitau.media.synthetic import draw_crop, draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
@@ -75,7 +75,7 @@ def watched(services, own_label_studio, own_mlflow, command, tmp_path_factory) -
     for people, light in (
         (range(0), 1.0),
         (range(TAUGHT, TAUGHT + SAME), 1.0),
-        (range(100, 100 + DARK), 0.45),
+        (range(100, 100 + DARK), 0.3),
         (range(0), 1.0),
     ):
         come(workspace, people, light=light)
@@ -89,11 +89,12 @@ def come(workspace: Workspace, people: range, *, light: float) -> list[dict[str,
     catalog, rows = workspace.catalog, []
     for index in people:
         person = draw_person(2026, index)
-        drawn = draw_crop(person, "rest", 0.0, np.random.default_rng(index), 256)
-        crop = from_jpeg(to_jpeg(np.clip(drawn.image * light, 0, 255).astype(np.uint8)))
+        drawn = draw_crop(person, "rest", 0.0, np.random.default_rng(index), 128)  # four times as quick as the whole size
+        image = cv2.resize(drawn.image, (256, 256), interpolation=cv2.INTER_CUBIC)
+        crop = from_jpeg(to_jpeg(np.clip(image * light, 0, 255).astype(np.uint8)))
         name, clip = f"person-{index:03d}", f"{index:064x}"
         cohort = Cohort.PALSY if index % 2 else Cohort.CONTROL
-        points = drawn.landmarks.astype(np.float32)
+        points = (2 * drawn.landmarks + 0.5).astype(np.float32)
         frame = frame_of(clip, crop, points)
         key = f"subjects/{name}/clips/{clip}/frames-0.parquet"
         workspace.store.put(key, parquet([frame]))
@@ -128,7 +129,7 @@ def frame_of(clip: str, crop: Any, points: Any) -> dict[str, Any]:
         "crop": to_jpeg(crop),
         "crop_landmarks": points.ravel().tolist(),
         "detector_score": 1.0,
-        "embedding": embed(crop, points).tolist(),
+        "embedding": np.random.default_rng(int(clip, 16)).normal(0, 0.05, 128).tolist(),  # dlib's takes a second a face
         **{field: getattr(measured, field) for field in type(measured).__dataclass_fields__},
     }
 

@@ -14,10 +14,12 @@ import typer
 from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
 from flows.label_commands import app as label_commands
+from flows.model_commands import app as model_commands
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(label_commands, name="labels")
+app.add_typer(model_commands)
 
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
@@ -205,7 +207,7 @@ def freeze(state: State = DEMO) -> None:
 def retrain(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")], size: Size = "tiny", state: State = DEMO
 ) -> None:
-    """Train both models on a snapshot, register them, make them champions."""
+    """Train both models on a snapshot, register them, and make champions of those that the evidence allows."""
     point_at(state)
     from flows.retrain import retrain as run
 

@@ -13,11 +13,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.page import build_report
-from flows.retrain import REGIONS
+from flows.promote import REGIONS
 from flows.status import LABELLING_PAGE, labelling_progress, write_labelling
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
+from vitau.errors import RegistryError
 from vitau.media.frames import decode_crops
 from vitau.schema import Split
 from vitau.scoring import registry
@@ -70,6 +71,8 @@ def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) ->
 def fetch_champion(workspace: Workspace) -> Path:
     """Fetch the region champion, which brings the recognition that judges first."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)
+    if version is None:
+        raise RegistryError(f"no version of {REGIONS} is champion yet: `python -m flows history` says what was refused and why")
     return registry.download(
         workspace.settings.mlflow_url, f"models:/{REGIONS}/{version}", workspace.folder("champions") / f"{REGIONS}-{version}"
     )

@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.evidence import write_evidence
+from flows.evidence_sheet import write_evidence
+from flows.promote import PALSY, REGIONS, decide, signing_key, standing_recognition
 from flows.trainings import Listener, run_training, shown
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog import Training
@@ -19,26 +20,25 @@ from vitau.scoring import registry
 from vitau.training.drawn import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
 
-PALSY: Final = "vitau-palsy"
-REGIONS: Final = "vitau-regions"
-
 
 @flow(name="retrain")
 def retrain(snapshot: str, size: str = "tiny") -> dict[str, Training]:
-    """Train both models on a snapshot, at the size of a family of recipes, and make them champions; once each.
+    """Train both models on a snapshot, at the size of a family of recipes, and make champions of those that may be; once each.
 
-    The trainings run side by side if the settings allow. Recognition is registered first: regions are registered together with
-    the recognition that judges a face before them.
+    The trainings run side by side if the settings allow. Recognition is registered and judged first: regions are registered
+    together with the recognition that judges a face before them, the champion of that moment.
     """
     workspace = open_workspace()
+    signing_key(workspace)  # hours of training must not end at a missing setting
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
     with shown() as listener:
         results = train_all(workspace, [recipes[model] for model in recipes if known[model] is None], snapshot, listener)
     trained: dict[str, Training] = {}
     for model, recipe in recipes.items():
-        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], trained.get(PALSY))
-        registry.set_champion(workspace.settings.mlflow_url, model, trained[model].version)
+        recognition = standing_recognition(workspace, trained[PALSY]) if model == REGIONS and known[model] is None else None
+        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], recognition)
+        decide(workspace, trained[model], by="flow retrain")
     return trained
 
 
@@ -86,6 +86,8 @@ def register(
     if RECIPES[recipe]().pretrain:
         pretraining = json.loads((pretraining_folder(workspace, recipe) / "metrics.json").read_text())
         metrics["pretraining"] = {"drawn_people": pretraining["drawn"]["num_people"], "seconds": pretraining["seconds"]}
+    if recognition is not None:
+        metrics["recognition"] = f"{PALSY}/{recognition.version}"
     bundle = workspace.folder("bundles") / key
     fill_bundle(workspace, bundle, results / "model", recognition)
     digest = registry.folder_digest(bundle)

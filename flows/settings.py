@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     store: str = Field(description="file:///folder or s3://bucket/prefix")
     catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
     pseudonym_key: SecretStr = Field(min_length=16, description="the key of the HMAC that makes pseudonyms: never change it")
+    signing_key: SecretStr | None = Field(
+        default=None, min_length=16, description="the key of the HMAC that signs decisions about champions"
+    )
     label_studio_url: str
     label_studio_token: SecretStr
     webhook_url: str | None = Field(

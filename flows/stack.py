@@ -119,6 +119,7 @@ def environment(state: Path, services: Sequence[Service]) -> dict[str, str]:
         "VITAU_STORE": (state / "store").as_uri(),
         "VITAU_CATALOG": f"sqlite:///{state / 'catalog.db'}",
         "VITAU_PSEUDONYM_KEY": kept["pseudonym_key"],
+        "VITAU_SIGNING_KEY": kept["signing_key"],
         "VITAU_LABEL_STUDIO_URL": urls["label-studio"],
         "VITAU_LABEL_STUDIO_TOKEN": kept["label_studio_token"],
         "VITAU_MLFLOW_URL": urls["mlflow"],
@@ -232,16 +233,17 @@ def _port(name: str, wanted: int | None) -> int:
 
 
 def _secrets(state: Path) -> dict[str, str]:
-    """Return the state folder's secrets, drawn on the first call."""
+    """Return the state folder's secrets, drawn on the first call; one that an older state lacks is drawn when it is missed."""
     path = state / "secrets.json"
-    if not path.exists():
-        names = ("pseudonym_key", "label_studio_token", "label_studio_password", "label_studio_secret")
-        drawn = {name: secrets.token_hex(20) for name in names}
+    kept = dict(json.loads(path.read_text())) if path.exists() else {}
+    names = ("pseudonym_key", "signing_key", "label_studio_token", "label_studio_password", "label_studio_secret")
+    drawn = {name: secrets.token_hex(20) for name in names if name not in kept}
+    if drawn:
         partial = path.with_suffix(".partial")
         partial.touch(mode=0o600)
-        partial.write_text(json.dumps(drawn, indent=1))
+        partial.write_text(json.dumps(kept | drawn, indent=1))
         partial.replace(path)
-    return dict(json.loads(path.read_text()))
+    return kept | drawn
 
 
 def _remember(state: Path, services: Sequence[Service]) -> None:

@@ -13,12 +13,14 @@ import sqlalchemy as sa
 from vitau.database import now, open_engine
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
+from vitau.promotions import Promotions
 from vitau.pulls import Pulls
 from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
     clips,
     frame_tables,
     merges,
+    priorities,
     scores,
     skipped,
     snapshots,
@@ -70,7 +72,7 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls):
+class Catalog(Ledger, Pulls, Promotions):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
@@ -128,6 +130,11 @@ class Catalog(Ledger, Pulls):
     def frame_tables(self, recipe: str) -> list[FrameTable]:
         """Return the frame tables made by a recipe (its digest), by clip."""
         rows = self._rows(sa.select(frame_tables).where(frame_tables.c.recipe == recipe).order_by(frame_tables.c.clip))
+        return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def frame_tables_of(self, clip: str) -> list[FrameTable]:
+        """Return the frame tables of a clip, by whatever recipe, oldest first."""
+        rows = self._rows(sa.select(frame_tables).where(frame_tables.c.clip == clip).order_by(frame_tables.c.recorded_at))
         return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
     def set_skipped(self, source: str, items: Iterable[Skipped]) -> None:
@@ -190,19 +197,51 @@ class Catalog(Ledger, Pulls):
         rows = self._rows(sa.select(trainings).where(trainings.c.key == key))
         return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
 
-    def trainings(self, snapshot: str) -> list[Training]:
-        """Return the trainings on a snapshot, oldest first."""
-        rows = self._rows(sa.select(trainings).where(trainings.c.snapshot == snapshot).order_by(trainings.c.recorded_at))
+    def trainings(self, snapshot: str | None = None) -> list[Training]:
+        """Return all trainings, or those on a snapshot, oldest first."""
+        query = sa.select(trainings).order_by(trainings.c.recorded_at)
+        rows = self._rows(query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
         return [Training(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
     def add_score(self, score: ScoredSubject) -> bool:
         """Add the scores of a person; True if new."""
         return bool(self._insert(scores, [asdict(score)]))
 
-    def scores(self, model_digest: str) -> list[ScoredSubject]:
-        """Return the people scored by a model, by pseudonym."""
-        rows = self._rows(sa.select(scores).where(scores.c.model_digest == model_digest).order_by(scores.c.subject))
+    def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
+        """Return the people scored by a model, or by any, by pseudonym."""
+        query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
+        rows = self._rows(query if model_digest is None else query.where(scores.c.model_digest == model_digest))
         return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def set_priorities(self, ordered: Mapping[str, str]) -> None:
+        """Replace the list of people whom the readers are asked about first: pseudonym → why, the first one first."""
+        rows = [
+            {"subject": name, "rank": rank, "why": why, "recorded_at": now()}
+            for rank, (name, why) in enumerate(ordered.items(), 1)
+        ]
+        with self._writing() as connection:
+            connection.execute(sa.delete(priorities))
+            if rows:
+                connection.execute(sa.insert(priorities), rows)
+
+    def priority_subjects(self) -> dict[str, str]:
+        """Return whom the readers are asked about first and why, in order; of merged people under the name that was kept."""
+        names = self.merged()
+        rows = self._rows(sa.select(priorities).order_by(priorities.c.rank))
+        found: dict[str, str] = {}
+        for row in rows:
+            found.setdefault(names.get(row["subject"], row["subject"]), row["why"])
+        return found
+
+    def arrivals(self) -> dict[str, str]:
+        """Return when each person's first clip came, ISO 8601, UTC; of merged people under the name that was kept."""
+        names = self.merged()
+        query = sa.select(clips.c.subject, sa.func.min(clips.c.recorded_at).label("first")).group_by(clips.c.subject)
+        found: dict[str, str] = {}
+        for row in self._rows(query):
+            name = names.get(row["subject"], row["subject"])
+            found[name] = min(row["first"], found.get(name, row["first"]))
+        return found
 
 
 def open_catalog(url: str) -> Catalog:

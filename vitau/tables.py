@@ -215,3 +215,23 @@ seen_annotations = sa.Table(
     sa.Column("held", sa.Boolean, nullable=False),
     _recorded_at(),
 )
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 …: a trigger keeps it so
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("once", sa.String, unique=True),  # what a verdict hangs on; null where a person decided
+    sa.Column("record", sa.Text, nullable=False),  # canonical JSON, as it was signed
+    sa.Column("signature", sa.String(64), nullable=False),
+    _recorded_at(),
+)
+
+priorities = sa.Table(
+    "priorities",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("rank", sa.Integer, nullable=False),  # 1 is asked about first
+    sa.Column("why", sa.String, nullable=False),
+    _recorded_at(),
+)

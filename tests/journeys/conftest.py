@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = 12
 SECRETS = """{
  "pseudonym_key": "the same in every state: the same people",
+ "signing_key": "signs the decisions of these tests only",
  "label_studio_token": "0123456789abcdef0123456789abcdef01234567",
  "label_studio_password": "only-for-these-tests",
  "label_studio_secret": "signs the sessions of these tests only"
@@ -148,6 +149,19 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server of one test module's own: the versions in that of the session are counted."""
+    state = tmp_path_factory.mktemp("mlflow")
+    service = stack._start_one("mlflow", state, stack._port("mlflow", None))
+    stack._remember(state, [service])
+    try:
+        stack.wait([service], state, tell=lambda _: None)
+        yield service.url
+    finally:
+        stack.stop(state)
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,29 @@ def champion(tracking_uri: str, name: str) -> int | None:
         return None if version is None else int(version)
 
 
+def note_decision(tracking_uri: str, name: str, version: int, *, text: str, number: int, tags: Mapping[str, str]) -> None:
+    """Keep a decision about a version with it: the record's text among its run's artifacts, tags on the version.
+
+    Raises:
+        RegistryError: there is no such version, or the registry cannot be reached.
+    """
+    with connected(tracking_uri) as client:
+        try:
+            found = client.get_model_version(name, str(version))
+        except MlflowException as error:
+            raise _explained(client, error, name, str(version)) from error
+        client.log_text(found.run_id, text, f"decisions/{number}.json")
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(version), key, value)
+
+
+def last_decision(tracking_uri: str, name: str) -> int | None:
+    """The highest number of a decision that the versions of a model are tagged with, or None."""
+    with connected(tracking_uri) as client:
+        tagged = [each.tags.get("decision_record") for each in client.search_model_versions(f"name = '{name}'")]
+    return max((int(each) for each in tagged if each is not None), default=None)
+
+
 def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     """Fetch a registered model and return its model folder, inside ``dest``.
 

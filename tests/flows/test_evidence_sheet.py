@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.clip_batch import frames_version
-from flows.evidence import write_evidence
+from flows.evidence_sheet import write_evidence
 from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -217,7 +217,7 @@ def test_what_nobody_recorded_is_not_recorded(workspace):
 
 def test_frames_of_other_code_are_not_described(workspace, monkeypatch):
     made, digest = workspace
-    monkeypatch.setattr("flows.evidence.frames_version", lambda: "another")
+    monkeypatch.setattr("flows.evidence_sheet.frames_version", lambda: "another")
     found = table(write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None))
     assert found["7", "preprocessing"][0] == found["6b", "what a frame must be (gate 1)"][0] == NOT_RECORDED
 

@@ -13,6 +13,7 @@ import typer
 
 from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
+from flows.engines import Engine
 from flows.label_commands import app as label_commands
 from vitau.errors import VitauError
 
@@ -22,6 +23,7 @@ app.add_typer(label_commands, name="labels")
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
 ]
+EngineName = Annotated[str, typer.Option(help="local, or ray: a Ray cluster (VITAU_RAY_ADDRESS; absent, one started here).")]
 DRAWN_IDENTITY_FLOOR: Final = "0.15"
 """Drawn faces stand nearer to each other than people: the nearest two of 160 are 0.23 apart, a re-encoded copy mostly 0.07."""
 
@@ -97,6 +99,7 @@ def ingest(
     source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
     layout: Annotated[str, typer.Option(help="manifest, ckplus or photos.")] = "manifest",
     state: State = DEMO,
+    engine: EngineName = "local",
 ) -> None:
     """Bring clips into the store and cut their faces. Exit code 1 if anything was skipped; the rest is done all the same."""
     point_at(state)
@@ -105,13 +108,14 @@ def ingest(
 
     if layout not in set(Layout):
         raise typer.BadParameter(f"no layout {layout}: there are {', '.join(Layout)}")
-    summary = run(source.resolve(), Layout(layout))
+    summary = run(source.resolve(), Layout(layout), engine=engine_named(engine))
     for item in summary.skipped:
         typer.echo(f"Skipped {item.item}: {item.reason}", err=True)
     report(
         {
             "clips": summary.clips,
             "new_clips": summary.new_clips,
+            "cut_clips": summary.cut_clips,
             "frames": summary.frames,
             "detection_rate": round(summary.detection_rate, 4),
             "quarantined": dict(summary.quarantined),
@@ -222,6 +226,7 @@ def rescore(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")],
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     state: State = DEMO,
+    engine: EngineName = "local",
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report."""
     point_at(state)
@@ -229,7 +234,27 @@ def rescore(
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve())))
+    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine))))
+
+
+@app.command("bench-engines")
+def bench_engines(
+    subjects: Annotated[int, typer.Option(min=2, help="People to draw, one clip each.")] = 32,
+    seed: Annotated[int, typer.Option(help="Names the drawn population and the untrained models.")] = 5,
+    size: Size = "tiny",
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of runs with one and two workers.")] = 2,
+) -> None:
+    """Measure one process and Ray with one and two workers on drawn people: the same bytes, and the ratio 2 : 1."""
+    from flows.bench_engines import bench
+
+    report(bench(subjects=subjects, seed=seed, size=size, rounds=rounds, tell=tell))
+
+
+def engine_named(name: str) -> Engine:
+    """Return an engine by its name."""
+    if name not in set(Engine):
+        raise typer.BadParameter(f"no engine {name}: there are {', '.join(Engine)}")
+    return Engine(name)
 
 
 @contextmanager

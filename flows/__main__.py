@@ -13,17 +13,18 @@ import typer
 
 from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
-from flows.engines import Engine
 from flows.label_commands import app as label_commands
+from flows.scale_commands import EngineName, bench_engines, doctor, engine_named
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(label_commands, name="labels")
+app.command()(doctor)
+app.command("bench-engines")(bench_engines)
 
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
 ]
-EngineName = Annotated[str, typer.Option(help="local, or ray: a Ray cluster (VITAU_RAY_ADDRESS; absent, one started here).")]
 DRAWN_IDENTITY_FLOOR: Final = "0.15"
 """Drawn faces stand nearer to each other than people: the nearest two of 160 are 0.23 apart, a re-encoded copy mostly 0.07."""
 
@@ -235,26 +236,6 @@ def rescore(
     from flows.rescore import rescore as run
 
     report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine))))
-
-
-@app.command("bench-engines")
-def bench_engines(
-    subjects: Annotated[int, typer.Option(min=2, help="People to draw, one clip each.")] = 32,
-    seed: Annotated[int, typer.Option(help="Names the drawn population and the untrained models.")] = 5,
-    size: Size = "tiny",
-    rounds: Annotated[int, typer.Option(min=1, help="Pairs of runs with one and two workers.")] = 2,
-) -> None:
-    """Measure one process and Ray with one and two workers on drawn people: the same bytes, and the ratio 2 : 1."""
-    from flows.bench_engines import bench
-
-    report(bench(subjects=subjects, seed=seed, size=size, rounds=rounds, tell=tell))
-
-
-def engine_named(name: str) -> Engine:
-    """Return an engine by its name."""
-    if name not in set(Engine):
-        raise typer.BadParameter(f"no engine {name}: there are {', '.join(Engine)}")
-    return Engine(name)
 
 
 @contextmanager

@@ -1,10 +1,16 @@
 """How several workers share one list of work: each takes what nobody else is at, and waits for the others at the end."""
 
+import os
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
+
+import psutil
 
 from vitau.claims import Claims
 from vitau.errors import CatalogError
@@ -16,12 +22,13 @@ _LOOK_S: Final = 0.5
 class Holding:
     """The claims of one worker, renewed by a thread of its own until the ``with`` ends, which gives them back.
 
-    A worker that is killed renews nothing: after ``lease_s`` others take over what it had.
+    A worker that is killed renews nothing: others on its machine see that it is gone, all others take over what it had after
+    ``lease_s``. One that only slept so long loses it as well; what it then writes is what the other one wrote.
     """
 
     def __init__(self, claims: Claims, lease_s: float) -> None:
         self._claims, self._lease_s = claims, lease_s
-        self._owner = uuid4().hex
+        self._owner = f"{_here()}:{os.getpid()}:{_started(os.getpid()):.0f}:{uuid4().hex}"
         self._held: set[str] = set()
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew, daemon=True)
@@ -68,8 +75,37 @@ def shares(claims: Claims, number: int, works: Mapping[int, str], done: Collecti
         done: places; the caller fills it likewise.
         size: of a batch.
     """
+    release_the_dead(claims)
     while left := [place for place in range(number) if place not in done]:
         for start in range(0, len(left), size):
             yield left[start : start + size]
-        while (busy := {works[place] for place in left if place not in done}) and busy <= claims.claimed():
+        while (busy := {works[place] for place in left if place not in done}) and busy <= claims.claimed().keys():
             time.sleep(_LOOK_S)
+            release_the_dead(claims)
+
+
+def release_the_dead(claims: Claims) -> None:
+    """Give back what processes of this machine had that are gone: nobody need wait for their lease to end."""
+    owners: dict[str, list[str]] = {}
+    for work, owner in claims.claimed().items():
+        owners.setdefault(owner, []).append(work)
+    for owner, works in owners.items():
+        here, pid, started, _ = owner.split(":") if owner.count(":") == 3 else ("", "", "", "")
+        if here == _here() and abs(_started(int(pid)) - float(started)) > 1:
+            claims.release(works, owner)
+
+
+@cache
+def _here() -> str:
+    """Name what a process number means something to: this boot of this machine, and the container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    return sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> float:
+    """Say when a process began, seconds since 1970; 0 if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -39,11 +39,11 @@ class Claims(Database):
         with self._writing() as connection:
             connection.execute(sa.delete(claims).where(claims.c.owner == owner, claims.c.work.in_(list(work))))
 
-    def claimed(self) -> set[str]:
-        """Return the pieces of work at which somebody is."""
+    def claimed(self) -> dict[str, str]:
+        """Return the pieces of work at which somebody is, and who."""
         with database_errors(), self.engine.connect() as connection:
-            taken = sa.select(claims.c.work).where(claims.c.expires_at > self._time_s(connection))
-            return set(connection.scalars(taken))
+            taken = sa.select(claims.c.work, claims.c.owner).where(claims.c.expires_at > self._time_s(connection))
+            return dict(connection.execute(taken).tuples().all())
 
     def _time_s(self, connection: sa.Connection) -> float:
         if self.engine.dialect.name == "sqlite":  # its writers share one machine

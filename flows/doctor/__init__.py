@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from flows.doctor import machine, services, storage
+from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import CHECK_S, AilmentError, Check, Finding, Result, run_checks, secrets_of
 from flows.settings import Settings, SettingsError, load_settings
 
@@ -38,9 +38,9 @@ def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> 
         ("objects", partial(storage.objects, settings)),
         ("signed addresses", partial(storage.addresses, settings)),
         ("rows", partial(storage.rows, settings)),
-        ("Label Studio", partial(services.label_studio, settings)),
-        ("Label Studio: addresses", partial(services.label_studio_addresses, settings)),
-        ("Label Studio: pictures", partial(services.label_studio_pictures, settings)),
+        ("Label Studio", partial(label_studio.account, settings)),
+        ("Label Studio: addresses", partial(label_studio.addresses, settings)),
+        ("Label Studio: pictures", partial(label_studio.pictures, settings)),
         ("MLflow", partial(services.mlflow, settings)),
         ("MLflow: files", partial(services.mlflow_artifacts, settings)),
         ("Prefect", partial(services.prefect, prefect_api)),

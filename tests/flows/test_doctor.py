@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from flows.doctor import machine, services, storage
+from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import HIDDEN, AilmentError, NotApplicableError, Result, SymptomError, run_checks, secrets_of
 from flows.settings import Settings
 from vitau.catalog import open_catalog
@@ -210,7 +210,7 @@ def test_a_store_that_shows_everything_to_anybody_is_found_out(settings, careles
 @pytest.mark.parametrize(
     ("check", "sentence"),
     [
-        (services.label_studio, "start it (`make up` on one machine), or correct VITAU_LABEL_STUDIO_URL"),
+        (label_studio.account, "start it (`make up` on one machine), or correct VITAU_LABEL_STUDIO_URL"),
         (services.mlflow, "start it (`make up` on one machine), or correct VITAU_MLFLOW_URL"),
         (lambda _: services.prefect(f"{CLOSED}/api"), "start it (`make up` on one machine), or correct PREFECT_API_URL"),
     ],
@@ -226,19 +226,19 @@ def test_label_studio_without_legacy_tokens_or_of_another_release_is_a_sentence(
     answers = {"/api/version": (200, b'{"release": "1.24.0"}'), "/api/current-user/whoami": (200, b"{}")}
     with server(lambda _, path, __: answers[path]) as url:
         with pytest.raises(SymptomError, match=r"^Label Studio is 1\.24\.0, and 1\.23 was tried"):
-            services.label_studio(settings(label_studio_url=url))
+            label_studio.account(settings(label_studio_url=url))
         said = "Authentication token no longer valid: legacy token authentication has been disabled for this organization"
         answers["/api/current-user/whoami"] = (401, json.dumps({"detail": said}).encode())
         with pytest.raises(AilmentError, match="does not take legacy tokens: turn them on"):
-            services.label_studio(settings(label_studio_url=url))
+            label_studio.account(settings(label_studio_url=url))
 
 
 def test_label_studio_that_guards_private_addresses_is_a_sentence(settings):
     with server(lambda *_: (403, b'{"detail": "URL resolves to a reserved network address (block: 127.0.0.0/8)"}')) as url:
         with pytest.raises(NotApplicableError):
-            services.label_studio_addresses(settings(label_studio_url=url))
+            label_studio.addresses(settings(label_studio_url=url))
         with pytest.raises(AilmentError, match=r"SSRF protection blocks the private address of the receiver"):
-            services.label_studio_addresses(settings(label_studio_url=url, webhook_url="http://127.0.0.1:8090/webhook"))
+            label_studio.addresses(settings(label_studio_url=url, webhook_url="http://127.0.0.1:8090/webhook"))
 
 
 def test_a_connection_of_label_studio_that_leads_to_aws_is_a_sentence(settings):
@@ -247,7 +247,7 @@ def test_a_connection_of_label_studio_that_leads_to_aws_is_a_sentence(settings):
         server(lambda _, path, __: (200, json.dumps(answers[urlsplit(path).path]).encode())) as url,
         pytest.raises(AilmentError, match=r"^project 3 of Label Studio looks for vitau at AWS and not at http://s3\.here"),
     ):
-        services.wrong_endpoint(settings(label_studio_url=url), "vitau", "http://s3.here")
+        label_studio.wrong_endpoint(settings(label_studio_url=url), "vitau", "http://s3.here")
 
 
 def test_mlflow_that_could_take_files_in_parts_and_is_not_asked_to_is_a_warning(settings, monkeypatch):

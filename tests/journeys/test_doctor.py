@@ -6,6 +6,7 @@ import os
 import httpx
 import pytest
 
+from flows.doctor import label_studio
 from flows.doctor import services as checks
 from flows.doctor.findings import AilmentError
 from flows.settings import Settings
@@ -60,7 +61,7 @@ def test_a_wrong_token_is_found_and_said_in_the_table(services, command, tmp_pat
 
 def test_a_store_that_label_studio_does_not_serve_is_found(demos, settings, tmp_path):
     with pytest.raises(AilmentError, match=f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path}"):
-        checks.label_studio_pictures(changed(settings, store=tmp_path.as_uri()))
+        label_studio.pictures(changed(settings, store=tmp_path.as_uri()))
 
 
 def test_an_address_of_another_service_is_found(settings):

@@ -31,9 +31,8 @@ _KNOCK_S: Final = 10.0
 _WAY_OUT: Final = "set VITAU_RAY_ADDRESS to the HOST:PORT that `ray start --head` printed, or use `--engine local`"
 _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",  # it listens on every interface: let nobody in who cannot read this user's token
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # 3 lines on stderr at every start, about itself
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; without it a warning
 }
 
 
@@ -111,11 +110,16 @@ class Spread:
 def _ray_cluster(address: str | None, num_workers: int | None, room: int) -> Iterator[None]:
     if importlib.util.find_spec("ray") is None:
         raise EngineError("Ray is not installed: run `pip install 'vitau[ray]'`, or leave out `--engine ray`")
-    os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_ENVIRONMENT.items()})
-    import ray
-
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     if address is not None:
         _knock(address)
+    else:
+        os.environ.setdefault(
+            "RAY_AUTH_MODE", "token"
+        )  # it listens on every interface: let nobody in without this user's token
+    import ray
+
     folder = tempfile.mkdtemp(prefix="vitau-ray-")  # short: Ray's sockets lie below it
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own = {
@@ -129,10 +133,8 @@ def _ray_cluster(address: str | None, num_workers: int | None, room: int) -> Ite
             ray.init(**quiet, **({"address": "local", **own} if address is None else {"address": address}))
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            place = "at VITAU_RAY_ADDRESS" if address else "on this machine"
-            raise EngineError(
-                f"no Ray cluster {place} ({reason}): check it with `ray status`, or use `--engine local`"
-            ) from error
+            place = f"at {address}" if address else "on this machine"
+            raise EngineError(f"no Ray cluster {place} ({reason}): {_WAY_OUT}") from error
         yield
     finally:
         ray.shutdown()

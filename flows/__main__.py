@@ -15,11 +15,14 @@ from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
 from flows.label_commands import app as label_commands
 from flows.model_commands import app as model_commands
+from flows.scale_commands import EngineName, bench_engines, doctor, engine_named
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(label_commands, name="labels")
 app.add_typer(model_commands)
+app.command()(doctor)
+app.command("bench-engines")(bench_engines)
 
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
@@ -99,6 +102,7 @@ def ingest(
     source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
     layout: Annotated[str, typer.Option(help="manifest, ckplus or photos.")] = "manifest",
     state: State = DEMO,
+    engine: EngineName = "local",
 ) -> None:
     """Bring clips into the store and cut their faces. Exit code 1 if anything was skipped; the rest is done all the same."""
     point_at(state)
@@ -107,13 +111,14 @@ def ingest(
 
     if layout not in set(Layout):
         raise typer.BadParameter(f"no layout {layout}: there are {', '.join(Layout)}")
-    summary = run(source.resolve(), Layout(layout))
+    summary = run(source.resolve(), Layout(layout), engine=engine_named(engine))
     for item in summary.skipped:
         typer.echo(f"Skipped {item.item}: {item.reason}", err=True)
     report(
         {
             "clips": summary.clips,
             "new_clips": summary.new_clips,
+            "cut_clips": summary.cut_clips,
             "frames": summary.frames,
             "detection_rate": round(summary.detection_rate, 4),
             "quarantined": dict(summary.quarantined),
@@ -224,6 +229,7 @@ def rescore(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")],
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     state: State = DEMO,
+    engine: EngineName = "local",
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report."""
     point_at(state)
@@ -231,7 +237,7 @@ def rescore(
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve())))
+    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine))))
 
 
 @contextmanager

@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     mlflow_url: str
     work: Path = Field(default=Path("work"), description="a local folder for caches and trainings; safe to delete")
     num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; all cores if absent")
+    ray_address: str | None = Field(
+        default=None, description="HOST:PORT of a Ray cluster for --engine ray; absent, one is started here and stopped again"
+    )
+    lease_s: float = Field(
+        default=60, ge=1, description="seconds after which others take over the clips and people of a worker that died"
+    )
     num_trainings: int = Field(
         default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
     )

@@ -4,6 +4,9 @@ import textwrap
 import time
 
 import psutil
+import torch
+
+from vitau.processes import one_thread
 
 POOL = """
     import multiprocessing, os, sys, time
@@ -28,3 +31,18 @@ def test_a_worker_leaves_when_its_parent_is_killed(tmp_path):
     while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_sum_in_one_thread_is_the_same_however_many_threads_there_were():
+    numbers = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
+    before, sums = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4, 7):
+            torch.set_num_threads(threads)
+            with one_thread():
+                assert torch.get_num_threads() == 1
+                sums.append(float(numbers.sum()))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(sums)) == 1

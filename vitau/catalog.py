@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vitau.claims import Claims
 from vitau.database import now, open_engine
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
@@ -72,7 +73,7 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls, Promotions):
+class Catalog(Ledger, Pulls, Promotions, Claims):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
@@ -206,6 +207,12 @@ class Catalog(Ledger, Pulls, Promotions):
     def add_score(self, score: ScoredSubject) -> bool:
         """Add the scores of a person; True if new."""
         return bool(self._insert(scores, [asdict(score)]))
+
+    def is_scored(self, model_digest: str, subject: str) -> bool:
+        """Tell whether a person has a score by a model."""
+        return bool(
+            self._scalars(sa.select(sa.literal(1)).where(scores.c.model_digest == model_digest, scores.c.subject == subject))
+        )
 
     def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
         """Return the people scored by a model, or by any, by pseudonym."""

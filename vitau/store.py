@@ -221,6 +221,13 @@ class S3Store(Store):
             region=session.region_name,
         )
 
+    def signed_address(self, key: str, *, valid_s: int) -> str:
+        """Return an address at which anybody can read the object for some seconds."""
+        place = {"Bucket": self.bucket, "Key": self.prefix + _checked(key)}
+        with _s3_errors(self.location(key)):
+            address: str = self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=valid_s)
+        return address
+
     def put(self, key: str, data: bytes | Path) -> bool:
         digest = sha256_of(data)
         with _s3_errors(self.location(key)) as outcome:

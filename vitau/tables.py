@@ -235,3 +235,12 @@ priorities = sa.Table(
     sa.Column("why", sa.String, nullable=False),
     _recorded_at(),
 )
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("work", sa.String, primary_key=True),  # "frames/…" or "scores/…": a name, never a person's
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, by the database's clock
+    _recorded_at(),
+)

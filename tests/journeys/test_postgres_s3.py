@@ -21,6 +21,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from flows.doctor import storage
+from flows.settings import Settings
 from labeling import sync
 from vitau.catalog import open_catalog
 from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
@@ -127,6 +129,16 @@ def test_what_is_put_is_what_is_got(store, tmp_path):
     assert store.download("subjects/a/raw.mp4", tmp_path / "deep" / "copy").read_bytes() == b"film"
     assert store.exists("subjects/a/raw.mp4")
     assert not store.exists("subjects/a")
+
+
+def test_the_doctor_finds_this_store_and_this_database_well(store, postgresql_url, tmp_path):
+    given = {"store": store.uri, "catalog": postgresql_url, "pseudonym_key": "long enough for a key", "work": tmp_path}
+    elsewhere = {"label_studio_url": "http://127.0.0.1:1", "label_studio_token": "t", "mlflow_url": "http://127.0.0.1:1"}
+    settings = Settings(**(given | elsewhere))
+    assert storage.objects(settings) == "written, read, and a second write refused"
+    assert storage.addresses(settings).endswith("opens a signed address and refuses an unsigned one")
+    assert storage.rows(settings) == "postgresql: 6 writers at once"
+    assert list(store.keys()) == []
 
 
 def test_the_first_writer_wins_and_the_second_is_told(store):

@@ -20,6 +20,7 @@ from vitau.training.recipes import RECIPES
 
 PALSY: Final = "vitau-palsy"
 REGIONS: Final = "vitau-regions"
+PRETRAINED: Final = "pretrained"
 
 
 @flow(name="retrain")
@@ -60,7 +61,10 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     out = pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"pretraining {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    fetch_pretraining(workspace, out)
+    run_training(f"pretraining {recipe}", arguments, listener, **how_many(workspace))
+    for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
+        workspace.store.put(f"{PRETRAINED}/{out.name}/{path.relative_to(out).as_posix()}", path)
     return out
 
 
@@ -71,7 +75,7 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"training {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    run_training(f"training {recipe}", [*arguments, "--checkpoints-to-store"], listener, **how_many(workspace))
     return out
 
 
@@ -117,6 +121,20 @@ def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
     """Return where a recipe's pretraining is kept: once for all snapshots."""
     name = sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION}".encode()).hexdigest()[:16]
     return workspace.folder("pretrained") / name
+
+
+def fetch_pretraining(workspace: Workspace, out: Path) -> None:
+    """Bring what another worker pretrained, if it is complete: its metrics are written and kept last."""
+    prefix = f"{PRETRAINED}/{out.name}/"
+    if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
+        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
+            workspace.store.download(key, out / key.removeprefix(prefix))
+
+
+def how_many(workspace: Workspace) -> dict[str, int | None]:
+    """Say how many trainings share this machine, and of how many processes each is."""
+    settings = workspace.settings
+    return {"num_at_once": settings.num_trainings, "num_processes": settings.training_processes}
 
 
 def training_key(recipe: str, snapshot: str) -> str:

@@ -215,3 +215,13 @@ seen_annotations = sa.Table(
     sa.Column("held", sa.Boolean, nullable=False),
     _recorded_at(),
 )
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("finished_at", sa.String),
+    sa.Column("snapshots", sa.JSON, nullable=False),  # digests of those that hold the person
+    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models trained on them
+    _recorded_at(),
+)

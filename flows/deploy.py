@@ -1,7 +1,6 @@
 """The deployments of `infra/prefect.yaml` and what they stand on in Prefect: pools, queues, and automations against zombies.
 
-Applying it again changes nothing. A run that was killed stops sending heartbeats; it is then called crashed, and a crashed run
-is scheduled again, on whatever worker is free, up to three times.
+Applying it again changes nothing.
 """
 
 import os
@@ -9,24 +8,18 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from flows.settings import ROOT
+from flows.zombies import make_automations
 from vitau.errors import StackError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 FILE: Final = ROOT / "infra" / "prefect.yaml"
-HEARTBEAT_S: Final = 30
-"""How often a run says that it lives; `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` of the workers, and Prefect's least."""
-SILENCE_S: Final = 90
-"""How long a run may be silent."""
-RESCHEDULES: Final = 3
-"""How often a crashed run is scheduled again: what kills its worker each time must not do so for ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,51 +87,3 @@ def make_queues(client: "SyncPrefectClient") -> None:
             client.update_work_queue(known.id, **wanted)
         except ObjectNotFound:
             client.create_work_queue(queue.name, work_pool_name=queue.pool, **wanted)
-
-
-def make_automations() -> None:
-    """Make or renew the two automations that bring back what was killed."""
-    from prefect.automations import Automation
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import EventTrigger, Posture
-
-    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-    silent = Automation(
-        name="ViTAU: a run that is silent has crashed",
-        description="The worker of such a run was killed, or its machine is gone.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ended},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=timedelta(seconds=SILENCE_S),
-        ),
-        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"No sign of life for {SILENCE_S} s")],
-    )
-    crashed = Automation(
-        name="ViTAU: a crashed run is scheduled again",
-        description=f"Up to {RESCHEDULES} times; every flow takes up where it was killed.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            expect={"prefect.flow-run.Crashed"},
-            match={
-                "prefect.resource.id": "prefect.flow-run.*",
-                "prefect.run-count": [str(count) for count in range(RESCHEDULES + 1)],
-            },
-            match_related={"prefect.resource.role": "deployment"},  # what somebody ran by hand is theirs
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[
-            ChangeFlowRunState(state="SCHEDULED", name="AwaitingRetry", message="Its worker died: on to the next", force=True)
-        ],
-    )
-    for automation in (silent, crashed):
-        try:
-            automation.id = Automation.read(name=automation.name).id
-            automation.update()
-        except ValueError:
-            automation.create()

@@ -13,11 +13,13 @@ from prefect import flow, get_run_logger
 
 from flows.annotate import annotate
 from flows.freeze import freeze
-from flows.ingest import ingest
+from flows.ingest import ingest, skip_list
 from flows.rescore import rescore
 from flows.retrain import REGIONS, retrain
 from flows.retraining import RESCORE, request, retrain_if_due
 from flows.workspace import Workspace, open_workspace
+from vitau.errors import SourceError
+from vitau.schema import Skipped
 from vitau.scoring import registry
 
 HOUR_S: Final = 3600
@@ -27,14 +29,21 @@ HOUR_S: Final = 3600
 def ingest_new() -> dict[str, int]:
     """Ingest every manifest in the watched folder that is new or changed, or of which something was skipped last time."""
     workspace = open_workspace()
-    counted = {"manifests": 0, "new_clips": 0, "skipped": 0}
+    counted = {"manifests": 0, "unreadable": 0, "new_clips": 0, "skipped": 0}
     for manifest in unread_manifests(workspace):
-        summary = ingest(manifest)
         counted["manifests"] += 1
+        try:
+            summary = ingest(manifest)
+        except SourceError as error:  # the others are ingested all the same
+            workspace.catalog.set_skipped(skip_list(manifest), [Skipped(item=str(manifest), reason=str(error))])
+            counted["unreadable"] += 1
+            continue
         counted["new_clips"] += summary.new_clips
         counted["skipped"] += len(summary.skipped)
-        if not summary.skipped:
+        if not summary.skipped:  # or they are tried again in the next hour
             workspace.store.put(read_key(manifest), json.dumps({"clips": summary.clips}).encode())
+    if counted["unreadable"] or counted["skipped"]:
+        get_run_logger().warning("something was skipped; the catalog says what and why")
     return counted
 
 
@@ -44,7 +53,7 @@ def unread_manifests(workspace: Workspace) -> list[Path]:
     if watched is None:
         get_run_logger().info("no folder is watched: set VITAU_WATCH")
         return []
-    return [path for path in sorted(watched.rglob("*.csv")) if not workspace.store.exists(read_key(path))]
+    return [path for path in sorted(watched.rglob("*manifest.csv")) if not workspace.store.exists(read_key(path))]
 
 
 def read_key(manifest: Path) -> str:

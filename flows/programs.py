@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from flows import foundations
+import httpx
+
+from flows import foundations, zombies
 from flows.foundations import database, database_url, s3_keys
 from flows.settings import ROOT
 from flows.state import HOST, Profile, Program, port_of, read_secrets
@@ -220,7 +223,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
     extra = {
         **environment(state, Profile.FULL, addresses),
         "PYTHONPATH": str(ROOT),  # flows are entered by module
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(zombies.HEARTBEAT_S),
         "PREFECT_WORKER_QUERY_SECONDS": "3",
         "PREFECT_WORKER_WEBSERVER_HOST": HOST,
         "PREFECT_WORKER_WEBSERVER_PORT": str(port_of(url)),
@@ -228,17 +231,13 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
     if number:
         extra["CUDA_VISIBLE_DEVICES"] = number[0]
 
-    def deploy() -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "flows", "deploy", "--state", str(state)],
-            env={**os.environ, **extra},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise StackError(f"the deployments cannot be applied: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    def prepare() -> None:
+        if pool == "cpu":
+            _deploy(state, extra)
+        try:
+            zombies.bury(extra["PREFECT_API_URL"], pool)
+        except httpx.HTTPError as error:
+            raise StackError(f"Prefect does not say what runs ({type(error).__name__})") from error
 
     limit = "1" if pool == "gpu" else "2"
     return Program(
@@ -250,8 +249,29 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
         environment=extra,
         health=f"{url}/health",
         after=("prefect",) if pool == "cpu" else ("worker-cpu",),
-        prepare=deploy if pool == "cpu" else None,
+        prepare=prepare,
     )
+
+
+def _deploy(state: Path, extra: Mapping[str, str]) -> None:
+    """Apply the deployments, unless these were applied already."""
+    files = (ROOT / "infra" / "prefect.yaml", ROOT / "flows" / "deploy.py", ROOT / "flows" / "zombies.py")
+    digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    note = state / "deployed"
+    if note.exists() and note.read_text() == digest:
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "deploy", "--state", str(state)],
+        env={**os.environ, **extra},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise StackError(f"the deployments cannot be applied: {reason}")
+    note.write_text(digest)
 
 
 def _receiver(state: Path, addresses: Mapping[str, str]) -> Program:

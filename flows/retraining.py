@@ -7,11 +7,16 @@ trained last and of the labels as they are; Prefect makes one run for a key, who
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from flows.labels import agree
 from flows.workspace import Workspace
+from vitau.errors import StackError
 from vitau.schema import AU, RegionLabels, Side, Snapshot
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 RETRAIN: Final = "freeze-and-retrain/retrain"
 RESCORE: Final = "rescore-champion/rescore"
@@ -66,32 +71,38 @@ def quiet(workspace: Workspace, at: datetime) -> bool:
 
 
 def request(deployment: str, *, key: str | None = None) -> str | None:
-    """Ask for a run of a deployment; returns the run's name, nothing where it is asked for already or nobody deployed it."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        DeploymentFilter,
-        DeploymentFilterId,
-        FlowRunFilter,
-        FlowRunFilterExpectedStartTime,
-        FlowRunFilterIdempotencyKey,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
-    from prefect.exceptions import ObjectNotFound
+    """Ask for a run of a deployment; returns the run's name, nothing where it is asked for already or nobody deployed it.
 
-    with get_client(sync_client=True) as client:
-        try:
-            deployed = DeploymentFilter(id=DeploymentFilterId(any_=[client.read_deployment_by_name(deployment).id]))
-        except ObjectNotFound:
-            return None
-        beginning = FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
-            expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
-        )
-        asked = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key])) if key else None
-        for wanted in (beginning, asked):
-            if wanted is not None and client.read_flow_runs(deployment_filter=deployed, flow_run_filter=wanted, limit=1):
+    Raises:
+        StackError: Prefect does not answer, or refuses.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound, PrefectException
+
+    try:
+        with get_client(sync_client=True) as client:
+            deployed = client.read_deployment_by_name(deployment).id
+            if asked_for(client, deployed, key):
                 return None
-        run = client.create_flow_run_from_deployment(deployed.id.any_[0], idempotency_key=key)
-        return run.name
+            return client.create_flow_run_from_deployment(deployed, idempotency_key=key).name
+    except ObjectNotFound:
+        return None
+    except (httpx.HTTPError, PrefectException) as error:
+        raise StackError(f"Prefect cannot be asked for {deployment} ({type(error).__name__}): is it running?") from error
+
+
+def asked_for(client: "SyncPrefectClient", deployed: UUID, key: str | None) -> bool:
+    """Say whether a run of a deployment is about to begin, or was asked for under this key."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+
+    beginning = filters.FlowRunFilter(
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    wanted = [beginning]
+    if key is not None:
+        wanted.append(filters.FlowRunFilter(idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key])))
+    of_it = filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployed]))
+    return any(client.read_flow_runs(deployment_filter=of_it, flow_run_filter=each, limit=1) for each in wanted)

@@ -28,7 +28,7 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """How a service is run: its command, the services that must answer before, and what is made before it starts.
+    """How a service is run: its command, the services that must answer before, and what is done before each start.
 
     ``health`` is an address that answers 200, or a PostgreSQL server's.
     """

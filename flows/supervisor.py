@@ -34,7 +34,6 @@ class Kept:
     program: Program
     service: Service
     process: subprocess.Popen[bytes] | None = None  # nothing of a service that another supervisor started
-    prepared: bool = False
     answered: bool = False
     not_before: float = 0.0
 
@@ -93,9 +92,8 @@ def start(each: Kept, state: Path) -> None:
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as file:
         try:
-            if program.prepare is not None and not each.prepared:
+            if program.prepare is not None:
                 program.prepare()
-                each.prepared = True
             process = subprocess.Popen(
                 program.command,
                 env={**os.environ, **program.environment},

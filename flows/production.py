@@ -1,6 +1,7 @@
 """What runs by itself: the flows that `infra/prefect.yaml` deploys, made of those that an operator runs by hand.
 
-Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole.
+Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. The steps of the others
+are done in its own run (`.fn`): a run of its own would be left behind by a killed parent, and found again in whatever state it was.
 """
 
 import json
@@ -33,7 +34,7 @@ def ingest_new() -> dict[str, int]:
     for manifest in unread_manifests(workspace):
         counted["manifests"] += 1
         try:
-            summary = ingest(manifest)
+            summary = ingest.fn(manifest)
         except SourceError as error:  # the others are ingested all the same
             workspace.catalog.set_skipped(skip_list(manifest), [Skipped(item=str(manifest), reason=str(error))])
             counted["unreadable"] += 1
@@ -64,7 +65,7 @@ def read_key(manifest: Path) -> str:
 @flow(name="sync-labels", timeout_seconds=HOUR_S)
 def sync_labels() -> dict[str, Any]:
     """Push tasks, pull answers, find the consensus; ask for a retraining when enough labels changed and the readers paused."""
-    summary = annotate()
+    summary = annotate.fn()
     retraining = retrain_if_due(open_workspace())
     return {"new_answers": summary.new_answers, "labelled": summary.labelled, "retraining": retraining}
 
@@ -72,8 +73,8 @@ def sync_labels() -> dict[str, Any]:
 @flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
 def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
     """Freeze a snapshot, train both models on it at a size of the recipes (by default the settings'), have them scored."""
-    snapshot = freeze()
-    trained = retrain(snapshot.digest, size or open_workspace().settings.size)
+    snapshot = freeze.fn()
+    trained = retrain.fn(snapshot.digest, size or open_workspace().settings.size)
     request(RESCORE)
     return {"snapshot": snapshot.digest, "versions": {name: training.version for name, training in trained.items()}}
 
@@ -82,10 +83,10 @@ def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
 def rescore_champion() -> dict[str, Any]:
     """Score the held-out people of today's snapshot whom the champion has not scored; the report goes into the store."""
     workspace = open_workspace()
-    snapshot = freeze()
+    snapshot = freeze.fn()
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
-        scored = rescore(snapshot.digest, report=page)
+        scored = rescore.fn(snapshot.digest, report=page)
         key = f"reports/{snapshot.digest}/{REGIONS}-{registry.champion(workspace.settings.mlflow_url, REGIONS)}.html"
         workspace.store.put(key, page)
     return {"new_subjects": scored.new_subjects, "report": workspace.store.location(key)}

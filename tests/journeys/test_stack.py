@@ -141,7 +141,9 @@ class Story:
 def full(command, tmp_path_factory) -> Iterator[Full]:
     """The stack, started as an operator does, while the people are drawn."""
     inbox = tmp_path_factory.mktemp("inbox")
-    drawing = threading.Thread(target=write_cohort, args=(inbox, SUBJECTS, 2026), kwargs={"num_processes": 1})
+    drawing = threading.Thread(
+        target=write_cohort, args=(inbox, SUBJECTS, 2026), kwargs={"frames_per_task": 1, "num_processes": 1}
+    )
     drawing.start()
     state = Path(tempfile.mkdtemp(prefix="vitau-stack-"))  # PostgreSQL's user may not enter pytest's folder
     state.chmod(0o755)

@@ -21,7 +21,7 @@ def rounds(monkeypatch) -> SimpleNamespace:
             raise found.run
         return found.run
 
-    monkeypatch.setattr(annotate, "annotate", lambda only: summary if only else summary)
+    monkeypatch.setattr(annotate, "annotate", lambda **_: summary)
     monkeypatch.setattr(retraining, "retrain_if_due", look)
     monkeypatch.setattr("flows.receive._LATER_S", 0.1)
     workspace = SimpleNamespace(settings=SimpleNamespace(retrain_quiet_s=0.2))

@@ -1,6 +1,6 @@
 """What runs by itself: the flows that `infra/prefect.yaml` deploys, made of those that an operator runs by hand.
 
-Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. The others' steps are
+Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. Others' steps are
 done in its own run (`.fn`): one within it would be left behind by a killed parent, and found again in whatever state it was.
 """
 

@@ -1,6 +1,7 @@
 # The doors of the house. Every target does its own set-up.
 PYTHON ?= python3
-STATE ?= demo
+profile ?=
+STATE ?= $(if $(filter full,$(profile)),full,demo)
 BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -48,10 +49,10 @@ wheel: setup ## build dist/vitau-….whl, all that a person with a model needs; 
 	@rm -rf build
 	@ls dist/*.whl
 
-up: setup ## start Label Studio, MLflow and Prefect on the state of the demo
-	@$(BIN)/python -m flows up --state $(STATE)
+up: setup ## start the services on the state of the demo; profile=full for PostgreSQL, S3, workers and all, in full/
+	@$(BIN)/python -m flows up --state $(STATE) $(if $(profile),--profile $(profile))
 
-down: setup ## stop them
+down: setup ## stop them (profile=full likewise)
 	@$(BIN)/python -m flows down --state $(STATE)
 
 # No resolving: every package is pinned and installed as it is; `pip check` says if the pins fit.

@@ -78,10 +78,14 @@ def up(
     label_studio_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     prefect_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
+    profile: Annotated[
+        stack.Profile | None,
+        typer.Option(help="embedded: SQLite and a folder; full: PostgreSQL, S3, workers, receiver. As it was, if left out."),
+    ] = None,
 ) -> None:
-    """Start Label Studio, MLflow and Prefect, and print their addresses and the log-in."""
+    """Start the services of a profile, and print their addresses and the log-in."""
     ports = {"label-studio": label_studio_port, "mlflow": mlflow_port, "prefect": prefect_port}
-    running = stack.start(state, {name: port for name, port in ports.items() if port is not None})
+    running = stack.start(state, {name: port for name, port in ports.items() if port is not None}, profile)
     tell("Waiting for the services (the first start takes two minutes) …")
     stack.wait(running, state, tell=lambda _: None)
     user, password = stack.log_in(state)
@@ -95,6 +99,15 @@ def down(state: State = DEMO) -> None:
     """Stop the local services."""
     stopped = stack.stop(state)
     tell(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def deploy(state: State = DEMO) -> None:
+    """Apply the deployments of infra/prefect.yaml to Prefect, with their queues and automations; again is no harm."""
+    point_at(state)
+    from flows.deploy import deploy as run
+
+    tell(f"deployed {', '.join(run())}")
 
 
 @app.command()
@@ -238,6 +251,17 @@ def rescore(
     from flows.rescore import rescore as run
 
     report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine))))
+
+
+@app.command()
+def erase(subject: Annotated[str, typer.Argument(help="The person's pseudonym.")], state: State = DEMO) -> None:
+    """Erase a person: recordings, pictures, scores, tasks; says which models had seen them."""
+    point_at(state)
+    from dataclasses import asdict
+
+    from flows.erase import erase as run
+
+    report(asdict(run(subject)))
 
 
 @contextmanager

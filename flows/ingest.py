@@ -163,7 +163,7 @@ def summarise(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], s
     """Count what came of a source, and keep the list of what was skipped."""
     entered = [outcome for outcome in outcomes if isinstance(outcome, Entered)]
     left_out = (*skipped, *(outcome for outcome in outcomes if isinstance(outcome, Skipped)))
-    workspace.catalog.set_skipped(sha256(str(source.resolve()).encode()).hexdigest()[:16], left_out)
+    workspace.catalog.set_skipped(skip_list(source), left_out)
     if left_out:  # a reason may name a file, and a file's name a person: the log only counts
         get_run_logger().warning(
             "%d of %d items were skipped; the catalog says why", len(left_out), len(entered) + len(left_out)
@@ -177,3 +177,8 @@ def summarise(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], s
         quarantined=dict(sum((Counter(outcome.table.quarantined) for outcome in entered), Counter())),
         skipped=left_out,
     )
+
+
+def skip_list(source: Path) -> str:
+    """Name the list of what was skipped of a source; not by its path, which may name a person."""
+    return sha256(str(source.resolve()).encode()).hexdigest()[:16]

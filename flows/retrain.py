@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -19,6 +19,8 @@ from vitau.catalog import Training
 from vitau.scoring import registry
 from vitau.training.drawn import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
+
+PRETRAINED: Final = "pretrained"
 
 
 @flow(name="retrain")
@@ -61,7 +63,10 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     out = pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"pretraining {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    fetch_pretraining(workspace, out)
+    run_training(f"pretraining {recipe}", arguments, listener, **how_many(workspace))
+    for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
+        workspace.store.put(f"{PRETRAINED}/{out.name}/{path.relative_to(out).as_posix()}", path)
     return out
 
 
@@ -72,7 +77,7 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"training {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    run_training(f"training {recipe}", [*arguments, "--checkpoints-to-store"], listener, **how_many(workspace))
     return out
 
 
@@ -123,6 +128,20 @@ def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
     """Return where a recipe's pretraining is kept: once for all snapshots."""
     name = sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION}".encode()).hexdigest()[:16]
     return workspace.folder("pretrained") / name
+
+
+def fetch_pretraining(workspace: Workspace, out: Path) -> None:
+    """Bring what another worker pretrained, if it is complete: its metrics are written and kept last."""
+    prefix = f"{PRETRAINED}/{out.name}/"
+    if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
+        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
+            workspace.store.download(key, out / key.removeprefix(prefix))
+
+
+def how_many(workspace: Workspace) -> dict[str, int | None]:
+    """Say how many trainings share this machine, and of how many processes each is."""
+    settings = workspace.settings
+    return {"num_at_once": settings.num_trainings, "num_processes": settings.training_processes}
 
 
 def training_key(recipe: str, snapshot: str) -> str:

@@ -51,12 +51,21 @@ class Settings(BaseSettings):
     num_trainings: int = Field(
         default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
     )
+    training_processes: int | None = Field(
+        default=None, ge=1, description="processes of one training, under torchrun; one per visible GPU if absent, one without"
+    )
     readers: tuple[ReaderName, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
     guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
     consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
+    watch: Path | None = Field(default=None, description="a folder of manifests that the deployment `ingest` looks through")
+    size: str = Field(default="tiny", description="which recipes the deployment `retrain` trains: tiny, small, base, paper")
+    retrain_cells: int = Field(
+        default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
+    )
+    retrain_quiet_s: float = Field(default=900, ge=0, description="… and no reader answered for so many seconds")
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
     )

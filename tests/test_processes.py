@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -46,3 +47,37 @@ def test_a_sum_in_one_thread_is_the_same_however_many_threads_there_were():
     finally:
         torch.set_num_threads(before)
     assert len(set(sums)) == 1
+
+
+STARTED = "import sys, time; from vitau import processes; processes.leave_with_{}(); print(1, flush=True); time.sleep(60)"
+
+
+def test_a_process_leaves_when_the_other_end_of_its_stdin_is_gone():
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTED.format("starter")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert process.returncode is None, "it left while somebody held it"
+        process.stdin.close()
+        assert process.wait(10) == 1
+
+
+def test_a_process_leaves_when_nobody_reads_what_it_says():
+    with subprocess.Popen([sys.executable, "-c", STARTED.format("listener")], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert process.returncode is None, "it left while somebody listened"
+        process.stdout.close()
+        assert process.wait(10) == 1
+
+
+def test_a_process_that_writes_into_a_file_listens_to_nobody(tmp_path):
+    with (tmp_path / "said").open("wb") as said:
+        code = STARTED.format("listener").replace("60", "1")
+        assert subprocess.run([sys.executable, "-c", code], stdout=said, check=False).returncode == 0

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from vitau.claims import Claims
 from vitau.database import now, open_engine
+from vitau.erasures import Erasures
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
 from vitau.promotions import Promotions
@@ -19,6 +20,7 @@ from vitau.pulls import Pulls
 from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
     clips,
+    erasures,
     frame_tables,
     merges,
     priorities,
@@ -73,15 +75,17 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls, Promotions, Claims):
+class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
         """Add a person; True if new.
 
         Raises:
-            ContradictionError: the person is known under another cohort.
+            ContradictionError: the person is known under another cohort, or was erased.
         """
+        if subject.pseudonym in self._scalars(sa.select(erasures.c.subject)):
+            raise ContradictionError(f"subject {subject.pseudonym} was erased and is not taken in again: correct the manifest")
         if self._insert(subjects, [asdict(subject)]):
             return True
         known = self._rows(sa.select(subjects).where(subjects.c.pseudonym == subject.pseudonym))[0]
@@ -92,9 +96,9 @@ class Catalog(Ledger, Pulls, Promotions, Claims):
         return False
 
     def subjects(self) -> list[Subject]:
-        """Return everybody, by pseudonym; who was merged into another is not listed again."""
-        alone = subjects.c.pseudonym.not_in(sa.select(merges.c.merged))
-        rows = self._rows(sa.select(subjects).where(alone).order_by(subjects.c.pseudonym))
+        """Return everybody, by pseudonym; who was merged into another is not listed again, who was erased not at all."""
+        gone = sa.union_all(sa.select(merges.c.merged), sa.select(erasures.c.subject))
+        rows = self._rows(sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
         return [
             Subject(pseudonym=row["pseudonym"], cohort=Cohort(row["cohort"]), source=row["source"], synthetic=row["synthetic"])
             for row in rows

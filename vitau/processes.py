@@ -1,6 +1,8 @@
-"""What a worker process does first: keep to one thread, and leave when the process that started it is gone."""
+"""What a process does that works for another: keep to one thread, and leave when the one that started it is gone."""
 
 import os
+import select
+import stat
 import sys
 import threading
 import time
@@ -48,4 +50,32 @@ def one_thread() -> Iterator[None]:
 def _leave_without(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def leave_with_starter() -> None:
+    """End this process as soon as nobody holds the other end of its stdin: whoever started it is gone, however it died.
+
+    The processes of a `torchrun` share its stdin: they leave together, and `torchrun` then ends too.
+    """
+    threading.Thread(target=_leave_at_end_of_input, daemon=True).start()
+
+
+def leave_with_listener() -> None:
+    """End this process as soon as nobody reads its stdout, if that is a pipe: whoever reads it is gone, however it died."""
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        threading.Thread(target=_leave_when_unheard, daemon=True).start()
+
+
+def _leave_when_unheard() -> None:
+    poll = select.poll()
+    poll.register(1, 0)  # only errors: the other end was closed
+    while not poll.poll():
+        pass
+    os._exit(1)
+
+
+def _leave_at_end_of_input() -> None:
+    while os.read(0, 1024):
+        pass
     os._exit(1)

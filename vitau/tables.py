@@ -244,3 +244,13 @@ claims = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, by the database's clock
     _recorded_at(),
 )
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("finished_at", sa.String),
+    sa.Column("snapshots", sa.JSON, nullable=False),  # digests of those that hold the person
+    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models trained on them
+    _recorded_at(),
+)

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from flows import stack
+from flows import programs, stack
 from vitau.errors import StackError
 
 
@@ -27,7 +27,7 @@ def pretend():
             pid=process.pid,
             started=psutil.Process(process.pid).create_time(),
         )
-        stack._remember(state, [service])
+        stack.remember(state, [service])
         return service
 
     yield start
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
 
 
 def test_a_missing_program_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(stack, "ROOT", tmp_path)
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
     with pytest.raises(StackError, match=r"label-studio is not installed .* run `make setup`"):
         stack.start(tmp_path / "state")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows import stack
+from flows import programs, stack
 from vitau.media.synthetic import write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,15 +109,19 @@ class OwnLabelStudio:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        command, extra, health = stack._label_studio(self.state, self.port)
+        program = programs.label_studio(self.state, self.url)
         with (self.state / "label-studio.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=_quiet(os.environ) | extra, stdout=log, stderr=log, start_new_session=True
+                program.command,
+                env={**_quiet(os.environ), **program.environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 300
         while wait:
             try:
-                if httpx.get(self.url + health, timeout=5).status_code == 200:
+                if httpx.get(program.health, timeout=5).status_code == 200:
                     return
             except httpx.HTTPError:
                 assert self._process.poll() is None, (self.state / "label-studio.log").read_text()[-2000:]

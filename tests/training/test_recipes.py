@@ -10,6 +10,7 @@ from vitau.data.dataset import Crops
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import build_vit
 from vitau.training.config import Recipe, TrainConfig
+from vitau.training.fit import adamw
 from vitau.training.recipes import RECIPES
 from vitau.training.tasks import CropBatches, objective
 
@@ -46,7 +47,7 @@ def test_a_full_size_recipe_goes_one_step(name: str, few_crops: Crops) -> None:
     (frames,) = CropBatches(crops, replace(recipe.train, batch_size=batch), recipe.model_input_size, torch.device("cpu")).epoch(
         0
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
+    optimizer = adamw(model, recipe.train)
     loss = objective(recipe.kind, recipe.train, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None)
     before = loss(model, frames)
     before.backward()  # type: ignore[no-untyped-call]

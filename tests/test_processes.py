@@ -21,6 +21,32 @@ POOL = """
 """
 
 
+BLOCKS = """
+    import resource, sys
+    from vitau.processes import keep_freed_memory
+
+    def hold_and_free():
+        blocks = [b"x" * (8 << 20) for _ in range(4)]
+
+    if sys.argv[1] == "kept":
+        keep_freed_memory()
+    hold_and_free()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        hold_and_free()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_memory_that_is_freed_and_kept_is_used_again_without_a_page_fault():
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", textwrap.dedent(BLOCKS), how], capture_output=True, check=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert faults["given back"] > 10_000
+    assert faults["kept"] < 100
+
+
 def test_a_worker_leaves_when_its_parent_is_killed(tmp_path):
     script = tmp_path / "pool.py"
     script.write_text(textwrap.dedent(POOL))

@@ -1,5 +1,6 @@
-"""What a process does that works for another: keep to one thread, and leave when the one that started it is gone."""
+"""What a process does first: a worker keeps to one thread and leaves with whoever started it; a training keeps freed memory."""
 
+import ctypes
 import os
 import select
 import stat
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from typing import Final
 
 _LOOK_S: Final = 2.0
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_NEVER: Final = 1 << 30
 
 
 def start_worker() -> None:
@@ -45,6 +48,18 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(before[0])
         if torch is not None:
             torch.set_num_threads(before[1])
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees and use it again, up to its peak.
+
+    glibc gives large blocks back to the kernel, which clears every page when they are asked for again: a training step of the
+    tiny models took 4 000 to 9 000 page faults and up to a quarter of its time for that. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+        mallopt(_MMAP_THRESHOLD, _NEVER)
 
 
 def _leave_without(parent: int) -> None:

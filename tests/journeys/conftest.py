@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Final
 
 import httpx
 import pytest
@@ -64,6 +67,28 @@ class Demos:
     whole: Path
     killed: Path
     runs: list[Done]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys come last: what fails among the quick tests is known sooner."""
+    items.sort(key=_is_journey)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with Label Studio's first start if there are journeys: it takes a core for two minutes, the quick tests another."""
+    config = session.config
+    if any(map(_is_journey, session.items)) and not config.option.collectonly and not _template(config).exists():
+        config.stash[_FIRST_START] = FirstStart(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FIRST_START in config.stash:
+        config.stash[_FIRST_START].end()
+
+
+def _is_journey(item: pytest.Item) -> bool:
+    return item.get_closest_marker("journey") is not None
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +166,32 @@ class OwnLabelStudio:
         for leftover in _database(self.state).parent.glob(f"{_database(self.state).name}-*"):
             leftover.unlink()
         _database(self.state).write_bytes(path.read_bytes())
+
+
+class FirstStart:
+    """A Label Studio that migrates a fresh database, while other tests run, and leaves the template; nobody uses it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config, self._folder = config, TemporaryDirectory(prefix="vitau-label-studio-")
+        self._server = OwnLabelStudio(_secret_state(Path(self._folder.name)))
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._server.start()
+        _keep_template(self._server.state, self._config)
+
+    def wait(self) -> None:
+        self._thread.join()
+        self.end()
+
+    def end(self) -> None:
+        self._server.kill()
+        self._thread.join()
+        self._folder.cleanup()
+
+
+_FIRST_START: Final = pytest.StashKey[FirstStart]()
 
 
 @pytest.fixture(scope="module")
@@ -277,11 +328,18 @@ def _quiet(environment: "os._Environ[str]") -> dict[str, str]:
 
 
 def _state(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
-    state = factory.mktemp("state")
-    (state / "secrets.json").write_text(SECRETS)
+    if _FIRST_START in config.stash:
+        config.stash[_FIRST_START].wait()
+        del config.stash[_FIRST_START]
+    state = _secret_state(factory.mktemp("state"))
     if _template(config).exists():
         _database(state).parent.mkdir()
         _database(state).write_bytes(_template(config).read_bytes())
+    return state
+
+
+def _secret_state(state: Path) -> Path:
+    (state / "secrets.json").write_text(SECRETS)
     return state
 
 

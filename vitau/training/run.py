@@ -19,6 +19,7 @@ from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.models.vit import build_vit
+from vitau.processes import keep_freed_memory
 from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
@@ -155,6 +156,7 @@ def choose_device() -> torch.device:
     if not threads.isdigit() or int(threads) < 1:
         raise TrainingError(f"VITAU_TORCH_THREADS is {threads!r}: give a whole number of threads from 1")
     torch.set_num_threads(int(threads))
+    keep_freed_memory()
     return torch.device("cpu")
 
 
@@ -286,8 +288,7 @@ def _conclude(
 
 def _check_splits(recipe: Recipe, crops: Crops) -> None:
     for split in Split:
-        people = crops.of(split)
-        if not len(people):
+        if not len(crops.of(split)):
             raise TrainingError(f"nobody{' palsied' * (recipe.kind == 'regions')} is in split {split}: label more people")
     if recipe.kind == "palsy" and len(set(crops.of(Split.TRAIN).palsied_N.tolist())) < 2:
         raise TrainingError("all training people are of one cohort: recognition needs palsied people and controls")

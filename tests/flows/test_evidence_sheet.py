@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -84,6 +85,8 @@ def workspace(tmp_path_factory):
         catalog.append_answers([answer(f"s{number}", reader, au) for number in range(1, 8, 2) for au in AUS])
     frozen = snapshots.freeze(pa.Table.from_pylist(rows(), snapshots.snapshot_schema()), made.store, 64)
     catalog.add_snapshot(frozen)
+    corrected = replace(answer("s1", "reader-b", AU.AU9), affected=False, version="2")
+    catalog.append_answers([corrected])  # after the snapshot: the sheet must not know of it
     yield made, frozen.digest
     catalog.engine.dispose()
 

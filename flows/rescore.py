@@ -13,6 +13,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.page import build_report
+from flows.patience import DELAYS_S, service_away
 from flows.retrain import REGIONS
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog import ScoredSubject
@@ -63,7 +64,7 @@ def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) ->
     return page
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retries=len(DELAYS_S), retry_delay_seconds=DELAYS_S, retry_condition_fn=service_away)
 def fetch_champion(workspace: Workspace) -> Path:
     """Fetch the region champion, which brings the recognition that judges first."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.engines import Engine, Spread
 from flows.page import build_report
+from flows.patience import DELAYS_S, service_away
 from flows.person_batch import PersonWork, files_of, person_work_name
 from flows.promote import REGIONS
 from flows.sharing import Holding, shares
@@ -67,7 +68,7 @@ def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) ->
     return page
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retries=len(DELAYS_S), retry_delay_seconds=DELAYS_S, retry_condition_fn=service_away)
 def fetch_champion(workspace: Workspace) -> Path:
     """Fetch the region champion, which brings the recognition that judges first."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
 from flows.evidence_sheet import write_evidence
+from flows.patience import DELAYS_S, service_away
 from flows.promote import PALSY, REGIONS, decide, signing_key, standing_recognition
 from flows.trainings import Listener, run_training, shown
 from flows.workspace import Workspace, open_workspace
@@ -81,7 +82,13 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     return out
 
 
-@task(cache_policy=NO_CACHE, task_run_name="register-{model}")
+@task(
+    cache_policy=NO_CACHE,
+    task_run_name="register-{model}",
+    retries=len(DELAYS_S),
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=service_away,
+)
 def register(
     workspace: Workspace, model: str, recipe: str, snapshot: str, results: Path, recognition: Training | None
 ) -> Training:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import httpx
 import psutil
 import pytest
 
 from flows import stack
 from flows.demo import SEED, read_truth
+from flows.programs import gpu_workers
 from flows.trainings import run_training
 from labeling import simulated, sync
 from labeling.project import Answer
@@ -135,6 +137,8 @@ class Story:
     zombie_states: list[str]
     zombie_said: str
     said: str
+    weights: bytes
+    undisturbed_weights: bytes
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +161,7 @@ def full(command, tmp_path_factory) -> Iterator[Full]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
+            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of whoever came first
             catalog = open_catalog(environment["VITAU_CATALOG"])
             yield Full(state=state, inbox=inbox, environment=environment, catalog=catalog)
             catalog.engine.dispose()
@@ -173,7 +178,7 @@ def prefect(full) -> Iterator[Prefect]:
 
 
 @pytest.fixture(scope="module")
-def story(full, prefect) -> Story:
+def story(full, prefect, tmp_path_factory) -> Story:
     zombie = prefect.start("erase/erase", state="RUNNING", subject="nobody")  # nobody runs it; one sign of life, then silence
     prefect.beat(zombie)
     store = open_store(full.environment["VITAU_STORE"])
@@ -189,6 +194,7 @@ def story(full, prefect) -> Story:
     left += kill_worker(full)
     rescored = prefect.ended(second)
     retrainings = prefect.runs("freeze-and-retrain")
+    weights, undisturbed_weights = trained_twice(full, store, tmp_path_factory.mktemp("undisturbed"))
     prefect.ended(zombie)
     return Story(
         ingested=ingested,
@@ -201,6 +207,8 @@ def story(full, prefect) -> Story:
         zombie_states=prefect.states(zombie),
         zombie_said=prefect.say(zombie),
         said=prefect.say(first),
+        weights=weights,
+        undisturbed_weights=undisturbed_weights,
     )
 
 
@@ -215,12 +223,24 @@ def wait_for(found: Callable[[], Any], seconds: float) -> Any:
 
 def kill_worker(full: Full) -> list[psutil.Process]:
     """Kills the worker of the GPU pool without a warning; returns what of its family is still there half a minute later."""
-    worker = psutil.Process(full.service("worker-gpu").pid)
+    worker = psutil.Process(full.service(gpu_workers()[0]).pid)
     family = [*worker.children(recursive=True)]
     assert len(family) >= 2, "it runs nothing"
     os.kill(worker.pid, signal.SIGKILL)
     _, left = psutil.wait_procs(family, timeout=30)
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
+    """The weights of the recognition that was registered, and of the same training, undisturbed and directly."""
+    (trained,) = [each for each in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if each.recipe == "smoke-palsy"]
+    work = Path(full.environment["VITAU_WORK"])
+    (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if '"smoke-palsy"' in path.read_text()]
+    arguments = ["--recipe", "smoke-palsy", "--store", store.uri, "--snapshot", trained.snapshot, "--out", str(out)]
+    run_training("x", [*arguments, "--pretrained", str(pretrained)], lambda *_: None, num_at_once=os.cpu_count() or 1)
+    (key,) = [key for key in store.keys(f"{trained.model_key}/model/") if key.endswith(".safetensors")]
+    (path,) = (out / "model").glob("*.safetensors")
+    return store.get(key), path.read_bytes()
 
 
 def keys_of(store: Store, person: str) -> list[str]:
@@ -271,17 +291,8 @@ def test_a_worker_killed_in_mid_training_leaves_nothing_running_and_another_one_
     assert "training smoke-palsy: " in story.said, "what a training says is not in the log of its run"
 
 
-def test_what_the_killed_training_gave_is_what_an_undisturbed_one_gives(full, story, tmp_path):
-    store, catalog = open_store(full.environment["VITAU_STORE"]), full.catalog
-    snapshot = catalog.snapshots()[-1].digest
-    (trained,) = [each for each in catalog.trainings(snapshot) if each.recipe == "smoke-palsy"]
-    work = Path(full.environment["VITAU_WORK"])
-    (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if '"smoke-palsy"' in path.read_text()]
-    arguments = ["--recipe", "smoke-palsy", "--store", store.uri, "--snapshot", snapshot, "--out", str(tmp_path)]
-    run_training("x", [*arguments, "--pretrained", str(pretrained)], lambda *_: None)
-    weights = next(key for key in store.keys(f"{trained.model_key}/") if key.endswith(".safetensors"))
-    undisturbed = next((tmp_path / "model").glob("*.safetensors"))
-    assert store.get(weights) == undisturbed.read_bytes()
+def test_what_the_killed_training_gave_is_what_an_undisturbed_one_gives(story):
+    assert story.weights == story.undisturbed_weights
 
 
 def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_is_there(full, story):

@@ -27,6 +27,8 @@ from vitau.tracking import EXPERIMENT, connected
 CHAMPION: Final = "champion"
 BUNDLE: Final = "bundle"
 DIGEST_TAG: Final = "digest"
+CARD_TEXT: Final = "README.md"
+"""Beside a pulled model: its card."""
 METRICS: Final = "metrics.json"
 """Beside a pulled model: its metrics on test people."""
 REQUIREMENTS: Final = (
@@ -81,8 +83,8 @@ def register(
         ) as run:
             mlflow.log_metrics(dict(_numbers(metrics)))
             mlflow.log_params(dict(lineage))
-            mlflow.log_text(card, "README.md")
-            logged = _log_model(folder, {"README.md": card, METRICS: json.dumps(metrics.get("test", metrics))})
+            mlflow.log_text(card, CARD_TEXT)
+            logged = _log_model(folder, {CARD_TEXT: card, METRICS: json.dumps(metrics.get("test", metrics))})
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         version = client.create_model_version(
@@ -164,9 +166,13 @@ def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
 
 
 def folder_digest(folder: Path) -> str:
-    """The sha256 of a folder's files, by their names and bytes."""
+    """The sha256 of a model folder's files, by their names and bytes; what is laid beside them at registration does not count.
+
+    So a pulled folder has the digest under which its version was registered.
+    """
     hasher = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    beside = {folder / name for name in (CARD_TEXT, METRICS)}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path not in beside):
         hasher.update(f"{path.relative_to(folder).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return hasher.hexdigest()
 

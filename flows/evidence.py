@@ -171,5 +171,5 @@ def fingerprint(people: HeldOut, answers: Sequence[Answers]) -> str:
 
 
 def _side(sided_A2: Array) -> str | None:
-    right, left = (bool(affected) for affected in sided_A2.any(0))
+    right, left = (bool(sided_A2[:, column].any()) for column in range(2))
     return "both" if right and left else "right" if right else "left" if left else None

@@ -222,6 +222,7 @@ def test_the_page_opens_in_a_browser_and_shows_what_drifted(watched, tmp_path):
     assert seen["errors"] == []
     assert "comparisons drifted" in seen["text"]
     assert seen["drifted"][0].startswith("brightness")
+    assert "palsy score" in seen["text"]
     assert seen["bars"] > 50
 
 

@@ -222,6 +222,10 @@ def rescore(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")],
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     state: State = DEMO,
+    *,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Score who has no labels yet, too: it says whom to ask next.")
+    ] = False,
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report."""
     point_at(state)
@@ -229,7 +233,7 @@ def rescore(
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve())))
+    report(asdict(run(snapshot, report=out.resolve(), waiting=waiting)))
 
 
 @contextmanager

@@ -116,6 +116,7 @@ def test_a_task_holds_a_pseudonym_pictures_and_frames_and_nothing_else():
         "images": ["/a.jpg", "/b.jpg"],
         "frames": ["f1", "f2"],
         "clips": [],
+        "material": None,
         "suggested": "",
         "suggestions": None,
         "suggested_by": None,

@@ -13,12 +13,13 @@ from flows.champion import scored_champion
 from flows.gates import gate
 from flows.labels import agree
 from flows.material import compare_material, material_names, reader_tasks, stale
-from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, pull_answers, standing_answers
+from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, pull_answers
 from flows.queueing import whom_to_ask
 from flows.workspace import Workspace, open_workspace
 from labeling import sync
 from labeling.connections import Receiver, S3Access
 from labeling.consensus import Consensus
+from labeling.material import what_was_shown
 from labeling.reading import ReaderProject
 from labeling.sync import passed
 from labeling.tasks import build_adjudication_task
@@ -117,16 +118,24 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Ca
     names = catalog.merged()
     asked = {reader.reader: sync.asked(client, reader, names=names) for reader in readers}
     at("asked what the projects have")
-    looks_new = {(each.reader, each.subject) for each in stale(workspace, catalog.ledger()) if each.stage is Stage.READER}
-    wishes = whom_to_ask(workspace, asked, standing_answers(workspace), looks_new)
+    rows = catalog.ledger()
+    heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
+    looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
+    wishes = whom_to_ask(workspace, asked, heard, looks_new)
     wanted = sorted({who for wish in wishes.values() for who in (*wish.again, *wish.new)})
     tasks = reader_tasks(workspace, wanted, scored_champion(workspace) if workspace.settings.suggest_to_readers else None)
     at("made the tasks")
-    pushed = []
-    for reader in readers:
-        wish = wishes[reader.reader]
-        people = [tasks[who] for who in (*wish.again, *wish.new) if who in tasks]
-        pushed.append(sync.push(client, reader, people, names=names, at=at))
+    pushed = [
+        sync.push(
+            client,
+            reader,
+            [ask(tasks[who], after=heard.get((reader.reader, who), 0)) for who in (*wish.again, *wish.new) if who in tasks],
+            names=names,
+            at=at,
+        )
+        for reader in readers
+        for wish in [wishes[reader.reader]]
+    ]
     return max(pushed, default=0)
 
 
@@ -161,10 +170,10 @@ def push_disagreements(
     cases = {who: what for who, what in (disputed | again).items() if who not in old[Stage.READER]}
     if not cases:
         return 0
-    asked = sync.asked(client, adjudication, names=names)
-    current = material_names(workspace)
-    open_anyway = {(task.subject, task.material) for task in asked}
-    lacking = [who for who in sorted(cases) if (who, current.get(who)) not in open_anyway]
+    ruled = {each.subject: len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.ADJUDICATION}
+    asked, current = sync.asked(client, adjudication, names=names), material_names(workspace)
+    done = {task.subject for task in asked if task.asks(current.get(task.subject), ruled.get(task.subject, 0))}
+    lacking = [who for who in sorted(cases) if who not in done]
     champion = scored_champion(workspace) if workspace.settings.suggest_to_adjudicator else None
     tasks = reader_tasks(workspace, lacking)
     answers = [row for row in rows if row.stage is Stage.READER]
@@ -174,8 +183,17 @@ def push_disagreements(
         said = [row for row in answers if row.subject == who]
         suggested = champion.suggestions(who) if champion else None
         by = champion.name if champion and suggested else None
-        built.append(build_adjudication_task(made, said, regions, side=side, suggestions=suggested, suggested_by=by))
+        built.append(
+            build_adjudication_task(
+                ask(made, after=ruled.get(who, 0)), said, regions, side=side, suggestions=suggested, suggested_by=by
+            )
+        )
     return sync.push(client, adjudication, built, names=names, at=at)
+
+
+def ask(task: Mapping[str, Any], *, after: int) -> dict[str, Any]:
+    """Say in a task after how many answers of its reader it is asked."""
+    return {**task, "data": {**task["data"], "after": after}}
 
 
 def receiver(workspace: Workspace) -> Receiver | None:

@@ -90,6 +90,26 @@ def replay(
         typer.echo(describe_replay(found))
 
 
+@app.command()
+def calibrate(
+    threshold: Annotated[float | None, typer.Option(min=0, help="As VITAU_ASK_AGAIN_ABOVE, whose default it has.")] = None,
+    people: Annotated[int, typer.Option(min=4, help="Drawn patients, four clips of each.")] = 40,
+    seed: Annotated[int, typer.Option(help="Names the patients.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure on drawn patients how different new frames look, and how often readers would be asked again."""
+    from flows.calibrate import run
+    from flows.settings import ASK_AGAIN_ABOVE
+
+    threshold = ASK_AGAIN_ABOVE if threshold is None else threshold
+    found = run(people, threshold=threshold, seed=seed)
+    if as_json:
+        report([asdict(each) for each in found])
+        return
+    lines = ([x.kind, f"{x.asked_again:.1%}", *(f"{value:.3f}" for value in x.quantiles)] for x in found)
+    typer.echo(table(["new frames", f"above {threshold}", "5 %", "median", "95 %"], lines))
+
+
 @app.command("export")
 def export_csv(file: Annotated[Path, typer.Argument(help="The CSV to write.")], state: State = DEMO) -> None:
     """Write the ledger as a CSV: every answer that was ever given, in order."""

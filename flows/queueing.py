@@ -28,7 +28,7 @@ class Wish:
 def whom_to_ask(
     workspace: Workspace,
     asked: Mapping[str, Sequence[AskedTask]],
-    heard: Collection[tuple[str, str]],
+    heard: Mapping[tuple[str, str], int],
     stale: Collection[tuple[str, str]],
 ) -> dict[str, Wish]:
     """Choose for every reader who is asked about, up to the length of the queue; whom another reader has begun comes first.
@@ -36,7 +36,7 @@ def whom_to_ask(
     Args:
         workspace: its settings say in which order, and how long a queue is.
         asked: reader → the tasks of the reader's project.
-        heard: (reader, person), where an answer stands.
+        heard: (reader, person), where answers stand, and how many.
         stale: those of them who look different in newer frames.
     """
     there = materials(workspace)
@@ -44,7 +44,8 @@ def whom_to_ask(
     begun = list(dict.fromkeys(task.subject for tasks in asked.values() for task in tasks)) + sorted({who for _, who in heard})
     again, lacking, room = {}, {}, {}
     for reader, tasks in asked.items():
-        ours, due_again = ({who for name, who in some if name == reader} for some in (heard, stale))
+        ours = {who: num for (name, who), num in heard.items() if name == reader}
+        due_again = {who for name, who in stale if name == reader}
         again[reader], lacking[reader] = due(tasks, names, heard=ours, stale=due_again)
         still_open = {task.subject for task in tasks if not task.answered}
         room[reader] = max(workspace.settings.queue - len(still_open | set(again[reader])), 0)

@@ -14,6 +14,9 @@ from vitau.errors import VitauError
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
 
+ASK_AGAIN_ABOVE: Final = 0.15
+"""See docs/labels.md: what `python -m flows labels calibrate` measured."""
+
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
 """A pseudonym: the ledger keeps it for ever."""
 
@@ -53,7 +56,9 @@ class Settings(BaseSettings):
         default=50, ge=1, description="open tasks per reader at most: who is not in it yet can still be overtaken"
     )
     ask_again_above: float = Field(
-        default=0.1, ge=0, description="how different new frames of an answered person look before readers are asked again"
+        default=ASK_AGAIN_ABOVE,
+        ge=0,
+        description="how different new frames of an answered person look before readers are asked again",
     )
     suggest_to_readers: bool = Field(default=False, description="show blind readers the champion's scores")
     suggest_to_adjudicator: bool = Field(default=True, description="show the adjudicator the champion's scores")

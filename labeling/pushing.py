@@ -1,8 +1,8 @@
 """Every person in one open task: imported where it is missing, renewed where there is newer material, a second one removed.
 
-A task is about a person and all that there was of them when it was made, its *material*. Whoever has answered about some
-material may be asked again about a newer one, in a task of its own; the answer given stays where it is. A task that nobody has
-begun is not asked twice but renewed in its place, and remembers what it showed before and until when: a page may be open.
+A task is about a person and all that there was of them when it was made, its *material*. Whoever has answered may be asked
+again, in a task of its own that says after how many answers; the answer given stays where it is. A task that nobody has begun
+is not asked twice but renewed in its place, and remembers what it showed before and until when: a page may be open.
 """
 
 from collections import defaultdict
@@ -18,29 +18,37 @@ from labeling.reading import ReaderProject
 _ATTEMPTS = 3
 _SHOWN = ("frames", "suggestions", "suggested_by")
 
-_Key: TypeAlias = tuple[str, str | None]
-"""A person and a material."""
+_Key: TypeAlias = tuple[str, str | None, int]
+"""A person, a material, and after how many answers of the reader the question is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskedTask:
-    """A task of a project: about whom, about which material of theirs (absent in old tasks), and whether it is answered."""
+    """A task of a project: about whom, about which material of theirs (absent in old tasks), and whether it is answered.
+
+    ``after`` so many answers of the reader it was asked.
+    """
 
     id: int
     subject: str
     material: str | None
     answered: bool
+    after: int = 0
+
+    def asks(self, material: str | None, after: int) -> bool:
+        """Whether this is the question about some material, asked after so many answers: open, or answered since."""
+        return self.material == material and (not self.answered or self.after >= after)
 
 
 def due(
-    asked: Iterable[AskedTask], materials: Mapping[str, str], *, heard: Collection[str], stale: Collection[str]
+    asked: Iterable[AskedTask], materials: Mapping[str, str], *, heard: Mapping[str, int], stale: Collection[str]
 ) -> tuple[list[str], list[str]]:
     """Who has a task to be renewed or is to be asked again, and who was never asked, both in the order of ``materials``.
 
     Args:
         asked: every task of the reader's project.
         materials: person → the name of what there is of them now; of everybody whom readers are asked about.
-        heard: people about whom an answer of the reader stands.
+        heard: people about whom answers of the reader stand, and how many.
         stale: those of them who look different in newer frames.
     """
     tasks: dict[str, list[AskedTask]] = defaultdict(list)
@@ -49,7 +57,7 @@ def due(
     renewed, new = [], []
     for person, material in materials.items():
         there = tasks[person]
-        if any(task.material == material for task in there):
+        if any(task.asks(material, heard.get(person, 0)) for task in there):
             continue
         waits = person not in heard and not all(task.answered for task in there)  # an answer not read yet is waited for
         if person in stale or waits:
@@ -78,11 +86,11 @@ def push(
         delete: removes a task by its number, if it is still there.
         at: is told after every import, and after every task renewed.
     """
-    wanted = {_key(task["data"], names): dict(task) for task in tasks}
+    wanted = {key_of(task["data"], names): dict(task) for task in tasks}
     new: set[_Key] = set()
     for left in reversed(range(_ATTEMPTS if wanted else 0)):
         known = _tidy(client, project, names, delete)
-        missing = [key for key in wanted if all(_key(task.data, names) != key for task in known[key[0]])]
+        missing = [key for key in wanted if not any(asked_task(task, names).asks(*key[1:]) for task in known[key[0]])]
         stale = [key for key in missing if any(not task.is_labeled for task in known[key[0]])]
         for key in stale:
             _renew(client, project, known[key[0]], wanted[key])
@@ -104,9 +112,16 @@ def push(
     return len(new)
 
 
-def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
+def asked_task(task: Any, names: Mapping[str, str]) -> AskedTask:
+    """A task of Label Studio's list, about the person whom ``names`` says: who was merged into whom."""
+    subject, material, after = key_of(task.data, names)
+    return AskedTask(id=task.id, subject=subject, material=material, answered=bool(task.is_labeled), after=after)
+
+
+def key_of(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
+    """What a task asks: two with one key ask the same."""
     subject = str(data.get("subject", ""))
-    return names.get(subject, subject), data.get("material")
+    return names.get(subject, subject), data.get("material"), data.get("after") or 0
 
 
 def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any]) -> None:
@@ -124,7 +139,7 @@ def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], delete:
     """The project's tasks by person, after those were removed that ask a second time."""
     tasks: dict[str, list[Any]] = defaultdict(list)
     for task in pages.tasks(client, project):
-        tasks[_key(task.data, names)[0]].append(task)
+        tasks[key_of(task.data, names)[0]].append(task)
     for person, same in tasks.items():
         superfluous = _superfluous(client, same) if person else []
         for task in superfluous:
@@ -136,8 +151,8 @@ def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], delete:
 def _superfluous(client: Any, same: Sequence[Any]) -> list[Any]:
     """Of a person's tasks those that nobody began and that ask what is asked already; of several open ones the oldest stays."""
     still_open = [task for task in same if not task.is_labeled]
-    answered = {task.data.get("material") for task in same if task.is_labeled}
-    doubled = [task for task in still_open if task.data.get("material") in answered]
+    answered = {key_of(task.data, {})[1:] for task in same if task.is_labeled}
+    doubled = [task for task in still_open if key_of(task.data, {})[1:] in answered]
     if not doubled and len(still_open) < 2:
         return []
     fresh = [client.tasks.get(str(task.id)) for task in still_open]  # an answer may have come since the list

@@ -151,15 +151,7 @@ def ensure_project(
 @one_sentence()
 def asked(client: Any, project: ReaderProject, *, names: Mapping[str, str] | None = None) -> list[AskedTask]:
     """Every task of the project, in the order in which its reader gets them; who was merged has the name in ``names``."""
-    return [
-        AskedTask(
-            id=task.id,
-            subject=(names or {}).get(task.data.get("subject", ""), task.data.get("subject", "")),
-            material=task.data.get("material"),
-            answered=bool(task.is_labeled),
-        )
-        for task in pages.tasks(client, project)
-    ]
+    return [pushing.asked_task(task, names or {}) for task in pages.tasks(client, project)]
 
 
 @one_sentence()

@@ -134,6 +134,7 @@ def build_task(
         "frames": list(frames),
         "clips": [{"html": _player(address, number)} for number, address in enumerate(clips, start=1)],
         "material": material,
+        "after": 0,
     }
     return {"data": data | _suggested(suggestions, suggested_by)}
 

@@ -14,7 +14,7 @@ from vitau.errors import VitauError
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
 
-ASK_AGAIN_ABOVE: Final = 0.15
+ASK_AGAIN_ABOVE: Final = 0.12
 """See docs/labels.md: what `python -m flows labels calibrate` measured."""
 
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]

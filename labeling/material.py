@@ -19,7 +19,8 @@ import numpy as np
 from labeling.shapes import Array
 from vitau.schema import AU, Comparison, LedgerRow, Side, Stage
 
-MOST_DIFFERENT: Final = 2
+MOST_DIFFERENT: Final = 4
+"""Half of the frames that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +68,7 @@ def difference(now_NM: Array, shown_KM: Array) -> float:
 
     Each frame of ``now`` has a distance to the nearest frame shown, in how the face is moved (``labeling.shapes.from_rest``):
     light, camera and head count little, a task not seen before or a face that moves otherwise does. It is the mean of the
-    ``MOST_DIFFERENT`` largest: one frame may be a slip of the landmarks. docs/labels.md says how it comes out for drawn people.
+    ``MOST_DIFFERENT`` largest: a frame or two may be slips of the landmarks. docs/labels.md has its values in drawn people.
 
     Args:
         now_NM: the key frames of now; rows that are not finite are left out.

@@ -39,16 +39,16 @@ def choose_key_frames(
     ranks = _quality_ranks(quality, candidates)
     candidates = candidates[ranks >= min(np.quantile(ranks, 1 / 3), np.sort(ranks)[-count:][0])]
     measures = _task_measures(shapes[candidates])
-    shapes = unit_shapes(shapes[candidates])
-    chosen = [int(np.argmin(np.linalg.norm(shapes - np.median(shapes, axis=0), axis=1)))]
+    unit = unit_shapes(shapes[candidates])
+    chosen = [int(np.argmin(np.linalg.norm(unit - np.median(unit, axis=0), axis=1)))]
     for measure in measures.values():
         chosen += [index for index in _outstanding(measure) if index not in chosen][:1]
     chosen = chosen[: min(count, len(candidates))]
-    nearest = np.linalg.norm(shapes[:, None] - shapes[None, chosen], axis=2).min(axis=1)
+    nearest = np.linalg.norm(unit[:, None] - unit[None, chosen], axis=2).min(axis=1)
     while len(chosen) < min(count, len(candidates)):
         nearest[chosen] = -1.0
         chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(shapes - shapes[chosen[-1]], axis=1))
+        nearest = np.minimum(nearest, np.linalg.norm(unit - unit[chosen[-1]], axis=1))
     return [int(candidates[index]) for index in chosen]
 
 

@@ -39,7 +39,7 @@ from labeling.project import Answer
 from labeling.reading import ReaderProject
 from labeling.tasks import build_task
 from labeling.webhook import make_app
-from vitau.catalog import open_catalog
+from vitau.catalog import ScoredSubject, open_catalog
 from vitau.errors import LabelingError
 from vitau.media.frames import FrameRecipe
 from vitau.media.sources import SourceClip, pseudonym
@@ -333,10 +333,9 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     go(workspace)
     before = data_of(client, "ViTAU a")
     new = {"different": patients[1], "alike": patients[0], "open": patients[2]}
-    drawn_as = {"different": patients[2], "alike": patients[0], "open": patients[1]}
-    who = {}
-    for kind, person in new.items():
-        who[kind] = pseudonym(workspace.settings.pseudonym_key.get_secret_value().encode(), "synthetic", person.subject)
+    drawn_as = {"different": patients[2], "alike": patients[0], "open": draw_person(12, 5, palsied=False)}
+    key = workspace.settings.pseudonym_key.get_secret_value().encode()
+    who = {kind: pseudonym(key, "synthetic", person.subject) for kind, person in new.items()}
     for reader in ("a", "b"):
         say(client, f"ViTAU {reader}", who["different"], LEFT)
         say(client, f"ViTAU {reader}", who["alike"], LEFT)
@@ -382,9 +381,8 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     last = last_words(workspace)
     assert last["a", who["different"]].frames_shown == tuple(after[again]["frames"])
     assert last["a", who["open"]].frames_shown == tuple(before[renewed]["frames"])
-    assert [(each.reader, each.subject) for each in stale(workspace, workspace.catalog.ledger())] == sorted(
-        [("b", who["different"]), ("a", who["open"])], key=lambda each: each[1]
-    )
+    waiting = {(each.reader, each.subject) for each in stale(workspace, workspace.catalog.ledger())}
+    assert waiting == {("b", who["different"]), ("a", who["open"])}
     (b_again,) = [number for number, data in data_of(client, "ViTAU b").items() if data["after"] == 1]
     sync.answer(client, sync.OpenTask(id=b_again, subject=who["different"]), RIGHT)
     summary = go(workspace)
@@ -393,6 +391,41 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     assert sorted((d["subject"], d["after"]) for d in data_of(client, "ViTAU a").values()) == sorted(
         [*((each, 0) for each in study.palsied), (who["different"], 1), (who["open"], 1)]
     )
+
+
+def test_the_adjudicator_sees_what_the_champion_suggests_and_rules_anew_when_the_readers_have_seen_the_newer_frames(
+    client, workspace, study, tmp_path
+):
+    patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
+    key = workspace.settings.pseudonym_key.get_secret_value().encode()
+    who = pseudonym(key, "synthetic", patients[0].subject)
+    regions = {au.value: {"score": 0.25, "share_affected": 1.0} for au in AUS}
+    workspace.catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
+    go(workspace)
+    say(client, "ViTAU a", who, LEFT)
+    say(client, "ViTAU b", who, RIGHT)
+    go(workspace)
+    assert {data["suggestions"] for data in data_of(client, "ViTAU a").values()} == {None}
+    (case,) = data_of(client, "ViTAU adjudication").values()
+    assert case["suggestions"] == dict.fromkeys([au.value for au in AUS], 0.25)
+    say(client, "ViTAU adjudication", who, LEFT)
+    assert go(workspace).adjudicated == 1
+    ruling = last_words(workspace)["adjudicator", who]
+    assert (ruling.suggestion, ruling.suggested_by) == (0.25, f"model {'d' * 12}")
+
+    arrives(workspace, patients[0], patients[2], tmp_path / "new.mp4")
+    assert (go(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), "the readers come first"
+    for reader, answer in (("a", LEFT), ("b", RIGHT)):
+        (again,) = [number for number, data in data_of(client, f"ViTAU {reader}").items() if data["after"] == 1]
+        sync.answer(client, sync.OpenTask(id=again, subject=who), answer)
+    summary = go(workspace)
+    assert (summary.adjudicated, summary.stale) == (1, 1), "the old ruling stands until then"
+    first, second = data_of(client, "ViTAU adjudication").items()
+    assert (second[1]["subject"], second[1]["after"]) == (who, 1)
+    assert set(first[1]["frames"]) != set(second[1]["frames"])
+    sync.answer(client, sync.OpenTask(id=second[0], subject=who), RIGHT)
+    assert go(workspace).stale == 0
+    assert {label.subject: label.side for label in workspace.catalog.labels()} == {who: Side.RIGHT}
 
 
 def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_removed(client, own_label_studio):

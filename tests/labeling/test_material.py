@@ -99,10 +99,10 @@ def test_what_was_shown_is_no_different_and_showing_more_never_makes_it_more_so(
     assert difference(now, np.concatenate([shown, now[:1]])) <= difference(now, shown) + 1e-12
 
 
-def test_one_slip_of_the_landmarks_counts_half():
+def test_one_slip_of_the_landmarks_counts_a_quarter():
     shown = np.zeros((3, 2))
-    assert difference(np.array([[0.0, 0], [0, 0], [0, 1]]), shown) == 0.5
-    assert difference(np.array([[0.0, 0], [0, 1], [0, 1]]), shown) == 1
+    assert difference(np.array([[0.0, 0], [0, 0], [0, 0], [0, 0], [0, 1]]), shown) == 0.25
+    assert difference(np.array([[0.0, 0], [0, 1], [0, 1], [0, 1], [0, 1]]), shown) == 1
     assert difference(np.array([[np.nan, 0.0], [0, 1]]), shown) == 1
     assert difference(np.full((1, 2), np.nan), shown) == 0
     with pytest.raises(ValueError, match="nothing can be compared with no frame"):

@@ -243,6 +243,10 @@ def rescore(
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     state: State = DEMO,
     engine: EngineName = "local",
+    *,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Score who has no labels yet, too: it says whom to ask next.")
+    ] = False,
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report."""
     point_at(state)
@@ -250,7 +254,7 @@ def rescore(
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine))))
+    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine), waiting=waiting)))
 
 
 @app.command()

@@ -1,48 +1,40 @@
-"""From frames to one answer per person: push tasks, pull answers, find what the readers say together."""
+"""From frames to one answer per person: pull answers, push tasks, find what the readers say together."""
 
-import io
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.clip_batch import frames_version
+from flows.champion import scored_champion
 from flows.gates import gate
 from flows.labels import agree
-from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, palsied, pull_answers, standing_answers
-from flows.workspace import Workspace, open_workspace, progress
+from flows.material import compare_material, material_names, reader_tasks, stale
+from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, pull_answers
+from flows.queueing import whom_to_ask
+from flows.workspace import Workspace, open_workspace
 from labeling import sync
 from labeling.connections import Receiver, S3Access
 from labeling.consensus import Consensus
+from labeling.material import what_was_shown
 from labeling.reading import ReaderProject
 from labeling.sync import passed
-from labeling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
+from labeling.tasks import build_adjudication_task
 from validation.rules import label_rows
 from validation.suites import labels_suite
-from vitau.catalog import FrameTable
 from vitau.schema import AUS, RegionLabels, Stage
 from vitau.store import S3Store
-
-KEY_FRAMES: Final = 8
-PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
-"""What a browser may be able to play; Label Studio shows a black picture where it cannot."""
-
-QUALITY: Final = ("sharpness", "detector_score", "yaw_deg", "pitch_deg")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotateSummary:
     """How the labels stand: people pushed to the readers in this run, labelled, waiting for a reader, disputed, adjudicated.
 
-    ``notices`` are sentences for the operator: answers that vanished as if by accident, and that stand until somebody decides.
+    ``stale`` are the labelled who look different in newer frames, until the readers have answered anew. ``notices`` are
+    sentences for the operator: answers that vanished as if by accident, and that stand until somebody decides.
     """
 
     pushed: int
@@ -51,6 +43,7 @@ class AnnotateSummary:
     waiting: int
     disputed: int
     adjudicated: int
+    stale: int
     agreement: float | None
     alpha: float | None
     ledger_offset: int
@@ -59,7 +52,7 @@ class AnnotateSummary:
 
 @flow(name="annotate")
 def annotate(*, whole: bool = False, accept_deletions: bool = False, only: int | None = None) -> AnnotateSummary:
-    """Give the readers whom they have not seen, take in what they said, and hand their disagreements to the adjudicator.
+    """Take in what the readers said, give them whom they have not seen, and hand their disagreements to the adjudicator.
 
     With ``only``, the number of a project in Label Studio that changed, nobody new is asked and no other project is read.
     """
@@ -76,12 +69,15 @@ def one_round(
     """The flow's steps; ``at`` is told after each, so that a test can stop it there."""
     readers, adjudication = open_projects(workspace)
     at("opened the projects")
-    pushed = push_tasks(workspace, readers, at=at) if only is None else 0
     changed = [project for project in (*readers, adjudication) if only in {None, project.id}]
     new_answers, notices = pull_answers(workspace, changed, options, at=at)
+    compare_material(workspace)
+    at("compared new frames with those shown")
+    pushed = push_tasks(workspace, readers, at=at) if only is None else 0
     agreed = find_consensus(workspace)
     at("found the consensus")
     push_disagreements(workspace, adjudication, agreed, at=at)
+    rows = workspace.catalog.ledger()
     return AnnotateSummary(
         pushed=pushed,
         new_answers=new_answers,
@@ -89,6 +85,7 @@ def one_round(
         waiting=len(agreed.waiting),
         disputed=len(agreed.disagreements),
         adjudicated=len(agreed.adjudicated),
+        stale=len({answer.subject for answer in agreed.labels} & {each.subject for each in stale(workspace, rows)}),
         agreement=agreed.agreement.raw,
         alpha=agreed.agreement.alpha,
         ledger_offset=workspace.catalog.ledger_offset(),
@@ -113,27 +110,33 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
 
 @task(cache_policy=NO_CACHE)
 def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Callable[[str], None] = passed) -> int:
-    """Give every reader the palsied people about whom they have said nothing; returns how many people are new to them.
+    """Fill every reader's queue with people to be asked again or for the first time; returns how many are new to a reader.
 
     The pictures are looked for only where a project lacks somebody: a round in which nothing is new costs one list per project.
     """
-    client = workspace.label_studio
-    heard = standing_answers(workspace)
-    everybody = palsied(workspace)
-    missing = {
-        reader: sync.lacking(client, reader, [subject for subject in everybody if (reader.reader, subject) not in heard])
-        for reader in readers
-    }
-    at("asked what the projects lack")
-    tasks = reader_tasks(workspace, sorted({subject for lacking in missing.values() for subject in lacking}))
+    client, catalog = workspace.label_studio, workspace.catalog
+    names = catalog.merged()
+    asked = {reader.reader: sync.asked(client, reader, names=names) for reader in readers}
+    at("asked what the projects have")
+    rows = catalog.ledger()
+    heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
+    looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
+    wishes = whom_to_ask(workspace, asked, heard, looks_new)
+    wanted = sorted({who for wish in wishes.values() for who in (*wish.again, *wish.new)})
+    tasks = reader_tasks(workspace, wanted, scored_champion(workspace) if workspace.settings.suggest_to_readers else None)
     at("made the tasks")
-    return max(
-        (
-            sync.push(client, reader, [tasks[subject] for subject in lacking if subject in tasks], at=at)
-            for reader, lacking in missing.items()
-        ),
-        default=0,
-    )
+    pushed = [
+        sync.push(
+            client,
+            reader,
+            [ask(tasks[who], after=heard.get((reader.reader, who), 0)) for who in (*wish.again, *wish.new) if who in tasks],
+            names=names,
+            at=at,
+        )
+        for reader in readers
+        for wish in [wishes[reader.reader]]
+    ]
+    return max(pushed, default=0)
 
 
 @task(cache_policy=NO_CACHE)
@@ -155,24 +158,42 @@ def find_consensus(workspace: Workspace) -> Consensus:
 def push_disagreements(
     workspace: Workspace, adjudication: ReaderProject, agreed: Consensus, *, at: Callable[[str], None] = passed
 ) -> int:
-    """Hand the adjudicator the people about whom the readers differ, with what each reader said."""
-    if not agreed.disagreements:
+    """Hand the adjudicator the people about whom the readers differ, with what each reader said.
+
+    A reader who is being asked again is waited for. A ruling is asked for again where newer frames look different.
+    """
+    catalog, client = workspace.catalog, workspace.label_studio
+    rows, names = catalog.ledger(), catalog.merged()
+    old = {stage: {each.subject for each in stale(workspace, rows) if each.stage is stage} for stage in Stage}
+    disputed = {case.subject: (case.regions, case.side) for case in agreed.disagreements}
+    again = {who: (AUS, True) for who in agreed.adjudicated if who in old[Stage.ADJUDICATION]}
+    cases = {who: what for who, what in (disputed | again).items() if who not in old[Stage.READER]}
+    if not cases:
         return 0
-    client = workspace.label_studio
-    lacking = sync.lacking(client, adjudication, [open_case.subject for open_case in agreed.disagreements])
-    answers = [row for row in workspace.catalog.ledger() if row.stage is Stage.READER]
+    ruled = {each.subject: len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.ADJUDICATION}
+    asked, current = sync.asked(client, adjudication, names=names), material_names(workspace)
+    done = {task.subject for task in asked if task.asks(current.get(task.subject), ruled.get(task.subject, 0))}
+    lacking = [who for who in sorted(cases) if who not in done]
+    champion = scored_champion(workspace) if workspace.settings.suggest_to_adjudicator else None
     tasks = reader_tasks(workspace, lacking)
-    cases = [
-        build_adjudication_task(
-            tasks[open_case.subject],
-            [row for row in answers if row.subject == open_case.subject],
-            open_case.regions,
-            side=open_case.side,
+    answers = [row for row in rows if row.stage is Stage.READER]
+    built = []
+    for who, made in tasks.items():
+        regions, side = cases[who]
+        said = [row for row in answers if row.subject == who]
+        suggested = champion.suggestions(who) if champion else None
+        by = champion.name if champion and suggested else None
+        built.append(
+            build_adjudication_task(
+                ask(made, after=ruled.get(who, 0)), said, regions, side=side, suggestions=suggested, suggested_by=by
+            )
         )
-        for open_case in agreed.disagreements
-        if open_case.subject in tasks
-    ]
-    return sync.push(client, adjudication, cases, at=at)
+    return sync.push(client, adjudication, built, names=names, at=at)
+
+
+def ask(task: Mapping[str, Any], *, after: int) -> dict[str, Any]:
+    """Say in a task after how many answers of its reader it is asked."""
+    return {**task, "data": {**task["data"], "after": after}}
 
 
 def receiver(workspace: Workspace) -> Receiver | None:
@@ -181,65 +202,6 @@ def receiver(workspace: Workspace) -> Receiver | None:
     if settings.webhook_url is None or settings.webhook_secret is None:
         return None
     return Receiver(url=settings.webhook_url, secret=settings.webhook_secret.get_secret_value())
-
-
-def reader_tasks(workspace: Workspace, subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Build the task of each person from their key frames, which are put into the store as pictures; nobody without a face."""
-    tables: dict[str, list[FrameTable]] = {subject: [] for subject in subjects}
-    owners = {clip.sha256: clip.subject for clip in workspace.catalog.clips()}
-    for table in workspace.catalog.frame_tables(frames_version()):
-        if (owner := owners[table.clip]) in tables:
-            tables[owner].append(table)
-    drawn = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
-    recordings = clip_urls(workspace)
-    built = {
-        subject: key_frame_task(workspace, subject, tables[subject], synthetic=subject in drawn, clips=recordings[subject])
-        for subject in progress(tables, "choosing key frames", len(tables))
-    }
-    return {subject: ready for subject, ready in built.items() if ready is not None}
-
-
-def key_frame_task(
-    workspace: Workspace, subject: str, tables: Iterable[FrameTable], *, synthetic: bool, clips: Sequence[str] = ()
-) -> dict[str, Any] | None:
-    """Build one person's task, ``None`` if no frame of theirs is usable."""
-    usable = [usable_frames(workspace, table) for table in tables]
-    frames = pa.concat_tables(usable) if usable else None
-    if frames is None or not frames.num_rows:
-        return None
-    landmarks = np.asarray(frames["crop_landmarks"].combine_chunks().flatten()).reshape(frames.num_rows, -1)
-    quality = {name: frames[name].to_numpy() for name in QUALITY}
-    shown = frames.take(choose_key_frames(landmarks, quality, KEY_FRAMES)).select(["clip", "frame_index", "crop"]).to_pylist()
-    keys = [f"subjects/{subject}/keyframes/{row['clip'][:16]}-{row['frame_index']}.jpg" for row in shown]
-    for key, row in zip(keys, shown, strict=True):
-        workspace.store.put(key, row["crop"])
-    images = [image_url(workspace.store.uri, key) for key in keys]
-    frame_names = [f"{row['clip']}:{row['frame_index']}" for row in shown]
-    return build_task(subject, images, frame_names, synthetic=synthetic, clips=clips)
-
-
-def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
-    """Find where Label Studio plays each person's clips; a part of a longer recording is left out, its rest may show others."""
-    whole = {
-        clip.sha256: clip
-        for clip in workspace.catalog.clips()
-        if clip.suffix in PLAYABLE and clip.start_s is None and clip.end_s is None
-    }
-    urls: dict[str, list[str]] = defaultdict(list)
-    for table in workspace.catalog.frame_tables(frames_version()):
-        if table.clip in whole:
-            clip = whole[table.clip]
-            folder, _, _ = table.key.rpartition("/")  # not the person's name: a merged one's objects lie where they were put
-            urls[clip.subject].append(image_url(workspace.store.uri, f"{folder}/raw{clip.suffix}"))
-    return urls
-
-
-def usable_frames(workspace: Workspace, table: FrameTable) -> pa.Table:
-    """Read the frames of a clip that are not in quarantine."""
-    frames = pq.read_table(io.BytesIO(workspace.store.get(table.key)))
-    quarantined = pq.read_table(io.BytesIO(workspace.store.get(table.quarantine_key)))["frame_index"]
-    kept = ~np.isin(frames["frame_index"].to_numpy(), quarantined.to_numpy())
-    return frames.filter(pa.array(kept))
 
 
 def label_table(labels: Iterable[RegionLabels]) -> pd.DataFrame:

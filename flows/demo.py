@@ -50,19 +50,18 @@ def label(workspace: Workspace, truth: Path) -> AnnotateSummary:
     """Let two simulated readers and a simulated adjudicator answer through Label Studio, between runs of the real flow."""
     truths = read_truth(truth, workspace.settings.pseudonym_key.get_secret_value().encode())
     annotate()
-    simulate_readers(workspace, truths)
-    annotate()
+    while simulate_readers(workspace, truths):
+        annotate()  # the next people come into the queues
     simulate_adjudicator(workspace, truths)
     return annotate()
 
 
 @task(cache_policy=NO_CACHE)
-def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
-    """Answer every open task of both readers, right most of the time."""
+def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> int:
+    """Answer every open task of both readers, right most of the time; returns how many those were."""
     client = workspace.label_studio
     readers, _ = open_projects.fn(workspace)
-    for reader in readers:
-        simulated.answer_open_tasks(client, reader, truths, seed=SEED)
+    return sum(simulated.answer_open_tasks(client, reader, truths, seed=SEED) for reader in readers)
 
 
 @task(cache_policy=NO_CACHE)

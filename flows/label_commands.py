@@ -12,6 +12,7 @@ from vitau.schema import AUS, RegionLabels
 
 if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
     from flows.labels import LabelReport, MergeSummary
+    from flows.replay import Replayed
     from labeling.agreement import Agreement, Interval
     from labeling.readers import Estimate, ReaderReport
 
@@ -50,6 +51,63 @@ def print_report(state: State = DEMO, as_json: Json = False) -> None:
         report(asdict(found))
     else:
         typer.echo(describe(found))
+
+
+@app.command()
+def stale(state: State = DEMO, as_json: Json = False) -> None:
+    """Print the answers that stand although newer frames of the person look different: whose, about whom, how different."""
+    point_at(state)
+    from flows.material import stale as find_stale
+    from flows.workspace import open_workspace
+
+    workspace = open_workspace()
+    found = find_stale(workspace, workspace.catalog.ledger())
+    if as_json:
+        report([asdict(each) for each in found])
+    else:
+        typer.echo(table(["subject", "reader", "difference"], ([x.subject, x.reader, f"{x.difference:.3f}"] for x in found)))
+
+
+@app.command()
+def replay(
+    auroc: Annotated[list[float], typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated.")] = (
+        0.7,
+        0.75,
+    ),
+    populations: Annotated[int, typer.Option(min=2, help="Each of other drawn people.")] = 20,
+    people: Annotated[int, typer.Option(min=40, help="Drawn patients to ask about in each.")] = 300,
+    held_out: Annotated[int, typer.Option(min=20, help="More of them in each, on whom the model is measured.")] = 200,
+    seed: Annotated[int, typer.Option(help="Names the populations.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Replay the orders on drawn people with a known truth: how many labels each needs until a model is that good."""
+    from flows.replay import run
+
+    found = run(auroc or [0.75], populations=populations, people=people, held_out=held_out, seed=seed)
+    if as_json:
+        report(asdict(found))
+    else:
+        typer.echo(describe_replay(found))
+
+
+@app.command()
+def calibrate(
+    threshold: Annotated[float | None, typer.Option(min=0, help="As VITAU_ASK_AGAIN_ABOVE, whose default it has.")] = None,
+    people: Annotated[int, typer.Option(min=4, help="Drawn patients, four clips of each.")] = 40,
+    seed: Annotated[int, typer.Option(help="Names the patients.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure on drawn patients how different new frames look, and how often readers would be asked again."""
+    from flows.calibrate import run
+    from flows.settings import ASK_AGAIN_ABOVE
+
+    threshold = ASK_AGAIN_ABOVE if threshold is None else threshold
+    found = run(people, threshold=threshold, seed=seed)
+    if as_json:
+        report([asdict(each) for each in found])
+        return
+    lines = ([x.kind, f"{x.asked_again:.1%}", *(f"{value:.3f}" for value in x.quantiles)] for x in found)
+    typer.echo(table(["new frames", f"above {threshold}", "5 %", "median", "95 %"], lines))
 
 
 @app.command("export")
@@ -144,6 +202,28 @@ def describe(found: "LabelReport") -> str:
         ),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def describe_replay(found: "Replayed") -> str:
+    """Lay a replay out as a table."""
+    about = (
+        f"{found.populations} populations of {found.people} drawn patients, seed {found.seed}, measured on {found.held_out} "
+        f"more of each; with all labels the AUROC is {found.auroc_of_all:.3f}."
+    )
+    lines = table(
+        ["AUROC", "order", "labels needed", "fewer than at random", "not reached in"],
+        (
+            [
+                f"{each.target:.2f}",
+                each.order,
+                f"{each.needed:.1f} [{each.needed_interval[0]:.1f}, {each.needed_interval[1]:.1f}]",
+                f"{each.saved:+.1f} [{each.saved_interval[0]:+.1f}, {each.saved_interval[1]:+.1f}]",
+                str(each.num_missed),
+            ]
+            for each in found.savings
+        ),
+    )
+    return f"{about}\n\n{lines}"
 
 
 def agreements(title: str, found: "Mapping[str, Agreement]") -> str:

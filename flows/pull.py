@@ -98,12 +98,6 @@ def settle_gone(workspace: Workspace, project: ReaderProject, *, accept: bool) -
     return new, notices
 
 
-def standing_answers(workspace: Workspace) -> set[tuple[str, str]]:
-    """Return who said something about whom, (reader, subject), that was not taken back."""
-    last = {(row.reader, row.subject): row.retracted for row in workspace.catalog.ledger()}
-    return {who for who, retracted in last.items() if not retracted}
-
-
 def palsied(workspace: Workspace) -> list[str]:
     """Return the people who are asked about: a control has no affected region."""
     return [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY]

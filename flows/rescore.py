@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.engines import Engine, Spread
+from flows.material import materials, read_frames
 from flows.page import build_report
 from flows.patience import DELAYS_S, service_away
 from flows.person_batch import PersonWork, files_of, person_work_name
@@ -40,15 +41,18 @@ class RescoreSummary:
 
 
 @flow(name="rescore")
-def rescore(snapshot: str, report: Path, engine: Engine = Engine.LOCAL) -> RescoreSummary:
+def rescore(snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False) -> RescoreSummary:
     """Score the held-out people of a snapshot with the champions, and write the report.
 
-    Any number of workers may do this at once: a person at whom another one is, is left to it.
+    Any number of workers may do this at once: a person at whom another one is, is left to it. With ``waiting``, patients
+    without labels are scored as well, whom the report leaves out: the scores say whom to ask about next.
     """
     workspace = open_workspace()
     folder = fetch_champion(workspace)
     frames = held_out_frames(workspace, snapshot)
     new_subjects = score_people(workspace, folder, frames, engine)
+    if waiting:
+        new_subjects += score_people(workspace, folder, waiting_frames(workspace), engine)
     page = write_page(workspace, folder, snapshot, report)
     return RescoreSummary(
         subjects=len(page.subjects),
@@ -84,6 +88,22 @@ def held_out_frames(workspace: Workspace, snapshot: str) -> pa.Table:
     """List the frames of the test people, as the snapshot froze them."""
     rows = snapshots.load(workspace.store, snapshot)
     return rows.filter(pc.equal(rows["split"], Split.TEST.value))
+
+
+@task(cache_policy=NO_CACHE)
+def waiting_frames(workspace: Workspace) -> pa.Table:
+    """List the usable frames of the patients who have no labels yet."""
+    labelled = {answer.subject for answer in workspace.catalog.labels()}
+    parts = []
+    for subject, material in materials(workspace).items():
+        for table in material.tables if subject not in labelled else ():
+            frames, kept = read_frames(workspace, table, ["frame_index"])
+            index = frames.filter(kept)["frame_index"]
+            parts.append(
+                pa.table({"subject": [subject] * len(index), "frame_index": index, "frames_key": [table.key] * len(index)})
+            )
+    schema = pa.schema([("subject", pa.string()), ("frame_index", pa.int32()), ("frames_key", pa.string())])
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: Engine) -> int:

@@ -8,10 +8,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from labeling.consensus import Rule
 from labeling.exchange import READER
+from labeling.order import Order
 from vitau.errors import VitauError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
+
+ASK_AGAIN_ABOVE: Final = 0.12
+"""See docs/labels.md: what `python -m flows labels calibrate` measured."""
 
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
 """A pseudonym: the ledger keeps it for ever."""
@@ -57,6 +61,19 @@ class Settings(BaseSettings):
     readers: tuple[ReaderName, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
     guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
     consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
+    order: Order = Field(
+        default=Order.INFORMATIVE, description="whom the readers see next: informative, or random for the control"
+    )
+    queue: int = Field(
+        default=50, ge=1, description="open tasks per reader at most: who is not in it yet can still be overtaken"
+    )
+    ask_again_above: float = Field(
+        default=ASK_AGAIN_ABOVE,
+        ge=0,
+        description="how different new frames of an answered person look before readers are asked again",
+    )
+    suggest_to_readers: bool = Field(default=False, description="show blind readers the champion's scores")
+    suggest_to_adjudicator: bool = Field(default=True, description="show the adjudicator the champion's scores")
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.labels import agree
+from flows.material import stale
 from flows.pull import ADJUDICATOR, palsied
 from flows.workspace import Workspace
 from labeling.progress import Progress, page, progress
@@ -18,7 +19,15 @@ def labelling_progress(workspace: Workspace) -> Progress:
     rows = catalog.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
     agreed = agree(workspace, rows)
-    return progress(agreed, rows, palsied(workspace), readers=readers, adjudicator=ADJUDICATOR, skipped=unreadable)
+    return progress(
+        agreed,
+        rows,
+        palsied(workspace),
+        readers=readers,
+        adjudicator=ADJUDICATOR,
+        skipped=unreadable,
+        stale=stale(workspace, rows),
+    )
 
 
 def write_labelling(workspace: Workspace, done: Progress, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labeling.consensus import Consensus
+from labeling.material import Stale
 from vitau.schema import LedgerRow, Skipped, Stage
 
 
@@ -14,7 +15,8 @@ from vitau.schema import LedgerRow, Skipped, Stage
 class ReaderProgress:
     """One reader: people answered and still open, how long an answer takes (median, s), and how long the open ones will.
 
-    Both times are absent while no answer says how long it took.
+    Of the ``open``, ``again`` are answered but look different in newer frames: the answer stands, and is asked for anew. Both
+    times are absent while no answer says how long it took.
     """
 
     reader: str
@@ -22,6 +24,7 @@ class ReaderProgress:
     open: int
     median_s: float | None = None
     left_s: float | None = None
+    again: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +32,8 @@ class Progress:
     """The state of the labels of everybody who is asked about.
 
     Each of the ``subjects`` is in exactly one of ``labelled`` (of whom ``adjudicated`` needed the adjudicator), ``waiting`` for
-    a reader, and ``disagreed``.
+    a reader, and ``disagreed``. Of the labelled, ``stale`` look different in newer frames: their labels stand until the readers
+    have answered anew.
     """
 
     subjects: int
@@ -39,6 +43,7 @@ class Progress:
     adjudicated: int
     readers: tuple[ReaderProgress, ...]
     skipped: tuple[Skipped, ...] = ()
+    stale: int = 0
 
 
 def progress(
@@ -49,6 +54,7 @@ def progress(
     readers: Sequence[str],
     adjudicator: str,
     skipped: Iterable[Skipped] = (),
+    stale: Iterable[Stale] = (),
 ) -> Progress:
     """What the ledger's ``rows`` and the consensus about them say of ``everybody`` who is asked about.
 
@@ -59,7 +65,9 @@ def progress(
         readers: the blind readers.
         adjudicator: who is asked about the disagreements.
         skipped: answers that cannot be read.
+        stale: answers that stand though newer frames look different.
     """
+    again = {(each.stage, each.reader, each.subject) for each in stale if each.subject in everybody}
     last: dict[tuple[Stage, str, str], LedgerRow] = {}
     for row in rows:
         if row.subject in everybody:
@@ -67,7 +75,7 @@ def progress(
     standing = [row for row in last.values() if not row.retracted]
     disagreed = {case.subject for case in agreed.disagreements} & set(everybody)
     labelled = {answer.subject for answer in agreed.labels} & set(everybody)
-    blind = [_reader(standing, Stage.READER, reader, set(everybody)) for reader in readers]
+    blind = [_reader(standing, Stage.READER, reader, set(everybody), again) for reader in readers]
     ruled = {row.subject for row in standing if row.stage is Stage.ADJUDICATION}
     return Progress(
         subjects=len(everybody),
@@ -75,8 +83,9 @@ def progress(
         waiting=len(everybody) - len(labelled) - len(disagreed),
         disagreed=len(disagreed),
         adjudicated=len(set(agreed.adjudicated) & labelled),
-        readers=(*blind, _reader(standing, Stage.ADJUDICATION, adjudicator, disagreed | ruled)),
+        readers=(*blind, _reader(standing, Stage.ADJUDICATION, adjudicator, disagreed | ruled, again)),
         skipped=tuple(skipped),
+        stale=len(labelled & {subject for _, _, subject in again}),
     )
 
 
@@ -85,6 +94,7 @@ def table(done: Progress) -> str:
     lines = [
         f"{done.subjects} people: {done.labelled} labelled, of whom {done.adjudicated} were adjudicated",
         f"{done.waiting} wait for a reader, {done.disagreed} for the adjudicator",
+        *([f"{done.stale} labels are stale: newer frames look different, and are asked about again"] if done.stale else []),
         "",
         f"{'reader':20} {'answered':>8} {'open':>6} {'median':>8} {'time left':>10}",
     ]
@@ -125,15 +135,23 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _reader(standing: Iterable[LedgerRow], stage: Stage, reader: str, asked: Collection[str]) -> ReaderProgress:
+def _reader(
+    standing: Iterable[LedgerRow],
+    stage: Stage,
+    reader: str,
+    asked: Collection[str],
+    stale: Iterable[tuple[Stage, str, str]],
+) -> ReaderProgress:
     said = [row for row in standing if (row.stage, row.reader) == (stage, reader)]
     times = [row.lead_time_s for row in said if row.lead_time_s is not None]
     median = statistics.median(times) if times else None
-    still = len(set(asked) - {row.subject for row in said})
+    again = sum((each_stage, name) == (stage, reader) for each_stage, name, _ in stale)
+    still = len(set(asked) - {row.subject for row in said}) + again
     return ReaderProgress(
         reader=reader,
         answered=len(said),
         open=still,
         median_s=median,
         left_s=None if median is None else still * median,
+        again=again,
     )

@@ -1,8 +1,14 @@
-"""Every person once: tasks are imported where they are missing, and a second task about somebody is removed."""
+"""Every person in one open task: imported where it is missing, renewed where there is newer material, a second one removed.
+
+A task is about a person and all that there was of them when it was made, its *material*. Whoever has answered may be asked
+again, in a task of its own that says after how many answers; the answer given stays where it is. A task that nobody has begun
+is not asked twice but renewed in its place, and remembers what it showed before and until when: a page may be open.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -10,6 +16,55 @@ from labeling import pages
 from labeling.reading import ReaderProject
 
 _ATTEMPTS = 3
+_SHOWN = ("frames", "suggestions", "suggested_by")
+
+_Key: TypeAlias = tuple[str, str | None, int]
+"""A person, a material, and after how many answers of the reader the question is asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskedTask:
+    """A task of a project: about whom, about which material of theirs (absent in old tasks), and whether it is answered.
+
+    ``after`` so many answers of the reader it was asked.
+    """
+
+    id: int
+    subject: str
+    material: str | None
+    answered: bool
+    after: int = 0
+
+    def asks(self, material: str | None, after: int) -> bool:
+        """Whether this is the question about some material, asked after so many answers: open, or answered since."""
+        return self.material == material and (not self.answered or self.after >= after)
+
+
+def due(
+    asked: Iterable[AskedTask], materials: Mapping[str, str], *, heard: Mapping[str, int], stale: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Who has a task to be renewed or is to be asked again, and who was never asked, both in the order of ``materials``.
+
+    Args:
+        asked: every task of the reader's project.
+        materials: person → the name of what there is of them now; of everybody whom readers are asked about.
+        heard: people about whom answers of the reader stand, and how many.
+        stale: those of them who look different in newer frames.
+    """
+    tasks: dict[str, list[AskedTask]] = defaultdict(list)
+    for task in asked:
+        tasks[task.subject].append(task)
+    renewed, new = [], []
+    for person, material in materials.items():
+        there = tasks[person]
+        if any(task.asks(material, heard.get(person, 0)) for task in there):
+            continue
+        waits = person not in heard and not all(task.answered for task in there)  # an answer not read yet is waited for
+        if person in stale or waits:
+            renewed.append(person)
+        elif person not in heard and not there:
+            new.append(person)
+    return renewed, new
 
 
 def push(
@@ -17,27 +72,34 @@ def push(
     project: ReaderProject,
     tasks: Sequence[Mapping[str, Any]],
     *,
+    names: Mapping[str, str],
     delete: Callable[[int], None],
     at: Callable[[str], None],
 ) -> int:
-    """Imports the tasks of people whom the project does not have yet; how many those were.
+    """Makes the project ask about these people and materials; how many of the tasks were imported.
 
     Args:
         client: from ``labeling.sync.connect``.
         project: where to.
         tasks: as ``labeling.tasks`` makes them.
+        names: who was merged into whom: what is asked about either is asked about one person.
         delete: removes a task by its number, if it is still there.
-        at: is told after every import.
+        at: is told after every import, and after every task renewed.
     """
-    wanted = {task["data"]["subject"]: dict(task) for task in tasks}
-    new: set[str] = set()
+    wanted = {key_of(task["data"], names): dict(task) for task in tasks}
+    new: set[_Key] = set()
     for left in reversed(range(_ATTEMPTS if wanted else 0)):
-        known = _tidy(client, project, delete)
-        missing = [subject for subject in wanted if subject not in known]
+        known = _tidy(client, project, names, delete)
+        missing = [key for key in wanted if not any(asked_task(task, names).asks(*key[1:]) for task in known[key[0]])]
+        stale = [key for key in missing if any(not task.is_labeled for task in known[key[0]])]
+        for key in stale:
+            _renew(client, project, known[key[0]], wanted[key])
+            at("renewed a task")
+        missing = [key for key in missing if key not in set(stale)]
         new |= set(missing)
         try:
             for start in range(0, len(missing), pages.PAGE):
-                batch = [wanted[subject] for subject in missing[start : start + pages.PAGE]]
+                batch = [wanted[key] for key in missing[start : start + pages.PAGE]]
                 client.projects.import_tasks(project.id, request=batch)
                 at("imported tasks")
         except httpx.TransportError:  # it may have arrived: look again
@@ -46,26 +108,57 @@ def push(
         else:
             break
     if new:
-        _tidy(client, project, delete)
+        _tidy(client, project, names, delete)
     return len(new)
 
 
-def _tidy(client: Any, project: ReaderProject, delete: Callable[[int], None]) -> set[str]:
-    """The people whom the project asks about, each once: of two tasks about one, the younger goes unless it has an answer."""
+def asked_task(task: Any, names: Mapping[str, str]) -> AskedTask:
+    """A task of Label Studio's list, about the person whom ``names`` says: who was merged into whom."""
+    subject, material, after = key_of(task.data, names)
+    return AskedTask(id=task.id, subject=subject, material=material, answered=bool(task.is_labeled), after=after)
+
+
+def key_of(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
+    """What a task asks: two with one key ask the same."""
+    subject = str(data.get("subject", ""))
+    return names.get(subject, subject), data.get("material"), data.get("after") or 0
+
+
+def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any]) -> None:
+    """Gives a person's open task the newer material, unless somebody is at it: then it is asked again when it is answered."""
+    task = next(task for task in there if not task.is_labeled)
+    fresh = client.tasks.get(str(task.id))
+    if fresh.annotations or fresh.drafts:
+        return
+    until = pages.look(client, project).now.isoformat()
+    shown = {name: task.data.get(name) for name in _SHOWN} | {"until": until}
+    client.tasks.update(str(task.id), data=wanted["data"] | {"before": [*task.data.get("before", []), shown]})
+
+
+def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], delete: Callable[[int], None]) -> dict[str, list[Any]]:
+    """The project's tasks by person, after those were removed that ask a second time."""
     tasks: dict[str, list[Any]] = defaultdict(list)
     for task in pages.tasks(client, project):
-        tasks[task.data.get("subject", "")].append(task)
-    for subject, same in tasks.items():
-        for task in _superfluous(client, same) if subject else ():
+        tasks[key_of(task.data, names)[0]].append(task)
+    for person, same in tasks.items():
+        superfluous = _superfluous(client, same) if person else []
+        for task in superfluous:
             delete(task.id)
-    return set(tasks)
+        tasks[person] = [task for task in same if task not in superfluous]
+    return tasks
 
 
 def _superfluous(client: Any, same: Sequence[Any]) -> list[Any]:
-    """Of several tasks about one person those without an answer or a draft; at least the oldest stays."""
-    if len(same) == 1:
+    """Of a person's tasks those that nobody began and that ask what is asked already; of several open ones the oldest stays."""
+    still_open = [task for task in same if not task.is_labeled]
+    answered = {key_of(task.data, {})[1:] for task in same if task.is_labeled}
+    doubled = [task for task in still_open if key_of(task.data, {})[1:] in answered]
+    if not doubled and len(still_open) < 2:
         return []
-    fresh = [client.tasks.get(str(task.id)) for task in same]  # an answer may have come since the list
+    fresh = [client.tasks.get(str(task.id)) for task in still_open]  # an answer may have come since the list
     begun = [bool(task.annotations or task.drafts) for task in fresh]
-    keep = begun.index(True) if any(begun) else 0
-    return [task for index, task in enumerate(same) if not begun[index] and index != keep]
+    untouched = [task for task, touched in zip(still_open, begun, strict=True) if not touched]
+    if any(begun):
+        return untouched
+    keep = next((task for task in untouched if task not in doubled), None)
+    return [task for task in untouched if task is not keep]

@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from labeling.project import Answer, from_result
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Stage
+
+CLOCKS: Final = timedelta(seconds=5)
+"""Label Studio says the time in whole seconds, and a browser counts how long a page was open by its own clock."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +65,30 @@ def _found(project: ReaderProject, task: Mapping[str, Any], annotation: Mapping[
         "subject": str(task["data"].get("subject", "")),
         "version": annotation["updated_at"],
     }
+    data = _as_shown(task["data"], annotation)
     try:
-        said = _answer(task["data"], annotation, subjects)
+        said = _answer(data, annotation, subjects)
     except LabelingError as error:
         return Found(**place, problem=str(error))
-    frames = tuple(task["data"]["frames"])
+    frames = tuple(data["frames"])
     return Found(
         **place,
-        rows=tuple(_row(project, au, said, task["data"], annotation, frames) for au in AUS),
+        rows=tuple(_row(project, au, said, data, annotation, frames) for au in AUS),
         unusable_frames=frozenset(frames[index] for index in said.unusable if index < len(frames)),
     )
+
+
+def _as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the page showed when it was opened: a task may have been renewed while a reader had it open.
+
+    In doubt it is what was shown before: then the person is asked about the newer frames once more.
+    """
+    opened = when(annotation.get("created_at") or annotation["updated_at"])
+    opened -= timedelta(seconds=annotation.get("lead_time") or 0)
+    for before in data.get("before", ()):
+        if opened <= when(before["until"]) + CLOCKS:
+            return {**data, **before}
+    return data
 
 
 def _answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:

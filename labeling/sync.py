@@ -2,7 +2,7 @@
 
 import json
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from labeling.connections import Receiver, S3Access, ensure_storage, ensure_webh
 from labeling.patience import PATIENCE_S, PatientTransport
 from labeling.project import INSTRUCTION, Answer, label_config, to_result
 from labeling.pulling import Reconciled, concerned, merged, notice, reconcile, skipped, standing
+from labeling.pushing import AskedTask
 from labeling.reading import Found, ReaderProject, read_task, when
 from vitau.errors import LabelingError
 from vitau.schema import LedgerRow, PullState, Said, SeenAnnotation, Skipped, Stage
@@ -148,20 +149,27 @@ def ensure_project(
 
 
 @one_sentence()
-def lacking(client: Any, project: ReaderProject, subjects: Iterable[str]) -> list[str]:
-    """Those of ``subjects`` about whom the project has no task."""
-    known = {task.data.get("subject") for task in pages.tasks(client, project)}
-    return [subject for subject in subjects if subject not in known]
+def asked(client: Any, project: ReaderProject, *, names: Mapping[str, str] | None = None) -> list[AskedTask]:
+    """Every task of the project, in the order in which its reader gets them; who was merged has the name in ``names``."""
+    return [pushing.asked_task(task, names or {}) for task in pages.tasks(client, project)]
 
 
 @one_sentence()
-def push(client: Any, project: ReaderProject, tasks: Sequence[Mapping[str, Any]], *, at: Callable[[str], None] = passed) -> int:
-    """Imports the tasks of people whom the project does not have yet; how many those were.
+def push(
+    client: Any,
+    project: ReaderProject,
+    tasks: Sequence[Mapping[str, Any]],
+    *,
+    names: Mapping[str, str] | None = None,
+    at: Callable[[str], None] = passed,
+) -> int:
+    """Makes the project ask about these people; how many tasks it did not have yet. ``names``: who was merged into whom.
 
-    Before an import, and after one whose reply never came, the project is asked what it has. Two pushes at once may both import
-    a person; the later one sees both tasks and removes the younger, as does the next push if it was killed before that.
+    Before an import, and after one whose reply never came, the project is asked what it has. A person's open task is renewed,
+    not doubled. Two pushes at once may both import a person; the later one sees both tasks and removes the younger, as does the
+    next push if it was killed before that.
     """
-    return pushing.push(client, project, tasks, delete=partial(_delete_task, client), at=at)
+    return pushing.push(client, project, tasks, names=names or {}, delete=partial(_delete_task, client), at=at)
 
 
 def _delete_task(client: Any, task: int) -> None:

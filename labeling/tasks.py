@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.project import GRADES, region_title
+from labeling.shapes import unit_shapes, upright
 from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
 
 # of the frame table's quality columns, those that say how well a reader will see, and the sign that makes more better
@@ -38,38 +39,29 @@ def choose_key_frames(
     ranks = _quality_ranks(quality, candidates)
     candidates = candidates[ranks >= min(np.quantile(ranks, 1 / 3), np.sort(ranks)[-count:][0])]
     measures = _task_measures(shapes[candidates])
-    shapes = shapes[candidates] - shapes[candidates].mean(axis=1, keepdims=True)
-    shapes /= np.linalg.norm(shapes, axis=(1, 2), keepdims=True)
-    shapes = shapes.reshape(len(candidates), -1)
-    chosen = [int(np.argmin(np.linalg.norm(shapes - np.median(shapes, axis=0), axis=1)))]
+    unit = unit_shapes(shapes[candidates])
+    chosen = [int(np.argmin(np.linalg.norm(unit - np.median(unit, axis=0), axis=1)))]
     for measure in measures.values():
         chosen += [index for index in _outstanding(measure) if index not in chosen][:1]
     chosen = chosen[: min(count, len(candidates))]
-    nearest = np.linalg.norm(shapes[:, None] - shapes[None, chosen], axis=2).min(axis=1)
+    nearest = np.linalg.norm(unit[:, None] - unit[None, chosen], axis=2).min(axis=1)
     while len(chosen) < min(count, len(candidates)):
         nearest[chosen] = -1.0
         chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(shapes - shapes[chosen[-1]], axis=1))
+        nearest = np.minimum(nearest, np.linalg.norm(unit - unit[chosen[-1]], axis=1))
     return [int(candidates[index]) for index in chosen]
 
 
 def _task_measures(shapes: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """How much of each facial task is in a face, (N,) by task, from (N, 68, 2) landmarks; in distances between the eyes.
 
-    The eyes are the means of their corners, which no task moves. A palsied side does not move: what both sides do is averaged,
-    so that the other side's half of it is enough.
+    A palsied side does not move: what both sides do is averaged, so that the other side's half of it is enough.
     """
-    eyes = np.stack([shapes[:, [36, 39]].mean(axis=1), shapes[:, [42, 45]].mean(axis=1)], axis=1)
-    across = eyes[:, 1] - eyes[:, 0]
-    unit = np.maximum(np.linalg.norm(across, axis=1), 1e-9)[:, None]
-    right = across / unit
-    down = np.stack([-right[:, 1], right[:, 0]], axis=1)
-    centred = shapes - eyes.mean(axis=1, keepdims=True)
-    x = np.einsum("npd,nd->np", centred, right) / unit
-    y = np.einsum("npd,nd->np", centred, down) / unit
+    points = upright(shapes)
+    x, y = points[..., 0], points[..., 1]
 
-    def height(*points: int) -> NDArray[np.float64]:
-        return -y[:, list(points)].mean(axis=1)
+    def height(*places: int) -> NDArray[np.float64]:
+        return -y[:, list(places)].mean(axis=1)
 
     width = x[:, 54] - x[:, 48]
     return {
@@ -117,6 +109,7 @@ def build_task(
     clips: Sequence[str] = (),
     suggestions: Mapping[AU, float] | None = None,
     suggested_by: str | None = None,
+    material: str | None = None,
 ) -> dict[str, Any]:
     """One task for one person: their pseudonym, the addresses of the pictures, and the name of the frame behind each.
 
@@ -128,6 +121,7 @@ def build_task(
         clips: addresses of their clips, as ``image_url`` says; what the browser cannot decode stays black.
         suggestions: a model's scores by region, to be shown; leave them out for a blind reader.
         suggested_by: the name and version of that model.
+        material: the name of all that there is of the person now, out of which the frames were chosen.
     """
     if not images or len(images) != len(frames):
         raise ValueError(
@@ -139,6 +133,8 @@ def build_task(
         "images": list(images),
         "frames": list(frames),
         "clips": [{"html": _player(address, number)} for number, address in enumerate(clips, start=1)],
+        "material": material,
+        "after": 0,
     }
     return {"data": data | _suggested(suggestions, suggested_by)}
 

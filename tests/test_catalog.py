@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 
 from vitau.catalog import Catalog, FrameTable, ScoredSubject, Training, open_catalog
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
+from vitau.schema import Clip, Cohort, Comparison, Skipped, Snapshot, Split, Subject
 from vitau.tables import metadata
 
 ANNA = Subject(pseudonym="anna", cohort=Cohort.PALSY, source="synthetic", synthetic=True)
@@ -108,3 +108,18 @@ def test_a_database_that_cannot_be_reached_is_one_sentence(tmp_path):
         open_catalog("nonsense")
     with pytest.raises(CatalogError, match="the catalog cannot be reached"):
         open_catalog("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+
+def test_a_comparison_is_made_once_and_says_what_was_compared(catalog):
+    first = Comparison(subject="anna", material="m1", shown="s", frames=("c:1", "c:2"), difference=0.25)
+    unknown = replace(first, material="m2", difference=None)
+    assert [catalog.add_comparison(each) for each in (unknown, first, replace(first, difference=0.5))] == [True, True, False]
+    assert catalog.comparisons() == [first, unknown]
+
+
+def test_the_champion_of_the_last_scoring_is_the_model_that_scored_last(catalog):
+    assert catalog.last_scored_by() is None
+    for digest, subject in (("one", "anna"), ("two", "anna"), ("two", "bert"), ("one", "anna")):
+        catalog.add_score(ScoredSubject(model_digest=digest, subject=subject, key="s", summary={}))
+    assert catalog.last_scored_by() == "two"
+    assert catalog.training_of("two") is None

@@ -17,9 +17,10 @@ from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
 from vitau.promotions import Promotions
 from vitau.pulls import Pulls
-from vitau.schema import Clip, Cohort, Skipped, Snapshot, Split, Subject
+from vitau.schema import Clip, Cohort, Comparison, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
     clips,
+    comparisons,
     erasures,
     frame_tables,
     merges,
@@ -163,6 +164,18 @@ class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
         """Return the frames that a reader called unusable."""
         return set(self._scalars(sa.select(unusable_frames.c.frame)))
 
+    def add_comparison(self, comparison: Comparison) -> bool:
+        """Note how different a person's frames look from those that were shown; True if new."""
+        return bool(self._insert(comparisons, [asdict(comparison)]))
+
+    def comparisons(self) -> list[Comparison]:
+        """Return every comparison, by subject."""
+        rows = self._rows(sa.select(comparisons).order_by(*comparisons.primary_key))
+        return [
+            Comparison(**{n: row[n] for n in row if n not in {"recorded_at", "frames"}}, frames=tuple(row["frames"]))
+            for row in rows
+        ]
+
     def add_splits(self, assigned: Mapping[str, Split], *, strata: Mapping[str, str]) -> int:
         """Record the splits of people who have none; returns how many are new. Nobody is ever moved."""
         return self._insert(
@@ -208,6 +221,11 @@ class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
         rows = self._rows(query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
         return [Training(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
+    def training_of(self, model_digest: str) -> Training | None:
+        """Return the training that made the model with this digest; ``None`` for a model of another catalog."""
+        rows = self._rows(sa.select(trainings).where(trainings.c.model_digest == model_digest))
+        return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
+
     def add_score(self, score: ScoredSubject) -> bool:
         """Add the scores of a person; True if new."""
         return bool(self._insert(scores, [asdict(score)]))
@@ -217,6 +235,11 @@ class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
         return bool(
             self._scalars(sa.select(sa.literal(1)).where(scores.c.model_digest == model_digest, scores.c.subject == subject))
         )
+
+    def last_scored_by(self) -> str | None:
+        """Return the digest of the model that scored somebody last: the champion of the last scoring; ``None`` before one."""
+        found = self._scalars(sa.select(scores.c.model_digest).order_by(scores.c.recorded_at.desc()).limit(1))
+        return str(found[0]) if found else None
 
     def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
         """Return the people scored by a model, or by any, by pseudonym."""

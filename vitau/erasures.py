@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from vitau.database import Database, now
-from vitau.tables import clips, erasures, frame_tables, labels, priorities, scores, seen_annotations, splits, unusable_frames
+from vitau.tables import (
+    clips,
+    comparisons,
+    erasures,
+    frame_tables,
+    labels,
+    priorities,
+    scores,
+    seen_annotations,
+    splits,
+    unusable_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +50,7 @@ class Erasures(Database):
             for sha in shas:
                 connection.execute(sa.delete(unusable_frames).where(unusable_frames.c.frame.startswith(f"{sha}:")))
             connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip.in_(shas)))
-            for table in (clips, labels, splits, scores, seen_annotations, priorities):
+            for table in (clips, labels, splits, scores, seen_annotations, priorities, comparisons):
                 connection.execute(sa.delete(table).where(table.c.subject.in_(names)))
 
     def finish_erasure(self, names: Collection[str], *, snapshots: Sequence[str], trainings: Sequence[str]) -> None:

@@ -320,3 +320,19 @@ class Said:
     subject: str
     version: str
     retracted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How different a person's key frames look now from those that somebody was shown.
+
+    ``material`` names the clips that the person has now, ``shown`` the frames that were shown (``labeling.material`` makes both
+    names), and ``frames`` are the key frames of now. ``difference`` is the distance of the most different of these to the
+    nearest frame that was shown; absent where none of those can be read any more.
+    """
+
+    subject: str
+    material: str
+    shown: str
+    frames: tuple[str, ...]
+    difference: float | None

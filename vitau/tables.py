@@ -254,3 +254,14 @@ erasures = sa.Table(
     sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models trained on them
     _recorded_at(),
 )
+
+comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("material", sa.String, primary_key=True),  # names the clips that the person had
+    sa.Column("shown", sa.String, primary_key=True),  # names the frames that were shown
+    sa.Column("frames", sa.JSON, nullable=False),  # the key frames of the material
+    sa.Column("difference", sa.Float),
+    _recorded_at(),
+)

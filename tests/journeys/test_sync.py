@@ -27,8 +27,11 @@ from pydantic import SecretStr
 
 from flows import stack
 from flows.annotate import AnnotateSummary, one_round
+from flows.clip_batch import ingest_clip
+from flows.material import stale
 from flows.pull import PullOptions
 from flows.settings import Settings
+from flows.status import labelling_progress
 from flows.workspace import Workspace
 from labeling import bench, sync
 from labeling.connections import Receiver
@@ -36,10 +39,12 @@ from labeling.project import Answer
 from labeling.reading import ReaderProject
 from labeling.tasks import build_task
 from labeling.webhook import make_app
-from vitau.catalog import open_catalog
+from vitau.catalog import ScoredSubject, open_catalog
 from vitau.errors import LabelingError
-from vitau.media.synthetic import write_cohort
-from vitau.schema import AU, AUS, LedgerRow, Side, Stage
+from vitau.media.frames import FrameRecipe
+from vitau.media.sources import SourceClip, pseudonym
+from vitau.media.synthetic import Person, draw_person, write_clip, write_cohort
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -303,6 +308,124 @@ def test_a_deleted_answer_is_noticed_by_the_next_round_and_asked_again(client, w
     say(client, "ViTAU a", first, RIGHT)
     go(workspace)
     assert (last_words(workspace)["a", first].retracted, last_words(workspace)["a", first].side) == (False, Side.RIGHT)
+
+
+def arrives(workspace: Workspace, whose: Person, drawn_as: Person, path: Path) -> str:
+    """A new clip of somebody, by whom it is drawn; ingested without the flow. Returns the person's pseudonym."""
+    write_clip(path, drawn_as, frames_per_task=1, fps=5)
+    source = SourceClip(row="row 1", subject_id=whose.subject, cohort=Cohort.PALSY, source="synthetic", paths=(path,))
+    new = ingest_clip(source, workspace.store, workspace.settings.pseudonym_key.get_secret_value().encode(), FrameRecipe())
+    workspace.catalog.add_clip(new.clip)
+    workspace.catalog.add_frame_table(new.frames)
+    return new.clip.subject
+
+
+def data_of(client: Any, title: str) -> dict[int, dict[str, Any]]:
+    """Number of a task → its data, in the order in which its reader gets them."""
+    tasks = client.tasks.list(project=project_of(client, title).id, page_size=100, resolve_uri=False)
+    return {task.id: task.data for task in sorted(tasks, key=lambda task: task.id)}
+
+
+def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_answer_stands_until_then(
+    client, workspace, study, tmp_path
+):
+    patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
+    go(workspace)
+    before = data_of(client, "ViTAU a")
+    new = {"different": patients[1], "alike": patients[0], "open": patients[2]}
+    drawn_as = {"different": patients[2], "alike": patients[0], "open": draw_person(12, 5, palsied=False)}
+    key = workspace.settings.pseudonym_key.get_secret_value().encode()
+    who = {kind: pseudonym(key, "synthetic", person.subject) for kind, person in new.items()}
+    for reader in ("a", "b"):
+        say(client, f"ViTAU {reader}", who["different"], LEFT)
+        say(client, f"ViTAU {reader}", who["alike"], LEFT)
+    go(workspace)
+    ledger, labels = workspace.catalog.ledger(), workspace.catalog.labels()
+    assert len(labels) == 2
+    for kind, person in new.items():
+        assert arrives(workspace, person, drawn_as[kind], tmp_path / f"{kind}.mp4") == who[kind]
+
+    # killed here and there, then left alone
+    for step in ("compared new frames with those shown", "renewed a task", "imported tasks"):
+
+        def stop(passed: str, step: str = step) -> None:
+            if passed == step:
+                raise Killed(step)
+
+        with pytest.raises(Killed, match=step):
+            go(workspace, at=stop)
+    summary = go(workspace)
+    assert (summary.stale, summary.labelled, summary.new_answers) == (1, 2, 0)
+    assert (workspace.catalog.ledger(), workspace.catalog.labels()) == (ledger, labels)
+    for reader in ("a", "b"):
+        after = data_of(client, f"ViTAU {reader}")
+        asked = [(data["subject"], data["after"]) for data in after.values()]
+        assert sorted(asked) == sorted([*((each, 0) for each in study.palsied), (who["different"], 1)])
+    after = data_of(client, "ViTAU a")
+    (renewed,) = [number for number, data in after.items() if data["subject"] == who["open"]]
+    (again,) = [number for number, data in after.items() if data["after"] == 1]
+    assert before[renewed]["subject"] == who["open"]
+    old, now = ({frame.partition(":")[0] for frame in data[renewed]["frames"]} for data in (before, after))
+    assert old < now, "the open task shows the newer clip as well"
+    assert go(workspace) == replace(summary, pushed=0)
+    assert data_of(client, "ViTAU a") == after
+    done = labelling_progress(workspace)
+    assert (done.stale, [each.again for each in done.readers]) == (1, [1, 1, 0])
+
+    # a answers anew, and differs: b is waited for, since b has not seen the newer frames
+    sync.answer(client, sync.OpenTask(id=again, subject=who["different"]), RIGHT)
+    # a had the open person's page open since before the newer clip came
+    sync.answer(client, sync.OpenTask(id=renewed, subject=who["open"]), LEFT, lead_time_s=3600)
+    summary = go(workspace)
+    assert (summary.new_answers, summary.disputed, data_of(client, "ViTAU adjudication")) == (16, 1, {})
+    last = last_words(workspace)
+    assert last["a", who["different"]].frames_shown == tuple(after[again]["frames"])
+    assert last["a", who["open"]].frames_shown == tuple(before[renewed]["frames"])
+    waiting = {(each.reader, each.subject) for each in stale(workspace, workspace.catalog.ledger())}
+    assert waiting == {("b", who["different"]), ("a", who["open"])}
+    (b_again,) = [number for number, data in data_of(client, "ViTAU b").items() if data["after"] == 1]
+    sync.answer(client, sync.OpenTask(id=b_again, subject=who["different"]), RIGHT)
+    summary = go(workspace)
+    assert (summary.stale, summary.disputed) == (0, 0)
+    assert {label.subject: label.side for label in workspace.catalog.labels()}[who["different"]] is Side.RIGHT
+    assert sorted((d["subject"], d["after"]) for d in data_of(client, "ViTAU a").values()) == sorted(
+        [*((each, 0) for each in study.palsied), (who["different"], 1), (who["open"], 1)]
+    )
+
+
+def test_the_adjudicator_sees_what_the_champion_suggests_and_rules_anew_when_the_readers_have_seen_the_newer_frames(
+    client, workspace, study, tmp_path
+):
+    patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
+    key = workspace.settings.pseudonym_key.get_secret_value().encode()
+    who = pseudonym(key, "synthetic", patients[0].subject)
+    regions = {au.value: {"score": 0.25, "share_affected": 1.0} for au in AUS}
+    workspace.catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
+    go(workspace)
+    say(client, "ViTAU a", who, LEFT)
+    say(client, "ViTAU b", who, RIGHT)
+    go(workspace)
+    assert {data["suggestions"] for data in data_of(client, "ViTAU a").values()} == {None}
+    (case,) = data_of(client, "ViTAU adjudication").values()
+    assert case["suggestions"] == dict.fromkeys([au.value for au in AUS], 0.25)
+    say(client, "ViTAU adjudication", who, LEFT)
+    assert go(workspace).adjudicated == 1
+    ruling = last_words(workspace)["adjudicator", who]
+    assert (ruling.suggestion, ruling.suggested_by) == (0.25, f"model {'d' * 12}")
+
+    arrives(workspace, patients[0], patients[2], tmp_path / "new.mp4")
+    assert (go(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), "the readers come first"
+    for reader, answer in (("a", LEFT), ("b", RIGHT)):
+        (again,) = [number for number, data in data_of(client, f"ViTAU {reader}").items() if data["after"] == 1]
+        sync.answer(client, sync.OpenTask(id=again, subject=who), answer)
+    summary = go(workspace)
+    assert (summary.adjudicated, summary.stale) == (1, 1), "the old ruling stands until then"
+    first, second = data_of(client, "ViTAU adjudication").items()
+    assert (second[1]["subject"], second[1]["after"]) == (who, 1)
+    assert set(first[1]["frames"]) != set(second[1]["frames"])
+    sync.answer(client, sync.OpenTask(id=second[0], subject=who), RIGHT)
+    assert go(workspace).stale == 0
+    assert {label.subject: label.side for label in workspace.catalog.labels()} == {who: Side.RIGHT}
 
 
 def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_removed(client, own_label_studio):

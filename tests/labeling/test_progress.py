@@ -3,6 +3,7 @@
 from html.parser import HTMLParser
 
 from labeling.consensus import consensus
+from labeling.material import Stale
 from labeling.progress import Progress, duration, page, progress, status_table, table
 from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
 
@@ -65,6 +66,20 @@ def test_what_was_taken_back_is_open_again():
 
 def test_who_is_not_asked_about_any_more_is_not_counted():
     assert state([*LEDGER, *rows("merged away", "a", AU.AU12), *rows("merged away", "b", AU.AU12)]) == state()
+
+
+def test_a_stale_answer_stands_and_is_open_again():
+    stale = [
+        Stale(reader=reader, stage=Stage.READER, subject=subject, difference=0.3)
+        for reader, subject in (("a", "p1"), ("b", "p1"), ("a", "p2"), ("a", "merged away"))
+    ]
+    done = state(stale=stale)
+    a, b, _ = done.readers
+    assert (done.labelled, done.stale) == (2, 1)
+    assert ((a.answered, a.open, a.again, a.left_s), (b.answered, b.open, b.again)) == ((4, 3, 2, 39), (3, 3, 1))
+    assert "1 labels are stale: newer frames look different, and are asked about again" in table(done)
+    assert "1 labels are stale:" in page(done, at="now")
+    assert "stale" not in table(state()) + page(state(), at="now")
 
 
 def test_without_times_nothing_is_foretold():

@@ -265,3 +265,17 @@ def test_a_whole_second_is_before_its_half(version):
 
 def test_a_project_of_the_same_number_made_at_another_time_is_another_project():
     assert PROJECT.identity != replace(PROJECT, made_at="2027-01-01T00:00:00+00:00").identity
+
+
+def test_an_answer_on_a_page_opened_before_its_task_was_renewed_is_about_what_that_page_showed():
+    before = [
+        {"frames": ["f:0"], "suggestions": {"AU12": 0.5}, "suggested_by": "m/1", "until": at(10)},
+        {"frames": ["f:1", "f:2"], "suggestions": None, "suggested_by": None, "until": at(20)},
+    ]
+    shown = []
+    for opened, took in ((8, 0), (19, 60 * 10), (19, 0), (21, 0), (22, 60 * 5)):
+        given = annotation(5, opened, said(AU.AU12), lead_time=took, created_at=at(opened))
+        (found,) = read_task(PROJECT, task(1, "p1", given, frames=["f:9"], before=before), {"p1"})
+        shown.append((found.rows[0].frames_shown, found.rows[5].suggestion, found.rows[5].suggested_by))
+    old, middle, new = (("f:0",), 0.5, "m/1"), (("f:1", "f:2"), None, None), (("f:9",), None, None)
+    assert shown == [old, old, middle, new, middle]

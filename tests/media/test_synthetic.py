@@ -15,7 +15,7 @@ from vitau.media.crops import alignment
 from vitau.media.drawn.people import TASKS, act
 from vitau.media.drawn.shape import shape_face
 from vitau.media.drawn.values import Expression
-from vitau.media.synthetic import draw_crop, draw_frame, draw_person, write_clip, write_cohort
+from vitau.media.synthetic import draw_crop, draw_frame, draw_landmarks, draw_person, write_clip, write_cohort
 from vitau.schema import AU, AUS, Side
 
 AT = {AU.AU1: 22, AU.AU2: 25, AU.AU4: 24, AU.AU6: 46, AU.AU9: 35, AU.AU12: 54, AU.AU25: 52, AU.AU26: 10}
@@ -38,6 +38,13 @@ def difference(person, au):
     plain, changed = (draw_frame(p, "rest", 0.0, np.random.default_rng(5), (320, 240)) for p in (person, weakened(person, au)))
     change = (changed.image.astype(float) - plain.image).sum(axis=2)
     return np.where(np.abs(change) > 12, change, 0), plain.landmarks
+
+
+def test_landmarks_without_a_picture_are_those_of_the_picture():
+    frame = draw_frame(draw_person(3, 7), "smile", 0.8, np.random.default_rng(1)).landmarks
+    bare = draw_landmarks(draw_person(3, 7), "smile", 0.8, np.random.default_rng(1))
+    frame, bare = ((points - points.mean(0)) / np.linalg.norm(points - points.mean(0)) for points in (frame, bare))
+    assert np.allclose(frame, bare)
 
 
 def test_a_seed_draws_the_same_person_whoever_was_drawn_before():

@@ -34,6 +34,7 @@ __all__ = [
     "draw_clip",
     "draw_crop",
     "draw_frame",
+    "draw_landmarks",
     "draw_person",
     "write_clip",
     "write_cohort",
@@ -105,6 +106,13 @@ def draw_crop(person: Person, task: str, amount: float, rng: Generator, size: in
     face_to_image = cv2.invertAffineTransform(crop_to_face)
     image = _take(person, shape, pose, face_to_image, (size, size), person.camera.blur_px, rng)
     return Drawing(image=image, landmarks=project(shape.landmarks, pose, face_to_image))
+
+
+def draw_landmarks(person: Person, task: str, amount: float, rng: Generator | None = None) -> Floats:
+    """The 68 landmarks of :func:`draw_frame` without painting the frame: exact, (68, 2) face units, x to the right, y down."""
+    rng = _checked(person, task, rng)
+    shape = shape_face(person.look, act(person, task, amount, rng))
+    return project(shape.landmarks, _moved(person.pose, rng), np.eye(2, 3))
 
 
 def _checked(person: Person, task: str, rng: Generator | None) -> Generator:

@@ -86,4 +86,6 @@ def make_queues(client: "SyncPrefectClient") -> None:
             known = client.read_work_queue_by_name(queue.name, work_pool_name=queue.pool)
             client.update_work_queue(known.id, **wanted)
         except ObjectNotFound:
-            client.create_work_queue(queue.name, work_pool_name=queue.pool, **wanted)
+            client.create_work_queue(
+                queue.name, work_pool_name=queue.pool, priority=queue.priority, concurrency_limit=queue.limit
+            )

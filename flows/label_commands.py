@@ -70,10 +70,10 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    auroc: Annotated[list[float], typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated.")] = (
+    auroc: Annotated[list[float], typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated.")] = [
         0.7,
         0.75,
-    ),
+    ],
     populations: Annotated[int, typer.Option(min=2, help="Each of other drawn people.")] = 20,
     people: Annotated[int, typer.Option(min=40, help="Drawn patients to ask about in each.")] = 300,
     held_out: Annotated[int, typer.Option(min=20, help="More of them in each, on whom the model is measured.")] = 200,

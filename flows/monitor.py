@@ -23,6 +23,7 @@ from prefect.events import emit_event
 from prefect.logging import get_logger
 
 from flows.clip_batch import frames_version
+from flows.engines import Engine
 from flows.freeze import kept_indices, labelled_people
 from flows.monitor_page import page
 from flows.promote import REGIONS, known_training
@@ -72,7 +73,7 @@ def monitor(report: Path | None = None, days: int | None = None) -> MonitorSumma
     champion = champion_training(workspace)
     taught = snapshots.load(workspace.store, champion.snapshot)
     arrived = frames_of_others(workspace, taught, days)
-    score_people(workspace, folder, pa.concat_tables([held_out(taught), arrived]))
+    score_people(workspace, folder, pa.concat_tables([held_out(taught), arrived]), Engine.LOCAL)
     said, tested = what_it_says(workspace, champion), set(held_out(taught)["subject"].to_pylist())
     before = gather_people(workspace, taught, {name: said[name] for name in tested & said.keys()})
     now = gather_people(workspace, arrived, said)

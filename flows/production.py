@@ -15,8 +15,9 @@ from prefect import flow, get_run_logger
 from flows.annotate import annotate
 from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
+from flows.promote import REGIONS
 from flows.rescore import rescore
-from flows.retrain import REGIONS, retrain
+from flows.retrain import retrain
 from flows.retraining import RESCORE, request, retrain_if_due
 from flows.workspace import Workspace, open_workspace
 from vitau.errors import SourceError

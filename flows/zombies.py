@@ -5,7 +5,7 @@ up to three times. Where workers and runs share a machine nobody needs to wait: 
 """
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 import httpx
 import psutil
@@ -76,7 +76,7 @@ def make_automations() -> None:
     )
     for automation in (silent, stuck, crashed):
         try:
-            automation.id = Automation.read(name=automation.name).id
+            automation.id = cast("Automation", Automation.read(name=automation.name)).id
             automation.update()
         except ValueError:
             automation.create()

@@ -25,7 +25,7 @@ _TRIAL: Final = "vitau-doctor"
 
 def mlflow(settings: Settings) -> str:
     """See whether it answers, and whether a champion's files can be read."""
-    from flows.retrain import REGIONS  # and with it Prefect: seconds
+    from flows.promote import REGIONS  # and with it Prefect: seconds
 
     ask_mlflow(settings, "GET", "/health")
     release = ask_mlflow(settings, "GET", "/version").text.strip()
@@ -126,7 +126,7 @@ def ask_prefect(api: str | None, method: str, path: str, **arguments: Any) -> ht
     """Ask Prefect's server."""
     if not api:
         raise NotApplicableError("PREFECT_API_URL is not set: flows run with a server of their own, and nothing is scheduled")
-    signed = {}
+    signed: dict[str, Any] = {}
     if key := os.environ.get("PREFECT_API_KEY"):
         signed = {"headers": {"Authorization": f"Bearer {key}"}}
     elif auth := os.environ.get("PREFECT_API_AUTH_STRING"):

@@ -200,7 +200,7 @@ def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str |
     """
     root = _files_uri(found)
     with connected(tracking_uri):
-        waiting, names = [""], []
+        waiting, names = [""], list[str]()
         while waiting:
             for entry in mlflow.artifacts.list_artifacts(f"{root}/{waiting.pop()}".rstrip("/")):
                 name = entry.path.partition(f"artifacts/{BUNDLE}/")[2]

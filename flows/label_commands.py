@@ -70,10 +70,9 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    auroc: Annotated[list[float], typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated.")] = [
-        0.7,
-        0.75,
-    ],
+    auroc: Annotated[
+        list[float] | None, typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated (0.7 and 0.75).")
+    ] = None,
     populations: Annotated[int, typer.Option(min=2, help="Each of other drawn people.")] = 20,
     people: Annotated[int, typer.Option(min=40, help="Drawn patients to ask about in each.")] = 300,
     held_out: Annotated[int, typer.Option(min=20, help="More of them in each, on whom the model is measured.")] = 200,
@@ -83,7 +82,7 @@ def replay(
     """Replay the orders on drawn people with a known truth: how many labels each needs until a model is that good."""
     from flows.replay import run
 
-    found = run(auroc or [0.75], populations=populations, people=people, held_out=held_out, seed=seed)
+    found = run(auroc or [0.7, 0.75], populations=populations, people=people, held_out=held_out, seed=seed)
     if as_json:
         report(asdict(found))
     else:

@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger
 from flows.annotate import annotate
 from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
+from flows.monitor import monitor
 from flows.promote import REGIONS
 from flows.rescore import rescore
 from flows.retrain import retrain
@@ -82,12 +83,20 @@ def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
 
 @flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
 def rescore_champion() -> dict[str, Any]:
-    """Score the held-out people of today's snapshot whom the champion has not scored; the report goes into the store."""
+    """Score whom the champion has not scored, held out or without labels yet; the report goes into the store."""
     workspace = open_workspace()
     snapshot = freeze.fn()
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
-        scored = rescore.fn(snapshot.digest, report=page)
-        key = f"reports/{snapshot.digest}/{REGIONS}-{registry.champion(workspace.settings.mlflow_url, REGIONS)}.html"
-        workspace.store.put(key, page)
-    return {"new_subjects": scored.new_subjects, "report": workspace.store.location(key)}
+        scored = rescore.fn(snapshot.digest, report=page, waiting=True)
+        prefix = f"reports/{snapshot.digest}/{REGIONS}-{registry.champion(workspace.settings.mlflow_url, REGIONS)}"
+        for path in sorted(Path(folder).iterdir()):
+            workspace.store.put(f"{prefix}/{path.name}", path)
+    return {"new_subjects": scored.new_subjects, "report": workspace.store.location(f"{prefix}/report.html")}
+
+
+@flow(name="monitor-people", timeout_seconds=12 * HOUR_S)
+def monitor_people() -> dict[str, Any]:
+    """Compare the people who came since the champion's snapshot with those in it, and ask the readers about who differs."""
+    found = monitor.fn()
+    return {"asked_about": found.asked_about, "pushed": found.pushed, "report": found.report}

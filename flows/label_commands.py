@@ -92,7 +92,7 @@ def replay(
 @app.command()
 def calibrate(
     threshold: Annotated[float | None, typer.Option(min=0, help="As VITAU_ASK_AGAIN_ABOVE, whose default it has.")] = None,
-    people: Annotated[int, typer.Option(min=4, help="Drawn patients, four clips of each.")] = 40,
+    people: Annotated[int, typer.Option(min=4, help="Drawn patients, four clips of each.")] = 20,
     seed: Annotated[int, typer.Option(help="Names the patients.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -73,7 +73,6 @@ def watched(services, own_label_studio, own_mlflow, command, tmp_path_factory) -
     champion(workspace, come(workspace, range(TAUGHT), light=1.0))
     runs = []
     for people, light in (
-        (range(0), 1.0),
         (range(TAUGHT, TAUGHT + SAME), 1.0),
         (range(100, 100 + DARK), 0.3),
         (range(0), 1.0),

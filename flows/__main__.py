@@ -14,6 +14,7 @@ import typer
 from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
 from flows.label_commands import app as label_commands
+from flows.state import Profile
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -74,7 +75,7 @@ def up(
     mlflow_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     prefect_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     profile: Annotated[
-        stack.Profile | None,
+        Profile | None,
         typer.Option(help="embedded: SQLite and a folder; full: PostgreSQL, S3, workers, receiver. As it was, if left out."),
     ] = None,
 ) -> None:

@@ -63,7 +63,14 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
     fetch_pretraining(workspace, out)
-    run_training(f"pretraining {recipe}", arguments, listener, **how_many(workspace))
+    settings = workspace.settings
+    run_training(
+        f"pretraining {recipe}",
+        arguments,
+        listener,
+        num_at_once=settings.num_trainings,
+        num_processes=settings.training_processes,
+    )
     for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
         workspace.store.put(f"{PRETRAINED}/{out.name}/{path.relative_to(out).as_posix()}", path)
     return out
@@ -76,7 +83,14 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
     arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"training {recipe}", [*arguments, "--checkpoints-to-store"], listener, **how_many(workspace))
+    settings = workspace.settings
+    run_training(
+        f"training {recipe}",
+        [*arguments, "--checkpoints-to-store"],
+        listener,
+        num_at_once=settings.num_trainings,
+        num_processes=settings.training_processes,
+    )
     return out
 
 
@@ -136,12 +150,6 @@ def fetch_pretraining(workspace: Workspace, out: Path) -> None:
     if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
         for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
             workspace.store.download(key, out / key.removeprefix(prefix))
-
-
-def how_many(workspace: Workspace) -> dict[str, int | None]:
-    """Say how many trainings share this machine, and of how many processes each is."""
-    settings = workspace.settings
-    return {"num_at_once": settings.num_trainings, "num_processes": settings.training_processes}
 
 
 def training_key(recipe: str, snapshot: str) -> str:

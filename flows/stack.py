@@ -192,7 +192,7 @@ def healthy(service: Service) -> bool:
     """Ask a service whether it can work."""
     if service.health.startswith("postgresql:"):
         host, port = service.health.removeprefix("postgresql://").split(":")
-        asked = [postgresql_programs() / "pg_isready", "--quiet", f"--host={host}", f"--port={port}"]
+        asked = [str(postgresql_programs() / "pg_isready"), "--quiet", f"--host={host}", f"--port={port}"]
         return subprocess.run(asked, check=False).returncode == 0
     try:
         return httpx.get(service.health, timeout=5).status_code == httpx.codes.OK

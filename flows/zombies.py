@@ -76,7 +76,9 @@ def make_automations() -> None:
     )
     for automation in (silent, stuck, crashed):
         try:
-            automation.id = Automation.read(name=automation.name).id
+            known = Automation.read(name=automation.name)
+            assert isinstance(known, Automation), "outside of an event loop it is read at once"
+            automation.id = known.id
             automation.update()
         except ValueError:
             automation.create()

@@ -81,10 +81,9 @@ def make_queues(client: "SyncPrefectClient") -> None:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
     for queue in QUEUES:
-        wanted = {"priority": queue.priority, "concurrency_limit": queue.limit}
         try:
             known = client.read_work_queue_by_name(queue.name, work_pool_name=queue.pool)
-            client.update_work_queue(known.id, **wanted)
+            client.update_work_queue(known.id, priority=queue.priority, concurrency_limit=queue.limit)
         except ObjectNotFound:
             client.create_work_queue(
                 queue.name, work_pool_name=queue.pool, priority=queue.priority, concurrency_limit=queue.limit

@@ -234,6 +234,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
 
     def prepare() -> None:
         if pool == "cpu":
+            database(state, addresses, "vitau")()
             _deploy(state, extra)
         try:
             zombies.bury(extra["PREFECT_API_URL"], pool)

@@ -5,7 +5,7 @@ up to three times. Where workers and runs share a machine nobody needs to wait: 
 """
 
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final
 
 import httpx
 import psutil
@@ -76,7 +76,9 @@ def make_automations() -> None:
     )
     for automation in (silent, stuck, crashed):
         try:
-            automation.id = cast("Automation", Automation.read(name=automation.name)).id
+            known = Automation.read(name=automation.name)
+            assert isinstance(known, Automation), "outside of an event loop it is read at once"
+            automation.id = known.id
             automation.update()
         except ValueError:
             automation.create()

@@ -88,4 +88,4 @@ def summary(*, skipped: int = 0):
     from vitau.schema import Skipped
 
     left_out = tuple(Skipped(item=str(number), reason="missing") for number in range(skipped))
-    return IngestSummary(clips=1, new_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)
+    return IngestSummary(clips=1, new_clips=1, cut_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)

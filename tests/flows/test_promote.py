@@ -28,8 +28,8 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{folder / 'mlflow.db'}"
     MlflowClient(url).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     for version in (1, 2, 3):
-        (bundle := folder / f"bundle-{version}").mkdir()
-        (bundle / "name.txt").write_text(f"version {version}")
+        (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)
+        (bundle / "model" / "name.txt").write_text(f"version {version}")
         assert registry.register(url, PALSY, bundle, metrics={}, lineage={})[0] == version
     return url
 

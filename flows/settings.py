@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
     consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
     order: Order = Field(
-        default=Order.INFORMATIVE, description="whom the readers see next: informative, or random for the control"
+        default=Order.RANDOM,
+        description="whom the readers see next: by chance, or informative; docs/labels.md says what that saves",
     )
     queue: int = Field(
         default=50, ge=1, description="open tasks per reader at most: who is not in it yet can still be overtaken"

@@ -42,6 +42,7 @@ def workspace(store: Path, cohort: Path, tmp_path: Path) -> Iterator[Workspace]:
         label_studio_token=SecretStr("none"),
         mlflow_url="http://127.0.0.1:9",
         readers=("a", "b"),
+        order=Order.INFORMATIVE,
     )
     opened = Workspace(settings)
     clips, _ = read_manifest(cohort / "manifest.csv")

@@ -31,6 +31,7 @@ _KNOCK_S: Final = 10.0
 _WAY_OUT: Final = "set VITAU_RAY_ADDRESS to the HOST:PORT that `ray start --head` printed, or use `--engine local`"
 _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # 15 by default: beside anything else on the machine it would hardly move
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # 3 lines on stderr at every start, about itself
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; without it a warning
 }

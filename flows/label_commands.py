@@ -71,7 +71,7 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
 @app.command()
 def replay(
     auroc: Annotated[
-        list[float] | None, typer.Option(min=0.5, max=1, help="How good a model must get; may be repeated (0.7 and 0.75).")
+        list[float] | None, typer.Option(min=0.5, max=1, help="How good a model must get, 0.75 if left out; may be repeated.")
     ] = None,
     populations: Annotated[int, typer.Option(min=2, help="Each of other drawn people.")] = 20,
     people: Annotated[int, typer.Option(min=40, help="Drawn patients to ask about in each.")] = 300,

@@ -82,7 +82,7 @@ def replay(
     """Replay the orders on drawn people with a known truth: how many labels each needs until a model is that good."""
     from flows.replay import run
 
-    found = run(auroc or [0.7, 0.75], populations=populations, people=people, held_out=held_out, seed=seed)
+    found = run(auroc or [0.75], populations=populations, people=people, held_out=held_out, seed=seed)
     if as_json:
         report(asdict(found))
     else:

@@ -25,7 +25,7 @@ else # journeys wait for services most of the time, rooms compute: side by side
 endif
 
 test-rooms test-journeys: .venv/.ready .venv-label-studio/.ready
-	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not )journey"
+	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not journey,journey and not full)"
 
 lint: setup ## format, rules, types, layers, dependencies, spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }

@@ -32,7 +32,7 @@ from vitau.media.synthetic import write_cohort
 from vitau.schema import RegionLabels, Side, Stage
 from vitau.store import Store, open_store
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SUBJECTS, PALSIED = 12, 6
 QUIET_S = 15

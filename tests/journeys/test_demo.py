@@ -134,7 +134,7 @@ def test_nothing_is_entered_twice(again):
     held_now = again.held_after
     tasks = {"ViTAU adjudication": again.after["adjudicated"], "ViTAU reader-a": PALSIED, "ViTAU reader-b": PALSIED}
     assert held_now["projects"] == [(project, people, people) for project, people in tasks.items()]  # all of them answered
-    assert held_now["versions"] == dict.fromkeys(("vitau-palsy", "vitau-regions"), (["1"], {"champion": "1"}))
+    assert held_now["versions"] == dict.fromkeys(("vitau-palsy", "vitau-regions"), ([1], {"champion": 1}))
     answers = 2 * PALSIED + again.after["adjudicated"]
     assert held_now["rows"] | {"subjects": 12, "clips": 12, "ledger": 8 * answers, "labels": 8 * PALSIED} == held_now["rows"]
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from flows import programs, stack
+from flows.state import Profile
 from vitau.media.synthetic import write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,13 +211,27 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
 def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An MLflow server of one test module's own: the versions in that of the session are counted."""
     state = tmp_path_factory.mktemp("mlflow")
-    service = stack._start_one("mlflow", state, stack._port("mlflow", None))
-    stack._remember(state, [service])
+    url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
+    program = programs.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
+    if program.prepare is not None:
+        program.prepare()
+    with (state / "mlflow.log").open("ab") as log:
+        process = subprocess.Popen(
+            program.command, env=_quiet(os.environ) | program.environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
-        stack.wait([service], state, tell=lambda _: None)
-        yield service.url
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                if httpx.get(program.health, timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, (state / "mlflow.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "MLflow did not start"
+            time.sleep(0.2)
+        yield url
     finally:
-        stack.stop(state)
+        _kill(process)
 
 
 @pytest.fixture(scope="session")

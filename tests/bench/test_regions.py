@@ -1,15 +1,7 @@
 import torch
 
-from vitau.bench.regions import bench, looped_heatmaps
+from vitau.bench.regions import looped_heatmaps
 from vitau.models.heatmaps import true_heatmaps
-
-
-def test_both_steps_have_the_same_loss_step_after_step():
-    result = bench(3)
-    timed = ["all features", "early features"]
-    assert [case.name for case in result.cases] == [*timed, *(f"{name}, peak memory" for name in timed)]
-    assert all(case.max_difference < 1e-4 for case in result.cases)
-    assert all(case.unit == "images/GB" and case.agreement["our_peak_mb"] > 1 for case in result.cases[2:])
 
 
 def test_heatmaps_drawn_one_by_one_are_those_drawn_at_once():

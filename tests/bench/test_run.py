@@ -24,11 +24,15 @@ def test_an_unknown_bench_is_one_sentence():
     assert done.stderr == "Error: there is no bench 'nothing'; take one of frames, gradcam, regions, or all\n"
 
 
-def test_json_is_one_object_on_stdout():
-    done = vitau("bench", "regions", "--json", "--rounds", "1")
+def test_a_real_bench_is_one_object_on_stdout_and_both_training_steps_have_the_same_loss():
+    done = vitau("bench", "regions", "--json", "--rounds", "3")
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads(done.stdout)
-    assert (record["name"], record["rounds"], len(record["cases"])) == ("regions", 1, 4)
+    assert (record["name"], record["cases"][0]["rounds"]) == ("regions", 3)
+    timed = ["all features", "early features"]
+    assert [case["name"] for case in record["cases"]] == [*timed, *(f"{name}, peak memory" for name in timed)]
+    assert all(case["max_difference"] < 1e-4 for case in record["cases"])
+    assert all(case["unit"] == "images/GB" and case["agreement"]["our_peak_mb"] > 1 for case in record["cases"][2:])
 
 
 def test_a_result_is_one_line_of_json():

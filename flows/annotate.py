@@ -164,7 +164,8 @@ def push_disagreements(
     """
     catalog, client = workspace.catalog, workspace.label_studio
     rows, names = catalog.ledger(), catalog.merged()
-    old = {stage: {each.subject for each in stale(workspace, rows) if each.stage is stage} for stage in Stage}
+    looks_new = stale(workspace, rows)
+    old = {stage: {each.subject for each in looks_new if each.stage is stage} for stage in Stage}
     disputed = {case.subject: (case.regions, case.side) for case in agreed.disagreements}
     again = {who: (AUS, True) for who in agreed.adjudicated if who in old[Stage.ADJUDICATION]}
     cases = {who: what for who, what in (disputed | again).items() if who not in old[Stage.READER]}

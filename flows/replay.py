@@ -16,19 +16,14 @@ from labeling.shapes import movement, upright
 from vitau.media.synthetic import TASKS, draw_landmarks, draw_person
 from vitau.metrics import region_metrics
 from vitau.processes import start_worker
-from vitau.schema import AUS, NUM_LANDMARKS
+from vitau.schema import AUS, MIRROR, NUM_LANDMARKS
 
 COMPONENTS: Final = 40
 FIRST: Final = 10
 BATCH: Final = 10
 SCATTER: Final = 0.01
 """How far a landmark scatters, in distances between the eyes."""
-MIRRORED: Final = np.array(
-    [(i, 16 - i) for i in range(8)]
-    + [(17 + i, 26 - i) for i in range(5)]
-    + [(31, 35), (32, 34), (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)]
-    + [(48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67)]
-)
+MIRRORED: Final = np.array([(one, other) for one, other in enumerate(MIRROR) if one < other])
 """The pairs of landmarks that mirror each other."""
 
 

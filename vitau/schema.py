@@ -41,6 +41,19 @@ CROP_SIZE: Final = 256
 """Side of an aligned face crop, px."""
 
 NUM_LANDMARKS: Final = 68
+MIRROR: Final[tuple[int, ...]] = (
+    *range(16, -1, -1),  # jaw
+    *range(26, 16, -1),  # brows
+    *range(27, 31),  # bridge of the nose
+    *range(35, 30, -1),  # nostrils
+    *(45, 44, 43, 42, 47, 46),  # an eye
+    *(39, 38, 37, 36, 41, 40),  # the other
+    *range(54, 47, -1),  # outer lip, upper
+    *range(59, 54, -1),  # outer lip, lower
+    *range(64, 59, -1),  # inner lip, upper
+    *range(67, 64, -1),  # inner lip, lower
+)
+"""Which of the landmarks takes each one's place in a mirrored face: its own inverse."""
 EMBEDDING_SIZE: Final = 128
 
 

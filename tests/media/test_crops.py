@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitau.media import crops
+from vitau.schema import MIRROR
 
 SIZE = (640, 480)
 
@@ -72,7 +73,7 @@ def test_points_that_go_to_the_frame_come_back(seed: int) -> None:
 
 
 def test_the_numbers_in_a_mirror_are_those_of_the_other_side() -> None:
-    numbers = crops.MIRRORED_NUMBERS
+    numbers = np.array(MIRROR)
     assert sorted(numbers) == list(range(68))
     assert (numbers[numbers] == np.arange(68)).all()
     points = (a_face() + (crops.renumbered(a_face()) * (-1, 1) + (640, 0))) / 2  # a face of two equal halves

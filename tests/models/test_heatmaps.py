@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.models.heatmaps import (
-    MIRROR,
     decode,
     decode_sides,
     flip_landmarks,
@@ -18,7 +17,7 @@ from vitau.models.heatmaps import (
     sided_peaks,
     true_heatmaps,
 )
-from vitau.schema import AUS
+from vitau.schema import AUS, MIRROR
 
 
 @pytest.fixture(scope="module")

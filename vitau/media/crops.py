@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.schema import CROP_SIZE, NUM_LANDMARKS
+from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -19,19 +19,6 @@ RIGHT_EYE: Final = slice(42, 48)
 MOUTH_CORNERS: Final = (48, 54)
 
 MAX_SUPERSAMPLING: Final = 12
-
-MIRRORED_NUMBERS: Final = np.array(
-    [
-        *range(16, -1, -1),  # jaw
-        *range(26, 16, -1),  # brows
-        *range(27, 31),  # bridge of the nose
-        *range(35, 30, -1),  # nostrils
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
-        *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
-    ]
-)
-"""The number that each of the 68 points has in a mirror: its own inverse."""
 
 _POSE_POINTS: Final = np.array([8, 27, 30, 33, 36, 39, 42, 45, 48, 54])
 # mm from the midpoint of the eyes; x to the right of the picture, y down, z away from the camera. Proportions of adult
@@ -103,7 +90,7 @@ def frame_to_crop(crop_to_frame: NDArray[np.float64], points: Points) -> NDArray
 
 def renumbered(landmarks: Points) -> Points:
     """Landmarks (68, 2) found in a mirrored picture, numbered by the person's own sides; the positions stay where they are."""
-    return landmarks[MIRRORED_NUMBERS]
+    return landmarks[list(MIRROR)]
 
 
 def cut(image: Image, crop_to_frame: NDArray[np.float64], size: int = CROP_SIZE) -> Image:

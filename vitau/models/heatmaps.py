@@ -5,24 +5,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from vitau.schema import CROP_SIZE, NUM_LANDMARKS
+from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
 
 # B image, L landmark (68), A region (8, in the order of schema.AUS), P peak of a region (2), H row, W column
 # a trailing 2 of landmarks and peaks is x and y; of what is sided, the person's right and left
-
-MIRROR: Final[tuple[int, ...]] = (
-    *range(16, -1, -1),  # jaw
-    *range(26, 16, -1),  # brows
-    *range(27, 31),  # bridge of the nose
-    *range(35, 30, -1),  # nostrils
-    *(45, 44, 43, 42, 47, 46),  # an eye
-    *(39, 38, 37, 36, 41, 40),  # the other
-    *range(54, 47, -1),  # outer lip, upper
-    *range(59, 54, -1),  # outer lip, lower
-    *range(64, 59, -1),  # inner lip, upper
-    *range(67, 64, -1),  # inner lip, lower
-)
-"""Which of the 68 landmarks takes each one's place in a mirrored face."""
 
 CUT: Final = 0.01
 """Gaussians below this are zero."""

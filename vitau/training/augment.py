@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitau.models.heatmaps import MIRROR
-from vitau.schema import CROP_SIZE
+from vitau.schema import CROP_SIZE, MIRROR
 from vitau.training.config import Augmentation
 
 

@@ -1,7 +1,7 @@
 """What an order would have saved: people whose truth is known are labelled one batch after another, and a model learns of each.
 
-The model is cheap and honest: ridge-penalised logistic regression per region (Newton's method) on features of real pictures. It
-sees a label only when the order has asked for it; how well it does is measured on people whom no order may ask about.
+The model is cheap and honest: scikit-learn's ridge-penalised logistic regression per region. It sees a label only when the
+order has asked for it; how well it does is measured on people whom no order may ask about.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,6 @@ Auroc: TypeAlias = Callable[[NDArray[np.bool_], Array], float]
 
 ORDERS: Final = ("informative", "varied", "random")
 NUM_RESAMPLES: Final = 2000
-_PENALTY: Final = 1.0
-_NEWTON_STEPS: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +90,15 @@ def fit(feature_ND: Array, truth_NA: NDArray[np.bool_]) -> Array:
 
     A region that is the same in everybody gets the constant that a smoothed share of the labels gives.
     """
-    x_ND = np.column_stack([feature_ND, np.ones(len(feature_ND))])
-    penalty = np.diag([_PENALTY] * feature_ND.shape[1] + [1e-6])
+    from sklearn.linear_model import LogisticRegression
+
     share_A = (truth_NA.sum(axis=0) + 1) / (len(truth_NA) + 2)
-    weights_DA = np.zeros((x_ND.shape[1], truth_NA.shape[1]))
+    weights_DA = np.zeros((feature_ND.shape[1] + 1, truth_NA.shape[1]))
     weights_DA[-1] = np.log(share_A / (1 - share_A))
-    for region, share in enumerate(truth_NA.mean(axis=0)):
-        w_D = weights_DA[:, region]
-        for _ in range(_NEWTON_STEPS if 0 < share < 1 else 0):
-            p_N = _sigmoid(x_ND @ w_D)
-            slope_D = x_ND.T @ (p_N - truth_NA[:, region]) + penalty @ w_D
-            curvature_DD = (x_ND * (p_N * (1 - p_N))[:, None]).T @ x_ND + penalty
-            w_D = w_D - np.linalg.solve(curvature_DD, slope_D)
-        weights_DA[:, region] = w_D
+    for region, truth_N in enumerate(truth_NA.T):
+        if truth_N.any() and not truth_N.all():
+            model = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(feature_ND, truth_N)
+            weights_DA[:, region] = [*model.coef_[0], model.intercept_[0]]
     return weights_DA
 
 
@@ -141,10 +135,10 @@ def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) 
 
 def compressed(feature_SD: Array, held_out_TD: Array, num: int) -> tuple[Array, Array]:
     """The ``num`` principal components of the people to ask about, at unit variance, of them and of those held out."""
-    centre_D = feature_SD.mean(axis=0)
-    _, spread, axes_ND = np.linalg.svd(feature_SD - centre_D, full_matrices=False)
-    scale = np.sqrt(len(feature_SD)) / np.maximum(spread[:num], 1e-12)
-    return (feature_SD - centre_D) @ axes_ND[:num].T * scale, (held_out_TD - centre_D) @ axes_ND[:num].T * scale
+    from sklearn.decomposition import PCA
+
+    components = PCA(min(num, *feature_SD.shape), whiten=True, svd_solver="full").fit(feature_SD)
+    return components.transform(feature_SD), components.transform(held_out_TD)
 
 
 def _next(

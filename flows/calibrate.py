@@ -6,10 +6,8 @@ the faces and the landmarks, and the key frames are chosen as for a task.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -20,7 +18,7 @@ from labeling.shapes import from_rest
 from labeling.tasks import choose_key_frames
 from vitau.media.faces import Follower
 from vitau.media.synthetic import TASKS, Person, draw_frame, draw_person
-from vitau.processes import start_worker
+from vitau.processes import side_by_side
 
 FRAMES_PER_TASK: Final = 2
 LEFT: Final = 0.3
@@ -41,14 +39,9 @@ class Looked:
     quantiles: tuple[float, float, float]
 
 
-def run(people: int, *, threshold: float, seed: int, num_processes: int = 2) -> list[Looked]:
+def run(people: int, *, threshold: float, seed: int, num_processes: int | None = None) -> list[Looked]:
     """Measure how different each kind of new material looks; ``quantiles`` are the 5, 50 and 95 % ones over patients."""
-    one = partial(differences, seed)
-    if num_processes < 2:
-        measured = list(map(one, range(people)))
-    else:
-        with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-            measured = list(pool.map(one, range(people)))
+    measured = list(side_by_side(partial(differences, seed), range(people), num_processes))
     kinds = {kind: np.array([each[kind] for each in measured]) for kind in measured[0]}
     return [
         Looked(

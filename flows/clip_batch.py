@@ -4,13 +4,11 @@ No Prefect here: these functions run in processes of their own, which should sta
 """
 
 import io
-import multiprocessing
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +19,7 @@ from vitau.catalog import FrameTable
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.sources import SourceClip, fetch, to_clip
-from vitau.processes import start_worker
+from vitau.processes import side_by_side
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store
 
@@ -53,16 +51,8 @@ def ingest_clips(
     sources: Sequence[SourceClip], store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe, num_processes: int | None
 ) -> Iterator[Ingested | Skipped]:
     """Ingest clips side by side, in the order of the sources; one that cannot be used becomes its reason."""
-    num_processes = min(num_processes or os.cpu_count() or 1, len(sources))
-    arguments = (store_uri, pseudonym_key, recipe)
-    if num_processes < 2:
-        yield from (_ingest_or_skip(source, *arguments) for source in sources)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=spawn, initializer=start_worker) as pool:
-        waiting = [pool.submit(_ingest_or_skip, source, *arguments) for source in sources]
-        for outcome in waiting:
-            yield outcome.result()
+    work = partial(_ingest_or_skip, store_uri=store_uri, pseudonym_key=pseudonym_key, recipe=recipe)
+    return side_by_side(work, sources, num_processes)
 
 
 def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested:

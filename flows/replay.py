@@ -1,12 +1,8 @@
 """The orders replayed on drawn people, whose truth is known: how many labels each needs until a model is good enough."""
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +11,7 @@ from labeling.replay import ORDERS, Array, Curve, Population, Saving, compressed
 from labeling.shapes import movement, upright
 from vitau.media.synthetic import TASKS, draw_landmarks, draw_person
 from vitau.metrics import region_metrics
-from vitau.processes import start_worker
+from vitau.processes import side_by_side
 from vitau.schema import AUS, MIRROR, NUM_LANDMARKS
 
 COMPONENTS: Final = 40
@@ -53,7 +49,7 @@ def run(
         num_processes: how many are replayed at once; all cores by default.
     """
     one = partial(replay_population, people=people, held_out=held_out)
-    curves = list(_side_by_side(one, range(seed, seed + populations), num_processes or os.cpu_count() or 1))
+    curves = list(side_by_side(one, range(seed, seed + populations), num_processes))
     return Replayed(
         populations=populations,
         people=people,
@@ -108,12 +104,3 @@ def mean_auroc(truth_TA: NDArray[np.bool_], probability_TA: Array) -> float:
     """The mean AUROC over the regions of people, one row each."""
     names = [f"{number:06}" for number in range(len(truth_TA))]
     return float(region_metrics(names, truth_TA, probability_TA, threshold=0.5, num_resamples=1)["auroc"])
-
-
-def _side_by_side(one: Callable[[int], list[Curve]], seeds: range, num_processes: int) -> Iterator[list[Curve]]:
-    if num_processes < 2 or len(seeds) < 2:
-        yield from map(one, seeds)
-        return
-    spawn: Any = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_processes, len(seeds)), mp_context=spawn, initializer=start_worker) as pool:
-        yield from pool.map(one, seeds)

@@ -1,11 +1,35 @@
-"""What a worker process does first: keep to one thread, and leave when the process that started it is gone."""
+"""Work in processes of its own: side by side, each with one thread, none left behind when the one that started it is gone."""
 
 import os
 import threading
 import time
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Final, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _LOOK_S: Final = 2.0
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], num_processes: int | None = None) -> Iterator[Result]:
+    """Yield what ``work`` makes of each item, in their order, as it becomes ready.
+
+    Args:
+        work: can be pickled.
+        items: can be pickled.
+        num_processes: at once, one per core if absent; with less than two, or two items, this process does it all.
+    """
+    num_processes = min(num_processes or os.cpu_count() or 1, len(items))
+    if num_processes < 2:
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+        waiting = [pool.submit(work, item) for item in items]
+        for outcome in waiting:
+            yield outcome.result()
 
 
 def start_worker() -> None:

@@ -56,12 +56,13 @@ def demo(
         seconds["services"] = round(time.monotonic() - start, 1)
         os.environ.setdefault("VITAU_IDENTITY_FLOOR", DRAWN_IDENTITY_FLOOR)
         from flows.demo import demo as run
+        from flows.workspace import write_whole
 
         summary = run(state.resolve(), cohort, size)
     seconds |= summary.pop("seconds") | {"total": round(time.monotonic() - start, 1)}
     new = summary.pop("new")
     summary |= {"report": f"{state}/report.html", "seconds": seconds}
-    write_json(state / "summary.json", summary)
+    write_whole(state / "summary.json", json.dumps(summary, indent=1) + "\n")
     if not new:
         tell("Everything was there already: nothing was ingested, labelled, trained, registered or scored again.")
     tell(describe(summary, state))
@@ -292,13 +293,6 @@ def auroc(metrics: dict[str, Any]) -> str:
         return "undefined (too few people)"
     interval = metrics["auroc_interval"]
     return f"{metrics['auroc']:.3f}" + ("" if interval is None else " [{:.3f}, {:.3f}]".format(*interval))
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def main() -> None:

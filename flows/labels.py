@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from flows.settings import Settings
-from flows.workspace import Workspace
+from flows.workspace import Workspace, write_whole
 from labeling.agreement import NUM_RESAMPLES, AgreementReport, agreement_report
 from labeling.consensus import Consensus, Rule, consensus
 from labeling.exchange import read_csv, write_csv
@@ -92,12 +92,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
 def export_answers(catalog: Catalog, path: Path) -> int:
     """Write the ledger as a CSV, whole or not at all; returns how many answers."""
     rows = catalog.ledger()
-    partial_file = path.with_name(path.name + ".partial")
-    try:
-        partial_file.write_text(write_csv(rows), encoding="utf-8", newline="")
-        partial_file.replace(path)
-    except OSError as error:
-        raise LabelingError(f"{path} cannot be written: {error.strerror}") from error
+    write_whole(path, write_csv(rows))
     return len(rows)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from flows.labels import agree
 from flows.material import stale
 from flows.pull import ADJUDICATOR, palsied
-from flows.workspace import Workspace
+from flows.workspace import Workspace, write_whole
 from labeling.progress import Progress, page, progress
 
 LABELLING_PAGE: Final = "labelling.html"
@@ -33,6 +33,4 @@ def labelling_progress(workspace: Workspace) -> Progress:
 def write_labelling(workspace: Workspace, done: Progress, path: Path) -> None:
     """Write the progress as an HTML page, whole or not at all."""
     synthetic = any(subject.synthetic for subject in workspace.catalog.subjects())
-    partial = path.with_suffix(".partial")
-    partial.write_text(page(done, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), synthetic=synthetic), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, page(done, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), synthetic=synthetic))

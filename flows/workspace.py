@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flows.settings import Settings, load_settings
 from vitau.catalog import Catalog, open_catalog
+from vitau.errors import StoreError
 from vitau.store import Store, open_store
 
 T = TypeVar("T")
@@ -58,6 +59,20 @@ class _Rate(ProgressColumn):
 def open_workspace() -> Workspace:
     """Open what the environment points at."""
     return Workspace(load_settings())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file for people or programs, whole or not at all; line ends stay as they are.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}; give another place") from error
 
 
 def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -17,7 +17,7 @@ from flows.workspace import Workspace
 from labeling.consensus import Rule
 from vitau.catalog import Catalog, Training
 from vitau.data import snapshot as snapshots
-from vitau.errors import CatalogError, LabelingError
+from vitau.errors import CatalogError, LabelingError, StoreError
 from vitau.media.sources import pseudonym
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
 
@@ -110,7 +110,7 @@ def test_an_export_is_whole_and_taken_in_again_adds_nothing(workspace, tmp_path)
     before = file.read_bytes()
     export_answers(workspace.catalog, file)
     assert file.read_bytes() == before
-    with pytest.raises(LabelingError, match="cannot be written: No such file or directory"):
+    with pytest.raises(StoreError, match="cannot be written: No such file or directory; give another place"):
         export_answers(workspace.catalog, tmp_path / "nowhere" / "ledger.csv")
 
 

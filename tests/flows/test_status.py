@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from flows.settings import Settings
 from flows.status import labelling_progress, write_labelling
 from flows.workspace import Workspace
+from vitau.errors import StoreError
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Stage, Subject
 
 
@@ -61,6 +62,8 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
     assert [each.item for each in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
     write_labelling(workspace, done, tmp_path / "progress.html")
     assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
+    with pytest.raises(StoreError, match=r"progress\.html cannot be written: No such file or directory; give another place"):
+        write_labelling(workspace, done, tmp_path / "nowhere" / "progress.html")
 
 
 def test_nobody_is_asked_about_yet(workspace):

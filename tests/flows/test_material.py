@@ -12,6 +12,7 @@ from flows.clip_batch import ingest_clip
 from flows.labels import merge_subjects
 from flows.material import compare_material, materials, reader_tasks, stale
 from flows.queueing import whom_to_ask
+from flows.rescore import waiting_frames
 from flows.settings import Settings
 from flows.status import labelling_progress
 from flows.workspace import Workspace
@@ -21,7 +22,7 @@ from vitau.catalog import ScoredSubject, Training
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Snapshot, Split, Stage
+from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage
 
 KEY = b"the key of these tests"
 
@@ -209,3 +210,18 @@ def test_people_without_a_usable_frame_are_not_asked_about(workspace):
     bare = workspace.catalog.subjects()[0]
     workspace.catalog.add_subject(type(bare)(pseudonym="nobody seen", cohort=Cohort.PALSY, source="s"))
     assert materials(workspace) == there
+
+
+def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspace):
+    labelled, *others = people(workspace)
+    workspace.catalog.set_labels([RegionLabels(subject=labelled, affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
+    (table,) = materials(workspace)[others[0]].tables
+    frames = waiting_frames.fn(workspace).to_pylist()
+    assert sorted({row["subject"] for row in frames}) == others
+    mine = [row["frame_index"] for row in frames if row["subject"] == others[0]]
+    assert len(mine) == len(set(mine)) == table.num_frames - sum(table.quarantined.values()) > 0
+    assert {row["frames_key"] for row in frames if row["subject"] == others[0]} == {table.key}
+    workspace.catalog.set_labels(
+        [RegionLabels(subject=who, affected={AU.AU1: False}) for who in (labelled, *others)], ledger_offset=1
+    )
+    assert waiting_frames.fn(workspace).num_rows == 0

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from flows import stack
+from labeling import sync
+from labeling.reading import ReaderProject
 from vitau.media.synthetic import write_cohort
+from vitau.schema import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = 12
@@ -96,6 +100,23 @@ def label_studio(services: Services) -> LabelStudioServer:
         token=settings["VITAU_LABEL_STUDIO_TOKEN"],
         store=services.state / "store",
     )
+
+
+@pytest.fixture
+def client(label_studio: LabelStudioServer) -> Any:
+    """A client of the session's Label Studio."""
+    return sync.connect(label_studio.url, label_studio.token)
+
+
+@pytest.fixture
+def project(client: Any, label_studio: LabelStudioServer, request: pytest.FixtureRequest) -> Callable[..., ReaderProject]:
+    """Makes a project of this test's own."""
+
+    def make(reader: str, stage: Stage = Stage.READER) -> ReaderProject:
+        title = f"{request.node.name[5:35]} {reader}"
+        return sync.ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
+
+    return make
 
 
 class OwnLabelStudio:

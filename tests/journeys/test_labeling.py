@@ -22,22 +22,6 @@ READERS = ("A", "B")
 
 
 @pytest.fixture
-def client(label_studio):
-    return sync.connect(label_studio.url, label_studio.token)
-
-
-@pytest.fixture
-def project(client, label_studio, request):
-    """Makes a project of this test's own."""
-
-    def make(reader: str, stage: Stage = Stage.READER) -> sync.ReaderProject:
-        title = f"{request.node.name[:30]} {reader}"
-        return sync.ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
-
-    return make
-
-
-@pytest.fixture
 def tasks(label_studio) -> dict[str, dict[str, Any]]:
     made = {}
     for subject in SUBJECTS:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -228,7 +229,10 @@ def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_t
     }
 
     done = command("flows", "annotate", "--state", tmp_path / "none", env=elsewhere)
-    assert done.code == 0, done.err  # it may speak of the adjudicator's answers about others, whom the demo put there
+    # the adjudicator's answers about others are the demo's, if it ran before
+    others = r"(\d+ answers of ViTAU adjudication cannot be read; `flows status` says why\n)?"
+    assert done.code == 0
+    assert re.fullmatch(others, done.err), done.err
     palsied = [key for key in store.keys("subjects/") if "/keyframes/" in key]
     assert json.loads(done.out)["pushed"] == len({key.split("/")[1] for key in palsied}) > 0
     assert picture(elsewhere) in {store.get(key) for key in palsied}

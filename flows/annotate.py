@@ -77,7 +77,7 @@ def one_round(
     agreed = find_consensus(workspace)
     at("found the consensus")
     push_disagreements(workspace, adjudication, agreed, at=at)
-    rows = workspace.catalog.ledger()
+    rows = workspace.ledger()
     return AnnotateSummary(
         pushed=pushed,
         new_answers=new_answers,
@@ -118,7 +118,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Ca
     names = catalog.merged()
     asked = {reader.reader: sync.asked(client, reader, names=names) for reader in readers}
     at("asked what the projects have")
-    rows = catalog.ledger()
+    rows = workspace.ledger()
     heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
     looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
     wishes = whom_to_ask(workspace, asked, heard, looks_new)
@@ -144,7 +144,7 @@ def find_consensus(workspace: Workspace) -> Consensus:
     """Find the one answer per person in the ledger, pass gate 2, and make it the labels."""
     catalog = workspace.catalog
     offset = catalog.ledger_offset()
-    agreed = agree(workspace, catalog.ledger(upto=offset))
+    agreed = agree(workspace, workspace.ledger(upto=offset))
     if list(agreed.labels) != catalog.labels():
         if agreed.labels:  # none are left where every answer was taken back
             cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
@@ -163,7 +163,7 @@ def push_disagreements(
     A reader who is being asked again is waited for. A ruling is asked for again where newer frames look different.
     """
     catalog, client = workspace.catalog, workspace.label_studio
-    rows, names = catalog.ledger(), catalog.merged()
+    rows, names = workspace.ledger(), catalog.merged()
     looks_new = stale(workspace, rows)
     old = {stage: {each.subject for each in looks_new if each.stage is stage} for stage in Stage}
     disputed = {case.subject: (case.regions, case.side) for case in agreed.disagreements}

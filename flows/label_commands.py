@@ -61,7 +61,7 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
     from flows.workspace import open_workspace
 
     workspace = open_workspace()
-    found = find_stale(workspace, workspace.catalog.ledger())
+    found = find_stale(workspace, workspace.ledger())
     if as_json:
         report([asdict(each) for each in found])
     else:

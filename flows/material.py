@@ -68,7 +68,7 @@ def compare_material(workspace: Workspace) -> int:
     catalog, there = workspace.catalog, materials(workspace)
     known = {(each.subject, each.material, each.shown) for each in catalog.comparisons()}
     waiting: dict[str, dict[str, Shown]] = defaultdict(dict)
-    for shown in what_was_shown(catalog.ledger()):
+    for shown in what_was_shown(workspace.ledger()):
         material = there.get(shown.subject)
         if material is None or not shown.lacks(table.clip for table in material.tables):
             continue

@@ -16,7 +16,7 @@ LABELLING_PAGE: Final = "labelling.html"
 def labelling_progress(workspace: Workspace) -> Progress:
     """Count who is labelled, who waits for whom, and what each reader still has to do."""
     catalog, readers = workspace.catalog, workspace.settings.readers
-    rows = catalog.ledger()
+    rows = workspace.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
     agreed = agree(workspace, rows)
     return progress(

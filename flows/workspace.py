@@ -1,8 +1,8 @@
 """What every flow works on: the settings, the objects and the rows; and how a flow tells people how far it is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from flows.settings import Settings, load_settings
 from vitau.catalog import Catalog, open_catalog
 from vitau.errors import StoreError
+from vitau.schema import LedgerRow
 from vitau.store import Store, open_store
 
 T = TypeVar("T")
@@ -40,6 +41,14 @@ class Workspace:
         from labeling import sync
 
         return sync.connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
+
+    def ledger(self, upto: int | None = None) -> list[LedgerRow]:
+        """Read the answers up to an offset, or all; again only when the ledger has grown: 10 s for ten thousand people."""
+        return self._ledger_at(self.catalog.ledger_offset() if upto is None else upto)
+
+    @cached_property
+    def _ledger_at(self) -> Callable[[int], list[LedgerRow]]:
+        return lru_cache(maxsize=1)(lambda offset: self.catalog.ledger(upto=offset))
 
     def folder(self, name: str) -> Path:
         """A local working folder by name, made if it is missing."""

@@ -69,3 +69,16 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
 def test_nobody_is_asked_about_yet(workspace):
     done = labelling_progress(workspace)
     assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (0, 0, 0, 0)
+
+
+def test_the_ledger_is_read_again_only_when_it_has_grown_or_two_people_are_found_to_be_one(workspace):
+    for name in ("p1", "p2"):
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
+    workspace.catalog.append_answers(answers("p1", "a", 12))
+    first = workspace.ledger()
+    assert workspace.ledger() is first
+    workspace.catalog.append_answers(answers("p2", "a", 14))
+    assert workspace.ledger() == [*first, *answers("p2", "a", 14)]
+    assert workspace.ledger(upto=len(first)) == first
+    workspace.catalog.merge("p1", "p2", why="one face")
+    assert {row.subject for row in workspace.ledger()} == {"p1"}

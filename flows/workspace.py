@@ -43,7 +43,7 @@ class Workspace:
         return sync.connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
     def ledger(self, upto: int | None = None) -> list[LedgerRow]:
-        """Read the answers up to an offset, or all; again only when the ledger has grown: 10 s for ten thousand people."""
+        """Read the answers up to an offset, or all; again only when the ledger has grown."""
         return self._ledger_at(self.catalog.ledger_offset() if upto is None else upto)
 
     @cached_property

@@ -143,7 +143,7 @@ def annotate(
         bool, typer.Option("--accept-deletions", help="Take back the answers that vanished from Label Studio, however many.")
     ] = False,
 ) -> None:
-    """Push tasks to the readers, pull their answers, and find the one answer per person."""
+    """Pull what the readers said, give them whom they have not seen, and find the one answer per person."""
     point_at(state)
     from dataclasses import asdict
 

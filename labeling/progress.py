@@ -8,6 +8,7 @@ from typing import Any
 
 from labeling.consensus import Consensus
 from labeling.material import Stale
+from labeling.voices import Voice, last_words, newest
 from vitau.schema import LedgerRow, Skipped, Stage
 
 
@@ -67,25 +68,31 @@ def progress(
         skipped: answers that cannot be read.
         stale: answers that stand though newer frames look different.
     """
-    again = {(each.stage, each.reader, each.subject) for each in stale if each.subject in everybody}
-    last: dict[tuple[Stage, str, str], LedgerRow] = {}
-    for row in rows:
-        if row.subject in everybody:
-            last[row.stage, row.reader, row.subject] = row
-    standing = [row for row in last.values() if not row.retracted]
+    words = last_words(rows)
+    again: dict[Stage, list[Stale]] = {stage: [] for stage in Stage}
+    for each in stale:
+        if each.subject in everybody:
+            again[each.stage].append(each)
     disagreed = {case.subject for case in agreed.disagreements} & set(everybody)
     labelled = {answer.subject for answer in agreed.labels} & set(everybody)
-    blind = [_reader(standing, Stage.READER, reader, set(everybody), again) for reader in readers]
-    ruled = {row.subject for row in standing if row.stage is Stage.ADJUDICATION}
+    blind = [
+        _reader(
+            reader, {who: said[reader] for who, said in words.blind.items() if reader in said}, everybody, again[Stage.READER]
+        )
+        for reader in readers
+    ]
     return Progress(
         subjects=len(everybody),
         labelled=len(labelled),
         waiting=len(everybody) - len(labelled) - len(disagreed),
         disagreed=len(disagreed),
         adjudicated=len(set(agreed.adjudicated) & labelled),
-        readers=(*blind, _reader(standing, Stage.ADJUDICATION, adjudicator, disagreed | ruled, again)),
+        readers=(
+            *blind,
+            _reader(adjudicator, words.rulings, disagreed | (words.rulings.keys() & set(everybody)), again[Stage.ADJUDICATION]),
+        ),
         skipped=tuple(skipped),
-        stale=len(labelled & {subject for _, _, subject in again}),
+        stale=len(labelled & {each.subject for asked_again in again.values() for each in asked_again}),
     )
 
 
@@ -135,18 +142,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _reader(
-    standing: Iterable[LedgerRow],
-    stage: Stage,
-    reader: str,
-    asked: Collection[str],
-    stale: Iterable[tuple[Stage, str, str]],
-) -> ReaderProgress:
-    said = [row for row in standing if (row.stage, row.reader) == (stage, reader)]
+def _reader(reader: str, voices: Mapping[str, Voice], asked: Collection[str], stale: Iterable[Stale]) -> ReaderProgress:
+    """What one reader did, from person → what the reader says of them now."""
+    said = [newest(voice) for who, voice in voices.items() if who in asked]
     times = [row.lead_time_s for row in said if row.lead_time_s is not None]
     median = statistics.median(times) if times else None
-    again = sum((each_stage, name) == (stage, reader) for each_stage, name, _ in stale)
-    still = len(set(asked) - {row.subject for row in said}) + again
+    again = sum(each.reader == reader for each in stale)
+    still = len(asked) - len(said) + again
     return ReaderProgress(
         reader=reader,
         answered=len(said),

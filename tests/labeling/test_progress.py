@@ -1,5 +1,6 @@
 """The numbers of the progress add up, on the terminal and on the page."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from labeling.consensus import consensus
@@ -62,6 +63,13 @@ def test_what_was_taken_back_is_open_again():
     back = rows("p3", "a", version="retracted 2026-11-25T10:00:00Z", seconds=None, retracted=True)
     a, *_ = state([*LEDGER, *back]).readers
     assert (a.answered, a.open) == (3, 2)
+
+
+def test_an_older_answer_about_the_same_person_stands_when_the_newer_one_is_taken_back():
+    """Two subjects who were merged, answered both: what the second answer said is gone, not what the reader said."""
+    second = [replace(row, annotation="another") for row in rows("p3", "a", AU.AU9)]
+    back = [replace(row, retracted=True, version="retracted") for row in second]
+    assert state([*LEDGER, *second, *back]).readers == state().readers
 
 
 def test_who_is_not_asked_about_any_more_is_not_counted():

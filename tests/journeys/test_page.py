@@ -9,7 +9,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from labeling import sync
 from labeling.accounts import Account, ensure_account
@@ -121,14 +121,27 @@ def answer_by_key(page: Page, answer: Answer, *, adjudication: bool = False) -> 
     """Presses what the page says, and pages to each unusable picture; the keys that were pressed."""
     whole = [region for region in to_result(answer) if region["from_name"] != "frame"]
     *pressed, enter = key_presses(label_config(adjudication=adjudication), whole)
-    shown = 0
-    for index in sorted(answer.unusable):
-        pressed += [*["space"] * (index - shown), FRAME_KEYS["unusable"]]
-        shown = index
     for key in pressed:
         press(page, key)
+    for index in sorted(answer.unusable):
+        pressed += [*turn_to_picture(page, index), FRAME_KEYS["unusable"]]
+        press(page, pressed[-1])
     submit(page, enter)
     return [*pressed, enter]
+
+
+def turn_to_picture(page: Page, index: int) -> list[str]:
+    """Pages on to a picture, looking at each as a reader does; the keys that were pressed.
+
+    Label Studio turns to the picture after the one it *drew* last: a key pressed before it has drawn counts once for both.
+    """
+    number = page.locator("[class*=pagination__page-indicator]")
+    pressed = []
+    while (shown := int(number.inner_text().split()[0])) <= index:
+        pressed.append("space")
+        press(page, "space")
+        expect(number).to_have_text(re.compile(rf"^{shown + 1}\b"), timeout=WAIT_MS)
+    return pressed
 
 
 def says(*regions: AU, side: Side | None = None, unclear: tuple[AU, ...] = (), **more: Any) -> Answer:

@@ -1,11 +1,12 @@
 # The doors of the house. Every target does its own set-up.
 PYTHON ?= python3
-STATE ?= demo
+profile ?=
+STATE ?= $(if $(filter full,$(profile)),full,demo)
 BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rooms test-journeys lint fmt bench up down
+.PHONY: help setup demo test test-rooms test-journeys lint fmt bench wheel up down
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -24,7 +25,7 @@ else # journeys wait for services most of the time, rooms compute: side by side
 endif
 
 test-rooms test-journeys: .venv/.ready .venv-label-studio/.ready
-	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not )journey"
+	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not journey,journey and not full)"
 
 lint: setup ## format, rules, types, layers, dependencies, spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }
@@ -42,10 +43,16 @@ fmt: setup ## rewrite the code as the rules want it
 bench: setup ## our work beside an honest baseline, as ratios
 	@$(BIN)/vitau bench all
 
-up: setup ## start Label Studio, MLflow and Prefect on the state of the demo
-	@$(BIN)/python -m flows up --state $(STATE)
+wheel: setup ## build dist/vitau-….whl, all that a person with a model needs; asks no network
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+	@ls dist/*.whl
 
-down: setup ## stop them
+up: setup ## start the services on the state of the demo; profile=full for PostgreSQL, S3, workers and all, in full/
+	@$(BIN)/python -m flows up --state $(STATE) $(if $(profile),--profile $(profile))
+
+down: setup ## stop them (profile=full likewise)
 	@$(BIN)/python -m flows down --state $(STATE)
 
 # No resolving: every package is pinned and installed as it is; `pip check` says if the pins fit.

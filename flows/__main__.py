@@ -14,10 +14,16 @@ import typer
 from flows import stack
 from flows.console import DEMO, State, point_at, report, tell
 from flows.label_commands import app as label_commands
+from flows.model_commands import app as model_commands
+from flows.scale_commands import EngineName, bench_engines, doctor, engine_named
+from flows.state import Profile
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(label_commands, name="labels")
+app.add_typer(model_commands)
+app.command()(doctor)
+app.command("bench-engines")(bench_engines)
 
 Size = Annotated[
     str, typer.Option(help="Which recipes: tiny, small, base, paper, or smoke, which only shows that all parts fit.")
@@ -74,10 +80,14 @@ def up(
     label_studio_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
     prefect_port: Annotated[int | None, typer.Option(help="A free one if left out.")] = None,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(help="embedded: SQLite and a folder; full: PostgreSQL, S3, workers, receiver. As it was, if left out."),
+    ] = None,
 ) -> None:
-    """Start Label Studio, MLflow and Prefect, and print their addresses and the log-in."""
+    """Start the services of a profile, and print their addresses and the log-in."""
     ports = {"label-studio": label_studio_port, "mlflow": mlflow_port, "prefect": prefect_port}
-    running = stack.start(state, {name: port for name, port in ports.items() if port is not None})
+    running = stack.start(state, {name: port for name, port in ports.items() if port is not None}, profile)
     tell("Waiting for the services (the first start takes two minutes) …")
     stack.wait(running, state, tell=lambda _: None)
     user, password = stack.log_in(state)
@@ -94,10 +104,20 @@ def down(state: State = DEMO) -> None:
 
 
 @app.command()
+def deploy(state: State = DEMO) -> None:
+    """Apply the deployments of infra/prefect.yaml to Prefect, with their queues and automations; again is no harm."""
+    point_at(state)
+    from flows.deploy import deploy as run
+
+    tell(f"deployed {', '.join(run())}")
+
+
+@app.command()
 def ingest(
     source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
     layout: Annotated[str, typer.Option(help="manifest, ckplus or photos.")] = "manifest",
     state: State = DEMO,
+    engine: EngineName = "local",
 ) -> None:
     """Bring clips into the store and cut their faces. Exit code 1 if anything was skipped; the rest is done all the same."""
     point_at(state)
@@ -106,13 +126,14 @@ def ingest(
 
     if layout not in set(Layout):
         raise typer.BadParameter(f"no layout {layout}: there are {', '.join(Layout)}")
-    summary = run(source.resolve(), Layout(layout))
+    summary = run(source.resolve(), Layout(layout), engine=engine_named(engine))
     for item in summary.skipped:
         typer.echo(f"Skipped {item.item}: {item.reason}", err=True)
     report(
         {
             "clips": summary.clips,
             "new_clips": summary.new_clips,
+            "cut_clips": summary.cut_clips,
             "frames": summary.frames,
             "detection_rate": round(summary.detection_rate, 4),
             "quarantined": dict(summary.quarantined),
@@ -206,7 +227,7 @@ def freeze(state: State = DEMO) -> None:
 def retrain(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")], size: Size = "tiny", state: State = DEMO
 ) -> None:
-    """Train both models on a snapshot, register them, make them champions."""
+    """Train both models on a snapshot, register them, and make champions of those that the evidence allows."""
     point_at(state)
     from flows.retrain import retrain as run
 
@@ -223,6 +244,7 @@ def rescore(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")],
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("report.html"),
     state: State = DEMO,
+    engine: EngineName = "local",
     *,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Score who has no labels yet, too: it says whom to ask next.")
@@ -234,7 +256,18 @@ def rescore(
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve(), waiting=waiting)))
+    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine), waiting=waiting)))
+
+
+@app.command()
+def erase(subject: Annotated[str, typer.Argument(help="The person's pseudonym.")], state: State = DEMO) -> None:
+    """Erase a person: recordings, pictures, scores, tasks; says which models had seen them."""
+    point_at(state)
+    from dataclasses import asdict
+
+    from flows.erase import erase as run
+
+    report(asdict(run(subject)))
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 No Prefect here: these functions run in processes of their own, which should start quickly.
 """
 
+import hmac
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,12 +32,19 @@ PICTURES = ("crop", "embedding")
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """One clip in the store: its row, where its frames are, and the frame table without its pictures, with ``quarantine``."""
+    """One clip in the store: its row, where its frames are, and the frame table without its pictures, with ``quarantine``.
+
+    ``cut`` says that this call cut its faces; otherwise they were there.
+    """
 
     source: SourceClip
     clip: Clip
     frames: FrameTable
     rows: pa.Table
+    cut: bool
+
+
+ClipWork: TypeAlias = "Callable[[SourceClip], Ingested | Skipped]"
 
 
 def clip_prefix(clip: Clip) -> str:
@@ -47,12 +57,32 @@ def frames_version(recipe: FrameRecipe | None = None) -> str:
     return f"{(recipe or FrameRecipe()).digest}-{FrameLimits().digest}"
 
 
+def clip_work_name(source: SourceClip, pseudonym_key: bytes, recipe: FrameRecipe) -> str:
+    """Name the work on a clip, for the claims: the same for everybody who has the same bytes or the same address.
+
+    The name gives nothing away: it is an HMAC under the key of the pseudonyms.
+    """
+    digest = hmac.new(pseudonym_key, repr((source.url, source.start_s, source.end_s)).encode(), sha256)
+    for path in source.paths:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError:  # it becomes its reason when it is ingested
+            digest.update(source.row.encode())
+    return f"frames/{frames_version(recipe)}/{digest.hexdigest()[:32]}"
+
+
+def clip_work(store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> ClipWork:
+    """Return what a worker does for a clip: ingest it, or say why it cannot be used."""
+    return partial(_ingest_or_skip, store_uri=store_uri, pseudonym_key=pseudonym_key, recipe=recipe)
+
+
 def ingest_clips(
-    sources: Sequence[SourceClip], store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe, num_processes: int | None
+    sources: Iterable[SourceClip], store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe, num_processes: int
 ) -> Iterator[Ingested | Skipped]:
     """Ingest clips side by side, in the order of the sources; one that cannot be used becomes its reason."""
-    work = partial(_ingest_or_skip, store_uri=store_uri, pseudonym_key=pseudonym_key, recipe=recipe)
-    return side_by_side(work, sources, num_processes)
+    return side_by_side(clip_work(store_uri, pseudonym_key, recipe), sources, num_processes)
 
 
 def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested:
@@ -68,7 +98,8 @@ def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: 
         prefix = clip_prefix(clip)
         frames_key = f"{prefix}/frames-{recipe.digest}.parquet"
         quarantine_key = f"{prefix}/quarantine-{frames_version(recipe)}.parquet"
-        if not store.exists(frames_key):
+        cut = not store.exists(frames_key)
+        if cut:
             write_frames(clip, path, Path(folder) / "frames.parquet", recipe)
             store.put(f"{prefix}/raw{clip.suffix}", path)
             store.put(frames_key, Path(folder) / "frames.parquet")
@@ -88,10 +119,10 @@ def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: 
         quarantined=dict(sorted(Counter(quarantined["reason"].to_pylist()).items())),
     )
     rows = table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
-    return Ingested(source=source, clip=clip, frames=frames, rows=rows)
+    return Ingested(source=source, clip=clip, frames=frames, rows=rows, cut=cut)
 
 
-def _ingest_or_skip(source: SourceClip, store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested | Skipped:
+def _ingest_or_skip(source: SourceClip, *, store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested | Skipped:
     try:
         return ingest_clip(source, open_store(store_uri), pseudonym_key, recipe)
     except (ClipError, SourceError, StoreError) as error:

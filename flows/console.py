@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.text import Text
 
 from flows import stack
 from vitau.errors import StackError
@@ -30,6 +32,19 @@ def point_at(state: Path) -> None:
 def report(facts: Any) -> None:
     """Print facts as JSON on stdout."""
     typer.echo(json.dumps(facts, indent=1))
+
+
+def show_findings(findings: Sequence[tuple[str, str, str]]) -> None:
+    """Print a table of checks on stdout: name, result, sentence."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    colours = {"ok": "green", "warning": "yellow", "failed": "bold red", "not applicable": "dim"}
+    table = Table("check", "result", "", box=box.SIMPLE)
+    for check, result, sentence in findings:
+        table.add_row(check, f"[{colours[result]}]{result}[/]", Text(sentence))
+    Console().print(table)
 
 
 def tell(sentence: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.clip_batch import frames_version
-from flows.retrain import PALSY, REGIONS
+from flows.promote import PALSY, REGIONS
 from flows.workspace import Workspace
-from vitau.catalog import ScoredSubject
+from vitau.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots
 from vitau.schema import AU, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
@@ -28,7 +28,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     return Report(
         title="Facial palsy: people held out from training",
         synthetic=predictor.synthetic,
-        models=reported_models(workspace, predictor, snapshot),
+        models=reported_models(workspace, predictor, digest),
         subjects=[
             reported_subject(workspace, score, predictor.threshold, labels.get(score.subject), left_out[score.subject])
             for score in scores
@@ -43,9 +43,9 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     )
 
 
-def reported_models(workspace: Workspace, predictor: Predictor, snapshot: str) -> list[ReportedModel]:
-    """Say of both models which version they are, and how they did on the test people of this snapshot."""
-    trained = {training.model: training for training in workspace.catalog.trainings(snapshot)}
+def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> list[ReportedModel]:
+    """Say of both models in the bundle with this digest which version they are, and how they did on their own test people."""
+    trained = {each.model: each for each in bundled(workspace, digest)}
     cards: dict[str, dict[str, Any]] = {PALSY: predictor.recognition_card, REGIONS: predictor.card}
     return [
         ReportedModel(
@@ -58,6 +58,19 @@ def reported_models(workspace: Workspace, predictor: Predictor, snapshot: str) -
         for name, card in cards.items()
         if name in trained
     ]
+
+
+def bundled(workspace: Workspace, digest: str) -> list[Training]:
+    """Find the training of the regions with this digest, and that of the recognition that was registered with them."""
+    trainings = workspace.catalog.trainings()
+    regions = next(each for each in trainings if each.model_digest == digest)
+    version = regions.metrics.get("recognition")  # absent where both were always trained together
+    recognition = [
+        each
+        for each in trainings
+        if each.model == PALSY and (f"{PALSY}/{each.version}" == version if version else each.snapshot == regions.snapshot)
+    ]
+    return [*recognition[-1:], regions]
 
 
 def reported_subject(

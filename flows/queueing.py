@@ -31,7 +31,9 @@ def whom_to_ask(
     heard: Mapping[tuple[str, str], int],
     stale: Collection[tuple[str, str]],
 ) -> dict[str, Wish]:
-    """Choose for every reader who is asked about, up to the length of the queue; whom another reader has begun comes first.
+    """Choose for every reader who is asked about, up to the length of the queue.
+
+    Whom another reader has begun comes first, then those whom the monitoring wants to be asked about.
 
     Args:
         workspace: its settings say in which order, and how long a queue is.
@@ -50,7 +52,9 @@ def whom_to_ask(
         still_open = {task.subject for task in tasks if not task.answered}
         room[reader] = max(workspace.settings.queue - len(still_open | set(again[reader])), 0)
     unseen = {who for reader, people in lacking.items() if room[reader] for who in people} - set(begun)
-    order = {who: place for place, who in enumerate([*dict.fromkeys(begun), *in_order(workspace, unseen, begun, there)])}
+    first = [who for who in workspace.catalog.priority_subjects() if who in unseen]
+    others = in_order(workspace, unseen - set(first), [*begun, *first], there)
+    order = {who: place for place, who in enumerate([*dict.fromkeys(begun), *first, *others])}
     last = len(order)
     return {
         reader: Wish(

@@ -1,34 +1,33 @@
 """From champions and people to scores, overlays and the report; whoever is scored already is not scored again."""
 
-import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.engines import Engine, Spread
 from flows.material import materials, read_frames
 from flows.page import build_report
-from flows.retrain import REGIONS
+from flows.patience import DELAYS_S, service_away
+from flows.person_batch import PersonWork, files_of, person_work_name
+from flows.promote import REGIONS
+from flows.sharing import Holding, shares
 from flows.status import LABELLING_PAGE, labelling_progress, write_labelling
 from flows.workspace import Workspace, open_workspace, progress
-from vitau.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
-from vitau.media.frames import decode_crops
+from vitau.errors import RegistryError
 from vitau.schema import Split
 from vitau.scoring import registry
-from vitau.scoring.aggregate import aggregate
-from vitau.scoring.overlays import draw_overlays, evenly
-from vitau.scoring.predict import Predictor, score_rows, score_table
+from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, write_report
 
-OVERLAID_FRAMES: Final = 3
-"""Frames per person with overlays, spread evenly over those scored."""
+SHARD: Final = 64
+"""People per Prefect task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +41,18 @@ class RescoreSummary:
 
 
 @flow(name="rescore")
-def rescore(snapshot: str, report: Path, *, waiting: bool = False) -> RescoreSummary:
+def rescore(snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False) -> RescoreSummary:
     """Score the held-out people of a snapshot with the champions, and write the report.
 
-    With ``waiting``, score the patients without labels as well, whom the report leaves out: the scores say whom to ask about
-    next.
+    Any number of workers may do this at once: a person at whom another one is, is left to it. With ``waiting``, patients
+    without labels are scored as well, whom the report leaves out: the scores say whom to ask about next.
     """
     workspace = open_workspace()
     folder = fetch_champion(workspace)
     frames = held_out_frames(workspace, snapshot)
-    new_subjects = score_people(workspace, folder, frames)
+    new_subjects = score_people(workspace, folder, frames, engine)
     if waiting:
-        new_subjects += score_people(workspace, folder, waiting_frames(workspace))
+        new_subjects += score_people(workspace, folder, waiting_frames(workspace), engine)
     page = write_page(workspace, folder, snapshot, report)
     return RescoreSummary(
         subjects=len(page.subjects),
@@ -73,10 +72,12 @@ def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) ->
     return page
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retries=len(DELAYS_S), retry_delay_seconds=DELAYS_S, retry_condition_fn=service_away)
 def fetch_champion(workspace: Workspace) -> Path:
     """Fetch the region champion, which brings the recognition that judges first."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)
+    if version is None:
+        raise RegistryError(f"no version of {REGIONS} is champion yet: `python -m flows history` says what was refused and why")
     return registry.download(
         workspace.settings.mlflow_url, f"models:/{REGIONS}/{version}", workspace.folder("champions") / f"{REGIONS}-{version}"
     )
@@ -105,70 +106,54 @@ def waiting_frames(workspace: Workspace) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
-@task(cache_policy=NO_CACHE)
-def score_people(workspace: Workspace, folder: Path, frames: pa.Table) -> int:
-    """Score everybody who has no score by this champion yet; returns how many that were."""
+def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: Engine) -> int:
+    """Score everybody who has no score by this champion yet, and share them with other workers; returns how many were ours."""
+    settings, catalog = workspace.settings, workspace.catalog
+    elsewhere = engine is Engine.RAY and settings.ray_address is not None
     digest = registry.folder_digest(folder)
-    done = {score.subject for score in workspace.catalog.scores(digest)}
-    waiting = [subject for subject in pc.unique(frames["subject"]).to_pylist() if subject not in done]
-    if not waiting:
-        return 0
-    predictor = Predictor.load(folder)
-    for subject in progress(waiting, "scoring people", len(waiting)):
-        score_person(workspace, predictor, digest, frames.filter(pc.equal(frames["subject"], subject)))
-    return len(waiting)
+    work = PersonWork(store_uri=settings.store, model=files_of(folder) if elsewhere else folder, digest=digest)
+    people = sorted(set(frames["subject"].to_pylist()))
+    works = {place: person_work_name(digest, subject) for place, subject in enumerate(people)}
+    scored = {score.subject for score in catalog.scores(digest)}
+    done = {place for place, subject in enumerate(people) if subject in scored}
+    num_ours = 0
+    with Spread(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
+        for places in shares(catalog, len(people), works, done, SHARD):
+            shard = {people[place]: frames.filter(pc.equal(frames["subject"], people[place])) for place in places}
+            ours, theirs = score_shard(workspace, shard, work, spread)
+            done |= {place for place in places if people[place] in ours | theirs}
+            num_ours += len(ours)
+    return num_ours
 
 
-def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
-    """Score some frames of one clip, as rows of ``SCORE_COLUMNS``."""
-    return score_rows(
-        predictor.score_crops(decode_crops(table)),
-        name=table["clip"][0].as_py(),
-        frame_index=table["frame_index"].to_pylist(),
-        time_s=table["time_s"].to_pylist(),
-        box=table["box"].to_pylist(),
-    )
+@task(cache_policy=NO_CACHE)
+def score_shard(
+    workspace: Workspace, shard: Mapping[str, pa.Table], work: PersonWork, spread: Spread
+) -> tuple[set[str], set[str]]:
+    """Score those of a shard at whom nobody is, and enter each in the catalog; returns whom we did, and whom others had done.
 
+    Args:
+        workspace: whose catalog.
+        shard: subject → their frames.
+        work: what a worker does for a person.
+        spread: where the workers are.
+    """
+    catalog = workspace.catalog
+    ours: set[str] = set()
+    theirs: set[str] = set()
+    with Holding(catalog, workspace.settings.lease_s) as holding:
 
-def score_person(workspace: Workspace, predictor: Predictor, digest: str, frames: pa.Table) -> None:
-    """Score one person's frames, draw the overlays, keep both in the store; the row in the catalog comes last."""
-    subject = frames["subject"][0].as_py()
-    prefix = f"scores/{digest}/{subject}"
-    tables = [read_crops(workspace, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
-    scored = score_table(row for table in tables for row in score_frames(predictor, table))
-    sink = io.BytesIO()
-    pq.write_table(scored, sink)
-    workspace.store.put(f"{prefix}/frames.parquet", sink.getvalue())
-    key_frames = keep_overlays(workspace, predictor, prefix, pa.concat_tables(tables), scored)
-    answer = aggregate(scored, predictor.threshold)
-    assert answer is not None, "a snapshot has no person without a frame"
-    row = ScoredSubject(
-        model_digest=digest,
-        subject=subject,
-        key=f"{prefix}/frames.parquet",
-        summary=answer.summary() | {"key_frames": key_frames},
-    )
-    workspace.catalog.add_score(row)
+        def free() -> Iterator[pa.Table]:
+            for subject, frames in shard.items():
+                if not holding.take(person_work_name(work.digest, subject)):
+                    continue
+                if catalog.is_scored(work.digest, subject):  # by who held it a moment ago
+                    theirs.add(subject)
+                else:
+                    yield frames
 
-
-def read_crops(workspace: Workspace, frames: pa.Table, key: str) -> pa.Table:
-    """Read those rows of a frame table that are among ``frames``."""
-    wanted = frames.filter(pc.equal(frames["frames_key"], key))["frame_index"]
-    table = pq.read_table(io.BytesIO(workspace.store.get(key)), columns=["clip", "frame_index", "time_s", "box", "crop"])
-    return table.filter(pc.is_in(table["frame_index"], wanted.combine_chunks()))
-
-
-def keep_overlays(
-    workspace: Workspace, predictor: Predictor, prefix: str, table: pa.Table, scored: pa.Table
-) -> list[dict[str, Any]]:
-    """Draw the evidence in a few frames and keep it; returns per frame its score and the keys of its pictures by name."""
-    places = evenly(table.num_rows, OVERLAID_FRAMES)
-    rows = scored.take(places).to_pylist()
-    drawn = draw_overlays(predictor, decode_crops(table.take(places)), np.array([row["analysed"] for row in rows]))
-    kept = []
-    for row, pictures in zip(rows, drawn, strict=True):
-        keys = {name: f"{prefix}/{row['input'][:16]}-{row['frame_index']}-{name}.jpg" for name in pictures}
-        for name, jpeg in pictures.items():
-            workspace.store.put(keys[name], jpeg)
-        kept.append({"label": f"at {row['time_s']:.1f} s", "palsy_score": row["palsy_score"], "pictures": keys})
-    return kept
+        for score in progress(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
+            catalog.add_score(score)
+            holding.release([person_work_name(work.digest, score.subject)])
+            ours.add(score.subject)
+    return ours, theirs

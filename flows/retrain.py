@@ -11,6 +11,9 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from flows.evidence_sheet import write_evidence
+from flows.patience import DELAYS_S, service_away
+from flows.promote import PALSY, REGIONS, decide, signing_key, standing_recognition
 from flows.trainings import Listener, run_training, shown
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog import Training
@@ -18,26 +21,27 @@ from vitau.scoring import registry
 from vitau.training.drawn import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
 
-PALSY: Final = "vitau-palsy"
-REGIONS: Final = "vitau-regions"
+PRETRAINED: Final = "pretrained"
 
 
 @flow(name="retrain")
 def retrain(snapshot: str, size: str = "tiny") -> dict[str, Training]:
-    """Train both models on a snapshot, at the size of a family of recipes, and make them champions; once each.
+    """Train both models on a snapshot, at the size of a family of recipes, and make champions of those that may be; once each.
 
-    The trainings run side by side if the settings allow. Recognition is registered first: regions are registered together with
-    the recognition that judges a face before them.
+    The trainings run side by side if the settings allow. Recognition is registered and judged first: regions are registered
+    together with the recognition that judges a face before them, the champion of that moment.
     """
     workspace = open_workspace()
+    signing_key(workspace)  # hours of training must not end at a missing setting
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
     with shown() as listener:
         results = train_all(workspace, [recipes[model] for model in recipes if known[model] is None], snapshot, listener)
     trained: dict[str, Training] = {}
     for model, recipe in recipes.items():
-        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], trained.get(PALSY))
-        registry.set_champion(workspace.settings.mlflow_url, model, trained[model].version)
+        recognition = standing_recognition(workspace, trained[PALSY]) if model == REGIONS and known[model] is None else None
+        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], recognition)
+        decide(workspace, trained[model], by="flow retrain")
     return trained
 
 
@@ -57,25 +61,46 @@ def train_all(workspace: Workspace, recipes: Sequence[str], snapshot: str, liste
 @task(cache_policy=NO_CACHE, task_run_name="pretrain-{recipe}")
 def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     """Pretrain on drawn people of no cohort, once per recipe; returns the folder of the results."""
-    out = pretraining_folder(workspace, recipe)
+    settings, out = workspace.settings, pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
-    arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"pretraining {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    arguments += ["--mlflow-url", settings.mlflow_url]
+    fetch_pretraining(workspace, out)
+    run_training(
+        f"pretraining {recipe}",
+        arguments,
+        listener,
+        num_at_once=settings.num_trainings,
+        num_processes=settings.training_processes,
+    )
+    for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
+        workspace.store.put(f"{PRETRAINED}/{out.name}/{path.relative_to(out).as_posix()}", path)
     return out
 
 
 @task(cache_policy=NO_CACHE, task_run_name="train-{recipe}")
 def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | None, listener: Listener) -> Path:
     """Train a recipe on a snapshot; returns the folder of the results. An interrupted training goes on."""
-    out = workspace.folder("trainings") / training_key(recipe, snapshot)
-    arguments = ["--recipe", recipe, "--store", workspace.settings.store, "--snapshot", snapshot, "--out", str(out)]
+    settings, out = workspace.settings, workspace.folder("trainings") / training_key(recipe, snapshot)
+    arguments = ["--recipe", recipe, "--store", settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
-    arguments += ["--mlflow-url", workspace.settings.mlflow_url]
-    run_training(f"training {recipe}", arguments, listener, num_at_once=workspace.settings.num_trainings)
+    arguments += ["--mlflow-url", settings.mlflow_url]
+    run_training(
+        f"training {recipe}",
+        [*arguments, "--checkpoints-to-store"],
+        listener,
+        num_at_once=settings.num_trainings,
+        num_processes=settings.training_processes,
+    )
     return out
 
 
-@task(cache_policy=NO_CACHE, task_run_name="register-{model}")
+@task(
+    cache_policy=NO_CACHE,
+    task_run_name="register-{model}",
+    retries=len(DELAYS_S),
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=service_away,
+)
 def register(
     workspace: Workspace, model: str, recipe: str, snapshot: str, results: Path, recognition: Training | None
 ) -> Training:
@@ -85,6 +110,8 @@ def register(
     if RECIPES[recipe]().pretrain:
         pretraining = json.loads((pretraining_folder(workspace, recipe) / "metrics.json").read_text())
         metrics["pretraining"] = {"drawn_people": pretraining["drawn"]["num_people"], "seconds": pretraining["seconds"]}
+    if recognition is not None:
+        metrics["recognition"] = f"{PALSY}/{recognition.version}"
     bundle = workspace.folder("bundles") / key
     fill_bundle(workspace, bundle, results / "model", recognition)
     digest = registry.folder_digest(bundle)
@@ -97,7 +124,10 @@ def register(
         "protocol": metrics["protocol"],
         "synthetic": str(metrics["synthetic"]).lower(),
     }
-    version, run_id = registry.register(workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage)
+    evidence = write_evidence(workspace, model, recipe, snapshot, metrics, recognition)
+    version, run_id = registry.register(
+        workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage, evidence=evidence
+    )
     training = Training(
         key=key,
         model=model,
@@ -117,6 +147,14 @@ def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
     """Return where a recipe's pretraining is kept: once for all snapshots."""
     name = sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION}".encode()).hexdigest()[:16]
     return workspace.folder("pretrained") / name
+
+
+def fetch_pretraining(workspace: Workspace, out: Path) -> None:
+    """Bring what another worker pretrained, if it is complete: its metrics are written and kept last."""
+    prefix = f"{PRETRAINED}/{out.name}/"
+    if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
+        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
+            workspace.store.download(key, out / key.removeprefix(prefix))
 
 
 def training_key(recipe: str, snapshot: str) -> str:

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     store: str = Field(description="file:///folder or s3://bucket/prefix")
     catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
     pseudonym_key: SecretStr = Field(min_length=16, description="the key of the HMAC that makes pseudonyms: never change it")
+    signing_key: SecretStr | None = Field(
+        default=None, min_length=16, description="the key of the HMAC that signs decisions about champions"
+    )
     label_studio_url: str
     label_studio_token: SecretStr
     webhook_url: str | None = Field(
@@ -43,8 +46,17 @@ class Settings(BaseSettings):
     mlflow_url: str
     work: Path = Field(default=Path("work"), description="a local folder for caches and trainings; safe to delete")
     num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; all cores if absent")
+    ray_address: str | None = Field(
+        default=None, description="HOST:PORT of a Ray cluster for --engine ray; absent, one is started here and stopped again"
+    )
+    lease_s: float = Field(
+        default=60, ge=1, description="seconds after which others take over the clips and people of a worker that died"
+    )
     num_trainings: int = Field(
         default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
+    )
+    training_processes: int | None = Field(
+        default=None, ge=1, description="processes of one training, under torchrun; one per visible GPU if absent, one without"
     )
     readers: tuple[ReaderName, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
     guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
@@ -66,6 +78,12 @@ class Settings(BaseSettings):
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
+    watch: Path | None = Field(default=None, description="a folder of manifests that the deployment `ingest` looks through")
+    size: str = Field(default="tiny", description="which recipes the deployment `retrain` trains: tiny, small, base, paper")
+    retrain_cells: int = Field(
+        default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
+    )
+    retrain_quiet_s: float = Field(default=900, ge=0, description="… and no reader answered for so many seconds")
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
     )

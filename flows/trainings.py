@@ -1,4 +1,4 @@
-"""Trainings as processes of their own: started, listened to, shown side by side."""
+"""Trainings as processes of their own: started, listened to, shown side by side; they leave with the flow that started them."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from logging import Logger, LoggerAdapter
 from typing import Final, TypeAlias
 
 from rich.console import Console
@@ -18,20 +19,37 @@ Listener: TypeAlias = Callable[[str, str], None]
 """Hears (name of the training, what it said)."""
 
 _EPOCH: Final = re.compile(r"epoch (\d+)/(\d+)")
-_KEPT_LINES: Final = 20
+_KEPT_LINES: Final = 60  # of which `torchrun` fills some thirty after a failure
 
 
-def run_training(name: str, arguments: Sequence[str], listener: Listener, *, num_at_once: int = 1) -> None:
+def run_training(
+    name: str, arguments: Sequence[str], listener: Listener, *, num_at_once: int = 1, num_processes: int | None = None
+) -> None:
     """Run ``python -m vitau.training`` with its share of the cores, and hand on what it says, line by line.
+
+    It holds the other end of the training's stdin: killed, it takes the training along, which then holds no GPU.
+
+    Args:
+        name: names it to the listener.
+        arguments: of the command.
+        listener: hears every line.
+        num_at_once: trainings that share this machine's cores.
+        num_processes: of this training, under `torchrun`; by default one for each GPU that is visible, one without.
 
     Raises:
         TrainingError: it failed; its last sentence is the reason.
     """
-    share = max(1, (os.cpu_count() or 1) // num_at_once)
+    num_processes = num_processes or num_gpus() or 1
+    share = max(1, (os.cpu_count() or 1) // (num_at_once * num_processes))
     environment = {"VITAU_TORCH_THREADS": str(share), "OMP_NUM_THREADS": str(share), **os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "vitau.training", *arguments]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        command(arguments, num_processes),
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as process:
         assert process.stderr is not None
         said: list[str] = []
@@ -39,16 +57,44 @@ def run_training(name: str, arguments: Sequence[str], listener: Listener, *, num
             said = [*said, line.rstrip()][-_KEPT_LINES:]
             listener(name, line.rstrip())
     if process.returncode:
-        reason = next((line for line in reversed(said) if line), "it said nothing").removeprefix("Error: ")
-        raise TrainingError(f"{name} ended with exit code {process.returncode}: {reason}")
+        raise TrainingError(f"{name} ended with exit code {process.returncode}: {reason(said)}")
+
+
+def command(arguments: Sequence[str], num_processes: int) -> list[str]:
+    """Say how a training is started: alone, or as several processes by `torchrun`."""
+    training = ["-m", "vitau.training", "--leave-with-starter", *arguments]
+    if num_processes == 1:
+        return [sys.executable, *training]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}", *training]
+
+
+def num_gpus() -> int:
+    """Count the GPUs that a training would see."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def reason(said: Sequence[str]) -> str:
+    """Find why a training failed in what it said last: its own sentence, below which `torchrun` may have said more."""
+    own = next((line for line in reversed(said) if line.startswith("Error: ")), None)
+    last = own or next((line for line in reversed(said) if line), "it said nothing")
+    return last.removeprefix("Error: ")
 
 
 @contextmanager
 def shown() -> Iterator[Listener]:
-    """Show what trainings say: a bar of epochs for each on a terminal, plain lines elsewhere."""
+    """Show what trainings say: a bar of epochs for each on a terminal, plain lines elsewhere and in the log of the run."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        yield lambda name, line: console.print(f"{name}: {line}", markup=False)
+        log = run_log()
+
+        def write(name: str, line: str) -> None:
+            console.print(f"{name}: {line}", markup=False)
+            if log is not None:
+                log.info("%s: %s", name, line)
+
+        yield write
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:
@@ -66,3 +112,14 @@ def shown() -> Iterator[Listener]:
                 bars.update(tasks[name], description=f"{name}: {line}")
 
         yield show
+
+
+def run_log() -> "Logger | LoggerAdapter[Logger] | None":
+    """Return the log of the flow's run, if one is running: Prefect's page shows it."""
+    from prefect import get_run_logger
+    from prefect.exceptions import MissingContextError
+
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return None

@@ -1,8 +1,9 @@
 """What every flow works on: the settings, the objects and the rows; and how a flow tells people how far it is."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from flows.settings import Settings, load_settings
+from vitau import processes
 from vitau.catalog import Catalog, open_catalog
 from vitau.errors import StoreError
 from vitau.schema import LedgerRow
@@ -57,6 +59,12 @@ class Workspace:
         return path
 
 
+@cache
+def leave_with_worker() -> None:
+    """End this process when the worker, who reads its output, is gone; once per process."""
+    processes.leave_with_listener()
+
+
 class _Rate(ProgressColumn):
     """Items per second."""
 
@@ -66,7 +74,9 @@ class _Rate(ProgressColumn):
 
 
 def open_workspace() -> Workspace:
-    """Open what the environment points at."""
+    """Open what the environment points at; a run that a Prefect worker started then ends with that worker."""
+    if "PREFECT__WORKER_NAME" in os.environ:  # or a killed worker's run would go on beside its successor's, on the same GPU
+        leave_with_worker()
     return Workspace(load_settings())
 
 

@@ -288,6 +288,20 @@ def _read(client: Any, project: ReaderProject, subjects: Collection[str], *, sin
 
 
 @one_sentence()
+def erase(client: Any, subjects: Collection[str]) -> int:
+    """Deletes the tasks about some people, with their answers and drafts, in every project of ours; how many those were."""
+    deleted = 0
+    for project in client.projects.list(page_size=100, include="id,title,created_at"):
+        if not (project.title or "").startswith("ViTAU "):
+            continue
+        ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
+        for task in [task for task in pages.tasks(client, ours) if task.data.get("subject") in subjects]:
+            _delete_task(client, task.id)
+            deleted += 1
+    return deleted
+
+
+@one_sentence()
 def progress(client: Any) -> list[dict[str, Any]]:
     """Per project: its title, how many people it has, and how many of them are answered."""
     return [

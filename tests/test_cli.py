@@ -41,7 +41,7 @@ def test_help_needs_nothing_heavy(tmp_path):
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
     done = run("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(command in done.stdout for command in ("synth", "score"))
+    assert all(command in done.stdout for command in ("synth", "score", "pull", "check", "export"))
 
 
 def test_the_version_is_that_of_the_package(tmp_path):
@@ -92,3 +92,14 @@ def test_debug_shows_where_an_error_comes_from(place, tmp_path):
     done = run("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=place)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_a_folder_without_checksums_is_not_called_checked(place):
+    done = run("check", "judge", cwd=place)
+    assert done.stderr == "Error: judge has no SHA256SUMS: give the folder of a pulled model\n"
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"^module .vitau. has no attribute .Oracle.$"):
+        _ = vitau.Oracle

@@ -10,16 +10,21 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vitau.claims import Claims
 from vitau.database import now, open_engine
+from vitau.erasures import Erasures
 from vitau.errors import ContradictionError
 from vitau.ledger import Ledger
+from vitau.promotions import Promotions
 from vitau.pulls import Pulls
 from vitau.schema import Clip, Cohort, Comparison, Skipped, Snapshot, Split, Subject
 from vitau.tables import (
     clips,
     comparisons,
+    erasures,
     frame_tables,
     merges,
+    priorities,
     scores,
     skipped,
     snapshots,
@@ -71,15 +76,17 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls):
+class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
     """The rows behind a database URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
         """Add a person; True if new.
 
         Raises:
-            ContradictionError: the person is known under another cohort.
+            ContradictionError: the person is known under another cohort, or was erased.
         """
+        if subject.pseudonym in self._scalars(sa.select(erasures.c.subject)):
+            raise ContradictionError(f"subject {subject.pseudonym} was erased and is not taken in again: correct the manifest")
         if self._insert(subjects, [asdict(subject)]):
             return True
         known = self._rows(sa.select(subjects).where(subjects.c.pseudonym == subject.pseudonym))[0]
@@ -90,9 +97,9 @@ class Catalog(Ledger, Pulls):
         return False
 
     def subjects(self) -> list[Subject]:
-        """Return everybody, by pseudonym; who was merged into another is not listed again."""
-        alone = subjects.c.pseudonym.not_in(sa.select(merges.c.merged))
-        rows = self._rows(sa.select(subjects).where(alone).order_by(subjects.c.pseudonym))
+        """Return everybody, by pseudonym; who was merged into another is not listed again, who was erased not at all."""
+        gone = sa.union_all(sa.select(merges.c.merged), sa.select(erasures.c.subject))
+        rows = self._rows(sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
         return [
             Subject(pseudonym=row["pseudonym"], cohort=Cohort(row["cohort"]), source=row["source"], synthetic=row["synthetic"])
             for row in rows
@@ -129,6 +136,11 @@ class Catalog(Ledger, Pulls):
     def frame_tables(self, recipe: str) -> list[FrameTable]:
         """Return the frame tables made by a recipe (its digest), by clip."""
         rows = self._rows(sa.select(frame_tables).where(frame_tables.c.recipe == recipe).order_by(frame_tables.c.clip))
+        return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def frame_tables_of(self, clip: str) -> list[FrameTable]:
+        """Return the frame tables of a clip, by whatever recipe, oldest first."""
+        rows = self._rows(sa.select(frame_tables).where(frame_tables.c.clip == clip).order_by(frame_tables.c.recorded_at))
         return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
     def set_skipped(self, source: str, items: Iterable[Skipped]) -> None:
@@ -203,9 +215,10 @@ class Catalog(Ledger, Pulls):
         rows = self._rows(sa.select(trainings).where(trainings.c.key == key))
         return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
 
-    def trainings(self, snapshot: str) -> list[Training]:
-        """Return the trainings on a snapshot, oldest first."""
-        rows = self._rows(sa.select(trainings).where(trainings.c.snapshot == snapshot).order_by(trainings.c.recorded_at))
+    def trainings(self, snapshot: str | None = None) -> list[Training]:
+        """Return all trainings, or those on a snapshot, oldest first."""
+        query = sa.select(trainings).order_by(trainings.c.recorded_at)
+        rows = self._rows(query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
         return [Training(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
 
     def training_of(self, model_digest: str) -> Training | None:
@@ -217,15 +230,52 @@ class Catalog(Ledger, Pulls):
         """Add the scores of a person; True if new."""
         return bool(self._insert(scores, [asdict(score)]))
 
+    def is_scored(self, model_digest: str, subject: str) -> bool:
+        """Tell whether a person has a score by a model."""
+        return bool(
+            self._scalars(sa.select(sa.literal(1)).where(scores.c.model_digest == model_digest, scores.c.subject == subject))
+        )
+
     def last_scored_by(self) -> str | None:
         """Return the digest of the model that scored somebody last: the champion of the last scoring; ``None`` before one."""
         found = self._scalars(sa.select(scores.c.model_digest).order_by(scores.c.recorded_at.desc()).limit(1))
         return str(found[0]) if found else None
 
-    def scores(self, model_digest: str) -> list[ScoredSubject]:
-        """Return the people scored by a model, by pseudonym."""
-        rows = self._rows(sa.select(scores).where(scores.c.model_digest == model_digest).order_by(scores.c.subject))
+    def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
+        """Return the people scored by a model, or by any, by pseudonym."""
+        query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
+        rows = self._rows(query if model_digest is None else query.where(scores.c.model_digest == model_digest))
         return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+
+    def set_priorities(self, ordered: Mapping[str, str]) -> None:
+        """Replace the list of people whom the readers are asked about first: pseudonym → why, the first one first."""
+        rows = [
+            {"subject": name, "rank": rank, "why": why, "recorded_at": now()}
+            for rank, (name, why) in enumerate(ordered.items(), 1)
+        ]
+        with self._writing() as connection:
+            connection.execute(sa.delete(priorities))
+            if rows:
+                connection.execute(sa.insert(priorities), rows)
+
+    def priority_subjects(self) -> dict[str, str]:
+        """Return whom the readers are asked about first and why, in order; of merged people under the name that was kept."""
+        names = self.merged()
+        rows = self._rows(sa.select(priorities).order_by(priorities.c.rank))
+        found: dict[str, str] = {}
+        for row in rows:
+            found.setdefault(names.get(row["subject"], row["subject"]), row["why"])
+        return found
+
+    def arrivals(self) -> dict[str, str]:
+        """Return when each person's first clip came, ISO 8601, UTC; of merged people under the name that was kept."""
+        names = self.merged()
+        query = sa.select(clips.c.subject, sa.func.min(clips.c.recorded_at).label("first")).group_by(clips.c.subject)
+        found: dict[str, str] = {}
+        for row in self._rows(query):
+            name = names.get(row["subject"], row["subject"])
+            found[name] = min(row["first"], found.get(name, row["first"]))
+        return found
 
 
 def open_catalog(url: str) -> Catalog:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -20,6 +20,9 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.", show_default=False)]
+
+TrackingUri = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The MLflow server that knows models:/….")]
+DEFAULT_TRACKING_URI: Final = "http://127.0.0.1:5000"
 
 
 def _print_version(asked: bool) -> None:
@@ -55,6 +58,48 @@ def synth(
 
 
 @app.command()
+def pull(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/VERSION.")],
+    folder: Annotated[Path, typer.Argument(help="Gets the model; one that holds it already is left as it is.")],
+    *,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
+) -> None:
+    """Fetch a registered model: weights, cards, thresholds, metrics, evidence, licence of the landmarks, checksums."""
+    from vitau.scoring.pull import pull as run  # MLflow takes seconds
+
+    pulled = run(tracking_uri, model, folder, watch=_watch_files)
+    found = pulled.version
+    told = f"{pulled.num_fetched} of {pulled.num_files} files fetched" if pulled.num_fetched else "it was there already"
+    typer.echo(folder)
+    typer.echo(f"{found.name} version {found.version}, {told}; read README.md in it first", err=True)
+
+
+@app.command()
+def check(folder: Annotated[Path, typer.Argument(help="A pulled model.", show_default=False)]) -> None:
+    """Compare every file of a pulled model with its checksum; exit code 1 if a byte differs."""
+    from vitau.scoring.folder import check as run
+
+    count = run(folder)
+    if not count:
+        raise VitauError(f"{folder} has no SHA256SUMS: give the folder of a pulled model")
+    typer.echo(f"{count} files are what was registered")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/VERSION, or a model folder.")],
+    out: Out,
+    *,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
+) -> None:
+    """Write the networks as ONNX, compare them with torch, and say what goes in and out in onnx.json."""
+    from vitau.scoring.export import export_onnx
+
+    for exported in export_onnx(_model_folder(model, tracking_uri), out):
+        typer.echo(f"{out / exported.file}\topset {exported.opset}\tlargest difference from torch {exported.worst:.1e}")
+
+
+@app.command()
 def score(
     model: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/VERSION, or a model folder.")],
     inputs: Annotated[list[Path], typer.Argument(help="Photos, clips, folders of them.", show_default=False)],
@@ -62,30 +107,26 @@ def score(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     analyse_all: Annotated[bool, typer.Option(help="Ask for the regions of healthy faces as well.")] = False,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The MLflow server that knows models:/….")
-    ] = "http://127.0.0.1:5000",
+    tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Score faces: tables, overlays and report.html in a folder; what cannot be scored is said and the rest is done."""
     import json
-    import tempfile
 
     from vitau.scoring.batch import lines, person_record, score_inputs
     from vitau.scoring.predict import Predictor
 
-    with tempfile.TemporaryDirectory() as work:
-        folder = _model_folder(model, tracking_uri, Path(work))
-        predictor = Predictor.load(folder)
-        metrics = folder / "metrics.json"
-        result = score_inputs(
-            predictor,
-            inputs,
-            out,
-            model_name=model if model.startswith("models:") else folder.name,
-            metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
-            analyse_all=analyse_all,
-            watch=_watch,
-        )
+    folder = _model_folder(model, tracking_uri)
+    predictor = Predictor(folder)
+    metrics = folder / "metrics.json"
+    result = score_inputs(
+        predictor,
+        inputs,
+        out,
+        model_name=model if model.startswith("models:") else folder.name,
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
+        analyse_all=analyse_all,
+        watch=_watch,
+    )
     for skipped in result.skipped:
         typer.echo(f"Skipped {skipped.item}: {skipped.reason}", err=True)
     if result.num_ignored:
@@ -146,12 +187,12 @@ def main() -> None:
         sys.exit(1)
 
 
-def _model_folder(model: str, tracking_uri: str, work: Path) -> Path:
+def _model_folder(model: str, tracking_uri: str) -> Path:
     if not model.startswith("models:"):
         return Path(model)
-    from vitau.scoring.registry import download  # MLflow takes seconds
+    from vitau.scoring.pull import model_folder  # MLflow takes seconds
 
-    return download(tracking_uri, model, work)
+    return model_folder(model, tracking_uri, watch=_watch_files)
 
 
 def _progress() -> Any:
@@ -171,6 +212,11 @@ def _show_round(bar: Any, task: Any, case: str, done: int, total: int) -> None:
 def _watch(paths: Iterable[Path], total: int) -> Iterator[Path]:
     with _progress() as bar:
         yield from bar.track(paths, total=total, description="score")
+
+
+def _watch_files(names: Iterable[str], total: int) -> Iterator[str]:
+    with _progress() as bar:
+        yield from bar.track(names, total=total, description="pull")
 
 
 if __name__ == "__main__":

@@ -70,3 +70,7 @@ class StackError(VitauError):
 
 class BenchError(VitauError):
     """A bench cannot run here: what it compares with is not installed."""
+
+
+class EngineError(VitauError):
+    """Work cannot be spread as asked: Ray is not installed, or its cluster cannot be reached."""

@@ -63,6 +63,10 @@ class Ledger(Database):
         rows = self._rows(sa.select(ledger).where(ledger.c.offset <= upto).order_by(ledger.c.offset))
         return [_ledger_row(row, names.get(row["subject"], row["subject"])) for row in rows]
 
+    def ledger_subjects(self) -> list[tuple[int, str]]:
+        """Return of every answer its offset and about whom it is, under the name that was answered about."""
+        return [(row["offset"], row["subject"]) for row in self._rows(sa.select(ledger.c.offset, ledger.c.subject))]
+
     def said(self, reader: str, stage: Stage) -> list[Said]:
         """Return what the ledger has of a reader, in its order: every answer is of all regions, so one row stands for it.
 

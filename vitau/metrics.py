@@ -88,7 +88,7 @@ def palsy_metrics(
     """
     people = by_subject(subjects, palsied, score)
     truth_S, score_S = people.truth_SK[:, 0], people.score_SK[:, 0]
-    weight_RS = _resamples(len(truth_S), num_resamples, seed)
+    weight_RS = resample_weights(len(truth_S), num_resamples, seed)
     ones_1S = np.ones((1, len(truth_S)))
     result: dict[str, Any] = {
         "protocol": str(protocol),
@@ -98,8 +98,8 @@ def palsy_metrics(
         "threshold": float(threshold),
     }
     called_S = score_S >= threshold
-    point = {**_decisions(truth_S, called_S, score_S, ones_1S), **_calibration(truth_S, score_S, ones_1S)}
-    spread = {**_decisions(truth_S, called_S, score_S, weight_RS), **_calibration(truth_S, score_S, weight_RS)}
+    point = {**decisions(truth_S, called_S, score_S, ones_1S), **calibration(truth_S, score_S, ones_1S)}
+    spread = {**decisions(truth_S, called_S, score_S, weight_RS), **calibration(truth_S, score_S, weight_RS)}
     for name in (*DECISION_METRICS, *CALIBRATION_METRICS):
         result |= _with_interval(name, point[name], spread[name])
     return result | {"undefined_resamples": int(np.isnan(spread["auroc"]).sum())}
@@ -135,14 +135,14 @@ def region_metrics(
     """
     people = by_subject(subjects, affected, score, known)
     num_people = len(people.subjects)
-    weight_RS = _resamples(num_people, num_resamples, seed)
+    weight_RS = resample_weights(num_people, num_resamples, seed)
     points, spreads, by_au = [], [], {}
     for column, au in enumerate(AUS):
         known_S = people.known_SK[:, column]
         truth_S, score_S = people.truth_SK[known_S, column], people.score_SK[known_S, column]
         called_S = score_S > threshold
-        points.append(_decisions(truth_S, called_S, score_S, np.ones((1, len(truth_S)))))
-        spreads.append(_decisions(truth_S, called_S, score_S, weight_RS[:, known_S]))
+        points.append(decisions(truth_S, called_S, score_S, np.ones((1, len(truth_S)))))
+        spreads.append(decisions(truth_S, called_S, score_S, weight_RS[:, known_S]))
         by_au[str(au)] = {"n_subjects": len(truth_S), "n_affected": int(truth_S.sum())}
         for name in DECISION_METRICS:
             by_au[str(au)] |= _with_interval(name, points[-1][name], spreads[-1][name])
@@ -245,7 +245,7 @@ def _columns(values: Array) -> Array:
     return values[:, None] if values.ndim == 1 else values
 
 
-def _resamples(num_people: int, num_resamples: int, seed: int) -> Array:
+def resample_weights(num_people: int, num_resamples: int, seed: int) -> Array:
     """Draw people with replacement: (R, S) float, how often each person is in each resample."""
     equal_S = np.full(num_people, 1 / num_people)
     return np.random.default_rng(seed).multinomial(num_people, equal_S, size=num_resamples).astype(np.float64)
@@ -257,7 +257,7 @@ def _ratio(above: Array, below: Array) -> Array:
     return ratio
 
 
-def _decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
+def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
     """Compute accuracy, balanced accuracy, F1 and AUROC of R weightings of the people, each (R,), NaN where undefined."""
     hit_R, miss_R = weight_RS @ (truth_S & called_S), weight_RS @ (truth_S & ~called_S)
     alarm_R, rest_R = weight_RS @ (~truth_S & called_S), weight_RS @ (~truth_S & ~called_S)
@@ -272,7 +272,7 @@ def _decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array
     }
 
 
-def _calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
+def calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
     """Compute ECE (equal-width bins) and Brier score of R weightings of the people, each (R,)."""
     bin_S = np.minimum((score_S * NUM_BINS).astype(int), NUM_BINS - 1)
     in_bin_SB = bin_S[:, None] == np.arange(NUM_BINS)

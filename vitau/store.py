@@ -98,6 +98,18 @@ def open_store(uri: str | Path) -> Store:
     raise ValueError(f"no store at {text!r}: use a folder, file:///folder or s3://bucket/prefix")
 
 
+def make_bucket(name: str) -> None:
+    """Make an S3 bucket, if it is missing.
+
+    Raises:
+        StoreError: S3 cannot be reached, or refuses.
+    """
+    store = S3Store(name)
+    with _s3_errors(store.uri):
+        if name not in {bucket["Name"] for bucket in store._client.list_buckets()["Buckets"]}:  # noqa: SLF001 - ours
+            store._client.create_bucket(Bucket=name)  # noqa: SLF001
+
+
 def sha256_of(data: bytes | Path) -> str:
     """Return the hex SHA-256 of bytes or of a file's content."""
     if isinstance(data, bytes):
@@ -220,6 +232,13 @@ class S3Store(Store):
             secret_key=keys.secret_key,
             region=session.region_name,
         )
+
+    def signed_address(self, key: str, *, valid_s: int) -> str:
+        """Return an address at which anybody can read the object for some seconds."""
+        place = {"Bucket": self.bucket, "Key": self.prefix + _checked(key)}
+        with _s3_errors(self.location(key)):
+            address: str = self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=valid_s)
+        return address
 
     def put(self, key: str, data: bytes | Path) -> bool:
         digest = sha256_of(data)

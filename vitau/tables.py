@@ -216,6 +216,45 @@ seen_annotations = sa.Table(
     _recorded_at(),
 )
 
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 …: a trigger keeps it so
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("once", sa.String, unique=True),  # what a verdict hangs on; null where a person decided
+    sa.Column("record", sa.Text, nullable=False),  # canonical JSON, as it was signed
+    sa.Column("signature", sa.String(64), nullable=False),
+    _recorded_at(),
+)
+
+priorities = sa.Table(
+    "priorities",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("rank", sa.Integer, nullable=False),  # 1 is asked about first
+    sa.Column("why", sa.String, nullable=False),
+    _recorded_at(),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("work", sa.String, primary_key=True),  # "frames/…" or "scores/…": a name, never a person's
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, by the database's clock
+    _recorded_at(),
+)
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _subject(primary_key=True),
+    sa.Column("finished_at", sa.String),
+    sa.Column("snapshots", sa.JSON, nullable=False),  # digests of those that hold the person
+    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models trained on them
+    _recorded_at(),
+)
+
 comparisons = sa.Table(
     "comparisons",
     metadata,

@@ -8,7 +8,8 @@ import time
 import psutil
 import pytest
 
-from flows import stack
+from flows import programs, stack
+from flows.state import read_secrets
 from vitau.errors import StackError
 
 
@@ -27,7 +28,7 @@ def pretend():
             pid=process.pid,
             started=psutil.Process(process.pid).create_time(),
         )
-        stack._remember(state, [service])
+        stack.remember(state, [service])
         return service
 
     yield start
@@ -50,7 +51,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
 
 
 def test_a_missing_program_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(stack, "ROOT", tmp_path)
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
     with pytest.raises(StackError, match=r"label-studio is not installed .* run `make setup`"):
         stack.start(tmp_path / "state")
 
@@ -100,3 +101,32 @@ def test_secrets_are_drawn_once_and_only_the_owner_reads_them(tmp_path):
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
     (tmp_path / "other").mkdir()
     assert stack.log_in(tmp_path / "other") != first
+
+
+def test_a_folder_keeps_its_profile(tmp_path):
+    assert stack.profile_of(tmp_path) is None
+    (tmp_path / "catalog.db").touch()  # made before there were profiles
+    assert stack.profile_of(tmp_path) is stack.Profile.EMBEDDED
+    with pytest.raises(StackError) as caught:
+        stack.start(tmp_path, profile=stack.Profile.FULL)
+    assert str(caught.value) == (
+        f"{tmp_path} was made with profile embedded and cannot become full: choose another folder with STATE=…"
+    )
+
+
+def test_a_gpu_worker_sees_one_gpu_and_does_one_thing_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "gpu_workers", lambda: ("worker-gpu-0", "worker-gpu-1"))
+    urls = {name: programs.address(name, 1 + number) for number, name in enumerate(programs.names(stack.Profile.FULL))}
+    worker = programs.program("worker-gpu-1", tmp_path, stack.Profile.FULL, urls)
+    assert worker.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert worker.command[worker.command.index("--limit") + 1] == "1"
+    assert worker.command[worker.command.index("--pool") + 1] == "gpu"
+    assert set(worker.after) <= set(urls)
+
+
+def test_secrets_that_a_later_version_needs_are_added_and_the_others_stay(tmp_path):
+    (tmp_path / "secrets.json").write_text(json.dumps({"pseudonym_key": "the first one, for ever"}))
+    kept = read_secrets(tmp_path)
+    assert kept["pseudonym_key"] == "the first one, for ever"
+    assert len(kept["webhook_secret"]) >= 16
+    assert read_secrets(tmp_path) == kept

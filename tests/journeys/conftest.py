@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any, Final
 
 import httpx
 import pytest
 
-from flows import stack
+from flows import programs, stack
+from flows.state import Profile
 from labeling import sync
 from labeling.reading import ReaderProject
 from vitau.media.synthetic import write_cohort
@@ -26,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = 12
 SECRETS = """{
  "pseudonym_key": "the same in every state: the same people",
+ "signing_key": "signs the decisions of these tests only",
  "label_studio_token": "0123456789abcdef0123456789abcdef01234567",
  "label_studio_password": "only-for-these-tests",
  "label_studio_secret": "signs the sessions of these tests only"
@@ -67,6 +71,28 @@ class Demos:
     whole: Path
     killed: Path
     runs: list[Done]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys come last: what fails among the quick tests is known sooner."""
+    items.sort(key=_is_journey)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with Label Studio's first start if there are journeys: it takes a core for two minutes, the quick tests another."""
+    config = session.config
+    if any(map(_is_journey, session.items)) and not config.option.collectonly and not _template(config).exists():
+        config.stash[_FIRST_START] = FirstStart(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FIRST_START in config.stash:
+        config.stash[_FIRST_START].end()
+
+
+def _is_journey(item: pytest.Item) -> bool:
+    return item.get_closest_marker("journey") is not None
 
 
 @pytest.fixture(scope="session")
@@ -129,15 +155,19 @@ class OwnLabelStudio:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        command, extra, health = stack._label_studio(self.state, self.port)
+        program = programs.label_studio(self.state, self.url)
         with (self.state / "label-studio.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=_quiet(os.environ) | extra, stdout=log, stderr=log, start_new_session=True
+                program.command,
+                env={**_quiet(os.environ), **program.environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 300
         while wait:
             try:
-                if httpx.get(self.url + health, timeout=5).status_code == 200:
+                if httpx.get(program.health, timeout=5).status_code == 200:
                     return
             except httpx.HTTPError:
                 assert self._process.poll() is None, (self.state / "label-studio.log").read_text()[-2000:]
@@ -159,6 +189,32 @@ class OwnLabelStudio:
         _database(self.state).write_bytes(path.read_bytes())
 
 
+class FirstStart:
+    """A Label Studio that migrates a fresh database, while other tests run, and leaves the template; nobody uses it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config, self._folder = config, TemporaryDirectory(prefix="vitau-label-studio-")
+        self._server = OwnLabelStudio(_secret_state(Path(self._folder.name)))
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._server.start()
+        _keep_template(self._server.state, self._config)
+
+    def wait(self) -> None:
+        self._thread.join()
+        self.end()
+
+    def end(self) -> None:
+        self._server.kill()
+        self._thread.join()
+        self._folder.cleanup()
+
+
+_FIRST_START: Final = pytest.StashKey[FirstStart]()
+
+
 @pytest.fixture(scope="module")
 def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[OwnLabelStudio]:
     """A Label Studio apart from the session's services."""
@@ -169,6 +225,33 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server of one test module's own: the versions in that of the session are counted."""
+    state = tmp_path_factory.mktemp("mlflow")
+    url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
+    program = programs.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
+    if program.prepare is not None:
+        program.prepare()
+    with (state / "mlflow.log").open("ab") as log:
+        process = subprocess.Popen(
+            program.command, env=_quiet(os.environ) | program.environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                if httpx.get(program.health, timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, (state / "mlflow.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "MLflow did not start"
+            time.sleep(0.2)
+        yield url
+    finally:
+        _kill(process)
 
 
 @pytest.fixture(scope="session")
@@ -280,11 +363,18 @@ def _quiet(environment: "os._Environ[str]") -> dict[str, str]:
 
 
 def _state(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
-    state = factory.mktemp("state")
-    (state / "secrets.json").write_text(SECRETS)
+    if _FIRST_START in config.stash:
+        config.stash[_FIRST_START].wait()
+        del config.stash[_FIRST_START]
+    state = _secret_state(factory.mktemp("state"))
     if _template(config).exists():
         _database(state).parent.mkdir()
         _database(state).write_bytes(_template(config).read_bytes())
+    return state
+
+
+def _secret_state(state: Path) -> Path:
+    (state / "secrets.json").write_text(SECRETS)
     return state
 
 

@@ -22,11 +22,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from flows.doctor import storage
+from flows.settings import Settings
 from labeling import sync
 from vitau.catalog import open_catalog
 from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
 from vitau.media.frames import FrameRecipe
-from vitau.store import S3Store, open_store, sha256_of
+from vitau.store import S3Store, make_bucket, open_store, sha256_of
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -73,7 +75,7 @@ def s3_environment(tmp_path_factory):
             start_new_session=True,
         )
     try:
-        make_bucket(environment, process, folder / "output")
+        first_bucket(environment, process, folder / "output")
         yield environment
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -89,7 +91,7 @@ def free_ports(number: int) -> list[int]:
         return [probe.getsockname()[1] for probe in sockets]
 
 
-def make_bucket(environment, process, log: Path) -> None:
+def first_bucket(environment, process, log: Path) -> None:
     """Wait until S3 answers, 403 to a stranger, then make the bucket as soon as there is a volume for it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -130,6 +132,16 @@ def test_what_is_put_is_what_is_got(store, tmp_path):
     assert not store.exists("subjects/a")
 
 
+def test_the_doctor_finds_this_store_and_this_database_well(store, postgresql_url, tmp_path):
+    given = {"store": store.uri, "catalog": postgresql_url, "pseudonym_key": "long enough for a key", "work": tmp_path}
+    elsewhere = {"label_studio_url": "http://127.0.0.1:1", "label_studio_token": "t", "mlflow_url": "http://127.0.0.1:1"}
+    settings = Settings(**(given | elsewhere))
+    assert storage.objects(settings) == "written, read, and a second write refused"
+    assert storage.addresses(settings).endswith("opens a signed address and refuses an unsigned one")
+    assert storage.rows(settings) == "postgresql: 6 writers at once"
+    assert list(store.keys()) == []
+
+
 def test_the_first_writer_wins_and_the_second_is_told(store):
     assert store.put("k", b"first")
     assert not store.put("k", b"second")
@@ -157,6 +169,15 @@ def test_more_keys_than_a_page_holds_are_listed_sorted_and_erased_without_their_
     assert next(store.keys("s/a")) == "s/a/1"
     assert store.erase("s/ab/") == 1005
     assert list(store.keys()) == ["s/a/1", "t"]
+
+
+def test_a_bucket_is_made_once(store):
+    name = f"b{uuid4().hex}"
+    make_bucket(name)
+    elsewhere = open_store(f"s3://{name}")
+    assert elsewhere.put("k", b"1")
+    make_bucket(name)
+    assert elsewhere.get("k") == b"1"
 
 
 def test_a_missing_object_is_named(store, tmp_path):

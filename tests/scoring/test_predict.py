@@ -118,3 +118,51 @@ def test_a_photo_without_a_face_is_an_error_with_a_way_out(lenient, landscape):
     with pytest.raises(ClipError) as error:
         list(lenient.score_path(landscape))
     assert str(error.value) == "hills.jpg shows no face; give a photo of a face that looks at the camera"
+
+
+def test_three_lines_of_python_give_scores_and_heatmaps(make_bundle, photo):
+    from vitau import Predictor as FromTheTop
+
+    predictor = FromTheTop(make_bundle(0.001), device="cpu")
+    (face,) = predictor.score(str(photo))
+    assert (face.palsied, face.palsy_score, face.right_side, face.sides) == (True, face.row["palsy_score"], None, {})
+    assert face.regions == {au: face.row[au] for au in AUS}
+    heatmaps = predictor.heatmaps_of(face)
+    for au in AUS:
+        assert heatmaps[au].shape == (32, 32)
+        assert heatmaps[au].mean() == pytest.approx(face.regions[au], abs=1e-5)
+
+
+def test_a_photo_is_the_same_as_a_path_as_bytes_and_as_pixels(lenient, photo):
+    pixels = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
+    (path,), (data,), (image,) = (lenient.score(source) for source in (photo, photo.read_bytes(), pixels))
+    assert path.row | {"input": ""} == data.row == image.row
+    assert lenient.score(photo.read_bytes(), "me")[0].row["input"] == "me"
+
+
+def test_a_healthy_face_has_no_regions_unless_asked_for(strict, photo):
+    assert strict.score(photo)[0].regions == {}
+    assert len(strict.score(photo, analyse_all=True)[0].regions) == 8
+
+
+def test_a_sided_model_names_the_sides_of_a_face(make_bundle, photo, tmp_path):
+    config = replace(REGIONS, mode="sided")
+    shutil.copytree(make_bundle(0.001) / "recognition", tmp_path / "recognition")
+    save_model(tmp_path / "model", build_regions(config), config, side_scales={"face": 50.0, "region": 5.0})
+    (face,) = Predictor(tmp_path, device="cpu").score(photo)
+    assert face.right_side == face.row["right_side"]
+    assert face.sides == {au: (face.row[f"{au}_right"], face.row[f"{au}_left"]) for au in AUS}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"no image", "the photo is not an image that can be read; save it again as JPEG or PNG"),
+        (b"", "the photo is not an image that can be read; save it again as JPEG or PNG"),
+        (None, "the photo shows no face; give a photo of a face that looks at the camera"),
+    ],
+)
+def test_bytes_that_cannot_be_scored_are_an_error_with_a_way_out(lenient, landscape, data, sentence):
+    with pytest.raises(ClipError) as error:
+        lenient.score(landscape.read_bytes() if data is None else data)
+    assert str(error.value) == sentence

@@ -55,6 +55,6 @@ def test_paths_may_be_photos_and_clips(pulled, photo, clip):
 
 def test_inputs_without_a_row_are_named_in_the_log(pulled):
     log = pulled[2]
-    assert "input 1 has no scores: it shows no face" in log
-    assert "input 2 has no scores: it is not an image that can be read" in log
+    assert "input 1 has no scores: the photo shows no face" in log
+    assert "input 2 has no scores: the photo is not an image that can be read" in log
     assert "input 2 has no scores: missing.jpg is missing" in log

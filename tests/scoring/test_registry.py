@@ -6,6 +6,7 @@ import pytest
 
 from vitau.errors import RegistryError
 from vitau.scoring import registry
+from vitau.scoring.card import model_card
 from vitau.scoring.predict import Predictor
 
 METRICS = {
@@ -25,6 +26,7 @@ def test_a_pulled_folder_is_the_one_that_was_registered_with_its_card_and_metric
     name, folder, _, _ = registered
     pulled = registry.download(tracking_uri, f"models:/{name}@champion", tmp_path)
     assert Predictor.load(pulled).digest == Predictor.load(folder).digest
+    assert registry.folder_digest(pulled) == registry.folder_digest(folder)
     assert "**Synthetic: this model has learnt from drawings of faces." in (pulled / "README.md").read_text()
     assert "- auroc on test people: 0.8 (95 % interval over people 0.70 to 0.90)" in (pulled / "README.md").read_text()
     assert json.loads((pulled / "metrics.json").read_text()) == METRICS["test"]
@@ -57,15 +59,17 @@ def test_the_requirements_are_pinned_and_the_package_goes_along(tracking_uri, re
     [
         ("models:/{name}/99", "no version 99 of {name}; there are 1"),
         ("models:/{name}@challenger", "no alias challenger of {name}; there are champion"),
-        ("models:/nothing/1", "no model nothing in the registry; there are {name}"),
+        ("models:/nothing/1", "no model nothing in the registry; there are {models}"),
         ("models:/{name}", "models:/{name} names no model: write models:/NAME@champion or models:/NAME/VERSION"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(tracking_uri, registered, tmp_path, uri, message):
-    name = registered[0]
+    from mlflow import MlflowClient
+
+    name, models = registered[0], sorted(model.name for model in MlflowClient(tracking_uri).search_registered_models())
     with pytest.raises(RegistryError) as error:
         registry.download(tracking_uri, uri.format(name=name), tmp_path)
-    assert str(error.value).split(", 2")[0] == message.format(name=name)
+    assert str(error.value).split(", 2")[0] == message.format(name=name, models=", ".join(models))
 
 
 def test_a_champion_must_exist(tracking_uri, registered):
@@ -84,5 +88,5 @@ def test_a_registry_that_is_down_is_said_within_seconds(tmp_path, monkeypatch):
 
 
 def test_the_card_says_what_the_model_was_pretrained_on():
-    card = registry.model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
+    card = model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
     assert "- pretrained on 9000 drawn people who are in no data set" in card.splitlines()

@@ -39,14 +39,14 @@ def _is_within_an_epoch(checkpoint: Path) -> bool:
 
 @pytest.mark.slow
 def test_a_loss_curve_goes_on_exactly_after_a_kill_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
-    assert _start(tmp_path / "whole").wait() == 0
-    process = _start(tmp_path / "killed")
+    undisturbed, process = _start(tmp_path / "whole"), _start(tmp_path / "killed")
     while not _is_within_an_epoch(tmp_path / "killed" / FILE):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert _start(tmp_path / "killed").wait() == 0
+    assert undisturbed.wait() == 0
     whole, again = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("whole", "killed"))
     assert len(again) < len(whole)  # it did not begin anew
     assert again == whole[-len(again) :]

@@ -100,8 +100,8 @@ def test_two_processes_take_the_steps_of_one(kind: str, tmp_path: Path) -> None:
         said = json.loads((tmp_path / f"{rank}.json").read_text())
         assert said == pytest.approx(alone, abs=1e-4), f"process {rank}"
         state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for name, tensor in model.state_dict().items():
-            assert (state[name].float() - tensor.float()).abs().mean() < 1e-4, name  # AdamW makes a step of any gradient
+        apart = [(state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()]
+        assert torch.cat(apart).mean() < 1e-6  # of all weights: AdamW makes a step of any gradient, were it a rounding error
     assert max(abs(a - b) for a, b in pairwise(alone)) > 1e-3  # the steps did something
 
 

@@ -1,8 +1,10 @@
 """A whole training: what it needs, what it starts from, what it answers."""
 
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,8 @@ def test_a_training_starts_from_it_and_names_it(make_snapshot: MakeSnapshot, pre
     assert card["pretrained"] == "smoke-palsy"
     assert (card["snapshot"], card["protocol"], card["ledger_offset"]) == (digest, "subjects", 3)
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
+    assert metrics["environment"]["torch"] == version("torch")
+    assert platform.node() not in metrics["environment"].values(), "a machine's name says whose it is"
 
 
 def test_the_state_of_a_finished_training_is_nowhere(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:

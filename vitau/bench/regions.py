@@ -14,6 +14,7 @@ from vitau.models.heatmaps import CUT, peaks
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS
 from vitau.training.config import TrainConfig
+from vitau.training.fit import adamw
 from vitau.training.losses import REGION_LOSSES
 from vitau.training.recipes import tiny_regions
 from vitau.training.tasks import Batch, objective
@@ -98,7 +99,7 @@ def _judge(ours: float, theirs: float) -> Mapping[str, float]:
 
 def _stepper(model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig) -> Callable[[], float]:
     """A function that goes one step as :func:`vitau.training.fit.fit` does and returns the loss."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+    optimizer = adamw(model, train)
 
     def step() -> float:
         value = loss()

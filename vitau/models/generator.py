@@ -223,7 +223,7 @@ class Generator(Recomputing):
 
     def activations(self, style_BSD: Tensor) -> Iterator[Tensor]:
         """Yield the constant input, then the output of every styled convolution in order, each computed when asked for."""
-        x = self.input.input.expand(len(style_BSD), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.input.input.expand(style_BSD.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         yield x
         layers = (self.conv1, *self.convs)
         for layer, style_BD, noise in zip(

@@ -29,4 +29,4 @@ def to_input(crop_NHWC: Tensor | npt.NDArray[np.uint8], size: int) -> Tensor:
     crop_BCHW = crop.permute(0, 3, 1, 2).float()
     if crop_BCHW.shape[-1] != size:
         crop_BCHW = functional.interpolate(crop_BCHW, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-    return (crop_BCHW / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+    return crop_BCHW.div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)

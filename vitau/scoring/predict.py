@@ -1,5 +1,6 @@
 """From faces to scores: recognition judges every face, the region model looks at those judged palsied."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitau.errors import CheckpointError, ClipError
-from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, sample_frames
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, decode_image, sample_frames
 from vitau.media.faces import FaceCrop, Follower
 from vitau.media.frames import find_faces
 from vitau.models.checkpoint import CARD, load_model, model_digest
@@ -20,12 +21,13 @@ from vitau.models.heatmaps import decode_sides, region_side_probability, right_s
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
-from vitau.schema import AUS, SCORE_COLUMNS
+from vitau.schema import AU, AUS, SCORE_COLUMNS
+from vitau.scoring.faces import ScoredFace
+from vitau.scoring.folder import MODEL, RECOGNITION, check
 
-MODEL: Final = "model"
-RECOGNITION: Final = "recognition"
 BATCH: Final = 32
 DEFAULT_THRESHOLD: Final = 0.5
+DEFAULT_TRACKING_URI: Final = "http://127.0.0.1:5000"
 
 _REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
 
@@ -55,14 +57,6 @@ class CropScores:
     sided_NA2: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ScoredFace:
-    """One face with its row of ``SCORE_COLUMNS`` and the crop (256, 256, 3) uint8 RGB that was scored."""
-
-    row: dict[str, Any]
-    crop: NDArray[np.uint8]
-
-
 _Item = TypeVar("_Item")
 
 
@@ -89,54 +83,83 @@ def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
 
 
 class Predictor:
-    """A registered model folder, ready to score.
+    """A registered model, ready to score.
+
+    In three lines::
+
+        predictor = Predictor("models:/vitau-regions@champion")
+        for face in predictor.score("photo.jpg"):
+            print(face.palsy_score, face.regions, predictor.heatmaps_of(face))
 
     ``recognition`` judges first; ``regions`` is None in a folder that holds recognition only. ``card`` is that of the folder's
     own model, ``threshold`` is recognition's, ``synthetic`` says that a model has seen drawings.
+
+    Args:
+        model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache;
+            a folder holds ``model/``, for regions with ``recognition/`` beside it, or is a recognition model itself.
+        device: the first GPU if there is one, else the processor, unless it is named.
+        tracking_uri: of the MLflow server that knows ``models:/…``; by default ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or regions come without the recognition that judges first.
+        ChecksumError: a file is not what was registered.
+        RegistryError: there is no such model, or the registry cannot be reached.
     """
 
-    def __init__(
-        self,
-        recognition: PalsyViT,
-        regions: RegionModel | None,
-        *,
-        card: dict[str, Any],
-        recognition_card: dict[str, Any],
-        digest: str,
-        device: torch.device,
-    ) -> None:
-        self.device = device
-        self.recognition = recognition.to(device).eval()
-        self.regions = None if regions is None else regions.to(device).eval()
-        self.card, self.recognition_card, self.digest = card, recognition_card, digest
-        threshold = recognition_card.get("threshold")
+    def __init__(self, model: str | Path, *, device: str | None = None, tracking_uri: str | None = None) -> None:
+        folder = _folder(model, tracking_uri)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder} is no model folder: give one with model/ in it, or models:/NAME@champion")
+        check(folder)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        own = folder if (folder / CARD).is_file() else folder / MODEL
+        loaded, self.card = load_model(own)
+        self.folder, self.digest = folder, model_digest(own)
+        self.regions = None if isinstance(loaded, PalsyViT) else loaded.to(self.device).eval()
+        judge, self.recognition_card = (loaded, self.card) if isinstance(loaded, PalsyViT) else _judge(folder)
+        self.recognition = judge.to(self.device).eval()
+        threshold = self.recognition_card.get("threshold")
         self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
-        self.side_scales: Mapping[str, float] = card.get("side_scales") or {}
-        self.synthetic = any(bool(each.get("synthetic")) for each in (card, recognition_card))
+        self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
+        self.synthetic = any(bool(each.get("synthetic")) for each in (self.card, self.recognition_card))
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None) -> Self:
-        """Load a model folder: ``model/``, for regions with ``recognition/`` beside it, or a recognition model itself.
+        """Load a model folder: the same as ``Predictor(folder, device=device)``."""
+        return cls(folder, device=device)
 
-        The device is the first GPU if there is one, else the processor, unless it is named.
+    def score(
+        self, source: str | Path | bytes | NDArray[np.uint8], name: str | None = None, *, analyse_all: bool = False
+    ) -> list[ScoredFace]:
+        """All faces of a photo, largest first, or the person of interest in every sampled frame of a clip.
+
+        Args:
+            source: the path of a photo or a clip, the bytes of a photo, or a picture (H, W, 3) uint8 RGB. A long clip is better
+                scored by :meth:`score_clip`, which keeps nothing.
+            name: what ``input`` says in the rows; by default the path.
+            analyse_all: let the region model look at faces judged healthy as well.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or regions come without the recognition that judges first.
+            ClipError: it is missing, empty, neither a photo nor a clip, or without a face.
         """
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder} is no model folder: give one with model/ in it, or models:/NAME@champion")
-        own = folder if (folder / CARD).is_file() else folder / MODEL
-        model, card = load_model(own)
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        digest = model_digest(own)
-        if isinstance(model, PalsyViT):
-            return cls(model, None, card=card, recognition_card=card, digest=digest, device=place)
-        if not (folder / RECOGNITION / CARD).is_file():
-            raise CheckpointError(f"{folder} has a region model but no {RECOGNITION}/ to judge first: fetch the whole folder")
-        recognition, recognition_card = load_model(folder / RECOGNITION)
-        if not isinstance(recognition, PalsyViT):
-            raise CheckpointError(f"{folder / RECOGNITION} is no recognition model: fetch the whole folder again")
-        return cls(recognition, model, card=card, recognition_card=recognition_card, digest=digest, device=place)
+        if isinstance(source, str | Path):
+            return list(self.score_path(Path(source), name, analyse_all=analyse_all))
+        image = decode_image(source) if isinstance(source, bytes) else source
+        if image is None:
+            raise ClipError("the photo is not an image that can be read; save it again as JPEG or PNG")
+        faces = self.score_image(image, name or "", analyse_all=analyse_all)
+        if not faces:
+            raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
+        return faces
+
+    def heatmaps_of(self, face: ScoredFace) -> dict[AU, NDArray[np.float32]]:
+        """Where the region model sees each region of a face affected (above 0) or spared: maps (h, w) in [−1, 1] of the crop.
+
+        Raises:
+            ValueError: the folder holds recognition only.
+        """
+        heatmap_AHW = self.heatmaps(face.crop[None])[0].clamp(-1, 1).float().cpu().numpy()
+        return dict(zip(AUS, heatmap_AHW, strict=True))
 
     @torch.inference_mode()
     def score_crops(self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False) -> CropScores:
@@ -240,6 +263,23 @@ class Predictor:
             face_index=[index for _, index, _ in seen],
         )
         return [ScoredFace(row=row, crop=face.crop) for row, (_, _, face) in zip(rows, seen, strict=True)]
+
+
+def _folder(model: str | Path, tracking_uri: str | None) -> Path:
+    if not str(model).startswith("models:"):
+        return Path(model)
+    from vitau.scoring.pull import model_folder  # MLflow takes seconds
+
+    return model_folder(model, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI)
+
+
+def _judge(folder: Path) -> tuple[PalsyViT, dict[str, Any]]:
+    if not (folder / RECOGNITION / CARD).is_file():
+        raise CheckpointError(f"{folder} has a region model but no {RECOGNITION}/ to judge first: fetch the whole folder")
+    recognition, card = load_model(folder / RECOGNITION)
+    if not isinstance(recognition, PalsyViT):
+        raise CheckpointError(f"{folder / RECOGNITION} is no recognition model: fetch the whole folder again")
+    return recognition, card
 
 
 def score_rows(

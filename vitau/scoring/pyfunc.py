@@ -4,7 +4,6 @@ MLflow executes this file (models from code); it needs the packages of its requi
 """
 
 import logging
-from pathlib import Path
 from typing import Any, Final
 
 import mlflow
@@ -12,7 +11,6 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from vitau.errors import ClipError
-from vitau.media.clips import decode_image
 from vitau.schema import SCORE_COLUMNS
 from vitau.scoring.predict import Predictor
 
@@ -32,7 +30,7 @@ class FaceScorer(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the model folder."""
-        self.predictor = Predictor.load(Path(context.artifacts[BUNDLE]))
+        self.predictor = Predictor(context.artifacts[BUNDLE])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Score every row; ``params={"analyse_all": True}`` lets the region model look at healthy faces as well."""
@@ -49,15 +47,9 @@ class FaceScorer(PythonModel):
     def _score(self, position: int, given: dict[str, Any], *, analyse_all: bool) -> list[dict[str, Any]]:
         data, path = given.get("image"), given.get("path")
         if isinstance(data, bytes):
-            image = decode_image(data)
-            if image is None:
-                raise ClipError("it is not an image that can be read; save it again as JPEG or PNG")
-            faces = self.predictor.score_image(image, str(position), analyse_all=analyse_all)
-            if not faces:
-                raise ClipError("it shows no face; give a photo of a face that looks at the camera")
-            return [face.row for face in faces]
+            return [face.row for face in self.predictor.score(data, str(position), analyse_all=analyse_all)]
         if isinstance(path, str):
-            return [face.row for face in self.predictor.score_path(Path(path), path, analyse_all=analyse_all)]
+            return [face.row for face in self.predictor.score(path, analyse_all=analyse_all)]
         raise ClipError("the row has neither image bytes nor a path; give one of them")
 
 

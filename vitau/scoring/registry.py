@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +23,13 @@ from mlflow.types.schema import Array
 import vitau
 from vitau.errors import RegistryError
 from vitau.schema import SCORE_COLUMNS
+from vitau.scoring import folder as files
+from vitau.scoring.card import model_card
 from vitau.tracking import EXPERIMENT, connected
 
 CHAMPION: Final = "champion"
 BUNDLE: Final = "bundle"
 DIGEST_TAG: Final = "digest"
-METRICS: Final = "metrics.json"
-"""Beside a pulled model: its metrics on test people."""
 REQUIREMENTS: Final = (
     *("av", "dlib-bin", "face-recognition-models", "mlflow", "numpy", "opencv-python-headless", "pandas", "pyarrow"),
     *("safetensors", "timm", "torch", "torchvision"),
@@ -48,8 +49,24 @@ _TYPES: Final[Mapping[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """A version of a registered model; ``digest`` is that of what answers (:func:`folder_digest`)."""
+
+    name: str
+    version: int
+    digest: str
+    run_id: str
+
+
 def register(
-    tracking_uri: str, name: str, folder: Path, *, metrics: Mapping[str, Any], lineage: Mapping[str, str]
+    tracking_uri: str,
+    name: str,
+    folder: Path,
+    *,
+    metrics: Mapping[str, Any],
+    lineage: Mapping[str, str],
+    evidence: str | None = None,
 ) -> tuple[int, str]:
     """Enter a model folder as a new version of a registered model, or find the version that it already is.
 
@@ -60,6 +77,7 @@ def register(
         metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out. Where
             ``run_id`` names the run that the training wrote, and it is there, that one goes on.
         lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
+        evidence: the sheet of :mod:`vitau.scoring.evidence`, if there is one; it is kept beside the card.
 
     Returns:
         The version and the id of its run.
@@ -81,8 +99,10 @@ def register(
         ) as run:
             mlflow.log_metrics(dict(_numbers(metrics)))
             mlflow.log_params(dict(lineage))
-            mlflow.log_text(card, "README.md")
-            logged = _log_model(folder, {"README.md": card, METRICS: json.dumps(metrics.get("test", metrics))})
+            texts = {files.README: card} | ({} if evidence is None else {files.EVIDENCE: evidence})
+            for file_name, text in texts.items():
+                mlflow.log_text(text, file_name)
+            logged = _log_model(folder, {**texts, files.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         version = client.create_model_version(
@@ -112,6 +132,29 @@ def champion(tracking_uri: str, name: str) -> int | None:
         return None if version is None else int(version)
 
 
+def note_decision(tracking_uri: str, name: str, version: int, *, text: str, number: int, tags: Mapping[str, str]) -> None:
+    """Keep a decision about a version with it: the record's text among its run's artifacts, tags on the version.
+
+    Raises:
+        RegistryError: there is no such version, or the registry cannot be reached.
+    """
+    with connected(tracking_uri) as client:
+        try:
+            found = client.get_model_version(name, str(version))
+        except MlflowException as error:
+            raise _explained(client, error, name, str(version)) from error
+        client.log_text(found.run_id, text, f"decisions/{number}.json")
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(version), key, value)
+
+
+def last_decision(tracking_uri: str, name: str) -> int | None:
+    """The highest number of a decision that the versions of a model are tagged with, or None."""
+    with connected(tracking_uri) as client:
+        tagged = [each.tags.get("decision_record") for each in client.search_model_versions(f"name = '{name}'")]
+    return max((int(each) for each in tagged if each is not None), default=None)
+
+
 def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     """Fetch a registered model and return its model folder, inside ``dest``.
 
@@ -123,48 +166,88 @@ def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     Raises:
         RegistryError: no such model, version or alias, or the registry cannot be reached.
     """
-    parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
-    if parts is None:
-        raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
-    name, version, alias = parts.groups()
+    address = _address(model_uri)
     with connected(tracking_uri) as client:
-        try:
-            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
-        except MlflowException as error:
-            raise _explained(client, error, name, version, alias) from error
+        found = _find(client, *address)
         dest.mkdir(parents=True, exist_ok=True)
-        local = mlflow.artifacts.download_artifacts(f"models:/{name}/{found.version}", dst_path=str(dest))
+        local = mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}", dst_path=str(dest))
     folder = Path(local) / "artifacts" / BUNDLE
     if not folder.is_dir():
-        raise RegistryError(f"version {found.version} of {name} holds no model folder: register it again")
+        raise RegistryError(f"version {found.version} of {found.name} holds no model folder: register it again")
     return folder
 
 
+def find(tracking_uri: str, model_uri: str) -> Version:
+    """Find the version that an address means.
+
+    Raises:
+        RegistryError: no such model, version or alias, it is none of ours, or the registry cannot be reached.
+    """
+    address = _address(model_uri)
+    with connected(tracking_uri) as client:
+        found = _find(client, *address)
+    if DIGEST_TAG not in found.tags:
+        raise RegistryError(f"version {found.version} of {found.name} holds no model folder: register it again")
+    return Version(name=found.name, version=int(found.version), digest=found.tags[DIGEST_TAG], run_id=str(found.run_id))
+
+
+def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str | None]:
+    """List the files of a registered model folder with their checksums; ``None`` in versions registered without any.
+
+    Raises:
+        RegistryError: the registry cannot be reached.
+        ChecksumError: the registered checksums cannot be read.
+    """
+    root = _files_uri(found)
+    with connected(tracking_uri):
+        waiting, names = [""], list[str]()
+        while waiting:
+            for entry in mlflow.artifacts.list_artifacts(f"{root}/{waiting.pop()}".rstrip("/")):
+                name = entry.path.partition(f"artifacts/{BUNDLE}/")[2]
+                (waiting if entry.is_dir else names).append(name)
+    if files.SUMS not in names:
+        return dict.fromkeys(sorted(names))
+    return dict(files.read_sums(fetch(tracking_uri, found, files.SUMS, work)))
+
+
+def fetch(tracking_uri: str, found: Version, name: str, dest: Path) -> Path:
+    """Fetch one file of a registered model folder; returns where it lies inside ``dest``.
+
+    Raises:
+        RegistryError: there is no such file, or the registry cannot be reached.
+    """
+    with connected(tracking_uri):
+        return Path(mlflow.artifacts.download_artifacts(f"{_files_uri(found)}/{name}", dst_path=str(dest)))
+
+
+def _files_uri(found: Version) -> str:
+    return f"models:/{found.name}/{found.version}/artifacts/{BUNDLE}"
+
+
+def _address(model_uri: str) -> tuple[str, str | None, str | None]:
+    """Take an address apart: name, and version or alias."""
+    parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
+    if parts is None:
+        raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
+    return parts[1], parts[2], parts[3]
+
+
+def _find(client: MlflowClient, name: str, version: str | None, alias: str | None) -> Any:
+    """Return MLflow's own record of a version."""
+    try:
+        return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+    except MlflowException as error:
+        raise _explained(client, error, name, version, alias) from error
+
+
 def folder_digest(folder: Path) -> str:
-    """The sha256 of a folder's files, by their names and bytes."""
+    """The sha256 of what answers, ``model/`` and ``recognition/``, by names and bytes; the texts beside them do not count."""
     hasher = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        hasher.update(f"{path.relative_to(folder).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for path in files.files_of(folder):
+        name = path.relative_to(folder)
+        if name.parts[0] in {files.MODEL, files.RECOGNITION}:
+            hasher.update(f"{name.as_posix()}\0{files.sha256_of(path)}\n".encode())
     return hasher.hexdigest()
-
-
-def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
-    """What everybody who pulls the model must know, as Markdown."""
-    lines = [f"# {name}", ""]
-    if lineage.get("synthetic") == "true":
-        lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
-    lines += ["For research only; not a medical device.", ""]
-    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
-    if pretraining := metrics.get("pretraining"):
-        lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
-    test = metrics.get("test", metrics)
-    for key in ("n_subjects", "auroc", "accuracy", "balanced_accuracy"):
-        if isinstance(test.get(key), int | float):
-            low, high = test.get(f"{key}_interval") or (None, None)
-            interval = "" if low is None or high is None else f" (95 % interval over people {low:.2f} to {high:.2f})"
-            lines.append(f"- {key.replace('_', ' ')} on test people: {test[key]:.4g}{interval}")
-    lines += ["", "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use.", ""]
-    return "\n".join(lines)
 
 
 def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:
@@ -172,8 +255,11 @@ def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:
     with tempfile.TemporaryDirectory() as work:
         bundle = Path(work) / BUNDLE
         shutil.copytree(folder, bundle)
-        for file_name, text in beside.items():
+        told = json.dumps(files.thresholds(folder), indent=1) + "\n"
+        texts = {**beside, files.LANDMARKS: files.LANDMARKS_TEXT, files.THRESHOLDS: told}
+        for file_name, text in texts.items():
             (bundle / file_name).write_text(text, encoding="utf-8")
+        files.write_sums(bundle)
         package = Path(work) / "vitau"
         _copy_package(Path(vitau.__file__).parent, package)
         with warnings.catch_warnings():

@@ -76,5 +76,5 @@ def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple
     landmarks_BL2 = (new_BL2 + 1) / 2 * CROP_SIZE - 0.5
     landmarks_BL2 = torch.where(mirror_B[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
     colour_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
-    crop_BCHW = crop_BCHW * changes.gain_B[:, None, None, None] + colour_BC11 + changes.noise_BCHW
-    return crop_BCHW.clamp(-1, 1), landmarks_BL2, mirror_B < 0
+    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(colour_BC11).add_(changes.noise_BCHW).clamp_(-1, 1)
+    return crop_BCHW, landmarks_BL2, mirror_B < 0

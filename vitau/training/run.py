@@ -14,16 +14,18 @@ import torch
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
-from vitau.models.checkpoint import load_model, model_digest, save_model
+from vitau.models.checkpoint import Model, load_model, model_digest, save_model
 from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
-from vitau.models.vit import PalsyViT, build_vit
+from vitau.models.vit import build_vit
+from vitau.processes import keep_freed_memory
 from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.drawn import drawn_crops
+from vitau.training.environment import describe_environment
 from vitau.training.fit import fit
 from vitau.training.parallel import first_goes_first, from_first, is_first
 from vitau.training.progress import Talk
@@ -36,8 +38,6 @@ METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
 CHECKPOINTS: Final = "checkpoint"
 CACHE: Final = "cache"
-
-Model = PalsyViT | RegionModel
 
 
 def train(  # noqa: PLR0913 - an argument for each option of the command
@@ -156,6 +156,7 @@ def choose_device() -> torch.device:
     if not threads.isdigit() or int(threads) < 1:
         raise TrainingError(f"VITAU_TORCH_THREADS is {threads!r}: give a whole number of threads from 1")
     torch.set_num_threads(int(threads))
+    keep_freed_memory()
     return torch.device("cpu")
 
 
@@ -273,6 +274,7 @@ def _conclude(
         "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
         "best_epoch": (history.best or 0) + 1,
         "seconds": round(history.seconds, 1),
+        "environment": describe_environment(device),
     }
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
@@ -286,8 +288,7 @@ def _conclude(
 
 def _check_splits(recipe: Recipe, crops: Crops) -> None:
     for split in Split:
-        people = crops.of(split)
-        if not len(people):
+        if not len(crops.of(split)):
             raise TrainingError(f"nobody{' palsied' * (recipe.kind == 'regions')} is in split {split}: label more people")
     if recipe.kind == "palsy" and len(set(crops.of(Split.TRAIN).palsied_N.tolist())) < 2:
         raise TrainingError("all training people are of one cohort: recognition needs palsied people and controls")

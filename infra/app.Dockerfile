@@ -1,0 +1,27 @@
+# The application: flows, workers of the pool cpu, the receiver, and the servers of Prefect and MLflow.
+# Build from the root of the checkout: docker build -f infra/app.Dockerfile -t vitau-app:0.1.0 .
+FROM python:3.11.14-slim-bookworm
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN useradd --system --create-home --uid 10001 vitau && install -d -o vitau /app /var/lib/vitau
+WORKDIR /app
+
+COPY constraints.txt .
+RUN pip install --no-deps -r constraints.txt && pip check
+
+COPY pyproject.toml README.md LICENSE ./
+COPY vitau vitau
+COPY labeling labeling
+COPY validation validation
+COPY flows flows
+COPY infra/prefect.yaml infra/prefect.yaml
+COPY infra/with-secrets /usr/local/bin/with-secrets
+RUN pip install --no-deps --no-build-isolation .
+
+# flows, labeling and validation are not packages: they are found here, by every process
+ENV PYTHONPATH=/app VITAU_WORK=/var/lib/vitau/work PREFECT_HOME=/var/lib/vitau/prefect \
+    DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false
+USER vitau
+VOLUME /var/lib/vitau
+ENTRYPOINT ["with-secrets"]
+CMD ["python", "-m", "flows", "--help"]

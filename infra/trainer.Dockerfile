@@ -1,0 +1,6 @@
+# The trainer: the application on a machine with NVIDIA GPUs (driver and container toolkit are the host's; CUDA comes with torch).
+# Build after the application: docker build -f infra/trainer.Dockerfile -t vitau-trainer:0.1.0 .
+FROM vitau-app:0.1.0
+
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+CMD ["python", "-m", "prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1", "--with-healthcheck"]

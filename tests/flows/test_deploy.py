@@ -1,0 +1,68 @@
+import importlib
+import re
+from typing import Any
+
+import pytest
+
+from flows.deploy import QUEUES, deployments
+from flows.settings import ROOT
+
+DEPLOYMENTS = deployments()
+DAYS = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
+
+
+def flow_of(deployment: dict[str, Any]) -> Any:
+    """Load a deployment's flow as a worker does: by module."""
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def in_words(deployment: dict[str, Any]) -> str:
+    """Say a schedule as the operators' page does."""
+    if not deployment["schedules"]:
+        return "by hand"
+    (schedule,) = deployment["schedules"]
+    assert schedule["timezone"] == "UTC"
+    minute, hour, *any_date, weekday = schedule["cron"].split()
+    assert any_date == ["*", "*"]
+    if hour == "*":
+        assert weekday == "*"
+        return "every hour" if minute == "0" else f"every {minute.removeprefix('*/')} minutes"
+    return f"{'daily' if weekday == '*' else DAYS[int(weekday)]} {int(hour):02}:{int(minute):02} UTC"
+
+
+def parameters(deployment: dict[str, Any]) -> str:
+    """Say a flow's parameters as the operators' page does."""
+    asked = flow_of(deployment).parameters
+    required = set(asked.required)
+    return ", ".join(f"`{name}`" + ("" if name in required else " (optional)") for name in asked.properties) or "none"
+
+
+def test_the_page_for_operators_has_every_deployment_with_its_schedule_queue_and_parameters():
+    page = (ROOT / "docs" / "operators.md").read_text()
+    section = page.split("\n## Deployments\n")[1].split("\n## ")[0]
+    table = re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \| `(\w+)` / `(\w+)` \| .+ \|$", section, re.MULTILINE)
+    assert table == [
+        (each["name"], in_words(each), parameters(each), each["work_pool"]["name"], each["work_pool"]["work_queue_name"])
+        for each in DEPLOYMENTS
+    ]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_a_deployments_entrypoint_is_a_flow_with_a_time_limit_that_knows_its_parameters(deployment):
+    flow = flow_of(deployment)
+    assert flow.timeout_seconds is not None
+    assert flow.timeout_seconds >= 3600
+    assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
+    assert flow.retries == 0, "what is repeated is a request to a service, or the whole run by its schedule"
+
+
+def test_every_deployment_goes_to_a_queue_that_has_its_priority_and_every_queue_is_used():
+    used = {(each["work_pool"]["name"], each["work_pool"]["work_queue_name"]) for each in DEPLOYMENTS}
+    assert used == {(queue.pool, queue.name) for queue in QUEUES}
+
+
+def test_no_two_retrainings_run_at_once_and_they_come_before_scoring():
+    retrain, rescore = (next(queue for queue in QUEUES if queue.name == name) for name in ("retrain", "rescore"))
+    assert (retrain.pool, retrain.limit) == (rescore.pool, 1)
+    assert retrain.priority < rescore.priority

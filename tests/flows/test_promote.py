@@ -1,0 +1,216 @@
+"""Who is champion, step by step, on a real registry in a file; what the evidence says is given, no service runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from pydantic import SecretStr
+
+from flows import promote as module
+from flows.promote import PALSY, Decision, decide, history, policy_for, publish, roll_back, settle, standing_recognition
+from flows.settings import Settings, SettingsError
+from flows.workspace import Workspace
+from vitau.catalog import Training
+from vitau.errors import RegistryError
+from vitau.policy import PATIENTS, SMOKE
+from vitau.promotions import Action
+from vitau.schema import Snapshot, Split
+from vitau.scoring import registry
+
+REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognition, AUROC is 0.512; at least 0.7 is needed"}
+
+
+@pytest.fixture(scope="module")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A registry with three versions of recognition; their folders hold no weights, since nobody scores with them."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    url = f"sqlite:///{folder / 'mlflow.db'}"
+    MlflowClient(url).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    for version in (1, 2, 3):
+        (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)
+        (bundle / "model" / "name.txt").write_text(f"version {version}")
+        assert registry.register(url, PALSY, bundle, metrics={}, lineage={})[0] == version
+    return url
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Three trainings, the second of which the evidence refuses; no champion."""
+    settings = Settings(
+        store=str(tmp_path / "store"),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("the key of these tests"),
+        signing_key=SecretStr("signs in these tests only"),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url=mlflow_url,
+        work=tmp_path / "work",
+    )
+    opened = Workspace(settings)
+    opened.catalog.add_snapshot(
+        Snapshot(digest="d", uri="u", ledger_offset=1, num_frames=2, subjects={Split.TEST: 1}, synthetic=True)
+    )
+    for version in (1, 2, 3):
+        opened.catalog.add_training(training(version))
+    monkeypatch.setattr(module, "judged", judged)
+    client = MlflowClient(mlflow_url)
+    if registry.champion(mlflow_url, PALSY) is not None:
+        client.delete_registered_model_alias(PALSY, registry.CHAMPION)
+    for each in client.search_model_versions(f"name = '{PALSY}'"):
+        for tag in [name for name in each.tags if name.startswith("decision")]:
+            client.delete_model_version_tag(PALSY, each.version, tag)
+    yield opened
+    opened.catalog.engine.dispose()
+
+
+def training(version: int, recipe: str = "tiny-palsy") -> Training:
+    digest = f"digest-{version}"
+    return Training(
+        key=f"key-{version}",
+        model=PALSY,
+        recipe=recipe,
+        snapshot="d",
+        model_digest=digest,
+        model_key=f"models/{digest}",
+        version=version,
+        run_id="r",
+        metrics={},
+    )
+
+
+def judged(workspace: Workspace, challenger: Training, champion: Training | None, policy: Any) -> dict[str, Any]:
+    bad = challenger.version == 2
+    return {"verdict": {"promote": not bad, "reasons": [REASON] if bad else []}}
+
+
+def decided(workspace: Workspace, version: int, **options: Any) -> Decision:
+    return decide.fn(workspace, training(version), by="a test", **options)
+
+
+def champion(workspace: Workspace) -> int | None:
+    return registry.champion(workspace.settings.mlflow_url, PALSY)
+
+
+def test_a_verdict_is_carried_out_and_repeating_it_changes_nothing(workspace):
+    first = decided(workspace, 1)
+    assert (first.action, first.before, first.after, first.new) == ("promoted", None, 1, True)
+    refused = decided(workspace, 2)
+    assert (refused.action, refused.after, refused.against) == ("refused", 1, (REASON["sentence"],))
+    assert champion(workspace) == 1
+    for options in ({}, {"asked": True}):
+        again = decided(workspace, 1, **options), decided(workspace, 2, **options)
+        assert [(each.action, each.record, each.new) for each in again] == [("promoted", 1, False), ("refused", 2, False)]
+    assert len(workspace.catalog.promotions()) == 2
+
+
+def test_mlflow_keeps_the_record_with_the_version(workspace):
+    decided(workspace, 1)
+    (record,) = workspace.catalog.promotions()
+    client = MlflowClient(workspace.settings.mlflow_url)
+    found = client.get_model_version(PALSY, "1")
+    assert (found.tags["decision"], found.tags["decision_record"], found.tags["decision_signature"]) == (
+        "promoted",
+        "1",
+        record.signature,
+    )
+    local = client.download_artifacts(found.run_id, "decisions/1.json", str(workspace.folder("read")))
+    assert Path(local).read_text() == record.text
+
+
+def test_rolling_back_restores_the_champion_before_and_retraining_does_not_bring_the_other_back(workspace):
+    decided(workspace, 1)
+    decided(workspace, 3)
+    assert champion(workspace) == 3
+    back = roll_back(workspace, PALSY, why="it misses smiles", by="a test")
+    assert (back.version, back.before, back.after, champion(workspace)) == (3, 3, 1, 1)
+    assert (decided(workspace, 3).action, champion(workspace)) == ("rolled back", 1)
+    with pytest.raises(RegistryError, match=r"^version 3 of vitau-palsy was taken back \(record 3\): give --why to make it"):
+        decided(workspace, 3, asked=True)
+    again = decided(workspace, 3, asked=True, why="the smiles were mislabelled")
+    assert (again.action, again.after, champion(workspace)) == ("overridden", 3, 3)
+    with pytest.raises(
+        RegistryError, match=r"^no champion of vitau-palsy came before version 1: there is nothing to go back to$"
+    ):
+        [roll_back(workspace, PALSY, why="", by="a test") for _ in range(2)]
+    assert champion(workspace) == 1
+
+
+def test_a_promotion_against_the_verdict_is_recorded_as_one(workspace):
+    decided(workspace, 1)
+    decision = decided(workspace, 2, asked=True, why="for a demonstration")
+    assert (decision.action, decision.after, decision.why) == ("overridden", 2, "for a demonstration")
+    assert decision.against == (REASON["sentence"],)
+    record = workspace.catalog.promotions()[-1]
+    assert (record.facts["by"], record.facts["verdict"]["promote"]) == ("a test", False)
+
+
+def test_a_champion_that_was_displaced_by_hand_may_come_back_by_the_same_verdict(workspace):
+    decided(workspace, 1)
+    decided(workspace, 3)
+    decided(workspace, 1, asked=True, why="the old one")
+    back = decided(workspace, 3, asked=True)
+    assert (back.action, back.after, back.new, champion(workspace)) == ("promoted", 3, True, 3)
+
+
+def test_what_was_recorded_and_not_carried_out_is_finished(workspace, monkeypatch):
+    decided(workspace, 1)
+    monkeypatch.setattr(module, "publish", lambda *_: None)  # killed between the record and the alias
+    decided(workspace, 3)
+    assert champion(workspace) == 1
+    monkeypatch.setattr(module, "publish", publish)
+    assert settle(workspace, PALSY)[0] == 3
+    assert champion(workspace) == 3
+    monkeypatch.setattr(module, "publish", lambda *_: None)
+    roll_back(workspace, PALSY, why="", by="a test")
+    monkeypatch.setattr(module, "publish", publish)
+    finished = roll_back(workspace, PALSY, why="", by="a test")
+    assert (finished.after, champion(workspace), len(workspace.catalog.promotions())) == (1, 1, 3)
+
+
+def test_an_alias_moved_by_hand_is_said_and_needs_a_reason(workspace):
+    decided(workspace, 1)
+    registry.set_champion(workspace.settings.mlflow_url, PALSY, 2)
+    with pytest.raises(RegistryError) as caught:
+        decided(workspace, 3)
+    assert str(caught.value) == (
+        "the alias champion of vitau-palsy stands on version 2, but record 1 says 1: somebody moved it by hand; "
+        "`promote vitau-palsy VERSION --why …` records where it should stand"
+    )
+    assert [each.problem for each in history(workspace)] == ["the alias champion stands on version 2, not on 1"]
+    assert decided(workspace, 3, asked=True, why="as it should be").after == 3
+    assert [each.problem for each in history(workspace)] == [None, None]
+
+
+def test_a_champion_from_before_there_were_records_is_compared_with_and_gone_back_to(workspace):
+    registry.set_champion(workspace.settings.mlflow_url, PALSY, 1)
+    assert decided(workspace, 1).action == "champion"
+    assert decided(workspace, 3).before == 1
+    assert roll_back(workspace, PALSY, why="", by="a test").after == 1
+
+
+def test_history_finds_what_was_cut_off_at_the_end(workspace):
+    decided(workspace, 1)
+    client = MlflowClient(workspace.settings.mlflow_url)
+    client.set_model_version_tag(PALSY, "1", "decision_record", "7")
+    assert [each.problem for each in history(workspace)] == ["MLflow knows of a later record, 7, which is not here"]
+
+
+def test_without_a_key_nothing_is_decided(workspace):
+    unsigned = Workspace(workspace.settings.model_copy(update={"signing_key": None}))
+    with pytest.raises(SettingsError, match=r"^decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`"):
+        decided(unsigned, 1)
+
+
+def test_a_smoke_test_never_judges_itself_against_a_model_that_learnt_something():
+    smoke, tiny = training(1, "smoke-palsy"), training(2)
+    assert [policy_for(smoke, None), policy_for(smoke, smoke)] == [SMOKE, SMOKE]
+    assert [policy_for(smoke, tiny), policy_for(tiny, smoke), policy_for(tiny, None)] == [PATIENTS] * 3
+
+
+def test_new_regions_go_along_with_the_recognition_that_stands(workspace):
+    assert standing_recognition(workspace, training(2)).version == 2
+    decided(workspace, 1)
+    decided(workspace, 2)
+    assert standing_recognition(workspace, training(2)).version == 1
+    assert {record.action for record in workspace.catalog.promotions()} == {Action.PROMOTED, Action.REFUSED}

@@ -1,0 +1,93 @@
+"""People scored by several workers, and by Ray, without a registry: the model is an untrained one in a folder."""
+
+import threading
+
+import pyarrow as pa
+import pytest
+
+from flows import rescore
+from flows.bench_engines import untrained, usable
+from flows.clip_batch import ingest_clips
+from flows.engines import Engine
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.media.frames import FrameRecipe
+from vitau.media.sources import read_manifest, to_subject
+
+KEY = "a key that only this test knows"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp("model"), "tiny", seed=3)
+
+
+@pytest.fixture
+def frames(cohort, tmp_path):
+    """The usable frames of three people, whose clips lie in the store."""
+    sources, _ = read_manifest(cohort / "manifest.csv")
+    ingested = ingest_clips(sources[:3], str(tmp_path / "store"), KEY.encode(), FrameRecipe(), 1)
+    return pa.concat_tables(usable(each) for each in ingested)
+
+
+@pytest.fixture
+def make_workspace(cohort, tmp_path, monkeypatch):
+    """Opens the store under a catalog of the given name, in which the people are known."""
+    monkeypatch.setattr(rescore, "score_shard", rescore.score_shard.fn)  # no Prefect server is needed to score
+    opened = []
+
+    def make(name):
+        settings = Settings(
+            store=(tmp_path / "store").as_uri(),
+            catalog=f"sqlite:///{tmp_path / name}.db",
+            pseudonym_key=KEY,
+            label_studio_url="http://127.0.0.1:1",
+            label_studio_token="none",
+            mlflow_url="http://127.0.0.1:1",
+            work=tmp_path,
+        )
+        opened.append(Workspace(settings))
+        for source in read_manifest(cohort / "manifest.csv")[0]:
+            opened[-1].catalog.add_subject(to_subject(source, KEY.encode()))
+        return opened[-1]
+
+    yield make
+    for workspace in opened:
+        workspace.catalog.engine.dispose()
+
+
+def scores(workspace):
+    """What the catalog says of each person."""
+    [digest] = {key.split("/")[1] for key in workspace.store.keys("scores/")}
+    return {score.subject: (score.key, score.summary) for score in workspace.catalog.scores(digest)}
+
+
+def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make_workspace):
+    workspaces, ours = [make_workspace("one"), make_workspace("one")], []
+    threads = [
+        threading.Thread(target=lambda each=each: ours.append(rescore.score_people(each, model, frames, Engine.LOCAL)))
+        for each in workspaces
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(ours) == 3
+    assert len(scores(workspaces[0])) == 3
+    assert workspaces[0].catalog.claimed() == {}
+    assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # of its own options, which it sets itself
+def test_ray_scores_people_as_one_process_does(frames, model, make_workspace):
+    alone = make_workspace("alone")
+    assert rescore.score_people(alone, model, frames, Engine.LOCAL) == 3
+    expected = {key: alone.store.get(key) for key in alone.store.keys("scores/")}
+    assert len(expected) > 3
+    rows = scores(alone)
+    alone.store.erase("scores/")
+    by_ray = make_workspace("ray")
+    assert rescore.score_people(by_ray, model, frames, Engine.RAY) == 3
+    assert {key: by_ray.store.get(key) for key in by_ray.store.keys("scores/")} == expected
+    assert scores(by_ray) == rows

@@ -1,0 +1,84 @@
+"""The doctor with the real services, which are well, and with what can be spoilt in them."""
+
+import json
+import os
+
+import httpx
+import pytest
+
+from flows.doctor import label_studio
+from flows.doctor import services as checks
+from flows.doctor.findings import AilmentError
+from flows.settings import Settings
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
+
+WELL = {
+    "packages",
+    "dlib and its models",
+    "h264",
+    "settings",
+    "objects",
+    "rows",
+    "Label Studio",
+    "Label Studio: pictures",
+    "MLflow",
+    "MLflow: files",
+    "Prefect",
+    "Prefect: schedules",
+    "clocks",
+}
+
+
+@pytest.fixture
+def settings(services, monkeypatch) -> Settings:
+    for name, value in services.environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def changed(settings: Settings, **changes: str) -> Settings:
+    return settings.model_copy(update=changes)
+
+
+def test_everything_that_up_starts_and_the_demo_made_is_well_and_no_secret_is_told(demos, services, command):
+    done = command("flows", "doctor", "--state", services.state, "--json")
+    found = {each["check"]: (each["result"], each["sentence"]) for each in json.loads(done.out)}
+    assert {name: found[name] for name in WELL if found[name][0] != "ok"} == {}
+    assert done.code == 0, [each for each in found.values() if each[0] == "failed"]
+    assert found["MLflow"][1].endswith("and the files of vitau-regions 1 can be read")
+    secrets = json.loads((services.state / "secrets.json").read_text()).values()
+    assert [secret for secret in secrets if secret in done.out + done.err] == []
+
+
+def test_a_wrong_token_is_found_and_said_in_the_table(services, command, tmp_path):
+    wrong = services.environment | {"VITAU_LABEL_STUDIO_TOKEN": "f" * 40}
+    done = command("flows", "doctor", "--state", tmp_path / "none", env=wrong | {"COLUMNS": "200"})
+    assert done.code == 1
+    assert "refuses VITAU_LABEL_STUDIO_TOKEN: take the one from its page Account & Settings" in done.out
+    assert "f" * 40 not in done.out + done.err
+
+
+def test_a_store_that_label_studio_does_not_serve_is_found(demos, settings, tmp_path):
+    with pytest.raises(AilmentError, match=f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path}"):
+        label_studio.pictures(changed(settings, store=tmp_path.as_uri()))
+
+
+def test_an_address_of_another_service_is_found(settings):
+    with pytest.raises(AilmentError, match="is not MLflow: correct VITAU_MLFLOW_URL"):
+        checks.mlflow(changed(settings, mlflow_url=settings.label_studio_url))
+    with pytest.raises(AilmentError, match="PREFECT_API_URL ends in /api"):
+        checks.prefect(os.environ["PREFECT_API_URL"].removesuffix("/api"))
+
+
+def test_a_run_that_nobody_takes_is_found(settings):
+    api = os.environ["PREFECT_API_URL"]
+    flow = httpx.post(f"{api}/flows/", json={"name": "late"}).json()["id"]
+    late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": "2026-01-01T00:00:00Z"}}
+    run = httpx.post(f"{api}/flow_runs/", json={"flow_id": flow, "state": late}).json()["id"]
+    try:
+        with pytest.raises(AilmentError, match=r"^1 runs are late: no worker takes them"):
+            checks.prefect(api)
+    finally:
+        httpx.delete(f"{api}/flow_runs/{run}")
+        httpx.delete(f"{api}/flows/{flow}")

@@ -1,0 +1,226 @@
+"""A worse challenger is refused, a better one promoted, one command goes back: trained models, real registry and commands."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+
+import flows.evidence_sheet
+import flows.retrain
+from flows.promote import PALSY, REGIONS, decide, known_training
+from flows.retrain import register
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.catalog import Training
+from vitau.data import snapshot as snapshots
+from vitau.models.vit import ViTConfig
+from vitau.schema import AUS, Split
+from vitau.scoring import registry
+from vitau.scoring.predict import Predictor
+from vitau.store import open_store
+from vitau.training.recipes import tiny_palsy, tiny_regions
+from vitau.training.run import train
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
+
+KEY = "signs the decisions of these tests only"
+TRAIN, VAL, TEST = 64, 16, 40
+RECIPES = {
+    "quick-palsy": replace(
+        tiny_palsy(),
+        name="quick-palsy",
+        pretrain=None,
+        drawn=None,
+        model=ViTConfig(input_size=32, patch_size=8, width=32, depth=2, heads=2, stem="conv", dropout=0.0),
+        train=replace(tiny_palsy().train, epochs=8, batch_size=16, lr=2e-3),
+    ),
+    "quick-regions": replace(
+        tiny_regions(), name="quick-regions", pretrain=None, drawn=None, train=replace(tiny_regions().train, epochs=1, lr=1e-3)
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Three recognitions: of people whose pictures say half of it, of people with shuffled labels, of people who say it all."""
+
+    workspace: Workspace
+    environment: dict[str, str]
+    half: Training
+    shuffled: Training
+    whole: Training
+
+
+@pytest.fixture(scope="module")
+def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp("promotion")
+    settings = Settings(
+        store=(folder / "store").as_uri(),
+        catalog=SecretStr(f"sqlite:///{folder / 'catalog.db'}"),
+        pseudonym_key=SecretStr("the key of these tests"),
+        signing_key=SecretStr(KEY),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url=own_mlflow,
+        work=folder / "work",
+    )
+    workspace = Workspace(settings)
+    environment = services.environment | {
+        "VITAU_STORE": settings.store,
+        "VITAU_CATALOG": f"sqlite:///{folder / 'catalog.db'}",
+        "VITAU_SIGNING_KEY": KEY,
+        "VITAU_MLFLOW_URL": own_mlflow,
+        "VITAU_WORK": str(folder / "work"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        quick = MappingProxyType({name: lambda each=each: each for name, each in RECIPES.items()})
+        for module in (flows.retrain, flows.evidence_sheet):
+            patch.setattr(module, "RECIPES", quick)
+        models = [
+            taught(workspace, PALSY, freeze(workspace, half=half, shuffled=shuffled))
+            for half, shuffled in ((True, False), (False, True), (False, False))
+        ]
+        yield Trained(workspace=workspace, environment=environment, half=models[0], shuffled=models[1], whole=models[2])
+    workspace.catalog.engine.dispose()
+
+
+def freeze(workspace: Workspace, *, half: bool, shuffled: bool) -> str:
+    """Freeze people whose palsy makes the upper half of the picture brighter and the lower one striped, more or less.
+
+    With ``half``, nobody of those who teach has stripes; with ``shuffled``, their labels are dealt out again. Test
+    people are the same each time, and their labels are right.
+    """
+    rng = np.random.default_rng(3)
+    store, rows = open_store(workspace.settings.store), []
+    splits = [Split.TRAIN] * TRAIN + [Split.VAL] * VAL + [Split.TEST] * TEST
+    palsied = np.arange(len(splits)) % 2 == 1
+    upper = 100 + 55 * palsied + rng.normal(0, 25, len(splits))
+    stripes = 10 + 50 * palsied + rng.normal(0, 12, len(splits))
+    affected = palsied[:, None] & (rng.random((len(splits), 8)) < 0.5)
+    said = palsied.copy()
+    if shuffled:
+        said[: TRAIN + VAL] = rng.permutation(palsied[: TRAIN + VAL])
+    for person, split in enumerate(splits):
+        blank = half and split is not Split.TEST
+        clip = f"{person + 1000 * blank:064x}"
+        key = f"subjects/p{person:03d}/clips/{clip}/frames-0.parquet"
+        frames = [
+            {
+                "frame_index": frame,
+                "crop": picture(upper[person] + frame, 0 if blank else stripes[person]),
+                "crop_landmarks": rng.uniform(60, 200, 136).astype(np.float32).tolist(),
+            }
+            for frame in range(2)
+        ]
+        if not store.exists(key):
+            sink = pa.BufferOutputStream()
+            pq.write_table(pa.Table.from_pylist(frames), sink)
+            store.put(key, sink.getvalue().to_pybytes())
+        rows += [
+            {"subject": f"p{person:03d}", "clip": clip, "frame_index": frame, "frames_key": key, "source": "synthetic"}
+            | {"cohort": "palsy" if said[person] else "control", "side": "left" if said[person] else None, "split": split.value}
+            | {au.value: bool(said[person] and affected[person, column]) for column, au in enumerate(AUS)}
+            for frame in range(2)
+        ]
+    frozen = snapshots.freeze(pa.Table.from_pylist(rows, schema=snapshots.snapshot_schema()), store, 1)
+    workspace.catalog.add_snapshot(frozen)
+    return frozen.digest
+
+
+def picture(upper: float, stripes: float) -> bytes:
+    image = np.full((256, 256, 3), np.clip(upper, 0, 255), np.uint8)
+    image[128:] = np.clip(128 + stripes * np.sign(np.sin(np.arange(256) * 2 * np.pi / 64)), 0, 255)[:, None]
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def taught(workspace: Workspace, model: str, snapshot: str, recognition: Training | None = None) -> Training:
+    """Train and register, as `retrain` does, in this process."""
+    name = f"quick-{model.removeprefix('vitau-')}"
+    out = workspace.folder("trainings") / f"{name}-{snapshot[:8]}"
+    train(RECIPES[name], workspace.store, snapshot, out, cache=workspace.folder("crops"))
+    return register.fn(workspace, model, name, snapshot, out, recognition)
+
+
+@pytest.fixture(scope="module")
+def told(trained, command):
+    """What the commands said, one after the other."""
+
+    def run(*arguments: object):
+        return command("flows", *arguments, env=trained.environment)
+
+    first = run("promote", PALSY, trained.half.version)
+    return {
+        "first": first,
+        "shuffled": run("promote", PALSY, trained.shuffled.version),
+        "better": run("promote"),
+        "again": run("promote"),
+        "rollback": run("rollback", PALSY, "--why", "a second look", "--by", "ada"),
+        "history": run("history"),
+    }
+
+
+def decisions(done) -> dict[str, object]:
+    found = json.loads(done.out)
+    return found[0] if isinstance(found, list) else found
+
+
+def test_a_first_model_is_asked_for_floors_and_becomes_champion(told):
+    assert told["first"].code == 0, told["first"].err
+    found = decisions(told["first"])
+    assert (found["action"], found["before"], found["after"], found["against"]) == ("promoted", None, 1, [])
+
+
+def test_a_challenger_taught_with_shuffled_labels_is_refused_with_its_reason(told):
+    assert told["shuffled"].code == 1
+    found = decisions(told["shuffled"])
+    assert (found["action"], found["before"], found["after"]) == ("refused", 1, 1)
+    assert any(
+        reason.startswith("recognition, AUROC is 0.") and "at least 0.7 is needed" in reason for reason in found["against"]
+    )
+    assert any("against the champion's" in reason and "worse by more than 0.05" in reason for reason in found["against"])
+    assert told["shuffled"].err.startswith("vitau-palsy version 2: refused; champion is 1\n  recognition, AUROC is")
+    assert "Traceback" not in told["shuffled"].err
+
+
+def test_a_better_one_is_promoted_and_asking_again_changes_nothing(told, trained):
+    found = decisions(told["better"])
+    assert (found["action"], found["before"], found["after"], found["new"]) == ("promoted", 1, 3, True)
+    record = trained.workspace.catalog.promotions(PALSY)[2]
+    assert any(reason["sentence"].endswith(", better") for reason in record.facts["verdict"]["reasons"])
+    assert (record.facts["digest"], record.facts["champion_digest"]) == (trained.whole.model_digest, trained.half.model_digest)
+    assert (record.facts["verdict"]["num_people"], record.facts["verdict"]["num_palsied"]) == (TEST, TEST // 2)
+    assert decisions(told["again"]) == found | {"new": False}
+
+
+def test_one_command_restores_the_champion_before_and_the_next_pull_gets_it(told, trained, tmp_path):
+    assert told["rollback"].code == 0, told["rollback"].err
+    assert told["rollback"].err.endswith("vitau-palsy version 3: rolled back; champion is 1\n")
+    pulled = registry.download(trained.workspace.settings.mlflow_url, f"models:/{PALSY}@champion", tmp_path)
+    first = Predictor.load(trained.workspace.settings.work / "candidates" / trained.half.model_digest)
+    assert Predictor.load(pulled).digest == first.digest
+
+
+def test_the_history_names_everything_and_every_signature_holds(told):
+    assert told["history"].code == 0, told["history"].err
+    lines = [line for line in told["history"].out.splitlines() if not line.startswith("        ")]
+    assert ["promoted" in lines[0], "refused" in lines[1], "promoted" in lines[2], "rolled back" in lines[3]] == [True] * 4
+    assert "by operator ada  why: a second look" in lines[3]
+    assert all(line.endswith("[signature holds]") for line in lines)
+
+
+def test_regions_are_judged_with_the_recognition_they_carry(trained, told):
+    carried = known_training(trained.workspace, PALSY, trained.shuffled.version)
+    regions = taught(trained.workspace, REGIONS, trained.whole.snapshot, carried)
+    found = decide.fn(trained.workspace, regions, by="a test")
+    assert found.action == "refused"
+    assert any(reason.startswith("recognition, AUROC") for reason in found.against)
+    (record,) = trained.workspace.catalog.promotions(REGIONS)
+    assert {f"{au}, AUROC" for au in AUS} <= {reason["check"] for reason in record.facts["verdict"]["reasons"]}
+    assert regions.metrics["recognition"] == f"{PALSY}/{trained.shuffled.version}"

@@ -1,0 +1,366 @@
+"""The whole stack on one machine, through its deployments: from clips to champions and a report, with a worker killed twice.
+
+PostgreSQL, SeaweedFS, Label Studio, MLflow, Prefect's server, workers and the receiver are the real ones, of this module's own.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import httpx
+import psutil
+import pytest
+
+from flows import stack
+from flows.demo import SEED, read_truth
+from flows.programs import gpu_workers
+from flows.trainings import run_training
+from labeling import simulated, sync
+from labeling.project import Answer
+from labeling.reading import ReaderProject
+from vitau.catalog import Catalog, open_catalog
+from vitau.media.synthetic import write_cohort
+from vitau.schema import RegionLabels, Side, Stage
+from vitau.store import Store, open_store
+
+pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+SUBJECTS, PALSIED = 12, 6
+QUIET_S = 15
+STARTED_BY_HAND = {
+    "VITAU_IDENTITY_FLOOR": "0.15",  # drawn people are near relatives
+    "VITAU_SIZE": "smoke",
+    "VITAU_RETRAIN_CELLS": str(8 * PALSIED),
+    "VITAU_RETRAIN_QUIET_S": str(QUIET_S),
+    "VITAU_NUM_PROCESSES": "2",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """The running stack."""
+
+    state: Path
+    inbox: Path
+    environment: dict[str, str]
+
+    catalog: Catalog
+
+    def service(self, name: str) -> stack.Service:
+        return next(service for service in stack.written(self.state) if service.name == name)
+
+
+class Prefect:
+    """Prefect's own API, as its page speaks it."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60)
+
+    def start(self, deployment: str, *, state: str = "SCHEDULED", **parameters: Any) -> str:
+        """Asks for a run of a deployment, called flow/name; returns its id."""
+        found = self._get(f"/deployments/name/{deployment}")
+        asked = {"parameters": parameters, "state": {"type": state}}
+        reply = self._http.post(f"/deployments/{found['id']}/create_flow_run", json=asked)
+        reply.raise_for_status()
+        return str(reply.json()["id"])
+
+    def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
+        return self.ended(self.start(deployment, **parameters))
+
+    def ended(self, run: str) -> dict[str, Any]:
+        """Waits until a run is over for good: a crashed one is scheduled again."""
+        return wait_for(lambda: self.state(run) in {"COMPLETED", "FAILED", "CANCELLED"} and self._get(f"/flow_runs/{run}"), 420)
+
+    def state(self, run: str) -> str:
+        return str(self._get(f"/flow_runs/{run}")["state_type"])
+
+    def states(self, run: str) -> list[str]:
+        """What a run went through."""
+        return [state["name"] for state in self._get("/flow_run_states/", flow_run_id=run)]
+
+    def runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
+        """The runs of a flow, without those that the schedule holds for later."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+        wanted: dict[str, Any] = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"expected_start_time": {"before_": now}}}
+        if states:
+            wanted["flow_runs"]["state"] = {"type": {"any_": list(states)}}
+        reply = self._http.post("/flow_runs/filter", json=wanted)
+        reply.raise_for_status()
+        return list(reply.json())
+
+    def say(self, run: str) -> str:
+        reply = self._http.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+        return "\n".join(line["message"] for line in reply.json())
+
+    def beat(self, run: str) -> None:
+        """Sends one heartbeat for a run."""
+        event = {
+            "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "event": "prefect.flow-run.heartbeat",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+            "id": str(uuid4()),
+        }
+        self._http.post("/events", json=[event]).raise_for_status()
+
+    def pause(self, pool: str, queue: str) -> None:
+        self._http.patch(f"/work_pools/{pool}/queues/{queue}", json={"is_paused": True}).raise_for_status()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _get(self, path: str, **query: str) -> Any:
+        reply = self._http.get(path, params=query)
+        reply.raise_for_status()
+        return reply.json()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What happened from the first clip to the report."""
+
+    ingested: dict[str, Any]
+    synced: dict[str, Any]
+    retrainings: list[dict[str, Any]]
+    retraining_states: list[str]
+    left_of_the_killed: list[psutil.Process]
+    rescored: dict[str, Any]
+    rescoring_states: list[str]
+    zombie_states: list[str]
+    zombie_said: str
+    said: str
+    weights: bytes
+    undisturbed_weights: bytes
+
+
+@pytest.fixture(scope="module")
+def full(command, tmp_path_factory) -> Iterator[Full]:
+    """The stack, started as an operator does, while the people are drawn."""
+    inbox = tmp_path_factory.mktemp("inbox")
+    drawing = threading.Thread(
+        target=write_cohort, args=(inbox, SUBJECTS, 2026), kwargs={"frames_per_task": 1, "num_processes": 1}
+    )
+    drawing.start()
+    state = Path(tempfile.mkdtemp(prefix="vitau-stack-"))  # PostgreSQL's user may not enter pytest's folder
+    state.chmod(0o755)
+    try:
+        wanted = {**STARTED_BY_HAND, "VITAU_WATCH": str(inbox)}
+        done = command("flows", "up", "--state", state, "--profile", "full", env=wanted)
+        assert done.code == 0, done.err
+        assert [line.split()[0] for line in done.out.splitlines()][:-1] == [each.name for each in stack.written(state)]
+        drawing.join()
+        environment = stack.environment(state, stack.running(state))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of whoever came first
+            catalog = open_catalog(environment["VITAU_CATALOG"])
+            yield Full(state=state, inbox=inbox, environment=environment, catalog=catalog)
+            catalog.engine.dispose()
+    finally:
+        stack.stop(state)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def prefect(full) -> Iterator[Prefect]:
+    client = Prefect(full.environment["PREFECT_API_URL"])
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def story(full, prefect, tmp_path_factory) -> Story:
+    zombie = prefect.start("erase/erase", state="RUNNING", subject="nobody")  # nobody runs it; one sign of life, then silence
+    prefect.beat(zombie)
+    store = open_store(full.environment["VITAU_STORE"])
+    ingested = prefect.run("ingest-new/ingest")
+    synced = prefect.run("sync-labels/sync-labels")
+    answer_everything(full)
+    first = wait_for(lambda: prefect.runs("freeze-and-retrain"), 180)[0]["id"]
+    wait_for(lambda: any(store.keys("checkpoints/")) or prefect.state(first) not in {"SCHEDULED", "PENDING", "RUNNING"}, 300)
+    left = kill_worker(full)
+    prefect.ended(first)
+    second = wait_for(lambda: prefect.runs("rescore-champion"), 60)[0]["id"]
+    wait_for(lambda: any(store.keys("scores/")), 300)
+    left += kill_worker(full)
+    rescored = prefect.ended(second)
+    retrainings = prefect.runs("freeze-and-retrain")
+    weights, undisturbed_weights = trained_twice(full, store, tmp_path_factory.mktemp("undisturbed"))
+    prefect.ended(zombie)
+    return Story(
+        ingested=ingested,
+        synced=synced,
+        retrainings=retrainings,
+        retraining_states=prefect.states(first),
+        left_of_the_killed=left,
+        rescored=rescored,
+        rescoring_states=prefect.states(second),
+        zombie_states=prefect.states(zombie),
+        zombie_said=prefect.say(zombie),
+        said=prefect.say(first),
+        weights=weights,
+        undisturbed_weights=undisturbed_weights,
+    )
+
+
+def wait_for(found: Callable[[], Any], seconds: float) -> Any:
+    """Looks until something is there."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"nothing after {seconds:.0f} s"
+        time.sleep(0.2)
+    return value
+
+
+def kill_worker(full: Full) -> list[psutil.Process]:
+    """Kills the worker of the GPU pool without a warning; returns what of its family is still there half a minute later."""
+    worker = psutil.Process(full.service(gpu_workers()[0]).pid)
+    family = [*worker.children(recursive=True)]
+    assert family, "it runs nothing"
+    os.kill(worker.pid, signal.SIGKILL)
+    _, left = psutil.wait_procs(family, timeout=30)
+    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
+    """The weights of the recognition that was registered, and of the same training, undisturbed and directly."""
+    (trained,) = [each for each in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if each.recipe == "smoke-palsy"]
+    work = Path(full.environment["VITAU_WORK"])
+    (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if '"smoke-palsy"' in path.read_text()]
+    arguments = ["--recipe", "smoke-palsy", "--store", store.uri, "--snapshot", trained.snapshot, "--out", str(out)]
+    run_training("x", [*arguments, "--pretrained", str(pretrained)], lambda *_: None, num_at_once=os.cpu_count() or 1)
+    (key,) = [key for key in store.keys(f"{trained.model_key}/model/") if key.endswith(".safetensors")]
+    (path,) = (out / "model").glob("*.safetensors")
+    return store.get(key), path.read_bytes()
+
+
+def keys_of(store: Store, person: str) -> list[str]:
+    every: Iterator[str] = store.keys()
+    return [key for key in every if person in key]
+
+
+def label_studio(full: Full) -> Any:
+    return sync.connect(full.environment["VITAU_LABEL_STUDIO_URL"], full.environment["VITAU_LABEL_STUDIO_TOKEN"])
+
+
+def project(client: Any, reader: str) -> ReaderProject:
+    title = f"ViTAU {reader}"
+    (found,) = [each for each in client.projects.list(title=title, page_size=100) if each.title == title]
+    stage = Stage.ADJUDICATION if reader == "adjudication" else Stage.READER
+    return ReaderProject(id=found.id, title=title, reader=reader, stage=stage, made_at=found.created_at.isoformat())
+
+
+def answer_everything(full: Full) -> None:
+    """Two simulated readers answer all at once, each answer a webhook; then the adjudicator, until everybody has labels."""
+    client = label_studio(full)
+    truths = read_truth(full.inbox / "truth.csv", full.environment["VITAU_PSEUDONYM_KEY"].encode())
+    for reader in ("reader-a", "reader-b"):
+        assert simulated.answer_open_tasks(client, project(client, reader), truths, seed=SEED) == PALSIED
+
+    def labelled() -> bool:
+        simulated.answer_open_tasks(client, project(client, "adjudication"), truths, seed=SEED, accuracy=1)
+        return len(full.catalog.labels()) == PALSIED
+
+    wait_for(labelled, 120)
+
+
+def test_a_manifest_in_the_watched_folder_is_ingested_by_its_deployment(full, story):
+    assert story.ingested["state_type"] == "COMPLETED", story.ingested
+    assert len(full.catalog.clips()) == SUBJECTS
+    assert list(open_store(full.environment["VITAU_STORE"]).keys("ingested/"))
+
+
+def test_a_burst_of_answers_is_one_retraining_after_the_readers_paused(story):
+    assert story.synced["state_type"] == "COMPLETED", story.synced
+    assert len(story.retrainings) == 1
+
+
+def test_a_worker_killed_in_mid_training_leaves_nothing_running_and_another_one_finishes(story):
+    assert story.left_of_the_killed == []
+    assert story.retrainings[0]["state_type"] == "COMPLETED", story.said
+    assert [name for name in story.retraining_states if name in {"Crashed", "AwaitingRetry"}] == ["Crashed", "AwaitingRetry"]
+    assert "training smoke-palsy: " in story.said, "what a training says is not in the log of its run"
+
+
+def test_what_the_killed_training_gave_is_what_an_undisturbed_one_gives(story):
+    assert story.weights == story.undisturbed_weights
+
+
+def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_is_there(full, story):
+    assert story.rescored["state_type"] == "COMPLETED", story.rescored
+    assert "Crashed" in story.rescoring_states
+    store = open_store(full.environment["VITAU_STORE"])
+    (key,) = [key for key in store.keys("reports/") if key.endswith("/report.html")]
+    assert b"Facial palsy: people held out from training" in store.get(key)
+    digest = next(key.split("/")[1] for key in store.keys("scores/"))
+    assert len(full.catalog.scores(digest)) == 2
+
+
+def test_a_run_that_is_silent_is_called_crashed_and_run_by_somebody(story):
+    ways = {"Crashed", "AwaitingRetry", "Failed"}
+    assert [name for name in story.zombie_states if name in ways] == ["Crashed", "AwaitingRetry", "Failed"]
+    assert "no subject nobody is in the catalog: check the pseudonym" in story.zombie_said
+
+
+def test_what_no_webhook_told_the_poll_finds_and_that_is_one_retraining_too(full, story, prefect):
+    prefect.pause("gpu", "retrain")  # it need not be trained once more
+    receiver = psutil.Process(full.service("receiver").pid)
+    receiver.suspend()
+    client = label_studio(full)
+    labels = {answer.subject: answer for answer in full.catalog.labels()}
+    try:
+        for reader in ("reader-a", "reader-b"):
+            contradict_everything(client, project(client, reader), labels)
+        prefect.run("sync-labels/sync-labels")
+        time.sleep(QUIET_S)
+        for _ in range(2):
+            prefect.run("sync-labels/sync-labels")
+        assert len(prefect.runs("freeze-and-retrain")) == 2
+    finally:
+        receiver.resume()  # and hears the hints of before
+    time.sleep(QUIET_S)
+    assert len(prefect.runs("freeze-and-retrain")) == 2
+
+
+def contradict_everything(client: Any, project: ReaderProject, labels: Mapping[str, RegionLabels]) -> None:
+    """Says of everybody the opposite of their label."""
+    for task in client.tasks.list(project=project.id, fields="all", page_size=100):
+        affected = {au: not value for au, value in labels[task.data["subject"]].affected.items()}
+        said = Answer(affected=affected, side=Side.LEFT if any(affected.values()) else None)
+        client.annotations.update(task.annotations[0]["id"], result=sync.to_result(said))
+
+
+def test_an_erased_person_is_nowhere_and_is_not_taken_in_again(full, story, prefect):
+    store, client = open_store(full.environment["VITAU_STORE"]), label_studio(full)
+    person = next(answer.subject for answer in full.catalog.labels())
+    assert prefect.run("erase/erase", subject=person)["state_type"] == "COMPLETED"
+    assert keys_of(store, person) == []
+    assert person not in {subject.pseudonym for subject in full.catalog.subjects()}
+    assert person not in {clip.subject for clip in full.catalog.clips()}
+    assert person not in {answer.subject for answer in full.catalog.labels()}
+    for reader in ("reader-a", "reader-b"):
+        assert person not in {task.data["subject"] for task in client.tasks.list(project=project(client, reader).id)}
+    assert all(row.retracted for row in list(full.catalog.ledger())[-8:] if row.subject == person)
+    (erasure,) = full.catalog.erasures()
+    assert erasure.trainings == ["vitau-palsy/1", "vitau-regions/1"]
+    assert store.erase("ingested/") == 1  # as if the manifest were new
+    assert prefect.run("ingest-new/ingest")["state_type"] == "COMPLETED"
+    assert len(full.catalog.clips()) == SUBJECTS - 1
+    assert keys_of(store, person) == []
+    assert any("was erased and is not taken in again" in item.reason for item in full.catalog.skipped())
+
+
+def test_a_crashed_service_comes_back(full, story):
+    before = full.service("mlflow")
+    os.killpg(before.pid, signal.SIGKILL)
+    wait_for(lambda: full.service("mlflow").pid not in {0, before.pid} and stack.healthy(full.service("mlflow")), 90)
+    assert full.service("mlflow").url == before.url

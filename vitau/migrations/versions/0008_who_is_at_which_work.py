@@ -1,0 +1,18 @@
+"""Who is at which piece of work, and until when: two workers never do the same."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "claims",
+        sa.Column("work", sa.String(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("recorded_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("work", name="pk_claims"),
+    )

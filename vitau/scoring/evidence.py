@@ -1,0 +1,137 @@
+"""The evidence sheet of a model: what TRIPOD+AI asks, item by item, answered by recorded facts only.
+
+The items are those of TRIPOD+AI (Collins et al., *BMJ* 2024; 385: e078378); beside them those of CLAIM (Mongan, Moy and Kahn,
+*Radiology: Artificial Intelligence* 2020; 2: e200029) that ask the same. The words are ours, and short: read the papers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+NOT_RECORDED: Final = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """One answer to an item: what it is about, the value, and where that is recorded. Absent is not recorded, never a guess."""
+
+    item: str
+    about: str
+    value: str | None
+    where: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """What one item of TRIPOD+AI asks, and the numbers of CLAIM's that go with it."""
+
+    asks: str
+    claim: str = ""
+
+
+ITEMS: Final[Mapping[str, Item]] = {
+    "1": Item(asks="title: the kind of model, the people, the outcome", claim="1"),
+    "2": Item(asks="abstract", claim="2"),
+    "3a": Item(asks="health context, existing models", claim="3"),
+    "3b": Item(asks="whom it is for, where in care, who uses it", claim="3"),
+    "3c": Item(asks="known health inequalities"),
+    "4": Item(asks="objectives: development, evaluation or both", claim="4, 6"),
+    "5a": Item(asks="sources of the data, and whom they represent", claim="5, 7"),
+    "5b": Item(asks="dates of the data", claim="8"),
+    "6a": Item(asks="setting and centres", claim="8"),
+    "6b": Item(asks="who and what was eligible", claim="8, 10"),
+    "6c": Item(asks="treatments received"),
+    "7": Item(asks="data preparation, alike in all groups", claim="9, 11, 12"),
+    "8a": Item(asks="the outcome, how it was assessed", claim="14, 15, 17"),
+    "8b": Item(asks="who assessed it: qualifications, agreement", claim="16, 18"),
+    "8c": Item(asks="blinding of the assessment", claim="16"),
+    "9a": Item(asks="choice of predictors"),
+    "9b": Item(asks="the predictors, how they were measured", claim="11"),
+    "9c": Item(asks="who assessed the predictors"),
+    "10": Item(asks="how the sample size was arrived at", claim="19"),
+    "11": Item(asks="missing data", claim="13"),
+    "12a": Item(asks="how the data were divided and used", claim="20, 21"),
+    "12b": Item(asks="how predictors were handled: functional form, scaling", claim="9"),
+    "12c": Item(asks="type of model, how it was built, tuned and chosen", claim="22, 23, 24, 25, 26, 27"),
+    "12d": Item(asks="differences between clusters of people"),
+    "12e": Item(asks="measures of performance, and why", claim="28, 29"),
+    "12f": Item(asks="updating after evaluation, recalibration"),
+    "12g": Item(asks="how predictions were calculated for the evaluation", claim="31"),
+    "13": Item(asks="class imbalance"),
+    "14": Item(asks="fairness: what was done", claim="30"),
+    "15": Item(asks="what the model gives out, and its thresholds"),
+    "16": Item(asks="how training and evaluation data differ", claim="32"),
+    "17": Item(asks="ethical approval and consent"),
+    "18a": Item(asks="funding", claim="42"),
+    "18b": Item(asks="conflicts of interest"),
+    "18c": Item(asks="study protocol", claim="41"),
+    "18d": Item(asks="registration", claim="40"),
+    "18e": Item(asks="availability of the data", claim="41"),
+    "18f": Item(asks="availability of the code", claim="41"),
+    "19": Item(asks="involvement of patients and the public"),
+    "20a": Item(asks="flow of participants", claim="33"),
+    "20b": Item(asks="characteristics of the participants", claim="34"),
+    "20c": Item(asks="comparison of training and evaluation people", claim="34"),
+    "21": Item(asks="people and events in each analysis"),
+    "22": Item(asks="the full model, so that others can use it", claim="22, 41"),
+    "23a": Item(asks="performance with intervals, in key subgroups", claim="35, 36"),
+    "23b": Item(asks="differences of performance between clusters", claim="37"),
+    "24": Item(asks="results of updating"),
+    "25": Item(asks="interpretation, fairness in context", claim="39"),
+    "26": Item(asks="limitations", claim="38"),
+    "27a": Item(asks="poor or missing input when it is used"),
+    "27b": Item(asks="what users must do and know"),
+    "27c": Item(asks="next steps: applicability, generalisability"),
+}
+
+
+def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
+    """Lay the sheet out as Markdown: every item, its facts, where each is recorded, and the items about which nothing is.
+
+    Raises:
+        ValueError: a fact answers no item, or has a value and nowhere it is recorded.
+    """
+    for fact in facts:
+        if fact.item not in ITEMS:
+            raise ValueError(f"the fact about {fact.about} answers item {fact.item}, which TRIPOD+AI does not have")
+        if fact.value is not None and not fact.where:
+            raise ValueError(f"the fact about {fact.about} does not say where it is recorded")
+    answered = {fact.item for fact in facts if fact.value is not None}
+    lines = [f"# Evidence for {name}", ""]
+    if synthetic:
+        lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
+    lines += [
+        "Written when the model was registered, by the flow that registered it, **from recorded facts only**: what nobody",
+        f"recorded is “{NOT_RECORDED}”, and must be answered by people before anybody relies on the model. For research only;",
+        "not a medical device.",
+        "",
+        "Items are those of TRIPOD+AI (BMJ 2024; 385: e078378), with the numbers of CLAIM 2020 that ask the same",
+        "(Radiology: Artificial Intelligence 2020; 2: e200029); the words are ours.",
+        "",
+        "| TRIPOD+AI | CLAIM | Asks for | Fact | Value | Recorded in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, item in ITEMS.items():
+        own = [fact for fact in facts if fact.item == number]
+        for fact in own or [Fact(item=number, about="", value=None)]:
+            cells = (number, item.claim, item.asks, fact.about, fact.value or NOT_RECORDED, fact.where or "")
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    silent = [number for number in ITEMS if number not in answered]
+    lines += ["", f"Without any record: {', '.join(silent)} ({len(silent)} of {len(ITEMS)} items).", ""]
+    return "\n".join(lines)
+
+
+def counted(counts: Iterable[tuple[object, int]]) -> str | None:
+    """Write counts as ``a: 3, b: 4``, by name; ``None`` where there is nothing."""
+    return ", ".join(f"{name}: {count}" for name, count in sorted((str(name), count) for name, count in counts)) or None
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str | None:
+    """Write a number with its 95 % interval, if there is one."""
+    if value is None:
+        return None
+    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

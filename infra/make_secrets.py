@@ -28,6 +28,7 @@ def make_secrets(folder: Path) -> list[str]:
         "s3_vitau": credentials("vitau", password["s3"]),
         "s3_mlflow": credentials("mlflow", password["mlflow_s3"]),
         "VITAU_PSEUDONYM_KEY": secrets.token_hex(20),
+        "VITAU_SIGNING_KEY": secrets.token_hex(20),
         "VITAU_WEBHOOK_SECRET": secrets.token_hex(20),
         "VITAU_LABEL_STUDIO_TOKEN": (token := secrets.token_hex(20)),
         "LABEL_STUDIO_USER_TOKEN": token,

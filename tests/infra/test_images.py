@@ -27,6 +27,7 @@ DOCKERFILES = {"vitau-app": INFRA / "app.Dockerfile", "vitau-trainer": INFRA / "
 FLOWS = {name: service for name, service in SERVICES.items() if "VITAU_STORE" in (service.get("environment") or {})}
 SETTINGS = {f"VITAU_{name.upper()}" for name in Settings.model_fields}
 REQUIRED = {f"VITAU_{name.upper()}" for name, field in Settings.model_fields.items() if field.is_required()}
+REQUIRED |= {"VITAU_SIGNING_KEY"}  # without it nothing is retrained
 BY_NAME = pytest.mark.parametrize("name", SERVICES)
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import boto3
 import httpx
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from flows import stack
 from flows.demo import SEED, read_truth
@@ -27,7 +28,8 @@ from flows.trainings import run_training
 from labeling import simulated, sync
 from labeling.project import Answer
 from labeling.reading import ReaderProject
-from vitau.catalog import Catalog, open_catalog
+from vitau import tables
+from vitau.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic import write_cohort
 from vitau.schema import RegionLabels, Side, Stage
 from vitau.store import Store, open_store
@@ -123,6 +125,10 @@ class Prefect:
         return reply.json()
 
 
+Scored: TypeAlias = "tuple[dict[str, bytes], list[ScoredSubject]]"
+"""The objects of a scoring by key, and its rows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
     """What happened from the first clip to the report."""
@@ -139,6 +145,8 @@ class Story:
     said: str
     weights: bytes
     undisturbed_weights: bytes
+    scored: Scored
+    undisturbed_scored: Scored
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +202,7 @@ def story(full, prefect, tmp_path_factory) -> Story:
     left += kill_worker(full)
     rescored = prefect.ended(second)
     retrainings = prefect.runs("freeze-and-retrain")
+    scored, undisturbed_scored = scored_twice(full, store, prefect)
     weights, undisturbed_weights = trained_twice(full, store, tmp_path_factory.mktemp("undisturbed"))
     prefect.ended(zombie)
     return Story(
@@ -209,6 +218,8 @@ def story(full, prefect, tmp_path_factory) -> Story:
         said=prefect.say(first),
         weights=weights,
         undisturbed_weights=undisturbed_weights,
+        scored=scored,
+        undisturbed_scored=undisturbed_scored,
     )
 
 
@@ -241,6 +252,20 @@ def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
     (key,) = [key for key in store.keys(f"{trained.model_key}/model/") if key.endswith(".safetensors")]
     (path,) = (out / "model").glob("*.safetensors")
     return store.get(key), path.read_bytes()
+
+
+def scored_twice(full: Full, store: Store, prefect: Prefect) -> tuple[Scored, Scored]:
+    """What the scoring left whose worker was killed, and what an undisturbed one leaves when all of that is gone."""
+
+    def scored() -> Scored:
+        return {key: store.get(key) for key in sorted(store.keys("scores/"))}, full.catalog.scores()
+
+    disturbed = scored()
+    store.erase("scores/")
+    with full.catalog.engine.begin() as connection:
+        connection.execute(sa.delete(tables.scores))
+    assert prefect.run("rescore-champion/rescore")["state_type"] == "COMPLETED"
+    return disturbed, scored()
 
 
 def keys_of(store: Store, person: str) -> list[str]:
@@ -303,6 +328,13 @@ def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_
     assert b"Facial palsy: people held out from training" in store.get(key)
     digest = next(key.split("/")[1] for key in store.keys("scores/"))
     assert len(full.catalog.scores(digest)) == 2
+
+
+def test_what_the_killed_scoring_gave_is_what_an_undisturbed_one_gives(story):
+    objects, rows = story.scored
+    assert len(rows) == 2
+    assert any(key.endswith(".jpg") for key in objects)
+    assert (objects, rows) == story.undisturbed_scored
 
 
 def test_a_run_that_is_silent_is_called_crashed_and_run_by_somebody(story):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vitau.drift import ALPHA, LEAST_EFFECT, MIN_PEOPLE, People
 
+MONITOR_PAGE: Final = "monitor.html"
 BINS: Final = 24
 WIDTH: Final = 240
 HEIGHT: Final = 26

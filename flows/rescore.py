@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.engines import Engine, Spread
 from flows.material import materials, read_frames
+from flows.monitor_page import MONITOR_PAGE
 from flows.page import build_report
 from flows.patience import DELAYS_S, service_away
 from flows.person_batch import PersonWork, files_of, person_work_name
@@ -64,12 +65,20 @@ def rescore(snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiti
 
 @task(cache_policy=NO_CACHE)
 def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) -> Report:
-    """Write the report about everybody whom the champion scored in this test split; beside it, how the labelling goes."""
+    """Write the report about everybody whom the champion scored in this test split, and the pages beside it."""
     page = build_report(workspace, Predictor.load(folder), registry.folder_digest(folder), snapshot)
-    labelling = path.with_name(LABELLING_PAGE)
-    write_labelling(workspace, labelling_progress(workspace), labelling)
-    write_report(replace(page, related={"how far the labelling is": labelling.name}), path)
+    write_report(replace(page, related=pages_beside(workspace, path)), path)
     return page
+
+
+def pages_beside(workspace: Workspace, report: Path) -> dict[str, str]:
+    """Write how the labelling goes beside a report; returns what the report links, also what monitoring left there."""
+    labelling, monitoring = report.with_name(LABELLING_PAGE), report.with_name(MONITOR_PAGE)
+    write_labelling(workspace, labelling_progress(workspace), labelling)
+    related = {"how far the labelling is": labelling.name}
+    if monitoring.exists():
+        related["how people who came since compare"] = monitoring.name
+    return related
 
 
 @task(cache_policy=NO_CACHE, retries=len(DELAYS_S), retry_delay_seconds=DELAYS_S, retry_condition_fn=service_away)

@@ -9,6 +9,7 @@ from flows import rescore
 from flows.bench_engines import untrained, usable
 from flows.clip_batch import ingest_clips
 from flows.engines import Engine
+from flows.monitor_page import MONITOR_PAGE
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
@@ -91,3 +92,12 @@ def test_ray_scores_people_as_one_process_does(frames, model, make_workspace):
     assert rescore.score_people(by_ray, model, frames, Engine.RAY) == 3
     assert {key: by_ray.store.get(key) for key in by_ray.store.keys("scores/")} == expected
     assert scores(by_ray) == rows
+
+
+def test_a_report_links_the_labelling_and_what_monitoring_left_beside_it(make_workspace, tmp_path):
+    workspace, report = make_workspace("beside"), tmp_path / "report.html"
+    labelling = {"how far the labelling is": "labelling.html"}
+    assert rescore.pages_beside(workspace, report) == labelling
+    assert "Labelling" in (tmp_path / "labelling.html").read_text()
+    (tmp_path / MONITOR_PAGE).write_text("a page")
+    assert rescore.pages_beside(workspace, report) == labelling | {"how people who came since compare": "monitor.html"}

@@ -100,8 +100,10 @@ def test_two_processes_take_the_steps_of_one(kind: str, tmp_path: Path) -> None:
         said = json.loads((tmp_path / f"{rank}.json").read_text())
         assert said == pytest.approx(alone, abs=1e-4), f"process {rank}"
         state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        apart = [(state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()]
-        assert torch.cat(apart).mean() < 1e-6  # of all weights: AdamW makes a step of any gradient, were it a rounding error
+        apart = {name: (state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()}
+        assert torch.cat(list(apart.values())).mean() < 1e-6
+        for name, each in apart.items():  # AdamW makes a step of any gradient, were it a rounding error: 5 steps go up to 5e-3
+            assert each.mean() < 2e-4, name
     assert max(abs(a - b) for a, b in pairwise(alone)) > 1e-3  # the steps did something
 
 

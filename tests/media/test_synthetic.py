@@ -201,7 +201,7 @@ def test_a_cohort_has_a_clip_a_manifest_row_and_a_truth_row_per_person(cohort):
     assert (
         [row["subject"] for row in manifest]
         == [row["subject"] for row in truth]
-        == [f"synthetic-{n:04d}" for n in (1, 2, 3, 4)]
+        == [f"synthetic-8-{n:04d}" for n in (1, 2, 3, 4)]
     )
     assert [row["cohort"] == "palsy" for row in manifest] == [row["palsied"] == "1" for row in truth]
     assert sum(row["palsied"] == "1" for row in truth) == 2
@@ -216,7 +216,7 @@ def test_a_cohort_has_a_clip_a_manifest_row_and_a_truth_row_per_person(cohort):
 
 def test_a_clip_is_h264_at_its_rate_shows_every_task_and_says_that_it_is_synthetic(cohort):
     out, _ = cohort
-    with av.open(out / "clips" / "synthetic-0001.mp4") as container:
+    with av.open(out / "clips" / "synthetic-8-0001.mp4") as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.width, stream.height, stream.average_rate) == ("h264", 640, 480, 6)
         assert "synthetic" in container.metadata["comment"]
@@ -226,9 +226,9 @@ def test_a_clip_is_h264_at_its_rate_shows_every_task_and_says_that_it_is_synthet
 def test_writing_a_cohort_again_keeps_what_is_there_and_a_larger_one_adds_people(cohort, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(cohort[0], out)
-    clip = out / "clips" / "synthetic-0001.mp4"
+    clip = out / "clips" / "synthetic-8-0001.mp4"
     os.utime(clip, (1, 1))
-    (out / "clips" / "synthetic-0006.77.unfinished.mp4").write_bytes(b"what a killed process left")
+    (out / "clips" / "synthetic-8-0006.77.unfinished.mp4").write_bytes(b"what a killed process left")
     write_cohort(out, 5, 8, frames_per_task=1, num_processes=1)
     assert clip.stat().st_mtime == 1
     assert len(read(out / "manifest.csv")) == len(list((out / "clips").iterdir())) == 5
@@ -267,3 +267,7 @@ def test_dlib_finds_the_face_in_at_least_99_of_100_frames():
             found.append(any(x < nose[0] < x + w and y < nose[1] < y + h for x, y, w, h in (face.box for face in boxes)))
     assert darkest < 0.25
     assert np.mean(found) >= 0.99
+
+
+def test_people_of_two_populations_share_no_name():
+    assert draw_person(8, 0).subject != draw_person(9, 0).subject

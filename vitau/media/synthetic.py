@@ -215,10 +215,11 @@ def write_cohort(
         )
     out = Path(out)
     (out / "clips").mkdir(parents=True, exist_ok=True)
-    _claim(out, {"synthetic": True, "drawing": DRAWING, "seed": seed, "frames_per_task": frames_per_task, "fps": fps})
+    people = [draw_person(seed, index) for index in range(num_subjects)]
+    drawn_with = {"synthetic": True, "drawing": DRAWING, "seed": seed, "frames_per_task": frames_per_task, "fps": fps}
+    _claim(out, drawn_with | {"first_subject": people[0].subject})
     for left_over in (out / "clips").glob("*.unfinished.mp4"):
         left_over.unlink()
-    people = [draw_person(seed, index) for index in range(num_subjects)]
     wanted = [person for person in people if not _clip_path(out, person).exists()]
     tell = progress or (lambda _done, _all: None)
     tell(num_subjects - len(wanted), num_subjects)
@@ -232,7 +233,7 @@ def write_cohort(
 
 
 def _claim(out: Path, drawn_with: dict[str, Any]) -> None:
-    """Two populations in one folder would share names: the first to come keeps it."""
+    """Let a folder hold one population, the first to come: a manifest lists one."""
     note = out / "cohort.json"
     if not note.exists():
         note.write_text(json.dumps(drawn_with, indent=1) + "\n", encoding="utf-8")

@@ -73,8 +73,8 @@ class Person:
 
     @property
     def subject(self) -> str:
-        """The name in a manifest."""
-        return f"synthetic-{self.index + 1:04d}"
+        """The name in a manifest: people of two populations never share one."""
+        return f"synthetic-{self.seed}-{self.index + 1:04d}"
 
 
 def draw_person(seed: int, index: int, palsied: bool | None = None) -> Person:

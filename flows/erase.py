@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
@@ -16,14 +18,14 @@ from flows.workspace import Workspace, open_workspace
 from labeling import sync
 from vitau.data import snapshot as snapshots
 from vitau.errors import CatalogError
-from vitau.schema import LedgerRow, Stage
+from vitau.schema import LedgerRow, Split, Stage
 
 HOUR_S: Final = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class EraseSummary:
-    """What an erasure took away, and the models that had seen the person: they stay until somebody retrains."""
+    """What an erasure took away, and the models that learnt from the person: they stay until somebody retrains."""
 
     objects: int
     tasks: int
@@ -92,14 +94,19 @@ def take_back(workspace: Workspace, names: Collection[str]) -> int:
 
 
 def seen_by(workspace: Workspace, names: Collection[str]) -> tuple[list[str], list[str]]:
-    """List the snapshots that hold the person, and the models, ``name/version``, that were trained on them."""
+    """List the snapshots that hold the person, and the models, ``name/version``, that were trained on them or chosen by them.
+
+    A model that was only tested on somebody has learnt nothing from them.
+    """
     catalog = workspace.catalog
-    seen = [
-        frozen.digest
-        for frozen in catalog.snapshots()
-        if not set(names).isdisjoint(snapshots.load(workspace.store, frozen.digest)["subject"].to_pylist())
-    ]
-    return seen, [f"{each.model}/{each.version}" for digest in seen for each in catalog.trainings(digest)]
+    splits: dict[str, set[str]] = {}
+    for frozen in catalog.snapshots():
+        rows = snapshots.load(workspace.store, frozen.digest)
+        theirs = rows.filter(pc.is_in(rows["subject"], pa.array(sorted(names))))
+        if len(theirs):
+            splits[frozen.digest] = set(theirs["split"].to_pylist())
+    learnt = [digest for digest, found in splits.items() if found != {Split.TEST}]
+    return list(splits), [f"{each.model}/{each.version}" for digest in learnt for each in catalog.trainings(digest)]
 
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-objects")

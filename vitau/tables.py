@@ -251,7 +251,7 @@ erasures = sa.Table(
     _subject(primary_key=True),
     sa.Column("finished_at", sa.String),
     sa.Column("snapshots", sa.JSON, nullable=False),  # digests of those that hold the person
-    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models trained on them
+    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models that learnt from them
     _recorded_at(),
 )
 

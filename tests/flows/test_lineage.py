@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
+from flows.erase import seen_by
 from flows.lineage import Node, lineage, tree
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -170,3 +171,10 @@ def test_the_tree_is_for_people_and_the_json_has_everything(workspace):
     assert lines[0].startswith("subject cleo-0  (cohort: palsy  source: yfp  also called: klio-0  clips: 2c2c2c2c2c2c")
     assert lines[2].startswith("    model version vitau-palsy/1  (use: tested on  recipe: tiny-palsy")
     assert json.loads(json.dumps(asdict(found)))["leads_to"][1]["facts"]["palsy score"] == 0.93
+
+
+@pytest.mark.parametrize(("name", "learnt"), [("anna-0", True), ("bert-0", True), ("cleo-0", False)])
+def test_an_erasure_names_the_versions_that_learnt_from_a_person_and_none_that_was_only_tested_on_them(workspace, name, learnt):
+    seen, trained = seen_by(workspace, {name})
+    assert seen == [workspace.catalog.snapshots()[0].digest]
+    assert trained == (["vitau-palsy/1", "vitau-regions/1"] if learnt else [])

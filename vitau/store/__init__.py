@@ -1,0 +1,34 @@
+"""Objects by key in a folder or an S3 bucket: written once, checksummed, listable, erasable.
+
+A key is a relative path with forward slashes. Writing is create-only: the first writer wins and later ones are told so, and a
+crash leaves either the whole object or nothing.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vitau.store.folder import FolderStore
+from vitau.store.interface import Store, sha256_of
+from vitau.store.s3 import S3Store, make_bucket
+
+__all__ = ["FolderStore", "S3Store", "Store", "make_bucket", "open_store", "sha256_of"]
+
+
+def open_store(uri: str | Path) -> Store:
+    """Open the store at ``file:///folder``, a plain folder, or ``s3://bucket/prefix``.
+
+    S3 takes its endpoint and keys from the environment (``AWS_ENDPOINT_URL_S3``, ``AWS_ACCESS_KEY_ID``, …), as boto3 does.
+
+    Raises:
+        ValueError: another scheme.
+        StoreError: the folder cannot be made.
+    """
+    text = str(uri)
+    parts = urlsplit(text)
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Store(parts.netloc, parts.path.strip("/"))
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    if parts.scheme == "":
+        return FolderStore(Path(text))
+    raise ValueError(f"no store at {text!r}: use a folder, file:///folder or s3://bucket/prefix")

@@ -1,0 +1,149 @@
+"""Objects in a bucket of S3, or of a server that speaks like it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from vitau.errors import ObjectNotFoundError, StoreError
+from vitau.store.interface import PARTIAL, Store, checked_key, missing, sha256_of, verified
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Keys:
+    """How an S3 store is opened, for another service that must open it too."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    region: str | None
+
+
+class S3Store(Store):
+    """Objects in a bucket; a conditional put (``If-None-Match: *``) decides who was first."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        import boto3  # 0.5 s, and a folder store needs none of it
+        from botocore.config import Config
+
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._client: Any = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+
+    def access(self) -> S3Keys:
+        """Return the endpoint, the keys and the region with which this store is opened, for a service that signs addresses."""
+        import boto3
+
+        session = boto3.Session()
+        keys = session.get_credentials()
+        if keys is None:
+            raise StoreError(f"no keys for {self.uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        return S3Keys(
+            endpoint_url=self._client.meta.endpoint_url,
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            region=session.region_name,
+        )
+
+    def signed_address(self, key: str, *, valid_s: int) -> str:
+        """Return an address at which anybody can read the object for some seconds."""
+        place = {"Bucket": self.bucket, "Key": self.prefix + checked_key(key)}
+        with _s3_errors(self.location(key)):
+            address: str = self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=valid_s)
+        return address
+
+    def put(self, key: str, data: bytes | Path) -> bool:
+        digest = sha256_of(data)
+        with _s3_errors(self.location(key)) as outcome:
+            if isinstance(data, bytes):
+                self._put_body(key, data, digest)
+            else:
+                with data.open("rb") as file:
+                    self._put_body(key, file, digest)
+        return not outcome.taken
+
+    def _put_body(self, key: str, body: Any, digest: str) -> None:
+        self._client.put_object(
+            Bucket=self.bucket,
+            Key=self.prefix + checked_key(key),
+            Body=body,
+            IfNoneMatch="*",
+            Metadata={"sha256": digest},
+            ChecksumAlgorithm="SHA256",
+        )
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        with _s3_errors(self.location(key)):
+            response = self._client.get_object(Bucket=self.bucket, Key=self.prefix + checked_key(key))
+            data: bytes = response["Body"].read()
+        return verified(data, self.location(key), sha256 or response["Metadata"].get("sha256"))
+
+    def download(self, key: str, path: Path) -> Path:
+        partial = path.with_name(path.name + PARTIAL)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _s3_errors(self.location(key)):
+            self._client.download_file(self.bucket, self.prefix + checked_key(key), str(partial))
+        partial.replace(path)
+        return path
+
+    def exists(self, key: str) -> bool:
+        try:
+            with _s3_errors(self.location(key)):
+                self._client.head_object(Bucket=self.bucket, Key=self.prefix + checked_key(key))
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
+        with _s3_errors(f"{self.uri}/{prefix}"):
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"].removeprefix(self.prefix)
+
+    def erase(self, prefix: str) -> int:
+        keys = list(self.keys(prefix))
+        with _s3_errors(f"{self.uri}/{prefix}"):
+            for key in keys:
+                self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        return len(keys)
+
+
+def make_bucket(name: str) -> None:
+    """Make an S3 bucket, if it is missing.
+
+    Raises:
+        StoreError: S3 cannot be reached, or refuses.
+    """
+    store = S3Store(name)
+    with _s3_errors(store.uri):
+        if name not in {bucket["Name"] for bucket in store._client.list_buckets()["Buckets"]}:  # noqa: SLF001 - ours
+            store._client.create_bucket(Bucket=name)  # noqa: SLF001
+
+
+class _s3_errors:  # noqa: N801 (used as a `with` statement's verb)
+    """Turn what S3 says into one sentence; a lost race is an outcome, not an error."""
+
+    taken = False
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
+                self.taken = True
+                return True
+            if code in {"NoSuchKey", "404", "NotFound"}:
+                raise missing(self.location) from error
+            raise StoreError(f"the object store refuses {self.location} ({code}): check the bucket and the keys") from error
+        if isinstance(error, BotoCoreError):
+            raise StoreError(f"the object store cannot be reached for {self.location}: {error}") from error
+        return False

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vitau.metrics import calibration, decisions, resample_weights
 from vitau.policy import PATIENTS, Policy
+from vitau.reasons import Reason, at_least, not_below, not_worse, not_worse_calibrated, of_group
 from vitau.schema import AUS
 
 Array = npt.NDArray[Any]
@@ -47,16 +48,6 @@ class Answers:
     threshold: float
     size_mb: float
     face_ms: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reason:
-    """One check: what was asked, whether it holds (None: nobody can tell, and it is not required), and with which numbers."""
-
-    check: str
-    holds: bool | None
-    sentence: str
-    numbers: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +124,7 @@ def _recognition(
 ) -> Iterator[Reason]:
     """Recognition: at least the floor, no worse than the champion, probabilities that can be believed."""
     own = _palsy_numbers(people, challenger, weight_RS)
-    yield _floor("recognition, AUROC", own["auroc"], policy.floor_auroc)
+    yield at_least("recognition, AUROC", own["auroc"], policy.floor_auroc)
     brier = float(own["brier"][0])
     yield Reason(
         check="recognition, Brier score",
@@ -144,9 +135,9 @@ def _recognition(
     if champion is not None:
         other = _palsy_numbers(people, champion, weight_RS)
         for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
-            yield _not_worse(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
+            yield not_worse(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
         for name, margin in (("brier", policy.margin_brier), ("ece", policy.margin_ece)):
-            yield _not_worse_calibrated(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
+            yield not_worse_calibrated(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
 
 
 def _regions(
@@ -154,13 +145,13 @@ def _regions(
 ) -> Iterator[Reason]:
     """Regions of palsied people: the mean at least the floor and no worse, no single region shown to be below chance."""
     own = _region_numbers(people, challenger, weight_RS)
-    yield _floor("regions, mean AUROC", own["auroc"], policy.floor_region_auroc)
+    yield at_least("regions, mean AUROC", own["auroc"], policy.floor_region_auroc)
     for au in AUS:
-        yield _not_below(f"{au}, AUROC", own[au], policy.floor_au)
+        yield not_below(f"{au}, AUROC", own[au], policy.floor_au)
     if champion is not None and champion.region_SA is not None:
         other = _region_numbers(people, champion, weight_RS)
         for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
-            yield _not_worse(f"regions, mean {_WORDS[name]}", own[name], other[name], margin)
+            yield not_worse(f"regions, mean {_WORDS[name]}", own[name], other[name], margin)
 
 
 def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: Array) -> Iterator[Reason]:
@@ -176,14 +167,14 @@ def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: 
                 for chosen_S in (in_S & people.palsied_S, in_S & ~people.palsied_S)
                 if chosen_S.any()
             ]
-            yield _of_group(f"recognition, {attribute} {value}", np.mean(recall, axis=0), int(in_S.sum()), enough, policy)
+            yield of_group(f"recognition, {attribute} {value}", np.mean(recall, axis=0), int(in_S.sum()), enough, policy)
             asked_S = in_S & people.palsied_S & people.known_SA.any(1)
             if challenger.region_SA is not None and asked_S.any():
                 known_SA = people.known_SA[asked_S]
                 hit_SA = ((challenger.region_SA[asked_S] > 0) == people.affected_SA[asked_S]) & known_SA
                 share_R = _mean(weight_RS[:, asked_S], hit_SA.sum(1) / known_SA.sum(1))
                 num = int(asked_S.sum())
-                yield _of_group(f"regions, {attribute} {value}", share_R, num, num >= policy.min_people, policy)
+                yield of_group(f"regions, {attribute} {value}", share_R, num, num >= policy.min_people, policy)
 
 
 def _costs(challenger: Answers, champion: Answers | None, policy: Policy) -> Iterator[Reason]:
@@ -207,70 +198,6 @@ def _costs(challenger: Answers, champion: Answers | None, policy: Policy) -> Ite
 
 
 _WORDS: Final = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "brier": "Brier score", "ece": "calibration error"}
-
-
-def _floor(check: str, value_R: Array, floor: float) -> Reason:
-    """At least the floor; what one class alone leaves undefined passes only where no floor is asked."""
-    value, low, high = _point_and_interval(value_R)
-    if value is None:
-        holds, sentence = floor <= 0, f"{check} is not defined, since all these people are alike; at least {floor:g} is needed"
-    else:
-        holds, sentence = value >= floor, f"{check} is {value:.3f}{_interval(low, high)}; at least {floor:g} is needed"
-    return Reason(
-        check=check, holds=holds, sentence=sentence, numbers={"challenger": value, "low": low, "high": high, "limit": floor}
-    )
-
-
-def _not_below(check: str, value_R: Array, floor: float) -> Reason:
-    """Not wholly below the floor; nobody can tell where it is not defined."""
-    value, low, high = _point_and_interval(value_R)
-    numbers = {"challenger": value, "low": low, "high": high, "limit": floor}
-    if value is None or high is None:
-        return Reason(check=check, holds=None, sentence=f"{check} is not defined: all these people are alike", numbers=numbers)
-    sentence = f"{check} is {value:.3f}{_interval(low, high)}; it may not lie below {floor:g} with its whole interval"
-    return Reason(check=check, holds=high >= floor, sentence=sentence, numbers=numbers)
-
-
-def _of_group(check: str, value_R: Array, num_people: int, enough: bool, policy: Policy) -> Reason:
-    """Not wholly below the floor of subgroups; a group with too few people is not judged."""
-    if not enough:
-        sentence = f"{check} has {num_people} people and is not judged; {policy.min_people} are needed"
-        return Reason(
-            check=check, holds=None, sentence=sentence, numbers={"people": num_people, "limit": policy.floor_subgroup}
-        )
-    reason = _not_below(f"{check}, share answered rightly", value_R, policy.floor_subgroup)
-    return replace(reason, numbers={**reason.numbers, "people": num_people})
-
-
-def _not_worse(check: str, own_R: Array, other_R: Array, margin: float) -> Reason:
-    """Better, or shown to be worse by less than the margin."""
-    difference, low, high = _point_and_interval(own_R - other_R)
-    own, other = _point_and_interval(own_R)[0], _point_and_interval(other_R)[0]
-    numbers = {"challenger": own, "champion": other, "difference": difference, "low": low, "high": high, "limit": -margin}
-    if difference is None or low is None:
-        sentence = f"{check} cannot be compared, since all these people are alike"
-        return Reason(check=check, holds=margin >= 1, sentence=sentence, numbers=numbers)
-    if low > 0:
-        word = "better"
-    elif low >= -margin:
-        word = f"not worse within {margin:g}"
-    else:
-        word = f"worse by more than {margin:g}, or too little is known"
-    sentence = f"{check} is {own:.3f} against the champion's {other:.3f}: {difference:+.3f}{_interval(low, high)}, {word}"
-    return Reason(check=check, holds=low >= -margin, sentence=sentence, numbers=numbers)
-
-
-def _not_worse_calibrated(check: str, own_R: Array, other_R: Array, margin: float) -> Reason:
-    """An error that has not grown by more than the margin, or not by more than chance does."""
-    difference, low, high = _point_and_interval(own_R - other_R)
-    assert difference is not None, "an error is defined wherever there are people"
-    assert low is not None, "and so is its interval"
-    sentence = (
-        f"{check} is {own_R[0]:.3f} against the champion's {other_R[0]:.3f}: {difference:+.3f}{_interval(low, high)}; "
-        f"it may grow by {margin:g}, or by what is chance"
-    )
-    numbers = {"challenger": float(own_R[0]), "champion": float(other_R[0]), "difference": difference, "low": low, "high": high}
-    return Reason(check=check, holds=difference <= margin or low <= 0, sentence=sentence, numbers={**numbers, "limit": margin})
 
 
 def _palsy_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict[str, Array]:
@@ -314,18 +241,6 @@ def _mean(weight_RS: Array, value_S: Array) -> Array:
 def _with_the_point(weight_RS: Array) -> Array:
     """Put everybody once before the resamples: row 0 of every number is then the number itself."""
     return np.vstack([np.ones(weight_RS.shape[1]), weight_RS])
-
-
-def _point_and_interval(value_R: Array) -> tuple[float | None, float | None, float | None]:
-    defined_R = value_R[1:][~np.isnan(value_R[1:])]
-    if np.isnan(value_R[0]) or not len(defined_R):
-        return None, None, None
-    low, high = np.quantile(defined_R, [0.025, 0.975])
-    return float(value_R[0]), float(low), float(high)
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
 
 
 def _sorted(people: HeldOut, challenger: Answers, champion: Answers | None) -> tuple[HeldOut, Answers, Answers | None]:

@@ -70,4 +70,10 @@ down: setup ## stop them (profile=full likewise)
 	@$(PYTHON) -m venv .venv-label-studio
 	@.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-label-studio.txt
 	@.venv-label-studio/bin/python -m pip check --quiet
+	@rm -rf $(@D)/empty
+	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >/dev/null
 	@touch $@
+
+# It migrates whatever command it is given; a new state begins with a copy of what that leaves (flows/programs.py).
+EMPTY_LABEL_STUDIO := LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/.venv-label-studio/empty SECRET_KEY=signs-nothing \
+	COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false SENTRY_DSN= FRONTEND_SENTRY_DSN=

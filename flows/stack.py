@@ -27,7 +27,7 @@ from flows.settings import ROOT
 from flows.state import HOST, Profile, read_secrets
 from vitau.errors import StackError
 
-_FIRST_START_S: Final = 300.0  # Label Studio migrates a fresh database for up to 130 s on two busy cores
+_FIRST_START_S: Final = 300.0  # on PostgreSQL Label Studio migrates for up to 130 s on two busy cores
 _STOP_S: Final = 20.0
 _STOP_ALL_S: Final = 90.0  # the supervisor stops in order; SeaweedFS alone takes 12 s
 _DEATHS: Final = 3

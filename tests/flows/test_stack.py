@@ -130,3 +130,18 @@ def test_secrets_that_a_later_version_needs_are_added_and_the_others_stay(tmp_pa
     assert kept["pseudonym_key"] == "the first one, for ever"
     assert len(kept["webhook_secret"]) >= 16
     assert read_secrets(tmp_path) == kept
+
+
+def test_a_new_state_begins_with_the_migrated_database_and_what_is_there_is_kept(tmp_path, monkeypatch):
+    migrated, own = tmp_path / "made" / "label_studio.sqlite3", tmp_path / "state" / "label-studio" / "label_studio.sqlite3"
+    own.parents[1].mkdir()
+    monkeypatch.setattr(programs, "MIGRATED", migrated)
+    programs.begin_migrated(own.parents[1])
+    assert not own.exists(), "nothing was made, so Label Studio makes its own"
+    migrated.parent.mkdir()
+    migrated.write_bytes(b"empty")
+    programs.begin_migrated(own.parents[1])
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+    own.write_bytes(b"answers")
+    programs.begin_migrated(own.parents[1])
+    assert own.read_bytes() == b"answers"

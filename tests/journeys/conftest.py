@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
 
 from flows import programs, stack
-from flows.state import Profile
+from flows.state import Profile, Program
 from labeling import sync
 from labeling.reading import ReaderProject
 from vitau.media.synthetic import write_cohort
@@ -79,18 +77,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_is_journey)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin with Label Studio's first start if there are journeys: it takes a core for two minutes, the quick tests another."""
-    config = session.config
-    if any(map(_is_journey, session.items)) and not config.option.collectonly and not _template(config).exists():
-        config.stash[_FIRST_START] = FirstStart(config)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _FIRST_START in config.stash:
-        config.stash[_FIRST_START].end()
-
-
 def _is_journey(item: pytest.Item) -> bool:
     return item.get_closest_marker("journey") is not None
 
@@ -102,16 +88,12 @@ def command() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Services]:
-    """Label Studio, MLflow and Prefect, up until the session ends.
-
-    Label Studio's migrated, empty database is kept in pytest's cache, which saves a minute of each later start.
-    """
-    state = _state(tmp_path_factory, pytestconfig)
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Label Studio, MLflow and Prefect, up until the session ends."""
+    state = _state(tmp_path_factory)
     try:
         printed = _command("flows", "up", "--state", state)
         assert printed.code == 0, printed.err
-        _keep_template(state, pytestconfig)
         yield Services(state=state, printed=printed, environment=stack.environment(state, stack.running(state)))
     finally:
         stack.stop(state)
@@ -156,23 +138,9 @@ class OwnLabelStudio:
 
     def start(self, *, wait: bool = True) -> None:
         program = programs.label_studio(self.state, self.url)
-        with (self.state / "label-studio.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                program.command,
-                env={**_quiet(os.environ), **program.environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 300
-        while wait:
-            try:
-                if httpx.get(program.health, timeout=5).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                assert self._process.poll() is None, (self.state / "label-studio.log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "Label Studio did not start"
-            time.sleep(0.2)
+        self._process = _start_program(program, self.state)
+        if wait:
+            _wait_for_program(program, self._process, self.state)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -189,39 +157,12 @@ class OwnLabelStudio:
         _database(self.state).write_bytes(path.read_bytes())
 
 
-class FirstStart:
-    """A Label Studio that migrates a fresh database, while other tests run, and leaves the template; nobody uses it."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config, self._folder = config, TemporaryDirectory(prefix="vitau-label-studio-")
-        self._server = OwnLabelStudio(_secret_state(Path(self._folder.name)))
-        self._thread = Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._server.start()
-        _keep_template(self._server.state, self._config)
-
-    def wait(self) -> None:
-        self._thread.join()
-        self.end()
-
-    def end(self) -> None:
-        self._server.kill()
-        self._thread.join()
-        self._folder.cleanup()
-
-
-_FIRST_START: Final = pytest.StashKey[FirstStart]()
-
-
 @pytest.fixture(scope="module")
-def own_label_studio(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[OwnLabelStudio]:
+def own_label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLabelStudio]:
     """A Label Studio apart from the session's services."""
-    server = OwnLabelStudio(_state(tmp_path_factory, pytestconfig))
+    server = OwnLabelStudio(_state(tmp_path_factory))
     try:
         server.start()
-        _keep_template(server.state, pytestconfig)
         yield server
     finally:
         server.kill()
@@ -233,22 +174,9 @@ def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     state = tmp_path_factory.mktemp("mlflow")
     url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
     program = programs.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
-    if program.prepare is not None:
-        program.prepare()
-    with (state / "mlflow.log").open("ab") as log:
-        process = subprocess.Popen(
-            program.command, env=_quiet(os.environ) | program.environment, stdout=log, stderr=log, start_new_session=True
-        )
+    process = _start_program(program, state)
     try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                if httpx.get(program.health, timeout=5).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert process.poll() is None, (state / "mlflow.log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "MLflow did not start"
-            time.sleep(0.2)
+        _wait_for_program(program, process, state)
         yield url
     finally:
         _kill(process)
@@ -274,9 +202,9 @@ def apart(services: Services, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def demos(services: Services, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Demos]:
+def demos(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
     """Both demos, side by side: two cores are enough for them."""
-    killed = _state(tmp_path_factory, pytestconfig)
+    killed = _state(tmp_path_factory)
     logs = tmp_path_factory.mktemp("logs")
     whole = _start(services.state, logs / "whole")
     try:
@@ -362,31 +290,32 @@ def _quiet(environment: "os._Environ[str]") -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
-def _state(factory: pytest.TempPathFactory, config: pytest.Config) -> Path:
-    if _FIRST_START in config.stash:
-        config.stash[_FIRST_START].wait()
-        del config.stash[_FIRST_START]
-    state = _secret_state(factory.mktemp("state"))
-    if _template(config).exists():
-        _database(state).parent.mkdir()
-        _database(state).write_bytes(_template(config).read_bytes())
-    return state
+def _start_program(program: Program, state: Path) -> subprocess.Popen[bytes]:
+    """Start a service that nobody looks after."""
+    if program.prepare is not None:
+        program.prepare()
+    with (state / f"{program.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            program.command, env=_quiet(os.environ) | program.environment, stdout=log, stderr=log, start_new_session=True
+        )
 
 
-def _secret_state(state: Path) -> Path:
+def _wait_for_program(program: Program, process: subprocess.Popen[bytes], state: Path) -> None:
+    deadline = time.monotonic() + 300
+    while True:
+        try:
+            if httpx.get(program.health, timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            assert process.poll() is None, (state / f"{program.name}.log").read_text()[-2000:]
+        assert time.monotonic() < deadline, f"{program.name} did not start"
+        time.sleep(0.2)
+
+
+def _state(factory: pytest.TempPathFactory) -> Path:
+    state = factory.mktemp("state")
     (state / "secrets.json").write_text(SECRETS)
     return state
-
-
-def _keep_template(state: Path, config: pytest.Config) -> None:
-    template = _template(config)
-    if not template.exists():
-        with closing(sqlite3.connect(_database(state))) as migrated, closing(sqlite3.connect(template)) as kept:
-            migrated.backup(kept)
-
-
-def _template(config: pytest.Config) -> Path:
-    return Path(config.cache.mkdir("label-studio")) / "empty-1.23.2.sqlite3"
 
 
 def _database(state: Path) -> Path:

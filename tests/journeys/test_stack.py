@@ -1,8 +1,10 @@
-"""The whole stack on one machine, through its deployments: from clips to champions and a report, with a worker killed twice.
+"""The demo's data through the deployments of the whole stack on one machine: from clips to champions and a report.
 
 PostgreSQL, SeaweedFS, Label Studio, MLflow, Prefect's server, workers and the receiver are the real ones, of this module's own.
+A worker is killed twice on the way. People are drawn, readers are simulated: those of `make demo`.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -23,8 +25,10 @@ import pytest
 import sqlalchemy as sa
 
 from flows import stack
-from flows.demo import SEED, read_truth
+from flows.__main__ import DRAWN_IDENTITY_FLOOR
+from flows.demo import SEED, read_truth, stopwatch
 from flows.programs import gpu_workers
+from flows.promote import PALSY, REGIONS
 from flows.trainings import run_training
 from labeling import simulated, sync
 from labeling.project import Answer
@@ -32,16 +36,17 @@ from labeling.reading import ReaderProject
 from vitau import tables
 from vitau.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic import write_cohort
-from vitau.schema import RegionLabels, Side, Stage
+from vitau.schema import RegionLabels, Side, Split, Stage
 from vitau.store import Store, open_store
 
-pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-SUBJECTS, PALSIED = 12, 6
+SUBJECTS, PALSIED = 160, 80
+POPULATION = 2026
+READERS = ("reader-a", "reader-b")
 QUIET_S = 15
 STARTED_BY_HAND = {
-    "VITAU_IDENTITY_FLOOR": "0.15",  # drawn people are near relatives
-    "VITAU_SIZE": "smoke",
+    "VITAU_IDENTITY_FLOOR": DRAWN_IDENTITY_FLOOR,
     "VITAU_RETRAIN_CELLS": str(8 * PALSIED),
     "VITAU_RETRAIN_QUIET_S": str(QUIET_S),
     "VITAU_NUM_PROCESSES": "2",
@@ -81,7 +86,9 @@ class Prefect:
 
     def ended(self, run: str) -> dict[str, Any]:
         """Waits until a run is over for good: a crashed one is scheduled again."""
-        return wait_for(lambda: self.state(run) in {"COMPLETED", "FAILED", "CANCELLED"} and self._get(f"/flow_runs/{run}"), 420)
+        return wait_for(
+            lambda: self.state(run) in {"COMPLETED", "FAILED", "CANCELLED"} and self._get(f"/flow_runs/{run}"), 1500
+        )
 
     def state(self, run: str) -> str:
         return str(self._get(f"/flow_runs/{run}")["state_type"])
@@ -134,6 +141,7 @@ Scored: TypeAlias = "tuple[dict[str, bytes], list[ScoredSubject]]"
 class Story:
     """What happened from the first clip to the report."""
 
+    seconds: dict[str, float]
     ingested: dict[str, Any]
     num_clips: int
     notes: list[str]
@@ -142,11 +150,13 @@ class Story:
     retraining_states: list[str]
     left_of_the_killed: list[psutil.Process]
     rescored: dict[str, Any]
+    history: Any
     reports: list[bytes]
     rescoring_states: list[str]
     zombie_states: list[str]
     zombie_said: str
     said: str
+    num_held_out: int
     weights: bytes
     undisturbed_weights: bytes
     scored: Scored
@@ -157,9 +167,7 @@ class Story:
 def full(command, tmp_path_factory) -> Iterator[Full]:
     """The stack, started as an operator does, while the people are drawn."""
     inbox = tmp_path_factory.mktemp("inbox")
-    drawing = threading.Thread(
-        target=write_cohort, args=(inbox, SUBJECTS, 2026), kwargs={"frames_per_task": 1, "num_processes": 1}
-    )
+    drawing = threading.Thread(target=write_cohort, args=(inbox, SUBJECTS, POPULATION))
     drawing.start()
     state = Path(tempfile.mkdtemp(prefix="vitau-stack-"))  # PostgreSQL's user may not enter pytest's folder
     state.chmod(0o755)
@@ -190,28 +198,37 @@ def prefect(full) -> Iterator[Prefect]:
 
 
 @pytest.fixture(scope="module")
-def story(full, prefect, tmp_path_factory) -> Story:
+def story(full, prefect, command, tmp_path_factory) -> Story:
+    seconds: dict[str, float] = {}
     zombie = prefect.start("erase/erase", state="RUNNING", subject="nobody")  # nobody runs it; one sign of life, then silence
     prefect.beat(zombie)
     store = open_store(full.environment["VITAU_STORE"])
-    ingested = prefect.run("ingest-new/ingest")
+    with stopwatch(seconds, "ingest"):
+        ingested = prefect.run("ingest-new/ingest")
     num_clips, notes = len(full.catalog.clips()), list(store.keys("ingested/"))
-    synced = prefect.run("sync-labels/sync-labels")
-    answer_everything(full)
-    first = wait_for(lambda: prefect.runs("freeze-and-retrain"), 180)[0]["id"]
-    wait_for(lambda: any(store.keys("checkpoints/")) or prefect.state(first) not in {"SCHEDULED", "PENDING", "RUNNING"}, 300)
-    left = kill_worker(full, at_least=2)  # the run and a training
-    prefect.ended(first)
-    second = wait_for(lambda: prefect.runs("rescore-champion"), 60)[0]["id"]
-    wait_for(lambda: any(store.keys("scores/")), 300)
-    left += kill_worker(full, at_least=1)
-    rescored = prefect.ended(second)
+    with stopwatch(seconds, "annotate"):
+        synced = prefect.run("sync-labels/sync-labels")
+        answer_everything(full, prefect)
+    with stopwatch(seconds, "retrain"):
+        first = wait_for(lambda: prefect.runs("freeze-and-retrain"), 180)[0]["id"]
+        wait_for(
+            lambda: any(store.keys("checkpoints/")) or prefect.state(first) not in {"SCHEDULED", "PENDING", "RUNNING"}, 1200
+        )
+        left = kill_worker(full, at_least=2)  # the run and a training
+        prefect.ended(first)
+    with stopwatch(seconds, "rescore"):
+        second = wait_for(lambda: prefect.runs("rescore-champion"), 60)[0]["id"]
+        wait_for(lambda: any(store.keys("scores/")), 300)
+        left += kill_worker(full, at_least=1)
+        rescored = prefect.ended(second)
+    history = command("flows", "history", "--json", "--state", full.state)
     reports = [store.get(key) for key in store.keys("reports/") if key.endswith("/report.html")]
     retrainings = prefect.runs("freeze-and-retrain")
     scored, undisturbed_scored = scored_twice(full, store, prefect)
     weights, undisturbed_weights = trained_twice(full, store, tmp_path_factory.mktemp("undisturbed"))
     prefect.ended(zombie)
     return Story(
+        seconds=seconds,
         ingested=ingested,
         num_clips=num_clips,
         notes=notes,
@@ -220,11 +237,13 @@ def story(full, prefect, tmp_path_factory) -> Story:
         retraining_states=prefect.states(first),
         left_of_the_killed=left,
         rescored=rescored,
+        history=history,
         reports=reports,
         rescoring_states=prefect.states(second),
         zombie_states=prefect.states(zombie),
         zombie_said=prefect.say(zombie),
         said=prefect.say(first),
+        num_held_out=full.catalog.snapshots()[-1].subjects[Split.TEST],
         weights=weights,
         undisturbed_weights=undisturbed_weights,
         scored=scored,
@@ -253,10 +272,11 @@ def kill_worker(full: Full, *, at_least: int) -> list[psutil.Process]:
 
 def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
     """The weights of the recognition that was registered, and of the same training, undisturbed and directly."""
-    (trained,) = [each for each in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if each.recipe == "smoke-palsy"]
+    recipe = "tiny-palsy"
+    (trained,) = [each for each in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if each.recipe == recipe]
     work = Path(full.environment["VITAU_WORK"])
-    (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if '"smoke-palsy"' in path.read_text()]
-    arguments = ["--recipe", "smoke-palsy", "--store", store.uri, "--snapshot", trained.snapshot, "--out", str(out)]
+    (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if f'"{recipe}"' in path.read_text()]
+    arguments = ["--recipe", recipe, "--store", store.uri, "--snapshot", trained.snapshot, "--out", str(out)]
     run_training("x", [*arguments, "--pretrained", str(pretrained)], lambda *_: None, num_at_once=os.cpu_count() or 1)
     (key,) = [key for key in store.keys(f"{trained.model_key}/model/") if key.endswith(".safetensors")]
     (path,) = (out / "model").glob("*.safetensors")
@@ -293,18 +313,23 @@ def project(client: Any, reader: str) -> ReaderProject:
     return ReaderProject(id=found.id, title=title, reader=reader, stage=stage, made_at=found.created_at.isoformat())
 
 
-def answer_everything(full: Full) -> None:
-    """Two simulated readers answer all at once, each answer a webhook; then the adjudicator, until everybody has labels."""
+def answer_everything(full: Full, prefect: Prefect) -> None:
+    """Let the demo's simulated readers answer all at once, each answer a webhook, and the adjudicator until all have labels."""
     client = label_studio(full)
     truths = read_truth(full.inbox / "truth.csv", full.environment["VITAU_PSEUDONYM_KEY"].encode())
-    for reader in ("reader-a", "reader-b"):
-        assert simulated.answer_open_tasks(client, project(client, reader), truths, seed=SEED) == PALSIED
+    num_answered = 0
+    while new := sum(simulated.answer_open_tasks(client, project(client, each), truths, seed=SEED) for each in READERS):
+        num_answered += new
+        prefect.run("sync-labels/sync-labels")  # the next people come into the queues
+    assert num_answered == len(READERS) * PALSIED
 
     def labelled() -> bool:
-        simulated.answer_open_tasks(client, project(client, "adjudication"), truths, seed=SEED, accuracy=1)
+        simulated.answer_open_tasks(
+            client, project(client, "adjudication"), truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY
+        )
         return len(full.catalog.labels()) == PALSIED
 
-    wait_for(labelled, 120)
+    wait_for(labelled, 300)
 
 
 def test_a_manifest_in_the_watched_folder_is_ingested_by_its_deployment(story):
@@ -321,7 +346,21 @@ def test_a_worker_killed_in_mid_training_leaves_nothing_running_and_another_one_
     assert story.left_of_the_killed == []
     assert story.retrainings[0]["state_type"] == "COMPLETED", story.said
     assert [name for name in story.retraining_states if name in {"Crashed", "AwaitingRetry"}] == ["Crashed", "AwaitingRetry"]
-    assert "training smoke-palsy: " in story.said, "what a training says is not in the log of its run"
+    assert "training tiny-palsy: " in story.said, "what a training says is not in the log of its run"
+
+
+def test_both_models_are_promoted_by_the_policy_for_patients_and_signed(story):
+    assert story.history.code == 0, story.history.out + story.history.err
+    decisions = json.loads(story.history.out)
+    assert [(each["model"], each["action"], each["after"]) for each in decisions] == [
+        (PALSY, "promoted", 1),
+        (REGIONS, "promoted", 1),
+    ]
+    for decision in decisions:
+        assert (decision["by"], decision["problem"]) == ("flow retrain", None)
+        assert decision["verdict"]["policy"]["name"] == "patients"
+        print(*(reason["sentence"] for reason in decision["verdict"]["reasons"]), sep="\n")
+    print(story.seconds)
 
 
 def test_what_the_killed_training_gave_is_what_an_undisturbed_one_gives(story):
@@ -333,11 +372,12 @@ def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_
     assert "Crashed" in story.rescoring_states
     (report,) = story.reports
     assert b"Facial palsy: people held out from training" in report
+    assert b"synthetic" in report
 
 
 def test_what_the_killed_scoring_gave_is_what_an_undisturbed_one_gives(story):
     objects, rows = story.scored
-    assert len(rows) == 2
+    assert len(rows) == story.num_held_out
     assert any(key.endswith(".jpg") for key in objects)
     assert (objects, rows) == story.undisturbed_scored
 
@@ -355,7 +395,7 @@ def test_what_no_webhook_told_the_poll_finds_and_that_is_one_retraining_too(full
     client = label_studio(full)
     labels = {answer.subject: answer for answer in full.catalog.labels()}
     try:
-        for reader in ("reader-a", "reader-b"):
+        for reader in READERS:
             contradict_everything(client, project(client, reader), labels)
         prefect.run("sync-labels/sync-labels")
         time.sleep(QUIET_S)
@@ -381,13 +421,14 @@ def contradict_everything(client: Any, project: ReaderProject, labels: Mapping[s
 
 def test_an_erased_person_is_nowhere_and_is_not_taken_in_again(full, story, prefect):
     store, client = open_store(full.environment["VITAU_STORE"]), label_studio(full)
-    person = next(answer.subject for answer in full.catalog.labels())
+    splits = full.catalog.splits()
+    person = next(answer.subject for answer in full.catalog.labels() if splits[answer.subject] is Split.TRAIN)
     assert prefect.run("erase/erase", subject=person)["state_type"] == "COMPLETED"
     assert keys_of(store, person) == []
     assert person not in {subject.pseudonym for subject in full.catalog.subjects()}
     assert person not in {clip.subject for clip in full.catalog.clips()}
     assert person not in {answer.subject for answer in full.catalog.labels()}
-    for reader in ("reader-a", "reader-b"):
+    for reader in READERS:
         assert person not in {task.data["subject"] for task in client.tasks.list(project=project(client, reader).id)}
     assert all(row.retracted for row in list(full.catalog.ledger())[-8:] if row.subject == person)
     (erasure,) = full.catalog.erasures()

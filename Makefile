@@ -11,7 +11,7 @@ SHELL := /bin/bash
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-setup: ## make both virtual environments (about 3 minutes and 8 GB, once)
+setup: ## make both virtual environments (minutes and 9 GB, once)
 	@$(MAKE) --no-print-directory -j2 .venv/.ready .venv-label-studio/.ready
 
 demo: setup ## run the main job on drawn people: clips in, registered models and a report out

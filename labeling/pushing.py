@@ -40,6 +40,17 @@ class AskedTask:
         return self.material == material and (not self.answered or self.after >= after)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Door:
+    """Single tasks by their numbers; another push may remove one at any moment.
+
+    ``get`` gives a task as it is now, or None if it is gone; ``delete`` removes it, if it is still there.
+    """
+
+    get: Callable[[int], Any]
+    delete: Callable[[int], None]
+
+
 def due(
     asked: Iterable[AskedTask], materials: Mapping[str, str], *, heard: Mapping[str, int], stale: Collection[str]
 ) -> tuple[list[str], list[str]]:
@@ -73,7 +84,7 @@ def push(
     tasks: Sequence[Mapping[str, Any]],
     *,
     names: Mapping[str, str],
-    delete: Callable[[int], None],
+    door: Door,
     at: Callable[[str], None],
 ) -> int:
     """Makes the project ask about these people and materials; how many of the tasks were imported.
@@ -83,17 +94,17 @@ def push(
         project: where to.
         tasks: as ``labeling.tasks`` makes them.
         names: who was merged into whom: what is asked about either is asked about one person.
-        delete: removes a task by its number, if it is still there.
+        door: where single tasks are got and deleted.
         at: is told after every import, and after every task renewed.
     """
     wanted = {key_of(task["data"], names): dict(task) for task in tasks}
     new: set[_Key] = set()
     for left in reversed(range(_ATTEMPTS if wanted else 0)):
-        known = _tidy(client, project, names, delete)
+        known = _tidy(client, project, names, door)
         missing = [key for key in wanted if not any(asked_task(task, names).asks(*key[1:]) for task in known[key[0]])]
         stale = [key for key in missing if any(not task.is_labeled for task in known[key[0]])]
         for key in stale:
-            _renew(client, project, known[key[0]], wanted[key])
+            _renew(client, project, known[key[0]], wanted[key], door)
             at("renewed a task")
         missing = [key for key in missing if key not in set(stale)]
         new |= set(missing)
@@ -108,7 +119,7 @@ def push(
         else:
             break
     if new:
-        _tidy(client, project, names, delete)
+        _tidy(client, project, names, door)
     return len(new)
 
 
@@ -124,41 +135,40 @@ def key_of(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     return names.get(subject, subject), data.get("material"), data.get("after") or 0
 
 
-def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any]) -> None:
+def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any], door: Door) -> None:
     """Gives a person's open task the newer material, unless somebody is at it: then it is asked again when it is answered."""
     task = next(task for task in there if not task.is_labeled)
-    fresh = client.tasks.get(str(task.id))
-    if fresh.annotations or fresh.drafts:
+    fresh = door.get(task.id)
+    if fresh is None or fresh.annotations or fresh.drafts:
         return
     until = pages.look(client, project).now.isoformat()
     shown = {name: task.data.get(name) for name in _SHOWN} | {"until": until}
     client.tasks.update(str(task.id), data=wanted["data"] | {"before": [*task.data.get("before", []), shown]})
 
 
-def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], delete: Callable[[int], None]) -> dict[str, list[Any]]:
+def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], door: Door) -> dict[str, list[Any]]:
     """The project's tasks by person, after those were removed that ask a second time."""
     tasks: dict[str, list[Any]] = defaultdict(list)
     for task in pages.tasks(client, project):
         tasks[key_of(task.data, names)[0]].append(task)
-    for person, same in tasks.items():
-        superfluous = _superfluous(client, same) if person else []
-        for task in superfluous:
-            delete(task.id)
-        tasks[person] = [task for task in same if task not in superfluous]
-    return tasks
+    return defaultdict(list, {person: _once(same, door) if person else same for person, same in tasks.items()})
 
 
-def _superfluous(client: Any, same: Sequence[Any]) -> list[Any]:
-    """Of a person's tasks those that nobody began and that ask what is asked already; of several open ones the oldest stays."""
+def _once(same: list[Any], door: Door) -> list[Any]:
+    """Removes a person's tasks that nobody began and that ask what is asked already; of several open ones the oldest stays.
+
+    Returns those that are left; another push may have removed some since they were listed.
+    """
     still_open = [task for task in same if not task.is_labeled]
     answered = {key_of(task.data, {})[1:] for task in same if task.is_labeled}
     doubled = [task for task in still_open if key_of(task.data, {})[1:] in answered]
     if not doubled and len(still_open) < 2:
-        return []
-    fresh = [client.tasks.get(str(task.id)) for task in still_open]  # an answer may have come since the list
-    begun = [bool(task.annotations or task.drafts) for task in fresh]
-    untouched = [task for task, touched in zip(still_open, begun, strict=True) if not touched]
-    if any(begun):
-        return untouched
-    keep = next((task for task in untouched if task not in doubled), None)
-    return [task for task in untouched if task is not keep]
+        return same
+    fresh = {task.id: door.get(task.id) for task in still_open}  # an answer may have come since the list
+    begun = {number for number, task in fresh.items() if task is not None and (task.annotations or task.drafts)}
+    untouched = [task for task in still_open if fresh[task.id] is not None and task.id not in begun]
+    keep = None if begun else next((task for task in untouched if task not in doubled), None)
+    for task in untouched:
+        if task is not keep:
+            door.delete(task.id)
+    return [task for task in same if task.is_labeled or task.id in begun or task is keep]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from xml.etree.ElementTree import canonicalize
 
@@ -169,17 +168,24 @@ def push(
     not doubled. Two pushes at once may both import a person; the later one sees both tasks and removes the younger, as does the
     next push if it was killed before that.
     """
-    return pushing.push(client, project, tasks, names=names or {}, delete=partial(_delete_task, client), at=at)
+    return pushing.push(client, project, tasks, names=names or {}, door=_door(client), at=at)
 
 
-def _delete_task(client: Any, task: int) -> None:
+def _door(client: Any) -> pushing.Door:
+    return pushing.Door(
+        get=lambda task: _unless_gone(client.tasks.get, task), delete=lambda task: _unless_gone(client.tasks.delete, task)
+    )
+
+
+def _unless_gone(call: Callable[[str], Any], task: int) -> Any:
     from label_studio_sdk.core.api_error import ApiError
 
     try:
-        client.tasks.delete(str(task))
+        return call(str(task))
     except ApiError as error:
-        if error.status_code != 404:  # another push was quicker
+        if error.status_code != 404:  # else another push was quicker
             raise
+        return None
 
 
 @one_sentence()
@@ -296,7 +302,7 @@ def erase(client: Any, subjects: Collection[str]) -> int:
             continue
         ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
         for task in [task for task in pages.tasks(client, ours) if task.data.get("subject") in subjects]:
-            _delete_task(client, task.id)
+            _unless_gone(client.tasks.delete, task.id)
             deleted += 1
     return deleted
 

@@ -33,7 +33,7 @@ from flows.pull import PullOptions
 from flows.settings import Settings
 from flows.status import labelling_progress
 from flows.workspace import Workspace
-from labeling import bench, sync
+from labeling import bench, pushing, sync
 from labeling.connections import Receiver
 from labeling.project import Answer
 from labeling.reading import ReaderProject
@@ -464,6 +464,26 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
     assert sync.push(client, project, tasks) == 0
     assert tasks_of(client, "race")["s0"] == younger
     assert len(tasks_of(client, "race")) == 20
+
+
+def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_too(client, own_label_studio):
+    store = (own_label_studio.state / "store").as_uri()
+    project = sync.ensure_project(client, "quicker", reader="a", stage=Stage.READER, store_uri=store)
+    tasks = [build_task("s1", ["/x.jpg"], ["c:1"])]
+    for _ in range(2):
+        client.projects.import_tasks(project.id, request=tasks)
+    seen = []
+
+    def get(number: int) -> Any:
+        if not seen:
+            sync.push(client, project, tasks)
+        seen.append(sync._door(client).get(number))
+        return seen[-1]
+
+    door = replace(sync._door(client), get=get)
+    assert pushing.push(client, project, tasks, names={}, door=door, at=sync.passed) == 0
+    assert [task is None for task in seen] == [False, True]
+    assert tasks_of(client, "quicker") == {"s1": seen[0].id}
 
 
 def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flows.page import bundled
-from flows.promote import MODELS, known_training
+from flows.promote import MODELS, bundled, known_training
 from flows.workspace import Workspace
 from vitau.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots

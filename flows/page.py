@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.clip_batch import frames_version
-from flows.promote import PALSY, REGIONS
+from flows.promote import PALSY, REGIONS, bundled
 from flows.workspace import Workspace
-from vitau.catalog import ScoredSubject, Training
+from vitau.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
 from vitau.schema import AU, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
@@ -58,19 +58,6 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
         for name, card in cards.items()
         if name in trained
     ]
-
-
-def bundled(workspace: Workspace, digest: str) -> list[Training]:
-    """Find the training of the regions with this digest, and that of the recognition that was registered with them."""
-    trainings = workspace.catalog.trainings()
-    regions = next(each for each in trainings if each.model_digest == digest)
-    version = regions.metrics.get("recognition")  # absent where both were always trained together
-    recognition = [
-        each
-        for each in trainings
-        if each.model == PALSY and (f"{PALSY}/{each.version}" == version if version else each.snapshot == regions.snapshot)
-    ]
-    return [*recognition[-1:], regions]
 
 
 def reported_subject(

@@ -2,6 +2,7 @@
 
 Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. Others' steps are
 done in its own run (`.fn`): one within it would be left behind by a killed parent, and found again in whatever state it was.
+Whatever loads torch is imported where it is needed: pulling labels every ten minutes need not.
 """
 
 import json
@@ -15,15 +16,10 @@ from prefect import flow, get_run_logger
 from flows.annotate import annotate
 from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
-from flows.monitor import monitor
-from flows.promote import REGIONS
-from flows.rescore import rescore
-from flows.retrain import retrain
 from flows.retraining import RESCORE, request, retrain_if_due
 from flows.workspace import Workspace, open_workspace
 from vitau.errors import SourceError
 from vitau.schema import Skipped
-from vitau.scoring import registry
 
 HOUR_S: Final = 3600
 
@@ -75,6 +71,8 @@ def sync_labels() -> dict[str, Any]:
 @flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
 def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
     """Freeze a snapshot, train both models on it at a size of the recipes (by default the settings'), have them scored."""
+    from flows.retrain import retrain
+
     snapshot = freeze.fn()
     trained = retrain.fn(snapshot.digest, size or open_workspace().settings.size)
     request(RESCORE)
@@ -84,6 +82,10 @@ def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
 @flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
 def rescore_champion() -> dict[str, Any]:
     """Score whom the champion has not scored, held out or without labels yet; the report goes into the store."""
+    from flows.promote import REGIONS
+    from flows.rescore import rescore
+    from vitau.scoring import registry
+
     workspace = open_workspace()
     snapshot = freeze.fn()
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
@@ -98,5 +100,7 @@ def rescore_champion() -> dict[str, Any]:
 @flow(name="monitor-people", timeout_seconds=12 * HOUR_S)
 def monitor_people() -> dict[str, Any]:
     """Compare the people who came since the champion's snapshot with those in it, and ask the readers about who differs."""
+    from flows.monitor import monitor
+
     found = monitor.fn()
     return {"asked_about": found.asked_about, "pushed": found.pushed, "report": found.report}

@@ -10,7 +10,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 import vitau
-from flows.evidence import gather
 from flows.settings import SettingsError
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog import Training
@@ -182,6 +181,8 @@ def publish(workspace: Workspace, record: PromotionRecord) -> None:
 
 def judged(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
     """Gather the evidence and judge; returns what the record keeps of it."""
+    from flows.evidence import gather  # torch, which history and rollback need not load
+
     evidence = gather(workspace, training, champion)
     verdict = judge(evidence.people, evidence.challenger, evidence.champion, policy)
     return {
@@ -223,6 +224,19 @@ def known_training(workspace: Workspace, model: str, version: int) -> Training:
         there = ", ".join(str(each) for each in sorted({each.version for each in trained})) or "none"
         raise RegistryError(f"no version {version} of {model} was trained here; there are {there}")
     return found[-1]
+
+
+def bundled(workspace: Workspace, digest: str) -> list[Training]:
+    """Find the training of the regions with this digest, and that of the recognition that was registered with them."""
+    trainings = workspace.catalog.trainings()
+    regions = next(each for each in trainings if each.model_digest == digest)
+    version = regions.metrics.get("recognition")  # absent where both were always trained together
+    recognition = [
+        each
+        for each in trainings
+        if each.model == PALSY and (f"{PALSY}/{each.version}" == version if version else each.snapshot == regions.snapshot)
+    ]
+    return [*recognition[-1:], regions]
 
 
 def standing_recognition(workspace: Workspace, trained: Training) -> Training:

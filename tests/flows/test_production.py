@@ -1,5 +1,7 @@
 import csv
 import os
+import subprocess
+import sys
 
 import pytest
 from prefect.logging import disable_run_logger
@@ -89,3 +91,9 @@ def summary(*, skipped: int = 0):
 
     left_out = tuple(Skipped(item=str(number), reason="missing") for number in range(skipped))
     return IngestSummary(clips=1, new_clips=1, cut_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)
+
+
+def test_reading_rows_and_pulling_labels_load_no_torch():
+    code = "import sys, flows.lineage, flows.production, flows.promote; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -24,8 +24,8 @@ else # journeys wait for services most of the time, rooms compute: side by side
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=line test-rooms test-journeys
 endif
 
-test-rooms test-journeys: .venv/.ready .venv-label-studio/.ready
-	@$(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not journey,journey and not full)"
+test-rooms test-journeys: .venv/.ready .venv-label-studio/.ready # the longer lane goes first
+	@$(if $(filter test-rooms,$@),nice) $(BIN)/python -m pytest -m "$(if $(filter test-rooms,$@),not journey,journey and not full)"
 
 lint: setup ## format, rules, types, layers, dependencies, spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }

@@ -88,7 +88,7 @@ def up(
     """Start the services of a profile, and print their addresses and the log-in."""
     ports = {"label-studio": label_studio_port, "mlflow": mlflow_port, "prefect": prefect_port}
     running = stack.start(state, {name: port for name, port in ports.items() if port is not None}, profile)
-    tell("Waiting for the services (the first start takes two minutes) …")
+    tell("Waiting for the services (the first start takes half a minute, on PostgreSQL two) …")
     stack.wait(running, state, tell=lambda _: None)
     user, password = stack.log_in(state)
     for service in running:

@@ -79,21 +79,6 @@ def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make
     assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == 0
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # of its own options, which it sets itself
-def test_ray_scores_people_as_one_process_does(frames, model, make_workspace):
-    alone = make_workspace("alone")
-    assert rescore.score_people(alone, model, frames, Engine.LOCAL) == 3
-    expected = {key: alone.store.get(key) for key in alone.store.keys("scores/")}
-    assert len(expected) > 3
-    rows = scores(alone)
-    alone.store.erase("scores/")
-    by_ray = make_workspace("ray")
-    assert rescore.score_people(by_ray, model, frames, Engine.RAY) == 3
-    assert {key: by_ray.store.get(key) for key in by_ray.store.keys("scores/")} == expected
-    assert scores(by_ray) == rows
-
-
 def test_a_report_links_the_labelling_and_what_monitoring_left_beside_it(make_workspace, tmp_path):
     workspace, report = make_workspace("beside"), tmp_path / "report.html"
     labelling = {"how far the labelling is": "labelling.html"}

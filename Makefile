@@ -71,7 +71,7 @@ down: setup ## stop them (profile=full likewise)
 	@.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-label-studio.txt
 	@.venv-label-studio/bin/python -m pip check --quiet
 	@rm -rf $(@D)/empty
-	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >/dev/null
+	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >$(@D)/empty.log 2>&1 || { cat $(@D)/empty.log; exit 1; }
 	@touch $@
 
 # It migrates whatever command it is given; a new state begins with a copy of what that leaves (flows/programs.py).

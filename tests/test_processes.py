@@ -6,6 +6,7 @@ import time
 from operator import neg
 
 import psutil
+import pytest
 import torch
 
 from vitau.processes import one_thread, side_by_side
@@ -21,6 +22,22 @@ POOL = """
             time.sleep(60)
 """
 
+BEGINS_LATE = """
+    import multiprocessing, os, time
+    from vitau.processes import start_worker
+
+    def begin_without_a_parent():
+        while os.getppid() == multiprocessing.parent_process().pid:
+            time.sleep(0.05)
+        start_worker()
+        time.sleep(60)
+
+    if __name__ == "__main__":
+        worker = multiprocessing.get_context("spawn").Process(target=begin_without_a_parent)
+        worker.start()
+        print(worker.pid, flush=True)
+        time.sleep(60)
+"""
 
 BLOCKS = """
     import resource, sys
@@ -69,9 +86,10 @@ def test_memory_that_is_freed_and_kept_is_used_again_without_a_page_fault():
     assert faults["kept"] < 100
 
 
-def test_a_worker_leaves_when_its_parent_is_killed(tmp_path):
+@pytest.mark.parametrize("code", [POOL, BEGINS_LATE], ids=["at work", "before it began"])
+def test_a_worker_leaves_when_its_parent_is_killed(code, tmp_path):
     script = tmp_path / "pool.py"
-    script.write_text(textwrap.dedent(POOL))
+    script.write_text(textwrap.dedent(code))
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = psutil.Process(int(parent.stdout.readline()))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Final, TypeVar
 
 Item = TypeVar("Item")
@@ -55,7 +55,8 @@ def start_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    threading.Thread(target=_leave_without, args=(os.getppid(),), daemon=True).start()
+    parent = parent_process()  # who started this: it may be dead by now, and this somebody else's child
+    threading.Thread(target=_leave_without, args=(parent.pid if parent else os.getppid(),), daemon=True).start()
 
 
 @contextmanager

@@ -2,19 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from flows import programs, stack
 from flows.state import Profile, Program
@@ -180,6 +182,23 @@ def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         _kill(process)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Callable[[], AbstractContextManager[Browser]]:
+    """Opens Debian's browser. Beside flows in a thread: Playwright brings an event loop, which Prefect would find."""
+    if shutil.which("chromium") is None:
+        pytest.fail("there is no chromium to look at pages with: install Debian's package chromium")
+    return _chromium
+
+
+@contextmanager
+def _chromium() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

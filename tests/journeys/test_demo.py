@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -14,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import sync_playwright
 
 from flows import stack
 from vitau.store import open_store
@@ -173,9 +171,9 @@ def test_nothing_that_is_kept_names_a_person(demos):
         assert named == []
 
 
-def test_the_report_opens_in_a_browser_with_every_picture(demos, tmp_path):
+def test_the_report_opens_in_a_browser_with_every_picture(demos, chromium, tmp_path):
     seen: dict[str, Any] = {}
-    thread = threading.Thread(target=open_report, args=(demos.whole / "report.html", tmp_path / "report.png", seen))
+    thread = threading.Thread(target=open_report, args=(chromium, demos.whole / "report.html", tmp_path / "report.png", seen))
     thread.start()
     thread.join(120)
     assert "Synthetic" in seen["text"]
@@ -188,13 +186,10 @@ def test_the_report_opens_in_a_browser_with_every_picture(demos, tmp_path):
     assert "reader-a" in seen["labelling"]
 
 
-def open_report(page_path, screenshot, seen: dict[str, Any]) -> None:
-    """Look at a page in a real browser; in a thread, because Playwright brings an event loop that Prefect would find."""
+def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
+    """Look at a page in a real browser."""
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("requestfailed", lambda request: errors.append(request.url))
@@ -209,4 +204,3 @@ def open_report(page_path, screenshot, seen: dict[str, Any]) -> None:
         }
         page.click("text=how far the labelling is")
         seen["labelling"] = page.inner_text("body")
-        browser.close()

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 from pydantic import SecretStr
 
 from flows.clip_batch import frames_version
@@ -214,13 +212,13 @@ def test_an_alarm_is_sent_once_and_names_nobody(watched):
     assert again == said(watched.runs[1]) | {"new": False, "pushed": 0}
 
 
-def test_the_page_opens_in_a_browser_and_shows_what_drifted(watched, tmp_path):
+def test_the_page_opens_in_a_browser_and_shows_what_drifted(watched, chromium, tmp_path):
     key = said(watched.runs[1])["report"].partition("/store/")[2]
     path = tmp_path / "monitor.html"
     path.write_bytes(watched.workspace.store.get(key))
     assert b"person-" not in path.read_bytes()
     seen: dict[str, Any] = {}
-    thread = threading.Thread(target=look, args=(path, tmp_path / "monitor.png", seen))
+    thread = threading.Thread(target=look, args=(chromium, path, tmp_path / "monitor.png", seen))
     thread.start()
     thread.join(120)
     assert seen["errors"] == []
@@ -230,13 +228,10 @@ def test_the_page_opens_in_a_browser_and_shows_what_drifted(watched, tmp_path):
     assert seen["bars"] > 50
 
 
-def look(page_path, screenshot, seen: dict[str, Any]) -> None:
-    """Look at a page in a real browser; in a thread, because Playwright brings an event loop that Prefect would find."""
+def look(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
+    """Look at a page in a real browser."""
     errors: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("requestfailed", lambda request: errors.append(request.url))
@@ -248,4 +243,3 @@ def look(page_path, screenshot, seen: dict[str, Any]) -> None:
             "bars": page.locator("svg rect").count(),
             "errors": errors,
         }
-        browser.close()

@@ -74,6 +74,6 @@ down: setup ## stop them (profile=full likewise)
 	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >$(@D)/empty.log 2>&1 || { cat $(@D)/empty.log; exit 1; }
 	@touch $@
 
-# It migrates whatever command it is given; a new state begins with a copy of what that leaves (flows/programs.py).
+# It migrates whatever command it is given; a new state begins with a copy of what that leaves (flows/local_stack/services.py).
 EMPTY_LABEL_STUDIO := LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/.venv-label-studio/empty SECRET_KEY=signs-nothing \
 	COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false SENTRY_DSN= FRONTEND_SENTRY_DSN=

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from flows import stack
-from flows.console import DEMO, State, point_at, report, tell
-from flows.label_commands import app as label_commands
-from flows.model_commands import app as model_commands
-from flows.scale_commands import EngineName, bench_engines, doctor, engine_named
-from flows.state import Profile
+from flows.cli.console import DEMO, State, point_at, report, tell
+from flows.cli.labels import app as label_commands
+from flows.cli.models import app as model_commands
+from flows.cli.scale import EngineName, bench_engines, doctor, engine_named
+from flows.local_stack import stack
+from flows.local_stack.state import Profile
 from vitau.errors import VitauError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -48,7 +48,7 @@ def demo(
     size: Size = "tiny",
 ) -> None:
     """Run the main job on drawn people: clips in, labels, models, scores and a report out."""
-    from vitau.media.synthetic import write_cohort
+    from vitau.media.synthetic.cohort import write_cohort
 
     start = time.monotonic()
     with services(state, leave_running=bool(stack.running(state))) as running:
@@ -185,8 +185,8 @@ def receive(
 ) -> None:
     """Run `annotate` whenever Label Studio hints at an answer, and every so often in any case, until stopped."""
     point_at(state)
-    from flows.receive import receive as run
     from flows.settings import load_settings
+    from flows.webhook_server import receive as run
 
     run(load_settings(), host=host, port=port, every_s=every, tell=tell)
 
@@ -202,7 +202,7 @@ def status(
     point_at(state)
     from dataclasses import asdict
 
-    from flows.status import labelling_progress, write_labelling
+    from flows.reports.labeling import labelling_progress, write_labelling
     from flows.workspace import open_workspace
     from labeling.progress import table
 

@@ -9,20 +9,20 @@ import pandas as pd
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.champion import scored_champion
+from flows.annotation.consensus import agree
+from flows.annotation.key_frames import compare_material, material_names, reader_tasks, stale
+from flows.annotation.pull_answers import ADJUDICATOR, AS_USUAL, PullOptions, pull_answers
+from flows.annotation.suggestions import scored_champion
+from flows.annotation.task_queue import whom_to_ask
 from flows.gates import gate
-from flows.labels import agree
-from flows.material import compare_material, material_names, reader_tasks, stale
-from flows.pull import ADJUDICATOR, AS_USUAL, PullOptions, pull_answers
-from flows.queueing import whom_to_ask
 from flows.workspace import Workspace, open_workspace
-from labeling import sync
-from labeling.connections import Receiver, S3Access
-from labeling.consensus import Consensus
-from labeling.material import what_was_shown
-from labeling.reading import ReaderProject
-from labeling.sync import passed
-from labeling.tasks import build_adjudication_task
+from labeling.consensus.consensus import Consensus
+from labeling.label_studio import sync
+from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.storage import Receiver, S3Access
+from labeling.label_studio.sync import passed
+from labeling.sampling.staleness import what_was_shown
+from labeling.sampling.tasks import build_adjudication_task
 from validation.rules import label_rows
 from validation.suites import labels_suite
 from vitau.schema import AUS, RegionLabels, Stage

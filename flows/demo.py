@@ -17,8 +17,8 @@ from flows.promote import PALSY, REGIONS
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
 from flows.workspace import Workspace, open_workspace
-from labeling import simulated
-from vitau.catalog import Training
+from labeling.label_studio import simulated_readers
+from vitau.catalog.catalog import Training
 from vitau.media.sources import pseudonym
 from vitau.schema import AUS, RegionLabels, Side, Snapshot
 
@@ -61,15 +61,15 @@ def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> i
     """Answer every open task of both readers, right most of the time; returns how many those were."""
     client = workspace.label_studio
     readers, _ = open_projects.fn(workspace)
-    return sum(simulated.answer_open_tasks(client, reader, truths, seed=SEED) for reader in readers)
+    return sum(simulated_readers.answer_open_tasks(client, reader, truths, seed=SEED) for reader in readers)
 
 
 @task(cache_policy=NO_CACHE)
 def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
     """Answer every open task of the adjudicator, right nearly always."""
     _, adjudication = open_projects.fn(workspace)
-    simulated.answer_open_tasks(
-        workspace.label_studio, adjudication, truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY
+    simulated_readers.answer_open_tasks(
+        workspace.label_studio, adjudication, truths, seed=SEED, accuracy=simulated_readers.ADJUDICATOR_ACCURACY
     )
 
 

@@ -1,6 +1,7 @@
-"""The deployments of `infra/prefect.yaml` and what they stand on in Prefect: pools, queues, and automations against zombies.
+"""Apply the deployments of `infra/prefect.yaml` with their work pools, queues, and automations for orphaned runs; idempotent.
 
-Applying it again changes nothing.
+A run sends heartbeats. An automation of Prefect's server sets a silent run to CRASHED, and another one reschedules it, up to
+three times. Where workers and runs share a machine there is no wait: a starting worker looks for orphaned runs itself.
 """
 
 import os
@@ -8,18 +9,29 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
+import psutil
 import yaml
 
 from flows.settings import ROOT
-from flows.zombies import make_automations
 from vitau.errors import StackError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 FILE: Final = ROOT / "infra" / "prefect.yaml"
+
+HEARTBEAT_S: Final = 30
+"""How often a run says that it lives, and Prefect's least."""
+SILENCE_S: Final = 90
+"""How long a run may be silent."""
+BEGINNING_S: Final = 600
+"""How long a run may take from a worker's hands to its first line."""
+RESCHEDULES: Final = 3
+"""How often a crashed run is scheduled again: what kills its worker each time must not do so for ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,3 +100,83 @@ def make_queues(client: "SyncPrefectClient") -> None:
             client.create_work_queue(
                 queue.name, work_pool_name=queue.pool, priority=queue.priority, concurrency_limit=queue.limit
             )
+
+
+def make_automations() -> None:
+    """Make or renew the automations that bring back what was killed."""
+    from prefect.automations import Automation
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    silent = Automation(
+        name="ViTAU: a run that is silent has crashed",
+        description="The worker of such a run was killed, or its machine is gone.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ended},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(seconds=SILENCE_S),
+        ),
+        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"No sign of life for {SILENCE_S} s")],
+    )
+    stuck = Automation(
+        name="ViTAU: a run that never began has crashed",
+        description="Its worker was killed before the first heartbeat, and the run holds a place in its queue.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.Pending"},
+            expect={"prefect.flow-run.Running", *ended},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(seconds=BEGINNING_S),
+        ),
+        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"It did not begin within {BEGINNING_S} s")],
+    )
+    crashed = Automation(
+        name="ViTAU: a crashed run is scheduled again",
+        description=f"Up to {RESCHEDULES} times; every flow takes up where it was killed.",
+        trigger=EventTrigger(
+            posture=Posture.Reactive,
+            expect={"prefect.flow-run.Crashed"},
+            match={
+                "prefect.resource.id": "prefect.flow-run.*",
+                "prefect.run-count": [str(count) for count in range(RESCHEDULES + 1)],
+            },
+            match_related={"prefect.resource.role": "deployment"},  # what somebody ran by hand is theirs
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            ChangeFlowRunState(state="SCHEDULED", name="AwaitingRetry", message="Its worker died: on to the next", force=True)
+        ],
+    )
+    for automation in (silent, stuck, crashed):
+        try:
+            known = Automation.read(name=automation.name)
+            assert isinstance(known, Automation), "outside of an event loop it is read at once"
+            automation.id = known.id
+            automation.update()
+        except ValueError:
+            automation.create()
+
+
+def crash_orphaned_runs(api_url: str, pool: str) -> int:
+    """Set the runs of a pool to CRASHED whose processes are gone, all of them on this machine; return how many those were."""
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}, "work_pools": {"name": {"any_": [pool]}}}
+    crashed_runs = 0
+    with httpx.Client(base_url=api_url, timeout=30) as client:
+        found = client.post("/flow_runs/filter", json=wanted)
+        found.raise_for_status()
+        for run in found.json():
+            pid = str(run["infrastructure_pid"] or "")
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                state = {"type": "CRASHED", "name": "Crashed", "message": "Its process is gone"}
+                client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state}).raise_for_status()
+                crashed_runs += 1
+    return crashed_runs

@@ -15,7 +15,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.workspace import Workspace, open_workspace
-from labeling import sync
+from labeling.label_studio import sync
 from vitau.data import snapshot as snapshots
 from vitau.errors import CatalogError
 from vitau.schema import LedgerRow, Split, Stage
@@ -45,7 +45,7 @@ def erase(subject: str) -> EraseSummary:
     names = all_names(workspace, subject)
     workspace.catalog.begin_erasure(names)
     tasks = erase_tasks(workspace, names)
-    answers = take_back(workspace, names)
+    answers = retract(workspace, names)
     seen, trained = seen_by(workspace, names)
     objects = erase_objects(workspace, names, seen)
     workspace.catalog.forget(names)
@@ -69,7 +69,7 @@ def erase_tasks(workspace: Workspace, names: Collection[str]) -> int:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="take-back")
-def take_back(workspace: Workspace, names: Collection[str]) -> int:
+def retract(workspace: Workspace, names: Collection[str]) -> int:
     """Take back in the ledger every answer about the person that stands; returns how many."""
     last: dict[tuple[str, Stage, str, str], LedgerRow] = {}
     for row in workspace.catalog.ledger():

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.clip_batch import frames_version
+from flows.execution.clip_worker import frames_version
 from flows.gates import gate
 from flows.workspace import Workspace, open_workspace, progress
 from validation.rules import nearest_other_subject, snapshot_rows
 from validation.suites import snapshot_suite
-from vitau.catalog import FrameTable
+from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
 from vitau.data.splits import assign
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject

@@ -13,14 +13,14 @@ import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.clip_batch import Ingested, clip_prefix, clip_work, clip_work_name, frames_version
-from flows.engines import Engine, Spread
+from flows.execution.clip_worker import Ingested, clip_prefix, clip_work, clip_work_name, frames_version
+from flows.execution.executor import Engine, Executor
+from flows.execution.leases import Holding, shares
 from flows.gates import gate
-from flows.sharing import Holding, shares
 from flows.workspace import Workspace, open_workspace, progress
 from validation.rules import frame_rows
 from validation.suites import frames_suite
-from vitau.catalog import FrameTable
+from vitau.catalog.catalog import FrameTable
 from vitau.errors import ContradictionError
 from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
@@ -85,7 +85,7 @@ def ingest(
     works: dict[int, str] = {}
     outcomes: dict[int, Outcome] = {}
     settings = workspace.settings
-    with Spread(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
+    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
         for places in shares(workspace.catalog, len(clips), works, outcomes, BATCH):
             for place in set(places) - set(works):
                 works[place] = clip_work_name(clips[place], pseudonym_key(workspace), recipe)
@@ -106,7 +106,7 @@ def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Sk
 
 @task(cache_policy=NO_CACHE)
 def ingest_batch(
-    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], recipe: FrameRecipe, spread: Spread
+    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], recipe: FrameRecipe, spread: Executor
 ) -> dict[int, Outcome]:
     """Ingest those clips of a batch at which nobody is, gate the frames of the new ones, and enter them in the catalog.
 

@@ -22,19 +22,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.logging import get_logger
 
-from flows.clip_batch import frames_version
-from flows.engines import Engine
+from flows.execution.clip_worker import frames_version
+from flows.execution.executor import Engine
 from flows.freeze import kept_indices, labelled_people
-from flows.monitor_page import page
 from flows.promote import REGIONS, known_training
+from flows.reports.drift import page
 from flows.rescore import fetch_champion, score_people
 from flows.workspace import Workspace, open_workspace, progress
-from vitau.catalog import Training
+from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
-from vitau.drift import Drift, People, Promise, compare, promises, strangeness
 from vitau.errors import LabelingError
+from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
+from vitau.registry import registry
 from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split
-from vitau.scoring import registry
 
 QUALITY: Final = ("sharpness", "brightness", "clipped", "face_px", "yaw_deg", "pitch_deg", "roll_deg", "detector_score")
 INPUTS: Final = tuple(name.replace("_", " ") for name in QUALITY)
@@ -229,7 +229,7 @@ def ask_about(workspace: Workspace, before: People, now: People, drifted: Sequen
     """Make those who differ most the first whom the readers are asked about: palsied people without a label."""
     labelled = {answer.subject for answer in workspace.catalog.labels()}
     waiting = {each.pseudonym for each in workspace.catalog.subjects() if each.cohort is Cohort.PALSY} - labelled
-    bits = strangeness(before, now, drifted)
+    bits = surprisal(before, now, drifted)
     order = [place for place in np.argsort(-bits, kind="stable") if now.subjects[place] in waiting] if drifted else []
     asked = {
         now.subjects[place]: f"differs by {bits[place]:.1f} bits from those the champion knows" for place in order[:MOST_ASKED]

@@ -12,13 +12,13 @@ from prefect.logging import get_logger
 import vitau
 from flows.settings import SettingsError
 from flows.workspace import Workspace, open_workspace
-from vitau.catalog import Training
+from vitau.catalog.catalog import Training
+from vitau.catalog.promotion_log import Action, PromotionRecord, broken, champions
+from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
-from vitau.policy import PATIENTS, SMOKE, Policy
-from vitau.promotions import Action, PromotionRecord, broken, champions
-from vitau.scoring import registry
-from vitau.signatures import canonical
-from vitau.verdict import judge
+from vitau.evaluation.policy import PATIENTS, SMOKE, Policy
+from vitau.evaluation.promotion import decide_promotion
+from vitau.registry import registry
 
 PALSY: Final = "vitau-palsy"
 REGIONS: Final = "vitau-regions"
@@ -41,7 +41,7 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class AuditEntry:
     """A record as the history tells it; ``problem`` says what is wrong with its signature or with the alias."""
 
     record: PromotionRecord
@@ -131,7 +131,7 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
     return told(record, None, record.after, new=True)
 
 
-def history(workspace: Workspace, model: str | None = None) -> list[Past]:
+def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
     """List every decision in order, and say of each what is wrong with it: its signature, its place, or MLflow's alias."""
     records = workspace.catalog.promotions()
     problems = broken(records, signing_key(workspace))
@@ -144,7 +144,9 @@ def history(workspace: Workspace, model: str | None = None) -> list[Past]:
         if newest is not None and newest > last.number:
             problems.setdefault(last.number, f"MLflow knows of a later record, {newest}, which is not here")
     return [
-        Past(record=record, problem=problems.get(record.number)) for record in records if model is None or record.model == model
+        AuditEntry(record=record, problem=problems.get(record.number))
+        for record in records
+        if model is None or record.model == model
     ]
 
 
@@ -181,10 +183,10 @@ def publish(workspace: Workspace, record: PromotionRecord) -> None:
 
 def judged(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
     """Gather the evidence and judge; returns what the record keeps of it."""
-    from flows.evidence import gather  # torch, which history and rollback need not load
+    from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
 
     evidence = gather(workspace, training, champion)
-    verdict = judge(evidence.people, evidence.challenger, evidence.champion, policy)
+    verdict = decide_promotion(evidence.people, evidence.challenger, evidence.champion, policy)
     return {
         "snapshot": training.snapshot,
         "recipe": training.recipe,

@@ -10,20 +10,20 @@ import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.engines import Engine, Spread
-from flows.material import materials, read_frames
-from flows.monitor_page import MONITOR_PAGE
-from flows.page import build_report
-from flows.patience import DELAYS_S, service_away
-from flows.person_batch import PersonWork, files_of, person_work_name
+from flows.annotation.key_frames import materials, read_frames
+from flows.execution.executor import Engine, Executor
+from flows.execution.leases import Holding, shares
+from flows.execution.retries import DELAYS_S, service_away
+from flows.execution.subject_worker import PersonWork, files_of, person_work_name
 from flows.promote import REGIONS
-from flows.sharing import Holding, shares
-from flows.status import LABELLING_PAGE, labelling_progress, write_labelling
+from flows.reports.drift import MONITOR_PAGE
+from flows.reports.labeling import LABELLING_PAGE, labelling_progress, write_labelling
+from flows.reports.scoring import build_report
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.data import snapshot as snapshots
 from vitau.errors import RegistryError
+from vitau.registry import registry
 from vitau.schema import Split
-from vitau.scoring import registry
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, write_report
 
@@ -126,7 +126,7 @@ def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: E
     scored = {score.subject for score in catalog.scores(digest)}
     done = {place for place, subject in enumerate(people) if subject in scored}
     num_ours = 0
-    with Spread(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
+    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
         for places in shares(catalog, len(people), works, done, SHARD):
             shard = {people[place]: frames.filter(pc.equal(frames["subject"], people[place])) for place in places}
             ours, theirs = score_shard(workspace, shard, work, spread)
@@ -137,7 +137,7 @@ def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: E
 
 @task(cache_policy=NO_CACHE)
 def score_shard(
-    workspace: Workspace, shard: Mapping[str, pa.Table], work: PersonWork, spread: Spread
+    workspace: Workspace, shard: Mapping[str, pa.Table], work: PersonWork, spread: Executor
 ) -> tuple[set[str], set[str]]:
     """Score those of a shard at whom nobody is, and enter each in the catalog; returns whom we did, and whom others had done.
 

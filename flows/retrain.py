@@ -11,14 +11,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.evidence_sheet import write_evidence
-from flows.patience import DELAYS_S, service_away
+from flows.execution.retries import DELAYS_S, service_away
+from flows.execution.training_process import Listener, run_training, shown
 from flows.promote import PALSY, REGIONS, decide, signing_key, standing_recognition
-from flows.trainings import Listener, run_training, shown
+from flows.reports.reporting_sheet import write_evidence
 from flows.workspace import Workspace, open_workspace
-from vitau.catalog import Training
-from vitau.scoring import registry
-from vitau.training.drawn import DRAWING_VERSION
+from vitau.catalog.catalog import Training
+from vitau.registry import registry
+from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
 
 PRETRAINED: Final = "pretrained"

@@ -6,9 +6,9 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from labeling.consensus import Rule
-from labeling.exchange import READER
-from labeling.order import Order
+from labeling.consensus.consensus import Rule
+from labeling.consensus.csv_io import READER
+from labeling.sampling.active_learning import Order
 from vitau.errors import VitauError
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flows.settings import Settings, load_settings
 from vitau import processes
-from vitau.catalog import Catalog, open_catalog
+from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.errors import StoreError
 from vitau.schema import LedgerRow
 from vitau.store import Store, open_store
@@ -39,8 +39,8 @@ class Workspace:
 
     @cached_property
     def label_studio(self) -> Any:
-        """Label Studio's client, for the functions of ``labeling.sync``."""
-        from labeling import sync
+        """Label Studio's client, for the functions of ``labeling.label_studio.sync``."""
+        from labeling.label_studio import sync
 
         return sync.connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labeling.project import label_config
+from labeling.interface.config import label_config
 from vitau.errors import LabelingError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The labelling: its questions, its progress, its speed.")
@@ -30,7 +30,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
     """Prints, per project, how many people there are, and how many are answered and open: what Label Studio alone knows."""
-    from labeling import sync  # numpy is not needed for `--help`
+    from labeling.label_studio import sync
     from labeling.progress import status_table
 
     with _one_line():
@@ -46,7 +46,7 @@ def account(
     password: Annotated[str, typer.Option(envvar="LABEL_STUDIO_READER_PASSWORD", prompt=True, hide_input=True)],
 ) -> None:
     """Makes a reader's account, with keys for one hand. Again, it changes nothing, and never the password."""
-    from labeling.accounts import ensure_account
+    from labeling.label_studio.accounts import ensure_account
 
     with _one_line():
         made = ensure_account(url, token, email=email, password=password)
@@ -61,8 +61,8 @@ def bench(
     subjects: Annotated[list[int], typer.Option(min=10, help="How many people to generate; give it twice to compare.")],
 ) -> None:
     """Measures on a real Label Studio what a person costs: pushed, pulled, and pulled when ten answers changed. Prints JSON."""
-    from labeling import bench as benches
-    from labeling import sync
+    from labeling.label_studio import benchmark as benches
+    from labeling.label_studio import sync
 
     with _one_line():
         measured = benches.measure(

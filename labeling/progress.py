@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labeling.consensus import Consensus
-from labeling.material import Stale
-from labeling.voices import Voice, last_words, newest
+from labeling.consensus.consensus import Consensus
+from labeling.consensus.standing_answers import Voice, last_words, newest
+from labeling.sampling.staleness import Stale
 from vitau.schema import LedgerRow, Skipped, Stage
 
 

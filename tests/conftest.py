@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
-from vitau.catalog import Catalog, open_catalog
+from vitau.catalog.catalog import Catalog, open_catalog
 
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")

@@ -8,8 +8,9 @@ import typer.main
 
 from flows.__main__ import app as flows_app
 from flows.settings import Settings
-from labeling.guide import LOOK_AT
-from labeling.keys import (
+from labeling.interface.config import GRADES
+from labeling.interface.guide import LOOK_AT
+from labeling.interface.hotkeys import (
     AFFECTED_KEYS,
     EVIDENCE_KEYS,
     FRAME_KEYS,
@@ -20,12 +21,11 @@ from labeling.keys import (
     SUBMIT_KEYS,
     UNCLEAR_KEYS,
 )
-from labeling.project import GRADES
 from vitau.cli import app as vitau_app
 from vitau.media.manifests import MANIFEST_COLUMNS
+from vitau.registry import bundle
+from vitau.registry.tripod import ITEMS
 from vitau.schema import AUS, SCORE_COLUMNS
-from vitau.scoring import folder
-from vitau.scoring.evidence import ITEMS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,7 +97,7 @@ def test_the_models_page_has_every_column_of_a_score():
 
 def test_the_models_page_has_every_file_of_a_pulled_model_and_counts_the_items_of_its_evidence():
     page = (ROOT / "docs" / "models.md").read_text()
-    names = {folder.README, folder.EVIDENCE, folder.METRICS, folder.THRESHOLDS, folder.LANDMARKS, folder.SUMS, "version.json"}
+    names = {bundle.README, bundle.EVIDENCE, bundle.METRICS, bundle.THRESHOLDS, bundle.LANDMARKS, bundle.SUMS, "version.json"}
     assert [name for name in names if f"| `{name}` |" not in page] == []
     assert f"All {len(ITEMS)} items of TRIPOD+AI" in page
 

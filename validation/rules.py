@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from vitau.schema import AUS, Cohort, Reason
+from vitau.schema import AUS, Cohort, QuarantineReason
 
 Table: TypeAlias = pa.Table | pd.DataFrame
 
@@ -55,8 +55,8 @@ class FrameLimits:
         }
 
 
-def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[Reason | None]:
-    """Why each frame must not be used, or ``None``: the first failing question in the order of :class:`~vitau.schema.Reason`.
+def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[QuarantineReason | None]:
+    """Return why each frame must not be used, or ``None``: the first failing check in the order of `QuarantineReason`.
 
     ``table`` has the columns of ``FRAME_COLUMNS`` (``crop`` and ``embedding`` are not read). Raises ``ValueError`` if a column
     that the rule reads is missing.
@@ -66,21 +66,21 @@ def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[
     within = {measure: _within(rows[measure], *interval) for measure, interval in limits.intervals().items()}
     shadowed = ~within["clipped"] & (rows["brightness"] < 128)  # the lost detail is in the dark, not in the light
     asked = {
-        Reason.NO_FACE: (rows["num_faces"] < 1) | rows["box_length"].isna() | rows["landmarks_length"].isna(),
-        Reason.NOT_ALIGNED: rows["crop_landmarks_length"].isna(),
-        Reason.SMALL: ~within["face_px"],
-        Reason.LOW_CONFIDENCE: ~within["detector_score"],
-        Reason.BLURRED: ~within["sharpness"],
-        Reason.DARK: ~(rows["brightness"] >= limits.brightness_min) | shadowed,
-        Reason.BRIGHT: ~within["brightness"] | ~within["clipped"],
-        Reason.TURNED: ~within["yaw_deg"] | ~within["pitch_deg"],
+        QuarantineReason.NO_FACE: (rows["num_faces"] < 1) | rows["box_length"].isna() | rows["landmarks_length"].isna(),
+        QuarantineReason.NOT_ALIGNED: rows["crop_landmarks_length"].isna(),
+        QuarantineReason.SMALL: ~within["face_px"],
+        QuarantineReason.LOW_CONFIDENCE: ~within["detector_score"],
+        QuarantineReason.BLURRED: ~within["sharpness"],
+        QuarantineReason.DARK: ~(rows["brightness"] >= limits.brightness_min) | shadowed,
+        QuarantineReason.BRIGHT: ~within["brightness"] | ~within["clipped"],
+        QuarantineReason.TURNED: ~within["yaw_deg"] | ~within["pitch_deg"],
     }
-    failed = np.column_stack([asked[reason].to_numpy(dtype=bool) for reason in Reason])
-    answers = np.array([*Reason, None], dtype=object)
+    failed = np.column_stack([asked[reason].to_numpy(dtype=bool) for reason in QuarantineReason])
+    answers = np.array([*QuarantineReason, None], dtype=object)
     return answers[np.where(failed.any(axis=1), failed.argmax(axis=1), len(asked))].tolist()
 
 
-def frame_rows(table: Table, reasons: list[Reason | None] | None = None) -> pd.DataFrame:
+def frame_rows(table: Table, reasons: list[QuarantineReason | None] | None = None) -> pd.DataFrame:
     """What gate 1 reads of a frame table: its scalars, the lengths of its lists, the step of the index, the quarantine.
 
     Adds ``box_length``, ``landmarks_length``, ``crop_landmarks_length`` (null where the list is), ``index_step`` (to the row

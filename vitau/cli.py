@@ -49,7 +49,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="Names the population.")] = 0,
 ) -> None:
     """Draw people with a known palsy: one short clip each, a manifest to ingest, the truth to compare with."""
-    from vitau.media.synthetic import write_cohort
+    from vitau.media.synthetic.cohort import write_cohort
 
     with _progress() as bar:
         task = bar.add_task("draw people", total=subjects)
@@ -65,7 +65,7 @@ def pull(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Fetch a registered model: weights, cards, thresholds, metrics, evidence, licence of the landmarks, checksums."""
-    from vitau.scoring.pull import pull as run  # MLflow takes seconds
+    from vitau.registry.download import pull as run  # MLflow takes seconds
 
     pulled = run(tracking_uri, model, folder, watch=_watch_files)
     found = pulled.version
@@ -77,7 +77,7 @@ def pull(
 @app.command()
 def check(folder: Annotated[Path, typer.Argument(help="A pulled model.", show_default=False)]) -> None:
     """Compare every file of a pulled model with its checksum; exit code 1 if a byte differs."""
-    from vitau.scoring.folder import check as run
+    from vitau.registry.bundle import check as run
 
     count = run(folder)
     if not count:
@@ -190,7 +190,7 @@ def main() -> None:
 def _model_folder(model: str, tracking_uri: str) -> Path:
     if not model.startswith("models:"):
         return Path(model)
-    from vitau.scoring.pull import model_folder  # MLflow takes seconds
+    from vitau.registry.download import model_folder  # MLflow takes seconds
 
     return model_folder(model, tracking_uri, watch=_watch_files)
 

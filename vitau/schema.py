@@ -95,7 +95,7 @@ class Stage(StrEnum):
     ADJUDICATION = "adjudication"
 
 
-class Reason(StrEnum):
+class QuarantineReason(StrEnum):
     """Why a frame is in quarantine: the gate-1 row rule's vocabulary, in the order in which it is asked."""
 
     NO_FACE = "no_face"
@@ -326,7 +326,7 @@ class PullState:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
+class LedgerEntry:
     """That the ledger has an answer from an annotation under a version, or took one back."""
 
     annotation: str
@@ -339,9 +339,10 @@ class Said:
 class Comparison:
     """How different a person's key frames look now from those that somebody was shown.
 
-    ``material`` names the clips that the person has now, ``shown`` the frames that were shown (``labeling.material`` makes both
-    names), and ``frames`` are the key frames of now. ``difference`` is the distance of the most different of these to the
-    nearest frame that was shown; absent where none of those can be read any more.
+    ``material`` names the clips that the person has now, ``shown`` the frames that were shown
+    (``labeling.sampling.staleness`` makes both names), and ``frames`` are the key frames of now.
+    ``difference`` is the distance of the most different of these to the nearest frame that was shown; absent where none of
+    those can be read any more.
     """
 
     subject: str

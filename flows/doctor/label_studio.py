@@ -12,7 +12,7 @@ from flows.doctor.findings import AilmentError, NotApplicableError, SymptomError
 from flows.doctor.machine import numbers
 from flows.doctor.storage import endpoint_of
 from flows.settings import Settings
-from labeling.tasks import store_folder
+from labeling.sampling.tasks import store_folder
 from vitau.store import S3Store, open_store
 
 LABEL_STUDIO: Final = (1, 23)

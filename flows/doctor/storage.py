@@ -9,7 +9,7 @@ import httpx
 
 from flows.doctor.findings import AilmentError, NotApplicableError
 from flows.settings import Settings
-from vitau.catalog import Catalog, open_catalog
+from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.errors import CatalogError
 from vitau.store import S3Store, Store, open_store
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vitau.media.synthetic import write_cohort
+from vitau.media.synthetic.cohort import write_cohort
 
 
 @pytest.fixture(scope="session")

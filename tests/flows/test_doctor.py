@@ -19,7 +19,7 @@ import pytest
 from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import HIDDEN, AilmentError, NotApplicableError, Result, SymptomError, run_checks, secrets_of
 from flows.settings import Settings
-from vitau.catalog import open_catalog
+from vitau.catalog.catalog import open_catalog
 
 CLOSED = "http://127.0.0.1:1"
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.erase import all_names, take_back
-from vitau.catalog import FrameTable
+from flows.erase import all_names, retract
+from vitau.catalog.catalog import FrameTable
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
 
@@ -59,11 +59,11 @@ def test_a_person_is_erased_under_every_name_whichever_is_given(workspace):
 
 
 def test_every_answer_about_the_person_is_taken_back_once_and_nobody_elses(workspace):
-    assert take_back.fn(workspace, {"p1", "p2"}) == 2
+    assert retract.fn(workspace, {"p1", "p2"}) == 2
     taken = [row for row in workspace.catalog.ledger() if row.retracted]
     assert {row.subject for row in taken} == {"p1"}
     assert {row.note for row in taken} == {None}
-    assert take_back.fn(workspace, {"p1", "p2"}) == 0, "again"
+    assert retract.fn(workspace, {"p1", "p2"}) == 0, "again"
 
 
 def test_nothing_is_found_of_an_erased_person_and_nobody_takes_them_in_again(workspace):

@@ -11,12 +11,12 @@ from flows import promote as module
 from flows.promote import PALSY, Decision, decide, history, policy_for, publish, roll_back, settle, standing_recognition
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
-from vitau.catalog import Training
+from vitau.catalog.catalog import Training
+from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
-from vitau.policy import PATIENTS, SMOKE
-from vitau.promotions import Action
+from vitau.evaluation.policy import PATIENTS, SMOKE
+from vitau.registry import registry
 from vitau.schema import Snapshot, Split
-from vitau.scoring import registry
 
 REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognition, AUROC is 0.512; at least 0.7 is needed"}
 

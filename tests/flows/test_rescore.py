@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from flows import rescore
-from flows.bench_engines import untrained, usable
-from flows.clip_batch import ingest_clips
-from flows.engines import Engine
-from flows.monitor_page import MONITOR_PAGE
+from flows.execution.clip_worker import ingest_clips
+from flows.execution.executor import Engine
+from flows.reports.drift import MONITOR_PAGE
 from flows.settings import Settings
+from flows.studies.engines import untrained, usable
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
 from vitau.media.sources import read_manifest, to_subject

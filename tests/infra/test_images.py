@@ -13,9 +13,8 @@ import pytest
 import typer.main
 import yaml
 
-from flows import zombies
 from flows.__main__ import app as flows_app
-from flows.deploy import QUEUES
+from flows.deploy import HEARTBEAT_S, QUEUES, SILENCE_S
 from flows.settings import ROOT, Settings
 from vitau import __version__
 
@@ -118,8 +117,8 @@ def test_the_workers_take_from_every_pool_and_send_heartbeats_as_the_automation_
     assert commands[1][commands[1].index("--limit") + 1] == "1", "one run for each GPU"
     beats = {int(each["environment"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) for each in FLOWS.values()}
     beats.add(int(MANIFESTS[0]["data"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]))
-    assert beats == {zombies.HEARTBEAT_S}
-    assert zombies.SILENCE_S >= 3 * zombies.HEARTBEAT_S
+    assert beats == {HEARTBEAT_S}
+    assert SILENCE_S >= 3 * HEARTBEAT_S
 
 
 def test_every_command_of_ours_exists():

@@ -18,11 +18,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from flows import programs, stack
-from flows.state import Profile, Program
-from labeling import sync
-from labeling.reading import ReaderProject
-from vitau.media.synthetic import write_cohort
+from flows.local_stack import services as definitions
+from flows.local_stack import stack
+from flows.local_stack.state import Profile, Program
+from labeling.label_studio import sync
+from labeling.label_studio.annotations import ReaderProject
+from vitau.media.synthetic.cohort import write_cohort
 from vitau.schema import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +140,7 @@ class OwnLabelStudio:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> None:
-        program = programs.label_studio(self.state, self.url)
+        program = definitions.label_studio(self.state, self.url)
         self._process = _start_program(program, self.state)
         if wait:
             _wait_for_program(program, self._process, self.state)
@@ -175,7 +176,7 @@ def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An MLflow server of one test module's own: the versions in that of the session are counted."""
     state = tmp_path_factory.mktemp("mlflow")
     url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
-    program = programs.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
+    program = definitions.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
     process = _start_program(program, state)
     try:
         _wait_for_program(program, process, state)

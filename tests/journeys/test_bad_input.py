@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flows.clip_batch import clip_prefix
+from flows.execution.clip_worker import clip_prefix
 from vitau.media.sources import read_manifest, to_clip
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from flows import stack
+from flows.local_stack import stack
 from vitau.store import open_store
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from labeling import sync
-from labeling.consensus import consensus
-from labeling.project import Answer
-from labeling.simulated import answer_open_tasks
-from labeling.tasks import build_adjudication_task, build_task, image_url
+from labeling.consensus.consensus import consensus
+from labeling.interface.config import Answer
+from labeling.label_studio import sync
+from labeling.label_studio.simulated_readers import answer_open_tasks
+from labeling.sampling.tasks import build_adjudication_task, build_task, image_url
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, Stage
 

@@ -16,20 +16,20 @@ import pytest
 import torch
 from pydantic import SecretStr
 
-from flows.clip_batch import frames_version
+from flows.execution.clip_worker import frames_version
 from flows.promote import REGIONS
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling import sync
-from vitau.catalog import FrameTable, Training
+from labeling.label_studio import sync
+from vitau.catalog.catalog import FrameTable, Training
 from vitau.data import snapshot as snapshots
 from vitau.media.crops import from_jpeg, quality, to_jpeg
-from vitau.media.synthetic import draw_crop, draw_person
+from vitau.media.synthetic.cohort import draw_crop, draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
 from vitau.models.vit import build_vit
+from vitau.registry import registry
 from vitau.schema import AUS, Clip, Cohort, Split, Subject
-from vitau.scoring import registry
 from vitau.training.recipes import tiny_palsy, tiny_regions
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from labeling import sync
-from labeling.accounts import Account, ensure_account
-from labeling.consensus import consensus
-from labeling.keys import EVIDENCE_KEYS, FRAME_KEYS, SUBMIT_KEYS, key_presses
-from labeling.project import Answer, label_config, to_result
-from labeling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
-from vitau.catalog import open_catalog
+from labeling.consensus.consensus import consensus
+from labeling.interface.config import Answer, label_config, to_result
+from labeling.interface.hotkeys import EVIDENCE_KEYS, FRAME_KEYS, SUBMIT_KEYS, key_presses
+from labeling.label_studio import sync
+from labeling.label_studio.accounts import Account, ensure_account
+from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
+from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
-from vitau.media.synthetic import TASKS, draw_crop, draw_person, write_clip
+from vitau.media.synthetic.cohort import TASKS, draw_crop, draw_person, write_clip
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]

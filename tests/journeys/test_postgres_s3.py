@@ -24,8 +24,8 @@ import sqlalchemy as sa
 
 from flows.doctor import storage
 from flows.settings import Settings
-from labeling import sync
-from vitau.catalog import open_catalog
+from labeling.label_studio import sync
+from vitau.catalog.catalog import open_catalog
 from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
 from vitau.media.frames import FrameRecipe
 from vitau.store import S3Store, make_bucket, open_store, sha256_of

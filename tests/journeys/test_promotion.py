@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-import flows.evidence_sheet
+import flows.reports.reporting_sheet
 import flows.retrain
 from flows.promote import PALSY, REGIONS, decide, known_training
 from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace
-from vitau.catalog import Training
+from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
 from vitau.models.vit import ViTConfig
+from vitau.registry import registry
 from vitau.schema import AUS, Split
-from vitau.scoring import registry
 from vitau.scoring.predict import Predictor
 from vitau.store import open_store
 from vitau.training.recipes import tiny_palsy, tiny_regions
@@ -81,7 +81,7 @@ def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
     }
     with pytest.MonkeyPatch.context() as patch:
         quick = MappingProxyType({name: lambda each=each: each for name, each in RECIPES.items()})
-        for module in (flows.retrain, flows.evidence_sheet):
+        for module in (flows.retrain, flows.reports.reporting_sheet):
             patch.setattr(module, "RECIPES", quick)
         models = [
             taught(workspace, PALSY, freeze(workspace, half=half, shuffled=shuffled))

@@ -24,18 +24,17 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from flows import stack
 from flows.__main__ import DRAWN_IDENTITY_FLOOR
 from flows.demo import SEED, read_truth, stopwatch
-from flows.programs import gpu_workers
+from flows.execution.training_process import run_training
+from flows.local_stack import stack
+from flows.local_stack.services import gpu_workers
 from flows.promote import PALSY, REGIONS
-from flows.trainings import run_training
-from labeling import simulated, sync
-from labeling.project import Answer
-from labeling.reading import ReaderProject
-from vitau import tables
-from vitau.catalog import Catalog, ScoredSubject, open_catalog
-from vitau.media.synthetic import write_cohort
+from labeling.interface.config import Answer
+from labeling.label_studio import simulated_readers, sync
+from labeling.label_studio.annotations import ReaderProject
+from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog, tables
+from vitau.media.synthetic.cohort import write_cohort
 from vitau.schema import RegionLabels, Side, Split, Stage
 from vitau.store import Store, open_store
 
@@ -318,14 +317,14 @@ def answer_everything(full: Full, prefect: Prefect) -> None:
     client = label_studio(full)
     truths = read_truth(full.inbox / "truth.csv", full.environment["VITAU_PSEUDONYM_KEY"].encode())
     num_answered = 0
-    while new := sum(simulated.answer_open_tasks(client, project(client, each), truths, seed=SEED) for each in READERS):
+    while new := sum(simulated_readers.answer_open_tasks(client, project(client, each), truths, seed=SEED) for each in READERS):
         num_answered += new
         prefect.run("sync-labels/sync-labels")  # the next people come into the queues
     assert num_answered == len(READERS) * PALSIED
 
     def labelled() -> bool:
-        simulated.answer_open_tasks(
-            client, project(client, "adjudication"), truths, seed=SEED, accuracy=simulated.ADJUDICATOR_ACCURACY
+        simulated_readers.answer_open_tasks(
+            client, project(client, "adjudication"), truths, seed=SEED, accuracy=simulated_readers.ADJUDICATOR_ACCURACY
         )
         return len(full.catalog.labels()) == PALSIED
 

@@ -21,12 +21,12 @@ import pytest
 import torch
 
 from tests.scoring.conftest import REGIONS, VIT
-from vitau.media.synthetic import draw_frame, draw_person
+from vitau.media.synthetic.cohort import draw_frame, draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
 from vitau.models.vit import build_vit
+from vitau.registry import registry
 from vitau.schema import SCORE_COLUMNS
-from vitau.scoring import registry
 from vitau.scoring.predict import Predictor
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]

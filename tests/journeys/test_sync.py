@@ -25,25 +25,25 @@ from prefect.settings import (
 )
 from pydantic import SecretStr
 
-from flows import stack
 from flows.annotate import AnnotateSummary, one_round
-from flows.clip_batch import ingest_clip
-from flows.material import stale
-from flows.pull import PullOptions
+from flows.annotation.key_frames import stale
+from flows.annotation.pull_answers import PullOptions
+from flows.execution.clip_worker import ingest_clip
+from flows.local_stack import stack
+from flows.reports.labeling import labelling_progress
 from flows.settings import Settings
-from flows.status import labelling_progress
 from flows.workspace import Workspace
-from labeling import bench, pushing, sync
-from labeling.connections import Receiver
-from labeling.project import Answer
-from labeling.reading import ReaderProject
-from labeling.tasks import build_task
-from labeling.webhook import make_app
-from vitau.catalog import ScoredSubject, open_catalog
+from labeling.interface.config import Answer
+from labeling.label_studio import benchmark, push, sync
+from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.storage import Receiver
+from labeling.label_studio.webhook import make_app
+from labeling.sampling.tasks import build_task
+from vitau.catalog.catalog import ScoredSubject, open_catalog
 from vitau.errors import LabelingError
 from vitau.media.frames import FrameRecipe
 from vitau.media.sources import SourceClip, pseudonym
-from vitau.media.synthetic import Person, draw_person, write_clip, write_cohort
+from vitau.media.synthetic.cohort import Person, draw_person, write_clip, write_cohort
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -481,7 +481,7 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
         return seen[-1]
 
     door = replace(sync._door(client), get=get)
-    assert pushing.push(client, project, tasks, names={}, door=door, at=sync.passed) == 0
+    assert push.push(client, project, tasks, names={}, door=door, at=sync.passed) == 0
     assert [task is None for task in seen] == [False, True]
     assert tasks_of(client, "quicker") == {"s1": seen[0].id}
 
@@ -506,7 +506,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     told: list[str] = []
     waited: list[float] = []
-    measured = bench.measure(client, [10, 20], store_uri=store, tell=told.append, sleep=waited.append)
+    measured = benchmark.measure(client, [10, 20], store_uri=store, tell=told.append, sleep=waited.append)
     assert set(measured["seconds"]) == set(measured["ms_per_subject"]) == {"10", "20"}
     assert set(measured["ratio"]) == {"push", "whole_pull"}
     assert all(seconds > 0 for size in measured["seconds"].values() for seconds in size.values())
@@ -575,7 +575,7 @@ def test_a_wrong_secret_is_refused_and_the_log_does_not_repeat_it(client, own_la
         sync.answer(client, sync.open_tasks(client, reader)[0], LEFT)
         until(lambda: caplog.records)
         assert httpx.post(url, json={}, headers={"X-ViTAU-Secret": "wrong"}).status_code == 401
-    said = [record.getMessage() for record in caplog.records if record.name == "labeling.webhook"]
+    said = [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"]
     assert set(said) == {"refused a hint: the secret in X-ViTAU-Secret is wrong"}
     assert pulls == []
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labeling.__main__ import app
-from labeling.project import label_config
+from labeling.interface.config import label_config
 
 
 def test_config_prints_the_page_that_we_make():

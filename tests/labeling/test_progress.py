@@ -3,9 +3,9 @@
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from labeling.consensus import consensus
-from labeling.material import Stale
+from labeling.consensus.consensus import consensus
 from labeling.progress import Progress, duration, page, progress, status_table, table
+from labeling.sampling.staleness import Stale
 from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
 
 

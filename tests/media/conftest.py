@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from vitau.media import synthetic
+from vitau.media.synthetic import cohort
 
 WriteVideo = Callable[..., Path]
 
@@ -18,10 +18,9 @@ WriteVideo = Callable[..., Path]
 @pytest.fixture(scope="session")
 def smiles() -> dict[int, list[np.ndarray]]:
     """Three drawn people, four 640×480 frames of a smile each, RGB."""
-    people = {index: synthetic.draw_person(1, index) for index in (3, 4, 5)}
+    people = {index: cohort.draw_person(1, index) for index in (3, 4, 5)}
     return {
-        index: [synthetic.draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)]
-        for index, person in people.items()
+        index: [cohort.draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)] for index, person in people.items()
     }
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from vitau.media.synthetic import draw_crop, draw_frame, draw_person, write_clip
+from vitau.media.synthetic.cohort import draw_crop, draw_frame, draw_person, write_clip
 from vitau.models.checkpoint import save_model
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.scoring import registry
+from vitau.registry import registry
 from vitau.scoring.predict import Predictor
 
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=2, heads=2, stem="conv")

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from vitau.registry import registry
 from vitau.schema import SCORE_COLUMNS
-from vitau.scoring import registry
 
 PULL = """
 import json, logging, sys

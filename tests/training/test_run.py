@@ -17,8 +17,8 @@ from vitau.errors import TrainingError
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.models.vit import build_vit
 from vitau.store import Store, sha256_of
-from vitau.training.progress import Talk
 from vitau.training.recipes import RECIPES
+from vitau.training.reporting.progress import Talk
 from vitau.training.run import choose_device, pretrain, shrunk, train
 
 MakeSnapshot = Callable[..., tuple[Store, str]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vitau.models.checkpoint import load_model
-from vitau.training.drawing import DrawnPeople
-from vitau.training.drawn import drawn_crops
+from vitau.training.pretraining.draw_worker import DrawnPeople
+from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.recipes import tiny_sided
 from vitau.training.run import MODEL, pretrain
 from vitau.training.tasks import measure, predict

@@ -10,7 +10,7 @@ from validation.rules import (
     quarantine_reasons,
     snapshot_rows,
 )
-from vitau.schema import Cohort, Reason
+from vitau.schema import Cohort, QuarantineReason
 
 NO_FACE = {"num_faces": 0, "box": None, "landmarks": None, "crop_landmarks": None, "sharpness": None, "brightness": None}
 
@@ -19,22 +19,22 @@ NO_FACE = {"num_faces": 0, "box": None, "landmarks": None, "crop_landmarks": Non
     ("change", "reason"),
     [
         ({}, None),
-        (NO_FACE, Reason.NO_FACE),
-        ({"landmarks": None, "crop_landmarks": None}, Reason.NO_FACE),
-        ({"crop_landmarks": None}, Reason.NOT_ALIGNED),
-        ({"face_px": 29.9}, Reason.SMALL),
-        ({"face_px": None}, Reason.SMALL),
-        ({"detector_score": -0.1}, Reason.LOW_CONFIDENCE),
-        ({"sharpness": 14.0}, Reason.BLURRED),
-        ({"brightness": 29.0}, Reason.DARK),
-        ({"brightness": 226.0}, Reason.BRIGHT),
-        ({"brightness": 60.0, "clipped": 0.6}, Reason.DARK),
-        ({"brightness": 200.0, "clipped": 0.6}, Reason.BRIGHT),
-        ({"clipped": None}, Reason.DARK),
-        ({"yaw_deg": -46.0}, Reason.TURNED),
-        ({"pitch_deg": 41.0}, Reason.TURNED),
+        (NO_FACE, QuarantineReason.NO_FACE),
+        ({"landmarks": None, "crop_landmarks": None}, QuarantineReason.NO_FACE),
+        ({"crop_landmarks": None}, QuarantineReason.NOT_ALIGNED),
+        ({"face_px": 29.9}, QuarantineReason.SMALL),
+        ({"face_px": None}, QuarantineReason.SMALL),
+        ({"detector_score": -0.1}, QuarantineReason.LOW_CONFIDENCE),
+        ({"sharpness": 14.0}, QuarantineReason.BLURRED),
+        ({"brightness": 29.0}, QuarantineReason.DARK),
+        ({"brightness": 226.0}, QuarantineReason.BRIGHT),
+        ({"brightness": 60.0, "clipped": 0.6}, QuarantineReason.DARK),
+        ({"brightness": 200.0, "clipped": 0.6}, QuarantineReason.BRIGHT),
+        ({"clipped": None}, QuarantineReason.DARK),
+        ({"yaw_deg": -46.0}, QuarantineReason.TURNED),
+        ({"pitch_deg": 41.0}, QuarantineReason.TURNED),
         ({"yaw_deg": 45.0, "sharpness": 15.0, "brightness": 225.0}, None),
-        ({"sharpness": 3.0, "face_px": 10.0, "yaw_deg": 80.0}, Reason.SMALL),
+        ({"sharpness": 3.0, "face_px": 10.0, "yaw_deg": 80.0}, QuarantineReason.SMALL),
     ],
 )
 def test_a_frame_is_quarantined_for_the_first_reason_that_holds(make_frames, change, reason):
@@ -43,7 +43,11 @@ def test_a_frame_is_quarantined_for_the_first_reason_that_holds(make_frames, cha
 
 def test_the_answer_is_the_same_for_arrow_and_pandas(make_frames):
     table = make_frames([{}, NO_FACE, {"sharpness": 1.0}])
-    assert quarantine_reasons(table.to_pandas()) == quarantine_reasons(table) == [None, Reason.NO_FACE, Reason.BLURRED]
+    assert (
+        quarantine_reasons(table.to_pandas())
+        == quarantine_reasons(table)
+        == [None, QuarantineReason.NO_FACE, QuarantineReason.BLURRED]
+    )
 
 
 def test_an_empty_table_has_no_reasons(make_frames):

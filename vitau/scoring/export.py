@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitau.errors import CheckpointError
-from vitau.media.synthetic import draw_crop, draw_person
+from vitau.media.synthetic.cohort import draw_crop, draw_person
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
+from vitau.registry.bundle import LANDMARKS, LANDMARKS_TEXT, thresholds
 from vitau.schema import AUS, CROP_SIZE
-from vitau.scoring.folder import LANDMARKS, LANDMARKS_TEXT, thresholds
 from vitau.scoring.predict import Predictor
 
 OPSET: Final = 20

@@ -21,9 +21,9 @@ from vitau.models.heatmaps import decode_sides, region_side_probability, right_s
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
+from vitau.registry.bundle import MODEL, RECOGNITION, check
 from vitau.schema import AU, AUS, SCORE_COLUMNS
-from vitau.scoring.faces import ScoredFace
-from vitau.scoring.folder import MODEL, RECOGNITION, check
+from vitau.scoring.scored_face import ScoredFace
 
 BATCH: Final = 32
 DEFAULT_THRESHOLD: Final = 0.5
@@ -268,7 +268,7 @@ class Predictor:
 def _folder(model: str | Path, tracking_uri: str | None) -> Path:
     if not str(model).startswith("models:"):
         return Path(model)
-    from vitau.scoring.pull import model_folder  # MLflow takes seconds
+    from vitau.registry.download import model_folder  # MLflow takes seconds
 
     return model_folder(model, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI)
 

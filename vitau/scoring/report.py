@@ -10,19 +10,19 @@ from typing import Any, Final
 import jinja2
 
 import vitau
-from vitau.schema import AU, AUS, REGION_NAMES, Reason, Side, Skipped
+from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 
 REASON_WORDS: Final[Mapping[str, str]] = {
-    Reason.NO_FACE: "no face found",
-    Reason.NOT_ALIGNED: "face not aligned",
-    Reason.SMALL: "face too small",
-    Reason.LOW_CONFIDENCE: "face uncertain",
-    Reason.BLURRED: "blurred",
-    Reason.DARK: "too dark",
-    Reason.BRIGHT: "too bright",
-    Reason.TURNED: "head turned away",
+    QuarantineReason.NO_FACE: "no face found",
+    QuarantineReason.NOT_ALIGNED: "face not aligned",
+    QuarantineReason.SMALL: "face too small",
+    QuarantineReason.LOW_CONFIDENCE: "face uncertain",
+    QuarantineReason.BLURRED: "blurred",
+    QuarantineReason.DARK: "too dark",
+    QuarantineReason.BRIGHT: "too bright",
+    QuarantineReason.TURNED: "head turned away",
 }
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "auroc": "AUROC",

@@ -22,8 +22,8 @@ from vitau.processes import start_worker
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
 from vitau.store import Store, open_store
 from vitau.training.config import Recipe
-from vitau.training.drawn import drawn_crops
-from vitau.training.progress import Talk
+from vitau.training.pretraining.drawn_faces import drawn_crops
+from vitau.training.reporting.progress import Talk
 from vitau.training.run import CACHE, METRICS, pretrain, train
 
 Features = Literal["all", "early", "middle", "late"]

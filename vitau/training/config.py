@@ -5,7 +5,7 @@ from typing import Literal
 
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
-from vitau.training.drawing import DrawnPeople
+from vitau.training.pretraining.draw_worker import DrawnPeople
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
 from vitau.training.config import Recipe, TrainConfig
-from vitau.training.drawing import DrawnPeople
+from vitau.training.pretraining.draw_worker import DrawnPeople
 
 _TINY_PEOPLE: Final = DrawnPeople(num_people=9000, frames_per_person=1, size=64)
 _SMALL_PEOPLE: Final = DrawnPeople(num_people=30000, frames_per_person=1, size=128)

@@ -24,14 +24,14 @@ from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
-from vitau.training.drawn import drawn_crops
-from vitau.training.environment import describe_environment
 from vitau.training.fit import fit
 from vitau.training.parallel import first_goes_first, from_first, is_first
-from vitau.training.progress import Talk
+from vitau.training.pretraining.drawn_faces import drawn_crops
+from vitau.training.reporting.environment import describe_environment
+from vitau.training.reporting.observers import watching
+from vitau.training.reporting.progress import Talk
 from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
-from vitau.training.watching import watching
 
 MODEL: Final = "model"
 METRICS: Final = "metrics.json"

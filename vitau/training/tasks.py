@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
-from vitau.metrics import best_threshold, fit_scale, palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.metrics import best_threshold, fit_scale, palsy_metrics, region_metrics, side_metrics
 from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
 from vitau.training.augment import augment, draw_changes

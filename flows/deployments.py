@@ -1,0 +1,106 @@
+"""What runs by itself: the flows that `infra/prefect.yaml` deploys, made of those that an operator runs by hand.
+
+Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. Others' steps are
+done in its own run (`.fn`): one within it would be left behind by a killed parent, and found again in whatever state it was.
+Whatever loads torch is imported where it is needed: pulling labels every ten minutes need not.
+"""
+
+import json
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import flow, get_run_logger
+
+from flows.annotate import annotate
+from flows.freeze import freeze
+from flows.ingest import ingest, skip_list
+from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
+from flows.workspace import Workspace, open_workspace
+from vitau.errors import SourceError
+from vitau.schema import Skipped
+
+HOUR_S: Final = 3600
+
+
+@flow(name="ingest-new", timeout_seconds=12 * HOUR_S)
+def ingest_new() -> dict[str, int]:
+    """Ingest every manifest in the watched folder that is new or changed, or of which something was skipped last time."""
+    workspace = open_workspace()
+    counted = {"manifests": 0, "unreadable": 0, "new_clips": 0, "skipped": 0}
+    for manifest in unread_manifests(workspace):
+        counted["manifests"] += 1
+        try:
+            summary = ingest.fn(manifest)
+        except SourceError as error:  # the others are ingested all the same
+            workspace.catalog.set_skipped(skip_list(manifest), [Skipped(item=str(manifest), reason=str(error))])
+            counted["unreadable"] += 1
+            continue
+        counted["new_clips"] += summary.new_clips
+        counted["skipped"] += len(summary.skipped)
+        if not summary.skipped:  # or they are tried again in the next hour
+            workspace.store.put(read_key(manifest), json.dumps({"clips": summary.clips}).encode())
+    if counted["unreadable"] or counted["skipped"]:
+        get_run_logger().warning("something was skipped; the catalog says what and why")
+    return counted
+
+
+def unread_manifests(workspace: Workspace) -> list[Path]:
+    """List the manifests of the watched folder that were not read to the end."""
+    watched = workspace.settings.watch
+    if watched is None:
+        get_run_logger().info("no folder is watched: set VITAU_WATCH")
+        return []
+    return [path for path in sorted(watched.rglob("*manifest.csv")) if not workspace.store.exists(read_key(path))]
+
+
+def read_key(manifest: Path) -> str:
+    """Name the note that a manifest was read, by its content: a changed one is new."""
+    return f"ingested/{sha256(manifest.read_bytes()).hexdigest()}.json"
+
+
+@flow(name="sync-labels", timeout_seconds=HOUR_S)
+def sync_labels() -> dict[str, Any]:
+    """Push tasks, pull answers, find the consensus; ask for a retraining when enough labels changed and the readers paused."""
+    summary = annotate.fn()
+    retraining = retrain_if_due(open_workspace())
+    return {"new_answers": summary.new_answers, "labelled": summary.labelled, "retraining": retraining}
+
+
+@flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
+def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
+    """Freeze a snapshot, train both models on it at a size of the recipes (by default the settings'), have them scored."""
+    from flows.retrain import retrain
+
+    snapshot = freeze.fn()
+    trained = retrain.fn(snapshot.digest, size or open_workspace().settings.size)
+    request(RESCORE)
+    return {"snapshot": snapshot.digest, "versions": {name: training.version for name, training in trained.items()}}
+
+
+@flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
+def rescore_champion() -> dict[str, Any]:
+    """Score whom the champion has not scored, held out or without labels yet; the report goes into the store."""
+    from flows.promote import REGIONS
+    from flows.rescore import rescore
+    from vitau.registry import registry
+
+    workspace = open_workspace()
+    snapshot = freeze.fn()
+    with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
+        page = Path(folder) / "report.html"
+        scored = rescore.fn(snapshot.digest, report=page, waiting=True)
+        prefix = f"reports/{snapshot.digest}/{REGIONS}-{registry.champion(workspace.settings.mlflow_url, REGIONS)}"
+        for path in sorted(Path(folder).iterdir()):
+            workspace.store.put(f"{prefix}/{path.name}", path)
+    return {"new_subjects": scored.new_subjects, "report": workspace.store.location(f"{prefix}/report.html")}
+
+
+@flow(name="monitor-people", timeout_seconds=12 * HOUR_S)
+def monitor_people() -> dict[str, Any]:
+    """Compare the people who came since the champion's snapshot with those in it, and ask the readers about who differs."""
+    from flows.monitor import monitor
+
+    found = monitor.fn()
+    return {"asked_about": found.asked_about, "pushed": found.pushed, "report": found.report}

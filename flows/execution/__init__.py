@@ -1,0 +1,1 @@
+"""How work runs: executors, leases, workers, training processes, retries."""

@@ -1,0 +1,125 @@
+"""What one process does for one person: score the frames, draw the evidence, keep both in the store.
+
+No Prefect here: these functions run in processes of their own, which should start quickly.
+"""
+
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vitau.catalog.catalog import ScoredSubject
+from vitau.media.frames import decode_crops
+from vitau.processes import one_thread
+from vitau.scoring.aggregate import aggregate
+from vitau.scoring.overlays import draw_overlays, evenly
+from vitau.scoring.predict import Predictor, score_rows, score_table
+from vitau.store import Store, open_store
+
+OVERLAID_FRAMES: Final = 3
+"""Frames per person with overlays, spread evenly over those scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonWork:
+    """What a worker does for a person: score the frames, in one thread, so that no bit depends on how many cores there are.
+
+    The model is a folder on this machine, or the files of one by name where the worker may be on another; it is loaded once per
+    process.
+    """
+
+    store_uri: str
+    model: Path | Mapping[str, bytes]
+    digest: str
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The model, loaded when first asked for."""
+        if isinstance(self.model, Path):
+            return Predictor.load(self.model)
+        with tempfile.TemporaryDirectory(prefix="vitau-model-") as folder:
+            for name, data in self.model.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            return Predictor.load(Path(folder))
+
+    @cached_property
+    def store(self) -> Store:
+        """The objects, opened when first asked for."""
+        return open_store(self.store_uri)
+
+    def __call__(self, frames: pa.Table) -> ScoredSubject:
+        """Score a person, given their rows of a snapshot; returns the row for the catalog."""
+        with one_thread():
+            return score_person(self.store, self.predictor, self.digest, frames)
+
+
+def person_work_name(digest: str, subject: str) -> str:
+    """Name the work on a person with a model, for the claims."""
+    return f"scores/{digest}/{subject}"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Read a model folder, to be sent to workers on other machines."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
+    """Score some frames of one clip, as rows of ``SCORE_COLUMNS``."""
+    return score_rows(
+        predictor.score_crops(decode_crops(table)),
+        name=table["clip"][0].as_py(),
+        frame_index=table["frame_index"].to_pylist(),
+        time_s=table["time_s"].to_pylist(),
+        box=table["box"].to_pylist(),
+    )
+
+
+def score_person(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
+    """Score one person's frames, draw the overlays, keep both in the store; returns the row for the catalog."""
+    subject = frames["subject"][0].as_py()
+    prefix = f"scores/{digest}/{subject}"
+    tables = [read_crops(store, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
+    scored = score_table(row for table in tables for row in score_frames(predictor, table))
+    sink = io.BytesIO()
+    pq.write_table(scored, sink)
+    store.put(f"{prefix}/frames.parquet", sink.getvalue())
+    key_frames = keep_overlays(store, predictor, prefix, pa.concat_tables(tables), scored)
+    answer = aggregate(scored, predictor.threshold)
+    assert answer is not None, "a snapshot has no person without a frame"
+    return ScoredSubject(
+        model_digest=digest,
+        subject=subject,
+        key=f"{prefix}/frames.parquet",
+        summary=answer.summary() | {"key_frames": key_frames},
+    )
+
+
+def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:
+    """Read those rows of a frame table that are among ``frames``."""
+    wanted = frames.filter(pc.equal(frames["frames_key"], key))["frame_index"]
+    table = pq.read_table(io.BytesIO(store.get(key)), columns=["clip", "frame_index", "time_s", "box", "crop"])
+    return table.filter(pc.is_in(table["frame_index"], wanted.combine_chunks()))
+
+
+def keep_overlays(store: Store, predictor: Predictor, prefix: str, table: pa.Table, scored: pa.Table) -> list[dict[str, Any]]:
+    """Draw the evidence in a few frames and keep it; returns per frame its score and the keys of its pictures by name."""
+    places = evenly(table.num_rows, OVERLAID_FRAMES)
+    rows = scored.take(places).to_pylist()
+    drawn = draw_overlays(predictor, decode_crops(table.take(places)), np.array([row["analysed"] for row in rows]))
+    kept = []
+    for row, pictures in zip(rows, drawn, strict=True):
+        keys = {name: f"{prefix}/{row['input'][:16]}-{row['frame_index']}-{name}.jpg" for name in pictures}
+        for name, jpeg in pictures.items():
+            store.put(keys[name], jpeg)
+        kept.append({"label": f"at {row['time_s']:.1f} s", "palsy_score": row["palsy_score"], "pictures": keys})
+    return kept

@@ -1,0 +1,175 @@
+"""What the full profile stands on: PostgreSQL for everybody's rows, SeaweedFS for everybody's objects."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from flows.local_stack.state import HOST, Program, free_ports, port_of, read_secrets
+from flows.settings import ROOT
+from vitau.errors import StackError
+
+WEED: Final = Path(sys.executable).parent / "weed"
+BUCKET: Final = "vitau"
+MLFLOW_BUCKET: Final = "mlflow"
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+
+
+def postgresql_programs() -> Path:
+    """Find PostgreSQL's programs: on the PATH, or where Debian keeps them; its extension pg_trgm must be there too."""
+    found = shutil.which("postgres")
+    if found is not None:
+        return Path(found).resolve().parent
+    return max(_DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), default=_DEBIAN)
+
+
+def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
+    """Say how PostgreSQL is run: on loopback only, with a password."""
+    data, programs, port = state / "postgresql", postgresql_programs(), port_of(addresses["postgresql"])
+    user = _server_user()
+
+    def prepare() -> None:
+        if data.exists():
+            return
+        partial = data.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        password = state / "postgresql.password"
+        password.touch(mode=0o600)
+        password.write_text(read_secrets(state)["postgresql_password"])
+        for path in (partial, password):
+            if user is not None:
+                os.chown(path, user, -1)
+        made = subprocess.run(
+            [
+                *(programs / "initdb", "--pgdata", partial, "--username", "vitau", "--pwfile", password),
+                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=user,
+            cwd="/",
+        )
+        password.unlink()
+        if made.returncode:
+            reason = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise StackError(
+                f"PostgreSQL cannot make its folder {data} ({reason}): choose a state folder that its user can enter"
+            )
+        partial.rename(data)
+
+    return Program(
+        name="postgresql",
+        command=[
+            *(str(programs / "postgres"), "-D", str(data), "-h", HOST, "-p", str(port)),
+            *("-c", "unix_socket_directories=", "-c", "max_connections=200"),
+        ],
+        health=addresses["postgresql"],
+        prepare=prepare,
+        user=user,
+        stop=signal.SIGINT,  # SIGTERM would wait for every client to go
+    )
+
+
+def _server_user() -> int | None:
+    """Whom PostgreSQL runs as, which refuses root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_uid
+    except KeyError:
+        return pwd.getpwnam("nobody").pw_uid
+
+
+def database_url(state: Path, addresses: Mapping[str, str], database: str, *, driver: str) -> str:
+    """Return the address of a database, password included."""
+    password = read_secrets(state)["postgresql_password"]
+    return f"postgresql+{driver}://vitau:{password}@{HOST}:{port_of(addresses['postgresql'])}/{database}"
+
+
+def database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[], None]:
+    """Return what makes a database, if it is missing."""
+
+    def prepare() -> None:
+        import psycopg
+        from psycopg.sql import SQL, Identifier
+
+        url = database_url(state, addresses, "postgres", driver="").replace("+", "")
+        with psycopg.connect(url, autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+
+    return prepare
+
+
+def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
+    """Say how SeaweedFS is run: all its servers in one process, S3 with keys of its own for MLflow."""
+    folder, kept = state / "seaweedfs", read_secrets(state)
+    internal = ("master", "volume", "filer", "master grpc", "volume grpc", "filer grpc", "s3 grpc")
+
+    def prepare() -> None:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        everything = ["Admin", "Read", "List", "Tagging", "Write"]
+        owners = [
+            _identity("vitau", kept["s3_secret"], everything),
+            _identity("mlflow", kept["mlflow_s3_secret"], [f"{action}:{MLFLOW_BUCKET}" for action in everything[1:]]),
+        ]
+        config = folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"identities": owners}))
+
+    ports = dict(zip(internal, free_ports(len(internal)), strict=True)) | {"s3": port_of(addresses["seaweedfs"])}
+    services = ("master", "volume", "filer", "s3")
+    return Program(
+        name="seaweedfs",
+        command=[
+            *(str(WEED), "-logdir", str(folder), "server", f"-ip={HOST}", f"-ip.bind={HOST}", f"-dir={folder / 'data'}"),
+            *("-s3", f"-s3.config={folder / 's3.json'}", "-master.telemetry=false"),
+            *(f"-{name}.port={ports[name]}" for name in services),
+            *(f"-{name}.port.grpc={ports[f'{name} grpc']}" for name in services),
+            *("-master.volumeSizeLimitMB=256", "-volume.max=500"),
+        ],
+        environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "TMPDIR": str(folder)},
+        health=f"{addresses['seaweedfs']}/healthz",
+        prepare=prepare,
+    )
+
+
+def _identity(name: str, secret: str, actions: Sequence[str]) -> dict[str, object]:
+    return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
+
+
+def s3_keys(addresses: Mapping[str, str], name: str, secret: str) -> dict[str, str]:
+    """Return boto3's variables."""
+    return {
+        "AWS_ENDPOINT_URL_S3": addresses["seaweedfs"],
+        "AWS_ACCESS_KEY_ID": name,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def make_buckets(addresses: Mapping[str, str], secret: str) -> None:
+    """Make the buckets that are missing.
+
+    Raises:
+        StackError: S3 refuses.
+    """
+    code = "import sys; from vitau.store import make_bucket; [make_bucket(name) for name in sys.argv[1:]]"
+    made = subprocess.run(
+        [sys.executable, "-c", code, BUCKET, MLFLOW_BUCKET],
+        env={**os.environ, **s3_keys(addresses, "vitau", secret)},  # boto3 reads its keys from the environment
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise StackError(f"the buckets cannot be made: {made.stderr.strip().splitlines()[-1]}")

@@ -1,0 +1,302 @@
+"""What the local services are: the programs of each profile, with their commands, their environment and what they need first.
+
+``embedded`` keeps everything in SQLite and a folder; ``full`` in PostgreSQL and S3, with workers and the receiver of hints.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from flows.deploy import HEARTBEAT_S, crash_orphaned_runs
+from flows.local_stack import backends
+from flows.local_stack.backends import database, database_url, s3_keys
+from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
+from flows.settings import ROOT
+from vitau.errors import StackError
+
+USER: Final = "annotator@vitau.local"
+MIGRATED: Final = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
+"""Label Studio's empty database, which `make setup` makes: its migrations take a core for a minute."""
+
+
+def names(profile: Profile) -> tuple[str, ...]:
+    """Name the services of a profile, in the order in which people read about them."""
+    servers = ("label-studio", "mlflow", "prefect")
+    if profile is Profile.EMBEDDED:
+        return servers
+    return ("postgresql", "seaweedfs", *servers, "worker-cpu", *gpu_workers(), "receiver")
+
+
+def gpu_workers() -> tuple[str, ...]:
+    """Name the workers of the pool ``gpu``: one for each GPU, each doing one thing at a time; one where there is none."""
+    lister = shutil.which("nvidia-smi")
+    if lister is None:
+        return ("worker-gpu",)
+    listed = subprocess.run([lister, "--list-gpus"], capture_output=True, text=True, check=False)
+    number = sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    return tuple(f"worker-gpu-{index}" for index in range(number)) or ("worker-gpu",)
+
+
+def address(name: str, port: int) -> str:
+    """Say where a service answers."""
+    return f"postgresql://{HOST}:{port}" if name == "postgresql" else f"http://{HOST}:{port}"
+
+
+def program(name: str, state: Path, profile: Profile, addresses: Mapping[str, str]) -> Program:
+    """Say how a service is run.
+
+    Args:
+        name: one of :func:`names`.
+        state: the folder that keeps everything the services know, absolute.
+        profile: what the state is kept on.
+        addresses: service name → address, of all services of the profile.
+    """
+    full = profile is Profile.FULL
+    made = {
+        "postgresql": lambda: backends.postgresql(state, addresses),
+        "seaweedfs": lambda: backends.seaweedfs(state, addresses),
+        "label-studio": lambda: label_studio(state, addresses[name], addresses if full else None),
+        "mlflow": lambda: _mlflow(state, addresses, full=full),
+        "prefect": lambda: _prefect(state, addresses, full=full),
+        "receiver": lambda: _receiver(state, addresses),
+    }
+    return made.get(name, lambda: _worker(name, state, addresses))()
+
+
+def missing(name: str) -> str | None:
+    """Return the program that a service needs and that is not installed, if there is one."""
+    needed = {
+        "label-studio": ROOT / ".venv-label-studio" / "bin" / "label-studio",
+        "seaweedfs": backends.WEED,
+        "postgresql": backends.postgresql_programs() / "postgres",
+    }.get(name, Path(sys.executable))
+    return None if needed.exists() else str(needed)
+
+
+def remedy(name: str) -> str:
+    """Say how a service is installed."""
+    return "install Debian's package postgresql" if name == "postgresql" else "run `make setup`"
+
+
+def environment(state: Path, profile: Profile, addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that point the settings, Prefect and MLflow at the services of a state folder."""
+    kept = read_secrets(state)
+    common = {
+        "VITAU_PSEUDONYM_KEY": kept["pseudonym_key"],
+        "VITAU_SIGNING_KEY": kept["signing_key"],
+        "VITAU_LABEL_STUDIO_URL": addresses["label-studio"],
+        "VITAU_LABEL_STUDIO_TOKEN": kept["label_studio_token"],
+        "VITAU_MLFLOW_URL": addresses["mlflow"],
+        "VITAU_WORK": str(state / "work"),
+        "PREFECT_API_URL": f"{addresses['prefect']}/api",
+        **_prefect_environment(state),
+        **_MLFLOW_ENVIRONMENT,
+    }
+    if profile is Profile.EMBEDDED:
+        return common | {"VITAU_STORE": (state / "store").as_uri(), "VITAU_CATALOG": f"sqlite:///{state / 'catalog.db'}"}
+    return common | {
+        "VITAU_STORE": f"s3://{backends.BUCKET}",
+        "VITAU_CATALOG": database_url(state, addresses, "vitau", driver="psycopg"),
+        "VITAU_WEBHOOK_URL": f"{addresses['receiver']}/webhook",
+        "VITAU_WEBHOOK_SECRET": kept["webhook_secret"],
+        **s3_keys(addresses, "vitau", kept["s3_secret"]),
+    }
+
+
+_MLFLOW_ENVIRONMENT: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the demo says once where everything is
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def _prefect_environment(state: Path) -> dict[str, str]:
+    return {
+        "PREFECT_HOME": str(state / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -> Program:
+    """Say how Label Studio is run: on SQLite, or with the ``full`` profile's addresses on PostgreSQL."""
+    kept = read_secrets(state)
+    store = state / "store"
+    store.mkdir(exist_ok=True)
+    executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+    extra = {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(state / "label-studio"),
+        "LABEL_STUDIO_HOST": url,
+        "LABEL_STUDIO_USERNAME": USER,
+        "LABEL_STUDIO_PASSWORD": kept["label_studio_password"],
+        "LABEL_STUDIO_USER_TOKEN": kept["label_studio_token"],
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "LOCAL_FILES_SERVING_ENABLED": "true",
+        "LOCAL_FILES_DOCUMENT_ROOT": str(store),
+        "SECRET_KEY": kept["label_studio_secret"],
+        "SSRF_PROTECTION_ENABLED": "false",  # the services are on loopback, which it would block
+        "COLLECT_ANALYTICS": "false",
+        "LATEST_VERSION_CHECK": "false",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+    }
+    if full is not None:
+        extra |= {
+            "DJANGO_DB": "default",
+            "POSTGRE_HOST": HOST,
+            "POSTGRE_PORT": str(port_of(full["postgresql"])),
+            "POSTGRE_USER": "vitau",
+            "POSTGRE_PASSWORD": kept["postgresql_password"],
+            "POSTGRE_NAME": "label_studio",
+        }
+    return Program(
+        name="label-studio",
+        command=[str(executable), "start", "--no-browser", "--internal-host", HOST, "--port", str(port_of(url))],
+        environment=extra,
+        health=f"{url}/health",
+        after=() if full is None else ("postgresql",),
+        prepare=partial(begin_migrated, state) if full is None else database(state, full, "label_studio"),
+    )
+
+
+def begin_migrated(state: Path) -> None:
+    """Let a new state begin with the empty database that set-up made; without one, Label Studio makes its own."""
+    own = state / "label-studio" / MIGRATED.name
+    if MIGRATED.exists() and not own.exists():
+        own.parent.mkdir(exist_ok=True)
+        shutil.copyfile(MIGRATED, own.with_name("unfinished")).replace(own)
+
+
+def _mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
+    url = addresses["mlflow"]
+    # its job runners are for language models: six processes, 20 s of processor time at each start, nothing of ours
+    extra = {**_MLFLOW_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    if full:
+        extra |= {
+            "MLFLOW_BACKEND_STORE_URI": database_url(state, addresses, "mlflow", driver="psycopg"),
+            "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{backends.MLFLOW_BUCKET}",
+            "MLFLOW_S3_ENDPOINT_URL": addresses["seaweedfs"],
+            **s3_keys(addresses, "mlflow", read_secrets(state)["mlflow_s3_secret"]),
+        }
+    else:
+        extra |= {
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
+            "MLFLOW_ARTIFACTS_DESTINATION": str(state / "mlflow" / "artifacts"),
+        }
+
+    def prepare() -> None:
+        if full:
+            database(state, addresses, "mlflow")()
+            backends.make_buckets(addresses, read_secrets(state)["s3_secret"])
+        else:
+            (state / "mlflow").mkdir(exist_ok=True)
+
+    port = str(port_of(url))
+    return Program(
+        name="mlflow",
+        command=[sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", port, "--workers", "1"],
+        environment=extra,
+        health=f"{url}/health",
+        after=("postgresql", "seaweedfs") if full else (),
+        prepare=prepare,
+    )
+
+
+def _prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
+    url = addresses["prefect"]
+    extra = {**_prefect_environment(state), "PREFECT_UI_API_URL": f"{url}/api", "PREFECT_API_URL": ""}
+    if full:
+        extra["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url(state, addresses, "prefect", driver="asyncpg")
+    return Program(
+        name="prefect",
+        command=[sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port_of(url))],
+        environment=extra,
+        health=f"{url}/api/health",
+        after=("postgresql",) if full else (),
+        prepare=database(state, addresses, "prefect") if full else None,
+    )
+
+
+def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
+    """A Prefect worker; the first one applies the deployments before it starts."""
+    _, pool, *number = name.split("-")
+    url = addresses[name]
+    extra = {
+        **environment(state, Profile.FULL, addresses),
+        "PYTHONPATH": str(ROOT),  # flows are entered by module
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+        "PREFECT_WORKER_QUERY_SECONDS": "3",
+        "PREFECT_WORKER_WEBSERVER_HOST": HOST,
+        "PREFECT_WORKER_WEBSERVER_PORT": str(port_of(url)),
+    }
+    if number:
+        extra["CUDA_VISIBLE_DEVICES"] = number[0]
+
+    def prepare() -> None:
+        if pool == "cpu":
+            database(state, addresses, "vitau")()
+            _deploy(state, extra)
+        try:
+            crash_orphaned_runs(extra["PREFECT_API_URL"], pool)
+        except httpx.HTTPError as error:
+            raise StackError(f"Prefect does not say what runs ({type(error).__name__})") from error
+
+    limit = "1" if pool == "gpu" else "2"
+    return Program(
+        name=name,
+        command=[
+            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name),
+            *("--limit", limit, "--with-healthcheck"),
+        ],
+        environment=extra,
+        health=f"{url}/health",
+        after=("prefect",) if pool == "cpu" else ("worker-cpu",),
+        prepare=prepare,
+    )
+
+
+def _deploy(state: Path, extra: Mapping[str, str]) -> None:
+    """Apply the deployments, unless these were applied already."""
+    files = (ROOT / "infra" / "prefect.yaml", ROOT / "flows" / "deploy.py")
+    digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    note = state / "deployed"
+    if note.exists() and note.read_text() == digest:
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "deploy", "--state", str(state)],
+        env={**os.environ, **extra},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise StackError(f"the deployments cannot be applied: {reason}")
+    note.write_text(digest)
+
+
+def _receiver(state: Path, addresses: Mapping[str, str]) -> Program:
+    url = addresses["receiver"]
+    return Program(
+        name="receiver",
+        command=[
+            *(sys.executable, "-m", "flows", "receive", "--state", str(state)),
+            *("--host", HOST, "--port", str(port_of(url))),
+        ],
+        environment={**environment(state, Profile.FULL, addresses), "PYTHONPATH": str(ROOT)},
+        health=f"{url}/health",
+        after=("label-studio", "mlflow", "worker-cpu"),
+    )

@@ -1,0 +1,228 @@
+"""The facts for a model's evidence sheet, each from where it is recorded: snapshot, catalog, ledger, training."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import pyarrow as pa
+
+from flows.annotation.consensus import agree
+from flows.execution.clip_worker import frames_version
+from flows.workspace import Workspace
+from labeling.consensus.agreement import agreement_report
+from labeling.consensus.standing_answers import last_words
+from validation.rules import FrameLimits
+from vitau.catalog.catalog import Training
+from vitau.data import snapshot as snapshots
+from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, NUM_RESAMPLES
+from vitau.media.frames import FrameRecipe
+from vitau.registry.tripod import Fact, counted, render, with_interval
+from vitau.schema import AUS, CROP_SIZE, Clip, Side, Split
+from vitau.training.recipes import RECIPES
+
+Metrics = Mapping[str, Any]
+
+OUTPUTS: Final = {
+    "palsy": "probability of a palsy, 0 to 1; palsied at or above the threshold",
+    "regions": "per region a heatmap and its mean, −1 to 1; affected above 0 by definition",
+}
+
+
+def write_evidence(
+    workspace: Workspace, name: str, recipe: str, snapshot: str, metrics: Metrics, recognition: Training | None
+) -> str:
+    """Gather what is recorded about a finished training and lay it out as a sheet."""
+    rows = snapshots.load(workspace.store, snapshot)
+    facts = [
+        *data_facts(workspace, rows, snapshot),
+        *label_facts(workspace, rows, metrics["ledger_offset"]),
+        *model_facts(recipe, metrics, recognition),
+        *test_facts(metrics),
+    ]
+    return render(name, facts, synthetic=bool(metrics["synthetic"]))
+
+
+def data_facts(workspace: Workspace, rows: pa.Table, digest: str) -> Iterator[Fact]:
+    """Say whose data it is: people, clips and frames by source and split, what was left out, licences and consent."""
+    frozen, known = f"snapshot {digest[:12]}", "catalog, clips"
+    people = {row["subject"]: row for row in rows.select(["subject", "source", "cohort", "split", "side", *AUS]).to_pylist()}
+    used = set(rows["clip"].to_pylist())
+    clips = [clip for clip in workspace.catalog.clips() if clip.sha256 in used]
+    by_source = Counter(person["source"] for person in people.values())
+    yield Fact(item="5a", about="people by source", value=counted(by_source.items()), where=frozen)
+    yield Fact(item="5a", about="clips by source", value=counted(Counter(c.source for c in clips).items()), where=known)
+    yield Fact(item="5a", about="drawn clips", value=f"{sum(clip.synthetic for clip in clips)} of {len(clips)}", where=known)
+    yield Fact(item="5b", about="dates of the recordings", value=None)
+    yield from preparation_facts(workspace, dict(zip(rows["clip"].to_pylist(), rows["frames_key"].to_pylist(), strict=True)))
+    in_splits = Counter((person["split"], person["cohort"]) for person in people.values())
+    frames = Counter(rows["split"].to_pylist())
+    for split in Split:
+        own = [clip for clip in clips if people.get(clip.subject, {}).get("split") == split]
+        value = (
+            f"{sum(n for (part, _), n in in_splits.items() if part == split)} people, {len(own)} clips, {frames[split]} frames"
+        )
+        yield Fact(item="12a", about=f"split {split}", value=value, where=frozen)
+    yield Fact(item="12a", about="people in two splits", value="0; refused when the snapshot is frozen and read", where=frozen)
+    cohorts = ((f"{split} {cohort}", count) for (split, cohort), count in in_splits.items())
+    yield Fact(item="13", about="people by split and cohort", value=counted(cohorts), where=frozen)
+    yield from people_facts(people, frozen)
+    yield Fact(item="17", about="consent of the clips", value=_noted(clips, "consent"), where=known)
+    yield Fact(item="18e", about="licences of the clips", value=_noted(clips, "licence"), where=known)
+
+
+def preparation_facts(workspace: Workspace, keys: Mapping[str, str]) -> Iterator[Fact]:
+    """Say how the frames of these clips (by digest: the key of their table) were made, which were refused, and how many.
+
+    Nothing is said of frames that other code made than the one that registers.
+    """
+    recipe, limits, version = FrameRecipe(), FrameLimits(), frames_version()
+    tables = [table for table in workspace.catalog.frame_tables(version) if keys.get(table.clip) == table.key]
+    known = len(tables) == len(keys)
+    refused: Counter[str] = Counter()
+    for table in tables:
+        refused.update(table.quarantined)
+    where = f"catalog, frame tables {version}"
+    made = f"{recipe.rate_fps:g} frames a second; aligned crops of {CROP_SIZE} px by dlib's 68 landmarks"
+    yield Fact(item="7", about="preprocessing", value=made if known else None, where=where)
+    shown = ", ".join(f"{name} {value:g}" for name, value in asdict(limits).items())
+    yield Fact(item="6b", about="what a frame must be (gate 1)", value=shown if known else None, where=where)
+    seen = f"{sum(table.num_frames for table in tables)} sampled, {sum(table.num_faces for table in tables)} with a face"
+    yield Fact(item="20a", about="frames of the clips", value=seen if known else None, where=where)
+    reasons = counted(refused.items()) or "none"
+    yield Fact(item="11", about="frames left out, by first reason", value=reasons if known else None, where=where)
+    left_out = workspace.catalog.skipped()
+    yield Fact(item="20a", about="items of the sources left out", value=str(len(left_out)), where="catalog, skipped")
+    everybody = len(workspace.catalog.subjects())
+    yield Fact(item="20a", about="people known when it was registered", value=str(everybody), where="catalog, subjects")
+
+
+def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterator[Fact]:
+    """Describe the people of each split by what their labels say; age, sex and skin are nowhere."""
+    for split in Split:
+        own = [person for person in people.values() if person["split"] == split and person["cohort"] == "palsy"]
+        sides = counted(Counter(person["side"] or "none" for person in own).items())
+        yield Fact(item="20b", about=f"{split}: palsied people by affected side", value=sides, where=where)
+        affected = counted((au, sum(person[au] is True for person in own)) for au in AUS) if own else None
+        yield Fact(item="20c", about=f"{split}: palsied people by affected region", value=affected, where=where)
+        sources = counted(Counter(person["source"] for person in people.values() if person["split"] == split).items())
+        yield Fact(item="16", about=f"{split}: people by source", value=sources, where=where)
+    unknown = sum(person[au] is None for person in people.values() for au in AUS)
+    yield Fact(
+        item="11", about="regions of people without a label", value=f"{unknown} of {len(AUS) * len(people)}", where=where
+    )
+    yield Fact(item="20b", about="age, sex, skin, cause and grade of the palsy", value=None)
+
+
+def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[Fact]:
+    """Say who answered what, how far they agree, and whether today's rule gives the labels that were frozen."""
+    ledger = workspace.ledger(offset)
+    where, words = f"label ledger up to offset {offset}", last_words(ledger)
+    stages = Counter(row.stage.value for row in ledger)
+    yield Fact(item="8a", about="answers by stage", value=counted(stages.items()), where=where)
+    readers = sorted({reader for voices in words.blind.values() for reader in voices})
+    yield Fact(item="8b", about="blind readers, by pseudonym", value=", ".join(readers) or None, where=where)
+    yield Fact(item="8b", about="qualifications of the readers", value=None)
+    yield Fact(item="8c", about="people read blind by two or more", value=_read_twice(words.blind), where=where)
+    yield Fact(item="8c", about="people ruled on by the adjudicator", value=str(len(words.rulings)), where=where)
+    if len(readers) > 1:
+        overall = agreement_report(words, readers).overall
+        alpha, raw = (
+            with_interval(*pair) for pair in ((overall.alpha, overall.alpha_interval), (overall.raw, overall.raw_interval))
+        )
+        yield Fact(item="8b", about="Krippendorff's α, 95 % interval over people", value=alpha, where=where)
+        yield Fact(item="8b", about="raw agreement, 95 % interval over people", value=raw, where=where)
+    rule = workspace.settings.consensus_rule
+    frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
+    agreed = {each.subject: (_side(each.side), *map(each.affected.get, AUS)) for each in agree(workspace, ledger).labels}
+    same = sum(agreed.get(subject) == answer for subject, answer in frozen.items())
+    value = f"{rule}; applied again it gives the frozen labels of {same} of {len(frozen)} palsied people"
+    yield Fact(item="8a", about="consensus rule", value=value, where=f"settings, and {where}")
+
+
+def model_facts(recipe_name: str, metrics: Metrics, recognition: Training | None) -> Iterator[Fact]:
+    """Say what was trained, how, on what, and what it gives out."""
+    recipe, kind = RECIPES[recipe_name](), str(metrics["kind"])
+    training, where = f"training of {recipe_name}, metrics.json", f"recipe {recipe_name}"
+    yield Fact(item="1", about="kind of model", value=f"{kind}: {type(recipe.model).__name__}", where=training)
+    yield Fact(
+        item="9b", about="predictors", value=f"pixels, {recipe.model_input_size} px a side, RGB, in [−1, 1]", where=where
+    )
+    yield Fact(item="12c", about="model", value=_settings(asdict(recipe.model)), where=where)
+    yield Fact(item="12c", about="training", value=_settings(asdict(recipe.train)), where=where)
+    if recipe.pretrain and recipe.drawn and "pretrained" in metrics:
+        told = f"{_settings(asdict(recipe.drawn))}; {_settings(asdict(recipe.pretrain))}"
+        yield Fact(item="12c", about="pretraining on drawn people of no data set", value=told, where=where)
+    weights = metrics.get("weights")
+    brought = ", ".join(str(digest)[:12] for digest in weights) if weights else None
+    yield Fact(item="12c", about="weights it started from (sha256)", value=brought, where=training if brought else None)
+    yield Fact(item="12c", about="seed", value=str(metrics["seed"]), where=training)
+    yield Fact(item="12c", about="epoch kept, chosen on validation people", value=str(metrics["best_epoch"]), where=training)
+    ran = metrics.get("environment")
+    yield Fact(item="12c", about="software and hardware", value=_settings(ran) if ran else None, where=training)
+    yield Fact(item="12c", about="seconds of training", value=f"{metrics['seconds']:g}", where=training)
+    yield Fact(item="22", about="run in MLflow", value=metrics.get("run_id"), where=training)
+    yield Fact(item="15", about="output", value=OUTPUTS[kind], where="model.json")
+    if metrics.get("threshold") is not None:
+        threshold = f"{metrics['threshold']:.4f}, chosen on validation people"
+        yield Fact(item="15", about="threshold", value=threshold, where=training)
+    if recognition is not None:
+        judge = f"{recognition.model} version {recognition.version}"
+        yield Fact(item="22", about="recognition that judges first", value=judge, where="catalog, trainings")
+    if "environment" in metrics:
+        yield Fact(item="18f", about="code", value=f"vitau {metrics['environment']['vitau']}", where=training)
+
+
+def test_facts(metrics: Metrics) -> Iterator[Fact]:
+    """Say how it did on people who were never trained on, by protocol, each number with its interval over people."""
+    test, where = metrics.get("test"), "training, metrics.json, test"
+    yield Fact(item="12a", about="protocol", value=str(metrics["protocol"]), where="training, metrics.json")
+    yield Fact(item="26", about="synthetic", value=str(metrics["synthetic"]).lower(), where="training, metrics.json")
+    if test is None:
+        yield Fact(item="23a", about="performance on test people", value=None)
+        return
+    how = f"by person; 95 % intervals from {NUM_RESAMPLES} resamples of people"
+    yield Fact(
+        item="12e", about="measures", value=f"{', '.join((*DECISION_METRICS, *CALIBRATION_METRICS))}; {how}", where=where
+    )
+    events = f", {test['n_palsied']} palsied" if "n_palsied" in test else ", all palsied"
+    yield Fact(item="21", about="test people", value=f"{test['n_subjects']}{events}, {test['n_frames']} frames", where=where)
+    yield Fact(item="26", about="test people", value=str(test["n_subjects"]), where=where)
+    for name in (*DECISION_METRICS, *CALIBRATION_METRICS):
+        about = f"{name}, calibration" if name in CALIBRATION_METRICS else name
+        value = with_interval(test.get(name), test.get(f"{name}_interval"))
+        yield Fact(item="23a", about=about, value=value, where=where if value else None)
+    for au, own in test.get("by_au", {}).items():
+        auroc = with_interval(own["auroc"], own["auroc_interval"]) or "undefined"
+        accuracy = with_interval(own["accuracy"], own["accuracy_interval"])
+        value = f"AUROC {auroc}, accuracy {accuracy}; {own['n_affected']} of {own['n_subjects']} affected"
+        yield Fact(item="23a", about=au, value=value, where=where)
+    if "sides" in test:
+        sides = with_interval(test["sides"]["accuracy"], test["sides"]["accuracy_interval"])
+        yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
+    yield Fact(item="23b", about="performance by source, side, sex, skin", value=None)
+    yield Fact(item="14", about="performance by sex, skin, age", value=None)
+
+
+def _noted(clips: Sequence[Clip], what: str) -> str | None:
+    """Count what the manifests note about the clips; ``None`` where they note nothing at all."""
+    notes = Counter(getattr(clip, what) for clip in clips)
+    if set(notes) <= {None}:
+        return None
+    return counted((note or "not noted", count) for note, count in notes.items())
+
+
+def _read_twice(blind: Mapping[str, Mapping[str, Any]]) -> str:
+    return f"{sum(len(voices) > 1 for voices in blind.values())} of {len(blind)}"
+
+
+def _side(side: Side | None) -> str | None:
+    return None if side is None else side.value
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """Write settings as ``name value``, those inside others in brackets."""
+    parts = (
+        f"{name} ({_settings(value)})" if isinstance(value, Mapping) else f"{name} {value}" for name, value in values.items()
+    )
+    return ", ".join(parts)

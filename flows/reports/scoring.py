@@ -1,0 +1,107 @@
+"""What the report says of a scoring, gathered from the catalog and the store."""
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from flows.execution.clip_worker import frames_version
+from flows.promote import PALSY, REGIONS, bundled
+from flows.workspace import Workspace
+from vitau.catalog.catalog import ScoredSubject
+from vitau.data import snapshot as snapshots
+from vitau.schema import AU, RegionLabels, Skipped, Split
+from vitau.scoring.aggregate import aggregate
+from vitau.scoring.predict import Predictor
+from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject
+
+
+def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapshot: str) -> Report:
+    """Gather everybody of a snapshot's test split whom the model with this digest scored."""
+    rows = snapshots.load(workspace.store, snapshot)
+    splits = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    left_out = quarantined(workspace)
+    scores = [score for score in workspace.catalog.scores(digest) if splits.get(score.subject) == Split.TEST]
+    return Report(
+        title="Facial palsy: people held out from training",
+        synthetic=predictor.synthetic,
+        models=reported_models(workspace, predictor, digest),
+        subjects=[
+            reported_subject(workspace, score, predictor.threshold, labels.get(score.subject), left_out[score.subject])
+            for score in scores
+        ],
+        skipped=unscored(workspace, splits, {score.subject for score in scores}),
+        lineage={
+            "snapshot": snapshot,
+            "labels at ledger offset": str(predictor.card["ledger_offset"]),
+            "model digest": digest,
+            "store": workspace.store.uri,
+        },
+    )
+
+
+def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> list[ReportedModel]:
+    """Say of both models in the bundle with this digest which version they are, and how they did on their own test people."""
+    trained = {each.model: each for each in bundled(workspace, digest)}
+    cards: dict[str, dict[str, Any]] = {PALSY: predictor.recognition_card, REGIONS: predictor.card}
+    return [
+        ReportedModel(
+            name=name,
+            version=trained[name].version,
+            digest=trained[name].model_digest,
+            card=card,
+            metrics=trained[name].metrics["test"],
+        )
+        for name, card in cards.items()
+        if name in trained
+    ]
+
+
+def reported_subject(
+    workspace: Workspace, score: ScoredSubject, threshold: float, label: RegionLabels | None, left_out: Mapping[str, int]
+) -> ReportedSubject:
+    """Gather one person: the answer, the pictures, the frames that were not used, what the readers said."""
+    frames = pq.read_table(io.BytesIO(workspace.store.get(score.key)))
+    return ReportedSubject(
+        name=score.subject,
+        score=aggregate(frames, threshold),
+        key_frames=[
+            KeyFrame(
+                label=frame["label"],
+                palsy_score=frame["palsy_score"],
+                overlays={name: workspace.store.get(key) for name, key in frame["pictures"].items()},
+            )
+            for frame in score.summary["key_frames"]
+        ],
+        left_out=left_out,
+        affected=None if label is None else {AU(au): affected for au, affected in label.affected.items()},
+        side=None if label is None else label.side,
+    )
+
+
+def quarantined(workspace: Workspace) -> dict[str, Counter[str]]:
+    """Count every person's frames in quarantine, by reason."""
+    owners = {clip.sha256: clip.subject for clip in workspace.catalog.clips()}
+    counts: dict[str, Counter[str]] = {subject.pseudonym: Counter() for subject in workspace.catalog.subjects()}
+    for table in workspace.catalog.frame_tables(frames_version()):
+        counts[owners[table.clip]].update(table.quarantined)
+    return counts
+
+
+def unscored(workspace: Workspace, splits: Mapping[str, str], scored: set[str]) -> list[Skipped]:
+    """List who has a test split and no score, and what was skipped before anybody could be scored; each with its reason."""
+    assigned = workspace.catalog.splits()
+    recorded = {subject for subject, split in assigned.items() if split is Split.TEST}
+    people = [
+        Skipped(item=subject, reason="no usable frame" if subject not in splits else "not scored yet")
+        for subject in sorted(recorded - scored)
+    ]
+    unlabelled = [
+        Skipped(item=subject.pseudonym, reason="the readers have not agreed on labels yet")
+        for subject in workspace.catalog.subjects()
+        if subject.pseudonym not in assigned
+    ]
+    return people + unlabelled + workspace.catalog.skipped()

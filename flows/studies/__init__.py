@@ -1,0 +1,1 @@
+"""Studies on synthetic people that back a default."""

@@ -1,0 +1,270 @@
+"""The ledger as a CSV, out and in: to look at, to keep, to move, and to take in a study that was labelled elsewhere.
+
+One line is one answer to one region, lines in the ledger's order. The first five columns are enough to bring a study in; what
+is written out has them all, and is read back to the same bytes. Empty is absent; ``?`` is "cannot tell".
+
+An answer without ``annotation`` and ``version`` is named by its content: the same file adds nothing, a corrected file adds a
+newer version of the answers that differ.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from labeling.consensus.standing_answers import week_of
+from vitau.errors import LabelingError
+from vitau.schema import AUS, EvidenceBox, LedgerRow, Side, Stage
+
+T = TypeVar("T")
+
+REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
+COLUMNS: Final = (
+    *(*REQUIRED, "stage", "answered_at", "note", "grade", "retracted", "annotation", "version"),
+    *("lead_time_s", "suggestion", "suggested_by", "frames_shown", "evidence"),
+)
+READER: Final = re.compile(r"[a-z0-9-]{1,32}")
+"""What a reader's pseudonym looks like; a name or an e-mail address does not."""
+
+_WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
+_TOLD: Final[Mapping[str, bool | None]] = {word: told for told, word in _WORDS.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """An answer of a file, and where it stands there. ``named`` says that the file names its annotation and version."""
+
+    number: int
+    row: LedgerRow
+    named: bool
+
+
+def write_csv(rows: Iterable[LedgerRow]) -> str:
+    """Lay answers out as a CSV with all ``COLUMNS``."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS)  # lines end as RFC 4180 says; a carriage return within a note is quoted
+    writer.writeheader()
+    writer.writerows(map(_cells, rows))
+    return out.getvalue()
+
+
+def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None]) -> list[LedgerRow]:
+    """Read the answers of a CSV, in its order.
+
+    Args:
+        text: the file.
+        source: what the study calls itself; it is a part of the names that answers without one get.
+        find_subject: gives the pseudonym of a person from what the file calls them, ``None`` for a stranger.
+
+    Raises:
+        LabelingError: something is wrong; every wrong line is named, a sentence each. What the file calls a person or a reader
+            is not repeated.
+    """
+    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines: list[Line] = []
+    problems: list[tuple[int, str]] = []
+    try:
+        header = next(table, [])
+        _check_header(header)
+        number = table.line_num + 1
+        for cells in table:
+            try:
+                lines += [_line(header, cells, number, find_subject)] if cells else []
+            except LabelingError as error:
+                problems.append((number, str(error)))
+            number = table.line_num + 1  # a note may hold line breaks
+    except csv.Error as error:
+        problems.append((table.line_num, f"it is not a CSV from here on ({error})"))
+    problems += [*_doubles(lines), *_contradictions(lines)]
+    if problems:
+        raise LabelingError("\n".join(f"line {number}: {problem}" for number, problem in sorted(problems)))
+    return _name(lines, source)
+
+
+def _cells(row: LedgerRow) -> dict[str, str]:
+    evidence = [[each.frame, *each.box] for each in row.evidence]
+    return {
+        "subject": row.subject,
+        "reader": row.reader,
+        "au": row.au.value,
+        "affected": _WORDS[row.affected],
+        "side": row.side.value if row.side else "",
+        "stage": row.stage.value,
+        "answered_at": row.answered_at,
+        "note": row.note or "",
+        "grade": "" if row.grade is None else str(row.grade),
+        "retracted": "yes" if row.retracted else "",
+        "annotation": row.annotation,
+        "version": row.version,
+        "lead_time_s": "" if row.lead_time_s is None else repr(float(row.lead_time_s)),
+        "suggestion": "" if row.suggestion is None else repr(float(row.suggestion)),
+        "suggested_by": row.suggested_by or "",
+        "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
+        "evidence": json.dumps(evidence) if evidence else "",
+    }
+
+
+def _check_header(header: Sequence[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in COLUMNS]
+    if missing:
+        raise LabelingError(f"line 1: no column {', '.join(missing)}; a file of answers has at least {', '.join(REQUIRED)}")
+    if unknown or len(set(header)) < len(header):
+        said = f"unknown column {', '.join(unknown)}" if unknown else "a column stands there twice"
+        raise LabelingError(f"line 1: {said}; the columns are {', '.join(COLUMNS)}")
+
+
+def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject: Callable[[str], str | None]) -> Line:
+    if len(cells) != len(header):
+        raise LabelingError(f"it has {len(cells)} cells, the header {len(header)}; quote commas")
+    told = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
+    subject = find_subject(told["subject"])
+    if subject is None:
+        raise LabelingError("unknown subject; ingest the clips of this person first, and give the same --source")
+    if not READER.fullmatch(told["reader"]):
+        raise LabelingError("reader without a pseudonym; use up to 32 small letters, digits and hyphens, such as reader-a")
+    if bool(told["annotation"]) != bool(told["version"]):
+        raise LabelingError("annotation and version go together; give both or neither")
+    row = LedgerRow(
+        subject=subject,
+        au=_one_of("au", told["au"], {each.value: each for each in AUS}),
+        reader=told["reader"],
+        stage=_one_of("stage", told["stage"] or "reader", {each.value: each for each in Stage}),
+        affected=_one_of("affected", told["affected"], _TOLD),
+        side=_one_of("side", told["side"], {"": None, **{each.value: each for each in Side}}),
+        annotation=told["annotation"],
+        version=told["version"],
+        answered_at=_time(told["answered_at"]),
+        frames_shown=tuple(_frame(each) for each in _listed("frames_shown", told["frames_shown"])),
+        note=told["note"] or None,
+        retracted=_one_of("retracted", told["retracted"], {"": False, "no": False, "yes": True}),
+        suggestion=_number("suggestion", told["suggestion"]),
+        suggested_by=told["suggested_by"] or None,
+        grade=_one_of("grade", told["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
+        lead_time_s=_number("lead_time_s", told["lead_time_s"]),
+        evidence=tuple(map(_box, _listed("evidence", told["evidence"]))),
+    )
+    if row.retracted and not row.annotation:
+        raise LabelingError("an answer is taken back without its annotation; name annotation and version")
+    return Line(number=number, row=row, named=bool(told["annotation"]))
+
+
+def _doubles(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
+    """Two answers for one cell: the same region of one person, by one reader, at one stage, in one version."""
+    first: dict[tuple[str, ...], int] = {}
+    for line in lines:
+        row = line.row
+        cell = (row.annotation, row.version) if line.named else (row.subject, row.reader, row.stage)
+        before = first.setdefault((row.au, *cell), line.number)
+        if before != line.number:
+            whose = "in this version of the annotation" if line.named else f"of this person by {row.reader}"
+            yield line.number, f"two answers for one cell: {row.au} {whose} is answered in line {before} too; keep one"
+
+
+def _contradictions(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
+    """Regions and side of one answer that cannot both be meant; what is taken back is not asked."""
+    for answer in _answers(line for line in lines if not line.row.retracted):
+        sides = {line.row.side for line in answer} - {None}
+        affected = [line for line in answer if line.row.affected]
+        last = answer[-1]
+        if len(sides) > 1:
+            yield last.number, f"side contradiction: this answer names {' and '.join(sorted(map(str, sides)))}; a face has one"
+        elif affected and not sides:
+            yield affected[0].number, f"side contradiction: {affected[0].row.au} is affected but the side is empty"
+        elif sides and not affected:
+            yield (
+                last.number,
+                f"side contradiction: the side is {last.row.side or min(map(str, sides))} but nothing is affected",
+            )
+
+
+def _answers(lines: Iterable[Line]) -> list[list[Line]]:
+    """The lines that one person said in one go about another."""
+    found: dict[tuple[object, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        row = line.row
+        found[row.subject, row.reader, row.stage, row.annotation, row.version].append(line)
+    return list(found.values())
+
+
+def _name(lines: Sequence[Line], source: str) -> list[LedgerRow]:
+    """Name what has no name by its content, one annotation per person and reader; its side holds for all its regions."""
+    rows = {line.number: line.row for line in lines}
+    for answer in _answers(line for line in lines if not line.named):
+        one = answer[0].row
+        side = next((line.row.side for line in answer if line.row.side), None)
+        whole = [replace(line.row, side=side) for line in answer]
+        content = sorted(json.dumps([_cells(row)[name] for name in COLUMNS]) for row in whole)
+        annotation = f"csv-{_digest([source, one.subject, one.reader, one.stage])}"
+        for line, row in zip(answer, whole, strict=True):
+            rows[line.number] = replace(row, annotation=annotation, version=_digest(content))
+    return list(rows.values())
+
+
+def _digest(words: Sequence[str]) -> str:
+    return sha256(json.dumps(words).encode()).hexdigest()[:16]
+
+
+def _one_of(column: str, cell: str, meanings: Mapping[str, T]) -> T:
+    if cell in meanings:
+        return meanings[cell]
+    known = ", ".join(word or "empty" for word in meanings)
+    if column == "au":
+        raise LabelingError(f"unknown AU {cell or '(empty)'}; the regions are {known}")
+    raise LabelingError(f"{column} is {cell or 'empty'}; it must be one of {known}")
+
+
+def _number(column: str, cell: str) -> float | None:
+    try:
+        number = float(cell) if cell else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise LabelingError(f"{column} is {cell}; it must be a number, or empty")
+    return number
+
+
+def _time(cell: str) -> str:
+    """A time as it stands, if it can be read; empty where it is not known."""
+    try:
+        week_of(cell)
+    except ValueError:
+        raise LabelingError(f"answered_at is {cell}; it must be a time such as 2026-11-23T09:30:00Z, or empty") from None
+    return cell
+
+
+def _listed(column: str, cell: str) -> list[Any]:
+    try:
+        found = json.loads(cell) if cell else []
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise LabelingError(f"{column} is no list; write it as JSON, as an export does, or leave it empty")
+    return found
+
+
+def _frame(item: object) -> str:
+    if not isinstance(item, str):
+        raise LabelingError("frames_shown is no list of names; write it as JSON, as an export does, or leave it empty")
+    return item
+
+
+def _box(item: object) -> EvidenceBox:
+    match item:
+        case [
+            str() as frame,
+            int() | float() as left,
+            int() | float() as top,
+            int() | float() as width,
+            int() | float() as height,
+        ]:
+            return EvidenceBox(frame=frame, box=(float(left), float(top), float(width), float(height)))
+    raise LabelingError(
+        "evidence is no list of [frame, left, top, width, height]; write it as an export does, or leave it empty"
+    )

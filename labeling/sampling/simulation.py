@@ -1,0 +1,166 @@
+"""What an order would have saved: people whose truth is known are labelled one batch after another, and a model learns of each.
+
+The model is cheap and honest: scikit-learn's ridge-penalised logistic regression per region. It sees a label only when the
+order has asked for it; how well it does is measured on people whom no order may ask about.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.sampling.active_learning import informative_order, random_order, varied_order
+
+Array: TypeAlias = NDArray[np.float64]
+Auroc: TypeAlias = Callable[[NDArray[np.bool_], Array], float]
+"""(T, A) truth and (T, A) probability of the people held out → the mean AUROC over the regions."""
+
+ORDERS: Final = ("informative", "varied", "random")
+NUM_RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """People to ask about and people held out: features (S, D), how they move (S, 68), which regions are affected (S, A)."""
+
+    feature_SD: Array
+    movement_SM: Array
+    truth_SA: NDArray[np.bool_]
+    held_out_feature_TD: Array
+    held_out_truth_TA: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """AUROC on the people held out after so many labels, by one order in one population."""
+
+    order: str
+    num_labels: tuple[int, ...]
+    auroc: tuple[float, ...]
+
+    def needed(self, target: float) -> int | None:
+        """The fewest labels after which the AUROC is at least ``target``; absent if all the labels are not enough."""
+        return next((num for num, reached in zip(self.num_labels, self.auroc, strict=True) if reached >= target), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How many labels an order needs for an AUROC, and how many fewer than chance: means over populations, 95 % intervals.
+
+    A population in which it is not reached counts as all its labels, and in ``num_missed``.
+    """
+
+    order: str
+    target: float
+    needed: float
+    needed_interval: tuple[float, float]
+    saved: float
+    saved_interval: tuple[float, float]
+    num_missed: int
+
+
+def replay(people: Population, order: str, *, auroc: Auroc, first: int, batch: int, seed: int) -> Curve:
+    """Label ``people`` in an order, ``batch`` at a time, and measure what a model has learnt after each batch.
+
+    Args:
+        people: with their truth.
+        order: one of ``ORDERS``. The model's probabilities for ``informative`` are those of the model so far, as in the flow.
+        auroc: how well the people held out are told apart.
+        first: so many are drawn at random to begin with, the same for every order of a seed.
+        batch: people per step, which is how long a reader's queue is.
+        seed: of the beginning, and of ``random``.
+    """
+    names = [str(number) for number in range(len(people.truth_SA))]
+    asked = random_order(names, seed=seed)[:first]
+    num_labels, reached = [], []
+    while True:
+        weights_DA = fit(people.feature_SD[asked], people.truth_SA[asked])
+        num_labels.append(len(asked))
+        reached.append(auroc(people.held_out_truth_TA, predict(people.held_out_feature_TD, weights_DA)))
+        left = [index for index in range(len(names)) if index not in set(asked)]
+        if not left:
+            return Curve(order=order, num_labels=tuple(num_labels), auroc=tuple(reached))
+        asked = asked + [left[place] for place in _next(people, order, weights_DA, asked, left, batch, seed)]
+
+
+def fit(feature_ND: Array, truth_NA: NDArray[np.bool_]) -> Array:
+    """Logistic regression of each region on the features with a constant: weights (D + 1, A), the constant not penalised.
+
+    A region that is the same in everybody gets the constant that a smoothed share of the labels gives.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    share_A = (truth_NA.sum(axis=0) + 1) / (len(truth_NA) + 2)
+    weights_DA = np.zeros((feature_ND.shape[1] + 1, truth_NA.shape[1]))
+    weights_DA[-1] = np.log(share_A / (1 - share_A))
+    for region, truth_N in enumerate(truth_NA.T):
+        if truth_N.any() and not truth_N.all():
+            model = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(feature_ND, truth_N)
+            weights_DA[:, region] = [*model.coef_[0], model.intercept_[0]]
+    return weights_DA
+
+
+def predict(feature_ND: Array, weights_DA: Array) -> Array:
+    """The probabilities (N, A) that ``fit``'s weights give."""
+    return _sigmoid(feature_ND @ weights_DA[:-1] + weights_DA[-1])
+
+
+def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) -> list[Saving]:
+    """What each order saves beside ``random``, from the curves of every order in each population; populations are resampled."""
+    needed: dict[str, list[int]] = {}
+    missed: dict[str, int] = {}
+    for population in curves:
+        for curve in population:
+            found = curve.needed(target)
+            needed.setdefault(curve.order, []).append(curve.num_labels[-1] if found is None else found)
+            missed[curve.order] = missed.get(curve.order, 0) + (found is None)
+    chance = np.array(needed["random"], dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    drawn_RP = rng.integers(len(chance), size=(NUM_RESAMPLES, len(chance)))
+    return [
+        Saving(
+            order=order,
+            target=target,
+            needed=float(np.mean(counts)),
+            needed_interval=_interval(np.array(counts, dtype=np.float64), drawn_RP),
+            saved=float(np.mean(chance - counts)),
+            saved_interval=_interval(chance - counts, drawn_RP),
+            num_missed=missed[order],
+        )
+        for order, counts in needed.items()
+    ]
+
+
+def compressed(feature_SD: Array, held_out_TD: Array, num: int) -> tuple[Array, Array]:
+    """The ``num`` principal components of the people to ask about, at unit variance, of them and of those held out."""
+    from sklearn.decomposition import PCA
+
+    components = PCA(min(num, *feature_SD.shape), whiten=True, svd_solver="full").fit(feature_SD)
+    return components.transform(feature_SD), components.transform(held_out_TD)
+
+
+def _next(
+    people: Population, order: str, weights_DA: Array, asked: Sequence[int], left: Sequence[int], batch: int, seed: int
+) -> list[int]:
+    choose: Mapping[str, Callable[[], list[int]]] = {
+        "informative": lambda: informative_order(
+            predict(people.feature_SD[left], weights_DA), predict(people.feature_SD[asked], weights_DA), batch
+        ),
+        "varied": lambda: varied_order(people.movement_SM[left], people.movement_SM[asked], batch),
+        "random": lambda: random_order([str(index) for index in left], seed=seed)[:batch],
+    }
+    if order not in choose:
+        raise ValueError(f"no order {order!r}; there are {', '.join(ORDERS)}")
+    return choose[order]()
+
+
+def _interval(value_P: Array, drawn_RP: NDArray[Any]) -> tuple[float, float]:
+    low, high = np.quantile(value_P[drawn_RP].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _sigmoid(z: Array) -> Array:
+    p: Array = 0.5 * (1 + np.tanh(z / 2))
+    return p

@@ -1,0 +1,219 @@
+"""From a person's frames to the task that a reader gets: which pictures, under which address, and nothing that identifies."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.interface.config import GRADES, region_title
+from labeling.sampling.landmark_shapes import unit_shapes, upright
+from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
+
+# of the frame table's quality columns, those that say how well a reader will see, and the sign that makes more better
+_BETTER = {"sharpness": 1.0, "detector_score": 1.0, "yaw_deg": -1.0, "pitch_deg": -1.0}
+
+
+def choose_key_frames(
+    crop_landmarks: NDArray[np.floating[Any]], quality: Mapping[str, NDArray[np.floating[Any]]], count: int = 8
+) -> list[int]:
+    """The frames of one person to show a reader: rest, then each facial task that they make, then what is most unlike those.
+
+    The frame nearest to the median shape is at rest: each task moves some landmarks, and none moves most of the time. A task
+    (``_task_measures``, in their order) is shown at its strongest, if that stands out from the person's other frames. Then
+    comes farthest-point sampling (Gonzalez, 1985) over the landmark shapes, centred and scaled to unit size. The worst third by
+    ``quality`` is left aside while enough remain.
+
+    Args:
+        crop_landmarks: (N, 136) px of the crop, x0, y0, x1, y1, …; rows that are not finite are never chosen.
+        quality: columns of the frame table by name, each (N,); what is missing or unknown is not considered.
+        count: how many frames at most.
+    """
+    shapes = np.asarray(crop_landmarks, dtype=np.float64).reshape(-1, NUM_LANDMARKS, 2)
+    candidates = np.flatnonzero(np.isfinite(shapes).all(axis=(1, 2)))
+    if not len(candidates):
+        return []
+    ranks = _quality_ranks(quality, candidates)
+    candidates = candidates[ranks >= min(np.quantile(ranks, 1 / 3), np.sort(ranks)[-count:][0])]
+    measures = _task_measures(shapes[candidates])
+    unit = unit_shapes(shapes[candidates])
+    chosen = [int(np.argmin(np.linalg.norm(unit - np.median(unit, axis=0), axis=1)))]
+    for measure in measures.values():
+        chosen += [index for index in _outstanding(measure) if index not in chosen][:1]
+    chosen = chosen[: min(count, len(candidates))]
+    nearest = np.linalg.norm(unit[:, None] - unit[None, chosen], axis=2).min(axis=1)
+    while len(chosen) < min(count, len(candidates)):
+        nearest[chosen] = -1.0
+        chosen.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(unit - unit[chosen[-1]], axis=1))
+    return [int(candidates[index]) for index in chosen]
+
+
+def _task_measures(shapes: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """How much of each facial task is in a face, (N,) by task, from (N, 68, 2) landmarks; in distances between the eyes.
+
+    A palsied side does not move: what both sides do is averaged, so that the other side's half of it is enough.
+    """
+    points = upright(shapes)
+    x, y = points[..., 0], points[..., 1]
+
+    def height(*places: int) -> NDArray[np.float64]:
+        return -y[:, list(places)].mean(axis=1)
+
+    width = x[:, 54] - x[:, 48]
+    return {
+        "brow raise": height(*range(17, 27)),
+        "eye closure": height(40, 41, 46, 47) - height(37, 38, 43, 44),
+        "snarl": height(31, 35) + height(49, 50, 52, 53) - height(20, 21, 22, 23),  # wings and lip up, brows down
+        "smile": width,
+        "pucker": -width,
+        "jaw opening": height(61, 62, 63) - height(65, 66, 67),
+    }
+
+
+def _outstanding(measure: NDArray[np.float64]) -> list[int]:
+    """The frames in which ``measure`` stands out from the person's median, the strongest first.
+
+    It does so by 2.5 standard deviations, and by 0.03, since landmarks err by about a hundredth. The deviation is that of the
+    calmer half (1.4826 times the median absolute one), so that the tasks do not hide themselves.
+    """
+    above = measure - np.median(measure)
+    least = max(2.5 * 1.4826 * float(np.median(np.abs(above))), 0.03)
+    return [int(index) for index in np.argsort(-above, kind="stable") if above[index] > least]
+
+
+def image_url(store_uri: str, key: str) -> str:
+    """Where Label Studio finds an object: at its ``s3://`` address, or as a file below its document root, the store."""
+    if urlsplit(store_uri).scheme == "s3":
+        return f"{store_uri.rstrip('/')}/{key}"
+    return f"/data/local-files/?d={quote(key)}"
+
+
+def store_folder(store_uri: str) -> Path | None:
+    """The folder of a ``file://`` store or of a plain path; ``None`` for any other store."""
+    parts = urlsplit(store_uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(store_uri)
+
+
+def build_task(
+    subject: str,
+    images: Sequence[str],
+    frames: Sequence[str],
+    *,
+    synthetic: bool = False,
+    clips: Sequence[str] = (),
+    suggestions: Mapping[AU, float] | None = None,
+    suggested_by: str | None = None,
+    material: str | None = None,
+) -> dict[str, Any]:
+    """One task for one person: their pseudonym, the addresses of the pictures, and the name of the frame behind each.
+
+    Args:
+        subject: their pseudonym, which the page does not show.
+        images: as ``image_url`` says.
+        frames: the name of the frame behind each picture.
+        synthetic: a drawn person is called so above the pictures.
+        clips: addresses of their clips, as ``image_url`` says; what the browser cannot decode stays black.
+        suggestions: a model's scores by region, to be shown; leave them out for a blind reader.
+        suggested_by: the name and version of that model.
+        material: the name of all that there is of the person now, out of which the frames were chosen.
+    """
+    if not images or len(images) != len(frames):
+        raise ValueError(
+            f"subject {subject} has {len(images)} pictures and {len(frames)} frame names; give as many, at least one"
+        )
+    data: dict[str, Any] = {
+        "subject": subject,
+        "about": f"{'Drawn, synthetic person' if synthetic else 'One person'}, pictures: {len(images)}",
+        "images": list(images),
+        "frames": list(frames),
+        "clips": [{"html": _player(address, number)} for number, address in enumerate(clips, start=1)],
+        "material": material,
+        "after": 0,
+    }
+    return {"data": data | _suggested(suggestions, suggested_by)}
+
+
+def build_adjudication_task(
+    task: Mapping[str, Any],
+    answers: Iterable[LedgerRow],
+    disputed: Collection[AU],
+    *,
+    side: bool = False,
+    suggestions: Mapping[AU, float] | None = None,
+    suggested_by: str | None = None,
+) -> dict[str, Any]:
+    """The reader's ``task`` again, with every reader's answers as a table beside the questions; what is disputed stands out.
+
+    Args:
+        task: as ``build_task`` made it.
+        answers: the blind answers about this person, in the ledger's order: the last one of a reader about a region counts.
+        disputed: the regions to settle.
+        side: whether the side is to be settled too.
+        suggestions: a model's scores by region, shown below the answers.
+        suggested_by: the name and version of that model.
+    """
+    said: dict[str, dict[AU, LedgerRow]] = {}
+    for row in answers:
+        said.setdefault(row.reader, {})[row.au] = row
+    readers = sorted(said)
+    lines = [_line("Settle what is marked", readers, tag="th")]
+    for au in AUS:
+        cells = [_spoken(said[reader].get(au)) for reader in readers]
+        lines.append(_line(region_title(au), cells, marked=au in disputed))
+    whole = [next(iter(said[reader].values())) for reader in readers]
+    lines.append(_line("Side", [row.side or "none" for row in whole], marked=side))
+    lines.append(_line("House–Brackmann grade", [GRADES[row.grade] if row.grade else "–" for row in whole]))
+    notes = [f"<p>{escape(row.reader)}: {escape(row.note)}</p>" for row in whole if row.note]
+    table = {"answers": f"<table>{''.join(lines)}</table>{''.join(notes)}"}
+    return {"data": dict(task["data"]) | _suggested(suggestions, suggested_by) | table}
+
+
+def _suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[str, Any]:
+    """What a task says of a model's scores: as HTML to be shown, and as values to be recorded with the answer."""
+    if suggestions is None:
+        return {"suggested": "", "suggestions": None, "suggested_by": None}
+    lines = [_line("A model suggests", [by or "unnamed"], tag="th")]
+    lines += [_line(region_title(au), [f"{suggestions[au]:.2f}"]) for au in AUS if au in suggestions]
+    scores = {au.value: float(suggestions[au]) for au in AUS if au in suggestions}
+    return {"suggested": f"<table>{''.join(lines)}</table>", "suggestions": scores, "suggested_by": by}
+
+
+def _player(address: str, number: int) -> str:
+    """HTML that plays a clip, folded away until it is asked for; one address in it, which is all that Label Studio resolves.
+
+    It is silent until somebody wants to hear it: a voice may say a name.
+    """
+    video = (
+        f'<video src="{escape(address)}" controls="controls" preload="metadata" loop="loop" playsinline="playsinline"></video>'
+    )
+    return f"<details><summary>Clip {number}</summary>{video}</details>"
+
+
+def _quality_ranks(quality: Mapping[str, NDArray[np.floating[Any]]], candidates: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sum over the quality columns of each candidate's rank, 0 the worst to 1 the best; equal values have equal ranks."""
+    ranks = np.zeros(len(candidates))
+    for name, sign in _BETTER.items():
+        if name in quality:
+            values = np.asarray(quality[name], dtype=np.float64)[candidates]
+            values = sign * (np.abs(values) if sign < 0 else values)  # a turned head is as bad to either side
+            levels, rank = np.unique(np.nan_to_num(values, nan=-np.inf), return_inverse=True)
+            ranks += rank / max(len(levels) - 1, 1)
+    return ranks
+
+
+def _spoken(row: LedgerRow | None) -> str:
+    if row is None:
+        return "–"
+    return {True: "affected", False: "not", None: "cannot tell"}[row.affected]
+
+
+def _line(head: str, cells: Iterable[str], *, tag: str = "td", marked: bool = False) -> str:
+    style = ' style="background:#fff0b3;color:#222;font-weight:bold"' if marked else ""
+    texts = "".join(f'<{tag} style="padding:2px 10px;text-align:left">{escape(text)}</{tag}>' for text in [head, *cells])
+    return f"<tr{style}>{texts}</tr>"

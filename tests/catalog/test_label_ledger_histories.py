@@ -1,0 +1,217 @@
+"""Histories of answers, corrections, deletions, merges and pulls, drawn by Hypothesis: the ledger's promises hold in each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from labeling.consensus.consensus import Rule, consensus
+from vitau.catalog.catalog import Catalog
+from vitau.errors import CatalogError
+from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
+
+PEOPLE = ("p1", "p2", "p3")
+READERS = ("reader-a", "reader-b")
+PROJECTS = {**dict.fromkeys(READERS, Stage.READER), "adjudicator": Stage.ADJUDICATION}
+
+regions = st.dictionaries(st.sampled_from(AUS), st.sampled_from([True, None]), max_size=3)
+
+
+@dataclass
+class Annotation:
+    """One annotation in a project of a Label Studio that a person's browser talks to."""
+
+    reader: str
+    subject: str
+    name: str
+    affected: dict[AU, bool | None]
+    clock: int
+    deleted: bool = False
+    given: bool = False
+
+
+@dataclass
+class LabelStudio:
+    annotations: list[Annotation] = field(default_factory=list)
+    clock: int = 0
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+    def rows(self, annotation: Annotation) -> list[LedgerRow]:
+        """What a pull reads of an annotation now; of a deleted one only if it was read before."""
+        if annotation.deleted and not annotation.given:
+            return []
+        annotation.given = True
+        version = f"{annotation.clock}{'-deleted' if annotation.deleted else ''}"
+        return [
+            LedgerRow(
+                subject=annotation.subject,
+                au=au,
+                reader=annotation.reader,
+                stage=PROJECTS[annotation.reader],
+                affected=None if annotation.deleted else annotation.affected.get(au, False),
+                side=Side.LEFT if any(annotation.affected.values()) and not annotation.deleted else None,
+                annotation=annotation.name,
+                version=version,
+                answered_at=f"2026-01-01T00:00:00.{annotation.clock:06}Z",
+                retracted=annotation.deleted,
+            )
+            for au in AUS
+        ]
+
+
+def known(labels: list[RegionLabels]) -> list[RegionLabels]:
+    """Those of whom a region is known: who has none has no row in the table."""
+    return [label for label in labels if label.affected]
+
+
+class Histories(RuleBasedStateMachine):
+    """The catalog beside a model of it: a list of events, each a row or a merge, with its offset."""
+
+    annotations = Bundle("annotations")
+    new_catalog: Callable[[], Catalog]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.catalog = type(self).new_catalog()
+        for name in PEOPLE:
+            self.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic"))
+        self.studio = LabelStudio()
+        self.events: list[LedgerRow | tuple[str, str]] = []
+        self.keys: set[tuple[str, str, AU]] = set()
+        self.batches: list[list[LedgerRow]] = []
+        self.settled = 0, []
+
+    @rule(target=annotations, reader=st.sampled_from(list(PROJECTS)), subject=st.sampled_from(PEOPLE), affected=regions)
+    def answer(self, reader: str, subject: str, affected: dict[AU, bool | None]) -> Annotation:
+        number = self.studio.tick()
+        annotation = Annotation(reader=reader, subject=subject, name=f"{number}", affected=affected, clock=number)
+        self.studio.annotations.append(annotation)
+        return annotation
+
+    @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions)
+    def agree(self, subject: str, affected: dict[AU, bool | None]) -> MultipleResults[Annotation]:
+        """Both readers say the same, it is read, and it becomes the labels: what random answers rarely come to."""
+        found = [self.answer(reader, subject, affected) for reader in READERS]
+        self.append([row for annotation in found for row in self.studio.rows(annotation)])
+        self.settle()
+        return multiple(*found)
+
+    @rule(annotation=annotations, affected=regions, pulled=st.booleans())
+    def correct(self, annotation: Annotation, affected: dict[AU, bool | None], pulled: bool) -> None:
+        if not annotation.deleted:
+            annotation.affected, annotation.clock = affected, self.studio.tick()
+            self.append(self.studio.rows(annotation) if pulled else [])
+
+    @rule(annotation=consumes(annotations), pulled=st.booleans())
+    def delete(self, annotation: Annotation, pulled: bool) -> None:
+        annotation.deleted, annotation.clock = True, self.studio.tick()
+        self.append(self.studio.rows(annotation) if pulled else [])
+
+    @precondition(lambda self: self.studio.annotations)
+    @rule(data=st.data())
+    def pull(self, data: st.DataObject) -> None:
+        """Read some of the annotations as they are now, the projects in any order, each in the order of its answers."""
+        order = data.draw(st.permutations(list(PROJECTS)))
+        chosen = data.draw(st.sets(st.sampled_from(range(len(self.studio.annotations))), min_size=1))
+        found = sorted((self.studio.annotations[index] for index in chosen), key=lambda a: (order.index(a.reader), a.clock))
+        self.append([row for annotation in found for row in self.studio.rows(annotation)])
+
+    @precondition(lambda self: self.batches)
+    @rule(data=st.data())
+    def append_again(self, data: st.DataObject) -> None:
+        """Append what was appended before, whole or in part: nothing is new."""
+        again = [row for batch in data.draw(st.lists(st.sampled_from(self.batches), max_size=3)) for row in batch]
+        again = again[data.draw(st.integers(0, 3)) :]
+        assert self.catalog.append_answers(again) == 0
+
+    @rule(kept=st.sampled_from(PEOPLE), merged=st.sampled_from(PEOPLE))
+    def merge(self, kept: str, merged: str) -> None:
+        into = {one: other for event in self.events if isinstance(event, tuple) for one, other in [event]}
+        if into.get(merged) == kept:
+            assert not self.catalog.merge(kept, merged, why="again")
+        elif kept == merged or kept in into or merged in into:
+            with pytest.raises(CatalogError):
+                self.catalog.merge(kept, merged, why="impossible")
+        else:
+            assert self.catalog.merge(kept, merged, why="same face")
+            self.events.append((merged, kept))
+
+    @rule()
+    def settle(self) -> None:
+        """Make the consensus the labels, as `annotate` does."""
+        offset = self.catalog.ledger_offset()
+        labels = consensus(self.catalog.ledger(upto=offset), READERS).labels
+        self.catalog.set_labels(labels, ledger_offset=offset)
+        self.settled = offset, known(list(labels))
+
+    def append(self, rows: list[LedgerRow]) -> None:
+        new = [row for row in rows if (row.annotation, row.version, row.au) not in self.keys]
+        assert self.catalog.append_answers(rows) == len(new)
+        self.keys |= {(row.annotation, row.version, row.au) for row in new}
+        self.events += new
+        self.batches.append(rows)
+
+    def state_at(self, offset: int) -> list[LedgerRow]:
+        """What the ledger reads at an offset, by the model."""
+        into = {one: other for event in self.events[:offset] if isinstance(event, tuple) for one, other in [event]}
+
+        def name(subject: str) -> str:
+            return name(into[subject]) if subject in into else subject
+
+        return [replace(row, subject=name(row.subject)) for row in self.events[:offset] if isinstance(row, LedgerRow)]
+
+    @invariant()
+    def offsets_grow_one_by_one_and_no_row_changes(self) -> None:
+        assert self.catalog.ledger_offset() == len(self.events)
+        assert self.catalog.ledger() == self.state_at(len(self.events))
+
+    @invariant()
+    def the_labels_are_the_consensus_at_their_offset_and_there_is_one_answer_per_subject_and_au(self) -> None:
+        offset, labels = self.settled
+        assert self.catalog.labels() == labels
+        assert known(list(consensus(self.catalog.ledger(upto=offset), READERS).labels)) == labels
+
+    @invariant()
+    def the_consensus_hangs_on_the_last_words_alone(self) -> None:
+        rows = self.state_at(len(self.events))
+        last: dict[tuple[object, ...], LedgerRow] = {}
+        for row in rows:
+            key = (row.subject, row.stage, row.reader if row.stage is Stage.READER else None, row.au, row.annotation)
+            last.pop(key, None)
+            if not row.retracted:
+                last[key] = row
+        newest = {key[:-1]: row for key, row in last.items()}
+        kept = [row for row in last.values() if any(row is each for each in newest.values())]
+        for each in Rule:
+            whole, alone = consensus(rows, READERS, rule=each), consensus(kept, READERS, rule=each)
+            assert (whole.labels, whole.disagreements, whole.agreement) == (alone.labels, alone.disagreements, alone.agreement)
+
+    def teardown(self) -> None:
+        for offset in range(len(self.events) + 1):
+            assert self.catalog.ledger(upto=offset) == self.state_at(offset)
+        self.catalog.engine.dispose()
+
+
+@pytest.mark.slow
+def test_every_history_of_answers_corrections_deletions_merges_and_pulls_keeps_the_ledgers_promises(new_catalog):
+    machine = type("Histories", (Histories,), {"new_catalog": staticmethod(new_catalog)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
+    )

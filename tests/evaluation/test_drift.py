@@ -1,0 +1,156 @@
+"""Drift by person: silent where nothing changed, loud where it did; promises kept and broken."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vitau.evaluation.drift import ALPHA, MIN_PEOPLE, People, compare, promises, psi, surprisal
+
+PERMUTATIONS = 2000
+
+
+def people(num_people: int, seed: int, *, darker: float = 0.0, clinic: float = 0.5, other_faces: float = 0.0) -> People:
+    rng = np.random.default_rng(seed)
+    source = np.where(rng.random(num_people) < clinic, "clinic", "phone").tolist()
+    return People(
+        subjects=tuple(f"p{seed}-{person}" for person in range(num_people)),
+        source=source,
+        numbers={
+            "brightness": rng.normal(120 - darker, 15, num_people),
+            "sharpness": np.exp(rng.normal(5, 0.6, num_people)),
+            "palsy score": rng.beta(0.5, 0.5, num_people),
+        },
+        vectors={"face": rng.normal(0, 1, (num_people, 12)) + other_faces},
+        mixtures={"source": source},
+    )
+
+
+def drifted(before: People, now: People) -> set[tuple[str, str | None]]:
+    return {(each.measure, each.source) for each in compare(before, now, num_permutations=PERMUTATIONS) if each.drifted}
+
+
+def test_false_alarms_are_as_rare_as_promised():
+    alarms = sum(bool(drifted(people(40, seed), people(25, 10_000 + seed))) for seed in range(40))
+    assert alarms <= 3  # at ALPHA = 0.01 there are 4 or more of 40 once in 1 500 sets of seeds
+
+
+@pytest.mark.parametrize(
+    ("changed", "measure"),
+    [({"darker": 30.0}, "brightness"), ({"clinic": 0.05}, "source"), ({"other_faces": 0.8}, "face")],
+)
+def test_what_changed_is_found_and_nothing_else(changed, measure):
+    found = drifted(people(80, 1), people(40, 2, **changed))
+    assert {name for name, _ in found} == {measure}
+    assert (measure, None) in found
+
+
+def test_one_source_that_drifts_is_named():
+    before, now = people(120, 1), people(80, 2)
+    clinic = np.array([each == "clinic" for each in now.source])
+    dark = replace(now, numbers=dict(now.numbers) | {"brightness": now.numbers["brightness"] - 25 * clinic})
+    found = drifted(before, dark)
+    assert ("brightness", "clinic") in found
+    assert ("brightness", "phone") not in found
+
+
+def test_few_people_are_not_compared():
+    assert compare(people(80, 1), people(MIN_PEOPLE - 1, 2, darker=90)) == []
+    assert len(compare(people(80, 1), people(MIN_PEOPLE, 2), num_permutations=100)) >= 5
+
+
+def test_a_sure_but_tiny_difference_wakes_nobody():
+    before, now = people(6000, 1), people(6000, 2, darker=3.0)
+    (found,) = [
+        each for each in compare(before, now, num_permutations=50) if (each.measure, each.source) == ("brightness", None)
+    ]
+    assert found.adjusted_p < ALPHA
+    assert found.effect < 0.2
+    assert not found.drifted
+
+
+def test_people_without_a_value_or_a_face_are_left_out_of_that_measure():
+    before, now = people(40, 1), people(40, 2)
+    now.numbers["palsy score"][:10] = np.nan
+    now.vectors["face"][:4] = np.nan
+    found = {(each.measure, each.source): each for each in compare(before, now, num_permutations=100)}
+    assert (found["palsy score", None].num_now, found["face", None].num_now) == (30, 36)
+
+
+@given(seed=st.integers(0, 30))
+def test_the_adjusted_chance_is_never_less_than_the_chance_and_keeps_its_order(seed):
+    found = sorted(compare(people(20, seed), people(20, seed + 1), num_permutations=100), key=lambda each: each.p)
+    assert all(each.adjusted_p >= each.p for each in found)
+    assert all(one.adjusted_p <= other.adjusted_p for one, other in itertools.pairwise(found))
+
+
+def test_those_who_differ_most_are_the_strangest():
+    before, now = people(80, 1), people(40, 2)
+    now.numbers["brightness"][5:25] -= 90
+    found = [each for each in compare(before, now, num_permutations=PERMUTATIONS) if each.drifted]
+    bits = surprisal(before, now, found)
+    assert set(np.argsort(-bits)[:20]) == set(range(5, 25))
+    assert surprisal(before, now, []).tolist() == [0.0] * 40
+
+
+def test_a_face_far_from_all_others_is_stranger_than_one_among_them():
+    before, now = people(80, 1), people(40, 2)
+    now.vectors["face"][7] += 4
+    now.vectors["face"][8] = before.vectors["face"][3]
+    now.vectors["face"][9] = np.nan
+    bits = surprisal(before, now, [drift for drift in compare(before, now, num_permutations=100) if drift.kind == "vector"])
+    assert bits[7] == bits.max() > 6
+    assert (bits[8], bits[9]) == (0, 0)
+
+
+def test_the_stability_index_is_that_of_its_formula():
+    before = np.arange(1000.0)
+    assert psi(before, before) == pytest.approx(0)
+    shares = np.array([0.5 + 100] * 10) / 1005
+    moved = np.array([0.5] * 9 + [0.5 + 100]) / 105
+    expected = ((moved - shares) * np.log(moved / shares)).sum()
+    assert psi(before, np.full(100, 2000.0)) == pytest.approx(expected)
+
+
+def answered(num_people: int, seed: int, skill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = (np.arange(num_people) % 2 == 0)[:, None]
+    score = np.clip(0.5 + skill * (2 * truth - 1.0) + rng.normal(0, 0.2, (num_people, 1)), 0, 1)
+    return truth, np.ones_like(truth), score
+
+
+def test_a_promise_is_broken_only_where_it_is_shown():
+    tested = answered(60, 1, 0.35)
+    kept = promises(tested, answered(60, 2, 0.35), name="recognition", threshold=0.5)
+    assert [(each.measure, each.broken) for each in kept] == [
+        ("recognition, AUROC", False),
+        ("recognition, balanced accuracy", False),
+    ]
+    broken = promises(tested, answered(60, 3, 0.02), name="recognition", threshold=0.5)
+    assert [each.broken for each in broken] == [True, True]
+    assert all(each.low < each.difference < each.high < 0 for each in broken)
+    assert promises(tested, answered(8, 3, 0.02), name="recognition", threshold=0.5) == []
+
+
+def test_a_promise_is_kept_for_99_of_100_models_that_keep_it():
+    broken = sum(
+        any(each.broken for each in promises(answered(40, seed, 0.2), answered(40, 500 + seed, 0.2), name="r", threshold=0.5))
+        for seed in range(20)
+    )
+    assert broken <= 2
+
+
+def test_a_region_that_too_few_can_answer_is_left_out():
+    rng = np.random.default_rng(0)
+    truth = rng.random((50, 8)) < 0.5
+    score = 0.3 * (2 * truth - 1.0) + rng.normal(0, 0.2, (50, 8))
+    known = np.ones_like(truth)
+    rare = known.copy()
+    rare[8:, 2] = False
+    both = promises((truth, known, score), (truth, rare, score), name="regions", threshold=0.0)
+    others = [column for column in range(8) if column != 2]
+    same = tuple(each[:, others] for each in (truth, known, score))
+    assert both[0].promised == promises(same, same, name="regions", threshold=0.0)[0].promised

@@ -1,0 +1,225 @@
+"""What refuses a challenger and what does not: numbers of drawn scores, no model, no service."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vitau.catalog.signing import canonical
+from vitau.evaluation.metrics import palsy_metrics
+from vitau.evaluation.policy import PATIENTS, POLICIES, SMOKE
+from vitau.evaluation.promotion import Answers, HeldOut, Verdict, decide_promotion
+from vitau.schema import AUS
+
+
+def people(num_people: int = 60, seed: int = 0, **groups: list[str | None]) -> HeldOut:
+    rng = np.random.default_rng(seed)
+    palsied = np.arange(num_people) % 2 == 0
+    affected = palsied[:, None] & (rng.random((num_people, 8)) < 0.5)
+    return HeldOut(
+        subjects=[f"p{person:03d}" for person in range(num_people)],
+        palsied_S=palsied,
+        affected_SA=affected,
+        known_SA=np.ones((num_people, 8), bool),
+        groups=groups,
+    )
+
+
+def answers(of: HeldOut, *, skill: float = 0.35, seed: int = 1, regions: bool = True, **costs: float) -> Answers:
+    """Scores that lie ``skill`` on the right side of the middle, with noise of 0.2: 0 is guessing, below 0 is worse."""
+    rng = np.random.default_rng(seed)
+    noise, region_noise = rng.normal(0, 0.2, len(of.subjects)), rng.normal(0, 0.2, of.affected_SA.shape)
+    return Answers(
+        palsy_S=np.clip(0.5 + skill * (2 * of.palsied_S - 1.0) + noise, 0, 1),
+        region_SA=np.clip(skill * (2 * of.affected_SA - 1.0) + region_noise, -1, 1) if regions else None,
+        threshold=0.5,
+        **{"size_mb": 1.0, "face_ms": 1.0, **costs},
+    )
+
+
+def checks(verdict: Verdict) -> set[str]:
+    return {reason.check for reason in verdict.against}
+
+
+def test_a_first_model_is_asked_for_floors_only_and_an_honest_one_passes() -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of), None)
+    assert verdict.promote
+    assert verdict.first
+    assert not any("champion" in reason.sentence for reason in verdict.reasons)
+    assert (verdict.num_people, verdict.num_palsied) == (60, 30)
+
+
+def test_a_first_model_that_guesses_is_refused_with_its_numbers() -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of, skill=0.0), None)
+    assert not verdict.promote
+    assert {"recognition, AUROC", "regions, mean AUROC"} <= checks(verdict)
+    (reason,) = [reason for reason in verdict.against if reason.check == "recognition, AUROC"]
+    direct = palsy_metrics(of.subjects, of.palsied_S, answers(of, skill=0.0).palsy_S)
+    low, high = direct["auroc_interval"]
+    assert reason.numbers == {"challenger": direct["auroc"], "low": low, "high": high, "limit": 0.7}
+    assert reason.sentence == f"recognition, AUROC is {direct['auroc']:.3f} [{low:.3f}, {high:.3f}]; at least 0.7 is needed"
+
+
+def test_too_few_people_of_one_kind_show_nothing() -> None:
+    of = people(8)
+    verdict = decide_promotion(of, answers(of), None)
+    assert checks(verdict) == {"held-out people"}
+    assert verdict.against[0].sentence == ("4 palsied people and 4 others were held out from both; 5 of each are needed")
+    nobody = replace(people(8), palsied_S=np.zeros(8, bool))
+    assert checks(decide_promotion(nobody, answers(of), None)) == {"held-out people"}
+
+
+def test_a_worse_challenger_is_refused_and_a_better_one_promoted() -> None:
+    of = people(120)
+    good, poor = answers(of, skill=0.4), answers(of, skill=0.12)
+    worse = decide_promotion(of, poor, good)
+    assert not worse.promote
+    assert "recognition, AUROC" in checks(worse)
+    assert "regions, mean AUROC" in checks(worse)
+    assert any("worse by more than 0.05" in reason.sentence for reason in worse.against)
+    better = decide_promotion(of, good, poor)
+    assert better.promote
+    words = [reason.sentence.rpartition(", ")[2] for reason in better.reasons if "against the champion's" in reason.sentence]
+    assert words.count("better") == 4
+
+
+def test_the_interval_of_a_difference_is_paired() -> None:
+    of = people(60)
+    one = answers(of, skill=0.2)
+    other = replace(one, palsy_S=np.clip(one.palsy_S + 0.001, 0, 1))  # the same ranking: no draw of people tells them apart
+    reason = next(
+        reason
+        for reason in decide_promotion(of, other, one).reasons
+        if reason.check == "recognition, AUROC" and "difference" in reason.numbers
+    )
+    assert abs(reason.numbers["difference"] or 0) < 0.01
+    assert (reason.numbers["high"] or 0) - (reason.numbers["low"] or 0) < 0.01
+
+
+def test_a_challenger_about_whom_too_little_is_known_stays_one() -> None:
+    of = people(12)
+    verdict = decide_promotion(of, answers(of, skill=0.25, seed=3), answers(of, skill=0.25, seed=4))
+    assert any("too little is known" in reason.sentence for reason in verdict.against)
+
+
+def test_one_region_shown_to_be_below_chance_refuses_though_the_mean_is_good() -> None:
+    of = people(120)
+    turned = answers(of)
+    region = turned.region_SA.copy()
+    region[:, 3] *= -1
+    verdict = decide_promotion(of, replace(turned, region_SA=region), None)
+    assert checks(verdict) == {"AU6, AUROC"}
+
+
+def test_a_subgroup_answered_wrongly_refuses_and_a_tiny_one_is_not_judged() -> None:
+    sources = ["yfp"] * 50 + ["clinic"] * 8 + ["phone"] * 2
+    of = people(60, source=sources, sex=[None] * 60)
+    said = answers(of)
+    palsy = said.palsy_S.copy()
+    palsy[50:58] = 1 - palsy[50:58]
+    palsy[58:] = 1 - palsy[58:]
+    verdict = decide_promotion(of, replace(said, palsy_S=palsy), None)
+    assert checks(verdict) == {"recognition, source clinic, share answered rightly"}
+    unjudged = {reason.check: reason.sentence for reason in verdict.reasons if reason.holds is None}
+    assert set(unjudged) == {"recognition, source phone", "regions, source phone", "regions, source clinic"}
+    assert unjudged["recognition, source phone"] == "recognition, source phone has 2 people and is not judged; 5 are needed"
+    assert not any("sex" in reason.check for reason in verdict.reasons)
+
+
+def test_the_same_ranking_with_worse_probabilities_is_refused() -> None:
+    of = people(120)
+    good = answers(of, skill=0.4)
+    squeezed = replace(good, palsy_S=0.5 + 0.02 * (good.palsy_S - 0.5))
+    assert checks(decide_promotion(of, squeezed, good)) == {"recognition, Brier score", "recognition, calibration error"}
+
+
+@pytest.mark.parametrize(
+    ("costs", "check", "words"),
+    [
+        (
+            {"size_mb": 2.5},
+            "size",
+            "size is 2.5 MB; at most 3000 MB is allowed, 2.50 times the champion's 1 MB (at most 2 times)",
+        ),
+        ({"face_ms": 3.0}, "time per face", "3.00 times the champion's 1 ms (at most 2 times)"),
+    ],
+)
+def test_a_budget_is_kept_beside_the_champion(costs: dict[str, float], check: str, words: str) -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of, **costs), answers(of))
+    assert checks(verdict) == {check}
+    assert words in verdict.against[0].sentence
+    assert decide_promotion(of, answers(of, **costs), None).promote
+
+
+def test_recognition_alone_is_asked_nothing_about_regions() -> None:
+    of = people(60, side=["left" if person % 2 == 0 else None for person in range(60)])
+    verdict = decide_promotion(of, answers(of, regions=False), answers(of, regions=False, seed=1))
+    assert verdict.promote
+    assert not any("region" in reason.check or reason.check[:2] == "AU" for reason in verdict.reasons)
+
+
+@given(seed=st.integers(0, 50), skill=st.floats(-0.2, 0.4))
+def test_the_order_of_people_changes_nothing(seed: int, skill: float) -> None:
+    of = people(30, seed, source=["a", "b", None] * 10)
+    said, other = answers(of, skill=skill, seed=seed), answers(of, seed=seed + 1)
+    order = np.random.default_rng(seed).permutation(30)
+
+    def shuffled(given: Answers) -> Answers:
+        return replace(given, palsy_S=given.palsy_S[order], region_SA=given.region_SA[order])
+
+    mixed = HeldOut(
+        subjects=[of.subjects[row] for row in order],
+        palsied_S=of.palsied_S[order],
+        affected_SA=of.affected_SA[order],
+        known_SA=of.known_SA[order],
+        groups={"source": [of.groups["source"][row] for row in order]},
+    )
+    one = decide_promotion(of, said, other, num_resamples=50)
+    assert canonical(asdict(one)) == canonical(
+        asdict(decide_promotion(mixed, shuffled(said), shuffled(other), num_resamples=50))
+    )
+
+
+@given(seed=st.integers(0, 200), skill=st.floats(-0.3, 0.5), num_people=st.integers(2, 40))
+def test_it_is_promoted_exactly_where_nothing_speaks_against_it(seed: int, skill: float, num_people: int) -> None:
+    of = people(num_people, seed)
+    verdict = decide_promotion(of, answers(of, skill=skill, seed=seed), answers(of, skill=0.3, seed=seed + 1), num_resamples=40)
+    assert verdict.promote == (not verdict.against)
+    canonical(asdict(verdict))  # a record can be written of it: plain JSON, every number finite
+
+
+@given(seed=st.integers(0, 100))
+def test_a_model_is_never_worse_than_itself(seed: int) -> None:
+    of = people(40, seed)
+    said = answers(of, skill=0.3, seed=seed)
+    compared = [each for each in decide_promotion(of, said, said, num_resamples=60).reasons if "champion's" in each.sentence]
+    assert len(compared) == 8
+    assert all(reason.holds for reason in compared)
+
+
+def test_a_smoke_test_passes_with_two_people_and_no_skill() -> None:
+    of = people(2)
+    said = answers(of, skill=-0.4)
+    assert decide_promotion(of, said, None, SMOKE).promote
+    assert decide_promotion(of, said, answers(of), SMOKE).promote
+    assert not decide_promotion(of, said, None, PATIENTS).promote
+    assert set(POLICIES) == {"patients", "smoke"}
+
+
+def test_regions_that_nobody_could_judge_are_left_out_of_the_numbers() -> None:
+    of = people(60)
+    unknown = replace(of, known_SA=of.known_SA & (np.arange(8) != 2))
+    verdict = decide_promotion(unknown, answers(of), answers(of))
+    (reason,) = [reason for reason in verdict.reasons if reason.check == f"{AUS[2]}, AUROC"]
+    assert (reason.holds, verdict.promote) == (None, True)
+
+
+def test_arrays_of_other_people_are_refused() -> None:
+    of = people(10)
+    with pytest.raises(ValueError, match="10 people and 12 of the challenger's regions must be equally many"):
+        decide_promotion(of, answers(people(12)), None)

@@ -1,0 +1,283 @@
+"""The commands of the people who manage labels, on a real catalog and store; no service runs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from flows.annotation.consensus import export_answers, import_answers, label_report, labels_at, merge_subjects
+from flows.settings import Settings
+from flows.workspace import Workspace
+from labeling.consensus.consensus import Rule
+from vitau.catalog.catalog import Catalog, Training
+from vitau.data import snapshot as snapshots
+from vitau.errors import CatalogError, LabelingError, StoreError
+from vitau.media.sources import pseudonym
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "a key that only this test knows"
+PARIS = pseudonym(KEY.encode(), "paris", "Jean Valjean")
+
+
+def answers(subject: str, reader: str, *affected: AU, version: str = "1", stage: Stage = Stage.READER) -> list[LedgerRow]:
+    return [
+        LedgerRow(
+            subject=subject,
+            au=au,
+            reader=reader,
+            stage=stage,
+            affected=au in affected,
+            side=Side.LEFT if affected else None,
+            annotation=f"{subject}-{reader}",
+            version=version,
+            answered_at="2026-11-23T09:30:00Z",
+            lead_time_s=15.5,
+        )
+        for au in AUS
+    ]
+
+
+@pytest.fixture
+def workspace(new_catalog: Callable[[], Catalog], tmp_path: Path) -> Workspace:
+    catalog = new_catalog()
+    for name in ("p1", "p2", "p3", PARIS):
+        catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic"))
+    settings = Settings(
+        store=(tmp_path / "store").as_uri(),
+        catalog=catalog.engine.url.render_as_string(hide_password=False),
+        pseudonym_key=KEY,
+        label_studio_url="http://127.0.0.1:1",
+        label_studio_token="token",
+        mlflow_url="http://127.0.0.1:1",
+        guest_readers=("paris-1", "paris-2"),
+    )
+    return on(catalog, settings)
+
+
+def on(catalog: Catalog, settings: Settings) -> Workspace:
+    """A workspace on a catalog that is open already, and closed by whoever opened it."""
+    workspace = Workspace(settings)
+    vars(workspace)["catalog"] = catalog
+    return workspace
+
+
+def test_past_labels_are_rebuilt_at_every_offset(workspace):
+    catalog = workspace.catalog
+    catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
+    catalog.append_answers(answers("p1", "reader-b", AU.AU2, version="2"))
+    catalog.append_answers(answers("p1", "adjudicator", AU.AU2, stage=Stage.ADJUDICATION))
+    assert labels_at(workspace, 15) == ()
+    assert labels_at(workspace, 16)[0].affected[AU.AU1]
+    assert labels_at(workspace, 24) == ()
+    assert labels_at(workspace, 32)[0].affected == {au: au is AU.AU2 for au in AUS}
+    with pytest.raises(CatalogError, match="the ledger ends at offset 32: there is no state 33 yet"):
+        labels_at(workspace, 33)
+
+
+def test_the_rule_is_a_setting(workspace):
+    workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
+    by_rule = {
+        rule: labels_at(on(workspace.catalog, workspace.settings.model_copy(update={"consensus_rule": rule})), 16)
+        for rule in Rule
+    }
+    assert {rule: len(labels) for rule, labels in by_rule.items()} == {"unanimous": 1, "majority": 1, "adjudicated": 0}
+
+
+def test_a_report_counts_people_and_measures_readers(workspace):
+    workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
+    workspace.catalog.append_answers(answers("p2", "reader-a") + answers("p2", "reader-b", AU.AU2) + answers("p3", "reader-a"))
+    found = label_report(workspace, num_resamples=20)
+    assert (found.ledger_offset, found.labelled, found.disputed, found.waiting) == (40, 1, 1, 1)
+    assert found.agreement.overall.raw == 15 / 16
+    assert [(each.reader, each.num_subjects, each.speed.median_s) for each in found.readers] == [
+        ("reader-a", 3, 15.5),
+        ("reader-b", 2, 15.5),
+    ]
+
+
+def test_an_export_is_whole_and_taken_in_again_adds_nothing(workspace, tmp_path):
+    workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b"))
+    file = tmp_path / "ledger.csv"
+    assert export_answers(workspace.catalog, file) == 16
+    assert import_answers(workspace, file, source="any") == (16, 0)
+    before = file.read_bytes()
+    export_answers(workspace.catalog, file)
+    assert file.read_bytes() == before
+    with pytest.raises(StoreError, match="cannot be written: No such file or directory; give another place"):
+        export_answers(workspace.catalog, tmp_path / "nowhere" / "ledger.csv")
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(["subject,reader,au,affected,side", *lines]) + "\n", encoding="utf-8-sig")
+    return path
+
+
+def test_a_study_labelled_elsewhere_is_taken_in_by_its_own_ids_and_becomes_labels(workspace, tmp_path):
+    lines = [
+        f"Jean Valjean,{reader},{au},{'yes,left' if au == 'AU1' else 'no,'}" for reader in ("paris-1", "paris-2") for au in AUS
+    ]
+    file = write(tmp_path / "study.csv", *lines)
+    assert import_answers(workspace, file, source="paris") == (16, 16)
+    assert import_answers(workspace, file, source="paris") == (16, 0)
+    (label,) = labels_at(workspace, 16)
+    assert (label.subject, label.affected[AU.AU1], label.side) == (PARIS, True, Side.LEFT)
+    with pytest.raises(LabelingError, match="line 2: unknown subject"):
+        import_answers(workspace, file, source="rome")
+
+
+def test_nothing_is_taken_in_of_a_file_with_a_wrong_line(workspace, tmp_path):
+    file = write(tmp_path / "study.csv", "p1,paris-1,AU1,no,", "p1,paris-1,AU1,yes,left")
+    with pytest.raises(LabelingError, match=r"nothing of .*study\.csv was imported\nline 3: two answers for one cell"):
+        import_answers(workspace, file, source="paris")
+    strange = write(tmp_path / "strange.csv", "p1,paris-1,AU1,no,", "p1,rome-1,AU1,no,")
+    with pytest.raises(LabelingError) as caught:
+        import_answers(workspace, strange, source="paris")
+    assert str(caught.value) == (
+        "readers rome-1 are neither in VITAU_READERS nor in VITAU_GUEST_READERS: "
+        "name them there first, so that the consensus hears them"
+    )
+    assert workspace.catalog.ledger_offset() == 0
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), (b"subject\xff", "it is not UTF-8")])
+def test_a_file_that_cannot_be_read_is_one_sentence(workspace, tmp_path, content, reason):
+    file = tmp_path / "study.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(LabelingError) as caught:
+        import_answers(workspace, file, source="paris")
+    assert str(caught.value) == f"{file} cannot be read: {reason}"
+
+
+def freeze(workspace: Workspace, splits: dict[str, str]) -> str:
+    rows = [
+        {
+            "subject": name,
+            "clip": f"{place:064x}",
+            "frame_index": 0,
+            "frames_key": "k",
+            "source": "synthetic",
+            "cohort": "palsy",
+            "split": split,
+            "side": None,
+            **dict.fromkeys(AUS, False),
+        }
+        for place, (name, split) in enumerate(splits.items())
+    ]
+    frozen = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), workspace.store, 1)
+    workspace.catalog.add_snapshot(frozen)
+    for model in ("vitau-palsy", "vitau-regions"):
+        workspace.catalog.add_training(
+            Training(
+                key=f"{frozen.digest}{model}",
+                model=model,
+                recipe="r",
+                snapshot=frozen.digest,
+                model_digest="m",
+                model_key="k",
+                version=4,
+                run_id="run",
+                metrics={},
+            )
+        )
+    return frozen.digest
+
+
+def test_a_merge_says_which_trainings_saw_the_person_in_another_split(workspace):
+    freeze(workspace, {"p3": "train"})
+    digest = freeze(workspace, {"p1": "train", "p2": "test", "p3": "train"})
+    workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TEST}, strata={"p1": "palsy", "p2": "palsy"})
+    found = merge_subjects(workspace, "p1", "p2", why="same face")
+    assert (found.new, found.kept, found.split, found.ledger_offset) == (True, "p1", Split.TEST, 1)
+    assert [(each.model, each.version, each.snapshot, each.split) for each in found.trained_on] == [
+        ("vitau-palsy", 4, digest, Split.TRAIN),
+        ("vitau-regions", 4, digest, Split.TRAIN),
+    ]
+    again = merge_subjects(workspace, "p1", "p2", why="same face")
+    assert replace(again, new=True) == found
+
+
+def test_a_merge_within_one_split_asks_for_no_training(workspace):
+    freeze(workspace, {"p1": "train", "p2": "train"})
+    workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TRAIN}, strata={"p1": "palsy", "p2": "palsy"})
+    assert merge_subjects(workspace, "p1", "p2", why="same face").trained_on == []
+
+
+@pytest.fixture
+def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Runs ``python -m flows labels ARGUMENTS…`` on the workspace."""
+    settings = workspace.settings
+    environment = {
+        "VITAU_STORE": settings.store,
+        "VITAU_CATALOG": settings.catalog.get_secret_value(),
+        "VITAU_PSEUDONYM_KEY": KEY,
+        "VITAU_LABEL_STUDIO_URL": settings.label_studio_url,
+        "VITAU_LABEL_STUDIO_TOKEN": "token",
+        "VITAU_MLFLOW_URL": settings.mlflow_url,
+        "VITAU_GUEST_READERS": '["paris-1", "paris-2"]',
+    }
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows", "labels", *map(str, arguments), "--state", tmp_path / "none"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_the_commands_print_data_on_stdout_and_talk_on_stderr(workspace, command, tmp_path):
+    rows = [answers(name, reader, AU.AU1) for name in ("p1", "p2") for reader in ("reader-a", "reader-b")]
+    workspace.catalog.append_answers([row for each in rows for row in each])
+    assert command("at", 16) == (
+        0,
+        "subject  side  AU1  AU2  AU4  AU6  AU9  AU12  AU25  AU26\np1       left  1    0    0    0    0    0     0     0\n",
+        "",
+    )
+    code, out, _ = command("at", 16, "--json")
+    assert (code, json.loads(out)) == (
+        0,
+        [{"subject": "p1", "affected": {au.value: au is AU.AU1 for au in AUS}, "side": "left"}],
+    )
+    code, out, _ = command("report")
+    assert code == 0
+    assert out.splitlines()[0] == (
+        "Ledger offset 32, rule unanimous: 2 people labelled, 0 of them adjudicated, 0 waiting, 0 disputed."
+    )
+    assert "reader-a / reader-b  2       16     1.000 [1.000, 1.000]  1.000 [1.000, 1.000]" in out
+    code, out, _ = command("report", "--json")
+    assert json.loads(out)["agreement"]["by_au"]["AU1"]["raw"] == 1
+    assert command("export", tmp_path / "out.csv") == (0, "", f"32 answers are in {tmp_path / 'out.csv'}\n")
+    assert command("import", tmp_path / "out.csv", "--source", "any") == (0, '{\n "answers": 32,\n "new": 0\n}\n', "")
+    code, out, err = command("merge", "p1", "p2", "--why", "same face")
+    assert (code, json.loads(out)["ledger_offset"], err) == (0, 33, "The labels follow with the next `annotate`.\n")
+
+
+def test_what_is_wrong_is_said_in_a_sentence_and_exit_code_1(command, tmp_path):
+    assert command("at", 7) == (1, "", "Error: the ledger ends at offset 0: there is no state 7 yet\n")
+    file = write(tmp_path / "study.csv", "p1,Ada Lovelace,AU1,no,", "p1,paris-1,AU3,no,", "p9,paris-1,AU1,no,")
+    code, out, err = command("import", file, "--source", "paris")
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        f"Error: nothing of {file} was imported",
+        "line 2: reader without a pseudonym; use up to 32 small letters, digits and hyphens, such as reader-a",
+        "line 3: unknown AU AU3; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
+        "line 4: unknown subject; ingest the clips of this person first, and give the same --source",
+    ]
+    assert command("merge", "p1", "p9", "--why", "same face") == (
+        1,
+        "",
+        "Error: no subject p9 is in the catalog: check the pseudonym\n",
+    )

@@ -1,0 +1,96 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.execution.clip_worker import Ingested, clip_prefix, ingest_clip, ingest_clips
+from vitau.errors import ClipError
+from vitau.media.frames import FrameRecipe
+from vitau.media.sources import read_manifest
+from vitau.schema import Skipped
+from vitau.store import open_store
+
+KEY = b"a key that only this test knows"
+RECIPE = FrameRecipe()
+
+
+@pytest.fixture
+def sources(cohort):
+    clips, skipped = read_manifest(cohort / "manifest.csv")
+    assert skipped == []
+    return clips
+
+
+def test_a_clip_becomes_three_objects_under_its_subject_and_the_second_time_none(sources, tmp_path):
+    store = open_store(tmp_path / "store")
+    first = ingest_clip(sources[0], store, KEY, RECIPE)
+    keys = list(store.keys())
+    prefix = clip_prefix(first.clip)
+    assert [key.removeprefix(prefix) for key in keys] == [
+        f"/frames-{RECIPE.digest}.parquet",
+        first.frames.quarantine_key.removeprefix(prefix),
+        "/raw.mp4",
+    ]
+    written = {key: (store.folder / key).stat().st_mtime_ns for key in keys}
+    again = ingest_clip(sources[0], store, KEY, RECIPE)
+    assert again.frames == first.frames
+    assert {key: (store.folder / key).stat().st_mtime_ns for key in sorted(store.keys())} == written
+
+
+def test_nothing_that_the_source_calls_a_person_is_in_a_key_or_a_table(sources, tmp_path):
+    store = open_store(tmp_path / "store")
+    source = replace(sources[0], subject_id="Ada Lovelace")
+    ingested = ingest_clip(source, store, KEY, RECIPE)
+    assert "Ada" not in " ".join(store.keys())
+    assert "Ada" not in str(ingested.rows.to_pydict())
+    assert ingested.clip.subject != ingest_clip(source, store, b"another key of another study", RECIPE).clip.subject
+
+
+def test_the_quarantine_holds_the_rows_that_the_rule_refuses(sources, tmp_path):
+    store = open_store(tmp_path / "store")
+    ingested = ingest_clip(sources[0], store, KEY, RECIPE)
+    kept = pq.read_table(io.BytesIO(store.get(ingested.frames.quarantine_key)))
+    refused = [row for row in ingested.rows.select(["frame_index", "quarantine"]).to_pylist() if row["quarantine"]]
+    assert [row["frame_index"] for row in refused] == kept["frame_index"].to_pylist()
+    assert sum(ingested.frames.quarantined.values()) == len(refused)
+
+
+def test_a_bad_clip_is_its_reason_and_the_rest_is_done(sources, tmp_path):
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    bad = replace(sources[1], paths=(empty,))
+    missing = replace(sources[2], paths=(tmp_path / "missing.mp4",))
+    outcomes = list(ingest_clips([sources[0], bad, missing], str(tmp_path / "store"), KEY, RECIPE, 1))
+    assert isinstance(outcomes[0], Ingested)
+    assert [type(outcome) for outcome in outcomes[1:]] == [Skipped, Skipped]
+    assert outcomes[1].item == sources[1].row
+    assert "empty.mp4" in outcomes[1].reason
+    assert outcomes[2].reason == "its file is missing; check the path"
+
+
+def test_two_processes_do_what_one_does(sources, tmp_path):
+    alone = list(ingest_clips(sources[:3], str(tmp_path / "one"), KEY, RECIPE, 1))
+    together = list(ingest_clips(sources[:3], str(tmp_path / "two"), KEY, RECIPE, 2))
+    assert [outcome.frames for outcome in alone] == [outcome.frames for outcome in together]
+    one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
+    assert {key: one.get(key) for key in sorted(one.keys())} == {key: two.get(key) for key in sorted(two.keys())}
+
+
+def test_a_clip_killed_before_its_frames_were_kept_is_done_by_the_next_run(sources, tmp_path, monkeypatch):
+    store = open_store(tmp_path / "store")
+    put = type(store).put
+
+    def dies_at_the_frames(self, key: str, data: bytes | Path) -> bool:
+        if "frames-" in key:
+            raise ClipError("killed")
+        return put(self, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "put", dies_at_the_frames)
+        with pytest.raises(ClipError):
+            ingest_clip(sources[0], store, KEY, RECIPE)
+    resumed = ingest_clip(sources[0], store, KEY, RECIPE)
+    assert store.exists(resumed.frames.key)
+    assert store.exists(resumed.frames.quarantine_key)

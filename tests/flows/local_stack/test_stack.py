@@ -1,0 +1,147 @@
+import json
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from flows.local_stack import services, stack
+from flows.local_stack.state import read_secrets
+from vitau.errors import StackError
+
+
+@pytest.fixture
+def pretend():
+    """Write down a process of our own as if it were a service."""
+    processes = []
+
+    def start(state, code: str) -> stack.Service:
+        process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        processes.append(process)
+        service = stack.Service(
+            name="mlflow",
+            url="http://127.0.0.1:9",
+            health="http://127.0.0.1:9/health",
+            pid=process.pid,
+            started=psutil.Process(process.pid).create_time(),
+        )
+        stack.remember(state, [service])
+        return service
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError) as caught:
+            stack.start(tmp_path / "state", {"label-studio": port})
+    assert str(caught.value) == (
+        f"port {port} for label-studio is taken: stop what uses it, or leave the port out and a free one is chosen"
+    )
+    assert stack.running(tmp_path / "state") == []
+
+
+def test_a_missing_program_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(services, "ROOT", tmp_path)
+    with pytest.raises(StackError, match=r"label-studio is not installed .* run `make setup`"):
+        stack.start(tmp_path / "state")
+
+
+def test_a_service_is_found_again_and_stopped_with_its_children(tmp_path, pretend):
+    child = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+    )
+    service = pretend(tmp_path, child)
+    assert stack.running(tmp_path) == [service]
+    parent = psutil.Process(service.pid)
+    deadline = time.monotonic() + 10
+    while not parent.children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    family = [parent, *parent.children()]
+    assert len(family) == 2
+    assert stack.stop(tmp_path) == ["mlflow"]
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert stack.running(tmp_path) == []
+
+
+def test_another_process_with_the_same_pid_is_not_the_service(tmp_path, pretend):
+    pretend(tmp_path, "import time; time.sleep(60)")
+    entry = json.loads((tmp_path / "services.json").read_text())
+    entry[0]["started"] -= 1000
+    (tmp_path / "services.json").write_text(json.dumps(entry))
+    assert stack.running(tmp_path) == []
+
+
+def test_a_service_that_dies_while_starting_names_its_log(tmp_path, pretend):
+    service = pretend(tmp_path, "raise SystemExit(3)")
+    with pytest.raises(StackError, match=r"mlflow stopped while starting: read .*logs/mlflow\.log"):
+        stack.wait([service], tmp_path, timeout_s=20)
+
+
+def test_a_service_that_never_answers_is_given_up(tmp_path, pretend):
+    service = pretend(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(StackError, match="mlflow did not answer within 0 s"):
+        stack.wait([service], tmp_path, timeout_s=0)
+    stack.stop(tmp_path)
+
+
+def test_secrets_are_drawn_once_and_only_the_owner_reads_them(tmp_path):
+    first = stack.log_in(tmp_path)
+    assert stack.log_in(tmp_path) == first
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+    (tmp_path / "other").mkdir()
+    assert stack.log_in(tmp_path / "other") != first
+
+
+def test_a_folder_keeps_its_profile(tmp_path):
+    assert stack.profile_of(tmp_path) is None
+    (tmp_path / "catalog.db").touch()  # made before there were profiles
+    assert stack.profile_of(tmp_path) is stack.Profile.EMBEDDED
+    with pytest.raises(StackError) as caught:
+        stack.start(tmp_path, profile=stack.Profile.FULL)
+    assert str(caught.value) == (
+        f"{tmp_path} was made with profile embedded and cannot become full: choose another folder with STATE=…"
+    )
+
+
+def test_a_gpu_worker_sees_one_gpu_and_does_one_thing_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(services, "gpu_workers", lambda: ("worker-gpu-0", "worker-gpu-1"))
+    urls = {name: services.address(name, 1 + number) for number, name in enumerate(services.names(stack.Profile.FULL))}
+    worker = services.program("worker-gpu-1", tmp_path, stack.Profile.FULL, urls)
+    assert worker.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert worker.command[worker.command.index("--limit") + 1] == "1"
+    assert worker.command[worker.command.index("--pool") + 1] == "gpu"
+    assert set(worker.after) <= set(urls)
+
+
+def test_secrets_that_a_later_version_needs_are_added_and_the_others_stay(tmp_path):
+    (tmp_path / "secrets.json").write_text(json.dumps({"pseudonym_key": "the first one, for ever"}))
+    kept = read_secrets(tmp_path)
+    assert kept["pseudonym_key"] == "the first one, for ever"
+    assert len(kept["webhook_secret"]) >= 16
+    assert read_secrets(tmp_path) == kept
+
+
+def test_a_new_state_begins_with_the_migrated_database_and_what_is_there_is_kept(tmp_path, monkeypatch):
+    migrated, own = tmp_path / "made" / "label_studio.sqlite3", tmp_path / "state" / "label-studio" / "label_studio.sqlite3"
+    own.parents[1].mkdir()
+    monkeypatch.setattr(services, "MIGRATED", migrated)
+    services.begin_migrated(own.parents[1])
+    assert not own.exists(), "nothing was made, so Label Studio makes its own"
+    migrated.parent.mkdir()
+    migrated.write_bytes(b"empty")
+    services.begin_migrated(own.parents[1])
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+    own.write_bytes(b"answers")
+    services.begin_migrated(own.parents[1])
+    assert own.read_bytes() == b"answers"

@@ -1,0 +1,129 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from flows.promotion import retrain_trigger
+from flows.promotion.retrain_trigger import last_trained, num_changed, quiet, retrain_if_due
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.catalog.catalog import Training
+from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage, Subject
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    settings = Settings(
+        store=(tmp_path / "store").as_uri(),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("a key long enough"),
+        label_studio_url="http://127.0.0.1:1",
+        label_studio_token=SecretStr("token"),
+        mlflow_url="http://127.0.0.1:1",
+        readers=("a", "b"),
+        retrain_cells=9,
+        retrain_quiet_s=600,
+    )
+    workspace = Workspace(settings)
+    for name in ("p1", "p2", "p3"):
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True))
+    return workspace
+
+
+@pytest.fixture
+def requests(monkeypatch) -> list[str]:
+    """The keys under which retrainings were asked for; Prefect's part is tried in the journey of the whole stack."""
+    keys: list[str] = []
+    monkeypatch.setattr(retrain_trigger, "request", lambda _, *, key: keys.append(key) or "run")
+    return keys
+
+
+def say(workspace: Workspace, subject: str, *, at: datetime = NOON, affected: AU = AU.AU1, number: int = 1) -> None:
+    """What both readers answer, and the labels that follow."""
+    rows = [
+        LedgerRow(
+            subject=subject,
+            au=au,
+            reader=reader,
+            stage=Stage.READER,
+            affected=au is affected,
+            side=Side.LEFT,
+            annotation=f"{reader}-{subject}-{number}",
+            version=at.isoformat(),
+            answered_at=at.isoformat(),
+        )
+        for reader in ("a", "b")
+        for au in AUS
+    ]
+    workspace.catalog.append_answers(rows)
+    labels = retrain_trigger.agree(workspace, workspace.catalog.ledger()).labels
+    workspace.catalog.set_labels(labels, ledger_offset=workspace.catalog.ledger_offset())
+
+
+def train(workspace: Workspace, digest: str) -> None:
+    """A snapshot of now, on which a model was trained."""
+    offset = workspace.catalog.ledger_offset()
+    workspace.catalog.add_snapshot(
+        Snapshot(digest=digest, uri="u", ledger_offset=offset, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
+    )
+    training = Training(
+        key=digest, model="m", recipe="r", snapshot=digest, model_digest="d", model_key="k", version=1, run_id="r", metrics={}
+    )
+    workspace.catalog.add_training(training)
+
+
+def test_too_few_changed_labels_are_no_reason_and_enough_are_once_the_readers_pause(workspace, requests):
+    later = NOON + timedelta(seconds=600)
+    say(workspace, "p1")
+    assert retrain_if_due(workspace, at=later) is None, "8 labels of 9"
+    say(workspace, "p2")
+    assert retrain_if_due(workspace, at=later - timedelta(seconds=1)) is None, "nobody paused for 600 s yet"
+    assert requests == []
+    assert retrain_if_due(workspace, at=later) == "run"
+
+
+def test_the_same_change_has_one_key_however_often_it_is_asked_and_another_change_another(workspace, requests):
+    for subject in ("p1", "p2"):
+        say(workspace, subject)
+    for _ in range(10):
+        retrain_if_due(workspace, at=NOON + timedelta(hours=1))
+    assert len(requests) == 10
+    assert len(set(requests)) == 1
+    say(workspace, "p3", at=NOON + timedelta(hours=2))
+    retrain_if_due(workspace, at=NOON + timedelta(hours=3))
+    assert len(set(requests)) == 2
+
+
+def test_changes_count_from_the_last_snapshot_on_which_was_trained_not_from_one_that_was_only_frozen(workspace, requests):
+    say(workspace, "p1")
+    train(workspace, "trained")
+    say(workspace, "p2")
+    workspace.catalog.add_snapshot(
+        Snapshot(digest="frozen", uri="u", ledger_offset=32, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
+    )
+    trained = last_trained(workspace)
+    assert trained is not None
+    assert trained.digest == "trained"
+    assert num_changed(workspace, trained, workspace.catalog.labels()) == len(AUS)
+    train(workspace, "again")
+    assert num_changed(workspace, last_trained(workspace), workspace.catalog.labels()) == 0
+    assert retrain_if_due(workspace, at=NOON + timedelta(hours=1)) is None
+
+
+def test_a_correction_counts_where_it_changes_something_and_so_do_a_new_side_and_a_label_that_is_gone(workspace):
+    say(workspace, "p1")
+    train(workspace, "trained")
+    trained = last_trained(workspace)
+    (answer,) = workspace.catalog.labels()
+    assert num_changed(workspace, trained, [replace(answer, side=Side.RIGHT)]) == 1, "the one region that is affected"
+    gone: list[RegionLabels] = []
+    assert num_changed(workspace, trained, gone) == len(AUS)
+    say(workspace, "p1", at=NOON + timedelta(minutes=1), affected=AU.AU2, number=2)
+    assert num_changed(workspace, trained, workspace.catalog.labels()) == 2, "AU1 no longer, AU2 now"
+
+
+def test_before_the_first_answer_all_is_quiet(workspace):
+    assert quiet(workspace, NOON)

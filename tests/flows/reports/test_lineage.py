@@ -1,0 +1,180 @@
+"""From a score back to its clips, from a clip forward to every model: on a real catalog and store, no service runs."""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+
+from flows.erase import seen_by
+from flows.reports.lineage import Node, lineage, tree
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.catalog.catalog import FrameTable, ScoredSubject, Training
+from vitau.catalog.promotion_log import Action
+from vitau.data import snapshot as snapshots
+from vitau.errors import CatalogError, RegistryError
+from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
+
+PEOPLE = {"anna-0": Split.TRAIN, "bert-0": Split.VAL, "cleo-0": Split.TEST}
+DIGESTS = {"vitau-palsy": "a" * 64, "vitau-regions": "b" * 64}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path):
+    """Three people with a clip each, one snapshot, both models of it, a score; cleo was also called klio."""
+    settings = Settings(
+        store=str(tmp_path / "store"),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("the key of these tests"),
+        signing_key=SecretStr("signs in these tests only"),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url="http://127.0.0.1:9",
+    )
+    opened = Workspace(settings)
+    catalog, rows = opened.catalog, []
+    for number, (name, split) in enumerate(PEOPLE.items()):
+        catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="yfp"))
+        clip = f"{number}c" * 32
+        catalog.add_clip(Clip(sha256=clip, subject=name, source="yfp", suffix=".mp4"))
+        key = f"subjects/{name}/clips/{clip}/frames-r.parquet"
+        catalog.add_frame_table(
+            FrameTable(clip=clip, recipe="r", key=key, num_frames=3, num_faces=3, quarantine_key="q", quarantined={"dark": 1})
+        )
+        rows += [
+            {"subject": name, "clip": clip, "frame_index": frame, "frames_key": key, "source": "yfp", "cohort": "palsy"}
+            | {"split": split.value, "side": None, **dict.fromkeys(AUS, False)}
+            for frame in range(2)
+        ]
+    catalog.add_subject(Subject(pseudonym="klio-0", cohort=Cohort.PALSY, source="yfp"))
+    catalog.append_answers([answer("klio-0"), answer("anna-0")])
+    frozen = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), opened.store, 2)
+    catalog.add_snapshot(frozen)
+    for model, digest in DIGESTS.items():
+        metrics = {"recognition": "vitau-palsy/1"} if model == "vitau-regions" else {}
+        catalog.add_training(
+            Training(
+                key=model,
+                model=model,
+                recipe=f"tiny-{model.removeprefix('vitau-')}",
+                snapshot=frozen.digest,
+                model_digest=digest,
+                model_key=f"models/{digest}",
+                version=1,
+                run_id=f"run-{model}",
+                metrics=metrics,
+            )
+        )
+    facts = {"model": "vitau-regions", "version": 1, "action": Action.PROMOTED, "before": None, "after": 1, "by": "a test"}
+    catalog.append_promotion(facts, key=b"signs in these tests only")
+    key = f"scores/{'b' * 64}/cleo-0/frames.parquet"
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"input": ["2c" * 32] * 2}), sink)
+    opened.store.put(key, sink.getvalue())
+    summary = {"palsied": True, "palsy_score": 0.93}
+    catalog.add_score(ScoredSubject(model_digest="b" * 64, subject="cleo-0", key=key, summary=summary))
+    catalog.merge("cleo-0", "klio-0", why="same face")
+    yield opened
+    catalog.engine.dispose()
+
+
+def answer(subject: str) -> LedgerRow:
+    return LedgerRow(
+        subject=subject,
+        au=AUS[0],
+        reader="reader-a",
+        stage=Stage.READER,
+        affected=False,
+        side=None,
+        annotation=subject,
+        version="1",
+        answered_at="2026-11-25T10:00:00Z",
+    )
+
+
+def things(node: Node) -> list[tuple[str, str]]:
+    return [(node.kind, node.name), *(each for below in node.leads_to for each in things(below))]
+
+
+@pytest.mark.parametrize("name", ["scores/{b}/cleo-0/frames.parquet", "{b}/cleo-0", "bbbbbb/cle"])
+def test_a_score_leads_back_to_model_run_snapshot_ledger_and_clips(workspace, name):
+    found = lineage(workspace, name.format(b="b" * 64))
+    digest = workspace.catalog.snapshots()[0].digest
+    assert things(found) == [
+        ("score", f"scores/{'b' * 64}/cleo-0/frames.parquet"),
+        ("model version", "vitau-regions/1"),
+        ("snapshot", digest),
+        ("ledger offset", "2"),
+        ("clips of train people", "1"),
+        ("clips of val people", "1"),
+        ("clips of test people", "1"),
+        ("recognition", "vitau-palsy/1"),
+    ]
+    (version,) = found.leads_to
+    assert (version.facts["run"], version.facts["decision"]) == ("run-vitau-regions", "promoted (record 1)")
+    assert version.leads_to[0].leads_to[1].facts["clips"] == ["0c" * 32]
+    assert found.facts["clips"] == ["2c" * 32]
+
+
+@pytest.mark.parametrize("name", ["0c" * 32, "0c0c0c"])
+def test_a_clip_leads_to_every_model_that_was_trained_on_it(workspace, name):
+    found = lineage(workspace, name)
+    assert (found.kind, found.facts["subject"]) == ("clip", "anna-0")
+    assert [kind for kind, _ in things(found)] == ["clip", "frame table", "snapshot", "model version", "model version"]
+    frozen = next(each for each in found.leads_to if each.kind == "snapshot")
+    assert (frozen.facts["split"], frozen.facts["ledger offset"]) == ("train", 2)
+    assert [(each.name, each.facts["use"]) for each in frozen.leads_to] == [
+        ("vitau-palsy/1", "trained on"),
+        ("vitau-regions/1", "trained on"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["cleo-0", "klio-0", "klio-0"[:6]])
+def test_a_person_is_followed_under_every_name(workspace, name):
+    found = lineage(workspace, name)
+    assert (found.name, found.facts["also called"]) == ("cleo-0", ["klio-0"])
+    assert (found.facts["answers"], found.facts["last answer at ledger offset"]) == (1, 1)
+    assert [each.kind for each in found.leads_to] == ["snapshot", "score"]
+    assert found.leads_to[0].leads_to[0].facts["use"] == "tested on"
+
+
+def test_a_version_a_digest_and_a_snapshot_are_known_by_their_names(workspace):
+    snapshot = workspace.catalog.snapshots()[0].digest
+    assert lineage(workspace, "models:/vitau-palsy/1") == lineage(workspace, "a" * 64) == lineage(workspace, "aaaaaa")
+    assert lineage(workspace, snapshot[:10]).name == snapshot
+    with pytest.raises(RegistryError, match="no version 7 of vitau-palsy was trained here; there are 1"):
+        lineage(workspace, "vitau-palsy/7")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nobody", "nothing here is called nobody"),
+        ("0c", "nothing here is called 0c"),
+        ("ff/nobody", "0 scores are called ff/nobody"),
+    ],
+)
+def test_a_name_of_nothing_is_one_sentence(workspace, name, words):
+    with pytest.raises(CatalogError, match=f"^{words}") as caught:
+        lineage(workspace, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_tree_is_for_people_and_the_json_has_everything(workspace):
+    found = lineage(workspace, "cleo-0")
+    lines = list(tree(found))
+    assert lines[0].startswith("subject cleo-0  (cohort: palsy  source: yfp  also called: klio-0  clips: 2c2c2c2c2c2c")
+    assert lines[2].startswith("    model version vitau-palsy/1  (use: tested on  recipe: tiny-palsy")
+    assert json.loads(json.dumps(asdict(found)))["leads_to"][1]["facts"]["palsy score"] == 0.93
+
+
+@pytest.mark.parametrize(("name", "learnt"), [("anna-0", True), ("bert-0", True), ("cleo-0", False)])
+def test_an_erasure_names_the_versions_that_learnt_from_a_person_and_none_that_was_only_tested_on_them(workspace, name, learnt):
+    seen, trained = seen_by(workspace, {name})
+    assert seen == [workspace.catalog.snapshots()[0].digest]
+    assert trained == (["vitau-palsy/1", "vitau-regions/1"] if learnt else [])

@@ -1,0 +1,243 @@
+"""The evidence sheet says what is recorded, says where, and says of the rest that nobody recorded it; no service runs."""
+
+import json
+import re
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+
+from flows.execution.clip_worker import frames_version
+from flows.reports.reporting_sheet import write_evidence
+from flows.retrain import register
+from flows.settings import Settings
+from flows.workspace import Workspace
+from labeling.consensus.agreement import agreement_report
+from labeling.consensus.standing_answers import last_words
+from vitau.catalog.catalog import FrameTable
+from vitau.data import snapshot as snapshots
+from vitau.models.checkpoint import save_model
+from vitau.models.vit import ViTConfig, build_vit
+from vitau.registry import registry
+from vitau.registry.download import pull
+from vitau.registry.tripod import ITEMS, NOT_RECORDED, Fact, render
+from vitau.schema import AU, AUS, Clip, Cohort, LedgerRow, Side, Stage, Subject
+
+SPLITS = ("train", "train", "val", "test")
+TEST = {
+    "protocol": "subjects",
+    "n_subjects": 2,
+    "n_palsied": 1,
+    "n_frames": 4,
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "auroc", "ece", "brier"), 0.75),
+    **{f"{name}_interval": [0.5, 1.0] for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "ece")},
+    "brier_interval": None,
+}
+METRICS = {
+    "kind": "palsy",
+    "protocol": "subjects",
+    "synthetic": False,
+    "ledger_offset": 64,
+    "seed": 3,
+    "best_epoch": 2,
+    "seconds": 12.5,
+    "threshold": 0.4321,
+    "run_id": "abc",
+    "environment": {"vitau": "9.9", "torch": "8.8", "device": "an abacus"},
+    "test": TEST,
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """Eight people of two sources, half of them palsied, read by two readers of whom one errs once."""
+    folder = tmp_path_factory.mktemp("evidence")
+    settings = Settings(
+        store=(folder / "store").as_uri(),
+        catalog=f"sqlite:///{folder / 'catalog.db'}",
+        pseudonym_key="a key that only this test knows",
+        label_studio_url="http://127.0.0.1:1",
+        label_studio_token="token",
+        mlflow_url="http://127.0.0.1:1",
+    )
+    made = Workspace(settings)
+    catalog = made.catalog
+    for number in range(8):
+        cohort, source = (Cohort.PALSY, "yfp") if number % 2 else (Cohort.CONTROL, "ckplus")
+        name, clip = f"s{number}", f"{number:064x}"
+        catalog.add_subject(Subject(pseudonym=name, cohort=cohort, source=source))
+        catalog.add_clip(
+            Clip(sha256=clip, subject=name, source=source, suffix=".mp4", licence="research only" if number else None)
+        )
+        catalog.add_frame_table(
+            FrameTable(
+                clip=clip,
+                recipe=frames_version(),
+                key=key(number),
+                num_frames=5,
+                num_faces=4,
+                quarantine_key=f"q{number}",
+                quarantined={"blurred": 2, "no_face": 1},
+            )
+        )
+    for reader in ("reader-a", "reader-b"):
+        catalog.append_answers([answer(f"s{number}", reader, au) for number in range(1, 8, 2) for au in AUS])
+    frozen = snapshots.freeze(pa.Table.from_pylist(rows(), snapshots.snapshot_schema()), made.store, 64)
+    catalog.add_snapshot(frozen)
+    corrected = replace(answer("s1", "reader-b", AU.AU9), affected=False, version="2")
+    catalog.append_answers([corrected])  # after the snapshot: the sheet must not know of it
+    yield made, frozen.digest
+    catalog.engine.dispose()
+
+
+def key(number):
+    return f"subjects/s{number}/clips/{number:064x}/frames-1.parquet"
+
+
+def answer(subject, reader, au):
+    errs = (subject, reader, au) == ("s1", "reader-b", AU.AU9)
+    return LedgerRow(
+        subject=subject,
+        au=au,
+        reader=reader,
+        stage=Stage.READER,
+        affected=(au is AU.AU12) != errs,
+        side=Side.LEFT,
+        annotation=f"{subject}-{reader}",
+        version="1",
+        answered_at="2026-11-23T09:30:00Z",
+    )
+
+
+def rows():
+    return [
+        {
+            "subject": f"s{number}",
+            "clip": f"{number:064x}",
+            "frame_index": frame,
+            "frames_key": key(number),
+            "source": "yfp" if number % 2 else "ckplus",
+            "cohort": "palsy" if number % 2 else "control",
+            "split": SPLITS[number // 2],
+            "side": "left" if number % 2 else None,
+            **{au.value: (au is AU.AU12) if number % 2 else False for au in AUS},
+        }
+        for number in range(8)
+        for frame in range(2)
+    ]
+
+
+def table(sheet):
+    """Item and fact -> value and where."""
+    found = {}
+    for line in sheet.splitlines():
+        if re.match(r"\| \d+[a-g]? ", line):
+            item, _, _, about, value, where = (cell.strip() for cell in line.strip("|").split(" | "))
+            found[item, about] = value, where
+    return found
+
+
+@pytest.fixture(scope="module")
+def sheet(workspace):
+    made, digest = workspace
+    return table(write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None)), digest
+
+
+def test_people_clips_and_frames_are_those_of_the_snapshot(sheet):
+    found, digest = sheet
+    where = f"snapshot {digest[:12]}"
+    assert found["12a", "split train"] == ("4 people, 4 clips, 8 frames", where)
+    assert found["12a", "split test"] == ("2 people, 2 clips, 4 frames", where)
+    assert found["5a", "people by source"] == ("ckplus: 4, yfp: 4", where)
+    assert found["13", "people by split and cohort"][0].startswith("test control: 1, test palsy: 1, train control: 2")
+    assert found["16", "test: people by source"] == ("ckplus: 1, yfp: 1", where)
+    assert found["20b", "train: palsied people by affected side"] == ("left: 2", where)
+    assert found["18e", "licences of the clips"] == ("not noted: 1, research only: 7", "catalog, clips")
+    assert found["11", "frames left out, by first reason"][0] == "blurred: 16, no_face: 8"
+    assert found["20a", "frames of the clips"][0] == "40 sampled, 32 with a face"
+
+
+def test_readers_agreement_and_rule_are_those_of_the_ledger_at_the_offset(sheet, workspace):
+    found, _ = sheet
+    ledger = workspace[0].catalog.ledger(upto=64)
+    overall = agreement_report(last_words(ledger), ["reader-a", "reader-b"]).overall
+    value, where = found["8b", "Krippendorff's α, 95 % interval over people"]
+    assert value == f"{overall.alpha:.3f} [{overall.alpha_interval[0]:.3f}, {overall.alpha_interval[1]:.3f}]"
+    assert where == "label ledger up to offset 64"
+    assert found["8b", "blind readers, by pseudonym"][0] == "reader-a, reader-b"
+    rule = "unanimous; applied again it gives the frozen labels of 3 of 4 palsied people"
+    assert found["8a", "consensus rule"][0] == rule, "the reader who errs leaves one person without an answer"
+
+
+def test_the_model_and_its_numbers_are_those_of_the_training(sheet):
+    found, _ = sheet
+    assert found["12c", "seed"] == ("3", "training of tiny-palsy, metrics.json")
+    assert "lr 3e-05" in found["12c", "training"][0]
+    assert found["12c", "software and hardware"][0] == "vitau 9.9, torch 8.8, device an abacus"
+    assert found["15", "threshold"][0] == "0.4321, chosen on validation people"
+    assert found["23a", "auroc"][0] == "0.750 [0.500, 1.000]"
+    assert found["23a", "brier, calibration"][0] == "0.750"
+    assert found["22", "run in MLflow"][0] == "abc"
+
+
+def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
+    made, digest = workspace
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    MlflowClient(uri).create_experiment(registry.EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
+    config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
+    save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
+    (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
+    there = Workspace(made.settings.model_copy(update={"mlflow_url": uri, "work": tmp_path / "work"}))
+    training = register.fn(there, "vitau-palsy", "base-palsy", digest, tmp_path / "results", None)
+    there.catalog.engine.dispose()
+    folder = pull(uri, f"models:/vitau-palsy/{training.version}", tmp_path / "pulled").folder
+    sheet = (folder / "EVIDENCE.md").read_text()
+    assert table(sheet)["12a", "split test"][0] == "2 people, 2 clips, 4 frames"
+    assert MlflowClient(uri).download_artifacts(training.run_id, "EVIDENCE.md", str(tmp_path))
+    assert (tmp_path / "EVIDENCE.md").read_text() == sheet
+    assert registry.folder_digest(folder) == training.model_digest, "scores are kept under the digest of what was registered"
+
+
+def test_what_nobody_recorded_is_not_recorded(workspace):
+    made, digest = workspace
+    bare = {name: value for name, value in METRICS.items() if name not in {"environment", "run_id", "test"}}
+    sheet = write_evidence(made, "vitau-palsy", "tiny-palsy", digest, bare, None)
+    found = table(sheet)
+    for item, about in [
+        ("12c", "software and hardware"),
+        ("22", "run in MLflow"),
+        ("23a", "performance on test people"),
+        ("5b", "dates of the recordings"),
+        ("20b", "age, sex, skin, cause and grade of the palsy"),
+        ("17", "consent of the clips"),
+        ("12c", "weights it started from (sha256)"),
+    ]:
+        assert found[item, about][0] == NOT_RECORDED, about
+    assert {item for item, _ in found} == set(ITEMS), "every item stands on the sheet"
+    assert re.search(r"Without any record: 2, 3a, 3b, .*18a, .*\(\d+ of 52 items\)\.", sheet)
+
+
+def test_frames_of_other_code_are_not_described(workspace, monkeypatch):
+    made, digest = workspace
+    monkeypatch.setattr("flows.reports.reporting_sheet.frames_version", lambda: "another")
+    found = table(write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None))
+    assert found["7", "preprocessing"][0] == found["6b", "what a frame must be (gate 1)"][0] == NOT_RECORDED
+
+
+def test_no_pseudonym_of_a_person_stands_on_the_sheet(workspace):
+    made, digest = workspace
+    assert not re.search(r"\bs\d\b", write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None))
+
+
+def test_a_value_without_a_record_is_refused():
+    with pytest.raises(ValueError, match="the fact about age does not say where it is recorded"):
+        render("m", [Fact(item="20b", about="age", value="40")], synthetic=False)
+    with pytest.raises(ValueError, match="answers item 28, which TRIPOD"):
+        render("m", [Fact(item="28", about="age", value=None)], synthetic=False)
+
+
+def test_a_drawn_population_is_said_on_top_and_bars_do_not_break_the_table():
+    sheet = render("m", [Fact(item="1", about="a|b", value="c\nd", where="e")], synthetic=True)
+    assert "**Synthetic:" in sheet
+    assert "| a\\|b | c d | e |" in sheet

@@ -1,0 +1,46 @@
+"""The orders are replayed, and the threshold is calibrated, on drawn people of whom everything is known."""
+
+import numpy as np
+import pytest
+
+from flows.studies import active_learning, change_threshold
+from labeling.sampling.simulation import ORDERS
+
+
+def test_a_population_is_drawn_the_same_again_and_its_held_out_people_are_others():
+    one, again = (active_learning.draw_population(3, 12, 6) for _ in range(2))
+    assert np.array_equal(one.feature_SD, again.feature_SD)
+    assert (len(one.truth_SA), len(one.held_out_truth_TA)) == (12, 6)
+    assert not np.array_equal(one.truth_SA[:6], one.held_out_truth_TA)
+    more = active_learning.draw_population(3, 12, 8)
+    assert np.array_equal(more.held_out_truth_TA[:6], one.held_out_truth_TA)
+
+
+def test_a_small_replay_comes_to_a_number_for_every_order():
+    found = active_learning.run([0.55], populations=2, people=40, held_out=20, seed=5, num_processes=1)
+    assert [each.order for each in found.savings] == list(ORDERS)
+    assert all(10 <= each.needed <= 40 for each in found.savings)
+    assert 0.5 < found.auroc_of_all < 1
+
+
+def test_halves_that_move_alike_are_not_lopsided_and_a_head_may_lie_anywhere():
+    rng = np.random.default_rng(0)
+    even = rng.normal(size=(3, 68, 2))
+    one, other = active_learning.MIRRORED.T
+    even[:, other] = even[:, one] * (-1, 1)
+    assert np.allclose(active_learning.lopsidedness(even), 0)
+    uneven = rng.normal(size=(3, 68, 2))
+    assert np.allclose(active_learning.lopsidedness(uneven * 7 + 30), active_learning.lopsidedness(uneven))
+    assert active_learning.lopsidedness(uneven).max() > 0.1
+
+
+@pytest.mark.slow
+def test_the_calibration_looks_at_each_kind_of_new_frames():
+    (found,) = [change_threshold.run(1, threshold=0.12, seed=0, num_processes=1)]
+    assert [each.kind for each in found] == [
+        "nothing new",
+        "another light and camera",
+        "four tasks not shown before",
+        "most of the palsy gone",
+    ]
+    assert all(each.asked_again in {0, 1} and each.quantiles[0] == each.quantiles[2] > 0 for each in found)

@@ -1,0 +1,99 @@
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from flows import deployments
+from flows.deployments import ingest_new
+from vitau.catalog.catalog import open_catalog
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """A watched folder, and an environment without services."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    for name, value in {
+        "VITAU_STORE": (tmp_path / "store").as_uri(),
+        "VITAU_CATALOG": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "VITAU_PSEUDONYM_KEY": "a key long enough",
+        "VITAU_LABEL_STUDIO_URL": "http://127.0.0.1:1",
+        "VITAU_LABEL_STUDIO_TOKEN": "token",
+        "VITAU_MLFLOW_URL": "http://127.0.0.1:1",
+        "VITAU_NUM_PROCESSES": "1",
+        "VITAU_WATCH": str(folder),
+    }.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+@pytest.fixture
+def catalog(watched):
+    catalog = open_catalog(os.environ["VITAU_CATALOG"])
+    yield catalog
+    catalog.engine.dispose()
+
+
+def go() -> dict[str, int]:
+    """The flow's steps without Prefect's server; the journey of the whole stack runs it with one."""
+    with disable_run_logger():
+        return ingest_new.fn()
+
+
+def write(path, rows) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["subject", "clip", "cohort"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manifests(watched, monkeypatch):
+    read = []
+    monkeypatch.setattr(deployments.ingest, "fn", lambda manifest: read.append(manifest.name) or summary())
+    write(watched / "march" / "manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
+    write(watched / "truth.csv", [])
+    assert go()["manifests"] == 1
+    assert go()["manifests"] == 0
+    write(watched / "march" / "manifest.csv", [{"subject": "s2", "clip": "a.mp4", "cohort": "palsy"}])
+    assert go()["manifests"] == 1
+    assert read == ["manifest.csv"] * 2
+
+
+def test_one_of_which_something_was_skipped_is_read_again(watched, monkeypatch):
+    monkeypatch.setattr(deployments.ingest, "fn", lambda _: summary(skipped=1))
+    write(watched / "manifest.csv", [{"subject": "s1", "clip": "later.mp4", "cohort": "palsy"}])
+    assert [go() for _ in range(2)] == [{"manifests": 1, "unreadable": 0, "new_clips": 1, "skipped": 1}] * 2
+
+
+def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(watched, catalog, monkeypatch):
+    (watched / "a-manifest.csv").write_text("no,such,columns\n1,2,3\n")
+    write(watched / "b-manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
+    ingest = deployments.ingest.fn
+    monkeypatch.setattr(deployments.ingest, "fn", lambda path: ingest(path) if path.name[0] == "a" else summary())
+    assert go() == {"manifests": 2, "unreadable": 1, "new_clips": 1, "skipped": 0}
+    (item,) = catalog.skipped()
+    assert item.item == str(watched / "a-manifest.csv")
+    assert "subject" in item.reason
+
+
+def test_where_no_folder_is_watched_nothing_is_done(watched, monkeypatch):
+    monkeypatch.delenv("VITAU_WATCH")
+    assert go()["manifests"] == 0
+
+
+def summary(*, skipped: int = 0):
+    from flows.ingest import IngestSummary
+    from vitau.schema import Skipped
+
+    left_out = tuple(Skipped(item=str(number), reason="missing") for number in range(skipped))
+    return IngestSummary(clips=1, new_clips=1, cut_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)
+
+
+def test_reading_rows_and_pulling_labels_load_no_torch():
+    code = "import sys, flows.reports.lineage, flows.deployments, flows.promote; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

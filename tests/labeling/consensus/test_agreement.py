@@ -1,0 +1,132 @@
+"""Agreement beside the `krippendorff` package, and its intervals beside resamples taken by hand."""
+
+import time
+
+import krippendorff
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from labeling.consensus.agreement import agreement_report, answers, coincidences, interval, measure, resampler
+from labeling.consensus.standing_answers import StandingAnswers, last_words
+from vitau.schema import AU, AUS, LedgerRow, Side, Stage
+
+READERS = ("a", "b", "c")
+
+
+def told(answer_SRA: np.ndarray, answered_at: str = "2026-01-01T00:00:00Z") -> StandingAnswers:
+    """The ledger of some answers: 1 yes, 0 no, NaN cannot tell."""
+    rows = [
+        LedgerRow(
+            subject=f"p{s:04}",
+            au=AUS[a],
+            reader=READERS[r],
+            stage=Stage.READER,
+            affected=None if np.isnan(answer) else bool(answer),
+            side=Side.LEFT,
+            annotation=f"{s}-{r}",
+            version="1",
+            answered_at=answered_at,
+        )
+        for (s, r, a), answer in np.ndenumerate(answer_SRA)
+    ]
+    return last_words(rows)
+
+
+def some_answers(num_subjects: int, num_readers: int = 2, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    truth_SA = rng.random((num_subjects, 1, len(AUS))) < 0.4
+    answer_SRA = (truth_SA ^ (rng.random((num_subjects, num_readers, len(AUS))) < 0.15)).astype(float)
+    answer_SRA[rng.random(answer_SRA.shape) < 0.05] = np.nan
+    return answer_SRA
+
+
+def by_the_package(answer_SRA: np.ndarray) -> float | None:
+    """α of all cells by the package; absent where it is not defined, on which the package raises."""
+    cells = answer_SRA.transpose(1, 0, 2).reshape(answer_SRA.shape[1], -1)
+    paired = cells[:, np.isfinite(cells).sum(0) >= 2]
+    if len(np.unique(paired[np.isfinite(paired)])) < 2:
+        return None
+    return krippendorff.alpha(paired, level_of_measurement="nominal")
+
+
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(1, 6), st.integers(2, 4), st.just(len(AUS))),
+        elements=st.sampled_from([0.0, 1.0, np.nan]),
+    )
+)
+def test_alpha_is_that_of_the_package(answer_SRA):
+    found = measure(coincidences(answer_SRA).sum(1))
+    expected = by_the_package(answer_SRA)
+    assert (found.alpha is None) == (expected is None)
+    if expected is not None:
+        assert found.alpha == pytest.approx(expected, abs=1e-9)
+
+
+def test_every_number_of_a_report_is_that_of_its_own_cells():
+    answer_SRA = some_answers(60, 3)
+    report = agreement_report(told(answer_SRA), READERS, num_resamples=50)
+    assert report.overall.alpha == pytest.approx(by_the_package(answer_SRA), abs=1e-9)
+    for index, au in enumerate(AUS):
+        assert report.by_au[au].alpha == pytest.approx(by_the_package(answer_SRA[:, :, [index]]), abs=1e-9)
+    assert set(report.by_pair) == {"a / b", "a / c", "b / c"}
+    assert report.by_pair["a / c"].alpha == pytest.approx(by_the_package(answer_SRA[:, [0, 2]]), abs=1e-9)
+    one, other = answer_SRA[:, 0], answer_SRA[:, 2]
+    both = np.isfinite(one + other)
+    assert report.by_pair["a / c"].raw == pytest.approx((one == other)[both].mean())
+    assert report.by_pair["a / c"].num_pairs == both.sum()
+
+
+def test_an_interval_is_that_of_people_drawn_with_replacement():
+    answer_SRA = some_answers(25)
+    resample = resampler(200, 3)
+    found = measure(coincidences(answer_SRA).sum(1), resample)
+    values = [by_the_package(np.repeat(answer_SRA, weight.astype(int), axis=0)) for weight in resample(25)]
+    assert found.alpha_interval == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert found.alpha_interval[0] < found.alpha < found.alpha_interval[1]
+    assert found.raw_interval[0] < found.raw < found.raw_interval[1]
+
+
+def test_people_are_drawn_as_often_as_there_are_people_and_each_as_often_as_another():
+    weight_MS = resampler(4000, 1)(20)
+    assert (weight_MS.sum(1) == 20).all()
+    assert weight_MS.mean(0) == pytest.approx(np.ones(20), abs=0.08)
+    assert (resampler(4000, 1)(20) == weight_MS).all()
+    assert (resampler(4000, 2)(20) != weight_MS).any()
+
+
+def test_people_count_and_not_cells():
+    """Eight copies of one region are no more evidence than one: the interval does not narrow."""
+    answer_SRA = np.repeat(some_answers(80)[:, :, :1], len(AUS), axis=2)
+    report = agreement_report(told(answer_SRA), READERS[:2], num_resamples=300)
+    assert report.overall.raw_interval == pytest.approx(report.by_au[AU.AU1].raw_interval)
+
+
+def test_weeks_are_those_of_the_last_answer_to_a_cell():
+    first, second = told(some_answers(5), "2026-01-04T12:00:00Z"), told(some_answers(7), "2026-01-05T12:00:00Z")
+    later = {f"q{name}": voices for name, voices in second.blind.items()}
+    mixed = {"x": {"a": first.blind["p0000"]["a"], "b": second.blind["p0000"]["b"]}}
+    unknown = {"y": told(some_answers(1), "").blind["p0000"]}
+    words = StandingAnswers(blind={**first.blind, **later, **mixed, **unknown}, rulings={}, subjects=frozenset())
+    report = agreement_report(words, READERS[:2], num_resamples=20)
+    assert {week: found.num_subjects for week, found in report.by_week.items()} == {"2026-W01": 5, "2026-W02": 8}
+    assert report.overall.num_subjects == 14
+
+
+def test_nothing_is_measured_of_nothing():
+    report = agreement_report(last_words([]), READERS[:2])
+    assert (report.overall.raw, report.overall.alpha, report.overall.raw_interval, report.by_week) == (None, None, None, {})
+    assert answers(last_words([]), READERS).shape == (0, 3, 8)
+    assert interval(np.array([np.nan])) is None
+
+
+def test_a_thousand_resamples_of_500_people_take_well_under_a_second():
+    words = told(some_answers(500))
+    agreement_report(words, READERS[:2], num_resamples=2)
+    start = time.process_time()
+    agreement_report(words, READERS[:2], num_resamples=1000)
+    assert time.process_time() - start < 1

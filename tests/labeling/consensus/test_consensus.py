@@ -1,0 +1,284 @@
+"""The consensus table, line by line, and the agreement numbers against a published example."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import labeling.consensus.consensus as page
+from labeling.consensus.consensus import Consensus, Rule, Verdict, consensus, resolve
+from vitau.schema import AU, AUS, LedgerRow, Side, Stage
+
+READERS = ("A", "B")
+
+
+def answers(
+    subject: str,
+    reader: str,
+    affected: dict[AU, bool | None],
+    side: Side | None = None,
+    stage: Stage = Stage.READER,
+) -> list[LedgerRow]:
+    """One whole answer: regions that are not named are not affected."""
+    return [
+        LedgerRow(
+            subject=subject,
+            au=au,
+            reader=reader,
+            stage=stage,
+            affected=affected.get(au, False),
+            side=side,
+            annotation=f"{subject}-{reader}",
+            version="1",
+            answered_at="2026-01-01T00:00:00Z",
+        )
+        for au in AUS
+    ]
+
+
+def both(subject: str, a: dict[AU, bool | None], b: dict[AU, bool | None], side: Side | None = Side.LEFT) -> list[LedgerRow]:
+    return answers(subject, "A", a, side) + answers(subject, "B", b, side)
+
+
+def ruling(subject: str, affected: dict[AU, bool | None], side: Side | None = Side.LEFT) -> list[LedgerRow]:
+    return answers(subject, "C", affected, side, Stage.ADJUDICATION)
+
+
+SAID = {"yes": True, "no": False, "?": None}
+FINDING = {"affected": True, "not affected": False, "open": None, "left out": None}
+
+
+def printed_rows() -> list[tuple[Rule, list[bool | None], str, Verdict, bool | None]]:
+    """The rows of the truth tables that stand in the page's docstring: rule, readers, adjudicator, verdict, finding."""
+    rows, rule = [], None
+    for line in page.__doc__.splitlines():
+        if named := re.search(r"``(unanimous|majority|adjudicated)``", line):
+            rule = Rule(named[1])
+        readers, adjudicator, verdict, finding = (line[start:end].strip() for start, end in pairwise((4, 17, 31, 45, None)))
+        if rule and line.startswith("    "):
+            finding = re.split(r"[:,] ", finding)[0]
+            rows.append((rule, [SAID[word] for word in readers.split()], adjudicator, Verdict(verdict), FINDING[finding]))
+    return rows
+
+
+@pytest.mark.parametrize(("rule", "said", "adjudicator", "verdict", "answer"), printed_rows())
+def test_every_line_of_the_tables_on_the_page_holds(rule, said, adjudicator, verdict, answer):
+    for word in [*SAID, "not asked"] if adjudicator == "anything" else [adjudicator]:
+        assert resolve(said, SAID.get(word), ruled=word in SAID, rule=rule) == (verdict, answer)
+
+
+def test_the_page_has_a_table_for_each_rule():
+    assert [sum(row[0] is rule for row in printed_rows()) for rule in Rule] == [9, 12, 6]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said", "adjudicator", "verdict", "answer"),
+    [
+        (Rule.UNANIMOUS, [True, True, False], "not asked", Verdict.DISPUTED, None),
+        (Rule.UNANIMOUS, [Side.LEFT, Side.LEFT], Side.RIGHT, Verdict.AGREED, Side.LEFT),
+        (Rule.UNANIMOUS, [Side.LEFT, Side.RIGHT], Side.BOTH, Verdict.ADJUDICATED, Side.BOTH),
+        (Rule.MAJORITY, [Side.LEFT, Side.BOTH, Side.LEFT], "not asked", Verdict.AGREED, Side.LEFT),
+        (Rule.MAJORITY, [Side.LEFT, Side.BOTH, Side.RIGHT], "not asked", Verdict.DISPUTED, None),
+        (Rule.MAJORITY, [False, False, False, True, True], True, Verdict.AGREED, False),
+        (Rule.MAJORITY, [False, False, True, True, None], "not asked", Verdict.DISPUTED, None),
+        (Rule.ADJUDICATED, [Side.LEFT, Side.LEFT], Side.RIGHT, Verdict.ADJUDICATED, Side.RIGHT),
+    ],
+)
+def test_the_tables_go_on_to_more_readers_and_to_sides(rule, said, adjudicator, verdict, answer):
+    ruled = adjudicator != "not asked"
+    assert resolve(said, adjudicator if ruled else None, ruled=ruled, rule=rule) == (verdict, answer)
+
+
+def taken_back(rows: list[LedgerRow]) -> list[LedgerRow]:
+    return [replace(row, affected=None, side=None, retracted=True, version="deleted") for row in rows]
+
+
+def test_an_answer_taken_back_was_never_given():
+    a, b = answers("p1", "A", {}), answers("p1", "B", {})
+    assert consensus(a + b + taken_back(b), READERS).waiting == ("p1",)
+    assert consensus(a + b + taken_back(a + b), READERS).waiting == ("p1",)
+    again = [replace(row, annotation="another") for row in answers("p1", "B", {AU.AU1: True}, Side.LEFT)]
+    assert consensus(a + b + taken_back(b) + again, READERS).disagreements[0].regions == (AU.AU1,)
+    assert consensus(a + b + again + taken_back(b), READERS).disagreements[0].regions == (AU.AU1,)
+    assert consensus(a + b + taken_back(b), READERS).agreement.num_pairs == 0
+
+
+def test_one_region_taken_back_waits_alone():
+    rows = both("p1", {}, {}, side=None)
+    state = consensus(rows + taken_back([row for row in rows if row.au is AU.AU4 and row.reader == "A"]), READERS)
+    assert state.waiting == ("p1",)
+
+
+def test_a_ruling_taken_back_opens_the_case_again():
+    rows = both("p1", {AU.AU1: True}, {}) + ruling("p1", {AU.AU1: True})
+    assert consensus(rows, READERS).labels
+    assert consensus(rows + taken_back(ruling("p1", {})), READERS).disagreements[0].regions == (AU.AU1,)
+
+
+def test_most_of_three_readers_are_enough_by_majority():
+    rows = both("p1", {AU.AU1: True}, {AU.AU1: True}) + answers("p1", "D", {AU.AU12: True}, Side.RIGHT)
+    three = (*READERS, "D")
+    assert consensus(rows, three).disagreements[0].regions == (AU.AU1, AU.AU12)
+    (label,) = consensus(rows, three, rule=Rule.MAJORITY).labels
+    assert (label.affected[AU.AU1], label.affected[AU.AU12], label.side) == (True, False, Side.LEFT)
+
+
+def test_every_case_goes_to_the_adjudicator_whose_word_counts():
+    rows = both("p1", {AU.AU1: True}, {AU.AU1: True})
+    assert consensus(rows, READERS, rule=Rule.ADJUDICATED).disagreements[0].regions == AUS
+    state = consensus(rows + ruling("p1", {AU.AU2: True}, Side.RIGHT), READERS, rule=Rule.ADJUDICATED)
+    assert (state.labels[0].affected[AU.AU1], state.labels[0].affected[AU.AU2], state.labels[0].side) == (
+        False,
+        True,
+        Side.RIGHT,
+    )
+    assert state.adjudicated == ("p1",)
+
+
+def test_guests_are_heard_where_they_read_and_waited_for_nowhere():
+    guests = ("paris-1", "paris-2")
+    theirs = [row for guest in guests for row in answers("p1", guest, {AU.AU1: True}, Side.LEFT)]
+    ours = both("p2", {}, {}, side=None)
+    state = consensus(theirs + ours, READERS, guests=guests)
+    assert [(label.subject, label.affected[AU.AU1]) for label in state.labels] == [("p1", True), ("p2", False)]
+    assert consensus(theirs + answers("p1", "A", {}), READERS, guests=guests).waiting == ("p1",)
+    everybody = theirs + both("p1", {}, {}, side=None)
+    assert consensus(everybody, READERS, guests=guests).disagreements[0].regions == (AU.AU1,)
+
+
+def test_a_region_that_a_study_did_not_ask_is_one_that_its_readers_cannot_tell():
+    theirs = [row for guest in ("paris-1", "paris-2") for row in answers("p1", guest, {}) if row.au is not AU.AU1]
+    (label,) = consensus(theirs, READERS, guests=("paris-1", "paris-2")).labels
+    assert set(label.affected) == set(AUS) - {AU.AU1}
+
+
+def test_what_readers_agree_on_is_the_label():
+    state = consensus(both("p1", {AU.AU1: True, AU.AU9: None}, {AU.AU1: True, AU.AU9: None}), READERS)
+    (label,) = state.labels
+    assert label.affected == {au: au is AU.AU1 for au in AUS if au is not AU.AU9}
+    assert label.side is Side.LEFT
+    assert (state.disagreements, state.waiting, state.adjudicated) == ((), (), ())
+
+
+def test_a_person_without_an_affected_region_has_no_side():
+    (label,) = consensus(both("p1", {}, {}, side=None), READERS).labels
+    assert label.side is None
+    assert not any(label.affected.values())
+
+
+def test_one_reader_is_not_enough():
+    state = consensus(answers("p1", "A", {}), READERS)
+    assert state.waiting == ("p1",)
+    assert state.agreement.raw is None
+
+
+def test_a_disagreement_names_its_regions_and_waits_for_the_adjudicator():
+    rows = both("p1", {AU.AU1: True, AU.AU12: True}, {AU.AU1: True})
+    state = consensus(rows, READERS)
+    assert [(open_.subject, open_.regions, open_.side) for open_ in state.disagreements] == [("p1", (AU.AU12,), False)]
+    assert state.labels == ()
+    settled = consensus(rows + ruling("p1", {AU.AU1: True, AU.AU12: True}), READERS)
+    assert settled.labels[0].affected[AU.AU12]
+    assert settled.adjudicated == ("p1",)
+
+
+def test_the_adjudicator_does_not_overrule_what_the_readers_agree_on():
+    rows = both("p1", {AU.AU1: True, AU.AU12: True}, {AU.AU1: True}) + ruling("p1", {AU.AU12: True})
+    assert consensus(rows, READERS).labels[0].affected[AU.AU1]
+
+
+def test_readers_who_see_different_sides_need_the_adjudicator():
+    rows = answers("p1", "A", {AU.AU1: True}, Side.LEFT) + answers("p1", "B", {AU.AU1: True}, Side.RIGHT)
+    (open_,) = consensus(rows, READERS).disagreements
+    assert (open_.regions, open_.side) == ((), True)
+    assert consensus(rows + ruling("p1", {AU.AU1: True}, Side.RIGHT), READERS).labels[0].side is Side.RIGHT
+
+
+def test_the_side_stays_open_while_nobody_settles_it():
+    rows = answers("p1", "A", {AU.AU1: True}, Side.LEFT) + answers("p1", "B", {AU.AU1: True}, Side.RIGHT)
+    (open_,) = consensus(rows + ruling("p1", {}, side=None), READERS).disagreements
+    assert open_.side
+
+
+def test_the_last_word_of_a_reader_counts():
+    rows = both("p1", {AU.AU1: True}, {}) + answers("p1", "B", {AU.AU1: True}, Side.LEFT)
+    assert consensus(rows, READERS).labels[0].affected[AU.AU1]
+
+
+def test_a_blind_answer_of_a_stranger_is_refused():
+    with pytest.raises(ValueError, match="blind answers of Z, but the readers are A, B; name them all"):
+        consensus(answers("p1", "Z", {}), READERS)
+
+
+def test_cannot_tell_is_an_absence_and_not_a_no():
+    state = consensus(both("p1", {AU.AU1: None}, {AU.AU1: True}) + both("p2", {AU.AU1: True}, {AU.AU1: True}), READERS)
+    assert state.agreement_by_au[AU.AU1].num_pairs == 1
+    assert state.agreement_by_au[AU.AU1].raw == 1.0
+
+
+def test_agreement_equals_krippendorffs_own_example():
+    # K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section A: two observers, ten units, α = 0.095
+    a, b = "0100000010", "1110010000"
+    rows = [
+        row
+        for unit, (x, y) in enumerate(zip(a, b, strict=True))
+        for row in both(f"p{unit}", {AU.AU1: x == "1"}, {AU.AU1: y == "1"})
+    ]
+    agreement = consensus(rows, READERS).agreement_by_au[AU.AU1]
+    assert agreement.raw == pytest.approx(0.6)
+    assert agreement.alpha == pytest.approx(0.095, abs=5e-4)
+    assert agreement.num_pairs == 10
+
+
+def test_alpha_is_absent_where_only_one_kind_of_answer_was_given():
+    agreement = consensus(both("p1", {}, {}, side=None), READERS).agreement
+    assert (agreement.raw, agreement.alpha) == (1.0, None)
+
+
+def test_an_empty_ledger_has_nothing_to_say():
+    state = consensus([], READERS)
+    assert (state.labels, state.disagreements, state.waiting, state.agreement.raw) == ((), (), (), None)
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> list[LedgerRow]:
+    rows: list[LedgerRow] = []
+    for _ in range(draw(st.integers(0, 8))):
+        regions = draw(st.dictionaries(st.sampled_from(AUS), st.sampled_from([True, None]), max_size=4))
+        side = draw(st.sampled_from(list(Side))) if any(regions.values()) else None
+        subject = draw(st.sampled_from(["p1", "p2", "p3"]))
+        reader, stage = draw(st.sampled_from([("A", Stage.READER), ("B", Stage.READER), ("C", Stage.ADJUDICATION)]))
+        rows += answers(subject, reader, regions, side, stage)
+    return rows
+
+
+def named(state: Consensus) -> list[str]:
+    return [label.subject for label in state.labels] + [open_.subject for open_ in state.disagreements] + list(state.waiting)
+
+
+@given(ledgers(), st.sampled_from(Rule))
+def test_every_person_is_in_exactly_one_list(rows, rule):
+    state = consensus(rows, READERS, rule=rule)
+    assert sorted(named(state)) == sorted({row.subject for row in rows})
+    assert set(state.adjudicated) <= {label.subject for label in state.labels}
+
+
+@given(ledgers(), st.sampled_from(Rule))
+def test_a_side_is_given_exactly_where_a_region_is_affected(rows, rule):
+    for label in consensus(rows, READERS, rule=rule).labels:
+        assert (label.side is not None) == any(label.affected.values())
+
+
+@given(ledgers(), st.sampled_from(Rule))
+def test_who_is_called_a_does_not_matter(rows, rule):
+    swapped = [replace(row, reader={"A": "B", "B": "A"}.get(row.reader, row.reader)) for row in rows]
+    assert consensus(swapped, READERS, rule=rule).labels == consensus(rows, READERS, rule=rule).labels
+    assert consensus(swapped, READERS).agreement.alpha == pytest.approx(consensus(rows, READERS).agreement.alpha)
+
+
+@given(ledgers())
+def test_hearing_the_ledger_twice_changes_nothing(rows):
+    assert consensus(rows + rows, READERS) == consensus(rows, READERS)

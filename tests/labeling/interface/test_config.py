@@ -1,0 +1,160 @@
+"""The page asks everything once, and what it stores is read back as it was said."""
+
+import base64
+import json
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling.interface.config import INSTRUCTION, Answer, from_result, label_config, to_result
+from labeling.interface.hotkeys import AFFECTED_KEYS, EVIDENCE_KEYS, UNCLEAR_KEYS
+from vitau.errors import LabelingError
+from vitau.schema import AU, AUS, Side
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[int, float, float, float, float]:
+    """A box within the picture, in millionths of it."""
+    left, top = draw(st.integers(0, 999_999)), draw(st.integers(0, 999_999))
+    width, height = draw(st.integers(1, 1_000_000 - left)), draw(st.integers(1, 1_000_000 - top))
+    index = draw(st.integers(0, 5))
+    return (index, left / 1e6, top / 1e6, width / 1e6, height / 1e6)
+
+
+@st.composite
+def said(draw: st.DrawFn) -> Answer:
+    affected = {au: draw(st.sampled_from([True, False, None])) for au in AUS}
+    evidence = draw(
+        st.dictionaries(st.sampled_from(list(AUS)), st.lists(boxes(), min_size=1, max_size=3).map(tuple), max_size=3)
+    )
+    return Answer(
+        affected=affected,
+        side=draw(st.sampled_from(list(Side))) if any(affected.values()) else None,
+        unusable=draw(st.frozensets(st.integers(0, 5))),
+        note=draw(st.none() | st.text(min_size=1)),
+        grade=draw(st.none() | st.integers(1, 6)),
+        evidence=evidence,
+    )
+
+
+@given(said())
+def test_an_answer_survives_the_round_trip(answer):
+    assert from_result(json.loads(json.dumps(to_result(answer))), num_pictures=6) == answer
+
+
+@pytest.mark.parametrize("adjudication", [False, True])
+def test_every_region_has_a_name_that_may_change_and_a_stored_one_that_does_not(adjudication):
+    page = ET.fromstring(label_config(adjudication=adjudication))  # noqa: S314 — our own text
+    aliases = {
+        choices.get("name"): [choice.get("alias") for choice in choices.iter("Choice")] for choices in page.iter("Choices")
+    }
+    assert aliases["regions"] == aliases["unclear"] == list(AUS)
+    assert aliases["side"] == [*Side, "none"]
+    assert aliases["grade"] == list("123456")
+    assert [label.get("value") for label in page.iter("Label")] == list(AUS)
+    assert "Forehead, inner brow (AU1)" in [choice.get("value") for choice in page.iter("Choice")]
+
+
+def test_the_picture_of_the_regions_comes_with_the_page_and_is_small():
+    address = re.search(r"url\((data:image/webp;base64,[^)]+)\)", label_config())
+    assert address
+    assert len(address[1]) < 40_000
+    assert base64.b64decode(address[1].partition(",")[2])[8:12] == b"WEBP"
+
+
+def test_the_guide_on_the_page_names_every_key():
+    cells = re.findall(r"<td>(?:<b>)?([^<]+)", INSTRUCTION)
+    for au in AUS:
+        assert [key for key in (AFFECTED_KEYS[au], UNCLEAR_KEYS[au], EVIDENCE_KEYS[au]) if key not in cells] == [], au
+
+
+def test_only_the_adjudicator_sees_answers():
+    assert "$answers" in label_config(adjudication=True)
+    assert "$answers" not in label_config()
+
+
+def result(**chosen: list[str]) -> list[dict[str, object]]:
+    return [{"from_name": name, "type": "choices", "value": {"choices": choices}} for name, choices in chosen.items()]
+
+
+def test_no_region_and_no_side_is_a_full_answer():
+    answer = from_result(result(side=["none"]))
+    assert not any(answer.affected.values())
+    assert answer.side is None
+
+
+def test_a_side_without_a_region_that_is_surely_affected_is_not_kept():
+    answer = from_result(result(unclear=["AU6"], side=["left"]))
+    assert (answer.affected[AU.AU6], answer.side) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (
+            {"regions": ["AU1", "AU7"], "side": ["left"]},
+            "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
+        ),
+        ({"regions": ["AU1"]}, "the side is not answered; it must be one of left, right, both, none"),
+        ({"regions": ["AU1"], "side": ["up"]}, "the side is up; it must be one of left, right, both, none"),
+        (
+            {"regions": ["AU12", "AU1"], "unclear": ["AU12"], "side": ["left"]},
+            "AU12 are answered both “affected” and “cannot tell”; choose one of them in Label Studio",
+        ),
+        (
+            {"regions": ["AU12", "AU1"], "side": ["none"]},
+            "AU1, AU12 are answered “affected” but the side is “none”; correct one of them in Label Studio",
+        ),
+        ({"side": ["left"]}, "the side is “left” but no region is affected; correct one of them in Label Studio"),
+        (
+            {"side": ["none"], "grade": ["7"]},
+            "the House–Brackmann grade is 7; it must be one of 1, 2, 3, 4, 5, 6, or none",
+        ),
+        (
+            {"side": ["none"], "grade": ["1", "2"]},
+            "the House–Brackmann grade is 1, 2; it must be one of 1, 2, 3, 4, 5, 6, or none",
+        ),
+    ],
+)
+def test_an_answer_that_contradicts_itself_is_refused_in_a_sentence(chosen, sentence):
+    with pytest.raises(LabelingError) as caught:
+        from_result(result(**chosen))
+    assert str(caught.value) == sentence
+
+
+def box(
+    au: str = "AU1", index: int = 0, x: float = 10.0, y: float | None = 10.0, width: float = 20.0
+) -> list[dict[str, object]]:
+    place = {"x": x, "y": y, "width": width, "height": 20.0, "rectanglelabels": [au]}
+    return [*result(side=["none"]), {"from_name": "evidence", "item_index": index, "value": place}]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "sentence"),
+    [
+        (box(index=6), "a box of AU1 is on picture 7, and 6 were shown; answer the task again in Label Studio"),
+        (box(index=-1), "a box of AU1 is on picture 0, and 6 were shown; answer the task again in Label Studio"),
+        (box("AU7"), "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26"),
+        (box(x=90.0), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(width=0.0), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(y=None), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(y=float("nan")), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (box(width=float("nan")), "a box of AU1 does not lie on picture 1; draw it again in Label Studio"),
+        (
+            [*result(side=["none"]), {"from_name": "frame", "item_index": 6, "value": {"choices": ["unusable"]}}],
+            "“unusable” is on picture 7, and 6 were shown; answer the task again in Label Studio",
+        ),
+    ],
+)
+def test_a_mark_that_is_on_no_picture_is_refused_in_a_sentence(drawn, sentence):
+    with pytest.raises(LabelingError) as caught:
+        from_result(drawn, num_pictures=6)
+    assert str(caught.value) == sentence
+
+
+def test_a_box_is_kept_in_shares_of_its_picture():
+    answer = from_result(box("AU12", index=3, x=33.3333333, width=66.6666667))
+    assert answer.evidence == {AU.AU12: ((3, 0.333333, 0.1, 0.666667, 0.2),)}

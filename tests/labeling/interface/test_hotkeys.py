@@ -1,0 +1,69 @@
+"""Every key of the page is its own, none is Label Studio's, and a typical palsy costs few."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling.interface.config import Answer, label_config, to_result
+from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS, key_presses
+from vitau.schema import AU, AUS, Side
+
+# Label Studio 1.23.2: the keymap of its editor and of its data manager, read from its front end; a tool's H is the plain key h
+KEYMAP = """
+ctrl+b ctrl+p alt+a alt+d left right alt+left alt+right shift+left shift+right shift+alt+left shift+alt+right ctrl+enter
+ctrl+space ctrl+z ctrl+shift+z ctrl+backspace enter alt+r alt+h ctrl+h alt+l alt+m u escape backspace alt+. ctrl+d delete
+ctrl+alt+space ctrl+alt+left ctrl+alt+right shift+ctrl+alt+left shift+ctrl+alt+right ctrl+left ctrl+right ctrl+plus h shift+1
+shift+2 ctrl+minus o e m k w p r shift+r v b [ ] ctrl+down ctrl+up ctrl+shift+a shift+up shift+down shift+.
+"""
+LABEL_STUDIO = frozenset(KEYMAP.split())
+
+
+def keys(config: str) -> list[str]:
+    page = ET.fromstring(config)  # noqa: S314 — our own text
+    return [asked.get("hotkey") for kind in ("Choice", "Label") for asked in page.iter(kind)]
+
+
+@pytest.mark.parametrize("adjudication", [False, True])
+def test_no_two_answers_have_the_same_key_and_none_is_label_studios(adjudication):
+    ours = keys(label_config(adjudication=adjudication))
+    assert len(ours) == 8 + 8 + 4 + 6 + 2 + 8
+    assert None not in ours
+    assert len(set(ours)) == len(ours)
+    assert not set(ours) & LABEL_STUDIO
+
+
+def test_what_submits_and_pages_has_label_studios_key_and_one_that_nothing_else_has():
+    asked = keys(label_config())
+    ours = [key for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS) for key in pair]
+    assert len(set(ours)) == len(ours)
+    assert not set(ours) & set(asked)
+    assert [pair[0] in LABEL_STUDIO for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS)] == [True] * 3
+    assert [pair[1] in LABEL_STUDIO for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS)] == [False] * 3
+
+
+def says(*regions: AU, side: Side | None = None, **more: object) -> Answer:
+    return Answer(affected={au: au in regions for au in AUS}, side=side, **more)
+
+
+def test_a_typical_palsy_costs_seven_presses():
+    typical = says(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
+    pressed = key_presses(label_config(), to_result(typical))
+    assert pressed == ["1", "2", "4", "6", "7", "z", "ctrl+enter"]
+    assert sum(len(re.split(r"\+", chord)) for chord in pressed) == 8  # the fingers that go down, each key of a chord counted
+    assert len(pressed) <= 12
+
+
+@given(st.fixed_dictionaries({au: st.sampled_from([True, False, None]) for au in AUS}), st.sampled_from([None, 1, 6]))
+def test_every_answer_can_be_given_by_key(affected, grade):
+    side = Side.RIGHT if any(affected.values()) else None
+    answer = Answer(affected=affected, side=side, grade=grade)
+    pressed = key_presses(label_config(), to_result(answer))
+    assert len(pressed) == sum(said is not False for said in affected.values()) + 2 + (grade is not None)
+
+
+def test_what_the_page_does_not_offer_is_not_counted_as_a_key():
+    with pytest.raises(ValueError, match="no key on the page chooses AU7 of regions"):
+        key_presses(label_config(), [{"from_name": "regions", "value": {"choices": ["AU7"]}}])

@@ -1,0 +1,99 @@
+"""A replay counts labels honestly: the model sees what was asked for, and an order that saves nothing is said to."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labeling.sampling.active_learning import random_order
+from labeling.sampling.simulation import ORDERS, Curve, Population, compressed, fit, predict, replay, savings
+
+
+def population(seed: int = 0, people: int = 60, held_out: int = 80) -> Population:
+    """People whose two regions follow from four of eight numbers, with some noise."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(people + held_out, 8))
+    truth = features[:, :2] + features[:, 2:4] + rng.normal(0, 0.3, (len(features), 2)) > 0.5
+    return Population(
+        feature_SD=features[:people],
+        movement_SM=features[:people],
+        truth_SA=truth[:people],
+        held_out_feature_TD=features[people:],
+        held_out_truth_TA=truth[people:],
+    )
+
+
+def auroc(truth_TA, probability_TA) -> float:
+    pairs = [
+        (p[t][:, None] > p[~t][None]).mean() for t, p in zip(truth_TA.T, probability_TA.T, strict=True) if 0 < t.mean() < 1
+    ]
+    return float(np.mean(pairs))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_order_begins_and_ends_alike_and_learns_in_between(order):
+    curves = [replay(population(), each, auroc=auroc, first=10, batch=7, seed=4) for each in (order, "random")]
+    one, chance = curves
+    assert one.num_labels == (10, 17, 24, 31, 38, 45, 52, 59, 60)
+    assert (one.auroc[0], one.auroc[-1]) == (chance.auroc[0], pytest.approx(chance.auroc[-1]))
+    assert one.auroc[-1] > one.auroc[0] + 0.03
+    assert one.auroc[-1] > 0.9
+
+
+def test_a_label_that_was_not_asked_for_is_not_known():
+    def seen(people: Population) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+
+        def watch(_, probability):
+            found.append(probability)
+            return 0.5
+
+        replay(people, "random", auroc=watch, first=10, batch=25, seed=1)
+        return found
+
+    people = population()
+    first = random_order([str(number) for number in range(60)], seed=1)[:10]
+    turned = np.isin(np.arange(60), first, invert=True)
+    other = replace(people, truth_SA=people.truth_SA ^ turned[:, None])
+    (one, *later), (same, *differ) = seen(people), seen(other)
+    assert np.array_equal(one, same)
+    assert all(not np.allclose(a, b) for a, b in zip(later, differ, strict=True))
+
+
+def test_the_model_is_the_likeliest_one():
+    """At the optimum the penalised slope is zero, and a region that everybody has is given its share."""
+    people = population(people=40)
+    truth = np.column_stack([people.truth_SA, np.ones(40, dtype=bool)])
+    weights = fit(people.feature_SD, truth)
+    probability = predict(people.feature_SD, weights)
+    slope = people.feature_SD.T @ (probability - truth)[:, :2] + weights[:-1, :2]
+    assert np.abs(slope).max() < 1e-6
+    assert probability[:, 2].tolist() == pytest.approx([41 / 42] * 40)
+
+
+def test_what_an_order_saves_is_counted_beside_chance_and_what_was_never_reached_is_said():
+    def curve(order: str, *reached: float) -> Curve:
+        return Curve(order=order, num_labels=(10, 20, 30), auroc=reached)
+
+    curves = [
+        [curve("informative", 0.6, 0.8, 0.9), curve("random", 0.5, 0.6, 0.8)],
+        [curve("informative", 0.8, 0.8, 0.9), curve("random", 0.5, 0.8, 0.7)],
+        [curve("informative", 0.6, 0.7, 0.7), curve("random", 0.5, 0.6, 0.8)],
+    ]
+    informative, chance = savings(curves, 0.8)
+    assert (informative.needed, informative.saved, informative.num_missed) == (20, pytest.approx(20 / 3), 1)
+    assert informative.saved_interval == (0, 10)
+    assert (chance.needed, chance.saved, chance.saved_interval, chance.num_missed) == (pytest.approx(80 / 3), 0, (0, 0), 0)
+
+
+def test_components_are_those_of_the_people_to_ask_about_at_unit_variance():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 6)) @ np.diag([5, 3, 1, 0.1, 0.1, 0.1])
+    some, rest = compressed(features, features[:3], 2)
+    assert np.allclose(np.cov(some.T), np.eye(2))
+    assert np.allclose(rest, some[:3])
+
+
+def test_an_unknown_order_is_a_sentence():
+    with pytest.raises(ValueError, match="no order 'alphabetical'; there are informative, varied, random"):
+        replay(population(), "alphabetical", auroc=auroc, first=10, batch=10, seed=0)

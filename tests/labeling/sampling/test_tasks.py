@@ -1,0 +1,179 @@
+"""Key frames are rest and variety, of the better frames; a task identifies nobody."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url, store_folder
+from vitau.media.synthetic.cohort import TASKS, draw_crop, draw_person
+from vitau.schema import AU, AUS, LedgerRow, Side, Stage
+
+
+def clip(seed: int = 0) -> tuple[np.ndarray, list[int]]:
+    """Landmarks of a person at rest who makes 3 faces, 4 frames each with a little jitter; and where the faces begin."""
+    rng = np.random.default_rng(seed)
+    rest = draw_crop(draw_person(5, 0, palsied=False), "rest", 0.0, rng, size=256).landmarks
+    moved = [np.zeros((68, 2)) for _ in range(4)]
+    moved[1][17:27] = (0, -20)
+    moved[2][48:55] = (15, 0)
+    moved[3][55:60] = (0, 25)
+    order = [0] * 8 + [1] * 4 + [0] * 4 + [2] * 4 + [0] * 4 + [3] * 4
+    shapes = np.stack([rest + moved[face] + rng.normal(0, 0.3, (68, 2)) for face in order])
+    return shapes.reshape(-1, 136), order
+
+
+def test_rest_comes_first_and_every_face_is_shown():
+    landmarks, order = clip()
+    chosen = choose_key_frames(landmarks, {}, count=4)
+    assert order[chosen[0]] == 0
+    assert sorted(order[index] for index in chosen) == [0, 1, 2, 3]
+
+
+def drawn(index: int, *, palsied: bool = True) -> tuple[np.ndarray, list[str]]:
+    """A drawn person's landmarks, which scatter a little, and tasks: from the onset to the apex of each, with rest between."""
+    person, rng = draw_person(5, index, palsied), np.random.default_rng(index)
+    acts = [act for task in TASKS for act in ((task, 0.3), (task, 0.6), (task, 0.95), ("rest", 0.0), ("rest", 0.0))]
+    shapes = np.stack([draw_crop(person, task, amount, rng, size=64).landmarks * 4 for task, amount in acts])
+    return (shapes + rng.normal(0, 0.4, shapes.shape)).reshape(-1, 136), [f"{task} {amount}" for task, amount in acts]
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_rest_and_every_facial_task_of_a_palsied_person_are_shown_first(index):
+    landmarks, acts = drawn(index)
+    shown = [acts[frame].split()[0] for frame in choose_key_frames(landmarks, {}, count=7)]
+    assert shown[0] == "rest"
+    assert sorted(shown) == sorted(TASKS)
+
+
+def test_tasks_are_shown_at_their_strongest():
+    landmarks, acts = drawn(1)
+    shown = [acts[frame] for frame in choose_key_frames(landmarks, {}, count=7)]
+    assert [act for act in shown[1:] if not act.endswith("0.95")] == []
+
+
+def test_what_a_person_does_not_do_is_not_shown_as_if_they_did():
+    landmarks, acts = drawn(2)
+    quiet = [index for index, act in enumerate(acts) if act.startswith(("rest", "smile"))]
+    shown = [acts[quiet[frame]].split()[0] for frame in choose_key_frames(landmarks[quiet], {}, count=2)]
+    assert shown == ["rest", "smile"]
+
+
+def test_moving_or_growing_the_face_changes_nothing():
+    landmarks, _ = clip()
+    rng = np.random.default_rng(1)
+    moved = landmarks.reshape(-1, 68, 2) * rng.uniform(0.5, 2, (28, 1, 1)) + rng.uniform(-50, 50, (28, 1, 2))
+    assert choose_key_frames(moved.reshape(-1, 136), {}) == choose_key_frames(landmarks, {})
+
+
+def test_a_frame_without_landmarks_is_never_shown():
+    landmarks, _ = clip()
+    landmarks[::2] = np.nan
+    assert all(index % 2 == 1 for index in choose_key_frames(landmarks, {}, count=20))
+
+
+def test_blurred_frames_are_passed_over():
+    landmarks, _ = clip()
+    sharpness = np.where(np.arange(len(landmarks)) % 4, 100.0, 5.0)
+    assert all(index % 4 for index in choose_key_frames(landmarks, {"sharpness": sharpness}, count=21))
+
+
+def test_a_head_turned_to_either_side_is_passed_over():
+    landmarks, _ = clip()
+    yaw = np.where(np.arange(len(landmarks)) % 4, 0.0, np.where(np.arange(len(landmarks)) % 8, -30.0, 30.0))
+    assert all(index % 4 for index in choose_key_frames(landmarks, {"yaw_deg": yaw}, count=21))
+
+
+@pytest.mark.parametrize(("num_frames", "expected"), [(0, 0), (1, 1), (3, 3), (28, 8)])
+def test_no_frame_is_shown_twice(num_frames, expected):
+    landmarks, _ = clip()
+    chosen = choose_key_frames(landmarks[:num_frames], {})
+    assert len(chosen) == len(set(chosen)) == expected
+
+
+def test_equal_frames_are_told_apart_by_their_position():
+    landmarks = np.repeat(clip()[0][:1], 8, axis=0)
+    assert len(set(choose_key_frames(landmarks, {}))) == 8
+
+
+def test_a_picture_has_the_address_that_label_studio_serves():
+    key = "subjects/p1/keyframes/a b.jpg"
+    assert image_url("file:///srv/store", key) == "/data/local-files/?d=subjects/p1/keyframes/a%20b.jpg"
+    assert image_url("s3://bucket/prefix/", key) == "s3://bucket/prefix/subjects/p1/keyframes/a b.jpg"
+
+
+def test_a_store_is_a_folder_or_it_is_not():
+    assert store_folder("file:///srv/a%20b") == Path("/srv/a b")
+    assert store_folder("relative/store") == Path("relative/store")
+    assert store_folder("s3://bucket/prefix") is None
+
+
+def test_a_task_holds_a_pseudonym_pictures_and_frames_and_nothing_else():
+    assert build_task("p1", ["/a.jpg", "/b.jpg"], ["f1", "f2"])["data"] == {
+        "subject": "p1",
+        "about": "One person, pictures: 2",
+        "images": ["/a.jpg", "/b.jpg"],
+        "frames": ["f1", "f2"],
+        "clips": [],
+        "material": None,
+        "after": 0,
+        "suggested": "",
+        "suggestions": None,
+        "suggested_by": None,
+    }
+    with pytest.raises(ValueError, match="subject p1 has 2 pictures and 1 frame names"):
+        build_task("p1", ["/a.jpg", "/b.jpg"], ["f1"])
+
+
+def test_each_clip_has_a_player_with_one_address_which_is_all_that_label_studio_resolves():
+    clips = ["s3://bucket/subjects/p1/clips/1/raw.mp4", "/data/local-files/?d=subjects/p1/a&b.mp4"]
+    first, second = build_task("p1", ["/a.jpg"], ["f1"], clips=clips)["data"]["clips"]
+    assert re.findall(r'src="([^"]*)"', first["html"]) == ["s3://bucket/subjects/p1/clips/1/raw.mp4"]
+    assert 'src="/data/local-files/?d=subjects/p1/a&amp;b.mp4"' in second["html"]
+    assert "<summary>Clip 2</summary>" in second["html"]
+
+
+def test_suggestions_are_shown_and_kept_only_where_they_are_given():
+    blind = build_task("p1", ["/a.jpg"], ["f1"])["data"]
+    assert (blind["suggested"], blind["suggestions"], blind["suggested_by"]) == ("", None, None)
+    told = build_task("p1", ["/a.jpg"], ["f1"], suggestions={AU.AU12: 0.834}, suggested_by="vitau-regions/3 <b>")["data"]
+    assert (told["suggestions"], told["suggested_by"]) == ({"AU12": 0.834}, "vitau-regions/3 <b>")
+    assert [text in told["suggested"] for text in ("Lip corner (AU12)", "0.83", "vitau-regions/3 &lt;b&gt;")] == [True] * 3
+    assert "AU1)" not in told["suggested"]
+
+
+def test_a_drawn_person_is_called_synthetic():
+    assert build_task("p1", ["/a.jpg"], ["f1"], synthetic=True)["data"]["about"] == "Drawn, synthetic person, pictures: 1"
+
+
+def test_the_adjudicator_sees_what_each_reader_said_and_no_markup_of_theirs():
+    rows = [
+        LedgerRow(
+            subject="p1",
+            au=au,
+            reader=reader,
+            stage=Stage.READER,
+            affected={"A": au is AU.AU12, "B": None}[reader],
+            side=Side.LEFT if reader == "A" else None,
+            annotation="1",
+            version="1",
+            answered_at="1",
+            note="<script>" if reader == "A" else None,
+            grade=3 if reader == "A" else None,
+        )
+        for reader in "AB"
+        for au in AUS
+    ]
+    blind = build_task("p1", ["/a.jpg"], ["f1"])
+    task = build_adjudication_task(blind, rows, [AU.AU12], suggestions={AU.AU12: -0.5}, suggested_by="vitau-regions/3")
+    assert task["data"]["subject"] == "p1"
+    lines = [line for line in task["data"]["answers"].split("<tr") if "Lip corner (AU12)" in line]
+    assert [text in lines[0] for text in ("affected", "cannot tell", "background")] == [True] * 3
+    assert "&lt;script&gt;" in task["data"]["answers"]
+    assert "<script>" not in task["data"]["answers"]
+    (grades,) = [line for line in task["data"]["answers"].split("<tr") if "House–Brackmann" in line]
+    assert re.findall(r">([^<]+)</td>", grades) == ["House–Brackmann grade", "III", "–"]
+    assert (task["data"]["suggestions"], task["data"]["suggested_by"]) == ({"AU12": -0.5}, "vitau-regions/3")
+    assert "-0.50" in task["data"]["suggested"]
+    assert blind["data"]["suggestions"] is None

@@ -1,0 +1,63 @@
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.scoring.conftest import VIT
+from vitau.errors import ChecksumError
+from vitau.models.checkpoint import save_model
+from vitau.models.vit import build_vit
+from vitau.registry.bundle import SUMS, check, thresholds, write_sums
+from vitau.scoring.predict import Predictor
+
+
+@pytest.fixture
+def folder(make_bundle, tmp_path):
+    """A model folder of this test's own, with its checksums."""
+    copied = shutil.copytree(make_bundle(0.4), tmp_path / "model-folder")
+    (copied / "README.md").write_text("# a model\n")
+    write_sums(copied)
+    return copied
+
+
+def test_the_checksums_are_those_that_sha256sum_reads(folder):
+    done = subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=folder, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == check(folder) == 5
+
+
+@pytest.mark.parametrize("name", ["model/weights.safetensors", "recognition/model.json", "README.md"])
+def test_a_changed_byte_is_one_sentence_when_the_model_is_loaded(folder, name):
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(ChecksumError) as error:
+        Predictor(folder)
+    assert str(error.value).startswith(f"{name} in {folder} was changed (its sha256 is ")
+    assert str(error.value).endswith("…): pull the model again")
+
+
+def test_a_missing_file_is_one_sentence(folder):
+    (folder / "README.md").unlink()
+    with pytest.raises(ChecksumError, match=r" lacks README\.md, which its SHA256SUMS names: pull the model again$"):
+        check(folder)
+
+
+@pytest.mark.parametrize("line", ["no checksum", f"{'0' * 64}  ../elsewhere", f"{'0' * 64}  /etc/passwd", f"{'0' * 63}  a"])
+def test_checksums_that_lead_elsewhere_or_are_none_are_refused(folder, line):
+    (folder / SUMS).write_text(line + "\n")
+    with pytest.raises(ChecksumError, match="has a line that is no checksum of a file here"):
+        check(folder)
+
+
+def test_a_folder_without_checksums_is_not_checked(make_bundle):
+    assert check(make_bundle(0.5)) == 0
+
+
+def test_the_thresholds_are_those_of_the_cards(make_bundle, tmp_path):
+    told = thresholds(make_bundle(0.4))
+    assert told["recognition"] == {"palsied": "palsy_score >= threshold", "threshold": 0.4, "chosen_on": "val"}
+    assert (told["regions"]["threshold"], "sides" in told) == (0.0, False)
+    save_model(tmp_path / "model", build_vit(VIT), VIT, threshold=0.7)
+    assert list(thresholds(tmp_path)) == ["recognition"]
+    assert json.loads(json.dumps(told)) == told

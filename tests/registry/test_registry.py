@@ -1,0 +1,93 @@
+import json
+import shutil
+import time
+
+import pytest
+
+from vitau.errors import RegistryError
+from vitau.registry import registry
+from vitau.registry.model_card import model_card
+from vitau.scoring.predict import Predictor
+
+METRICS = {
+    "test": {"auroc": 0.8, "auroc_interval": [0.7, 0.9], "n_subjects": 30, "f1": None, "protocol": "subjects"},
+    "best_epoch": 4,
+}
+
+
+def test_the_same_folder_is_registered_once(tracking_uri, registered, make_bundle):
+    name, folder, version, run_id = registered
+    assert registry.register(tracking_uri, name, folder, metrics=METRICS, lineage={}) == (version, run_id)
+    other, _ = registry.register(tracking_uri, name, make_bundle(0.6, seed=1), metrics=METRICS, lineage={})
+    assert other == version + 1
+
+
+def test_a_pulled_folder_is_the_one_that_was_registered_with_its_card_and_metrics(tracking_uri, registered, tmp_path):
+    name, folder, _, _ = registered
+    pulled = registry.download(tracking_uri, f"models:/{name}@champion", tmp_path)
+    assert Predictor.load(pulled).digest == Predictor.load(folder).digest
+    assert registry.folder_digest(pulled) == registry.folder_digest(folder)
+    assert "**Synthetic: this model has learnt from drawings of faces." in (pulled / "README.md").read_text()
+    assert "- auroc on test people: 0.8 (95 % interval over people 0.70 to 0.90)" in (pulled / "README.md").read_text()
+    assert json.loads((pulled / "metrics.json").read_text()) == METRICS["test"]
+    shutil.rmtree(tmp_path / "code")
+    assert not list(tmp_path.rglob("*.pkl")), "something was pickled"
+
+
+def test_run_and_version_carry_the_lineage_and_the_numbers(tracking_uri, registered):
+    from mlflow import MlflowClient
+
+    name, _, version, run_id = registered
+    client = MlflowClient(tracking_uri)
+    run = client.get_run(run_id)
+    auroc = {"test.auroc": 0.8, "test.auroc_interval.low": 0.7, "test.auroc_interval.high": 0.9}
+    assert run.data.metrics == {**auroc, "test.n_subjects": 30.0, "best_epoch": 4.0}
+    found = client.get_model_version(name, str(version))
+    assert (found.tags["snapshot"], found.tags["synthetic"], run.data.tags["ledger_offset"]) == ("5" * 64, "true", "120")
+
+
+def test_the_requirements_are_pinned_and_only_the_code_that_scoring_needs_travels(tracking_uri, registered, tmp_path):
+    registry.download(tracking_uri, f"models:/{registered[0]}/{registered[2]}", tmp_path)
+    requirements = (tmp_path / "requirements.txt").read_text().split()
+    assert {line.split("==")[0] for line in requirements} == set(registry.REQUIREMENTS)
+    assert all("==" in line for line in requirements)
+    package = tmp_path / "code" / "vitau"
+    assert sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py")) == sorted(registry.SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models:/{name}/99", "no version 99 of {name}; there are 1"),
+        ("models:/{name}@challenger", "no alias challenger of {name}; there are champion"),
+        ("models:/nothing/1", "no model nothing in the registry; there are {models}"),
+        ("models:/{name}", "models:/{name} names no model: write models:/NAME@champion or models:/NAME/VERSION"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(tracking_uri, registered, tmp_path, uri, message):
+    from mlflow import MlflowClient
+
+    name, models = registered[0], sorted(model.name for model in MlflowClient(tracking_uri).search_registered_models())
+    with pytest.raises(RegistryError) as error:
+        registry.download(tracking_uri, uri.format(name=name), tmp_path)
+    assert str(error.value).split(", 2")[0] == message.format(name=name, models=", ".join(models))
+
+
+def test_a_champion_must_exist(tracking_uri, registered):
+    with pytest.raises(RegistryError, match=f"^no version 99 of {registered[0]}; there are 1"):
+        registry.set_champion(tracking_uri, registered[0], 99)
+    assert registry.champion(tracking_uri, registered[0]) == registered[2]
+    assert registry.champion(tracking_uri, "nothing") is None
+
+
+def test_a_registry_that_is_down_is_said_within_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    start = time.monotonic()
+    with pytest.raises(RegistryError, match=r"^the model registry at http://127\.0\.0\.1:9 refuses or cannot be reached: "):
+        registry.download("http://127.0.0.1:9", "models:/vitau-regions@champion", tmp_path)
+    assert time.monotonic() - start < 20
+
+
+def test_the_card_says_what_the_model_was_pretrained_on():
+    card = model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
+    assert "- pretrained on 9000 drawn people who are in no data set" in card.splitlines()

@@ -1,0 +1,1 @@
+"""Metrics with intervals over people, promotion decisions, and drift."""

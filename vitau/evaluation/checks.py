@@ -1,0 +1,105 @@
+"""One check of a verdict each: numbers of resampled people in, the sentence that people read and whether it holds out.
+
+Row 0 of every number (R,) is the number itself, the others are those of resamples; not a number where it is not defined.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vitau.evaluation.policy import Policy
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """One check: what was asked, whether it holds (None: nobody can tell, and it is not required), and with which numbers."""
+
+    check: str
+    holds: bool | None
+    sentence: str
+    numbers: Mapping[str, float | None]
+
+
+def at_least(check: str, value_R: Array, floor: float) -> CheckResult:
+    """At least the floor; what one class alone leaves undefined passes only where no floor is asked."""
+    value, low, high = _point_and_interval(value_R)
+    if value is None:
+        holds, sentence = floor <= 0, f"{check} is not defined, since all these people are alike; at least {floor:g} is needed"
+    else:
+        holds, sentence = value >= floor, f"{check} is {value:.3f}{_interval(low, high)}; at least {floor:g} is needed"
+    return CheckResult(
+        check=check, holds=holds, sentence=sentence, numbers={"challenger": value, "low": low, "high": high, "limit": floor}
+    )
+
+
+def not_below(check: str, value_R: Array, floor: float) -> CheckResult:
+    """Not wholly below the floor; nobody can tell where it is not defined."""
+    value, low, high = _point_and_interval(value_R)
+    numbers = {"challenger": value, "low": low, "high": high, "limit": floor}
+    if value is None or high is None:
+        return CheckResult(
+            check=check, holds=None, sentence=f"{check} is not defined: all these people are alike", numbers=numbers
+        )
+    sentence = f"{check} is {value:.3f}{_interval(low, high)}; it may not lie below {floor:g} with its whole interval"
+    return CheckResult(check=check, holds=high >= floor, sentence=sentence, numbers=numbers)
+
+
+def of_group(check: str, value_R: Array, num_people: int, enough: bool, policy: Policy) -> CheckResult:
+    """Not wholly below the floor of subgroups; a group with too few people is not judged."""
+    if not enough:
+        sentence = f"{check} has {num_people} people and is not judged; {policy.min_people} are needed"
+        return CheckResult(
+            check=check, holds=None, sentence=sentence, numbers={"people": num_people, "limit": policy.floor_subgroup}
+        )
+    reason = not_below(f"{check}, share answered rightly", value_R, policy.floor_subgroup)
+    return replace(reason, numbers={**reason.numbers, "people": num_people})
+
+
+def not_worse(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
+    """Better, or shown to be worse by less than the margin."""
+    difference, low, high = _point_and_interval(own_R - other_R)
+    own, other = _point_and_interval(own_R)[0], _point_and_interval(other_R)[0]
+    numbers = {"challenger": own, "champion": other, "difference": difference, "low": low, "high": high, "limit": -margin}
+    if difference is None or low is None:
+        sentence = f"{check} cannot be compared, since all these people are alike"
+        return CheckResult(check=check, holds=margin >= 1, sentence=sentence, numbers=numbers)
+    if low > 0:
+        word = "better"
+    elif low >= -margin:
+        word = f"not worse within {margin:g}"
+    else:
+        word = f"worse by more than {margin:g}, or too little is known"
+    sentence = f"{check} is {own:.3f} against the champion's {other:.3f}: {difference:+.3f}{_interval(low, high)}, {word}"
+    return CheckResult(check=check, holds=low >= -margin, sentence=sentence, numbers=numbers)
+
+
+def not_worse_calibrated(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
+    """An error that has not grown by more than the margin, or not by more than chance does."""
+    difference, low, high = _point_and_interval(own_R - other_R)
+    assert difference is not None, "an error is defined wherever there are people"
+    assert low is not None, "and so is its interval"
+    sentence = (
+        f"{check} is {own_R[0]:.3f} against the champion's {other_R[0]:.3f}: {difference:+.3f}{_interval(low, high)}; "
+        f"it may grow by {margin:g}, or by what is chance"
+    )
+    numbers = {"challenger": float(own_R[0]), "champion": float(other_R[0]), "difference": difference, "low": low, "high": high}
+    return CheckResult(
+        check=check, holds=difference <= margin or low <= 0, sentence=sentence, numbers={**numbers, "limit": margin}
+    )
+
+
+def _point_and_interval(value_R: Array) -> tuple[float | None, float | None, float | None]:
+    defined_R = value_R[1:][~np.isnan(value_R[1:])]
+    if np.isnan(value_R[0]) or not len(defined_R):
+        return None, None, None
+    low, high = np.quantile(defined_R, [0.025, 0.975])
+    return float(value_R[0]), float(low), float(high)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,268 @@
+"""Whether a trained model may take the champion's place: numbers of held-out people in, a verdict with its reasons out.
+
+Both models score the same people, none of whom either was trained on, and none of whom chose an epoch or a threshold. People
+are drawn with replacement, the same draw for both models (a paired bootstrap), so that what makes a person easy or hard for
+both cancels. Nothing here reads a file, a clock or a service: the same arrays give the same verdict.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vitau.evaluation.checks import CheckResult, at_least, not_below, not_worse, not_worse_calibrated, of_group
+from vitau.evaluation.metrics import calibration, decisions, resample_weights
+from vitau.evaluation.policy import PATIENTS, Policy
+from vitau.schema import AUS
+
+Array = npt.NDArray[Any]
+NUM_RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class HeldOut:
+    """What is true of S people: ``palsied_S`` bool, ``affected_SA`` and ``known_SA`` bool (S, 8).
+
+    ``groups`` has, by the name of an attribute, the value of every person, or None where it is not recorded.
+    """
+
+    subjects: Sequence[str]
+    palsied_S: Array
+    affected_SA: Array
+    known_SA: Array
+    groups: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Answers:
+    """What a model says of the same S people, each the mean over the person's frames, and what it costs.
+
+    ``palsy_S`` is the probability of a palsy, called one from ``threshold`` on; ``region_SA`` (S, 8) the score of the regions,
+    −1 to 1, affected above 0 (None for recognition alone; only palsied people's count).
+    """
+
+    palsy_S: Array
+    region_SA: Array | None
+    threshold: float
+    size_mb: float
+    face_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether the challenger may be champion, and every reason for it; ``first``: there was no champion to compare with."""
+
+    promote: bool
+    first: bool
+    num_people: int
+    num_palsied: int
+    policy: Policy
+    reasons: tuple[CheckResult, ...]
+
+    @property
+    def against(self) -> tuple[CheckResult, ...]:
+        """The reasons that speak against it."""
+        return tuple(reason for reason in self.reasons if reason.holds is False)
+
+
+def decide_promotion(
+    people: HeldOut,
+    challenger: Answers,
+    champion: Answers | None,
+    policy: Policy = PATIENTS,
+    *,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Verdict:
+    """Ask everything that the policy asks; one thing that does not hold refuses the challenger.
+
+    Args:
+        people: held out from both models.
+        challenger: what it says of them.
+        champion: what the champion says of them, None for a first model, of which only the floors are asked.
+        policy: the limits.
+        seed: of the bootstrap.
+        num_resamples: people are drawn so many times.
+
+    Raises:
+        ValueError: the arrays are not of the same people.
+    """
+    people, challenger, champion = _sorted(people, challenger, champion)
+    reasons: list[CheckResult] = []
+    num_palsied = int(people.palsied_S.sum())
+    least = min(num_palsied, len(people.subjects) - num_palsied)
+    reasons.append(
+        CheckResult(
+            check="held-out people",
+            holds=least >= policy.min_people,
+            sentence=f"{num_palsied} palsied people and {len(people.subjects) - num_palsied} others were held out from both; "
+            f"{policy.min_people} of each are needed",
+            numbers={"palsied": num_palsied, "others": len(people.subjects) - num_palsied, "limit": policy.min_people},
+        )
+    )
+    if least > 0:
+        weight_RS = _with_the_point(resample_weights(len(people.subjects), num_resamples, seed))
+        reasons += _recognition(people, challenger, champion, policy, weight_RS)
+        if challenger.region_SA is not None:
+            reasons += _regions(people, challenger, champion, policy, weight_RS)
+        reasons += _subgroups(people, challenger, policy, weight_RS)
+    reasons += _costs(challenger, champion, policy)
+    return Verdict(
+        promote=all(reason.holds is not False for reason in reasons),
+        first=champion is None,
+        num_people=len(people.subjects),
+        num_palsied=num_palsied,
+        policy=policy,
+        reasons=tuple(reasons),
+    )
+
+
+def _recognition(
+    people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
+) -> Iterator[CheckResult]:
+    """Recognition: at least the floor, no worse than the champion, probabilities that can be believed."""
+    own = _palsy_numbers(people, challenger, weight_RS)
+    yield at_least("recognition, AUROC", own["auroc"], policy.floor_auroc)
+    brier = float(own["brier"][0])
+    yield CheckResult(
+        check="recognition, Brier score",
+        holds=brier <= policy.max_brier,
+        sentence=f"recognition's Brier score is {brier:.3f}; at most {policy.max_brier:g} is allowed",
+        numbers={"challenger": brier, "limit": policy.max_brier},
+    )
+    if champion is not None:
+        other = _palsy_numbers(people, champion, weight_RS)
+        for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
+            yield not_worse(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
+        for name, margin in (("brier", policy.margin_brier), ("ece", policy.margin_ece)):
+            yield not_worse_calibrated(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
+
+
+def _regions(
+    people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
+) -> Iterator[CheckResult]:
+    """Regions of palsied people: the mean at least the floor and no worse, no single region shown to be below chance."""
+    own = _region_numbers(people, challenger, weight_RS)
+    yield at_least("regions, mean AUROC", own["auroc"], policy.floor_region_auroc)
+    for au in AUS:
+        yield not_below(f"{au}, AUROC", own[au], policy.floor_au)
+    if champion is not None and champion.region_SA is not None:
+        other = _region_numbers(people, champion, weight_RS)
+        for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
+            yield not_worse(f"regions, mean {_WORDS[name]}", own[name], other[name], margin)
+
+
+def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: Array) -> Iterator[CheckResult]:
+    """Every group of people with enough members: how often its people are answered rightly."""
+    right_S = (challenger.palsy_S >= challenger.threshold) == people.palsied_S
+    for attribute, values in sorted(people.groups.items()):
+        value_S = np.array([value if value is not None else "" for value in values])
+        for value in sorted(set(value_S.tolist()) - {""}):
+            in_S = value_S == value
+            enough = int(in_S.sum()) >= policy.min_people
+            recall = [
+                _mean(weight_RS[:, chosen_S], right_S[chosen_S].astype(float))
+                for chosen_S in (in_S & people.palsied_S, in_S & ~people.palsied_S)
+                if chosen_S.any()
+            ]
+            yield of_group(f"recognition, {attribute} {value}", np.mean(recall, axis=0), int(in_S.sum()), enough, policy)
+            asked_S = in_S & people.palsied_S & people.known_SA.any(1)
+            if challenger.region_SA is not None and asked_S.any():
+                known_SA = people.known_SA[asked_S]
+                hit_SA = ((challenger.region_SA[asked_S] > 0) == people.affected_SA[asked_S]) & known_SA
+                share_R = _mean(weight_RS[:, asked_S], hit_SA.sum(1) / known_SA.sum(1))
+                num = int(asked_S.sum())
+                yield of_group(f"regions, {attribute} {value}", share_R, num, num >= policy.min_people, policy)
+
+
+def _costs(challenger: Answers, champion: Answers | None, policy: Policy) -> Iterator[CheckResult]:
+    """Size and time, by themselves and beside the champion's."""
+    beside_size, beside_ms = (None, None) if champion is None else (champion.size_mb, champion.face_ms)
+    costs = (
+        ("size", "MB", challenger.size_mb, beside_size, policy.max_size_mb, policy.max_growth),
+        ("time per face", "ms", challenger.face_ms, beside_ms, policy.max_face_ms, policy.max_slowdown),
+    )
+    for name, unit, own, other, limit, most_times in costs:
+        times = None if not other else own / other
+        beside = (
+            "" if times is None else f", {times:.2f} times the champion's {other:.3g} {unit} (at most {most_times:g} times)"
+        )
+        yield CheckResult(
+            check=name,
+            holds=own <= limit and (times is None or times <= most_times),
+            sentence=f"{name} is {own:.3g} {unit}; at most {limit:g} {unit} is allowed{beside}",
+            numbers={"challenger": own, "champion": other, "times": times, "limit": limit, "limit_times": most_times},
+        )
+
+
+_WORDS: Final = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "brier": "Brier score", "ece": "calibration error"}
+
+
+def _palsy_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict[str, Array]:
+    called_S = answers.palsy_S >= answers.threshold
+    return {
+        **decisions(people.palsied_S, called_S, answers.palsy_S, weight_RS),
+        **calibration(people.palsied_S, answers.palsy_S, weight_RS),
+    }
+
+
+def _region_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict[str, Array]:
+    """AUROC by region, and the means over the regions that define one."""
+    assert answers.region_SA is not None
+    by_au = {}
+    for column, au in enumerate(AUS):
+        asked_S = people.palsied_S & people.known_SA[:, column]
+        score_S, truth_S = answers.region_SA[asked_S, column], people.affected_SA[asked_S, column]
+        by_au[au] = decisions(truth_S, score_S > 0, score_S, weight_RS[:, asked_S])
+    means = {
+        name: _mean_defined(np.stack([numbers[name] for numbers in by_au.values()])) for name in ("auroc", "balanced_accuracy")
+    }
+    return {**means, **{au.value: numbers["auroc"] for au, numbers in by_au.items()}}
+
+
+def _mean_defined(value_AR: Array) -> Array:
+    defined_AR = ~np.isnan(value_AR)
+    count_R = defined_AR.sum(0)
+    mean_R: Array = np.full(value_AR.shape[1], np.nan)
+    np.divide(np.where(defined_AR, value_AR, 0).sum(0), count_R, out=mean_R, where=count_R > 0)
+    return mean_R
+
+
+def _mean(weight_RS: Array, value_S: Array) -> Array:
+    """Weighted means; not a number where a resample has none of these people."""
+    total_R = weight_RS.sum(1)
+    mean_R: Array = np.full(len(total_R), np.nan)
+    np.divide(weight_RS @ value_S, total_R, out=mean_R, where=total_R > 0)
+    return mean_R
+
+
+def _with_the_point(weight_RS: Array) -> Array:
+    """Put everybody once before the resamples: row 0 of every number is then the number itself."""
+    return np.vstack([np.ones(weight_RS.shape[1]), weight_RS])
+
+
+def _sorted(people: HeldOut, challenger: Answers, champion: Answers | None) -> tuple[HeldOut, Answers, Answers | None]:
+    """Bring everything into the order of the pseudonyms: a verdict does not hang on the order in which people come."""
+    num_people = len(people.subjects)
+    order = np.argsort(np.asarray(people.subjects, dtype=str))
+
+    def take(values: Any, name: str) -> Array:
+        if len(values) != num_people:
+            raise ValueError(f"{num_people} people and {len(values)} of {name} must be equally many")
+        return np.asarray(values)[order]
+
+    def answers(given: Answers, name: str) -> Answers:
+        region_SA = None if given.region_SA is None else take(given.region_SA, f"the {name}'s regions")
+        return replace(given, palsy_S=take(given.palsy_S, f"the {name}'s answers"), region_SA=region_SA)
+
+    groups = {name: np.array(list(values), dtype=object) for name, values in people.groups.items()}
+    ordered = HeldOut(
+        subjects=tuple(np.asarray(people.subjects, dtype=str)[order].tolist()),
+        palsied_S=take(people.palsied_S, "palsied").astype(bool),
+        affected_SA=take(people.affected_SA, "affected").astype(bool),
+        known_SA=take(people.known_SA, "known").astype(bool),
+        groups={name: take(values, name).tolist() for name, values in groups.items()},
+    )
+    return ordered, answers(challenger, "challenger"), None if champion is None else answers(champion, "champion")

@@ -1,0 +1,1 @@
+"""MLflow: tracking, registered models, their download, and the texts that travel with them."""

@@ -1,0 +1,330 @@
+"""The model registry: a model folder in under its digest, a champion, a folder out."""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from vitau.errors import RegistryError
+from vitau.registry import bundle as files
+from vitau.registry.model_card import model_card
+from vitau.registry.tracking import EXPERIMENT, connected
+from vitau.schema import SCORE_COLUMNS
+
+CHAMPION: Final = "champion"
+BUNDLE: Final = "bundle"
+DIGEST_TAG: Final = "digest"
+REQUIREMENTS: Final = (
+    *("av", "dlib-bin", "face-recognition-models", "mlflow", "numpy", "opencv-python-headless", "pandas", "pyarrow"),
+    *("safetensors", "timm", "torch", "torchvision"),
+)
+"""Distributions that a pulled model needs; pinned to what runs here when it is registered."""
+
+SHIPPED: Final = (
+    *("__init__.py", "errors.py", "schema.py"),
+    *(f"media/{name}.py" for name in ("__init__", "clips", "crops", "faces", "frames")),
+    *(f"models/{name}.py" for name in ("__init__", "checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter")),
+    *(f"models/{name}.py" for name in ("recompute", "regions", "vit")),
+    *(f"registry/{name}.py" for name in ("__init__", "bundle")),
+    *(f"scoring/{name}.py" for name in ("__init__", "predict", "pyfunc", "scored_face")),
+)
+"""The files of this package that travel with a registered model: what :mod:`vitau.scoring.pyfunc` imports, and nothing else."""
+
+_TYPES: Final[Mapping[str, Any]] = {
+    "string": DataType.string,
+    "int32": DataType.integer,
+    "float32": DataType.float,
+    "float64": DataType.double,
+    "bool": DataType.boolean,
+    "fixed_size_list<float>[4]": Array(DataType.float),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """A version of a registered model; ``digest`` is that of what answers (:func:`folder_digest`)."""
+
+    name: str
+    version: int
+    digest: str
+    run_id: str
+
+
+def register(
+    tracking_uri: str,
+    name: str,
+    folder: Path,
+    *,
+    metrics: Mapping[str, Any],
+    lineage: Mapping[str, str],
+    evidence: str | None = None,
+) -> tuple[int, str]:
+    """Enter a model folder as a new version of a registered model, or find the version that it already is.
+
+    Args:
+        tracking_uri: of the MLflow server.
+        name: of the registered model.
+        folder: ``model/`` and, for regions, ``recognition/``.
+        metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out. Where
+            ``run_id`` names the run that the training wrote, and it is there, that one goes on.
+        lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
+        evidence: the sheet of :mod:`vitau.registry.tripod`, if there is one; it is kept beside the card.
+
+    Returns:
+        The version and the id of its run.
+
+    Raises:
+        RegistryError: the registry cannot be reached or refuses.
+    """
+    digest = folder_digest(folder)
+    with connected(tracking_uri) as client:
+        known = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'")
+        if known:
+            return int(known[0].version), str(known[0].run_id)
+        experiment = mlflow.set_experiment(EXPERIMENT)
+        tags = {**lineage, DIGEST_TAG: digest}
+        card = model_card(name, metrics, lineage)
+        begun = _run_of(client, metrics)
+        with mlflow.start_run(
+            begun, experiment_id=None if begun else experiment.experiment_id, run_name=name, tags=tags
+        ) as run:
+            mlflow.log_metrics(dict(_numbers(metrics)))
+            mlflow.log_params(dict(lineage))
+            texts = {files.README: card} | ({} if evidence is None else {files.EVIDENCE: evidence})
+            for file_name, text in texts.items():
+                mlflow.log_text(text, file_name)
+            logged = _log_model(folder, {**texts, files.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        version = client.create_model_version(
+            name, logged.model_uri, run_id=run.info.run_id, model_id=logged.model_id, tags=tags, description=card
+        )
+        return int(version.version), str(run.info.run_id)
+
+
+def set_champion(tracking_uri: str, name: str, version: int) -> None:
+    """Let the alias ``champion`` stand on a version.
+
+    Raises:
+        RegistryError: there is no such version, or the registry cannot be reached.
+    """
+    with connected(tracking_uri) as client:
+        try:
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        except MlflowException as error:
+            raise _explained(client, error, name, str(version)) from error
+
+
+def champion(tracking_uri: str, name: str) -> int | None:
+    """The version that the alias ``champion`` stands on, or None."""
+    with connected(tracking_uri) as client:
+        found = client.search_registered_models(f"name = '{name}'")
+        version = found[0].aliases.get(CHAMPION) if found else None
+        return None if version is None else int(version)
+
+
+def note_decision(tracking_uri: str, name: str, version: int, *, text: str, number: int, tags: Mapping[str, str]) -> None:
+    """Keep a decision about a version with it: the record's text among its run's artifacts, tags on the version.
+
+    Raises:
+        RegistryError: there is no such version, or the registry cannot be reached.
+    """
+    with connected(tracking_uri) as client:
+        try:
+            found = client.get_model_version(name, str(version))
+        except MlflowException as error:
+            raise _explained(client, error, name, str(version)) from error
+        client.log_text(found.run_id, text, f"decisions/{number}.json")
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(version), key, value)
+
+
+def last_decision(tracking_uri: str, name: str) -> int | None:
+    """The highest number of a decision that the versions of a model are tagged with, or None."""
+    with connected(tracking_uri) as client:
+        tagged = [each.tags.get("decision_record") for each in client.search_model_versions(f"name = '{name}'")]
+    return max((int(each) for each in tagged if each is not None), default=None)
+
+
+def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
+    """Fetch a registered model and return its model folder, inside ``dest``.
+
+    Args:
+        tracking_uri: of the MLflow server.
+        model_uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        dest: gets the files; made where it is missing.
+
+    Raises:
+        RegistryError: no such model, version or alias, or the registry cannot be reached.
+    """
+    address = _address(model_uri)
+    with connected(tracking_uri) as client:
+        found = _find(client, *address)
+        dest.mkdir(parents=True, exist_ok=True)
+        local = mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}", dst_path=str(dest))
+    folder = Path(local) / "artifacts" / BUNDLE
+    if not folder.is_dir():
+        raise RegistryError(f"version {found.version} of {found.name} holds no model folder: register it again")
+    return folder
+
+
+def find(tracking_uri: str, model_uri: str) -> Version:
+    """Find the version that an address means.
+
+    Raises:
+        RegistryError: no such model, version or alias, it is none of ours, or the registry cannot be reached.
+    """
+    address = _address(model_uri)
+    with connected(tracking_uri) as client:
+        found = _find(client, *address)
+    if DIGEST_TAG not in found.tags:
+        raise RegistryError(f"version {found.version} of {found.name} holds no model folder: register it again")
+    return Version(name=found.name, version=int(found.version), digest=found.tags[DIGEST_TAG], run_id=str(found.run_id))
+
+
+def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str | None]:
+    """List the files of a registered model folder with their checksums; ``None`` in versions registered without any.
+
+    Raises:
+        RegistryError: the registry cannot be reached.
+        ChecksumError: the registered checksums cannot be read.
+    """
+    root = _files_uri(found)
+    with connected(tracking_uri):
+        waiting, names = [""], list[str]()
+        while waiting:
+            for entry in mlflow.artifacts.list_artifacts(f"{root}/{waiting.pop()}".rstrip("/")):
+                name = entry.path.partition(f"artifacts/{BUNDLE}/")[2]
+                (waiting if entry.is_dir else names).append(name)
+    if files.SUMS not in names:
+        return dict.fromkeys(sorted(names))
+    return dict(files.read_sums(fetch(tracking_uri, found, files.SUMS, work)))
+
+
+def fetch(tracking_uri: str, found: Version, name: str, dest: Path) -> Path:
+    """Fetch one file of a registered model folder; returns where it lies inside ``dest``.
+
+    Raises:
+        RegistryError: there is no such file, or the registry cannot be reached.
+    """
+    with connected(tracking_uri):
+        return Path(mlflow.artifacts.download_artifacts(f"{_files_uri(found)}/{name}", dst_path=str(dest)))
+
+
+def _files_uri(found: Version) -> str:
+    return f"models:/{found.name}/{found.version}/artifacts/{BUNDLE}"
+
+
+def _address(model_uri: str) -> tuple[str, str | None, str | None]:
+    """Take an address apart: name, and version or alias."""
+    parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
+    if parts is None:
+        raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
+    return parts[1], parts[2], parts[3]
+
+
+def _find(client: MlflowClient, name: str, version: str | None, alias: str | None) -> Any:
+    """Return MLflow's own record of a version."""
+    try:
+        return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+    except MlflowException as error:
+        raise _explained(client, error, name, version, alias) from error
+
+
+def folder_digest(folder: Path) -> str:
+    """The sha256 of what answers, ``model/`` and ``recognition/``, by names and bytes; the texts beside them do not count."""
+    hasher = hashlib.sha256()
+    for path in files.files_of(folder):
+        name = path.relative_to(folder)
+        if name.parts[0] in {files.MODEL, files.RECOGNITION}:
+            hasher.update(f"{name.as_posix()}\0{files.sha256_of(path)}\n".encode())
+    return hasher.hexdigest()
+
+
+def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:
+    """Log the model from its code, with everything that it needs and some texts beside it; returns MLflow's ModelInfo."""
+    with tempfile.TemporaryDirectory() as work:
+        bundle = Path(work) / BUNDLE
+        shutil.copytree(folder, bundle)
+        told = json.dumps(files.thresholds(folder), indent=1) + "\n"
+        texts = {**beside, files.LANDMARKS: files.LANDMARKS_TEXT, files.THRESHOLDS: told}
+        for file_name, text in texts.items():
+            (bundle / file_name).write_text(text, encoding="utf-8")
+        files.write_sums(bundle)
+        package = Path(work) / "vitau"
+        _copy_package(Path(__file__).parents[1], package)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of its own type hints; of a signature written by hand
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(package / "scoring" / "pyfunc.py"),
+                artifacts={BUNDLE: str(bundle)},
+                code_paths=[str(package)],
+                pip_requirements=[f"{dist}=={importlib.metadata.version(dist)}" for dist in REQUIREMENTS],
+                signature=signature(),
+            )
+    return logged
+
+
+def _copy_package(source: Path, dest: Path) -> None:
+    for name in SHIPPED:
+        (dest / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, dest / name)
+
+
+def signature() -> ModelSignature:
+    """Encoded pictures or paths in, ``SCORE_COLUMNS`` out."""
+    inputs = [ColSpec(DataType.binary, "image", required=False), ColSpec(DataType.string, "path", required=False)]
+    outputs = [ColSpec(_TYPES[column.type], name, required=not column.nullable) for name, column in SCORE_COLUMNS.items()]
+    params = ParamSchema([ParamSpec("analyse_all", DataType.boolean, default=False)])
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
+
+
+def _run_of(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
+    """The run of the training itself, if it wrote one to this server."""
+    run_id = metrics.get("run_id")
+    try:
+        return None if run_id is None else str(client.get_run(run_id).info.run_id)
+    except MlflowException:
+        return None
+
+
+def _explained(
+    client: MlflowClient, error: MlflowException, name: str, version: str | None, alias: str | None = None
+) -> RegistryError | MlflowException:
+    """The sentence about what is not there, with what is; an error of another kind is left as it is."""
+    missing = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"
+    if error.error_code not in missing:
+        return error
+    models = {model.name: model for model in client.search_registered_models()}
+    if name not in models:
+        return RegistryError(f"no model {name} in the registry; there are {', '.join(sorted(models)) or 'none'}")
+    if alias is not None:
+        return RegistryError(f"no alias {alias} of {name}; there are {', '.join(sorted(models[name].aliases)) or 'none'}")
+    versions = sorted(int(each.version) for each in client.search_model_versions(f"name = '{name}'"))
+    return RegistryError(f"no version {version} of {name}; there are {', '.join(map(str, versions)) or 'none'}")
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and len(value) == 2 and key.endswith("_interval") and None not in value:
+            yield from ((f"{prefix}{key}.{end}", float(limit)) for end, limit in zip(("low", "high"), value, strict=True))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{key}", float(value)

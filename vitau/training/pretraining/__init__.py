@@ -1,0 +1,1 @@
+"""Pretraining on synthetic people."""

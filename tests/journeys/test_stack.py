@@ -33,7 +33,8 @@ from flows.promote import PALSY, REGIONS
 from labeling.interface.config import Answer
 from labeling.label_studio import simulated_readers, sync
 from labeling.label_studio.annotations import ReaderProject
-from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog, tables
+from vitau.catalog import tables
+from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.schema import RegionLabels, Side, Split, Stage
 from vitau.store import Store, open_store

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.annotate import AnnotateSummary, annotate, open_projects
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
-from flows.promote import PALSY, REGIONS
+from flows.promotion.registered_models import PALSY, REGIONS
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
 from flows.workspace import Workspace, open_workspace

@@ -82,7 +82,7 @@ def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
 @flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
 def rescore_champion() -> dict[str, Any]:
     """Score whom the champion has not scored, held out or without labels yet; the report goes into the store."""
-    from flows.promote import REGIONS
+    from flows.promotion.registered_models import REGIONS
     from flows.rescore import rescore
     from vitau.registry import registry
 

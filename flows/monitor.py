@@ -25,7 +25,7 @@ from prefect.logging import get_logger
 from flows.execution.clip_worker import frames_version
 from flows.execution.executor import Engine
 from flows.freeze import kept_indices, labelled_people
-from flows.promote import REGIONS, known_training
+from flows.promotion.registered_models import REGIONS, known_training
 from flows.reports.drift import page
 from flows.rescore import fetch_champion, score_people
 from flows.workspace import Workspace, open_workspace, progress

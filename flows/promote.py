@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 import vitau
+from flows.promotion.registered_models import MODELS, known_training
 from flows.settings import SettingsError
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
@@ -19,10 +20,6 @@ from vitau.errors import RegistryError
 from vitau.evaluation.policy import PATIENTS, SMOKE, Policy
 from vitau.evaluation.promotion import decide_promotion
 from vitau.registry import registry
-
-PALSY: Final = "vitau-palsy"
-REGIONS: Final = "vitau-regions"
-MODELS: Final = (PALSY, REGIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,39 +209,6 @@ def name_of(challenger: Training, champion: Training | None, policy: Policy) -> 
     """Name a verdict by all that determines it."""
     of = [challenger.model, challenger.version, challenger.model_digest, challenger.snapshot]
     return sha256(canonical([*of, champion and champion.model_digest, asdict(policy)]).encode()).hexdigest()
-
-
-def known_training(workspace: Workspace, model: str, version: int) -> Training:
-    """Find the training of a version.
-
-    Raises:
-        RegistryError: it was not trained here.
-    """
-    trained = [each for each in workspace.catalog.trainings() if each.model == model]
-    found = [each for each in trained if each.version == version]
-    if not found:
-        there = ", ".join(str(each) for each in sorted({each.version for each in trained})) or "none"
-        raise RegistryError(f"no version {version} of {model} was trained here; there are {there}")
-    return found[-1]
-
-
-def bundled(workspace: Workspace, digest: str) -> list[Training]:
-    """Find the training of the regions with this digest, and that of the recognition that was registered with them."""
-    trainings = workspace.catalog.trainings()
-    regions = next(each for each in trainings if each.model_digest == digest)
-    version = regions.metrics.get("recognition")  # absent where both were always trained together
-    recognition = [
-        each
-        for each in trainings
-        if each.model == PALSY and (f"{PALSY}/{each.version}" == version if version else each.snapshot == regions.snapshot)
-    ]
-    return [*recognition[-1:], regions]
-
-
-def standing_recognition(workspace: Workspace, trained: Training) -> Training:
-    """Find the recognition that goes along with new regions: the champion, or the one just trained where there is none."""
-    version = registry.champion(workspace.settings.mlflow_url, PALSY)
-    return trained if version is None else known_training(workspace, PALSY, version)
 
 
 def signing_key(workspace: Workspace) -> bytes:

@@ -15,7 +15,7 @@ from flows.execution.executor import Engine, Executor
 from flows.execution.leases import Holding, shares
 from flows.execution.retries import DELAYS_S, service_away
 from flows.execution.subject_worker import PersonWork, files_of, person_work_name
-from flows.promote import REGIONS
+from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELLING_PAGE, labelling_progress, write_labelling
 from flows.reports.scoring import build_report

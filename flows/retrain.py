@@ -13,7 +13,8 @@ from prefect.futures import PrefectFuture
 
 from flows.execution.retries import DELAYS_S, service_away
 from flows.execution.training_process import Listener, run_training, shown
-from flows.promote import PALSY, REGIONS, decide, signing_key, standing_recognition
+from flows.promote import decide, signing_key
+from flows.promotion.registered_models import PALSY, REGIONS, standing_recognition
 from flows.reports.reporting_sheet import write_evidence
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training

@@ -25,7 +25,7 @@ _TRIAL: Final = "vitau-doctor"
 
 def mlflow(settings: Settings) -> str:
     """See whether it answers, and whether a champion's files can be read."""
-    from flows.promote import REGIONS  # and with it Prefect: seconds
+    from flows.promotion.registered_models import REGIONS  # and with it Prefect: seconds
 
     ask_mlflow(settings, "GET", "/health")
     release = ask_mlflow(settings, "GET", "/version").text.strip()

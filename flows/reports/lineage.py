@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flows.promote import MODELS, bundled, known_training
+from flows.promotion.registered_models import MODELS, bundled, known_training
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots

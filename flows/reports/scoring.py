@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.execution.clip_worker import frames_version
-from flows.promote import PALSY, REGIONS, bundled
+from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots

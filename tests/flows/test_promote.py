@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from flows import promote as module
-from flows.promote import PALSY, Decision, decide, history, policy_for, publish, roll_back, settle, standing_recognition
+from flows.promote import Decision, decide, history, policy_for, publish, roll_back, settle
+from flows.promotion.registered_models import PALSY, standing_recognition
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training

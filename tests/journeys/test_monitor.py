@@ -17,7 +17,7 @@ import torch
 from pydantic import SecretStr
 
 from flows.execution.clip_worker import frames_version
-from flows.promote import REGIONS
+from flows.promotion.registered_models import REGIONS
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.label_studio import sync

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 import flows.reports.reporting_sheet
 import flows.retrain
-from flows.promote import PALSY, REGIONS, decide, known_training
+from flows.promote import decide
+from flows.promotion.registered_models import PALSY, REGIONS, known_training
 from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace

@@ -29,7 +29,7 @@ from flows.demo import SEED, read_truth, stopwatch
 from flows.execution.training_process import run_training
 from flows.local_stack import stack
 from flows.local_stack.services import gpu_workers
-from flows.promote import PALSY, REGIONS
+from flows.promotion.registered_models import PALSY, REGIONS
 from labeling.interface.config import Answer
 from labeling.label_studio import simulated_readers, sync
 from labeling.label_studio.annotations import ReaderProject

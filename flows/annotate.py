@@ -1,6 +1,6 @@
 """From frames to one answer per person: pull answers, push tasks, find what the readers say together."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,6 @@ from labeling.consensus.consensus import Consensus
 from labeling.label_studio import sync
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.storage import Receiver, S3Access
-from labeling.label_studio.sync import passed
 from labeling.sampling.staleness import what_was_shown
 from labeling.sampling.tasks import build_adjudication_task
 from validation.rules import label_rows
@@ -64,19 +63,15 @@ def one_round(
     options: PullOptions = AS_USUAL,
     *,
     only: int | None = None,
-    at: Callable[[str], None] = passed,
 ) -> AnnotateSummary:
-    """The flow's steps; ``at`` is told after each, so that a test can stop it there."""
+    """Run the flow's steps on a workspace."""
     readers, adjudication = open_projects(workspace)
-    at("opened the projects")
     changed = [project for project in (*readers, adjudication) if only in {None, project.id}]
-    new_answers, notices = pull_answers(workspace, changed, options, at=at)
+    new_answers, notices = pull_answers(workspace, changed, options)
     compare_material(workspace)
-    at("compared new frames with those shown")
-    pushed = push_tasks(workspace, readers, at=at) if only is None else 0
+    pushed = push_tasks(workspace, readers) if only is None else 0
     agreed = find_consensus(workspace)
-    at("found the consensus")
-    push_disagreements(workspace, adjudication, agreed, at=at)
+    push_disagreements(workspace, adjudication, agreed)
     rows = workspace.ledger()
     return AnnotateSummary(
         pushed=pushed,
@@ -109,7 +104,7 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
 
 
 @task(cache_policy=NO_CACHE)
-def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Callable[[str], None] = passed) -> int:
+def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     """Fill every reader's queue with people to be asked again or for the first time; returns how many are new to a reader.
 
     The pictures are looked for only where a project lacks somebody: a round in which nothing is new costs one list per project.
@@ -117,21 +112,18 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject], *, at: Ca
     client, catalog = workspace.label_studio, workspace.catalog
     names = catalog.merged()
     asked = {reader.reader: sync.asked(client, reader, names=names) for reader in readers}
-    at("asked what the projects have")
     rows = workspace.ledger()
     heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
     looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
     wishes = whom_to_ask(workspace, asked, heard, looks_new)
     wanted = sorted({who for wish in wishes.values() for who in (*wish.again, *wish.new)})
     tasks = reader_tasks(workspace, wanted, scored_champion(workspace) if workspace.settings.suggest_to_readers else None)
-    at("made the tasks")
     pushed = [
         sync.push(
             client,
             reader,
             [ask(tasks[who], after=heard.get((reader.reader, who), 0)) for who in (*wish.again, *wish.new) if who in tasks],
             names=names,
-            at=at,
         )
         for reader in readers
         for wish in [wishes[reader.reader]]
@@ -155,9 +147,7 @@ def find_consensus(workspace: Workspace) -> Consensus:
 
 
 @task(cache_policy=NO_CACHE)
-def push_disagreements(
-    workspace: Workspace, adjudication: ReaderProject, agreed: Consensus, *, at: Callable[[str], None] = passed
-) -> int:
+def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed: Consensus) -> int:
     """Hand the adjudicator the people about whom the readers differ, with what each reader said.
 
     A reader who is being asked again is waited for. A ruling is asked for again where newer frames look different.
@@ -189,7 +179,7 @@ def push_disagreements(
                 ask(made, after=ruled.get(who, 0)), said, regions, side=side, suggestions=suggested, suggested_by=by
             )
         )
-    return sync.push(client, adjudication, built, names=names, at=at)
+    return sync.push(client, adjudication, built, names=names)
 
 
 def ask(task: Mapping[str, Any], *, after: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From Label Studio into the ledger: what the readers said since the last pull, and what an operator must be told about it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -12,7 +12,6 @@ from flows.workspace import Workspace
 from labeling.label_studio import sync
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.reconcile import retract_project
-from labeling.label_studio.sync import passed
 from vitau.schema import AUS, Cohort
 
 ADJUDICATOR: Final = "adjudicator"
@@ -34,8 +33,6 @@ def pull_answers(
     workspace: Workspace,
     projects: Sequence[ReaderProject],
     options: PullOptions = AS_USUAL,
-    *,
-    at: Callable[[str], None] = passed,
 ) -> tuple[int, tuple[str, ...]]:
     """Append to the ledger what the projects say; returns how many rows are new, and what the operator must be told.
 
@@ -56,19 +53,13 @@ def pull_answers(
             said=catalog.said(project.reader, project.stage),
             **asdict(options),
         )
-        at("read the answers")
         catalog.note_seen(project.identity, pulled.seen)
-        at("noted what was seen")
         new += lost + catalog.append_answers(pulled.rows)
-        at("appended the answers")
         catalog.add_unusable_frames(pulled.unusable_frames)
         catalog.set_skipped(f"label-studio-{project.id}", pulled.skipped)
-        at("noted what was skipped")
         catalog.note_pull(pulled.state)
-        at("noted how far it was pulled")
         if pulled.seen:
             sync.mark(client, pulled.state)
-            at("marked the project")
         notices += [*gone, *([pulled.notice] if pulled.notice else [])]
         if pulled.skipped:
             notices.append(f"{len(pulled.skipped)} answers of {project.title} cannot be read; `flows status` says why")

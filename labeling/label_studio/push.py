@@ -40,17 +40,6 @@ class AskedTask:
         return self.material == material and (not self.answered or self.after >= after)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Door:
-    """Single tasks by their numbers; another push may remove one at any moment.
-
-    ``get`` gives a task as it is now, or None if it is gone; ``delete`` removes it, if it is still there.
-    """
-
-    get: Callable[[int], Any]
-    delete: Callable[[int], None]
-
-
 def due(
     asked: Iterable[AskedTask], materials: Mapping[str, str], *, heard: Mapping[str, int], stale: Collection[str]
 ) -> tuple[list[str], list[str]]:
@@ -84,8 +73,6 @@ def push(
     tasks: Sequence[Mapping[str, Any]],
     *,
     names: Mapping[str, str],
-    door: Door,
-    at: Callable[[str], None],
 ) -> int:
     """Makes the project ask about these people and materials; how many of the tasks were imported.
 
@@ -94,33 +81,50 @@ def push(
         project: where to.
         tasks: as ``labeling.sampling.tasks`` makes them.
         names: who was merged into whom: what is asked about either is asked about one person.
-        door: where single tasks are got and deleted.
-        at: is told after every import, and after every task renewed.
     """
     wanted = {key_of(task["data"], names): dict(task) for task in tasks}
     new: set[_Key] = set()
     for left in reversed(range(_ATTEMPTS if wanted else 0)):
-        known = _tidy(client, project, names, door)
+        known = _tidy(client, project, names)
         missing = [key for key in wanted if not any(asked_task(task, names).asks(*key[1:]) for task in known[key[0]])]
         stale = [key for key in missing if any(not task.is_labeled for task in known[key[0]])]
         for key in stale:
-            _renew(client, project, known[key[0]], wanted[key], door)
-            at("renewed a task")
+            _renew(client, project, known[key[0]], wanted[key])
         missing = [key for key in missing if key not in set(stale)]
         new |= set(missing)
         try:
             for start in range(0, len(missing), pagination.PAGE):
                 batch = [wanted[key] for key in missing[start : start + pagination.PAGE]]
                 client.projects.import_tasks(project.id, request=batch)
-                at("imported tasks")
         except httpx.TransportError:  # it may have arrived: look again
             if not left:
                 raise
         else:
             break
     if new:
-        _tidy(client, project, names, door)
+        _tidy(client, project, names)
     return len(new)
+
+
+def get_task(client: Any, task: int) -> Any:
+    """Return a task as it is now, or ``None`` if another push has removed it."""
+    return _unless_gone(client.tasks.get, task)
+
+
+def delete_task(client: Any, task: int) -> None:
+    """Delete a task, unless another push has done so."""
+    _unless_gone(client.tasks.delete, task)
+
+
+def _unless_gone(call: Callable[[str], Any], task: int) -> Any:
+    from label_studio_sdk.core.api_error import ApiError
+
+    try:
+        return call(str(task))
+    except ApiError as error:
+        if error.status_code != 404:
+            raise
+        return None
 
 
 def asked_task(task: Any, names: Mapping[str, str]) -> AskedTask:
@@ -135,10 +139,10 @@ def key_of(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     return names.get(subject, subject), data.get("material"), data.get("after") or 0
 
 
-def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any], door: Door) -> None:
+def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Mapping[str, Any]) -> None:
     """Gives a person's open task the newer material, unless somebody is at it: then it is asked again when it is answered."""
     task = next(task for task in there if not task.is_labeled)
-    fresh = door.get(task.id)
+    fresh = get_task(client, task.id)
     if fresh is None or fresh.annotations or fresh.drafts:
         return
     until = pagination.look(client, project).now.isoformat()
@@ -146,15 +150,15 @@ def _renew(client: Any, project: ReaderProject, there: Iterable[Any], wanted: Ma
     client.tasks.update(str(task.id), data=wanted["data"] | {"before": [*task.data.get("before", []), shown]})
 
 
-def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str], door: Door) -> dict[str, list[Any]]:
+def _tidy(client: Any, project: ReaderProject, names: Mapping[str, str]) -> dict[str, list[Any]]:
     """The project's tasks by person, after those were removed that ask a second time."""
     tasks: dict[str, list[Any]] = defaultdict(list)
     for task in pagination.tasks(client, project):
         tasks[key_of(task.data, names)[0]].append(task)
-    return defaultdict(list, {person: _once(same, door) if person else same for person, same in tasks.items()})
+    return defaultdict(list, {person: _once(client, same) if person else same for person, same in tasks.items()})
 
 
-def _once(same: list[Any], door: Door) -> list[Any]:
+def _once(client: Any, same: list[Any]) -> list[Any]:
     """Removes a person's tasks that nobody began and that ask what is asked already; of several open ones the oldest stays.
 
     Returns those that are left; another push may have removed some since they were listed.
@@ -164,11 +168,11 @@ def _once(same: list[Any], door: Door) -> list[Any]:
     doubled = [task for task in still_open if key_of(task.data, {})[1:] in answered]
     if not doubled and len(still_open) < 2:
         return same
-    fresh = {task.id: door.get(task.id) for task in still_open}  # an answer may have come since the list
+    fresh = {task.id: get_task(client, task.id) for task in still_open}  # an answer may have come since the list
     begun = {number for number, task in fresh.items() if task is not None and (task.annotations or task.drafts)}
     untouched = [task for task in still_open if fresh[task.id] is not None and task.id not in begun]
     keep = None if begun else next((task for task in untouched if task not in doubled), None)
     for task in untouched:
         if task is not keep:
-            door.delete(task.id)
+            delete_task(client, task.id)
     return [task for task in same if task.is_labeled or task.id in begun or task is keep]

@@ -2,17 +2,19 @@
 
 import json
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from xml.etree.ElementTree import canonicalize
 
+import httpx
+
 from labeling.interface.config import INSTRUCTION, Answer, label_config, to_result
 from labeling.label_studio import pagination
 from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, read_task, when
-from labeling.label_studio.push import AskedTask, Door, asked_task
+from labeling.label_studio.push import AskedTask, asked_task, delete_task
 from labeling.label_studio.push import push as push_tasks
 from labeling.label_studio.reconcile import Reconciled, concerned, merged, notice, reconcile, skipped, standing
 from labeling.label_studio.retries import PATIENCE_S, PatientTransport
@@ -51,14 +53,9 @@ class Pulled:
     notice: str | None = None
 
 
-def passed(step: str) -> None:
-    """Where a step was just done; tests stop there."""
-
-
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turns what the SDK and its transport raise into a sentence; never repeats a header, which would hold the token."""
-    import httpx
     from label_studio_sdk.core.api_error import ApiError  # four seconds that `--help` need not cost
 
     try:
@@ -78,22 +75,33 @@ def one_sentence() -> Iterator[None]:
         ) from error
 
 
-def connect(url: str, token: str, *, timeout_s: float = 60.0, patience_s: float = PATIENCE_S) -> Any:
-    """A client of the Label Studio at ``url``, for the functions below; several threads may use it.
+def connect(
+    url: str,
+    token: str,
+    *,
+    timeout_s: float = 60.0,
+    patience_s: float = PATIENCE_S,
+    transport: httpx.BaseTransport | None = None,
+) -> Any:
+    """Return a client of the Label Studio at ``url``, for the functions below; several threads may use it.
 
-    It waits up to ``patience_s`` for a server that is restarting, at every request.
+    Args:
+        url: the address of Label Studio.
+        token: an access token, from its page Account & Settings.
+        timeout_s: how long one attempt of a request may take.
+        patience_s: how long a request is retried while the server is restarting.
+        transport: what sends a single attempt; httpx's own by default.
 
     Raises:
         LabelingError: nothing answers there, or the token is wrong.
     """
-    import httpx
     from label_studio_sdk import LabelStudio  # four seconds that `--help` need not cost
 
-    patient = PatientTransport(httpx.HTTPTransport(), patience_s=patience_s)
-    transport = httpx.Client(timeout=timeout_s, follow_redirects=True, transport=patient)
+    patient = PatientTransport(transport or httpx.HTTPTransport(), patience_s=patience_s)
+    requests = httpx.Client(timeout=timeout_s, follow_redirects=True, transport=patient)
     # the SDK's own retries would send an import again that had arrived
-    client = LabelStudio(base_url=url.rstrip("/"), api_key=token, httpx_client=transport, max_retries=0)
-    weakref.finalize(client, transport.close)  # the SDK leaves its connections open
+    client = LabelStudio(base_url=url.rstrip("/"), api_key=token, httpx_client=requests, max_retries=0)
+    weakref.finalize(client, requests.close)  # the SDK leaves its connections open
     try:
         with one_sentence():
             client.users.whoami()
@@ -161,7 +169,6 @@ def push(
     tasks: Sequence[Mapping[str, Any]],
     *,
     names: Mapping[str, str] | None = None,
-    at: Callable[[str], None] = passed,
 ) -> int:
     """Makes the project ask about these people; how many tasks it did not have yet. ``names``: who was merged into whom.
 
@@ -169,24 +176,7 @@ def push(
     not doubled. Two pushes at once may both import a person; the later one sees both tasks and removes the younger, as does the
     next push if it was killed before that.
     """
-    return push_tasks(client, project, tasks, names=names or {}, door=_door(client), at=at)
-
-
-def _door(client: Any) -> Door:
-    return Door(
-        get=lambda task: _unless_gone(client.tasks.get, task), delete=lambda task: _unless_gone(client.tasks.delete, task)
-    )
-
-
-def _unless_gone(call: Callable[[str], Any], task: int) -> Any:
-    from label_studio_sdk.core.api_error import ApiError
-
-    try:
-        return call(str(task))
-    except ApiError as error:
-        if error.status_code != 404:  # else another push was quicker
-            raise
-        return None
+    return push_tasks(client, project, tasks, names=names or {})
 
 
 @one_sentence()
@@ -307,7 +297,7 @@ def erase(client: Any, subjects: Collection[str]) -> int:
             continue
         ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
         for task in [task for task in pagination.tasks(client, ours) if task.data.get("subject") in subjects]:
-            _unless_gone(client.tasks.delete, task.id)
+            delete_task(client, task.id)
             deleted += 1
     return deleted
 

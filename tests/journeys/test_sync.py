@@ -5,17 +5,20 @@ A Label Studio of this module's own, because it is treated badly.
 
 import json
 import logging
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from prefect.settings import (
     PREFECT_API_URL,
@@ -34,12 +37,12 @@ from flows.reports.labeling import labelling_progress
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.interface.config import Answer
-from labeling.label_studio import benchmark, push, sync
+from labeling.label_studio import benchmark, sync
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.storage import Receiver
 from labeling.label_studio.webhook import make_app
 from labeling.sampling.tasks import build_task
-from vitau.catalog.catalog import ScoredSubject, open_catalog
+from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.errors import LabelingError
 from vitau.media.frames import FrameRecipe
 from vitau.media.sources import SourceClip, pseudonym
@@ -54,7 +57,58 @@ RIGHT = replace(LEFT, side=Side.RIGHT)
 
 
 class Killed(BaseException):
-    """What stops a round, as a signal would: nobody catches it."""
+    """Ends a round as a signal would: no ``except Exception`` catches it."""
+
+
+class KillSwitch:
+    """Counts what a round writes to Label Studio and to the catalog, and cuts the round off after a given write.
+
+    From then on it reaches neither of them, exactly as if its process had been killed. Between two writes nothing lasting
+    changes, so that a kill after each of them covers a kill anywhere.
+    """
+
+    def __init__(self, last: Callable[[list[str]], bool] = lambda _: False) -> None:
+        self.writes: list[str] = []
+        self._last, self._killed, self._statements = last, False, list[str]()
+
+    def reach(self) -> None:
+        """Raise ``Killed`` after the last write."""
+        if self._killed:
+            raise Killed(self.writes[-1])
+
+    def wrote(self, what: str) -> None:
+        self.writes.append(what)
+        self._killed = self._killed or self._last(self.writes)
+
+    def watch(self, engine: sa.Engine) -> None:
+        """Count the transactions of a database that change something."""
+        sa.event.listen(engine, "before_cursor_execute", self._execute)
+        sa.event.listen(engine, "commit", self._commit)
+
+    def _execute(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self.reach()
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            self._statements.append(" ".join(statement.split()[:3]))
+
+    def _commit(self, _: object) -> None:  # just before the database commits
+        if self._statements:
+            self.wrote(self._statements[0])
+        self._statements.clear()
+
+
+class SwitchedTransport(httpx.HTTPTransport):
+    """Sends requests as long as a switch lets them through, and counts those that change something."""
+
+    def __init__(self, switch: KillSwitch) -> None:
+        super().__init__()
+        self._switch = switch
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._switch.reach()
+        response = super().handle_request(request)
+        if request.method != "GET":
+            self._switch.wrote(f"{request.method} {request.url.path}")
+        return response
 
 
 @dataclass(frozen=True)
@@ -107,12 +161,30 @@ def client(own_label_studio) -> Iterator[Any]:
     return client
 
 
+@dataclass(frozen=True)
+class SwitchedWorkspace(Workspace):
+    """A workspace that reaches Label Studio and the catalog as long as a switch lets it."""
+
+    switch: KillSwitch
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        catalog = open_catalog(self.settings.catalog.get_secret_value())
+        self.switch.watch(catalog.engine)
+        return catalog
+
+    @cached_property
+    def label_studio(self) -> Any:
+        url, token = self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value()
+        return sync.connect(url, token, transport=SwitchedTransport(self.switch))
+
+
 @pytest.fixture
-def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[[Path], Workspace]]:
+def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[..., Workspace]]:
     """Opens the study with the rows of a file."""
     opened = []
 
-    def make(catalog: Path) -> Workspace:
+    def make(catalog: Path, switch: KillSwitch | None = None) -> Workspace:
         settings = Settings(
             store=study.store.as_uri(),
             catalog=SecretStr(f"sqlite:///{catalog}"),
@@ -124,7 +196,7 @@ def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[[Path
             readers=("a", "b"),
             agreement_floor=0.5,
         )
-        opened.append(Workspace(settings))
+        opened.append(Workspace(settings) if switch is None else SwitchedWorkspace(settings, switch))
         return opened[-1]
 
     yield make
@@ -137,9 +209,9 @@ def workspace(study, open_workspace, tmp_path) -> Workspace:
     return open_workspace(shutil.copy(study.catalog, tmp_path / "catalog.db"))
 
 
-def go(workspace: Workspace, at: Callable[[str], None] = sync.passed, **options: bool) -> AnnotateSummary:
-    """The steps of the flow, each a task of the session's Prefect."""
-    return one_round(workspace, PullOptions(**options), at=at)
+def go(workspace: Workspace, **options: bool) -> AnnotateSummary:
+    """Run the steps of the flow, each a task of the session's Prefect."""
+    return one_round(workspace, PullOptions(**options))
 
 
 def project_of(client: Any, title: str) -> ReaderProject:
@@ -203,26 +275,24 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
         }
 
     forget_the_new()
-    steps: list[str] = []
-    undisturbed = open_workspace(shutil.copy(base, tmp_path / "undisturbed.db"))
-    go(undisturbed, at=steps.append)
-    expected = state_of(undisturbed)
+    undisturbed = KillSwitch()
+    workspace = open_workspace(shutil.copy(base, tmp_path / "undisturbed.db"), undisturbed)
+    go(workspace)
+    writes = list(undisturbed.writes)
+    expected = state_of(workspace)
     assert {row.retracted for row in expected["ledger"]} == {False, True}
     assert first in expected["tasks"][2]
-    assert {"imported tasks", "noted what was seen", "appended the answers", "marked the project"} <= set(steps)
-    for number, name in enumerate(steps):
+    print("\n".join(writes))
+    for count in range(1, len(writes) + 1):
         forget_the_new()
-        workspace = open_workspace(shutil.copy(base, tmp_path / f"{number}.db"))
-        left = iter(steps[:number])
-
-        def stop(step: str, left: Iterator[str] = left) -> None:
-            if next(left, None) is None:
-                raise Killed(step)
-
-        with pytest.raises(Killed, match=name):
-            go(workspace, at=stop)
+        database = shutil.copy(base, tmp_path / f"{count}.db")
+        switch = KillSwitch(lambda done, count=count: len(done) == count)
+        with pytest.raises(Killed):
+            go(open_workspace(database, switch))
+        assert switch.writes == writes[:count]
+        workspace = open_workspace(database)
         go(workspace)
-        assert state_of(workspace) == expected, f"killed after: {name}"
+        assert state_of(workspace) == expected, f"killed after write {count}: {writes[count - 1]}"
         workspace.catalog.engine.dispose()
 
 
@@ -353,14 +423,11 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     assert [arrives(workspace, new[kind], drawn_as[kind], tmp_path / f"{kind}.mp4") for kind in new] == list(who.values())
 
     # killed here and there, then left alone
-    for step in ("compared new frames with those shown", "renewed a task", "imported tasks"):
-
-        def stop(passed: str, step: str = step) -> None:
-            if passed == step:
-                raise Killed(step)
-
-        with pytest.raises(Killed, match=step):
-            go(workspace, at=stop)
+    database = Path(workspace.catalog.engine.url.database)
+    for write in ("INSERT INTO comparisons", "PATCH /api/tasks/", "POST .*/import"):
+        switch = KillSwitch(lambda done, write=write: re.match(write, done[-1]) is not None)
+        with pytest.raises(Killed, match=write):
+            go(open_workspace(database, switch))
     summary = go(workspace)
     assert (summary.stale, summary.labelled, summary.new_answers) == (1, 2, 0)
     assert (workspace.catalog.ledger(), workspace.catalog.labels()) == said
@@ -440,17 +507,20 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
     project = sync.ensure_project(client, "race", reader="a", stage=Stage.READER, store_uri=store)
     tasks = [build_task(f"s{number}", ["/x.jpg"], [f"c:{number}"]) for number in range(20)]
     both = threading.Barrier(2)
-    waiting = [True, True]
 
-    def push(number: int) -> None:
-        def meet(_: str) -> None:  # both have looked and imported before either looks again
-            if waiting[number]:
-                waiting[number] = False
+    class Meeting(httpx.HTTPTransport):
+        """Lets both pushes list the tasks and import theirs before either lists them again."""
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = super().handle_request(request)
+            if request.url.path.endswith("/import"):
                 both.wait(timeout=60)
+            return response
 
-        sync.push(sync.connect(own_label_studio.url, own_label_studio.token), project, tasks, at=meet)
+    def push() -> None:
+        sync.push(sync.connect(own_label_studio.url, own_label_studio.token, transport=Meeting()), project, tasks)
 
-    threads = [threading.Thread(target=push, args=(number,)) for number in range(2)]
+    threads = [threading.Thread(target=push) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -472,18 +542,25 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
     tasks = [build_task("s1", ["/x.jpg"], ["c:1"])]
     for _ in range(2):
         client.projects.import_tasks(project.id, request=tasks)
-    seen = []
+    answers = []
 
-    def get(number: int) -> Any:
-        if not seen:
-            sync.push(client, project, tasks)
-        seen.append(sync._door(client).get(number))
-        return seen[-1]
+    class Overtaken(httpx.HTTPTransport):
+        """Lets another push finish before this one asks for the first single task."""
 
-    door = replace(sync._door(client), get=get)
-    assert push.push(client, project, tasks, names={}, door=door, at=sync.passed) == 0
-    assert [task is None for task in seen] == [False, True]
-    assert tasks_of(client, "quicker") == {"s1": seen[0].id}
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            single = re.fullmatch(r"/api/tasks/(\d+)/?", request.url.path)
+            if single and not answers:
+                sync.push(client, project, tasks)
+            response = super().handle_request(request)
+            if single:
+                answers.append((int(single[1]), response.status_code))
+            return response
+
+    overtaken = sync.connect(own_label_studio.url, own_label_studio.token, transport=Overtaken())
+    assert sync.push(overtaken, project, tasks) == 0
+    (kept, found), (_, gone) = answers
+    assert (found, gone) == (200, 404)
+    assert tasks_of(client, "quicker") == {"s1": kept}
 
 
 def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):

@@ -202,14 +202,14 @@ def status(
     point_at(state)
     from dataclasses import asdict
 
-    from flows.reports.labeling import labelling_progress, write_labelling
+    from flows.reports.labeling import labeling_progress, write_labeling_page
     from flows.workspace import open_workspace
     from labeling.progress import table
 
     workspace = open_workspace()
-    done = labelling_progress(workspace)
+    done = labeling_progress(workspace)
     if page is not None:
-        write_labelling(workspace, done, page)
+        write_labeling_page(workspace, done, page)
     typer.echo(json.dumps(asdict(done), indent=1) if as_json else table(done))
 
 

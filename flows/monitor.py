@@ -26,7 +26,7 @@ from flows.execution.clip_worker import frames_version
 from flows.execution.executor import Engine
 from flows.freeze import kept_indices, labelled_people
 from flows.promotion.registered_models import REGIONS, known_training
-from flows.reports.drift import page
+from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog.catalog import Training
@@ -279,7 +279,7 @@ def keep_report(
     }
     people = [list(now.subjects), sorted(asked)]
     name = sha256(json.dumps([facts, people], sort_keys=True, default=str).encode()).hexdigest()[:16]
-    html = page(facts, before, now, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    html = render_drift_page(facts, before, now, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     key = f"monitoring/{champion.model_digest[:16]}/{name}"
     workspace.store.put(f"{key}.json", json.dumps(facts, indent=1).encode())
     new = workspace.store.put(f"{key}.html", html.encode())

@@ -17,7 +17,7 @@ from flows.execution.retries import DELAYS_S, service_away
 from flows.execution.subject_worker import PersonWork, files_of, person_work_name
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
-from flows.reports.labeling import LABELLING_PAGE, labelling_progress, write_labelling
+from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
 from flows.reports.scoring import build_report
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.data import snapshot as snapshots
@@ -73,8 +73,8 @@ def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) ->
 
 def pages_beside(workspace: Workspace, report: Path) -> dict[str, str]:
     """Write how the labelling goes beside a report; returns what the report links, also what monitoring left there."""
-    labelling, monitoring = report.with_name(LABELLING_PAGE), report.with_name(MONITOR_PAGE)
-    write_labelling(workspace, labelling_progress(workspace), labelling)
+    labelling, monitoring = report.with_name(LABELING_PAGE), report.with_name(MONITOR_PAGE)
+    write_labeling_page(workspace, labeling_progress(workspace), labelling)
     related = {"how far the labelling is": labelling.name}
     if monitoring.exists():
         related["how people who came since compare"] = monitoring.name

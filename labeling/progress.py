@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from labeling.consensus.consensus import Consensus
@@ -111,16 +110,6 @@ def table(done: Progress) -> str:
     if done.skipped:
         lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{each.item}: {each.reason}" for each in done.skipped)]
     return "\n".join(lines)
-
-
-def page(done: Progress, *, at: str, synthetic: bool = False) -> str:
-    """The progress as an HTML page that needs nothing else; ``at`` says of when it is."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["duration"] = duration
-    return environment.get_template("progress.html.j2").render(done=done, at=at, synthetic=synthetic)
 
 
 def status_table(projects: Iterable[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The monitoring report as one HTML page: what drifted, with the people before and now drawn one above the other."""
+"""Drift page: what drifted, with the distributions of people before and now."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,64 +8,68 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.drift import ALPHA, LEAST_EFFECT, MIN_PEOPLE, People
+from vitau.scoring.pages import page_environment
 
 MONITOR_PAGE: Final = "monitor.html"
+"""File name of the page beside a report."""
 BINS: Final = 24
 WIDTH: Final = 240
+"""Width of a histogram, px."""
 HEIGHT: Final = 26
+"""Height of a histogram, px."""
 
 
-def page(facts: Mapping[str, Any], before: People, now: People, *, at: str) -> str:
-    """Render the page, which needs nothing else; no pseudonym is on it.
+def render_drift_page(facts: Mapping[str, Any], before: People, now: People, *, at: str) -> str:
+    """Render the drift page as a self-contained HTML page; no pseudonym is on it.
 
     Args:
-        facts: what was found, as it is kept: ``drifts``, ``promises`` and counts.
-        before: the people the champion was taught or tested with.
-        now: those who came since.
-        at: of when it is.
+        facts: the findings as the store keeps them: ``drifts``, ``promises`` and counts.
+        before: the people that the champion was trained or tested on.
+        now: the people who came since.
+        at: time of the comparison, as text.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pictures = {
-        (each["measure"], each["source"]): drawn(before, now, each["measure"], each["source"])
-        for each in facts["drifts"]
-        if each["kind"] == "number"
+        (drift["measure"], drift["source"]): histograms(before, now, drift["measure"], drift["source"])
+        for drift in facts["drifts"]
+        if drift["kind"] == "number"
     }
-    return environment.get_template("monitor.html.j2").render(
-        facts=facts,
-        pictures=pictures,
-        at=at,
-        alpha=ALPHA,
-        min_people=MIN_PEOPLE,
-        least_effect=LEAST_EFFECT["number"],
-        width=WIDTH,
-        height=HEIGHT,
-        synthetic="synthetic" in {*before.source, *now.source},
-        alarms=[each for each in facts["drifts"] if each["drifted"]],
-        broken=[each for each in facts["promises"] if each["broken"]],
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("drift.html.j2")
+        .render(
+            facts=facts,
+            pictures=pictures,
+            at=at,
+            alpha=ALPHA,
+            min_people=MIN_PEOPLE,
+            least_effect=LEAST_EFFECT["number"],
+            width=WIDTH,
+            height=HEIGHT,
+            synthetic="synthetic" in {*before.source, *now.source},
+            alarms=[drift for drift in facts["drifts"] if drift["drifted"]],
+            broken=[promise for promise in facts["promises"] if promise["broken"]],
+        )
     )
 
 
-def drawn(before: People, now: People, measure: str, source: str | None) -> dict[str, Any]:
-    """Two histograms over the same range: their bars as (x, y, width, height) in px, and the ends of the range."""
+def histograms(before: People, now: People, measure: str, source: str | None) -> dict[str, Any]:
+    """Compute two histograms over the same range: their bars as (x, y, width, height) in px, and the ends of the range."""
     values = [
-        people.numbers[measure][np.array([source in {None, each} for each in people.source], bool)] for people in (before, now)
+        people.numbers[measure][np.array([source in {None, own} for own in people.source], bool)] for people in (before, now)
     ]
-    found = [each[~np.isnan(each)] for each in values]
-    together = np.concatenate(found)
+    known = [numbers[~np.isnan(numbers)] for numbers in values]
+    together = np.concatenate(known)
     low, high = float(together.min()), float(together.max())
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    return {"low": low, "high": high, "bars": [bars(np.histogram(each, edges)[0]) for each in found]}
+    return {"low": low, "high": high, "bars": [bars(np.histogram(numbers, edges)[0]) for numbers in known]}
 
 
 def bars(counts: npt.NDArray[np.int64]) -> list[tuple[float, float, float, float]]:
-    """Draw counts as bars, the highest as high as the picture."""
+    """Return counts as bars (x, y, width, height) in px; the highest count fills the height."""
     step, most = WIDTH / len(counts), max(1, int(counts.max()))
     heights = [HEIGHT * int(count) / most for count in counts]
     return [
-        (round(place * step, 1), round(HEIGHT - height, 1), round(step - 1, 1), round(height, 1))
-        for place, height in enumerate(heights)
+        (round(index * step, 1), round(HEIGHT - height, 1), round(step - 1, 1), round(height, 1))
+        for index, height in enumerate(heights)
         if height
     ]

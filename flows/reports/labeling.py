@@ -1,4 +1,4 @@
-"""How far the labelling is, from the ledger: no service is asked."""
+"""Labeling progress: the numbers from the catalog, without any service, and the page that shows them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,13 +8,15 @@ from flows.annotation.consensus import agree
 from flows.annotation.key_frames import stale
 from flows.annotation.pull_answers import ADJUDICATOR, palsied
 from flows.workspace import Workspace, write_whole
-from labeling.progress import Progress, page, progress
+from labeling.progress import Progress, duration, progress
+from vitau.scoring.pages import page_environment
 
-LABELLING_PAGE: Final = "labelling.html"
+LABELING_PAGE: Final = "labeling.html"
+"""File name of the page beside a report."""
 
 
-def labelling_progress(workspace: Workspace) -> Progress:
-    """Count who is labelled, who waits for whom, and what each reader still has to do."""
+def labeling_progress(workspace: Workspace) -> Progress:
+    """Count the people who are labeled, who wait for a reader or disagree, and the open tasks of each reader."""
     catalog, readers = workspace.catalog, workspace.settings.readers
     rows = workspace.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
@@ -30,7 +32,21 @@ def labelling_progress(workspace: Workspace) -> Progress:
     )
 
 
-def write_labelling(workspace: Workspace, done: Progress, path: Path) -> None:
-    """Write the progress as an HTML page, whole or not at all."""
+def write_labeling_page(workspace: Workspace, done: Progress, path: Path) -> None:
+    """Write the labeling progress as an HTML page, by an atomic rename."""
     synthetic = any(subject.synthetic for subject in workspace.catalog.subjects())
-    write_whole(path, page(done, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), synthetic=synthetic))
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    write_whole(path, render_labeling_page(done, at=now, synthetic=synthetic))
+
+
+def render_labeling_page(done: Progress, *, at: str, synthetic: bool = False) -> str:
+    """Render the labeling progress as a self-contained HTML page.
+
+    Args:
+        done: the numbers.
+        at: time of the numbers, as text.
+        synthetic: show that some people are synthetic.
+    """
+    environment = page_environment(Path(__file__).parent)
+    environment.filters["duration"] = duration
+    return environment.get_template("labeling.html.j2").render(done=done, at=at, synthetic=synthetic)

@@ -81,8 +81,8 @@ def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make
 
 def test_a_report_links_the_labelling_and_what_monitoring_left_beside_it(make_workspace, tmp_path):
     workspace, report = make_workspace("beside"), tmp_path / "report.html"
-    labelling = {"how far the labelling is": "labelling.html"}
+    labelling = {"how far the labelling is": "labeling.html"}
     assert rescore.pages_beside(workspace, report) == labelling
-    assert "Labelling" in (tmp_path / "labelling.html").read_text()
+    assert "Labeling progress" in (tmp_path / "labeling.html").read_text()
     (tmp_path / MONITOR_PAGE).write_text("a page")
     assert rescore.pages_beside(workspace, report) == labelling | {"how people who came since compare": "monitor.html"}

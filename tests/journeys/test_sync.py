@@ -33,7 +33,7 @@ from flows.annotation.key_frames import stale
 from flows.annotation.pull_answers import PullOptions
 from flows.execution.clip_worker import ingest_clip
 from flows.local_stack import stack
-from flows.reports.labeling import labelling_progress
+from flows.reports.labeling import labeling_progress
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.interface.config import Answer
@@ -444,7 +444,7 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     assert set(data_of(client, "ViTAU b")[begun]["frames"]) == set(before[renewed]["frames"]), "b is at it: it stays as it is"
     assert go(workspace) == replace(summary, pushed=0)
     assert data_of(client, "ViTAU a") == after
-    done = labelling_progress(workspace)
+    done = labeling_progress(workspace)
     assert (done.stale, [each.again for each in done.readers]) == (1, [1, 1, 0])
 
     # a answers anew, and differs: b is waited for, since b has not seen the newer frames

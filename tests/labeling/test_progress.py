@@ -1,10 +1,9 @@
-"""The numbers of the progress add up, on the terminal and on the page."""
+"""The numbers of the progress add up on the terminal."""
 
 from dataclasses import replace
-from html.parser import HTMLParser
 
 from labeling.consensus.consensus import consensus
-from labeling.progress import Progress, duration, page, progress, status_table, table
+from labeling.progress import Progress, duration, progress, status_table, table
 from labeling.sampling.staleness import Stale
 from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
 
@@ -86,8 +85,7 @@ def test_a_stale_answer_stands_and_is_open_again():
     assert (done.labelled, done.stale) == (2, 1)
     assert ((a.answered, a.open, a.again, a.left_s), (b.answered, b.open, b.again)) == ((4, 3, 2, 39), (3, 3, 1))
     assert "1 labels are stale: newer frames look different, and are asked about again" in table(done)
-    assert "1 labels are stale:" in page(done, at="now")
-    assert "stale" not in table(state()) + page(state(), at="now")
+    assert "stale" not in table(state())
 
 
 def test_without_times_nothing_is_foretold():
@@ -109,39 +107,6 @@ def test_the_table_says_it_all():
         "1 answers cannot be read:",
         "project ViTAU a, task 1, annotation 2: unknown region AU7",
     ]
-
-
-def test_the_page_holds_the_same_numbers_is_escaped_and_loads_nothing():
-    skipped = [Skipped(item="project <b>", reason="unknown region AU7")]
-    text = page(state(skipped=skipped), at="2026-11-25 10:00 UTC", synthetic=True)
-    seen = Seen()
-    seen.feed(text)
-    assert "5 people are asked about" in " ".join(seen.texts)
-    for cell in ("a", "4", "13 s", "1 min", "adjudicator"):
-        assert cell in seen.texts
-    assert "2 labelled, 1 disagreed" in seen.labels
-    assert "project <b>: unknown region AU7" in seen.texts
-    assert seen.loaded == []
-    assert "drawn, not patients" in text
-    assert "drawn, not patients" not in page(state(), at="now")
-
-
-class Seen(HTMLParser):
-    """Texts of a page, what its pictures are called, and what it loads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.labels: list[str] = []
-        self.loaded: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append(data.strip())
-
-    def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.labels += [value or "" for name, value in attrs if name == "aria-label"]
-        self.loaded += [value or "" for name, value in attrs if name in {"src", "href"}]
 
 
 def test_what_label_studio_alone_knows_is_a_table_too():

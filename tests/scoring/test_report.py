@@ -42,8 +42,8 @@ def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page
         name="a1", score=palsied, left_out={"blurred": 2}, affected={AU.AU1: True, AU.AU9: False}, side=Side.LEFT
     )
     text, _ = make_page(subject)
-    assert "A palsy is recognised: score 0.80, 95 % interval 0.40 to 0.90, threshold 0.50." in text
-    assert "The interval holds the threshold, so other frames could have turned the decision." in text
+    assert "A palsy is recognized: score 0.80, 95 % interval 0.40 to 0.90, threshold 0.50." in text
+    assert "The interval contains the threshold: with other frames the decision could be the opposite." in text
     assert "7 frames used; not used: 2 blurred." in text
     assert "forehead, inner brow AU1 affected 0.200 75 % affected" in text
     assert "The readers agreed on these affected regions: AU1 (left)." in text
@@ -52,14 +52,14 @@ def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page
 def test_the_side_stands_with_its_probability_where_the_model_tells_it(make_page, palsied):
     text, _ = make_page(ReportedSubject(name="a1", score=replace(palsied, right_side=0.13)))
     assert "AU2 (left, 87 %)" in text
-    assert "with a side stands how likely it is" in text
-    assert "A side of the face is not predicted." in make_page(ReportedSubject(name="a1", score=palsied))[0]
+    assert "A predicted side is shown with its probability according to the model." in text
+    assert "The side of the face is not predicted." in make_page(ReportedSubject(name="a1", score=palsied))[0]
 
 
 def test_regions_of_a_healthy_person_are_not_analysed_rather_than_unaffected(make_page, healthy):
     text, _ = make_page(ReportedSubject(name="a1", score=healthy))
-    assert "No palsy is recognised: score 0.10, from one frame and so without an interval, threshold 0.50." in text
-    assert "Regions were not analysed, because no palsy was recognised. That does not mean that none is affected." in text
+    assert "No palsy is recognized: score 0.10, without an interval because there is only one frame, threshold 0.50." in text
+    assert "Regions were not analyzed, because no palsy was recognized. This does not mean that none is affected." in text
 
 
 def test_the_page_says_synthetic_only_where_it_is(make_page, healthy):
@@ -81,7 +81,8 @@ def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page,
     )
     _, html = make_page(ReportedSubject(name="<script>x</script>", score=palsied, key_frames=[frame]))
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", html) == []
-    assert "http" not in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert "default-src 'none'; img-src data:;" in html
     assert "<script" not in html
     assert html.count("data:image/jpeg;base64,/9g=") == 3
 
@@ -90,17 +91,15 @@ def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
     by_au = {au.value: {"n_subjects": 9, "n_affected": 4, "auroc": None, "auroc_interval": None, "accuracy": 0.5} for au in AUS}
     metrics = {"protocol": "subjects", "n_subjects": 9, "auroc": 0.85, "auroc_interval": [0.7, 0.95], "by_au": by_au}
     text, _ = make_page(metrics=metrics)
-    assert "Measured on 9 people who were in no training (protocol subjects )" in text
+    assert "Measured on 9 people who were not in training (protocol subjects )" in text
     assert "AUROC, mean of regions 0.85 (0.70–0.95)" in text
     assert "jaw AU26 4 of 9 not defined 0.50" in text
 
 
 def test_pages_beside_it_are_linked(healthy):
     report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
-    assert "Beside this page" not in render(report)
-    assert 'Beside this page: <a href="labelling.html">labelling</a>.' in render(
-        replace(report, related={"labelling": "labelling.html"})
-    )
+    assert "More pages" not in render(report)
+    assert 'More pages: <a href="labeling.html">labeling</a>.' in render(replace(report, related={"labeling": "labeling.html"}))
 
 
 def test_the_page_is_written_whole(tmp_path, healthy):

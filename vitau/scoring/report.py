@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-
 import vitau
 from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
+from vitau.scoring.pages import page_environment
 
 REASON_WORDS: Final[Mapping[str, str]] = {
     QuarantineReason.NO_FACE: "no face found",
@@ -34,7 +33,7 @@ METRIC_WORDS: Final[Mapping[str, str]] = {
 }
 PICTURE_WORDS: Final[Mapping[str, str]] = {
     FACE: "the face as it was scored",
-    RECOGNITION: "where recognition looked",
+    RECOGNITION: "what recognition is based on",
     REGIONS: "heatmaps of the regions",
 }
 
@@ -95,12 +94,11 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as self-contained HTML: styles, pictures and all."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vitau.scoring", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
+    environment = page_environment()
     environment.filters.update(data_uri=data_uri, number=number, percent=lambda share: f"{100 * share:.0f} %")
     return environment.get_template("report.html.j2").render(
         report=report,
+        synthetic=report.synthetic,
         aus=AUS,
         region_names=REGION_NAMES,
         reason_words=REASON_WORDS,

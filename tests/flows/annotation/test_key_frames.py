@@ -12,7 +12,7 @@ from flows.annotation.key_frames import compare_material, materials, reader_task
 from flows.annotation.suggestions import scored_champion
 from flows.annotation.task_queue import whom_to_ask
 from flows.execution.clip_worker import ingest_clip
-from flows.reports.labeling import labelling_progress
+from flows.reports.labeling import labeling_progress
 from flows.rescore import waiting_frames
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -113,7 +113,7 @@ def test_a_merge_asks_those_again_who_were_not_shown_the_other_and_not_those_who
     (found,) = stale(workspace, workspace.catalog.ledger())
     assert (found.reader, found.subject) == ("b", one)
     assert found.difference > workspace.settings.ask_again_above
-    done = labelling_progress(workspace)
+    done = labeling_progress(workspace)
     assert (done.labelled, done.stale, [each.again for each in done.readers]) == (1, 1, [0, 1, 0])
     calm = with_settings(workspace, ask_again_above=found.difference)
     assert stale(calm, workspace.catalog.ledger()) == [], "the threshold is a setting, and nothing is measured again"

@@ -1,13 +1,16 @@
-"""How far the labelling is, read from a catalog; and the flags of the commands about it."""
+"""The labeling progress from a catalog, and its page."""
 
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from flows.reports.labeling import labelling_progress, write_labelling
+from flows.reports.labeling import labeling_progress, render_labeling_page, write_labeling_page
 from flows.settings import Settings
 from flows.workspace import Workspace
+from labeling.progress import Progress, ReaderProgress
 from vitau.errors import StoreError
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Stage, Subject
 
@@ -52,7 +55,7 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
     workspace.catalog.append_answers([*answers("p1", "a", 12), *answers("p1", "b", 18), *answers("p2", "a", 14)])
     workspace.catalog.set_skipped("label-studio-3", [Skipped(item="project ViTAU a, task 1, annotation 2", reason="why")])
     workspace.catalog.set_skipped("a manifest", [Skipped(item="row 3", reason="its clip is missing")])
-    done = labelling_progress(workspace)
+    done = labeling_progress(workspace)
     assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (2, 1, 1, 0)
     assert [(each.reader, each.answered, each.open, each.left_s) for each in done.readers] == [
         ("a", 2, 0, 0),
@@ -60,14 +63,14 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
         ("adjudicator", 0, 0, None),
     ]
     assert [each.item for each in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
-    write_labelling(workspace, done, tmp_path / "progress.html")
+    write_labeling_page(workspace, done, tmp_path / "progress.html")
     assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
     with pytest.raises(StoreError, match=r"progress\.html cannot be written: No such file or directory; give another place"):
-        write_labelling(workspace, done, tmp_path / "nowhere" / "progress.html")
+        write_labeling_page(workspace, done, tmp_path / "nowhere" / "progress.html")
 
 
 def test_nobody_is_asked_about_yet(workspace):
-    done = labelling_progress(workspace)
+    done = labeling_progress(workspace)
     assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (0, 0, 0, 0)
 
 
@@ -82,3 +85,56 @@ def test_the_ledger_is_read_again_only_when_it_has_grown_or_two_people_are_found
     assert workspace.ledger(upto=len(first)) == first
     workspace.catalog.merge("p1", "p2", why="one face")
     assert {row.subject for row in workspace.ledger()} == {"p1"}
+
+
+DONE = Progress(
+    subjects=5,
+    labelled=2,
+    waiting=2,
+    disagreed=1,
+    adjudicated=1,
+    readers=(
+        ReaderProgress(reader="a", answered=4, open=1, median_s=13, left_s=13),
+        ReaderProgress(reader="b", answered=3, open=2, median_s=30, left_s=60),
+        ReaderProgress(reader="adjudicator", answered=1, open=1),
+    ),
+)
+
+
+class PageReader(HTMLParser):
+    """Collects the texts of a page, the labels of its pictures, and the addresses that it loads or links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.labels: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.labels += [value or "" for name, value in attrs if name == "aria-label"]
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+def test_the_page_shows_the_numbers_is_escaped_and_loads_nothing():
+    done = replace(DONE, skipped=(Skipped(item="project <b>", reason="unknown region AU7"),))
+    text = render_labeling_page(done, at="2026-11-25 10:00 UTC", synthetic=True)
+    page = PageReader()
+    page.feed(text)
+    assert "5 people to label" in " ".join(page.texts)
+    for cell in ("a", "4", "13 s", "1 min", "adjudicator"):
+        assert cell in page.texts
+    assert "2 labeled, 1 disagreed" in page.labels
+    assert "project <b>: unknown region AU7" in page.texts
+    assert page.addresses == []
+    assert "default-src 'none'" in text
+    assert "drawn, not patients" in text
+    assert "drawn, not patients" not in render_labeling_page(DONE, at="now")
+
+
+def test_the_page_counts_stale_labels_only_where_there_are_some():
+    assert "1 labels are stale:" in render_labeling_page(replace(DONE, stale=1), at="now")
+    assert "stale" not in render_labeling_page(DONE, at="now")

@@ -18,6 +18,7 @@ from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
 from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
 from flows.workspace import Workspace, open_workspace
+from vitau.data import layout
 from vitau.errors import SourceError
 from vitau.schema import Skipped
 
@@ -57,7 +58,7 @@ def unread_manifests(workspace: Workspace) -> list[Path]:
 
 def read_key(manifest: Path) -> str:
     """Name the note that a manifest was read, by its content: a changed one is new."""
-    return f"ingested/{sha256(manifest.read_bytes()).hexdigest()}.json"
+    return layout.ingested_key(sha256(manifest.read_bytes()).hexdigest())
 
 
 @flow(name="sync-labels", timeout_seconds=HOUR_S)
@@ -91,10 +92,12 @@ def rescore_champion() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
         scored = rescore.fn(snapshot.digest, report=page, waiting=True)
-        prefix = f"reports/{snapshot.digest}/{REGIONS}-{registry.champion(workspace.settings.mlflow_url, REGIONS)}"
+        version = registry.champion(workspace.settings.mlflow_url, REGIONS)
+        assert version is not None, "it has just scored"
         for path in sorted(Path(folder).iterdir()):
-            workspace.store.put(f"{prefix}/{path.name}", path)
-    return {"new_subjects": scored.new_subjects, "report": workspace.store.location(f"{prefix}/report.html")}
+            workspace.store.put(layout.report_key(snapshot.digest, REGIONS, version, path.name), path)
+    report = layout.report_key(snapshot.digest, REGIONS, version, "report.html")
+    return {"new_subjects": scored.new_subjects, "report": workspace.store.location(report)}
 
 
 @flow(name="monitor-people", timeout_seconds=12 * HOUR_S)

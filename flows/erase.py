@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio import sync
+from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.errors import CatalogError
 from vitau.schema import LedgerRow, Split, Stage
@@ -113,9 +114,9 @@ def seen_by(workspace: Workspace, names: Collection[str]) -> tuple[list[str], li
 def erase_objects(workspace: Workspace, names: Collection[str], seen: Sequence[str]) -> int:
     """Delete the person's objects, and the reports that may show them; returns how many."""
     store = workspace.store
-    models = {key.split("/")[1] for key in store.keys("scores/")}
-    prefixes = [f"subjects/{name}/" for name in names]
-    prefixes += [f"scores/{model}/{name}/" for model in models for name in names]
-    prefixes += [f"reports/{digest}/" for digest in seen]  # the next rescoring writes them anew
+    models = {found[0] for key in store.keys(layout.SCORES) if (found := layout.parse_score_key(key))}
+    prefixes = [layout.subject_prefix(name) for name in names]
+    prefixes += [layout.score_prefix(model, name) for model in models for name in names]
+    prefixes += [layout.report_prefix(digest) for digest in seen]  # the next rescoring writes them anew
     shutil.rmtree(workspace.settings.work / "crops", ignore_errors=True)  # this machine's cache of decoded faces
     return sum(store.erase(prefix) for prefix in prefixes)

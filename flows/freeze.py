@@ -1,10 +1,7 @@
 """From frames and labels to a frozen snapshot, past gate 3."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -15,6 +12,8 @@ from validation.rules import nearest_other_subject, snapshot_rows
 from validation.suites import snapshot_suite
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
+from vitau.data.layout import frame_name
+from vitau.data.parquet import read_table
 from vitau.data.splits import assign
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
@@ -66,7 +65,7 @@ def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLa
         for table in catalog.frame_tables(frames_version())
         if clips[table.clip].subject in people
         for index in kept_indices(workspace, table)
-        if f"{table.clip}:{index}" not in unusable
+        if frame_name(table.clip, index) not in unusable
     ]
     missing = set(people) - {row["subject"] for row in rows}
     if missing:
@@ -80,7 +79,7 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
     embeddings, owners = [], []
     tables = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
     for key, subject in progress(tables.items(), "comparing identities", len(tables)):
-        frames = pq.read_table(io.BytesIO(workspace.store.get(key)), columns=["embedding"])
+        frames = read_table(workspace.store, key, ["embedding"])
         for embedding in frames["embedding"].drop_null().to_pylist():
             embeddings.append(embedding)
             owners.append(subject)
@@ -90,7 +89,7 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
 
 def kept_indices(workspace: Workspace, table: FrameTable) -> list[int]:
     """Return the frame indices of a clip that are not in quarantine."""
-    quarantined = pq.read_table(io.BytesIO(workspace.store.get(table.quarantine_key)))["frame_index"].to_pylist()
+    quarantined = read_table(workspace.store, table.quarantine_key)["frame_index"].to_pylist()
     return sorted(set(range(table.num_frames)) - set(quarantined))
 
 

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.workspace import Workspace
 from validation.run import GateResult, check, require
 from validation.suites import Suite
+from vitau.data.layout import validation_key
 
 
 @task(cache_policy=NO_CACHE, task_run_name="gate-{suite.name}")
@@ -23,15 +24,14 @@ def gate(workspace: Workspace, rows: pd.DataFrame, suite: Suite) -> GateResult:
     """
     hashes = pd.util.hash_pandas_object(rows.astype("string")).to_numpy().tobytes()
     digest = sha256(hashes + repr(suite).encode()).hexdigest()[:16]
-    prefix = f"validation/{suite.name}/{digest}"
-    index = f"{prefix}/index.html"
+    index = validation_key(suite.name, digest, "index.html")
     with tempfile.TemporaryDirectory(prefix="vitau-docs-") as folder:
         docs = Path(folder) / "docs"
         result = check(rows, suite, docs)
         if not workspace.store.exists(index):  # the same check once; pages are named by their time
             pages = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*") if path.is_file())
             for page in sorted(pages, key=lambda page: page == "index.html"):  # last: it says that the rest is there
-                workspace.store.put(f"{prefix}/{page}", docs / page)
+                workspace.store.put(validation_key(suite.name, digest, page), docs / page)
     for warning in result.warnings:
         get_run_logger().warning("gate %s: %s", suite.name, warning)
     return require(replace(result, docs=workspace.store.location(index)))

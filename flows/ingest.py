@@ -13,7 +13,7 @@ import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.execution.clip_worker import Ingested, clip_prefix, clip_work, clip_work_name, frames_version
+from flows.execution.clip_worker import Ingested, clip_work, clip_work_name, frames_version
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import Holding, shares
 from flows.gates import gate
@@ -21,6 +21,7 @@ from flows.workspace import Workspace, open_workspace, progress
 from validation.rules import frame_rows
 from validation.suites import frames_suite
 from vitau.catalog.catalog import FrameTable
+from vitau.data.layout import clip_prefix
 from vitau.errors import ContradictionError
 from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
@@ -154,7 +155,7 @@ def enter(workspace: Workspace, ingested: Ingested) -> Outcome:
         catalog.add_subject(to_subject(ingested.source, pseudonym_key(workspace)))
         catalog.add_clip(clip)
     except ContradictionError as error:
-        workspace.store.erase(clip_prefix(clip) + "/")
+        workspace.store.erase(clip_prefix(clip.subject, clip.sha256))
         return Skipped(item=ingested.source.row, reason=str(error))
     return Entered(table=ingested.frames, new=catalog.add_frame_table(ingested.frames), cut=ingested.cut)
 

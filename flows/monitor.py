@@ -4,7 +4,6 @@ Whoever is new is scored by the champion, everything is compared by person, and 
 people who differ most are put before the readers: labels of theirs are what the next training lacks.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
@@ -30,7 +28,9 @@ from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog.catalog import Training
+from vitau.data import layout
 from vitau.data import snapshot as snapshots
+from vitau.data.parquet import read_table
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
 from vitau.registry import registry
@@ -137,7 +137,7 @@ def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -
         for table in catalog.frame_tables(frames_version())
         if table.clip in clips
         for index in kept_indices(workspace, table)
-        if f"{table.clip}:{index}" not in unusable
+        if layout.frame_name(table.clip, index) not in unusable
     ]
     return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
 
@@ -154,7 +154,7 @@ def gather_people(workspace: Workspace, frames: pa.Table, said: Mapping[str, Map
     quality: dict[str, list[dict[str, Any]]] = {name: [] for name in sorted(source)}
     faces: dict[str, list[list[float]]] = {name: [] for name in quality}
     for key, indices in progress(wanted.items(), "reading frames", len(wanted)):
-        table = pq.read_table(io.BytesIO(workspace.store.get(key)), columns=["frame_index", *QUALITY, "embedding"]).to_pylist()
+        table = read_table(workspace.store, key, ["frame_index", *QUALITY, "embedding"]).to_pylist()
         quality[owner[key]] += [row for row in table if row["frame_index"] in indices]
         faces[owner[key]] += [row["embedding"] for row in table if row["embedding"] is not None]
     numbers = {
@@ -280,12 +280,12 @@ def keep_report(
     people = [list(now.subjects), sorted(asked)]
     name = sha256(json.dumps([facts, people], sort_keys=True, default=str).encode()).hexdigest()[:16]
     html = render_drift_page(facts, before, now, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    key = f"monitoring/{champion.model_digest[:16]}/{name}"
-    workspace.store.put(f"{key}.json", json.dumps(facts, indent=1).encode())
-    new = workspace.store.put(f"{key}.html", html.encode())
+    key = layout.monitoring_key(champion.model_digest, name, ".html")
+    workspace.store.put(layout.monitoring_key(champion.model_digest, name, ".json"), json.dumps(facts, indent=1).encode())
+    new = workspace.store.put(key, html.encode())
     if path is not None:
-        path.write_bytes(workspace.store.get(f"{key}.html"))
-    return f"{key}.html", new
+        path.write_bytes(workspace.store.get(key))
+    return key, new
 
 
 def alarm(champion: Training, drifted: Sequence[Drift], broken: Sequence[Promise], key: str) -> None:

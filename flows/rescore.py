@@ -14,13 +14,14 @@ from flows.annotation.key_frames import materials, read_frames
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import Holding, shares
 from flows.execution.retries import DELAYS_S, service_away
-from flows.execution.subject_worker import PersonWork, files_of, person_work_name
+from flows.execution.subject_worker import PersonWork, files_of
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
 from flows.reports.scoring import build_report
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.data import snapshot as snapshots
+from vitau.data.layout import score_work_name
 from vitau.errors import RegistryError
 from vitau.registry import registry
 from vitau.schema import Split
@@ -122,7 +123,7 @@ def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: E
     digest = registry.folder_digest(folder)
     work = PersonWork(store_uri=settings.store, model=files_of(folder) if elsewhere else folder, digest=digest)
     people = sorted(set(frames["subject"].to_pylist()))
-    works = {place: person_work_name(digest, subject) for place, subject in enumerate(people)}
+    works = {place: score_work_name(digest, subject) for place, subject in enumerate(people)}
     scored = {score.subject for score in catalog.scores(digest)}
     done = {place for place, subject in enumerate(people) if subject in scored}
     num_ours = 0
@@ -154,7 +155,7 @@ def score_shard(
 
         def free() -> Iterator[pa.Table]:
             for subject, frames in shard.items():
-                if not holding.take(person_work_name(work.digest, subject)):
+                if not holding.take(score_work_name(work.digest, subject)):
                     continue
                 if catalog.is_scored(work.digest, subject):  # by who held it a moment ago
                     theirs.add(subject)
@@ -163,6 +164,6 @@ def score_shard(
 
         for score in progress(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
             catalog.add_score(score)
-            holding.release([person_work_name(work.digest, score.subject)])
+            holding.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -18,11 +18,10 @@ from flows.promotion.registered_models import PALSY, REGIONS, standing_recogniti
 from flows.reports.reporting_sheet import write_evidence
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
+from vitau.data import layout
 from vitau.registry import registry
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
-
-PRETRAINED: Final = "pretrained"
 
 
 @flow(name="retrain")
@@ -74,7 +73,7 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
         num_processes=settings.training_processes,
     )
     for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
-        workspace.store.put(f"{PRETRAINED}/{out.name}/{path.relative_to(out).as_posix()}", path)
+        workspace.store.put(layout.pretrained_prefix(out.name) + path.relative_to(out).as_posix(), path)
     return out
 
 
@@ -117,7 +116,7 @@ def register(
     fill_bundle(workspace, bundle, results / "model", recognition)
     digest = registry.folder_digest(bundle)
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
-        workspace.store.put(f"models/{digest}/{path.relative_to(bundle).as_posix()}", path)
+        workspace.store.put(layout.model_file_key(digest, path.relative_to(bundle).as_posix()), path)
     lineage = {
         "snapshot": snapshot,
         "ledger_offset": str(metrics["ledger_offset"]),
@@ -135,7 +134,7 @@ def register(
         recipe=recipe,
         snapshot=snapshot,
         model_digest=digest,
-        model_key=f"models/{digest}",
+        model_key=layout.model_key(digest),
         version=version,
         run_id=run_id,
         metrics=metrics,
@@ -152,7 +151,7 @@ def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
 
 def fetch_pretraining(workspace: Workspace, out: Path) -> None:
     """Bring what another worker pretrained, if it is complete: its metrics are written and kept last."""
-    prefix = f"{PRETRAINED}/{out.name}/"
+    prefix = layout.pretrained_prefix(out.name)
     if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
         for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
             workspace.store.download(key, out / key.removeprefix(prefix))

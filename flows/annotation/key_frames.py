@@ -1,6 +1,5 @@
 """What there is of each person now: their clips' frames, the task that shows the best of them, and whether they look new."""
 
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,6 +19,8 @@ from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import Shown, Stale, difference, material_name, stale_answers, what_was_shown
 from labeling.sampling.tasks import build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import FrameTable
+from vitau.data import layout
+from vitau.data.parquet import read_table
 from vitau.schema import Comparison, LedgerRow
 
 KEY_FRAMES: Final = 8
@@ -136,7 +136,7 @@ def key_frame_task(workspace: Workspace, subject: str, material: Material, **abo
     frames = usable_frames(workspace, material, (*LOOK, "crop"))
     shown = frames.take(key_frames(frames))
     keys = [
-        f"subjects/{subject}/keyframes/{row['clip'][:16]}-{row['frame_index']}.jpg"
+        layout.key_frame_key(subject, row["clip"], row["frame_index"])
         for row in shown.select(["clip", "frame_index"]).to_pylist()
     ]
     for key, crop in zip(keys, shown["crop"].to_pylist(), strict=True):
@@ -153,7 +153,7 @@ def key_frames(frames: pa.Table) -> list[int]:
 
 def frame_names(frames: pa.Table) -> list[str]:
     """Name each row as the ledger does."""
-    return [f"{row['clip']}:{row['frame_index']}" for row in frames.select(["clip", "frame_index"]).to_pylist()]
+    return [layout.frame_name(row["clip"], row["frame_index"]) for row in frames.select(["clip", "frame_index"]).to_pylist()]
 
 
 def landmarks_of(frames: pa.Table) -> NDArray[np.float64]:
@@ -173,8 +173,7 @@ def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
     for table in workspace.catalog.frame_tables(frames_version()):
         if table.clip in whole:
             clip = whole[table.clip]
-            folder, _, _ = table.key.rpartition("/")  # not the person's name: a merged one's objects lie where they were put
-            urls[clip.subject].append(image_url(workspace.store.uri, f"{folder}/raw{clip.suffix}"))
+            urls[clip.subject].append(image_url(workspace.store.uri, layout.raw_key_beside(table.key, clip.suffix)))
     return urls
 
 
@@ -186,6 +185,6 @@ def usable_frames(workspace: Workspace, material: Material, columns: Sequence[st
 
 def read_frames(workspace: Workspace, table: FrameTable, columns: Sequence[str]) -> tuple[pa.Table, pa.Array]:
     """Read some columns of all frames of a clip, and which of them are not in quarantine."""
-    frames = pq.read_table(io.BytesIO(workspace.store.get(table.key)), columns=list(columns))
-    refused = pq.read_table(io.BytesIO(workspace.store.get(table.quarantine_key)))["frame_index"]
+    frames = read_table(workspace.store, table.key, columns)
+    refused = read_table(workspace.store, table.quarantine_key)["frame_index"]
     return frames, pa.array(~np.isin(frames["frame_index"].to_numpy(), refused.to_numpy()))

@@ -4,7 +4,6 @@ No Prefect here: these functions run in processes of their own, which should sta
 """
 
 import hmac
-import io
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from validation.rules import FrameLimits, quarantine_reasons
 from vitau.catalog.catalog import FrameTable
+from vitau.data import layout
+from vitau.data.parquet import read_table, write_table
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.sources import SourceClip, fetch, to_clip
@@ -45,11 +45,6 @@ class Ingested:
 
 
 ClipWork: TypeAlias = "Callable[[SourceClip], Ingested | Skipped]"
-
-
-def clip_prefix(clip: Clip) -> str:
-    """Return the key prefix of everything that is kept of a clip."""
-    return f"subjects/{clip.subject}/clips/{clip.sha256}"
 
 
 def frames_version(recipe: FrameRecipe | None = None) -> str:
@@ -95,24 +90,21 @@ def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: 
     with tempfile.TemporaryDirectory(prefix="vitau-") as folder:
         path = fetch(source, Path(folder))
         clip = to_clip(source, path, pseudonym_key)
-        prefix = clip_prefix(clip)
-        frames_key = f"{prefix}/frames-{recipe.digest}.parquet"
-        quarantine_key = f"{prefix}/quarantine-{frames_version(recipe)}.parquet"
-        cut = not store.exists(frames_key)
+        key = layout.frames_key(clip.subject, clip.sha256, recipe.digest)
+        cut = not store.exists(key)
         if cut:
             write_frames(clip, path, Path(folder) / "frames.parquet", recipe)
-            store.put(f"{prefix}/raw{clip.suffix}", path)
-            store.put(frames_key, Path(folder) / "frames.parquet")
-    table = pq.read_table(io.BytesIO(store.get(frames_key)))
+            store.put(layout.raw_key(clip.subject, clip.sha256, clip.suffix), path)
+            store.put(key, Path(folder) / "frames.parquet")
+    table = read_table(store, key)
     reasons = pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
     quarantined = pa.table({"frame_index": table["frame_index"], "reason": reasons}).filter(reasons.is_valid())
-    sink = io.BytesIO()
-    pq.write_table(quarantined, sink)
-    store.put(quarantine_key, sink.getvalue())
+    quarantine_key = layout.quarantine_key(clip.subject, clip.sha256, frames_version(recipe))
+    write_table(store, quarantine_key, quarantined)
     frames = FrameTable(
         clip=clip.sha256,
         recipe=frames_version(recipe),
-        key=frames_key,
+        key=key,
         num_frames=table.num_rows,
         num_faces=table.num_rows - table["crop"].null_count,
         quarantine_key=quarantine_key,

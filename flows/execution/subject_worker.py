@@ -3,7 +3,6 @@
 No Prefect here: these functions run in processes of their own, which should start quickly.
 """
 
-import io
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vitau.catalog.catalog import ScoredSubject
+from vitau.data import layout
+from vitau.data.parquet import read_table, write_table
 from vitau.media.frames import decode_crops
 from vitau.processes import one_thread
 from vitau.scoring.aggregate import aggregate
@@ -63,11 +63,6 @@ class PersonWork:
             return score_person(self.store, self.predictor, self.digest, frames)
 
 
-def person_work_name(digest: str, subject: str) -> str:
-    """Name the work on a person with a model, for the claims."""
-    return f"scores/{digest}/{subject}"
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     """Read a model folder, to be sent to workers on other machines."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -87,19 +82,16 @@ def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
 def score_person(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
     """Score one person's frames, draw the overlays, keep both in the store; returns the row for the catalog."""
     subject = frames["subject"][0].as_py()
-    prefix = f"scores/{digest}/{subject}"
     tables = [read_crops(store, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
     scored = score_table(row for table in tables for row in score_frames(predictor, table))
-    sink = io.BytesIO()
-    pq.write_table(scored, sink)
-    store.put(f"{prefix}/frames.parquet", sink.getvalue())
-    key_frames = keep_overlays(store, predictor, prefix, pa.concat_tables(tables), scored)
+    write_table(store, layout.score_key(digest, subject), scored)
+    key_frames = keep_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
     answer = aggregate(scored, predictor.threshold)
     assert answer is not None, "a snapshot has no person without a frame"
     return ScoredSubject(
         model_digest=digest,
         subject=subject,
-        key=f"{prefix}/frames.parquet",
+        key=layout.score_key(digest, subject),
         summary=answer.summary() | {"key_frames": key_frames},
     )
 
@@ -107,18 +99,20 @@ def score_person(store: Store, predictor: Predictor, digest: str, frames: pa.Tab
 def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:
     """Read those rows of a frame table that are among ``frames``."""
     wanted = frames.filter(pc.equal(frames["frames_key"], key))["frame_index"]
-    table = pq.read_table(io.BytesIO(store.get(key)), columns=["clip", "frame_index", "time_s", "box", "crop"])
+    table = read_table(store, key, ["clip", "frame_index", "time_s", "box", "crop"])
     return table.filter(pc.is_in(table["frame_index"], wanted.combine_chunks()))
 
 
-def keep_overlays(store: Store, predictor: Predictor, prefix: str, table: pa.Table, scored: pa.Table) -> list[dict[str, Any]]:
+def keep_overlays(
+    store: Store, predictor: Predictor, digest: str, subject: str, table: pa.Table, scored: pa.Table
+) -> list[dict[str, Any]]:
     """Draw the evidence in a few frames and keep it; returns per frame its score and the keys of its pictures by name."""
     places = evenly(table.num_rows, OVERLAID_FRAMES)
     rows = scored.take(places).to_pylist()
     drawn = draw_overlays(predictor, decode_crops(table.take(places)), np.array([row["analysed"] for row in rows]))
     kept = []
     for row, pictures in zip(rows, drawn, strict=True):
-        keys = {name: f"{prefix}/{row['input'][:16]}-{row['frame_index']}-{name}.jpg" for name in pictures}
+        keys = {name: layout.overlay_key(digest, subject, row["input"], row["frame_index"], name) for name in pictures}
         for name, jpeg in pictures.items():
             store.put(keys[name], jpeg)
         kept.append({"label": f"at {row['time_s']:.1f} s", "palsy_score": row["palsy_score"], "pictures": keys})

@@ -12,6 +12,8 @@ from flows.promotion.registered_models import MODELS, bundled, known_training
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots
+from vitau.data.layout import parse_score_name
+from vitau.data.parquet import read_table
 from vitau.errors import CatalogError
 from vitau.schema import Snapshot, Split
 
@@ -43,9 +45,9 @@ def lineage(workspace: Workspace, name: str) -> Node:
     Raises:
         CatalogError: nothing has this name, or more than one thing.
     """
-    score = re.fullmatch(r"(?:.*scores/)?([0-9a-f]+)/([^/]+)(?:/.*)?", name)
+    score = parse_score_name(name)
     if score is not None:
-        return from_score(workspace, *score.groups())
+        return from_score(workspace, *score)
     version = re.fullmatch(rf"(?:models:/)?({'|'.join(MODELS)})/(\d+)", name)
     if version is not None:
         return version_node(workspace, known_training(workspace, version[1], int(version[2])))
@@ -216,11 +218,7 @@ def person_scores(workspace: Workspace, subject: str) -> list[ScoredSubject]:
 
 def clips_scored(workspace: Workspace, score: ScoredSubject) -> list[str]:
     """Name the clips whose frames went into a score."""
-    import io
-
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(io.BytesIO(workspace.store.get(score.key)), columns=["input"])
+    table = read_table(workspace.store, score.key, ["input"])
     return sorted(set(table["input"].to_pylist()))
 
 

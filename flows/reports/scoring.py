@@ -1,17 +1,15 @@
 """What the report says of a scoring, gathered from the catalog and the store."""
 
-import io
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
+from vitau.data.parquet import read_table
 from vitau.schema import AU, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.predict import Predictor
@@ -64,7 +62,7 @@ def reported_subject(
     workspace: Workspace, score: ScoredSubject, threshold: float, label: RegionLabels | None, left_out: Mapping[str, int]
 ) -> ReportedSubject:
     """Gather one person: the answer, the pictures, the frames that were not used, what the readers said."""
-    frames = pq.read_table(io.BytesIO(workspace.store.get(score.key)))
+    frames = read_table(workspace.store, score.key)
     return ReportedSubject(
         name=score.subject,
         score=aggregate(frames, threshold),

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vitau.data.snapshot import digest_of, freeze, load, manifest_key, snapshot_schema
+from vitau.data.layout import snapshot_key
+from vitau.data.snapshot import digest_of, freeze, load, snapshot_schema
 from vitau.errors import ObjectNotFoundError, SnapshotError
 from vitau.schema import AUS, Split
 from vitau.store import open_store
@@ -72,8 +73,8 @@ def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
         row["split"] = "test"
     sink = io.BytesIO()
     pq.write_table(_table(rows), sink)
-    store.erase(manifest_key(digest))
-    store.put(manifest_key(digest), sink.getvalue())
+    store.erase(snapshot_key(digest))
+    store.put(snapshot_key(digest), sink.getvalue())
     with pytest.raises(SnapshotError, match="it was changed; restore it from a backup"):
         load(store, digest)
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flows.execution.clip_worker import clip_prefix
+from vitau.data.layout import raw_key
 from vitau.media.sources import read_manifest, to_clip
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -180,7 +180,8 @@ def test_a_full_disk_is_a_sentence_for_each_clip_and_with_room_the_same_command_
     environment = apart | {"VITAU_STORE": full_disk.folder.as_uri()}
     key = apart["VITAU_PSEUDONYM_KEY"].encode()
     sources, _ = read_manifest(heavy)
-    objects = [f"{full_disk.folder.as_uri()}/{clip_prefix(to_clip(each, each.paths[0], key))}/raw.mp4" for each in sources]
+    clips = [to_clip(source, source.paths[0], key) for source in sources]
+    objects = [f"{full_disk.folder.as_uri()}/{raw_key(clip.subject, clip.sha256, '.mp4')}" for clip in clips]
     arguments = ("flows", "ingest", heavy, "--state", tmp_path / "none")
     done = command(*arguments, env=environment, before=full_disk.limit)
     assert done.err.splitlines() == [

@@ -1,6 +1,5 @@
 """From a snapshot to arrays: every crop is decoded once into a memory-mapped file named by the snapshot's digest."""
 
-import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +10,8 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vitau.data.parquet import read_table
 from vitau.data.snapshot import load
 from vitau.errors import SnapshotError
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, Cohort, Side, Split
@@ -130,7 +129,7 @@ def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | No
             wanted.setdefault(key, {})[frame] = row
         done = 0
         for key, rows in wanted.items():
-            _decode_table(store.get(key), key, rows, pixels, landmarks)
+            _decode_table(store, key, rows, pixels, landmarks)
             done += len(rows)
             if progress:
                 progress(done, table.num_rows)
@@ -146,10 +145,10 @@ def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | No
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _decode_table(data: bytes, key: str, rows: dict[int, int], pixels: Array, landmarks: Array) -> None:
+def _decode_table(store: Store, key: str, rows: dict[int, int], pixels: Array, landmarks: Array) -> None:
     import cv2
 
-    frames = pq.read_table(io.BytesIO(data), columns=["frame_index", "crop", "crop_landmarks"])
+    frames = read_table(store, key, ["frame_index", "crop", "crop_landmarks"])
     left = dict(rows)
     for frame in frames.to_pylist():
         row = left.pop(frame["frame_index"], None)

@@ -1,14 +1,14 @@
 """A frozen version of the data set: canonical rows, named by their digest, written once, checked whenever they are read."""
 
-import io
 import json
 from collections import Counter
 from hashlib import sha256
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vitau.data.layout import snapshot_key
+from vitau.data.parquet import read_table, write_table
 from vitau.errors import SnapshotError
 from vitau.schema import AUS, SNAPSHOT_COLUMNS, Snapshot, Split
 from vitau.store import Store
@@ -22,11 +22,6 @@ def snapshot_schema() -> pa.Schema:
     """Give the Arrow schema of ``SNAPSHOT_COLUMNS``."""
     fields = [pa.field(name, _ARROW_TYPES[column.type], column.nullable) for name, column in SNAPSHOT_COLUMNS.items()]
     return pa.schema(fields)
-
-
-def manifest_key(digest: str) -> str:
-    """Name the object that holds the rows of a snapshot."""
-    return f"snapshots/{digest}/manifest.parquet"
 
 
 def canonical(rows: pa.Table) -> pa.Table:
@@ -76,10 +71,10 @@ def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
     """
     table = canonical(rows)
     digest = digest_of(table)
-    sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"vitau.ledger_offset": str(ledger_offset)}), sink, compression="zstd")
-    store.put(manifest_key(digest), sink.getvalue())
-    return describe(load(store, digest), digest, store.location(manifest_key(digest)))
+    key = snapshot_key(digest)
+    described = table.replace_schema_metadata({"vitau.ledger_offset": str(ledger_offset)})
+    write_table(store, key, described, compression="zstd")
+    return describe(load(store, digest), digest, store.location(key))
 
 
 def load(store: Store, digest: str) -> pa.Table:
@@ -89,9 +84,8 @@ def load(store: Store, digest: str) -> pa.Table:
         SnapshotError: if the rows do not hash to ``digest``.
         ObjectNotFoundError: if there is no such snapshot.
     """
-    data = store.get(manifest_key(digest))
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = read_table(store, snapshot_key(digest))
     except pa.ArrowInvalid as error:
         raise SnapshotError(f"snapshot {digest} is not a Parquet file any more ({error}); restore it from a backup") from error
     found = digest_of(canonical(table))

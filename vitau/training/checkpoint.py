@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitau.data.layout import checkpoint_prefix
 from vitau.errors import TrainingError
 from vitau.store import Store
 from vitau.training.parallel import is_first
@@ -122,7 +123,7 @@ class Checkpoint:
 
     @property
     def _prefix(self) -> str:
-        return f"checkpoints/{sha256(self.identity.encode()).hexdigest()}/"
+        return checkpoint_prefix(sha256(self.identity.encode()).hexdigest())
 
     def _newest(self) -> Path:
         """Fetch what the store has, if it is farther than the folder."""

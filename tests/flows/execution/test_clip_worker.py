@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.execution.clip_worker import Ingested, clip_prefix, ingest_clip, ingest_clips
+from flows.execution.clip_worker import Ingested, ingest_clip, ingest_clips
+from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
 from vitau.media.frames import FrameRecipe
 from vitau.media.sources import read_manifest
@@ -27,11 +28,11 @@ def test_a_clip_becomes_three_objects_under_its_subject_and_the_second_time_none
     store = open_store(tmp_path / "store")
     first = ingest_clip(sources[0], store, KEY, RECIPE)
     keys = list(store.keys())
-    prefix = clip_prefix(first.clip)
+    prefix = clip_prefix(first.clip.subject, first.clip.sha256)
     assert [key.removeprefix(prefix) for key in keys] == [
-        f"/frames-{RECIPE.digest}.parquet",
+        f"frames-{RECIPE.digest}.parquet",
         first.frames.quarantine_key.removeprefix(prefix),
-        "/raw.mp4",
+        "raw.mp4",
     ]
     written = {key: (store.folder / key).stat().st_mtime_ns for key in keys}
     again = ingest_clip(sources[0], store, KEY, RECIPE)

@@ -307,25 +307,23 @@ def bar(title: str, total: int) -> Iterator[Any]:
 
 def describe(summary: dict[str, Any], state: Path) -> str:
     """Say in a few lines what the demo did and where to look."""
+    from vitau.evaluation.bootstrap import format_estimate
+
     palsy, regions = summary["palsy"], summary["regions"]
+    auroc = [
+        format_estimate(found["auroc"], found["auroc_interval"], undefined="undefined (too few people)")
+        for found in (palsy, regions)
+    ]
     return (
         f"\n{summary['clips']} synthetic clips of {summary['subjects']} drawn people, {summary['frames']} frames, "
         f"face found in {summary['detection_rate']:.1%}.\n"
         f"Two simulated readers agreed on {summary['agreement']:.1%} of their answers; "
         f"{summary['adjudicated']} people were adjudicated.\n"
         f"On {palsy['n_subjects']} people never seen in training (protocol {palsy['protocol']}): "
-        f"palsy AUROC {auroc(palsy)}, mean region AUROC {auroc(regions)}.\n"
+        f"palsy AUROC {auroc[0]}, mean region AUROC {auroc[1]}.\n"
         f"Report: {state}/report.html   Summary: {state}/summary.json   `make up` to look around.\n"
         f"{summary['seconds']['total']:.0f} s in all."
     )
-
-
-def auroc(metrics: dict[str, Any]) -> str:
-    """Write an AUROC with its interval; neither exists where everybody or nobody is affected."""
-    if metrics["auroc"] is None:
-        return "undefined (too few people)"
-    interval = metrics["auroc_interval"]
-    return f"{metrics['auroc']:.3f}" + ("" if interval is None else " [{:.3f}, {:.3f}]".format(*interval))
 
 
 def main() -> None:

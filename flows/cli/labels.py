@@ -13,7 +13,7 @@ from vitau.schema import AUS, RegionLabels
 if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
     from flows.annotation.consensus import LabelReport, MergeSummary
     from flows.studies.active_learning import Replayed
-    from labeling.consensus.agreement import Agreement, Interval
+    from labeling.consensus.agreement import Agreement
     from labeling.consensus.reader_statistics import Estimate, ReaderReport
 
 app = typer.Typer(no_args_is_help=True, help="The labels: as they were, how far to trust them, out, in, and merged.")
@@ -205,6 +205,8 @@ def describe(found: "LabelReport") -> str:
 
 def describe_replay(found: "Replayed") -> str:
     """Lay a replay out as a table."""
+    from vitau.evaluation.bootstrap import format_estimate
+
     about = (
         f"{found.populations} populations of {found.people} drawn patients, seed {found.seed}, measured on {found.held_out} "
         f"more of each; with all labels the AUROC is {found.auroc_of_all:.3f}."
@@ -215,8 +217,8 @@ def describe_replay(found: "Replayed") -> str:
             [
                 f"{each.target:.2f}",
                 each.order,
-                f"{each.needed:.1f} [{each.needed_interval[0]:.1f}, {each.needed_interval[1]:.1f}]",
-                f"{each.saved:+.1f} [{each.saved_interval[0]:+.1f}, {each.saved_interval[1]:+.1f}]",
+                format_estimate(each.needed, each.needed_interval, digits=1),
+                format_estimate(each.saved, each.saved_interval, digits=1, sign="+"),
                 str(each.num_missed),
             ]
             for each in found.savings
@@ -227,6 +229,8 @@ def describe_replay(found: "Replayed") -> str:
 
 def agreements(title: str, found: "Mapping[str, Agreement]") -> str:
     """Lay agreements out as a table."""
+    from vitau.evaluation.bootstrap import format_estimate
+
     return table(
         [title, "people", "pairs", "raw", "alpha"],
         (
@@ -234,8 +238,8 @@ def agreements(title: str, found: "Mapping[str, Agreement]") -> str:
                 name,
                 str(each.num_subjects),
                 str(each.num_pairs),
-                number(each.raw, each.raw_interval),
-                number(each.alpha, each.alpha_interval),
+                format_estimate(each.raw, each.raw_interval),
+                format_estimate(each.alpha, each.alpha_interval),
             ]
             for name, each in found.items()
         ),
@@ -258,14 +262,9 @@ def reader_cells(each: "ReaderReport") -> list[str]:
 
 def estimated(estimate: "Estimate", *, sign: str = "") -> str:
     """Write an estimate with its interval."""
-    return number(estimate.value, estimate.interval, sign=sign)
+    from vitau.evaluation.bootstrap import format_estimate
 
-
-def number(value: float | None, interval: "Interval | None", *, sign: str = "") -> str:
-    """Write a number with its interval; a dash where it is not defined."""
-    if value is None:
-        return "-"
-    return f"{value:{sign}.3f}" + ("" if interval is None else f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]")
+    return format_estimate(estimate.value, estimate.interval, sign=sign)
 
 
 def table(header: list[str], lines: Iterable[list[str]]) -> str:

@@ -15,9 +15,10 @@ from labeling.consensus.standing_answers import last_words
 from validation.rules import FrameLimits
 from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
+from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, NUM_RESAMPLES
 from vitau.media.frames import FrameRecipe
-from vitau.registry.tripod import Fact, counted, render, with_interval
+from vitau.registry.tripod import Fact, counted, render
 from vitau.schema import AUS, CROP_SIZE, Clip, Side, Split
 from vitau.training.recipes import RECIPES
 
@@ -128,7 +129,7 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[F
     if len(readers) > 1:
         overall = agreement_report(words, readers).overall
         alpha, raw = (
-            with_interval(*pair) for pair in ((overall.alpha, overall.alpha_interval), (overall.raw, overall.raw_interval))
+            _estimate(*pair) for pair in ((overall.alpha, overall.alpha_interval), (overall.raw, overall.raw_interval))
         )
         yield Fact(item="8b", about="Krippendorff's α, 95 % interval over people", value=alpha, where=where)
         yield Fact(item="8b", about="raw agreement, 95 % interval over people", value=raw, where=where)
@@ -190,15 +191,15 @@ def test_facts(metrics: Metrics) -> Iterator[Fact]:
     yield Fact(item="26", about="test people", value=str(test["n_subjects"]), where=where)
     for name in (*DECISION_METRICS, *CALIBRATION_METRICS):
         about = f"{name}, calibration" if name in CALIBRATION_METRICS else name
-        value = with_interval(test.get(name), test.get(f"{name}_interval"))
+        value = _estimate(test.get(name), test.get(f"{name}_interval"))
         yield Fact(item="23a", about=about, value=value, where=where if value else None)
     for au, own in test.get("by_au", {}).items():
-        auroc = with_interval(own["auroc"], own["auroc_interval"]) or "undefined"
-        accuracy = with_interval(own["accuracy"], own["accuracy_interval"])
+        auroc = _estimate(own["auroc"], own["auroc_interval"]) or "undefined"
+        accuracy = _estimate(own["accuracy"], own["accuracy_interval"])
         value = f"AUROC {auroc}, accuracy {accuracy}; {own['n_affected']} of {own['n_subjects']} affected"
         yield Fact(item="23a", about=au, value=value, where=where)
     if "sides" in test:
-        sides = with_interval(test["sides"]["accuracy"], test["sides"]["accuracy_interval"])
+        sides = _estimate(test["sides"]["accuracy"], test["sides"]["accuracy_interval"])
         yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
     yield Fact(item="23b", about="performance by source, side, sex, skin", value=None)
     yield Fact(item="14", about="performance by sex, skin, age", value=None)
@@ -218,6 +219,10 @@ def _read_twice(blind: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _side(side: Side | None) -> str | None:
     return None if side is None else side.value
+
+
+def _estimate(value: float | None, interval: Sequence[float] | None) -> str | None:
+    return None if value is None else format_estimate(value, interval)
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -16,21 +16,16 @@ Axes: S subjects, R readers, A regions, M resamples, K = (o_00, o_11, o_01, equa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from labeling.consensus.standing_answers import StandingAnswers, week_of
+from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, ratio
 from vitau.schema import AU, AUS
 
-Array: TypeAlias = npt.NDArray[Any]
-
 NUM_RESAMPLES: Final = 1000
-Interval: TypeAlias = tuple[float, float]
-"""From the 2.5th to the 97.5th percentile of the resamples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +64,7 @@ def agreement_report(
     """Measure how far ``readers`` agree: in all, by region, by pair, by week."""
     answer_SRA, week_SA = answers(words, readers), _weeks(words, readers)
     cell_SAK = coincidences(answer_SRA)
-    resample = resampler(num_resamples, seed)
+    resample = cached_resampler(num_resamples, seed)
 
     def measured(cell_SAK: Array) -> Agreement:
         return measure(cell_SAK.sum(1), resample)
@@ -112,7 +107,7 @@ def measure(person_SK: Array, resample: Callable[[int], Array] | None = None) ->
     intervals: tuple[Interval | None, Interval | None] = None, None
     if resample is not None and len(person_SK):
         raw_M, alpha_M = _raw_and_alpha(resample(len(person_SK)) @ person_SK)
-        intervals = interval(raw_M), interval(alpha_M)
+        intervals = percentile_interval(raw_M), percentile_interval(alpha_M)
     return Agreement(
         raw=defined(raw[0]),
         alpha=defined(alpha[0]),
@@ -121,42 +116,6 @@ def measure(person_SK: Array, resample: Callable[[int], Array] | None = None) ->
         raw_interval=intervals[0],
         alpha_interval=intervals[1],
     )
-
-
-def resampler(num_resamples: int, seed: int) -> Callable[[int], Array]:
-    """Give a function that draws S people with replacement: (M, S) float, how often each is in each resample.
-
-    The same number of people get the same resamples.
-    """
-
-    @cache
-    def resample(num_people: int) -> Array:
-        drawn_MS = np.random.default_rng(seed).integers(num_people, size=(num_resamples, num_people))
-        drawn_MS += num_people * np.arange(num_resamples)[:, None]
-        counts = np.bincount(drawn_MS.ravel(), minlength=num_resamples * num_people)
-        return counts.reshape(num_resamples, num_people).astype(np.float64)
-
-    return resample
-
-
-def interval(value_M: Array) -> Interval | None:
-    """Give the 95 % interval of the resamples in which the value is defined."""
-    known = value_M[np.isfinite(value_M)]
-    if not len(known):
-        return None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def ratio(above: Array, below: Array) -> Array:
-    """Divide; not a number where nothing was counted."""
-    shape = np.broadcast(above, below).shape
-    return np.divide(above, below, out=np.full(shape, np.nan), where=np.broadcast_to(below, shape) > 0)
-
-
-def defined(value: float) -> float | None:
-    """Give a number, or ``None`` for one that is not."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _raw_and_alpha(total_MK: Array) -> tuple[Array, Array]:

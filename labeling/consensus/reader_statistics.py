@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from labeling.consensus.agreement import NUM_RESAMPLES, Array, Interval, defined, interval, ratio, resampler
+from labeling.consensus.agreement import NUM_RESAMPLES
 from labeling.consensus.standing_answers import StandingAnswers, Voice, newest, week_of
+from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, ratio
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Stage
 
 Resample: TypeAlias = Callable[[int], Array]
@@ -98,7 +99,7 @@ def reader_reports(
     for subject, voice in words.rulings.items():
         voices[Stage.ADJUDICATION, newest(voice).reader][subject] = voice
     answers = {answer.subject: answer.affected for answer in labels}
-    resample = resampler(num_resamples, seed)
+    resample = cached_resampler(num_resamples, seed)
     order = sorted(voices, key=lambda key: (key[0] is Stage.ADJUDICATION, key[1]))
     return [_report(reader, stage, voices[stage, reader], words, answers, resample) for stage, reader in order]
 
@@ -147,7 +148,8 @@ def _drift(hit_SA: Array, known_SA: Array, resample: Resample) -> Drift:
     if first.value is not None and second.value is not None:
         value = second.value - first.value
         earlier_M, later_M = (_shares(hit, known, resample) for hit, known in zip(hits, knowns, strict=True))
-        spread = interval(later_M - np.random.default_rng(len(hit_SA)).permutation(earlier_M))  # the halves are other people
+        # the halves are different people, so their resamples are paired at random
+        spread = percentile_interval(later_M - np.random.default_rng(len(hit_SA)).permutation(earlier_M))
     difference = Estimate(value=value, interval=spread, num_cells=first.num_cells + second.num_cells)
     return Drift(first=first, second=second, difference=difference)
 
@@ -176,7 +178,9 @@ def _share(count_SA: Array, known_SA: Array, resample: Resample) -> Estimate:
     if not total:
         return Estimate(value=None, interval=None, num_cells=0)
     value = float(np.where(known_SA > 0, count_SA, 0).sum()) / total
-    return Estimate(value=defined(value), interval=interval(_shares(count_SA, known_SA, resample)), num_cells=round(total))
+    return Estimate(
+        value=defined(value), interval=percentile_interval(_shares(count_SA, known_SA, resample)), num_cells=round(total)
+    )
 
 
 def _shares(count_SA: Array, known_SA: Array, resample: Resample) -> Array:

@@ -6,12 +6,13 @@ order has asked for it; how well it does is measured on people whom no order may
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.sampling.active_learning import informative_order, random_order, varied_order
+from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_indices
 
 Array: TypeAlias = NDArray[np.float64]
 Auroc: TypeAlias = Callable[[NDArray[np.bool_], Array], float]
@@ -55,9 +56,9 @@ class Saving:
     order: str
     target: float
     needed: float
-    needed_interval: tuple[float, float]
+    needed_interval: Interval | None
     saved: float
-    saved_interval: tuple[float, float]
+    saved_interval: Interval | None
     num_missed: int
 
 
@@ -117,16 +118,15 @@ def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) 
             needed.setdefault(curve.order, []).append(curve.num_labels[-1] if found is None else found)
             missed[curve.order] = missed.get(curve.order, 0) + (found is None)
     chance = np.array(needed["random"], dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    drawn_RP = rng.integers(len(chance), size=(NUM_RESAMPLES, len(chance)))
+    drawn_RP = resample_indices(len(chance), NUM_RESAMPLES, seed)
     return [
         Saving(
             order=order,
             target=target,
             needed=float(np.mean(counts)),
-            needed_interval=_interval(np.array(counts, dtype=np.float64), drawn_RP),
+            needed_interval=percentile_interval(np.array(counts, dtype=np.float64)[drawn_RP].mean(axis=1)),
             saved=float(np.mean(chance - counts)),
-            saved_interval=_interval(chance - counts, drawn_RP),
+            saved_interval=percentile_interval((chance - counts)[drawn_RP].mean(axis=1)),
             num_missed=missed[order],
         )
         for order, counts in needed.items()
@@ -154,11 +154,6 @@ def _next(
     if order not in choose:
         raise ValueError(f"no order {order!r}; there are {', '.join(ORDERS)}")
     return choose[order]()
-
-
-def _interval(value_P: Array, drawn_RP: NDArray[Any]) -> tuple[float, float]:
-    low, high = np.quantile(value_P[drawn_RP].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _sigmoid(z: Array) -> Array:

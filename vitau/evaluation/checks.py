@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from vitau.evaluation.bootstrap import Interval, defined, format_estimate, format_interval, percentile_interval
 from vitau.evaluation.policy import Policy
 
 Array = npt.NDArray[Any]
@@ -27,26 +27,26 @@ class CheckResult:
 
 def at_least(check: str, value_R: Array, floor: float) -> CheckResult:
     """At least the floor; what one class alone leaves undefined passes only where no floor is asked."""
-    value, low, high = _point_and_interval(value_R)
+    value, interval = _point_and_interval(value_R)
     if value is None:
         holds, sentence = floor <= 0, f"{check} is not defined, since all these people are alike; at least {floor:g} is needed"
     else:
-        holds, sentence = value >= floor, f"{check} is {value:.3f}{_interval(low, high)}; at least {floor:g} is needed"
+        holds, sentence = value >= floor, f"{check} is {format_estimate(value, interval)}; at least {floor:g} is needed"
     return CheckResult(
-        check=check, holds=holds, sentence=sentence, numbers={"challenger": value, "low": low, "high": high, "limit": floor}
+        check=check, holds=holds, sentence=sentence, numbers={"challenger": value, **_ends(interval), "limit": floor}
     )
 
 
 def not_below(check: str, value_R: Array, floor: float) -> CheckResult:
     """Not wholly below the floor; nobody can tell where it is not defined."""
-    value, low, high = _point_and_interval(value_R)
-    numbers = {"challenger": value, "low": low, "high": high, "limit": floor}
-    if value is None or high is None:
+    value, interval = _point_and_interval(value_R)
+    numbers = {"challenger": value, **_ends(interval), "limit": floor}
+    if value is None or interval is None:
         return CheckResult(
             check=check, holds=None, sentence=f"{check} is not defined: all these people are alike", numbers=numbers
         )
-    sentence = f"{check} is {value:.3f}{_interval(low, high)}; it may not lie below {floor:g} with its whole interval"
-    return CheckResult(check=check, holds=high >= floor, sentence=sentence, numbers=numbers)
+    sentence = f"{check} is {format_estimate(value, interval)}; it may not lie below {floor:g} with its whole interval"
+    return CheckResult(check=check, holds=interval[1] >= floor, sentence=sentence, numbers=numbers)
 
 
 def of_group(check: str, value_R: Array, num_people: int, enough: bool, policy: Policy) -> CheckResult:
@@ -62,44 +62,43 @@ def of_group(check: str, value_R: Array, num_people: int, enough: bool, policy: 
 
 def not_worse(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
     """Better, or shown to be worse by less than the margin."""
-    difference, low, high = _point_and_interval(own_R - other_R)
+    difference, interval = _point_and_interval(own_R - other_R)
     own, other = _point_and_interval(own_R)[0], _point_and_interval(other_R)[0]
-    numbers = {"challenger": own, "champion": other, "difference": difference, "low": low, "high": high, "limit": -margin}
-    if difference is None or low is None:
+    numbers = {"challenger": own, "champion": other, "difference": difference, **_ends(interval), "limit": -margin}
+    if difference is None or interval is None:
         sentence = f"{check} cannot be compared, since all these people are alike"
         return CheckResult(check=check, holds=margin >= 1, sentence=sentence, numbers=numbers)
+    low = interval[0]
     if low > 0:
         word = "better"
     elif low >= -margin:
         word = f"not worse within {margin:g}"
     else:
         word = f"worse by more than {margin:g}, or too little is known"
-    sentence = f"{check} is {own:.3f} against the champion's {other:.3f}: {difference:+.3f}{_interval(low, high)}, {word}"
+    sentence = f"{check} is {own:.3f} against the champion's {other:.3f}: {difference:+.3f}{format_interval(interval)}, {word}"
     return CheckResult(check=check, holds=low >= -margin, sentence=sentence, numbers=numbers)
 
 
 def not_worse_calibrated(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
     """An error that has not grown by more than the margin, or not by more than chance does."""
-    difference, low, high = _point_and_interval(own_R - other_R)
+    difference, interval = _point_and_interval(own_R - other_R)
     assert difference is not None, "an error is defined wherever there are people"
-    assert low is not None, "and so is its interval"
+    assert interval is not None, "and so is its interval"
     sentence = (
-        f"{check} is {own_R[0]:.3f} against the champion's {other_R[0]:.3f}: {difference:+.3f}{_interval(low, high)}; "
+        f"{check} is {own_R[0]:.3f} against the champion's {other_R[0]:.3f}: {difference:+.3f}{format_interval(interval)}; "
         f"it may grow by {margin:g}, or by what is chance"
     )
-    numbers = {"challenger": float(own_R[0]), "champion": float(other_R[0]), "difference": difference, "low": low, "high": high}
+    numbers = {"challenger": float(own_R[0]), "champion": float(other_R[0]), "difference": difference, **_ends(interval)}
     return CheckResult(
-        check=check, holds=difference <= margin or low <= 0, sentence=sentence, numbers={**numbers, "limit": margin}
+        check=check, holds=difference <= margin or interval[0] <= 0, sentence=sentence, numbers={**numbers, "limit": margin}
     )
 
 
-def _point_and_interval(value_R: Array) -> tuple[float | None, float | None, float | None]:
-    defined_R = value_R[1:][~np.isnan(value_R[1:])]
-    if np.isnan(value_R[0]) or not len(defined_R):
-        return None, None, None
-    low, high = np.quantile(defined_R, [0.025, 0.975])
-    return float(value_R[0]), float(low), float(high)
+def _point_and_interval(value_R: Array) -> tuple[float | None, Interval | None]:
+    value, interval = defined(value_R[0]), percentile_interval(value_R[1:])
+    return (None, None) if value is None or interval is None else (value, interval)
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+def _ends(interval: Interval | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}

@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vitau.evaluation.metrics import decisions, resample_weights
+from vitau.evaluation.bootstrap import QUANTILES_99, percentile_interval, resample_weights, with_point_estimate
+from vitau.evaluation.metrics import decisions
 
 Array = npt.NDArray[Any]
 
@@ -163,7 +164,9 @@ def promises(
         old_R, new_R = (np.mean(each[asked_K][:, ~np.isnan(each[asked_K]).any(0)], axis=0) for each in (old_KR, new_KR))
         least = min(len(old_R), len(new_R))
         difference_R = new_R[1:least] - old_R[1:least]
-        low, high = np.quantile(difference_R, [0.005, 0.995])
+        interval = percentile_interval(difference_R, QUANTILES_99)
+        if interval is None:
+            continue
         found.append(
             Promise(
                 measure=f"{name}, {words}",
@@ -172,9 +175,9 @@ def promises(
                 num_promised=len(before[0]),
                 num_now=len(now[0]),
                 difference=float(new_R[0] - old_R[0]),
-                low=float(low),
-                high=float(high),
-                broken=bool(high < 0),
+                low=interval[0],
+                high=interval[1],
+                broken=interval[1] < 0,
             )
         )
     return found
@@ -275,7 +278,7 @@ def _adjusted(found: Sequence[Drift]) -> list[Drift]:
 
 def _spread(truth_SK: Array, known_SK: Array, score_SK: Array, *, threshold: float, seed: int) -> dict[str, Array]:
     """Numbers by question, (K, 1 + R): of everybody, then of the resamples; not a number where too few people are known."""
-    weight_RS = np.vstack([np.ones(len(truth_SK)), resample_weights(len(truth_SK), NUM_RESAMPLES, seed)])
+    weight_RS = with_point_estimate(resample_weights(len(truth_SK), NUM_RESAMPLES, seed))
     found: dict[str, list[Array]] = {"auroc": [], "balanced_accuracy": []}
     for truth_S, known_S, score_S in zip(truth_SK.T, known_SK.T, score_SK.T, strict=True):
         asked_S = known_S & ~np.isnan(score_S)

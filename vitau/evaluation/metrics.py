@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vitau.evaluation.bootstrap import defined, mean_of_defined, percentile_interval, ratio, resample_weights
 from vitau.schema import AUS, PAPER_AUS, Protocol
 
 Array = npt.NDArray[Any]
@@ -245,18 +246,6 @@ def _columns(values: Array) -> Array:
     return values[:, None] if values.ndim == 1 else values
 
 
-def resample_weights(num_people: int, num_resamples: int, seed: int) -> Array:
-    """Draw people with replacement: (R, S) float, how often each person is in each resample."""
-    equal_S = np.full(num_people, 1 / num_people)
-    return np.random.default_rng(seed).multinomial(num_people, equal_S, size=num_resamples).astype(np.float64)
-
-
-def _ratio(above: Array, below: Array) -> Array:
-    """Divide; not a number where nothing was counted."""
-    ratio: Array = np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
-    return ratio
-
-
 def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
     """Compute accuracy, balanced accuracy, F1 and AUROC of R weightings of the people, each (R,), NaN where undefined."""
     hit_R, miss_R = weight_RS @ (truth_S & called_S), weight_RS @ (truth_S & ~called_S)
@@ -265,10 +254,10 @@ def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array)
     above_PQ = (score_P > score_Q) + 0.5 * (score_P == score_Q)
     positive_RP, negative_RQ = weight_RS[:, truth_S], weight_RS[:, ~truth_S]
     return {
-        "accuracy": _ratio(hit_R + rest_R, weight_RS.sum(1)),
-        "balanced_accuracy": (_ratio(hit_R, hit_R + miss_R) + _ratio(rest_R, rest_R + alarm_R)) / 2,
-        "f1": _ratio(2 * hit_R, 2 * hit_R + miss_R + alarm_R),
-        "auroc": _ratio(((positive_RP @ above_PQ) * negative_RQ).sum(1), positive_RP.sum(1) * negative_RQ.sum(1)),
+        "accuracy": ratio(hit_R + rest_R, weight_RS.sum(1)),
+        "balanced_accuracy": (ratio(hit_R, hit_R + miss_R) + ratio(rest_R, rest_R + alarm_R)) / 2,
+        "f1": ratio(2 * hit_R, 2 * hit_R + miss_R + alarm_R),
+        "auroc": ratio(((positive_RP @ above_PQ) * negative_RQ).sum(1), positive_RP.sum(1) * negative_RQ.sum(1)),
     }
 
 
@@ -278,26 +267,19 @@ def calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, A
     in_bin_SB = bin_S[:, None] == np.arange(NUM_BINS)
     gap_RB = np.abs(weight_RS @ (in_bin_SB * (truth_S - score_S)[:, None]))
     total_R = weight_RS.sum(1)
-    return {"ece": _ratio(gap_RB.sum(1), total_R), "brier": _ratio(weight_RS @ (truth_S - score_S) ** 2, total_R)}
+    return {"ece": ratio(gap_RB.sum(1), total_R), "brier": ratio(weight_RS @ (truth_S - score_S) ** 2, total_R)}
 
 
 def _means(points: list[dict[str, Array]], spreads: list[dict[str, Array]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in DECISION_METRICS:
-        point = _mean_defined(np.stack([values[name] for values in points]))
-        result |= _with_interval(name, point, _mean_defined(np.stack([values[name] for values in spreads])))
+        point = mean_of_defined(np.stack([values[name] for values in points]))
+        result |= _with_interval(name, point, mean_of_defined(np.stack([values[name] for values in spreads])))
     return result
-
-
-def _mean_defined(value_AR: Array) -> Array:
-    defined_AR = ~np.isnan(value_AR)
-    return _ratio(np.where(defined_AR, value_AR, 0).sum(0), defined_AR.sum(0).astype(np.float64))
 
 
 def _with_interval(name: str, point_1: Array, spread_R: Array) -> dict[str, Any]:
     """Give ``name`` and ``name_interval``, ``None`` where undefined."""
-    defined_R = spread_R[~np.isnan(spread_R)]
-    if np.isnan(point_1[0]) or not len(defined_R):
-        return {name: None if np.isnan(point_1[0]) else float(point_1[0]), f"{name}_interval": None}
-    low, high = np.quantile(defined_R, [0.025, 0.975])
-    return {name: float(point_1[0]), f"{name}_interval": [float(low), float(high)]}
+    value = defined(point_1[0])
+    interval = None if value is None else percentile_interval(spread_R)
+    return {name: value, f"{name}_interval": None if interval is None else list(interval)}

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
 from vitau.evaluation.checks import CheckResult, at_least, not_below, not_worse, not_worse_calibrated, of_group
-from vitau.evaluation.metrics import calibration, decisions, resample_weights
+from vitau.evaluation.metrics import calibration, decisions
 from vitau.evaluation.policy import PATIENTS, Policy
 from vitau.schema import AUS
 
@@ -103,7 +104,7 @@ def decide_promotion(
         )
     )
     if least > 0:
-        weight_RS = _with_the_point(resample_weights(len(people.subjects), num_resamples, seed))
+        weight_RS = with_point_estimate(resample_weights(len(people.subjects), num_resamples, seed))
         reasons += _recognition(people, challenger, champion, policy, weight_RS)
         if challenger.region_SA is not None:
             reasons += _regions(people, challenger, champion, policy, weight_RS)
@@ -163,7 +164,7 @@ def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: 
             in_S = value_S == value
             enough = int(in_S.sum()) >= policy.min_people
             recall = [
-                _mean(weight_RS[:, chosen_S], right_S[chosen_S].astype(float))
+                weighted_mean(weight_RS[:, chosen_S], right_S[chosen_S].astype(float))
                 for chosen_S in (in_S & people.palsied_S, in_S & ~people.palsied_S)
                 if chosen_S.any()
             ]
@@ -172,7 +173,7 @@ def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: 
             if challenger.region_SA is not None and asked_S.any():
                 known_SA = people.known_SA[asked_S]
                 hit_SA = ((challenger.region_SA[asked_S] > 0) == people.affected_SA[asked_S]) & known_SA
-                share_R = _mean(weight_RS[:, asked_S], hit_SA.sum(1) / known_SA.sum(1))
+                share_R = weighted_mean(weight_RS[:, asked_S], hit_SA.sum(1) / known_SA.sum(1))
                 num = int(asked_S.sum())
                 yield of_group(f"regions, {attribute} {value}", share_R, num, num >= policy.min_people, policy)
 
@@ -217,30 +218,10 @@ def _region_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict
         score_S, truth_S = answers.region_SA[asked_S, column], people.affected_SA[asked_S, column]
         by_au[au] = decisions(truth_S, score_S > 0, score_S, weight_RS[:, asked_S])
     means = {
-        name: _mean_defined(np.stack([numbers[name] for numbers in by_au.values()])) for name in ("auroc", "balanced_accuracy")
+        name: mean_of_defined(np.stack([numbers[name] for numbers in by_au.values()]))
+        for name in ("auroc", "balanced_accuracy")
     }
     return {**means, **{au.value: numbers["auroc"] for au, numbers in by_au.items()}}
-
-
-def _mean_defined(value_AR: Array) -> Array:
-    defined_AR = ~np.isnan(value_AR)
-    count_R = defined_AR.sum(0)
-    mean_R: Array = np.full(value_AR.shape[1], np.nan)
-    np.divide(np.where(defined_AR, value_AR, 0).sum(0), count_R, out=mean_R, where=count_R > 0)
-    return mean_R
-
-
-def _mean(weight_RS: Array, value_S: Array) -> Array:
-    """Weighted means; not a number where a resample has none of these people."""
-    total_R = weight_RS.sum(1)
-    mean_R: Array = np.full(len(total_R), np.nan)
-    np.divide(weight_RS @ value_S, total_R, out=mean_R, where=total_R > 0)
-    return mean_R
-
-
-def _with_the_point(weight_RS: Array) -> Array:
-    """Put everybody once before the resamples: row 0 of every number is then the number itself."""
-    return np.vstack([np.ones(weight_RS.shape[1]), weight_RS])
 
 
 def _sorted(people: HeldOut, challenger: Answers, champion: Answers | None) -> tuple[HeldOut, Answers, Answers | None]:

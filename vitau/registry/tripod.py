@@ -126,12 +126,5 @@ def counted(counts: Iterable[tuple[object, int]]) -> str | None:
     return ", ".join(f"{name}: {count}" for name, count in sorted((str(name), count) for name, count in counts)) or None
 
 
-def with_interval(value: float | None, interval: Sequence[float] | None) -> str | None:
-    """Write a number with its 95 % interval, if there is one."""
-    if value is None:
-        return None
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")

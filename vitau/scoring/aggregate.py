@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
 from vitau.schema import AU, AUS
 
 NUM_RESAMPLES: Final = 1000
-Interval: TypeAlias = tuple[float, float]
-"""Ends of a 95 % interval; absent where there is one frame only, which says nothing about its spread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,14 +116,13 @@ def _regions(region_NA: NDArray[np.float64], seed: int) -> dict[AU, RegionScore]
     }
 
 
-def _interval(value_NK: NDArray[np.float64], seed: int) -> list[Interval] | list[None]:
+def _interval(value_NK: NDArray[np.float64], seed: int) -> list[Interval | None]:
     """Per column the 2.5 and 97.5 % quantiles of the mean over resampled rows; rows are drawn with multinomial weights."""
     count, num_columns = value_NK.shape
     if count < 2:
         return [None] * num_columns
-    weight_RN = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=NUM_RESAMPLES) / count
-    low_K, high_K = np.quantile(weight_RN @ value_NK, [0.025, 0.975], axis=0)
-    return list(zip(low_K.tolist(), high_K.tolist(), strict=True))
+    mean_RK = resample_weights(count, NUM_RESAMPLES, seed) / count @ value_NK
+    return [percentile_interval(mean_R) for mean_R in mean_RK.T]
 
 
 def _rounded(interval: Interval | None) -> list[float] | None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from vitau.data.dataset import load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
+from vitau.evaluation.bootstrap import format_estimate
 from vitau.models.regions import RegionConfig
 from vitau.processes import start_worker
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
@@ -157,8 +158,12 @@ def _cells_of(row: Mapping[str, Any]) -> Iterator[str]:
     yield row["features"]
     for name, factor, digits in (("accuracy_of_paper_7", 100, 1), ("accuracy", 100, 1), ("auroc", 1, 3)):
         value, interval = row[name], row[f"{name}_interval"]
-        between = "" if interval is None else f" [{interval[0] * factor:.{digits}f}, {interval[1] * factor:.{digits}f}]"
-        yield "–" if value is None else f"{value * factor:.{digits}f}{between}"
+        yield format_estimate(
+            None if value is None else value * factor,
+            None if interval is None else [end * factor for end in interval],
+            digits=digits,
+            undefined="–",
+        )
     yield row["protocol"]
     yield str(row["n_test_subjects"])
     paper = row["paper"]

@@ -72,7 +72,7 @@ def test_what_was_not_scored_is_listed_with_its_reason(make_page):
         ReportedSubject(name="b2", score=None, left_out={"no_face": 14}), skipped=[Skipped(item="x.mp4", reason="it is empty")]
     )
     assert "x.mp4 it is empty" in text
-    assert "0 frames used; not used: 14 no face found." in text
+    assert "0 frames used; not used: 14 without a face." in text
 
 
 def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page, palsied):

@@ -14,14 +14,14 @@ from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.pages import page_environment
 
 REASON_WORDS: Final[Mapping[str, str]] = {
-    QuarantineReason.NO_FACE: "no face found",
-    QuarantineReason.NOT_ALIGNED: "face not aligned",
-    QuarantineReason.SMALL: "face too small",
-    QuarantineReason.LOW_CONFIDENCE: "face uncertain",
+    QuarantineReason.NO_FACE: "without a face",
+    QuarantineReason.NOT_ALIGNED: "with a face that cannot be aligned",
+    QuarantineReason.SMALL: "with a face too small",
+    QuarantineReason.LOW_CONFIDENCE: "with an uncertain face",
     QuarantineReason.BLURRED: "blurred",
     QuarantineReason.DARK: "too dark",
     QuarantineReason.BRIGHT: "too bright",
-    QuarantineReason.TURNED: "head turned away",
+    QuarantineReason.TURNED: "with the head turned away",
 }
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "auroc": "AUROC",
@@ -95,7 +95,7 @@ class Report:
 def render(report: Report) -> str:
     """The page as self-contained HTML: styles, pictures and all."""
     environment = page_environment()
-    environment.filters.update(data_uri=data_uri, number=number, percent=lambda share: f"{100 * share:.0f} %")
+    environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
         report=report,
         synthetic=report.synthetic,
@@ -133,7 +133,12 @@ def region_scale(subjects: Sequence[ReportedSubject]) -> float:
 def likelier_side(right_side: float) -> str:
     """The likelier side with its probability: "right, 93 %"."""
     side, probability = (Side.RIGHT, right_side) if right_side >= 0.5 else (Side.LEFT, 1 - right_side)
-    return f"{side}, {100 * probability:.0f} %"
+    return f"{side}, {percent(probability)}"
+
+
+def percent(share: float) -> str:
+    """Format a share of 1 as a percentage that does not break over two lines."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def data_uri(jpeg: bytes) -> str:

@@ -62,13 +62,13 @@ def demo(
         seconds["services"] = round(time.monotonic() - start, 1)
         os.environ.setdefault("VITAU_IDENTITY_FLOOR", DRAWN_IDENTITY_FLOOR)
         from flows.demo import demo as run
-        from flows.workspace import write_whole
+        from vitau.store.atomic import write_atomic
 
         summary = run(state.resolve(), cohort, size)
     seconds |= summary.pop("seconds") | {"total": round(time.monotonic() - start, 1)}
     new = summary.pop("new")
     summary |= {"report": f"{state}/report.html", "seconds": seconds}
-    write_whole(state / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(state / "summary.json", json.dumps(summary, indent=1) + "\n")
     if not new:
         tell("Everything was there already: nothing was ingested, labelled, trained, registered or scored again.")
     tell(describe(summary, state))

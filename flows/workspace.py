@@ -14,7 +14,6 @@ from rich.text import Text
 from flows.settings import Settings, load_settings
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
-from vitau.errors import StoreError
 from vitau.schema import LedgerRow
 from vitau.store import Store, open_store
 
@@ -78,20 +77,6 @@ def open_workspace() -> Workspace:
     if "PREFECT__WORKER_NAME" in os.environ:  # or a killed worker's run would go on beside its successor's, on the same GPU
         leave_with_worker()
     return Workspace(load_settings())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file for people or programs, whole or not at all; line ends stay as they are.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}; give another place") from error
 
 
 def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from flows.settings import Settings
-from flows.workspace import Workspace, write_whole
+from flows.workspace import Workspace
 from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreement_report
 from labeling.consensus.consensus import Consensus, Rule, consensus
 from labeling.consensus.csv_io import read_csv, write_csv
@@ -15,6 +15,7 @@ from labeling.consensus.standing_answers import last_words
 from vitau.catalog.catalog import Catalog
 from vitau.errors import CatalogError, LabelingError
 from vitau.schema import LedgerRow, RegionLabels, Split, Stage
+from vitau.store.atomic import write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
 def export_answers(catalog: Catalog, path: Path) -> int:
     """Write the ledger as a CSV, whole or not at all; returns how many answers."""
     rows = catalog.ledger()
-    write_whole(path, write_csv(rows))
+    write_atomic(path, write_csv(rows))
     return len(rows)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from flows.local_stack.state import HOST, Program, free_ports, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
+from vitau.store.atomic import atomic_path, remove_partials
 
 WEED: Final = Path(sys.executable).parent / "weed"
 BUCKET: Final = "vitau"
@@ -37,33 +38,32 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
     def prepare() -> None:
         if data.exists():
             return
-        partial = data.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
-        password = state / "postgresql.password"
-        password.touch(mode=0o600)
-        password.write_text(read_secrets(state)["postgresql_password"])
-        for path in (partial, password):
-            if user is not None:
-                os.chown(path, user, -1)
-        made = subprocess.run(
-            [
-                *(programs / "initdb", "--pgdata", partial, "--username", "vitau", "--pwfile", password),
-                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            user=user,
-            cwd="/",
-        )
-        password.unlink()
-        if made.returncode:
-            reason = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise StackError(
-                f"PostgreSQL cannot make its folder {data} ({reason}): choose a state folder that its user can enter"
+        remove_partials(state, data.name)
+        with atomic_path(data) as partial:
+            partial.mkdir(mode=0o700)
+            password = state / "postgresql.password"
+            password.touch(mode=0o600)
+            password.write_text(read_secrets(state)["postgresql_password"])
+            for path in (partial, password):
+                if user is not None:
+                    os.chown(path, user, -1)
+            made = subprocess.run(
+                [
+                    *(programs / "initdb", "--pgdata", partial, "--username", "vitau", "--pwfile", password),
+                    *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                user=user,
+                cwd="/",
             )
-        partial.rename(data)
+            password.unlink()
+            if made.returncode:
+                reason = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
+                raise StackError(
+                    f"PostgreSQL cannot make its folder {data} ({reason}): choose a state folder that its user can enter"
+                )
 
     return Program(
         name="postgresql",

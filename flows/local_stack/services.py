@@ -21,6 +21,7 @@ from flows.local_stack.backends import database, database_url, s3_keys
 from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
+from vitau.store.atomic import atomic_path
 
 USER: Final = "annotator@vitau.local"
 MIGRATED: Final = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
@@ -176,7 +177,8 @@ def begin_migrated(state: Path) -> None:
     own = state / "label-studio" / MIGRATED.name
     if MIGRATED.exists() and not own.exists():
         own.parent.mkdir(exist_ok=True)
-        shutil.copyfile(MIGRATED, own.with_name("unfinished")).replace(own)
+        with atomic_path(own) as partial_database:
+            shutil.copyfile(MIGRATED, partial_database)
 
 
 def _mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:

@@ -26,6 +26,7 @@ from flows.local_stack.backends import postgresql_programs
 from flows.local_stack.state import HOST, Profile, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
+from vitau.store.atomic import write_atomic
 
 _FIRST_START_S: Final = 300.0  # on PostgreSQL Label Studio migrates for up to 130 s on two busy cores
 _STOP_S: Final = 20.0
@@ -166,9 +167,7 @@ def log_in(state: Path) -> tuple[str, str]:
 
 def remember(state: Path, services: Sequence[Service]) -> None:
     """Write the services down, for whoever looks for them."""
-    partial = state / "services.json.partial"
-    partial.write_text(json.dumps([asdict(service) for service in services], indent=1))
-    partial.replace(state / "services.json")
+    write_atomic(state / "services.json", json.dumps([asdict(service) for service in services], indent=1))
 
 
 def process_of(service: Service) -> psutil.Process | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from vitau.store.atomic import write_atomic
+
 HOST: Final = "127.0.0.1"
 _SECRETS: Final = (
     *("pseudonym_key", "signing_key", "label_studio_token", "label_studio_password", "label_studio_secret"),
@@ -50,10 +52,7 @@ def read_secrets(state: Path) -> dict[str, str]:
     lacking = [name for name in _SECRETS if name not in kept]
     if lacking:
         kept |= {name: secrets.token_hex(20) for name in lacking}
-        partial = path.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(json.dumps(kept, indent=1))
-        partial.replace(path)
+        write_atomic(path, json.dumps(kept, indent=1), mode=0o600)
     return kept
 
 

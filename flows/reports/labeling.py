@@ -7,9 +7,10 @@ from typing import Final
 from flows.annotation.consensus import agree
 from flows.annotation.key_frames import stale
 from flows.annotation.pull_answers import ADJUDICATOR, palsied
-from flows.workspace import Workspace, write_whole
+from flows.workspace import Workspace
 from labeling.progress import Progress, duration, progress
 from vitau.scoring.pages import page_environment
+from vitau.store.atomic import write_atomic
 
 LABELING_PAGE: Final = "labeling.html"
 """File name of the page beside a report."""
@@ -36,7 +37,7 @@ def write_labeling_page(workspace: Workspace, done: Progress, path: Path) -> Non
     """Write the labeling progress as an HTML page, by an atomic rename."""
     synthetic = any(subject.synthetic for subject in workspace.catalog.subjects())
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    write_whole(path, render_labeling_page(done, at=now, synthetic=synthetic))
+    write_atomic(path, render_labeling_page(done, at=now, synthetic=synthetic))
 
 
 def render_labeling_page(done: Progress, *, at: str, synthetic: bool = False) -> str:

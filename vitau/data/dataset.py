@@ -1,7 +1,5 @@
 """From a snapshot to arrays: every crop is decoded once into a memory-mapped file named by the snapshot's digest."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from vitau.data.snapshot import load
 from vitau.errors import SnapshotError
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, Cohort, Side, Split
 from vitau.store import Store
+from vitau.store.atomic import atomic_path
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -117,32 +116,33 @@ def load_crops(store: Store, digest: str, cache: Path, progress: Progress | None
 def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | None) -> None:
     """Write both files beside their place and move them there whole, so that a killed run leaves nothing half."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".decoding-", dir=folder.parent))
     try:
-        shape = (table.num_rows, CROP_SIZE, CROP_SIZE, 3)
-        pixels = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]  # numpy leaves it without types
-            partial / CROPS_FILE, mode="w+", dtype=np.uint8, shape=shape
-        )
-        landmarks = np.zeros((table.num_rows, NUM_LANDMARKS, 2), dtype=np.float32)
-        wanted: dict[str, dict[int, int]] = {}
-        for row, (key, frame) in enumerate(zip(table["frames_key"].to_pylist(), table["frame_index"].to_pylist(), strict=True)):
-            wanted.setdefault(key, {})[frame] = row
-        done = 0
-        for key, rows in wanted.items():
-            _decode_table(store, key, rows, pixels, landmarks)
-            done += len(rows)
-            if progress:
-                progress(done, table.num_rows)
-        pixels.flush()
-        del pixels
-        np.save(partial / LANDMARKS_FILE, landmarks)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was quicker, and its crops are the same
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with atomic_path(folder) as partial:
+            partial.mkdir(mode=0o700)  # pictures of people
+            _decode_into(table, store, partial, progress)
+    except OSError:
+        if not folder.exists():  # else another process was quicker, and its crops are the same
+            raise
+
+
+def _decode_into(table: pa.Table, store: Store, folder: Path, progress: Progress | None) -> None:
+    shape = (table.num_rows, CROP_SIZE, CROP_SIZE, 3)
+    pixels = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]  # numpy leaves it without types
+        folder / CROPS_FILE, mode="w+", dtype=np.uint8, shape=shape
+    )
+    landmarks = np.zeros((table.num_rows, NUM_LANDMARKS, 2), dtype=np.float32)
+    wanted: dict[str, dict[int, int]] = {}
+    for row, (key, frame) in enumerate(zip(table["frames_key"].to_pylist(), table["frame_index"].to_pylist(), strict=True)):
+        wanted.setdefault(key, {})[frame] = row
+    done = 0
+    for key, rows in wanted.items():
+        _decode_table(store, key, rows, pixels, landmarks)
+        done += len(rows)
+        if progress:
+            progress(done, table.num_rows)
+    pixels.flush()
+    del pixels
+    np.save(folder / LANDMARKS_FILE, landmarks)
 
 
 def _decode_table(store: Store, key: str, rows: dict[int, int], pixels: Array, landmarks: Array) -> None:

@@ -92,15 +92,19 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
         ClipError: missing, empty, neither a video nor an image, or nothing in the time range decodes.
         StoreError: the disk is full.
     """
+    from vitau.store.atomic import atomic_path  # this module travels with registered models, the store does not
+
     recipe = recipe or FrameRecipe()
     counts, num_frames, num_faces = Decoded(), 0, 0
     about = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
     schema = frame_schema().with_metadata(about)
     look = _photo_look(clip) if path.suffix.lower() in PHOTO_SUFFIXES else Follower(mirrored=clip.mirrored).look
-    part = out.with_name(out.name + ".part")
     rows = _Rows()
     try:
-        with pq.ParquetWriter(part, schema, compression="zstd", write_statistics=_with_statistics()) as writer:
+        with (
+            atomic_path(out) as partial,
+            pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=_with_statistics()) as writer,
+        ):
             for frame in sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, decoded=counts):
                 faces_in_view, face = look(frame.image)
                 rows.add(_row(clip, frame, faces_in_view, face), face)
@@ -109,11 +113,8 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
                     writer.write_table(rows.take(schema))
             if rows.rows:
                 writer.write_table(rows.take(schema))
-        part.replace(out)
     except OSError as error:  # a bad recording is a ClipError: this is the disk
         raise StoreError(f"{out.name} cannot be written ({os.strerror(error.errno or 0)}); make room on the disk") from error
-    finally:
-        part.unlink(missing_ok=True)
     return FramesSummary(
         num_frames=num_frames,
         num_faces=num_faces,

@@ -20,6 +20,7 @@ from vitau.models.vit import PalsyViT
 from vitau.registry.bundle import LANDMARKS, LANDMARKS_TEXT, thresholds
 from vitau.schema import AUS, CROP_SIZE
 from vitau.scoring.predict import Predictor
+from vitau.store.atomic import atomic_path
 
 OPSET: Final = 20
 TOLERANCE: Final = 1e-4
@@ -135,7 +136,6 @@ def drawn_crops(count: int) -> NDArray[np.uint8]:
 def _export(network: Recognition | Regions, size: int, path: Path) -> Exported:
     crops_NHWC = drawn_crops(NUM_COMPARED)
     names = list(network.outputs)
-    partial = path.with_name(f".{path.name}.partial")
     with torch.inference_mode():
         expected = [output.numpy() for output in network(to_input(crops_NHWC, size))]
     program = torch.onnx.export(
@@ -150,13 +150,12 @@ def _export(network: Recognition | Regions, size: int, path: Path) -> Exported:
         verbose=False,
     )
     assert program is not None
-    program.save(str(partial), external_data=False)
-    seen = run_onnx(partial, to_input(crops_NHWC, size).contiguous().numpy())
-    worst = max(difference(own, theirs) for own, theirs in zip(expected, seen, strict=True))
-    if not worst <= TOLERANCE:
-        partial.unlink()
-        raise CheckpointError(f"{path.name} differs from torch by {worst:.1e}, which is too much: it was not kept")
-    partial.replace(path)
+    with atomic_path(path) as partial:
+        program.save(str(partial), external_data=False)
+        seen = run_onnx(partial, to_input(crops_NHWC, size).contiguous().numpy())
+        worst = max(difference(own, theirs) for own, theirs in zip(expected, seen, strict=True))
+        if not worst <= TOLERANCE:
+            raise CheckpointError(f"{path.name} differs from torch by {worst:.1e}, which is too much: it was not kept")
     inputs = {"crop": f"float32 (B, 3, {size}, {size}) in [-1, 1], RGB, aligned; any B"}
     return Exported(file=path.name, opset=OPSET, worst=worst, inputs=inputs, outputs=dict(network.outputs))
 

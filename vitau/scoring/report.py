@@ -12,6 +12,7 @@ from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.pages import page_environment
+from vitau.store.atomic import write_atomic
 
 REASON_WORDS: Final[Mapping[str, str]] = {
     QuarantineReason.NO_FACE: "without a face",
@@ -118,10 +119,9 @@ def render(report: Report) -> str:
 
 
 def write_report(report: Report, path: Path) -> Path:
-    """Write the page; it appears whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(render(report), encoding="utf-8")
-    return part.replace(path)
+    """Write the page atomically. Raises StoreError."""
+    write_atomic(path, render(report))
+    return path
 
 
 def region_scale(subjects: Sequence[ReportedSubject]) -> float:

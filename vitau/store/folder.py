@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from vitau.errors import StoreError
-from vitau.store.interface import PARTIAL, Store, checked_key, missing, verified
+from vitau.store.atomic import atomic_path
+from vitau.store.interface import Store, checked_key, missing, verified
 
+_PARTIAL: Final = ".partial"  # the folder of what is being written; no key begins with a dot
 _COPY_BUFFER: Final = 1 << 20
 _ABANDONED_S: Final = 24 * 3600
 
@@ -24,8 +26,8 @@ class FolderStore(Store):
         self.folder = folder.resolve()
         self.uri = self.folder.as_uri()
         with _disk_errors(self.uri):
-            (self.folder / PARTIAL).mkdir(parents=True, exist_ok=True)
-            for partial in (self.folder / PARTIAL).iterdir():  # what a killed writer left; nobody writes for a day
+            (self.folder / _PARTIAL).mkdir(parents=True, exist_ok=True)
+            for partial in (self.folder / _PARTIAL).iterdir():  # what a killed writer left; nobody writes for a day
                 with suppress(FileNotFoundError):
                     if time.time() - partial.stat().st_mtime > _ABANDONED_S:
                         partial.unlink()
@@ -35,7 +37,7 @@ class FolderStore(Store):
         if target.exists():
             return False
         with _disk_errors(self.location(key)):
-            handle, name = tempfile.mkstemp(dir=self.folder / PARTIAL)
+            handle, name = tempfile.mkstemp(dir=self.folder / _PARTIAL)
             partial = Path(name)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -65,14 +67,13 @@ class FolderStore(Store):
 
     def download(self, key: str, path: Path) -> Path:
         source = self.folder / checked_key(key)
-        partial = path.with_name(path.name + PARTIAL)
         with _disk_errors(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(source, partial)
-            except FileNotFoundError as error:
-                raise missing(self.location(key)) from error
-            partial.replace(path)
+            with atomic_path(path) as partial:
+                try:
+                    shutil.copyfile(source, partial)
+                except FileNotFoundError as error:
+                    raise missing(self.location(key)) from error
         return path
 
     def exists(self, key: str) -> bool:
@@ -81,7 +82,7 @@ class FolderStore(Store):
     def keys(self, prefix: str = "") -> Iterator[str]:
         start = self.folder / prefix.rpartition("/")[0]
         found = (path.relative_to(self.folder).as_posix() for path in start.rglob("*") if path.is_file())
-        yield from sorted(key for key in found if key.startswith(prefix) and not key.startswith(PARTIAL))
+        yield from sorted(key for key in found if key.startswith(prefix) and not key.startswith(_PARTIAL))
 
     def erase(self, prefix: str) -> int:
         keys = list(self.keys(prefix))

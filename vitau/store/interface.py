@@ -9,8 +9,6 @@ from typing import Final
 
 from vitau.errors import ChecksumError, ObjectNotFoundError
 
-PARTIAL: Final = ".partial"
-"""The name, or the end of a name, of what is being written; no key begins with a dot."""
 _KEY: Final = re.compile(r"[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from vitau.errors import ObjectNotFoundError, StoreError
-from vitau.store.interface import PARTIAL, Store, checked_key, missing, sha256_of, verified
+from vitau.store.atomic import atomic_path
+from vitau.store.interface import Store, checked_key, missing, sha256_of, verified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +81,9 @@ class S3Store(Store):
         return verified(data, self.location(key), sha256 or response["Metadata"].get("sha256"))
 
     def download(self, key: str, path: Path) -> Path:
-        partial = path.with_name(path.name + PARTIAL)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _s3_errors(self.location(key)):
+        with _s3_errors(self.location(key)), atomic_path(path) as partial:
             self._client.download_file(self.bucket, self.prefix + checked_key(key), str(partial))
-        partial.replace(path)
         return path
 
     def exists(self, key: str) -> bool:

@@ -22,6 +22,7 @@ from vitau.models.regions import RegionConfig
 from vitau.processes import start_worker
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
 from vitau.store import Store, open_store
+from vitau.store.atomic import write_atomic
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.progress import Talk
@@ -121,8 +122,8 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     shutil.rmtree(out / CACHE, ignore_errors=True)
     rows = [_row(cell, json.loads((out / CELLS / cell.name / METRICS).read_text())) for cell in grid]
     result = {**settings, "synthetic": frozen.synthetic, "seed": recipe.train.seed, "rows": rows}
-    _write(out / f"{TABLE}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    _write(out / f"{TABLE}.md", table(recipe, frozen, rows))
+    write_atomic(out / f"{TABLE}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_atomic(out / f"{TABLE}.md", table(recipe, frozen, rows))
     return result
 
 
@@ -216,7 +217,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 raise TrainingError(f"{out} holds a grid with {name} {found}, not {settings[what]}: choose another --out")
     else:
         out.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(settings, indent=1) + "\n")
+        write_atomic(path, json.dumps(settings, indent=1) + "\n")
 
 
 def _train_cells(recipe: Recipe, store: Store, snapshot: str, out: Path, cells: list[Cell], jobs: int, talk: Talk) -> None:
@@ -271,9 +272,3 @@ def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) 
         return train(recipe, open_store(uri), snapshot, folder, pretrained=pretrained, cache=out / CACHE, talk=silent)
     except TrainingError as error:
         raise TrainingError(f"cell {cell.name}: {error}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

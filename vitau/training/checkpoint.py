@@ -1,7 +1,6 @@
 """The state of an unfinished training in one file without pickles: weights, best weights, moments, history."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from vitau.data.layout import checkpoint_prefix
 from vitau.errors import TrainingError
 from vitau.store import Store
+from vitau.store.atomic import atomic_path
 from vitau.training.parallel import is_first
 
 FILE: Final = "last.safetensors"
@@ -98,14 +98,13 @@ class Checkpoint:
             tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in of_one.items()}
         tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{FILE}.{os.getpid()}"
         metadata = {"history": json.dumps(asdict(state.history)), "identity": self.identity}
         if state.position is not None:
             here = state.position
             metadata["position"] = json.dumps({"done": here.done, "total_loss": here.total_loss, "seconds": here.seconds})
             tensors |= {f"random/{name}": tensor for name, tensor in here.random.items()}
-        save_file(tensors, partial, metadata=metadata)
-        partial.replace(self.folder / FILE)
+        with atomic_path(self.folder / FILE) as partial:
+            save_file(tensors, partial, metadata=metadata)
         if self.store is not None:
             key = f"{self._prefix}{_place(metadata)}.safetensors"
             older = [known for known in self.store.keys(self._prefix) if known < key]

@@ -22,6 +22,7 @@ from vitau.models.vit import build_vit
 from vitau.processes import keep_freed_memory
 from vitau.schema import Protocol, Split
 from vitau.store import Store
+from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import fit
@@ -295,6 +296,4 @@ def _check_splits(recipe: Recipe, crops: Crops) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

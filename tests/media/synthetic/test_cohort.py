@@ -211,7 +211,7 @@ def test_a_cohort_has_a_clip_a_manifest_row_and_a_truth_row_per_person(cohort):
         assert (out / row["clip"]).is_file()
         assert {au for au in AUS if true[au] == "1"} == person.affected
         assert true["side"] == ("" if person.side is None else person.side.value)
-    assert not list(out.rglob("*.unfinished*"))
+    assert not list(out.rglob("*.partial*"))
 
 
 def test_a_clip_is_h264_at_its_rate_shows_every_task_and_says_that_it_is_synthetic(cohort):
@@ -228,7 +228,7 @@ def test_writing_a_cohort_again_keeps_what_is_there_and_a_larger_one_adds_people
     shutil.copytree(cohort[0], out)
     clip = out / "clips" / "synthetic-8-0001.mp4"
     os.utime(clip, (1, 1))
-    (out / "clips" / "synthetic-8-0006.77.unfinished.mp4").write_bytes(b"what a killed process left")
+    (out / "clips" / ".synthetic-8-0006.77.partial.mp4").write_bytes(b"what a killed process left")
     write_cohort(out, 5, 8, frames_per_task=1, num_processes=1)
     assert clip.stat().st_mtime == 1
     assert len(read(out / "manifest.csv")) == len(list((out / "clips").iterdir())) == 5

@@ -25,6 +25,7 @@ from vitau.media.synthetic.shape import Shape, shape_face
 from vitau.media.synthetic.values import Floats, Image, Pose
 from vitau.processes import start_worker
 from vitau.schema import AUS, Cohort
+from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 
 __all__ = [
     "FRAME_SIZE",
@@ -218,8 +219,7 @@ def write_cohort(
     people = [draw_person(seed, index) for index in range(num_subjects)]
     drawn_with = {"synthetic": True, "drawing": DRAWING, "seed": seed, "frames_per_task": frames_per_task, "fps": fps}
     _claim(out, drawn_with | {"first_subject": people[0].subject})
-    for left_over in (out / "clips").glob("*.unfinished.mp4"):
-        left_over.unlink()
+    remove_partials(out / "clips")
     wanted = [person for person in people if not _clip_path(out, person).exists()]
     tell = progress or (lambda _done, _all: None)
     tell(num_subjects - len(wanted), num_subjects)
@@ -236,7 +236,7 @@ def _claim(out: Path, drawn_with: dict[str, Any]) -> None:
     """Let a folder hold one population, the first to come: a manifest lists one."""
     note = out / "cohort.json"
     if not note.exists():
-        note.write_text(json.dumps(drawn_with, indent=1) + "\n", encoding="utf-8")
+        write_atomic(note, json.dumps(drawn_with, indent=1) + "\n")
     there = json.loads(note.read_text(encoding="utf-8"))
     if there != drawn_with:
         raise ValueError(f"{out} holds people drawn with {there}, not with {drawn_with}; give another folder")
@@ -257,20 +257,15 @@ def _write_clips(out: Path, people: list[Person], frames_per_task: int, fps: int
 
 def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 6) -> None:
     """Write one person's clip, 640 × 480 h264, all tasks from onset to apex; there is either the whole clip or none."""
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.unfinished.mp4")
-    try:
-        with av.open(unfinished, "w") as container:
-            container.metadata["comment"] = "synthetic: a drawn person, no recording of anybody"
-            options = {"crf": "18", "preset": "veryfast", "threads": "1"}
-            stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
-            stream.width, stream.height = FRAME_SIZE
-            stream.pix_fmt = "yuv420p"
-            for image in draw_clip(person, frames_per_task):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode())
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_path(path) as partial, av.open(partial, "w") as container:
+        container.metadata["comment"] = "synthetic: a drawn person, no recording of anybody"
+        options = {"crf": "18", "preset": "veryfast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
+        stream.width, stream.height = FRAME_SIZE
+        stream.pix_fmt = "yuv420p"
+        for image in draw_clip(person, frames_per_task):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def draw_clip(person: Person, frames_per_task: int = 2) -> Iterator[Image]:
@@ -298,9 +293,7 @@ def _truth_row(person: Person) -> tuple[Any, ...]:
 
 
 def _write_rows(path: Path, columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-    unfinished.rename(path)

@@ -1,8 +1,6 @@
 """Pictures of drawn people for pretraining: nobody's cohort, made in processes, kept once per setting."""
 
 import fcntl
-import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from vitau.data.dataset import Crops
 from vitau.processes import start_worker
 from vitau.schema import Split
+from vitau.store.atomic import atomic_path
 from vitau.training.pretraining.draw_worker import DrawnPeople, draw_chunk
 
 Array = npt.NDArray[Any]
@@ -78,7 +77,5 @@ def _draw_all(drawn: DrawnPeople, path: Path, workers: int, progress: Callable[[
             if progress:
                 progress(done, drawn.num_people)
     arrays = {key: np.concatenate([parts[start][key] for start in sorted(parts)]) for key in parts[0]}
-    handle, partial = tempfile.mkstemp(suffix=".npz", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names of arrays for its own option
-    Path(partial).replace(path)
+    with atomic_path(path) as partial:
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names of arrays for its own option

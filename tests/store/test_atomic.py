@@ -1,0 +1,97 @@
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from vitau.errors import StoreError
+from vitau.store.atomic import atomic_path, remove_partials, write_atomic
+
+
+def test_text_is_written_with_its_own_line_ends_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "rows.csv"
+    write_atomic(path, "a,é\r\n1,2\n")
+    assert path.read_bytes() == "a,é\r\n1,2\n".encode()
+    write_atomic(path, b"\x00\r\n")
+    assert path.read_bytes() == b"\x00\r\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_its_permissions_before_its_first_byte(tmp_path):
+    path = tmp_path / "secrets.json"
+    write_atomic(path, "{}", mode=0o600)
+    assert path.stat().st_mode & 0o777 == 0o600
+    write_atomic(tmp_path / "open", "")
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert (tmp_path / "open").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_missing_folder_is_a_sentence(tmp_path):
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(StoreError) as caught:
+        write_atomic(path, "")
+    assert str(caught.value) == f"{path} cannot be written: No such file or directory; give another place"
+
+
+def write_and_fail(path, *, folder):
+    with atomic_path(path) as partial:
+        if folder:
+            partial.mkdir()
+            (partial / "file").write_text("new")
+        else:
+            partial.write_text("new")
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_failure_keeps_the_old_content_and_leaves_nothing_beside_it(tmp_path, folder):
+    path = tmp_path / "model.bin"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail(path, folder=folder)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+
+
+def test_a_folder_appears_complete_and_does_not_replace_one_with_content(tmp_path):
+    path = tmp_path / "crops"
+    with atomic_path(path) as partial:
+        partial.mkdir()
+        (partial / "first").write_text("")
+        assert not path.exists()
+    with pytest.raises(OSError, match="not empty"), atomic_path(path) as partial:
+        partial.mkdir()
+    assert [file.name for file in path.iterdir()] == ["first"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_at_once_do_not_share_a_temporary_file_and_the_last_rename_wins(tmp_path):
+    path = tmp_path / "page.html"
+    with atomic_path(path) as slow:
+        slow.write_text("slow")
+        write_atomic(path, "fast")
+        assert path.read_text() == "fast"
+        assert slow.suffix == ".html"
+    assert path.read_text() == "slow"
+
+
+def test_what_a_killed_writer_left_is_removed_by_name(tmp_path):
+    program = """
+        import os, signal, sys
+        from pathlib import Path
+        from vitau.store.atomic import atomic_path
+        with atomic_path(Path(sys.argv[1])) as partial:
+            partial.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    for name in ("one.mp4", "two.mp4"):
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), tmp_path / name], check=False)
+        assert done.returncode == -signal.SIGKILL
+    (tmp_path / "kept.partial.mp4").write_text("")
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_partials(tmp_path, "one")
+    assert sorted(path.name.split(".")[:2] for path in tmp_path.iterdir()) == [["", "two"], ["kept", "partial"]]
+    remove_partials(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.partial.mp4"]

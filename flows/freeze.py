@@ -12,9 +12,9 @@ from validation.rules import nearest_other_subject, snapshot_rows
 from validation.suites import snapshot_suite
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
-from vitau.data.layout import frame_name
 from vitau.data.parquet import read_table
 from vitau.data.splits import assign
+from vitau.data.usable_frames import UsableFrames
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
 
@@ -56,16 +56,15 @@ def assign_splits(workspace: Workspace, people: dict[str, tuple[Subject, RegionL
 
 @task(cache_policy=NO_CACHE)
 def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]], splits: dict[str, Split]) -> pa.Table:
-    """List every usable frame of these people: not in quarantine, and not called unusable by a reader."""
+    """List the usable frames of these people, as rows of a snapshot."""
     catalog = workspace.catalog
     clips = {clip.sha256: clip for clip in catalog.clips()}
-    unusable = catalog.unusable_frames()
+    usable = UsableFrames(workspace.store, catalog.unusable_frames())
     rows = [
         frame_row(clips[table.clip], table, index, people[clips[table.clip].subject], splits)
         for table in catalog.frame_tables(frames_version())
         if clips[table.clip].subject in people
-        for index in kept_indices(workspace, table)
-        if frame_name(table.clip, index) not in unusable
+        for index in usable.indices(table)
     ]
     missing = set(people) - {row["subject"] for row in rows}
     if missing:
@@ -85,12 +84,6 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
             owners.append(subject)
     nearest = nearest_other_subject(np.asarray(embeddings).reshape(len(owners), -1), owners) if owners else {}
     gate(workspace, snapshot_rows(rows, nearest), snapshot_suite(workspace.settings.identity_floor))
-
-
-def kept_indices(workspace: Workspace, table: FrameTable) -> list[int]:
-    """Return the frame indices of a clip that are not in quarantine."""
-    quarantined = read_table(workspace.store, table.quarantine_key)["frame_index"].to_pylist()
-    return sorted(set(range(table.num_frames)) - set(quarantined))
 
 
 def frame_row(

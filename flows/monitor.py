@@ -22,7 +22,7 @@ from prefect.logging import get_logger
 
 from flows.execution.clip_worker import frames_version
 from flows.execution.executor import Engine
-from flows.freeze import kept_indices, labelled_people
+from flows.freeze import labelled_people
 from flows.promotion.registered_models import REGIONS, known_training
 from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
@@ -31,6 +31,7 @@ from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
+from vitau.data.usable_frames import UsableFrames
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
 from vitau.registry import registry
@@ -123,7 +124,7 @@ def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -
     chosen = {name for name, first in catalog.arrivals().items() if name not in known and first >= since}
     clips = {clip.sha256: clip for clip in catalog.clips() if clip.subject in chosen}
     cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
-    unusable = catalog.unusable_frames()
+    usable = UsableFrames(workspace.store, catalog.unusable_frames())
     rows = [
         {
             "subject": clips[table.clip].subject,
@@ -136,8 +137,7 @@ def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -
         }
         for table in catalog.frame_tables(frames_version())
         if table.clip in clips
-        for index in kept_indices(workspace, table)
-        if layout.frame_name(table.clip, index) not in unusable
+        for index in usable.indices(table)
     ]
     return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.annotation.key_frames import materials, read_frames
+from flows.annotation.key_frames import materials, usable_frames
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import Holding, shares
 from flows.execution.retries import DELAYS_S, service_away
@@ -104,16 +104,13 @@ def held_out_frames(workspace: Workspace, snapshot: str) -> pa.Table:
 def waiting_frames(workspace: Workspace) -> pa.Table:
     """List the usable frames of the patients who have no labels yet."""
     labelled = {answer.subject for answer in workspace.catalog.labels()}
-    parts = []
+    usable = usable_frames(workspace)
+    rows = []
     for subject, material in materials(workspace).items():
         for table in material.tables if subject not in labelled else ():
-            frames, kept = read_frames(workspace, table, ["frame_index"])
-            index = frames.filter(kept)["frame_index"]
-            parts.append(
-                pa.table({"subject": [subject] * len(index), "frame_index": index, "frames_key": [table.key] * len(index)})
-            )
+            rows += [{"subject": subject, "frame_index": index, "frames_key": table.key} for index in usable.indices(table)]
     schema = pa.schema([("subject", pa.string()), ("frame_index", pa.int32()), ("frames_key", pa.string())])
-    return pa.concat_tables([schema.empty_table(), *parts])
+    return pa.Table.from_pylist(rows, schema)
 
 
 def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: Engine) -> int:

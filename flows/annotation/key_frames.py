@@ -1,7 +1,7 @@
 """What there is of each person now: their clips' frames, the task that shows the best of them, and whether they look new."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from labeling.sampling.staleness import Shown, Stale, difference, material_name,
 from labeling.sampling.tasks import build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
-from vitau.data.parquet import read_table
+from vitau.data.usable_frames import UsableFrames
 from vitau.schema import Comparison, LedgerRow
 
 KEY_FRAMES: Final = 8
@@ -34,7 +34,10 @@ LOOK: Final = ("clip", "frame_index", "crop_landmarks", *QUALITY)
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """All usable frames of a person, and a name that changes when there are others."""
+    """The frame tables of a person who has a usable frame, and a name that changes when there are other tables.
+
+    It does not change when a reader marks a frame unusable: an open task keeps its pictures, the next one is made without it.
+    """
 
     name: str
     tables: tuple[FrameTable, ...]
@@ -47,10 +50,11 @@ def materials(workspace: Workspace) -> dict[str, Material]:
     for table in workspace.catalog.frame_tables(frames_version()):
         if (owner := owners[table.clip]) in tables and table.num_frames > sum(table.quarantined.values()):
             tables[owner].append(table)
+    usable = usable_frames(workspace)
     return {
         subject: Material(name=material_name(f"{each.clip} {each.recipe}" for each in there), tables=tuple(there))
         for subject, there in tables.items()
-        if there
+        if any(usable.exist(table) for table in there)
     }
 
 
@@ -80,11 +84,17 @@ def compare_material(workspace: Workspace) -> int:
     return sum(map(len, waiting.values()))
 
 
-def compare_person(workspace: Workspace, subject: str, material: Material, shown: Iterable[Shown]) -> list[Comparison]:
-    """Set one person's key frames of now beside what each reader was shown; a frame that is gone is not compared."""
-    frames = usable_frames(workspace, material, LOOK)
+def compare_person(workspace: Workspace, subject: str, material: Material, shown: Collection[Shown]) -> list[Comparison]:
+    """Compare one person's key frames of now with what each reader was shown; a frame that is gone is not compared.
+
+    A frame that the reader marked unusable was shown all the same: without it, the next frame like it would count as new.
+    """
+    usable = usable_frames(workspace)
+    frames = usable.read(material.tables, LOOK, also=frozenset().union(*(each.frames for each in shown)))
     moved = from_rest(landmarks_of(frames), frames["clip"].to_pylist())
-    names, now = frame_names(frames), key_frames(frames)
+    names = frame_names(frames)
+    candidates = [index for index, name in enumerate(names) if name not in usable.marked]
+    now = [candidates[index] for index in key_frames(frames.take(candidates))]
     place = {name: index for index, name in enumerate(names)}
     found = []
     for each in shown:
@@ -133,7 +143,7 @@ def reader_tasks(workspace: Workspace, subjects: Sequence[str], champion: Champi
 
 def key_frame_task(workspace: Workspace, subject: str, material: Material, **about: Any) -> dict[str, Any]:
     """Build one person's task; ``about`` is what ``build_task`` takes beside the pictures."""
-    frames = usable_frames(workspace, material, (*LOOK, "crop"))
+    frames = usable_frames(workspace).read(material.tables, (*LOOK, "crop"))
     shown = frames.take(key_frames(frames))
     keys = [
         layout.key_frame_key(subject, row["clip"], row["frame_index"])
@@ -177,14 +187,6 @@ def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
     return urls
 
 
-def usable_frames(workspace: Workspace, material: Material, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a person's frames that are not in quarantine."""
-    read = [read_frames(workspace, table, columns) for table in material.tables]
-    return pa.concat_tables([frames.filter(kept) for frames, kept in read])
-
-
-def read_frames(workspace: Workspace, table: FrameTable, columns: Sequence[str]) -> tuple[pa.Table, pa.Array]:
-    """Read some columns of all frames of a clip, and which of them are not in quarantine."""
-    frames = read_table(workspace.store, table.key, columns)
-    refused = read_table(workspace.store, table.quarantine_key)["frame_index"]
-    return frames, pa.array(~np.isin(frames["frame_index"].to_numpy(), refused.to_numpy()))
+def usable_frames(workspace: Workspace) -> UsableFrames:
+    """Return the usable frames of a workspace, by what its readers have marked so far."""
+    return UsableFrames(workspace.store, workspace.catalog.unusable_frames())

@@ -89,10 +89,10 @@ def informed(champion: Champion, pool: Sequence[str], known: Sequence[str]) -> l
 
 def varied(workspace: Workspace, pool: Sequence[str], known: Sequence[str], there: Mapping[str, Material]) -> list[str]:
     """Put those first who move most unlike everybody asked; no model is needed, but the landmarks of all are read."""
-    people = [*pool, *known]
+    people, usable = [*pool, *known], usable_frames(workspace)
     moves = np.stack(
         [
-            movement(landmarks_of(usable_frames(workspace, there[who], ("frame_index", "crop_landmarks"))))
+            movement(landmarks_of(usable.read(there[who].tables, ("frame_index", "crop_landmarks"))))
             for who in progress(people, "comparing how people move", len(people))
         ]
     )

@@ -19,6 +19,7 @@ from flows.workspace import Workspace
 from labeling.label_studio.push import AskedTask
 from labeling.sampling.active_learning import Order
 from vitau.catalog.catalog import ScoredSubject, Training
+from vitau.data.layout import frame_name
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
@@ -219,6 +220,43 @@ def test_people_without_a_usable_frame_are_not_asked_about(workspace):
     assert materials(workspace) == there
 
 
+def test_a_frame_that_a_reader_marked_unusable_is_not_shown_again(workspace):
+    subject, *_ = people(workspace)
+    before = frames_of(workspace, subject)[subject]
+    workspace.catalog.add_unusable_frames(before[:3])
+    after = frames_of(workspace, subject)[subject]
+    assert not set(before[:3]) & set(after)
+    assert after
+
+
+def test_a_person_of_whom_every_frame_is_marked_unusable_is_neither_shown_nor_scored(workspace):
+    subject, *others = people(workspace)
+    workspace.catalog.append_answers(answer("a", subject, frames_of(workspace, subject)[subject], AU.AU12))
+    (table,) = materials(workspace)[subject].tables
+    workspace.catalog.add_unusable_frames(frame_name(table.clip, index) for index in range(table.num_frames))
+    assert sorted(materials(workspace)) == others
+    assert reader_tasks(workspace, [subject]) == {}
+    assert compare_material.fn(workspace) == 0
+    assert stale(workspace, workspace.catalog.ledger()) == []
+    assert sorted(new_of(workspace, {"b": []})["b"]) == others
+    assert sorted(set(waiting_frames.fn(workspace)["subject"].to_pylist())) == others
+
+
+def test_frames_marked_unusable_in_the_answer_to_a_new_task_do_not_make_it_stale_again(workspace, unlike):
+    one, other = unlike
+    shown = frames_of(workspace, one, other)
+    workspace.catalog.append_answers(answer("b", one, shown[one], AU.AU12))
+    merge_subjects(workspace, one, other, why="the same face")
+    compare_material.fn(workspace)
+    assert len(stale(workspace, workspace.catalog.ledger())) == 1
+    both = frames_of(workspace, one)[one]
+    workspace.catalog.append_answers(answer("b", one, both, AU.AU9, number=2))
+    workspace.catalog.add_unusable_frames(both[::2])
+    compare_material.fn(workspace)
+    assert stale(workspace, workspace.catalog.ledger()) == []
+    assert compare_material.fn(workspace) == 0
+
+
 def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspace):
     labelled, *others = people(workspace)
     workspace.catalog.set_labels([RegionLabels(subject=labelled, affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
@@ -228,6 +266,9 @@ def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspa
     mine = [row["frame_index"] for row in frames if row["subject"] == others[0]]
     assert len(mine) == len(set(mine)) == table.num_frames - sum(table.quarantined.values()) > 0
     assert {row["frames_key"] for row in frames if row["subject"] == others[0]} == {table.key}
+    workspace.catalog.add_unusable_frames([frame_name(table.clip, mine[0])])
+    left = [row["frame_index"] for row in waiting_frames.fn(workspace).to_pylist() if row["subject"] == others[0]]
+    assert left == mine[1:], "a frame that a reader marked unusable is not scored"
     workspace.catalog.set_labels(
         [RegionLabels(subject=who, affected={AU.AU1: False}) for who in (labelled, *others)], ledger_offset=1
     )

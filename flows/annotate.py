@@ -17,9 +17,9 @@ from flows.annotation.task_queue import whom_to_ask
 from flows.gates import gate
 from flows.workspace import Workspace, open_workspace
 from labeling.consensus.consensus import Consensus
-from labeling.label_studio import sync
 from labeling.label_studio.annotations import ReaderProject
-from labeling.label_studio.storage import Receiver, S3Access
+from labeling.label_studio.projects import Receiver, S3Access, ensure_project
+from labeling.label_studio.push import push, pushed_tasks
 from labeling.sampling.staleness import what_was_shown
 from labeling.sampling.tasks import build_adjudication_task
 from validation.rules import label_rows
@@ -93,7 +93,7 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
     """Find or make one project per blind reader, and the adjudicator's."""
     store, settings = workspace.store, workspace.settings
     open_project = partial(
-        sync.ensure_project,
+        ensure_project,
         workspace.label_studio,
         store_uri=settings.store,
         s3=S3Access(**asdict(store.access())) if isinstance(store, S3Store) else None,
@@ -111,7 +111,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     """
     client, catalog = workspace.label_studio, workspace.catalog
     names = catalog.merged()
-    asked = {reader.reader: sync.asked(client, reader, names=names) for reader in readers}
+    asked = {reader.reader: pushed_tasks(client, reader, names=names) for reader in readers}
     rows = workspace.ledger()
     heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
     looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
@@ -119,7 +119,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     wanted = sorted({who for wish in wishes.values() for who in (*wish.again, *wish.new)})
     tasks = reader_tasks(workspace, wanted, scored_champion(workspace) if workspace.settings.suggest_to_readers else None)
     pushed = [
-        sync.push(
+        push(
             client,
             reader,
             [ask(tasks[who], after=heard.get((reader.reader, who), 0)) for who in (*wish.again, *wish.new) if who in tasks],
@@ -162,8 +162,8 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed
     if not cases:
         return 0
     ruled = {each.subject: len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.ADJUDICATION}
-    asked, current = sync.asked(client, adjudication, names=names), material_names(workspace)
-    done = {task.subject for task in asked if task.asks(current.get(task.subject), ruled.get(task.subject, 0))}
+    asked, current = pushed_tasks(client, adjudication, names=names), material_names(workspace)
+    done = {task.subject for task in asked if task.covers(current.get(task.subject), ruled.get(task.subject, 0))}
     lacking = [who for who in sorted(cases) if who not in done]
     champion = scored_champion(workspace) if workspace.settings.suggest_to_adjudicator else None
     tasks = reader_tasks(workspace, lacking)
@@ -179,7 +179,7 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed
                 ask(made, after=ruled.get(who, 0)), said, regions, side=side, suggestions=suggested, suggested_by=by
             )
         )
-    return sync.push(client, adjudication, built, names=names)
+    return push(client, adjudication, built, names=names)
 
 
 def ask(task: Mapping[str, Any], *, after: int) -> dict[str, Any]:

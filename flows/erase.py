@@ -15,7 +15,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.workspace import Workspace, open_workspace
-from labeling.label_studio import sync
+from labeling.label_studio.projects import erase_subjects
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.errors import CatalogError
@@ -66,7 +66,7 @@ def all_names(workspace: Workspace, subject: str) -> set[str]:
 @task(cache_policy=NO_CACHE, task_run_name="erase-tasks")
 def erase_tasks(workspace: Workspace, names: Collection[str]) -> int:
     """Delete the person's tasks, answers and drafts included, in every project of ours; returns how many."""
-    return sync.erase(workspace.label_studio, names)
+    return erase_subjects(workspace.label_studio, names)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="take-back")

@@ -38,10 +38,10 @@ class Workspace:
 
     @cached_property
     def label_studio(self) -> Any:
-        """Label Studio's client, for the functions of ``labeling.label_studio.sync``."""
-        from labeling.label_studio import sync
+        """Label Studio's client, for the functions of ``labeling.label_studio``."""
+        from labeling.label_studio.client import connect
 
-        return sync.connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
+        return connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
     def ledger(self, upto: int | None = None) -> list[LedgerRow]:
         """Read the answers up to an offset, or all; again only when the ledger has grown."""

@@ -1,4 +1,4 @@
-"""``python -m labeling``: what an operator asks of the labelling outside of a flow."""
+"""``python -m labeling``: commands for the labeling page, readers' accounts, progress, and a benchmark."""
 
 import json
 from collections.abc import Iterator
@@ -10,15 +10,17 @@ import typer
 from labeling.interface.config import label_config
 from vitau.errors import LabelingError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The labelling: its questions, its progress, its speed.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The labeling page, readers' accounts, progress, and a benchmark."
+)
 
-Url = Annotated[str, typer.Option(envvar="LABEL_STUDIO_URL", help="Address of Label Studio.")]
+Url = Annotated[str, typer.Option(envvar="LABEL_STUDIO_URL", help="URL of Label Studio.")]
 Token = Annotated[str, typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Access token.", show_envvar=True)]
 
 
 @app.command()
 def config(*, adjudication: Annotated[bool, typer.Option(help="The adjudicator's page.")] = False) -> None:
-    """Prints the labelling configuration, as Label Studio's settings page takes it."""
+    """Print the configuration of the labeling page, in the format of Label Studio's settings."""
     typer.echo(label_config(adjudication=adjudication))
 
 
@@ -27,25 +29,28 @@ def status(
     url: Url,
     token: Token,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Prints, per project, how many people there are, and how many are answered and open: what Label Studio alone knows."""
-    from labeling.label_studio import sync
+    """Print for each project how many people it has, and how many of them are answered and open."""
+    from labeling.label_studio.client import connect
+    from labeling.label_studio.projects import count_answers
     from labeling.progress import status_table
 
     with _one_line():
-        projects = sync.progress(sync.connect(url, token, patience_s=2))
+        projects = count_answers(connect(url, token, retry_for_s=2))
     typer.echo(json.dumps(projects, indent=2) if as_json else status_table(projects))
 
 
 @app.command()
 def account(
-    email: Annotated[str, typer.Argument(help="A pseudonym: reader-a@example.org. Everybody in Label Studio can read it.")],
+    email: Annotated[
+        str, typer.Argument(help="A pseudonym such as reader-a@example.org; all users of Label Studio can read it.")
+    ],
     url: Url,
     token: Token,
     password: Annotated[str, typer.Option(envvar="LABEL_STUDIO_READER_PASSWORD", prompt=True, hide_input=True)],
 ) -> None:
-    """Makes a reader's account, with keys for one hand. Again, it changes nothing, and never the password."""
+    """Create a reader's account, with hotkeys for the left hand. Idempotent; an existing password never changes."""
     from labeling.label_studio.accounts import ensure_account
 
     with _one_line():
@@ -57,16 +62,16 @@ def account(
 def bench(
     url: Url,
     token: Token,
-    store: Annotated[str, typer.Option(help="A store that this Label Studio may read: its document root.")],
-    subjects: Annotated[list[int], typer.Option(min=10, help="How many people to generate; give it twice to compare.")],
+    store: Annotated[str, typer.Option(help="A store that this Label Studio may read, such as its document root.")],
+    subjects: Annotated[list[int], typer.Option(min=10, help="How many people to generate; repeat the option to compare.")],
 ) -> None:
-    """Measures on a real Label Studio what a person costs: pushed, pulled, and pulled when ten answers changed. Prints JSON."""
-    from labeling.label_studio import benchmark as benches
-    from labeling.label_studio import sync
+    """Measure a push, a whole pull, and a pull of ten changes on a running Label Studio; print JSON."""
+    from labeling.label_studio import benchmark
+    from labeling.label_studio.client import connect
 
     with _one_line():
-        measured = benches.measure(
-            sync.connect(url, token), subjects, store_uri=store, tell=lambda line: typer.echo(line, err=True)
+        measured = benchmark.measure(
+            connect(url, token), subjects, store_uri=store, report=lambda line: typer.echo(line, err=True)
         )
     typer.echo(json.dumps(measured, indent=2))
 

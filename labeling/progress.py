@@ -113,7 +113,7 @@ def table(done: Progress) -> str:
 
 
 def status_table(projects: Iterable[Mapping[str, Any]]) -> str:
-    """What Label Studio alone knows, ``sync.progress``, as lines for a terminal."""
+    """What Label Studio alone knows, ``count_answers``, as lines for a terminal."""
     lines = [f"{'project':40} {'people':>7} {'answered':>9} {'open':>6}"]
     for each in projects:
         still = each["subjects"] - each["answered"]

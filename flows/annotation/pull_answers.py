@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 from flows.workspace import Workspace
-from labeling.label_studio import sync
 from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.reconcile import retract_project
 from vitau.schema import AUS, Cohort
 
@@ -44,13 +44,13 @@ def pull_answers(
     new, notices = 0, []
     for project in projects:
         lost, gone = settle_gone(workspace, project, accept=options.accept_deletions)
-        pulled = sync.pull(
+        pulled = pull(
             client,
             project,
             subjects,
             state={state.project: state for state in catalog.pull_states()}.get(project.identity),
             seen=catalog.seen_annotations(project.identity),
-            said=catalog.said(project.reader, project.stage),
+            entries=catalog.said(project.reader, project.stage),
             **asdict(options),
         )
         catalog.note_seen(project.identity, pulled.seen)
@@ -59,7 +59,7 @@ def pull_answers(
         catalog.set_skipped(f"label-studio-{project.id}", pulled.skipped)
         catalog.note_pull(pulled.state)
         if pulled.seen:
-            sync.mark(client, pulled.state)
+            write_pull_number(client, pulled.state)
         notices += [*gone, *([pulled.notice] if pulled.notice else [])]
         if pulled.skipped:
             notices.append(f"{len(pulled.skipped)} answers of {project.title} cannot be read; `flows status` says why")

@@ -9,7 +9,7 @@ import numpy as np
 from flows.annotation.key_frames import Material, landmarks_of, materials, usable_frames
 from flows.annotation.suggestions import Champion, scored_champion
 from flows.workspace import Workspace, progress
-from labeling.label_studio.push import AskedTask, due
+from labeling.label_studio.push import PushedTask, due_subjects
 from labeling.sampling.active_learning import Order, informative_order, random_order, varied_order
 from labeling.sampling.landmark_shapes import movement
 
@@ -27,7 +27,7 @@ class Assignment:
 
 def whom_to_ask(
     workspace: Workspace,
-    asked: Mapping[str, Sequence[AskedTask]],
+    asked: Mapping[str, Sequence[PushedTask]],
     heard: Mapping[tuple[str, str], int],
     stale: Collection[tuple[str, str]],
 ) -> dict[str, Assignment]:
@@ -48,7 +48,7 @@ def whom_to_ask(
     for reader, tasks in asked.items():
         ours = {who: num for (name, who), num in heard.items() if name == reader}
         due_again = {who for name, who in stale if name == reader}
-        again[reader], lacking[reader] = due(tasks, names, heard=ours, stale=due_again)
+        again[reader], lacking[reader] = due_subjects(tasks, names, answered=ours, stale=due_again)
         still_open = {task.subject for task in tasks if not task.answered}
         room[reader] = max(workspace.settings.queue - len(still_open | set(again[reader])), 0)
     unseen = {who for reader, people in lacking.items() if room[reader] for who in people} - set(begun)

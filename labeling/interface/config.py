@@ -1,4 +1,4 @@
-"""What a reader is asked, as a Label Studio page, and what was answered, as a value: the two directions of one format."""
+"""The labeling page: build its Label Studio configuration, and convert answers to and from Label Studio's format."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,18 +7,18 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from labeling.interface.guide import LOOK_AT, PICTURE_STYLE, REGIONS_PICTURE, instruction
-from labeling.interface.hotkeys import AFFECTED_KEYS, EVIDENCE_KEYS, FRAME_KEYS, GRADE_KEYS, SIDE_KEYS, UNCLEAR_KEYS
+from labeling.interface.hotkeys import AFFECTED_KEYS, FRAME_KEYS, GRADE_KEYS, MARK_KEYS, SIDE_KEYS, UNCLEAR_KEYS
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, CROP_SIZE, REGION_NAMES, Side
 
 GRADES: Final = dict(zip(GRADE_KEYS, ("I", "II", "III", "IV", "V", "VI"), strict=True))
-"""The grades as they are written: House and Brackmann, Otolaryngol Head Neck Surg 1985, 93: 146–147."""
+"""Grade → its Roman numeral: House and Brackmann, Otolaryngol Head Neck Surg 1985, 93: 146–147."""
 
 INSTRUCTION: Final = instruction()
-"""The guide, HTML, that Label Studio shows behind the page's button Instructions."""
+"""The labeling guide, HTML; Label Studio shows it behind the button Instructions."""
 
-# Label Studio sizes the picture before its (empty) toolbar takes 42 px beside it, and so cuts off its edge: no toolbar. Its
-# side panels say nothing that the page does not, and take a third of it: no panels
+# Label Studio sizes the picture before it adds an empty toolbar of 42 px beside it, which cuts off the picture's edge: no
+# toolbar. Its side panels repeat the page and take a third of it: no panels
 _STYLE: Final = """
 .lsf-sidepanels__wrapper { display: none; }
 .lsf-sidepanels { padding: 0 !important; }
@@ -36,12 +36,13 @@ _STYLE: Final = """
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What one reader said about one person.
+    """A reader's answer about one person.
 
-    ``affected`` holds all 8 regions; ``None`` is "cannot tell". ``side`` is the person's own and ``None`` when no region is
-    affected. ``unusable`` are positions among the pictures shown, from 0. ``grade`` is House and Brackmann's, 1 to 6.
-    ``evidence`` holds boxes by region: (position of the picture, left, top, width, height), the last four in shares of it,
-    to a millionth.
+    ``affected`` holds all 8 regions; ``None`` is "cannot tell". ``side`` is the person's own, ``None`` if no region is
+    affected. ``unusable`` holds indices of the pictures shown, from 0. ``grade`` is House and Brackmann's, 1 to 6.
+
+    ``marks`` holds boxes by region: (index of the picture, left, top, width, height). The last four are fractions of the
+    picture, to a millionth.
     """
 
     affected: Mapping[AU, bool | None]
@@ -49,14 +50,16 @@ class Answer:
     unusable: frozenset[int] = field(default=frozenset())
     note: str | None = None
     grade: int | None = None
-    evidence: Mapping[AU, tuple[tuple[int, float, float, float, float], ...]] = field(default_factory=dict)
+    marks: Mapping[AU, tuple[tuple[int, float, float, float, float], ...]] = field(default_factory=dict)
 
 
 def label_config(*, adjudication: bool = False) -> str:
-    """The labelling configuration: pages of pictures and the clips, every question with its key, and where the regions are.
+    """Build the page's configuration: pictures, clips, the questions with their hotkeys, and a picture of the regions.
 
-    With ``adjudication`` the readers' answers (``$answers``, HTML) stand beside the questions. Choices carry an ``alias``, so
-    that a plain name may be reworded without touching stored answers.
+    With ``adjudication`` it shows the readers' answers (``$answers``, HTML) beside the questions. Stored answers hold the
+    ``alias`` of a choice, not its text.
+
+    Existing projects hold this text, and ``ensure_project`` refuses one that differs: never change it without updating them.
     """
     affected = _choices((region_title(au), au.value, AFFECTED_KEYS[au], LOOK_AT[au]) for au in AUS)
     unclear = _choices(
@@ -65,7 +68,7 @@ def label_config(*, adjudication: bool = False) -> str:
     side = _choices((_sentence(name), name, key, None) for name, key in SIDE_KEYS.items())
     grade = _choices((GRADES[grade], str(grade), key, None) for grade, key in GRADE_KEYS.items())
     frame = _choices((_sentence(name), name, key, None) for name, key in FRAME_KEYS.items())
-    boxes = "".join(f'<Label value="{au}" hotkey="{EVIDENCE_KEYS[au]}"/>' for au in AUS)
+    boxes = "".join(f'<Label value="{au}" hotkey="{MARK_KEYS[au]}"/>' for au in AUS)
     answers = '<HyperText name="answers" value="$answers" inline="true"/>' if adjudication else ""
     return f"""<View>
   <Style>{_STYLE}{PICTURE_STYLE}</Style>
@@ -109,12 +112,12 @@ def label_config(*, adjudication: bool = False) -> str:
 
 
 def region_title(au: AU) -> str:
-    """The name of a region as readers see it: ``Forehead, inner brow (AU1)``."""
+    """Return the name of a region on the page, such as ``Forehead, inner brow (AU1)``."""
     return f"{_sentence(REGION_NAMES[au])} ({au})"
 
 
 def to_result(answer: Answer) -> list[dict[str, Any]]:
-    """The regions of a Label Studio annotation that say ``answer``; ``from_result`` reads it back."""
+    """Convert an answer to the result of a Label Studio annotation; ``from_result`` is the inverse."""
     side = answer.side.value if answer.side else "none"
     result = [
         _chosen("regions", [au.value for au in AUS if answer.affected[au]]),
@@ -122,7 +125,7 @@ def to_result(answer: Answer) -> list[dict[str, Any]]:
         _chosen("side", [side]),
         _chosen("grade", [str(answer.grade)] if answer.grade else []),
         *(_chosen("frame", ["unusable"]) | {"item_index": index} for index in sorted(answer.unusable)),
-        *(_drawn(au, *box) for au in AUS for box in answer.evidence.get(au, ())),
+        *(_drawn(au, *box) for au in AUS for box in answer.marks.get(au, ())),
     ]
     if answer.note:
         result.append({"from_name": "note", "to_name": "face", "type": "textarea", "value": {"text": [answer.note]}})
@@ -130,17 +133,17 @@ def to_result(answer: Answer) -> list[dict[str, Any]]:
 
 
 def from_result(result: Sequence[Mapping[str, Any]], *, num_pictures: int | None = None) -> Answer:
-    """What a Label Studio annotation says.
+    """Convert the result of a Label Studio annotation to an answer.
 
     Args:
-        result: its regions.
-        num_pictures: how many pictures the page shows; a mark on another one is then refused.
+        result: the annotation's regions.
+        num_pictures: the number of pictures on the page; a mark on another picture is an error.
 
     Raises:
         LabelingError: an unknown region, side or grade, no side, or an answer that contradicts itself.
     """
     chosen: dict[str, list[str]] = {"regions": [], "unclear": [], "side": [], "grade": []}
-    unusable, notes, evidence = set(), [], dict[AU, tuple[tuple[int, float, float, float, float], ...]]()
+    unusable, notes, marks = set(), [], dict[AU, tuple[tuple[int, float, float, float, float], ...]]()
     for region in result:
         name, value, index = region.get("from_name"), region.get("value", {}), int(region.get("item_index") or 0)
         if name in chosen:
@@ -151,7 +154,7 @@ def from_result(result: Sequence[Mapping[str, Any]], *, num_pictures: int | None
             notes += value.get("text", [])
         elif name == "evidence":
             for au in _in_order(_known_regions(value.get("rectanglelabels", []))):
-                evidence[au] = (*evidence.get(au, ()), _box(au, _shown(index, num_pictures, f"a box of {au}"), value))
+                marks[au] = (*marks.get(au, ()), _box(au, _shown(index, num_pictures, f"a box of {au}"), value))
     regions, unclear = (_known_regions(chosen[name]) for name in ("regions", "unclear"))
     side = _known_side(chosen["side"])
     if both := regions & unclear:
@@ -170,7 +173,7 @@ def from_result(result: Sequence[Mapping[str, Any]], *, num_pictures: int | None
         unusable=frozenset(unusable),
         note="\n".join(notes) or None,
         grade=_known_grade(chosen["grade"]),
-        evidence=evidence,
+        marks=marks,
     )
 
 
@@ -187,7 +190,7 @@ def _chosen(name: str, choices: list[str]) -> dict[str, Any]:
 
 
 def _drawn(au: AU, index: int, left: float, top: float, width: float, height: float) -> dict[str, Any]:
-    """A box as Label Studio keeps it: in percent of the picture, which is a crop."""
+    """Return a box in Label Studio's format: percentages of the picture, which is a crop."""
     place = {"x": 100 * left, "y": 100 * top, "width": 100 * width, "height": 100 * height, "rotation": 0}
     return {
         "from_name": "evidence",

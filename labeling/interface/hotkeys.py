@@ -1,8 +1,8 @@
-"""The keys of the labelling page, none of which Label Studio uses itself, and what an answer costs in key presses.
+"""Hotkeys of the labeling page, none of which Label Studio uses itself, and the key presses of an answer.
 
-The affected regions are numbered as in the picture of the regions (and work on the number pad); "cannot tell" is Shift with
-the row of ``a``, evidence is Shift with the row of ``q`` without ``r``, both in the order of the regions. Side, grade and the
-picture's fate lie under the left hand.
+Affected regions have the numbers of the picture of the regions; the number pad works too. "Cannot tell" is Shift with the
+row of ``a``, and a mark is Shift with the row of ``q`` without ``r``, both in the order of the regions. The keys for side,
+grade and unusable pictures are under the left hand.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from vitau.schema import AUS
 
 AFFECTED_KEYS: Final = dict(zip(AUS, "12345678", strict=True))
 UNCLEAR_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "asdfghjk"), strict=True))
-EVIDENCE_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "qwetyuio"), strict=True))
+MARK_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "qwetyuio"), strict=True))
 SIDE_KEYS: Final = {"left": "z", "right": "x", "both": "c", "none": "n"}
 GRADE_KEYS: Final = dict(zip(range(1, 7), "asdfgj", strict=True))
 FRAME_KEYS: Final = {"usable": "y", "unusable": "t"}
@@ -21,16 +21,16 @@ FRAME_KEYS: Final = {"usable": "y", "unusable": "t"}
 SUBMIT_KEYS: Final = ("ctrl+enter", "shift+space")
 NEXT_KEYS: Final = ("ctrl+right", "space")
 PREVIOUS_KEYS: Final = ("ctrl+left", "shift+tab")
-"""Label Studio's own, which every account has, and the one for the left hand, which `labeling.label_studio.accounts` gives."""
+"""Label Studio's default key, then the key for the left hand, which ``labeling.label_studio.accounts`` sets."""
 
 
 def key_presses(config: str, result: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What a reader presses on the page of ``config`` to answer ``result``, the submission included; a chord is one press.
+    """Return the keys that enter ``result`` on the page of ``config`` and submit it; a chord is one press.
 
-    Pictures are not paged: only what is chosen by key and belongs to no single picture is counted.
+    Only choices about the whole person are counted, not those about single pictures.
 
     Raises:
-        ValueError: a choice that the page does not offer by key.
+        ValueError: a choice has no hotkey on the page.
     """
     page = ET.fromstring(config)  # noqa: S314 — our own text
     keys = {

@@ -1,7 +1,7 @@
-"""Accounts in Label Studio, one per reader: made through the invitation of the token's owner, with keys for one hand.
+"""Accounts of Label Studio, one per reader, with hotkeys for the left hand.
 
-The community edition has no call that makes an account with a password; what it has is the form behind the invitation link,
-and this fills it in. It also keeps keys per account: there an account gets a submit and page keys that the left hand reaches.
+The community edition has no API call that creates an account with a password. This module fills in the sign-up form behind
+the invitation link of the token's owner. Hotkeys are a setting of the account.
 """
 
 from dataclasses import dataclass
@@ -18,25 +18,25 @@ ACCOUNT_KEYS: Final = {
     "image_gallery:image:next": NEXT_KEYS[1],
     "image_gallery:image:prev": ",".join(PREVIOUS_KEYS),
 }
-"""What Label Studio's settings page calls the action → its own key, then one for the left hand.
+"""Action on Label Studio's settings page → its keys: the default one, then one for the left hand.
 
-The next picture has one key only: Label Studio 1.23.2 can take a list of keys back only if all of them are chords, and stops
-with “toUpperCase is not a function” when it shows the next person.
+The next picture has a single key. Label Studio 1.23.2 accepts a list of keys only if all of them are chords; otherwise it stops
+with “toUpperCase is not a function” at the next person.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A Label Studio account: its number and the e-mail address that is its name (a pseudonym: ``reader-a@…``)."""
+    """An account: its number, and the e-mail address that is its name (a pseudonym such as ``reader-a@…``)."""
 
     id: int
     email: str
 
 
 def ensure_account(url: str, token: str, *, email: str, password: str, timeout_s: float = 60.0) -> Account:
-    """The account called ``email`` in the organisation of the ``token``'s owner, made if it is missing, with our keys.
+    """Return the account called ``email`` with ViTAU's hotkeys; create it if it is missing. Idempotent.
 
-    Calling it again changes nothing, and never the password.
+    The account belongs to the organization of the ``token``'s owner. The password of an existing account never changes.
 
     Raises:
         LabelingError: nothing answers at ``url``, the token is wrong, the password is not the account's or too weak.
@@ -46,7 +46,7 @@ def ensure_account(url: str, token: str, *, email: str, password: str, timeout_s
             if not _log_in(browser, email, password):
                 _sign_up(browser, _invitation(url, token, timeout_s), email, password)
             _set_keys(browser)
-            who = browser.get("/api/current-user/whoami").raise_for_status().json()
+            account = browser.get("/api/current-user/whoami").raise_for_status().json()
         except httpx.HTTPStatusError as error:
             raise LabelingError(
                 f"{url}: Label Studio answers {error.response.status_code} about the account {email}; see its log"
@@ -55,37 +55,37 @@ def ensure_account(url: str, token: str, *, email: str, password: str, timeout_s
             raise LabelingError(
                 f"{url}: Label Studio does not answer ({type(error).__name__}); is it running, at this address?"
             ) from error
-    return Account(id=who["id"], email=who["email"])
+    return Account(id=account["id"], email=account["email"])
 
 
 def _log_in(browser: httpx.Client, email: str, password: str) -> bool:
-    """Fills in the log-in form; whether Label Studio took it."""
+    """Submit the log-in form; return whether Label Studio accepted it."""
     _submit(browser, "/user/login/", {"email": email, "password": password, "persist_session": "on"})
     return browser.get("/api/current-user/whoami").is_success
 
 
 def _sign_up(browser: httpx.Client, invitation: str, email: str, password: str) -> None:
-    """Fills in the form behind the invitation link.
+    """Submit the sign-up form of the invitation link.
 
     Raises:
         LabelingError: the address is taken, or the password is refused.
     """
-    said = _submit(browser, f"/user/signup/?token={invitation}", {"email": email, "password": password})
-    if "already exists" in said:
-        raise LabelingError(f"the account {email} is there with another password; give that one")
+    reply = _submit(browser, f"/user/signup/?token={invitation}", {"email": email, "password": password})
+    if "already exists" in reply:
+        raise LabelingError(f"the account {email} exists with another password; give that one")
     if not browser.get("/api/current-user/whoami").is_success:
-        raise LabelingError(f"Label Studio does not make the account {email}; a password has 8 to 64 characters")
+        raise LabelingError(f"Label Studio does not create the account {email}; a password has 8 to 64 characters")
 
 
 def _submit(browser: httpx.Client, page: str, fields: dict[str, str]) -> str:
-    """Opens the page of a form, fills it in and sends it as a browser does; the page that answers."""
+    """Submit the form of a page as a browser does; return the page that answers."""
     browser.get(page).raise_for_status()
     fields = fields | {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
     return browser.post(page, data=fields, headers={"Referer": str(browser.base_url)}).raise_for_status().text
 
 
 def _invitation(url: str, token: str, timeout_s: float) -> str:
-    """The secret of the organisation's invitation link."""
+    """Return the token of the organization's invitation link."""
     answer = httpx.get(f"{url.rstrip('/')}/api/invite", headers={"Authorization": f"Token {token}"}, timeout=timeout_s)
     if answer.status_code in {401, 403}:
         raise LabelingError(f"{url}: Label Studio refuses the token; take the one from its page Account & Settings")
@@ -94,10 +94,10 @@ def _invitation(url: str, token: str, timeout_s: float) -> str:
 
 
 def _set_keys(browser: httpx.Client) -> None:
-    """Gives the account our keys, and leaves the others that it set as they are."""
+    """Set the account's hotkeys; keep the other hotkeys that it has set."""
     page = "/api/current-user/hotkeys/"
-    there = browser.get(page).raise_for_status().json()["custom_hotkeys"]
-    wanted = there | {action: {"key": key, "active": True} for action, key in ACCOUNT_KEYS.items()}
-    if wanted != there:
+    current = browser.get(page).raise_for_status().json()["custom_hotkeys"]
+    wanted = current | {action: {"key": key, "active": True} for action, key in ACCOUNT_KEYS.items()}
+    if wanted != current:
         headers = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": str(browser.base_url)}
         browser.patch(page, json={"custom_hotkeys": wanted}, headers=headers).raise_for_status()

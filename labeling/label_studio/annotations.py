@@ -1,21 +1,22 @@
-"""From an annotation as Label Studio keeps it to the rows that the ledger would get of it, or the reason why it gets none."""
+"""Annotations of Label Studio: create them, and parse them into ledger rows."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from labeling.interface.config import Answer, from_result
+from labeling.interface.config import Answer, from_result, to_result
+from labeling.label_studio.client import readable_errors
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Stage
 
-CLOCKS: Final = timedelta(seconds=5)
-"""Label Studio says the time in whole seconds, and a browser counts how long a page was open by its own clock."""
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderProject:
-    """One reader's own project in Label Studio: blindness in the community edition is separate projects."""
+    """A reader's own project. The community edition has no blind reading within one project."""
 
     id: int
     title: str
@@ -25,13 +26,13 @@ class ReaderProject:
 
     @property
     def identity(self) -> str:
-        """What no other project shares, not even one of another Label Studio that got the same number."""
+        """The number and the time of creation: unique even if another Label Studio assigns the same number."""
         return f"{self.id} {self.made_at}".strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedAnnotation:
-    """An annotation that is in Label Studio now: its ledger rows, or why it cannot be read."""
+    """An annotation that Label Studio has now: its ledger rows, or the reason why it cannot be read."""
 
     task: int
     annotation: str
@@ -43,69 +44,83 @@ class ParsedAnnotation:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Its number and its person: after a backup was restored, a number may be given to another person's answer."""
+        """Number and subject: after a restored backup, a number may be assigned again to an answer about another person."""
         return self.annotation, self.subject
 
 
-def read_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collection[str]) -> list[ParsedAnnotation]:
-    """Every annotation of a task (``id``, ``data``, ``annotations`` as Label Studio's API writes them) that is an answer."""
-    given = (annotation for annotation in task["annotations"] if not annotation["was_cancelled"])
-    return [_found(project, task, annotation, subjects) for annotation in given]
+@readable_errors()
+def create_annotation(client: Any, task: int, answer: Answer, *, lead_time_s: float | None = None) -> None:
+    """Create an annotation with ``answer``, as a reader's browser does on submission."""
+    client.annotations.create(task, result=to_result(answer), lead_time=lead_time_s)
 
 
-def when(version: str) -> datetime:
-    """The time that Label Studio writes; as text, two of them do not compare, since a whole second has no fraction."""
+def parse_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collection[str]) -> list[ParsedAnnotation]:
+    """Parse the annotations of a task, except cancelled ones.
+
+    Args:
+        project: the project of the task.
+        task: ``id``, ``data`` and ``annotations`` in the format of Label Studio's API.
+        subjects: the known pseudonyms; an answer about another one has a ``problem``.
+    """
+    submitted = (annotation for annotation in task["annotations"] if not annotation["was_cancelled"])
+    return [_parse(project, task, annotation, subjects) for annotation in submitted]
+
+
+def parse_time(version: str) -> datetime:
+    """Parse a time of Label Studio. As text, two of them do not compare: a whole second has no fraction."""
     return datetime.fromisoformat(version)
 
 
-def _found(
+def _parse(
     project: ReaderProject, task: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]
 ) -> ParsedAnnotation:
-    place = {
+    identity = {
         "task": task["id"],
         "annotation": str(annotation["id"]),
         "subject": str(task["data"].get("subject", "")),
         "version": annotation["updated_at"],
     }
-    data = _as_shown(task["data"], annotation)
+    data = _data_as_shown(task["data"], annotation)
     try:
-        said = _answer(data, annotation, subjects)
+        answer = _parse_answer(data, annotation, subjects)
     except LabelingError as error:
-        return ParsedAnnotation(**place, problem=str(error))
+        return ParsedAnnotation(**identity, problem=str(error))
     frames = tuple(data["frames"])
     return ParsedAnnotation(
-        **place,
-        rows=tuple(_row(project, au, said, data, annotation, frames) for au in AUS),
-        unusable_frames=frozenset(frames[index] for index in said.unusable if index < len(frames)),
+        **identity,
+        rows=tuple(_row(project, au, answer, data, annotation, frames) for au in AUS),
+        unusable_frames=frozenset(frames[index] for index in answer.unusable if index < len(frames)),
     )
 
 
-def _as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the page showed when it was opened: a task may have been renewed while a reader had it open.
+def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the task data that the page showed when it was opened: a task may be renewed while a reader has it open.
 
-    In doubt it is what was shown before: then the person is asked about the newer frames once more.
+    In doubt this is the older data: the reader is then asked about the newer frames once more.
     """
-    opened = when(annotation.get("created_at") or annotation["updated_at"])
+    opened = parse_time(annotation.get("created_at") or annotation["updated_at"])
     opened -= timedelta(seconds=annotation.get("lead_time") or 0)
     for before in data.get("before", ()):
-        if opened <= when(before["until"]) + CLOCKS:
+        if opened <= parse_time(before["until"]) + CLOCK_TOLERANCE:
             return {**data, **before}
     return data
 
 
-def _answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
+def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
     subject = data.get("subject")
     if subject not in subjects:
-        raise LabelingError(f"unknown subject {subject}; it was erased, or the task was not made by us")
+        raise LabelingError(f"unknown subject {subject}; it was erased, or ViTAU did not create the task")
     if not isinstance(data.get("frames"), list):
-        raise LabelingError(f"the task of subject {subject} names no frames; it was not made by us: delete it in Label Studio")
+        raise LabelingError(
+            f"the task of subject {subject} names no frames; ViTAU did not create it: delete it in Label Studio"
+        )
     return from_result(annotation["result"], num_pictures=len(data["frames"]))
 
 
 def _row(
     project: ReaderProject,
     au: AU,
-    said: Answer,
+    answer: Answer,
     data: Mapping[str, Any],
     annotation: Mapping[str, Any],
     frames: tuple[str, ...],
@@ -116,19 +131,19 @@ def _row(
         au=au,
         reader=project.reader,
         stage=project.stage,
-        affected=said.affected[au],
-        side=said.side,
+        affected=answer.affected[au],
+        side=answer.side,
         annotation=str(annotation["id"]),
         version=annotation["updated_at"],
         answered_at=annotation["updated_at"],
         frames_shown=frames,
-        note=said.note,
+        note=answer.note,
         suggestion=None if suggested is None else float(suggested),
         suggested_by=None if suggested is None else data.get("suggested_by"),
-        grade=said.grade,
+        grade=answer.grade,
         lead_time_s=annotation.get("lead_time"),
         evidence=tuple(
             EvidenceBox(frame=frames[index], box=(left, top, width, height))
-            for index, left, top, width, height in said.evidence.get(au, ())
+            for index, left, top, width, height in answer.marks.get(au, ())
         ),
     )

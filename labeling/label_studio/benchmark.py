@@ -1,4 +1,4 @@
-"""What a person costs, measured on a real Label Studio: pushed, pulled whole, pulled when ten answers changed, answered."""
+"""Benchmark of a real Label Studio: time per person of a push, a whole pull, a pull of ten changes, and an answer."""
 
 import statistics
 import time
@@ -9,39 +9,43 @@ from itertools import islice
 from typing import Any
 
 from labeling.interface.config import Answer, to_result
-from labeling.label_studio import sync
-from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.client import readable_errors
+from labeling.label_studio.pagination import OpenTask, open_tasks
+from labeling.label_studio.projects import ensure_project
+from labeling.label_studio.pull import OVERLAP, pull, write_pull_number
+from labeling.label_studio.push import push
 from labeling.sampling.tasks import build_task
 from vitau.schema import AU, AUS, LedgerEntry, Side, Stage
 
 NUM_CHANGES = 10
 NUM_ANSWERS = 5
-MOST_ANSWERS = 100
-_SAID = Answer(affected={au: au is AU.AU12 for au in AUS}, side=Side.LEFT)
-_CHANGED = Answer(affected={au: au is AU.AU9 for au in AUS}, side=Side.RIGHT)
+MAX_ANSWERS = 100
+_ANSWER = Answer(affected={au: au is AU.AU12 for au in AUS}, side=Side.LEFT)
+_CORRECTION = Answer(affected={au: au is AU.AU9 for au in AUS}, side=Side.RIGHT)
 
 
-@sync.one_sentence()
+@readable_errors()
 def measure(
     client: Any,
     sizes: Sequence[int],
     *,
     store_uri: str,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Seconds of a push, a whole pull and a pull of ten changes, by the number of generated people; of an answer at the first.
+    """Measure a push, a whole pull and a pull of ten changes for each number of generated people; an answer for the first.
 
-    The projects are removed again. ``ratio`` is the cost per person of the last size in that of the first: 1 is flat.
+    The projects are deleted afterwards. ``ratio`` is the time per person at the last size divided by that at the first.
 
     Args:
-        client: from ``sync.connect``.
-        sizes: how many people.
+        client: from ``labeling.label_studio.client.connect``.
+        sizes: numbers of people.
         store_uri: a store that Label Studio may read; the pictures of the tasks need not exist.
-        tell: is told what goes on.
-        sleep: waits until the imported answers are older than a pull looks back.
+        report: called with one line per step.
+        sleep: waits until the imported answers are older than the overlap of two pulls.
     """
-    measured = {size: _measure(client, size, store_uri, tell, sleep, answer=size == sizes[0]) for size in sizes}
+    measured = {size: _measure(client, size, store_uri, report, sleep, answer=size == sizes[0]) for size in sizes}
     costs = {
         size: {name: 1000 * seconds[f"{name}_s"] / size for name in ("push", "whole_pull")}
         for size, seconds in measured.items()
@@ -50,13 +54,13 @@ def measure(
     return {
         "label_studio": client.versions.get().release,
         "seconds": {str(size): seconds for size, seconds in measured.items()},
-        "ms_per_subject": {str(size): {name: round(ms, 2) for name, ms in each.items()} for size, each in costs.items()},
+        "ms_per_subject": {str(size): {name: round(ms, 2) for name, ms in cost.items()} for size, cost in costs.items()},
         "ratio": {name: round(last[name] / first[name], 3) for name in first},
     }
 
 
 def _measure(
-    client: Any, size: int, store_uri: str, tell: Callable[[str], None], sleep: Callable[[float], None], *, answer: bool
+    client: Any, size: int, store_uri: str, report: Callable[[str], None], sleep: Callable[[float], None], *, answer: bool
 ) -> dict[str, float]:
     seconds: dict[str, float] = {}
     subjects = [f"{number:016x}" for number in range(size)]
@@ -65,39 +69,39 @@ def _measure(
         _project(client, f"bench {size} answered", store_uri) as answered,
         _project(client, f"bench {size}", store_uri) as open_,
     ):
-        tell(f"{size} people: answered by import")
-        given = {"annotations": [{"result": to_result(_SAID), "lead_time": 15.0}]}
-        sync.push(client, answered, [task | given for task in tasks])
+        report(f"{size} people: import answers")
+        given = {"annotations": [{"result": to_result(_ANSWER), "lead_time": 15.0}]}
+        push(client, answered, [task | given for task in tasks])
         imported = time.monotonic()
-        tell(f"{size} people: pushed")
+        report(f"{size} people: push tasks")
         with _stopwatch(seconds, "push_s"):
-            assert sync.push(client, open_, tasks) == size
-        sleep(max(0.0, imported + sync.OVERLAP.total_seconds() - time.monotonic()))
-        tell(f"{size} people: pulled")
+            assert push(client, open_, tasks) == size
+        sleep(max(0.0, imported + OVERLAP.total_seconds() - time.monotonic()))
+        report(f"{size} people: pull answers")
         with _stopwatch(seconds, "whole_pull_s"):
-            pulled = sync.pull(client, answered, set(subjects))
-            sync.mark(client, pulled.state)
+            pulled = pull(client, answered, set(subjects))
+            write_pull_number(client, pulled.state)
         assert len(pulled.rows) == size * len(AUS)
-        said = [LedgerEntry(annotation=seen.annotation, subject=seen.subject, version=seen.version) for seen in pulled.seen]
+        entries = [LedgerEntry(annotation=seen.annotation, subject=seen.subject, version=seen.version) for seen in pulled.seen]
         for seen in pulled.seen[:: size // NUM_CHANGES][:NUM_CHANGES]:
-            client.annotations.update(int(seen.annotation), result=to_result(_CHANGED))
+            client.annotations.update(int(seen.annotation), result=to_result(_CORRECTION))
         with _stopwatch(seconds, "pull_of_10_changes_s"):
-            changes = sync.pull(client, answered, set(subjects), state=pulled.state, seen=pulled.seen, said=said)
+            changes = pull(client, answered, set(subjects), state=pulled.state, seen=pulled.seen, entries=entries)
         assert (len(changes.rows), changes.whole) == (NUM_CHANGES * len(AUS), False)
         if answer:
-            tell(f"{size} people: answered while nothing else happens, and while everything is pulled")
-            seconds |= _answers(client, open_, lambda: sync.pull(client, answered, set(subjects)))
+            report(f"{size} people: answer on an idle server, and during a whole pull")
+            seconds |= _answers(client, open_, lambda: pull(client, answered, set(subjects)))
     return seconds
 
 
-def _answers(client: Any, project: ReaderProject, pull: Callable[[], object]) -> dict[str, float]:
-    """How long a reader waits for Label Studio to take an answer (s, median and slowest): alone, and while ``pull`` goes on."""
-    waiting = iter(sync.open_tasks(client, project))
+def _answers(client: Any, project: ReaderProject, concurrently: Callable[[], object]) -> dict[str, float]:
+    """Measure an answer's request (s, median and slowest) on an idle server, and while ``concurrently`` runs."""
+    waiting = iter(open_tasks(client, project))
     alone = [_answer(client, task) for task in islice(waiting, NUM_ANSWERS)]
     beside = []
     with ThreadPoolExecutor(1) as thread:
-        pulling = thread.submit(pull)
-        for task in islice(waiting, MOST_ANSWERS):
+        pulling = thread.submit(concurrently)
+        for task in islice(waiting, MAX_ANSWERS):
             if pulling.done():
                 break
             beside.append(_answer(client, task))
@@ -112,9 +116,9 @@ def _answers(client: Any, project: ReaderProject, pull: Callable[[], object]) ->
     }
 
 
-def _answer(client: Any, task: sync.OpenTask) -> float:
+def _answer(client: Any, task: OpenTask) -> float:
     start = time.monotonic()
-    sync.answer(client, task, _SAID)
+    create_annotation(client, task.id, _ANSWER)
     return time.monotonic() - start
 
 
@@ -125,7 +129,7 @@ def _task(subject: str) -> dict[str, Any]:
 
 @contextmanager
 def _project(client: Any, title: str, store_uri: str) -> Iterator[ReaderProject]:
-    project = sync.ensure_project(client, f"{title} {time.time():.0f}", reader="bench", stage=Stage.READER, store_uri=store_uri)
+    project = ensure_project(client, f"{title} {time.time():.0f}", reader="bench", stage=Stage.READER, store_uri=store_uri)
     try:
         yield project
     finally:

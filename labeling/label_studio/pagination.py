@@ -1,4 +1,4 @@
-"""How Label Studio's lists are read: page by page, only what changed, and what a project says of itself."""
+"""Lists of Label Studio, read page by page, and the status of a project."""
 
 import json
 import re
@@ -9,23 +9,33 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.client import readable_errors
 
 MARK = "ViTAU pull {}. This line lets ViTAU notice that an old backup was restored; please leave it."
+"""The description of a project, with the number of its last pull. Existing projects hold this text: never change it."""
 PAGE = 500
-"""Tasks per request: 3.5 s of Label Studio's time with their answers, 1 s without."""
+"""Tasks per request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProjectStatus:
-    """What a project says of itself: Label Studio's time, how many annotations it counts, and how often it was pulled."""
+    """The status of a project: Label Studio's clock, the number of annotations, and the number of the last pull."""
 
     now: datetime
     num_annotations: int
-    number: int
+    pull_number: int
 
 
-def look(client: Any, project: ReaderProject) -> ProjectStatus:
-    """Asks a project; one short request."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenTask:
+    """A task without an answer."""
+
+    id: int
+    subject: str
+
+
+def project_status(client: Any, project: ReaderProject) -> ProjectStatus:
+    """Read the status of a project, in one short request."""
     wanted = {"include": "id,description,total_annotations_number"}  # its other counters take longer than these
     options = {"additional_query_parameters": wanted}
     reply = client.projects.with_raw_response.get(project.id, request_options=options)
@@ -33,16 +43,19 @@ def look(client: Any, project: ReaderProject) -> ProjectStatus:
     return ProjectStatus(
         now=parsedate_to_datetime(reply.headers["date"]).astimezone(UTC),
         num_annotations=reply.data.total_annotations_number or 0,
-        number=int(number[1]) if number else 0,
+        pull_number=int(number[1]) if number else 0,
     )
 
 
-def tasks(client: Any, project: ReaderProject, *, fields: str = "task_only", filters: Sequence[Any] = ()) -> Iterator[Any]:
-    """The project's tasks by their number, page by page behind the last number seen: a deletion meanwhile moves no page."""
+def list_tasks(client: Any, project: ReaderProject, *, fields: str = "task_only", filters: Sequence[Any] = ()) -> Iterator[Any]:
+    """Yield the tasks of a project by ascending number.
+
+    A page begins after the last number read, so that a deletion between two pages skips no task.
+    """
     last = 0
     while True:
-        behind = _filter("id", "greater", "Number", last)
-        query = {"filters": {"conjunction": "and", "items": [behind, *filters]}, "ordering": ["tasks:id"]}
+        later = _filter("id", "greater", "Number", last)
+        query = {"filters": {"conjunction": "and", "items": [later, *filters]}, "ordering": ["tasks:id"]}
         page = client.tasks.list(
             project=project.id, fields=fields, resolve_uri=False, page=1, page_size=PAGE, query=json.dumps(query)
         ).items
@@ -52,8 +65,14 @@ def tasks(client: Any, project: ReaderProject, *, fields: str = "task_only", fil
         last = page[-1].id
 
 
-def answered(since: datetime | None = None) -> list[dict[str, Any]]:
-    """Filters for the tasks that have an answer, of those that changed after ``since``."""
+@readable_errors()
+def open_tasks(client: Any, project: ReaderProject) -> list[OpenTask]:
+    """Return the tasks of a project that have no answer, in the order of their creation."""
+    return [OpenTask(id=task.id, subject=task.data["subject"]) for task in list_tasks(client, project) if not task.is_labeled]
+
+
+def answered_filters(since: datetime | None = None) -> list[dict[str, Any]]:
+    """Build the filters for tasks that have an answer and, with ``since``, changed after that time."""
     filters = [_filter("total_annotations", "greater", "Number", 0)]
     if since is not None:
         filters.append(_filter("updated_at", "greater", "Datetime", since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")))

@@ -1,33 +1,33 @@
-"""What Label Studio holds beside what was seen there before: which answers are new, which are taken back, what looks odd.
+"""Reconcile a project with the ledger: compute new rows, retractions, and which losses look like accidents.
 
-Plain values in, plain values out; ``labeling.label_studio.sync`` talks to Label Studio. The newest annotation of a
-reader about a person comes last in the ledger, whatever came before it:
+Pure functions; ``labeling.label_studio.pull`` makes the requests. The ledger's last answer of a reader about a person is always
+that of the newest annotation:
 
-    in Label Studio              before                     the ledger gets
+    in Label Studio              earlier pulls              the ledger gets
     --------------------------   ------------------------   ----------------------------------------------------------------
     an annotation                never seen                 its answer
-    an annotation, newer         seen                       its answer again, under the new version
-    an annotation                taken back                 its answer again: somebody put it back
-    nothing                      seen                       a retraction, and the newest of those that remain once more
-    nothing, many at once        seen                       nothing: they are held until somebody accepts it
-    an annotation, older         seen                       nothing: an old backup was restored, what the reader said stands
+    an annotation, newer         seen                       its answer again, with the new version
+    an annotation                retracted                  its answer again: it was put back
+    nothing                      seen                       a retraction, and the newest remaining answer once more
+    nothing, many at once        seen                       nothing: they are held until an operator accepts the loss
+    an annotation, older         seen                       nothing: an old backup was restored, the known answer stands
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, when
+from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, parse_time
 from vitau.schema import AUS, LedgerEntry, LedgerRow, SeenAnnotation, Skipped
 
-VANISHED_AT_MOST = 3
-VANISHED_SHARE = 0.2
-"""More annotations than the first number, and more than this share of those that a project had, do not vanish by hand."""
+MAX_DELETIONS = 3
+MAX_DELETED_SHARE = 0.2
+"""A pull that misses more annotations than the number, and more than the share of a project's, takes it for an accident."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reconciled:
-    """What follows: the rows to append, in order, and what is now known of each annotation about which something changed.
+    """Ledger rows to append, in order, and the new state of each annotation that changed.
 
     ``vanished`` counts the annotations that are newly held, ``older`` those that went back to an older version.
     """
@@ -40,128 +40,139 @@ class Reconciled:
 
 def reconcile(
     project: ReaderProject,
-    found: Sequence[ParsedAnnotation],
+    parsed: Sequence[ParsedAnnotation],
     seen: Iterable[SeenAnnotation],
-    said: Iterable[LedgerEntry],
+    entries: Iterable[LedgerEntry],
     *,
     num_seen: int,
     restored: bool = False,
     accept: bool = False,
 ) -> Reconciled:
-    """Sets what was ``found`` beside what was ``seen`` before and what the ledger has; the table at the top says how.
+    """Compare the annotations of a project with those seen before and with the ledger, by the table of this module.
 
-    Note what was seen before the rows are appended: killed in between, the next pull finds what the ledger lacks.
+    Write ``seen`` of the result before its rows: after a kill in between, the next pull finds what the ledger lacks.
 
     Args:
-        project: whose answers they are.
-        found: every annotation of the tasks that were read, in the order of answering.
-        seen: what the pulls before knew of the annotations of these tasks.
-        said: what the ledger has of this reader, in its order.
-        num_seen: how many annotations the whole project had when it was last read.
-        restored: Label Studio is known to have gone back in time, so that whatever vanished did so by accident.
-        accept: what is in Label Studio now is right, whatever vanished.
+        project: the reader's project.
+        parsed: every annotation of the tasks that were read, in the order of answering.
+        seen: the earlier state of the annotations of these tasks.
+        entries: the ledger's entries of this reader, in its order.
+        num_seen: how many annotations the whole project had at the last pull.
+        restored: an old backup of Label Studio was restored, so that missing annotations are an accident.
+        accept: trust Label Studio, whatever is missing.
     """
-    before = {(each.annotation, each.subject): each for each in seen}
-    here = {each.key for each in found}
-    older = {each.key for each in found if each.key in before and when(each.version) < when(before[each.key].version)}
-    missing = [each for key, each in before.items() if key not in here]
-    gone = [each for each in missing if not each.gone]
-    many = len(gone) > max(VANISHED_AT_MOST, VANISHED_SHARE * num_seen)
-    held = gone if (restored or older or many) and not accept else []
-    taken = [each for each in missing if each not in held and (accept or not each.held)]
-    trusted = [each for each in found if accept or each.key not in older]
-    noted = [
-        *(replace(each, gone=True, held=True) for each in held),
-        *(replace(each, gone=True, held=False) for each in taken if not each.gone or each.held),
-        *(now for each in trusted if (now := _seen(each)) != before.get(each.key)),
+    before = {(annotation.annotation, annotation.subject): annotation for annotation in seen}
+    present = {annotation.key for annotation in parsed}
+    older = {
+        annotation.key
+        for annotation in parsed
+        if annotation.key in before and parse_time(annotation.version) < parse_time(before[annotation.key].version)
+    }
+    missing = [annotation for key, annotation in before.items() if key not in present]
+    newly_missing = [annotation for annotation in missing if not annotation.gone]
+    many = len(newly_missing) > max(MAX_DELETIONS, MAX_DELETED_SHARE * num_seen)
+    held = newly_missing if (restored or older or many) and not accept else []
+    deleted = [annotation for annotation in missing if annotation not in held and (accept or not annotation.held)]
+    trusted = [annotation for annotation in parsed if accept or annotation.key not in older]
+    changed = [
+        *(replace(annotation, gone=True, held=True) for annotation in held),
+        *(replace(annotation, gone=True, held=False) for annotation in deleted if not annotation.gone or annotation.held),
+        *(now for annotation in trusted if (now := _seen(annotation)) != before.get(annotation.key)),
     ]
     return Reconciled(
-        rows=tuple(_missing_rows(project, trusted, taken, said)),
-        seen=tuple(noted),
+        rows=tuple(_missing_rows(project, trusted, deleted, entries)),
+        seen=tuple(changed),
         vanished=len(held),
         older=0 if accept else len(older),
     )
 
 
 def retract_project(
-    project: ReaderProject, seen: Iterable[SeenAnnotation], said: Iterable[LedgerEntry], answered: Collection[str]
+    project: ReaderProject, seen: Iterable[SeenAnnotation], entries: Iterable[LedgerEntry], answered: Collection[str]
 ) -> list[LedgerRow]:
-    """The rows that take back what was ``seen`` in a project that is gone, but of those ``answered`` anew in its successor."""
-    return _missing_rows(project, [], [each for each in seen if each.subject not in answered], said)
+    """Return the rows that retract the answers of a deleted project, except about subjects ``answered`` in its successor."""
+    deleted = [annotation for annotation in seen if annotation.subject not in answered]
+    return _missing_rows(project, [], deleted, entries)
 
 
-def concerned(found: Iterable[ParsedAnnotation], seen: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
-    """Of what was ``seen`` that which ``found`` may say something about, where not all tasks were read.
+def relevant(parsed: Iterable[ParsedAnnotation], seen: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
+    """Return the seen annotations of the tasks that were read, and those that are gone.
 
-    What is gone belongs to it: a pull may have been killed between noticing that and writing it into the ledger.
+    A pull may have been killed after it marked an annotation as gone and before the ledger got the retraction.
     """
-    tasks = {one.task for one in found}
-    return [each for each in seen if each.task in tasks or (each.gone and not each.held)]
+    tasks = {annotation.task for annotation in parsed}
+    return [annotation for annotation in seen if annotation.task in tasks or (annotation.gone and not annotation.held)]
 
 
-def merged(seen: Iterable[SeenAnnotation], changed: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
-    """What is known of every annotation, after ``changed`` replaced what was ``seen``."""
-    return list({(each.annotation, each.subject): each for each in [*seen, *changed]}.values())
+def updated(seen: Iterable[SeenAnnotation], changed: Iterable[SeenAnnotation]) -> list[SeenAnnotation]:
+    """Return the state of every annotation after ``changed`` replaced what was ``seen``."""
+    return list({(annotation.annotation, annotation.subject): annotation for annotation in [*seen, *changed]}.values())
 
 
-def standing(seen: Iterable[SeenAnnotation]) -> int:
-    """How many of them are still there."""
-    return sum(not each.gone for each in seen)
+def count_present(seen: Iterable[SeenAnnotation]) -> int:
+    """Count the annotations that are not gone."""
+    return sum(not annotation.gone for annotation in seen)
 
 
-def skipped(project: ReaderProject, each: SeenAnnotation) -> Skipped:
-    """An annotation that is no answer, with the reason."""
-    return Skipped(item=f"project {project.title}, task {each.task}, annotation {each.annotation}", reason=each.problem or "")
+def skipped_annotation(project: ReaderProject, annotation: SeenAnnotation) -> Skipped:
+    """Return the record of an annotation that cannot be read."""
+    return Skipped(
+        item=f"project {project.title}, task {annotation.task}, annotation {annotation.annotation}",
+        reason=annotation.problem or "",
+    )
 
 
-def notice(project: ReaderProject, done: Reconciled, known: Iterable[SeenAnnotation], *, restored: bool) -> str | None:
-    """What the operator must be told about answers that look lost by accident, in one sentence; nothing if none do."""
-    held = sum(each.held for each in known)
-    if not held and not done.older:
+def loss_notice(project: ReaderProject, result: Reconciled, known: Iterable[SeenAnnotation], *, restored: bool) -> str | None:
+    """Return a sentence for the operator if answers seem to be lost by accident, else ``None``."""
+    held = sum(annotation.held for annotation in known)
+    if not held and not result.older:
         return None
-    cause = "an old backup of Label Studio was restored" if restored or done.older else "many vanished at once"
+    cause = "an old backup of Label Studio was restored" if restored or result.older else "many vanished at once"
     return (
-        f"{held} answers in project “{project.title}” are gone and {done.older} are older than we know them ({cause}): "
-        "what the readers said stands; bring them back in Label Studio, or run `annotate --accept-deletions`"
+        f"{held} answers in project “{project.title}” are gone and {result.older} are older than the known ones ({cause}): "
+        "the known answers stand; bring them back in Label Studio, or run `annotate --accept-deletions`"
     )
 
 
 def _missing_rows(
-    project: ReaderProject, found: Sequence[ParsedAnnotation], taken: Iterable[SeenAnnotation], said: Iterable[LedgerEntry]
+    project: ReaderProject,
+    parsed: Sequence[ParsedAnnotation],
+    deleted: Iterable[SeenAnnotation],
+    entries: Iterable[LedgerEntry],
 ) -> list[LedgerRow]:
-    """What the ledger lacks: retractions first, then answers in their order, then those that must speak last once more."""
+    """Return what the ledger lacks: retractions, then answers in their order, then answers that must be the last ones again."""
     history: dict[tuple[str, str], list[LedgerEntry]] = defaultdict(list)
-    for told in said:
-        history[told.annotation, told.subject].append(told)
+    for entry in entries:
+        history[entry.annotation, entry.subject].append(entry)
     rows: list[LedgerRow] = []
-    last: dict[str, str] = {}  # subject → the annotation that spoke last among the rows below
-    newest = {one.subject: one for one in found if one.rows}
-    for each in taken:
-        answers = history[each.annotation, each.subject]
-        if answers and not answers[-1].retracted:
-            rows += _retraction(project, answers[-1])
-            last[each.subject] = each.annotation
-    for one in found:
-        if one.rows and not _stands(one, history[one.key]):
-            rows += _told(one, history[one.key])
-            last[one.subject] = one.annotation
-    for subject, annotation in last.items():
-        if subject in newest and newest[subject].annotation != annotation:
-            rows += _told(newest[subject], history[newest[subject].key])
+    last: dict[str, str] = {}  # subject → the annotation of the last of the rows below
+    newest = {annotation.subject: annotation for annotation in parsed if annotation.rows}
+    for gone in deleted:
+        recorded = history[gone.annotation, gone.subject]
+        if recorded and not recorded[-1].retracted:
+            rows += _retraction(project, recorded[-1])
+            last[gone.subject] = gone.annotation
+    for annotation in parsed:
+        if annotation.rows and not _is_recorded(annotation, history[annotation.key]):
+            rows += _versioned_rows(annotation, history[annotation.key])
+            last[annotation.subject] = annotation.annotation
+    for subject, number in last.items():
+        if subject in newest and newest[subject].annotation != number:
+            rows += _versioned_rows(newest[subject], history[newest[subject].key])
     return rows
 
 
-def _stands(one: ParsedAnnotation, told: Sequence[LedgerEntry]) -> bool:
-    """Whether the ledger's last word from this annotation is its version of now."""
-    return bool(told) and told[-1].version.split()[0] == one.version  # a retraction's begins with the word
+def _is_recorded(annotation: ParsedAnnotation, history: Sequence[LedgerEntry]) -> bool:
+    """Return whether the last entry of an annotation has its current version."""
+    return bool(history) and history[-1].version.split()[0] == annotation.version  # a retraction's begins with the word
 
 
-def _told(one: ParsedAnnotation, told: list[LedgerEntry]) -> list[LedgerRow]:
-    """The rows of an annotation, under a version that the ledger does not have; notes in ``told`` that they were told."""
-    again = any(each.version == one.version for each in told)
-    version = f"{one.version} again {len(told)}" if again else one.version
-    told.append(LedgerEntry(annotation=one.annotation, subject=one.subject, version=version))
-    return [replace(row, version=version) for row in one.rows]
+def _versioned_rows(annotation: ParsedAnnotation, history: list[LedgerEntry]) -> list[LedgerRow]:
+    """Return the rows of an annotation with a version that the ledger does not have; add it to ``history``."""
+    repeated = any(entry.version == annotation.version for entry in history)
+    version = f"{annotation.version} again {len(history)}" if repeated else annotation.version
+    history.append(LedgerEntry(annotation=annotation.annotation, subject=annotation.subject, version=version))
+    return [replace(row, version=version) for row in annotation.rows]
 
 
 def _retraction(project: ReaderProject, last: LedgerEntry) -> list[LedgerRow]:
@@ -182,7 +193,11 @@ def _retraction(project: ReaderProject, last: LedgerEntry) -> list[LedgerRow]:
     ]
 
 
-def _seen(one: ParsedAnnotation) -> SeenAnnotation:
+def _seen(annotation: ParsedAnnotation) -> SeenAnnotation:
     return SeenAnnotation(
-        annotation=one.annotation, task=one.task, subject=one.subject, version=one.version, problem=one.problem
+        annotation=annotation.annotation,
+        task=annotation.task,
+        subject=annotation.subject,
+        version=annotation.version,
+        problem=annotation.problem,
     )

@@ -1,6 +1,6 @@
-"""Simulated readers for the demo and the tests: they know the truth of drawn people and tell it, with mistakes.
+"""Simulated readers for the demo and the tests: they answer about drawn people, whose truth is known, with mistakes.
 
-They answer through the real API. Nothing that they say is a human judgement, and whatever is made from it must say so.
+They answer through the real API. No answer of theirs is a human judgment; everything made from it must be marked as synthetic.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from labeling.interface.config import Answer
-from labeling.label_studio import sync
-from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.pagination import OpenTask, open_tasks
 from vitau.schema import AUS, RegionLabels, Side
 
 READER_ACCURACY = 0.95
@@ -20,10 +20,10 @@ ADJUDICATOR_ACCURACY = 0.99
 NOTE = "simulated reader"
 
 
-def read(truth: RegionLabels, *, reader: str, seed: int, accuracy: float = READER_ACCURACY) -> Answer:
-    """What the simulated ``reader`` says about a person: each region, and the side, is right with probability ``accuracy``.
+def simulated_answer(truth: RegionLabels, *, reader: str, seed: int, accuracy: float = READER_ACCURACY) -> Answer:
+    """Draw the answer of a simulated ``reader``: each region, and the side, is right with probability ``accuracy``.
 
-    The same ``seed``, person and reader give the same answer. A side where the truth has none (a false alarm) is drawn.
+    The same ``seed``, subject and reader give the same answer. A false alarm about a healthy face gets a random side.
     """
     digest = hashlib.sha256(f"{seed}/{truth.subject}/{reader}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
@@ -46,16 +46,17 @@ def answer_open_tasks(
     num_threads: int = 2,
     on_answer: Callable[[], object] = lambda: None,
 ) -> int:
-    """Answers every open task of ``project`` about a person in ``truths``; how many those were.
+    """Answer every open task of ``project`` about a subject in ``truths``; return how many.
 
     ``on_answer`` is called after each answer, from several threads.
     """
 
-    def answer(task: sync.OpenTask) -> None:
-        sync.answer(client, task, read(truths[task.subject], reader=project.reader, seed=seed, accuracy=accuracy))
+    def answer(task: OpenTask) -> None:
+        truth = truths[task.subject]
+        create_annotation(client, task.id, simulated_answer(truth, reader=project.reader, seed=seed, accuracy=accuracy))
         on_answer()
 
-    tasks = [task for task in sync.open_tasks(client, project) if task.subject in truths]
+    tasks = [task for task in open_tasks(client, project) if task.subject in truths]
     with ThreadPoolExecutor(num_threads) as threads:
         list(threads.map(answer, tasks))
     return len(tasks)

@@ -21,8 +21,9 @@ from playwright.sync_api import Browser, sync_playwright
 from flows.local_stack import services as definitions
 from flows.local_stack import stack
 from flows.local_stack.state import Profile, Program
-from labeling.label_studio import sync
 from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.client import connect
+from labeling.label_studio.projects import ensure_project
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.schema import Stage
 
@@ -116,7 +117,7 @@ def label_studio(services: Services) -> LabelStudioServer:
 @pytest.fixture
 def client(label_studio: LabelStudioServer) -> Any:
     """A client of the session's Label Studio."""
-    return sync.connect(label_studio.url, label_studio.token)
+    return connect(label_studio.url, label_studio.token)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def project(client: Any, label_studio: LabelStudioServer, request: pytest.Fixtur
 
     def make(reader: str, stage: Stage = Stage.READER) -> ReaderProject:
         title = f"{request.node.name[5:35]} {reader}"
-        return sync.ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
+        return ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
 
     return make
 

@@ -9,7 +9,12 @@ import pytest
 
 from labeling.consensus.consensus import consensus
 from labeling.interface.config import Answer
-from labeling.label_studio import sync
+from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.client import connect
+from labeling.label_studio.pagination import open_tasks
+from labeling.label_studio.projects import count_answers
+from labeling.label_studio.pull import pull
+from labeling.label_studio.push import push
 from labeling.label_studio.simulated_readers import answer_open_tasks
 from labeling.sampling.tasks import build_adjudication_task, build_task, image_url
 from vitau.errors import LabelingError
@@ -40,14 +45,14 @@ def says(*regions: AU, side: Side | None = None, unusable: frozenset[int] = froz
     return Answer(affected={au: au in regions for au in AUS}, side=side, unusable=unusable, note=note)
 
 
-def answer_all(client, project: sync.ReaderProject, answers: dict[str, Answer]) -> None:
-    for task in sync.open_tasks(client, project):
-        sync.answer(client, task, answers[task.subject])
+def answer_all(client, project: ReaderProject, answers: dict[str, Answer]) -> None:
+    for task in open_tasks(client, project):
+        create_annotation(client, task.id, answers[task.subject])
 
 
 def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, project, tasks):
     readers = [project(name) for name in READERS]
-    assert [sync.push(client, reader, list(tasks.values())) for reader in readers] == [3, 3]
+    assert [push(client, reader, list(tasks.values())) for reader in readers] == [3, 3]
     agreed = {
         "p1": says(AU.AU1, AU.AU12, side=Side.LEFT, unusable=frozenset({2})),
         "p2": says(),
@@ -56,12 +61,12 @@ def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, projec
     answer_all(client, readers[0], agreed)
     answer_all(client, readers[1], agreed | {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
 
-    pulled = [sync.pull(client, reader, SUBJECTS) for reader in readers]
-    assert [sync.pull(client, reader, SUBJECTS) for reader in readers] == pulled
-    ledger = [row for pull in pulled for row in pull.rows]
+    pulled = [pull(client, reader, SUBJECTS) for reader in readers]
+    assert [pull(client, reader, SUBJECTS) for reader in readers] == pulled
+    ledger = [row for result in pulled for row in result.rows]
     assert len(ledger) == 2 * 3 * 8
     assert pulled[0].unusable_frames == {"p1:2"}
-    assert [pull.skipped for pull in pulled] == [(), ()]
+    assert [result.skipped for result in pulled] == [(), ()]
     row = next(row for row in pulled[0].rows if row.subject == "p3" and row.au is AU.AU12)
     assert (row.reader, row.affected, row.side, row.note) == ("A", True, Side.RIGHT, "hard to see")
     assert row.frames_shown == ("p3:0", "p3:1", "p3:2")
@@ -72,25 +77,25 @@ def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, projec
 
     adjudication = project("C", Stage.ADJUDICATION)
     said = [row for row in ledger if row.subject == "p3"]
-    assert sync.push(client, adjudication, [build_adjudication_task(tasks["p3"], said, (AU.AU9,))]) == 1
+    assert push(client, adjudication, [build_adjudication_task(tasks["p3"], said, (AU.AU9,))]) == 1
     answer_all(client, adjudication, {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
-    ledger += sync.pull(client, adjudication, SUBJECTS).rows
+    ledger += pull(client, adjudication, SUBJECTS).rows
     settled = consensus(ledger, READERS)
     assert [label.subject for label in settled.labels] == list(SUBJECTS)
     assert settled.labels[2].affected[AU.AU9]
     assert settled.adjudicated == ("p3",)
 
-    assert sync.push(client, readers[0], list(tasks.values())) == 0
-    assert sync.open_tasks(client, readers[0]) == []
+    assert push(client, readers[0], list(tasks.values())) == 0
+    assert open_tasks(client, readers[0]) == []
 
 
 def test_a_correction_is_a_new_version_of_the_same_annotation(client, project, tasks):
     reader = project("A")
-    sync.push(client, reader, [tasks["p1"]])
+    push(client, reader, [tasks["p1"]])
     answer_all(client, reader, {"p1": says()})
-    (first, *_) = sync.pull(client, reader, SUBJECTS).rows
+    (first, *_) = pull(client, reader, SUBJECTS).rows
     client.annotations.update(int(first.annotation), result=[chosen("regions", "AU1"), chosen("side", "both")])
-    (second, *_) = sync.pull(client, reader, SUBJECTS).rows
+    (second, *_) = pull(client, reader, SUBJECTS).rows
     assert second.annotation == first.annotation
     assert second.version > first.version
     assert (first.affected, second.affected, second.side) == (False, True, Side.BOTH)
@@ -102,31 +107,31 @@ def chosen(name: str, *choices: str) -> dict[str, Any]:
 
 def test_what_cannot_be_read_is_listed_and_the_rest_still_comes(client, project, tasks):
     reader = project("A")
-    sync.push(client, reader, list(tasks.values()))
-    first, second, third = sync.open_tasks(client, reader)
+    push(client, reader, list(tasks.values()))
+    first, second, third = open_tasks(client, reader)
     client.annotations.create(first.id, result=[chosen("regions", "AU7"), chosen("side", "left")])
     client.annotations.create(second.id, result=[], was_cancelled=True)
-    sync.answer(client, third, says())
-    pulled = sync.pull(client, reader, ["p1", "p2"])
+    create_annotation(client, third.id, says())
+    pulled = pull(client, reader, ["p1", "p2"])
     assert pulled.rows == ()
     assert [skip.reason for skip in pulled.skipped] == [
         "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
-        "unknown subject p3; it was erased, or the task was not made by us",
+        "unknown subject p3; it was erased, or ViTAU did not create the task",
     ]
-    assert len(sync.pull(client, reader, SUBJECTS).rows) == 8
+    assert len(pull(client, reader, SUBJECTS).rows) == 8
 
 
 def test_a_project_is_made_once(client, project, label_studio):
     first = project("A")
     assert project("A") == first
     assert len(client.import_storage.local.list(project=first.id)) == 1
-    assert {"project": first.title, "subjects": 0, "answered": 0} in sync.progress(client)
+    assert {"project": first.title, "subjects": 0, "answered": 0} in count_answers(client)
 
 
-def test_questions_changed_by_hand_are_noticed(client, project):
+def test_a_labeling_page_changed_by_hand_is_noticed(client, project):
     first = project("A")
     client.projects.update(first.id, label_config='<View><Image name="face" valueList="$images"/></View>')
-    with pytest.raises(LabelingError, match=r"the questions of project “.*” are not ours; restore them"):
+    with pytest.raises(LabelingError, match=r"the labeling page of project “.*” was changed in Label Studio; restore it"):
         project("A")
 
 
@@ -140,19 +145,19 @@ def test_the_reader_can_open_the_pictures(client, project, tasks, label_studio):
 
 def test_simulated_readers_answer_everything_once(client, project, tasks):
     reader = project("A")
-    sync.push(client, reader, list(tasks.values()))
+    push(client, reader, list(tasks.values()))
     truths = {name: RegionLabels(subject=name, affected=dict.fromkeys(AUS, True), side=Side.LEFT) for name in SUBJECTS}
     heard: list[None] = []
     assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0, on_answer=lambda: heard.append(None)) == 3
     assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0) == 0
     assert len(heard) == 3
-    rows: tuple[LedgerRow, ...] = sync.pull(client, reader, SUBJECTS).rows
+    rows: tuple[LedgerRow, ...] = pull(client, reader, SUBJECTS).rows
     assert {(row.affected, row.side, row.note) for row in rows} == {(True, Side.LEFT, "simulated reader")}
 
 
 def test_a_wrong_token_is_one_sentence(label_studio):
     with pytest.raises(LabelingError) as caught:
-        sync.connect(label_studio.url, "wrong")
+        connect(label_studio.url, "wrong")
     assert (
         str(caught.value)
         == f"{label_studio.url}: Label Studio refuses the token; take the one from its page Account & Settings"

@@ -20,7 +20,8 @@ from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import REGIONS
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.label_studio import sync
+from labeling.label_studio.client import connect
+from labeling.label_studio.projects import count_answers
 from vitau.catalog.catalog import FrameTable, Training
 from vitau.data import snapshot as snapshots
 from vitau.media.crops import from_jpeg, quality, to_jpeg
@@ -195,10 +196,10 @@ def test_people_in_the_dark_are_noticed_and_the_darkest_are_put_before_the_reade
     in_the_dark = {f"person-{index:03d}" for index in range(100, 100 + DARK) if index % 2}
     assert set(list(first)[: len(in_the_dark)]) == in_the_dark
     assert all("bits from those the champion knows" in why for why in first.values())
-    client = sync.connect(
+    client = connect(
         watched.workspace.settings.label_studio_url, watched.workspace.settings.label_studio_token.get_secret_value()
     )
-    readers = {each["project"]: each["subjects"] for each in sync.progress(client) if "reader" in each["project"]}
+    readers = {each["project"]: each["subjects"] for each in count_answers(client) if "reader" in each["project"]}
     assert set(readers.values()) == {dark["pushed"]}
     assert dark["pushed"] >= len(in_the_dark)
 

@@ -13,9 +13,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from labeling.consensus.consensus import consensus
 from labeling.interface.config import Answer, label_config, to_result
-from labeling.interface.hotkeys import EVIDENCE_KEYS, FRAME_KEYS, SUBMIT_KEYS, key_presses
-from labeling.label_studio import sync
+from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, key_presses
 from labeling.label_studio.accounts import Account, ensure_account
+from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.pagination import open_tasks
+from labeling.label_studio.pull import pull
+from labeling.label_studio.push import push
 from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
@@ -91,7 +94,7 @@ def reader(browser, label_studio, accounts) -> Iterator[Callable[[str], Page]]:
         context.close()
 
 
-def open_labelling(page: Page, url: str, project: sync.ReaderProject, task: int) -> None:
+def open_labelling(page: Page, url: str, project: ReaderProject, task: int) -> None:
     page.goto(f"{url}/projects/{project.id}/data?labeling=1")
     wait_for_task(page, task)
 
@@ -172,8 +175,8 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
         catalog.add_subject(Subject(pseudonym=subject, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
     blind = {name: project(name) for name in "ab"}
     for name, second in (("a", SMILE), ("b", OTHER)):
-        sync.push(client, blind[name], list(tasks.values()))
-        first_task, second_task = [task.id for task in sync.open_tasks(client, blind[name])]
+        push(client, blind[name], list(tasks.values()))
+        first_task, second_task = [task.id for task in open_tasks(client, blind[name])]
         page = reader(name)
         open_labelling(page, label_studio.url, blind[name], first_task)
         assert_nobody_is_named(page)
@@ -181,7 +184,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
         assert len(pressed) == 7
         wait_for_task(page, second_task)
         answer_by_key(page, second)
-        catalog.append_answers(sync.pull(client, blind[name], SUBJECTS).rows)
+        catalog.append_answers(pull(client, blind[name], SUBJECTS).rows)
 
     ledger = catalog.ledger()
     plain = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
@@ -189,7 +192,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     assert {row.frames_shown for row in ledger} == {tuple(task["data"]["frames"]) for task in tasks.values()}
     assert {(row.stage, row.suggestion, row.suggested_by, row.evidence) for row in ledger} == {(Stage.READER, None, None, ())}
     assert all(row.lead_time_s and row.lead_time_s > 0 for row in ledger)
-    assert sync.pull(client, blind["a"], SUBJECTS).unusable_frames == {tasks[two]["data"]["frames"][2]}
+    assert pull(client, blind["a"], SUBJECTS).unusable_frames == {tasks[two]["data"]["frames"][2]}
     state = consensus(ledger, "ab")
     assert [(case.subject, case.regions, case.side) for case in state.disagreements] == [(two, (AU.AU12,), False)]
 
@@ -197,8 +200,8 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     said = [row for row in ledger if row.subject == two]
     suggestions = {AU.AU9: 0.41, AU.AU12: 0.07}
     case = build_adjudication_task(tasks[two], said, (AU.AU12,), suggestions=suggestions, suggested_by="vitau-regions/1")
-    sync.push(client, adjudication, [case])
-    (third_task,) = [task.id for task in sync.open_tasks(client, adjudication)]
+    push(client, adjudication, [case])
+    (third_task,) = [task.id for task in open_tasks(client, adjudication)]
     page = reader("c")
     open_labelling(page, label_studio.url, adjudication, third_task)
     shown = page.inner_text(".vitau")
@@ -206,7 +209,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
         text in shown for text in ("Settle what is marked", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
     ] == [True] * 6
     answer_by_key(page, RULING, adjudication=True)
-    catalog.append_answers(sync.pull(client, adjudication, SUBJECTS).rows)
+    catalog.append_answers(pull(client, adjudication, SUBJECTS).rows)
     settled = consensus(catalog.ledger(), "ab")
     assert spoken(catalog.ledger())["c", two] == RULING
     assert [(label.subject, label.side) for label in settled.labels] == [(one, Side.LEFT), (two, Side.RIGHT)]
@@ -232,8 +235,8 @@ def assert_nobody_is_named(page: Page) -> None:
 
 def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
     mine = project("a")
-    sync.push(client, mine, [tasks[SUBJECTS[0]]])
-    (task,) = [task.id for task in sync.open_tasks(client, mine)]
+    push(client, mine, [tasks[SUBJECTS[0]]])
+    (task,) = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
     warnings: list[str] = []
     page.on("console", lambda message: warnings.append(message.text) if "already added" in message.text else None)
@@ -245,7 +248,7 @@ def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, pr
     )
 
     press(page, "space")
-    press(page, EVIDENCE_KEYS[AU.AU12])
+    press(page, MARK_KEYS[AU.AU12])
     canvas = page.locator(".vitau-face canvas").first.bounding_box()
     assert canvas
     page.mouse.move(canvas["x"] + 0.25 * canvas["width"], canvas["y"] + 0.5 * canvas["height"])
@@ -258,7 +261,7 @@ def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, pr
     page.fill("textarea[name=note]", "the right corner stays")
     page.press("textarea[name=note]", "Shift+Enter")
     submit(page, SUBMIT_KEYS[1])
-    pulled = sync.pull(client, mine, SUBJECTS)
+    pulled = pull(client, mine, SUBJECTS)
     assert pulled.skipped == ()
     (row,) = [row for row in pulled.rows if row.evidence]
     assert (row.au, row.affected, row.side, row.note) == (AU.AU12, True, Side.RIGHT, "the right corner stays")
@@ -272,27 +275,27 @@ def test_label_studio_refuses_to_submit_without_a_side_and_takes_a_full_answer_o
     client, project, tasks, reader, label_studio
 ):
     mine = project("a")
-    sync.push(client, mine, [tasks[SUBJECTS[0]]])
-    (task,) = [task.id for task in sync.open_tasks(client, mine)]
+    push(client, mine, [tasks[SUBJECTS[0]]])
+    (task,) = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
     open_labelling(page, label_studio.url, mine, task)
     press(page, "1")
     press(page, SUBMIT_KEYS[0])
     page.wait_for_selector("text=Which side? Press z (left), x (right), c (both) or n (none).")
-    assert sync.pull(client, mine, SUBJECTS).rows == ()
+    assert pull(client, mine, SUBJECTS).rows == ()
     page.keyboard.press("Enter")
     press(page, "1")
     press(page, "n")
     submit(page, SUBMIT_KEYS[0])
-    assert {(row.affected, row.side) for row in sync.pull(client, mine, SUBJECTS).rows} == {(False, None)}
+    assert {(row.affected, row.side) for row in pull(client, mine, SUBJECTS).rows} == {(False, None)}
 
 
 def test_the_community_edition_lets_a_reader_open_another_readers_project(client, project, tasks, label_studio, accounts):
     """Why a proxy must stand in front: the operators' page says what it has to refuse, and this what happens without it."""
     theirs = project("a")
-    sync.push(client, theirs, [tasks[SUBJECTS[0]]])
-    (task,) = sync.open_tasks(client, theirs)
-    sync.answer(client, task, says())
+    push(client, theirs, [tasks[SUBJECTS[0]]])
+    (task,) = open_tasks(client, theirs)
+    create_annotation(client, task.id, says())
     with httpx.Client(base_url=label_studio.url, follow_redirects=True, timeout=60) as other:
         other.get("/user/login/")
         form = {
@@ -324,8 +327,8 @@ def test_an_account_is_made_once_and_keeps_its_password(label_studio, accounts):
 @pytest.mark.parametrize(
     ("email", "password", "token", "sentence"),
     [
-        ("reader-a@vitau.local", "another-password", None, "the account reader-a@vitau.local is there with another password"),
-        ("reader-z@vitau.local", "short", None, "does not make the account reader-z@vitau.local; a password has 8 to 64"),
+        ("reader-a@vitau.local", "another-password", None, "the account reader-a@vitau.local exists with another password"),
+        ("reader-z@vitau.local", "short", None, "does not create the account reader-z@vitau.local; a password has 8 to 64"),
         ("reader-z@vitau.local", "long-enough-word", "wrong", "Label Studio refuses the token; take the one from its page"),
     ],
 )

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from flows.doctor import storage
 from flows.settings import Settings
-from labeling.label_studio import sync
+from labeling.label_studio.client import connect
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
 from vitau.media.frames import FrameRecipe
@@ -262,7 +262,7 @@ def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_t
 def picture(environment) -> bytes:
     """Open the first picture of the first reader's first task as their browser does: Label Studio, then S3."""
     url, token = environment["VITAU_LABEL_STUDIO_URL"], environment["VITAU_LABEL_STUDIO_TOKEN"]
-    client = sync.connect(url, token)
+    client = connect(url, token)
     (project,) = client.projects.list(title=f"ViTAU {json.loads(environment['VITAU_READERS'])[0]}")
     task = next(iter(client.tasks.list(project=project.id, fields="all", resolve_uri=True)))
     # httpx drops the token when Label Studio sends it on to S3, as a browser leaves its session behind

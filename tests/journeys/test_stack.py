@@ -30,9 +30,10 @@ from flows.execution.training_process import run_training
 from flows.local_stack import stack
 from flows.local_stack.services import gpu_workers
 from flows.promotion.registered_models import PALSY, REGIONS
-from labeling.interface.config import Answer
-from labeling.label_studio import simulated_readers, sync
+from labeling.interface.config import Answer, to_result
+from labeling.label_studio import simulated_readers
 from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.client import connect
 from vitau.catalog import tables
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic.cohort import write_cohort
@@ -303,7 +304,7 @@ def keys_of(store: Store, person: str) -> list[str]:
 
 
 def label_studio(full: Full) -> Any:
-    return sync.connect(full.environment["VITAU_LABEL_STUDIO_URL"], full.environment["VITAU_LABEL_STUDIO_TOKEN"])
+    return connect(full.environment["VITAU_LABEL_STUDIO_URL"], full.environment["VITAU_LABEL_STUDIO_TOKEN"])
 
 
 def project(client: Any, reader: str) -> ReaderProject:
@@ -416,7 +417,7 @@ def contradict_everything(client: Any, project: ReaderProject, labels: Mapping[s
     for task in client.tasks.list(project=project.id, fields="all", page_size=100):
         affected = {au: not value for au, value in labels[task.data["subject"]].affected.items()}
         said = Answer(affected=affected, side=Side.LEFT if any(affected.values()) else None)
-        client.annotations.update(task.annotations[0]["id"], result=sync.to_result(said))
+        client.annotations.update(task.annotations[0]["id"], result=to_result(said))
 
 
 def test_an_erased_person_is_nowhere_and_is_not_taken_in_again(full, story, prefect):

@@ -36,10 +36,14 @@ from flows.local_stack import stack
 from flows.reports.labeling import labeling_progress
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.interface.config import Answer
-from labeling.label_studio import benchmark, sync
-from labeling.label_studio.annotations import ReaderProject
-from labeling.label_studio.storage import Receiver
+from labeling.interface.config import Answer, to_result
+from labeling.label_studio import benchmark
+from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.client import connect
+from labeling.label_studio.pagination import open_tasks
+from labeling.label_studio.projects import Receiver, ensure_project
+from labeling.label_studio.pull import pull
+from labeling.label_studio.push import push
 from labeling.label_studio.webhook import make_app
 from labeling.sampling.tasks import build_task
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
@@ -155,7 +159,7 @@ def study(services, own_label_studio, command, tmp_path_factory) -> Study:
 @pytest.fixture
 def client(own_label_studio) -> Iterator[Any]:
     """A client of a Label Studio without projects."""
-    client = sync.connect(own_label_studio.url, own_label_studio.token)
+    client = connect(own_label_studio.url, own_label_studio.token)
     for project in client.projects.list(page_size=100):
         client.projects.delete(project.id)
     return client
@@ -176,7 +180,7 @@ class SwitchedWorkspace(Workspace):
     @cached_property
     def label_studio(self) -> Any:
         url, token = self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value()
-        return sync.connect(url, token, transport=SwitchedTransport(self.switch))
+        return connect(url, token, transport=SwitchedTransport(self.switch))
 
 
 @pytest.fixture
@@ -229,7 +233,7 @@ def tasks_of(client: Any, title: str) -> dict[str, int]:
 
 
 def say(client: Any, title: str, subject: str, answer: Answer, seconds: float = 12.0) -> None:
-    sync.answer(client, sync.OpenTask(id=tasks_of(client, title)[subject], subject=subject), answer, lead_time_s=seconds)
+    create_annotation(client, tasks_of(client, title)[subject], answer, lead_time_s=seconds)
 
 
 def annotation_of(workspace: Workspace, reader: str, subject: str) -> int:
@@ -247,7 +251,7 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
         say(client, f"ViTAU {reader}", second, LEFT)
     go(workspace)
     # since the last pull: one corrects and thereby disagrees, one deletes, and somebody is new to the readers
-    client.annotations.update(annotation_of(workspace, "a", first), result=sync.to_result(RIGHT))
+    client.annotations.update(annotation_of(workspace, "a", first), result=to_result(RIGHT))
     client.annotations.delete(annotation_of(workspace, "b", second))
     workspace.catalog.engine.dispose()
 
@@ -282,7 +286,10 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
     expected = state_of(workspace)
     assert {row.retracted for row in expected["ledger"]} == {False, True}
     assert first in expected["tasks"][2]
-    print("\n".join(writes))
+    assert {re.sub(r"\d+", "N", write) for write in writes} == {
+        *("INSERT INTO seen_annotations", "INSERT INTO ledger", "DELETE FROM skipped", "INSERT INTO pulls"),
+        *("PATCH /api/projects/N/", "POST /api/projects/N/import", "DELETE FROM labels"),
+    }
     for count in range(1, len(writes) + 1):
         forget_the_new()
         database = shutil.copy(base, tmp_path / f"{count}.db")
@@ -302,7 +309,7 @@ def test_a_restored_backup_takes_nothing_back_until_somebody_accepts_it(client, 
     say(client, "ViTAU a", first, LEFT)
     own_label_studio.backup(tmp_path / "old.sqlite3")
     say(client, "ViTAU a", second, LEFT)
-    client.annotations.update(annotation_of_last(client, "ViTAU a", first), result=sync.to_result(RIGHT))
+    client.annotations.update(annotation_of_last(client, "ViTAU a", first), result=to_result(RIGHT))
     assert go(workspace).new_answers == 16
     before = workspace.catalog.ledger()
 
@@ -317,8 +324,8 @@ def test_a_restored_backup_takes_nothing_back_until_somebody_accepts_it(client, 
     assert annotation_of(workspace, "a", third) == annotation_of(workspace, "a", second)
     (notice,) = summary.notices
     assert notice == (
-        "1 answers in project “ViTAU a” are gone and 1 are older than we know them (an old backup of Label Studio was "
-        "restored): what the readers said stands; bring them back in Label Studio, or run `annotate --accept-deletions`"
+        "1 answers in project “ViTAU a” are gone and 1 are older than the known ones (an old backup of Label Studio was "
+        "restored): the known answers stand; bring them back in Label Studio, or run `annotate --accept-deletions`"
     )
     assert go(workspace, whole=True).new_answers == 0
 
@@ -355,9 +362,9 @@ def test_a_project_deleted_by_hand_loses_nothing_and_is_made_anew_for_those_not_
         "the 1 answers read from it stand; run `annotate --accept-deletions` to take them back"
     )
     with pytest.raises(LabelingError) as caught:
-        sync.pull(client, gone, study.palsied)
+        pull(client, gone, study.palsied)
     assert str(caught.value) == (
-        "a project was deleted in Label Studio meanwhile; what its reader said stands, run it again to make it anew"
+        "a project was deleted in Label Studio during this run; its answers stand: run again to create it anew"
     )
     go(workspace, accept_deletions=True)
     assert last_words(workspace)["a", first].retracted
@@ -393,7 +400,7 @@ def arrives(workspace: Workspace, whose: Person, drawn_as: Person, path: Path) -
 def draft(server: Any, task: int) -> None:
     """Begins an answer as a reader's browser does, and does not send it."""
     headers = {"Authorization": f"Token {server.token}"}
-    body = {"result": sync.to_result(LEFT), "lead_time": 3}
+    body = {"result": to_result(LEFT), "lead_time": 3}
     httpx.post(f"{server.url}/api/tasks/{task}/drafts", headers=headers, json=body).raise_for_status()
 
 
@@ -404,7 +411,7 @@ def data_of(client: Any, title: str) -> dict[int, dict[str, Any]]:
 
 
 def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_answer_stands_until_then(
-    client, workspace, study, own_label_studio, tmp_path
+    client, workspace, open_workspace, study, own_label_studio, tmp_path
 ):
     patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
     go(workspace)
@@ -448,9 +455,9 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     assert (done.stale, [each.again for each in done.readers]) == (1, [1, 1, 0])
 
     # a answers anew, and differs: b is waited for, since b has not seen the newer frames
-    sync.answer(client, sync.OpenTask(id=again, subject=who["different"]), RIGHT)
+    create_annotation(client, again, RIGHT)
     # a had the open person's page open since before the newer clip came
-    sync.answer(client, sync.OpenTask(id=renewed, subject=who["open"]), LEFT, lead_time_s=3600)
+    create_annotation(client, renewed, LEFT, lead_time_s=3600)
     summary = go(workspace)
     assert (summary.new_answers, summary.disputed, data_of(client, "ViTAU adjudication")) == (16, 1, {})
     last = last_words(workspace)
@@ -459,7 +466,7 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
     waiting = {(each.reader, each.subject) for each in stale(workspace, workspace.catalog.ledger())}
     assert waiting == {("b", who["different"]), ("a", who["open"])}
     (b_again,) = [number for number, data in data_of(client, "ViTAU b").items() if data["after"] == 1]
-    sync.answer(client, sync.OpenTask(id=b_again, subject=who["different"]), RIGHT)
+    create_annotation(client, b_again, RIGHT)
     assert go(workspace).stale == 0
     assert {label.subject: label.side for label in workspace.catalog.labels()}[who["different"]] is Side.RIGHT
     assert sorted((d["subject"], d["after"]) for d in data_of(client, "ViTAU a").values()) == sorted(
@@ -491,20 +498,20 @@ def test_the_adjudicator_sees_what_the_champion_suggests_and_rules_anew_when_the
     assert (go(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), "the readers come first"
     for reader, answer in (("a", LEFT), ("b", RIGHT)):
         (again,) = [number for number, data in data_of(client, f"ViTAU {reader}").items() if data["after"] == 1]
-        sync.answer(client, sync.OpenTask(id=again, subject=who), answer)
+        create_annotation(client, again, answer)
     summary = go(workspace)
     assert (summary.adjudicated, summary.stale) == (1, 1), "the old ruling stands until then"
     first, second = data_of(client, "ViTAU adjudication").items()
     assert (second[1]["subject"], second[1]["after"]) == (who, 1)
     assert set(first[1]["frames"]) != set(second[1]["frames"])
-    sync.answer(client, sync.OpenTask(id=second[0], subject=who), RIGHT)
+    create_annotation(client, second[0], RIGHT)
     assert go(workspace).stale == 0
     assert {label.subject: label.side for label in workspace.catalog.labels()} == {who: Side.RIGHT}
 
 
 def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_removed(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
-    project = sync.ensure_project(client, "race", reader="a", stage=Stage.READER, store_uri=store)
+    project = ensure_project(client, "race", reader="a", stage=Stage.READER, store_uri=store)
     tasks = [build_task(f"s{number}", ["/x.jpg"], [f"c:{number}"]) for number in range(20)]
     both = threading.Barrier(2)
 
@@ -517,10 +524,10 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
                 both.wait(timeout=60)
             return response
 
-    def push() -> None:
-        sync.push(sync.connect(own_label_studio.url, own_label_studio.token, transport=Meeting()), project, tasks)
+    def push_all() -> None:
+        push(connect(own_label_studio.url, own_label_studio.token, transport=Meeting()), project, tasks)
 
-    threads = [threading.Thread(target=push) for _ in range(2)]
+    threads = [threading.Thread(target=push_all) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -530,15 +537,15 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
     # an import that arrived twice, and the younger task is the one that was answered
     client.projects.import_tasks(project.id, request=tasks[:2])
     younger = max(task.id for task in client.tasks.list(project=project.id, page_size=100) if task.data["subject"] == "s0")
-    sync.answer(client, sync.OpenTask(id=younger, subject="s0"), LEFT)
-    assert sync.push(client, project, tasks) == 0
+    create_annotation(client, younger, LEFT)
+    assert push(client, project, tasks) == 0
     assert tasks_of(client, "race")["s0"] == younger
     assert len(tasks_of(client, "race")) == 20
 
 
 def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_too(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
-    project = sync.ensure_project(client, "quicker", reader="a", stage=Stage.READER, store_uri=store)
+    project = ensure_project(client, "quicker", reader="a", stage=Stage.READER, store_uri=store)
     tasks = [build_task("s1", ["/x.jpg"], ["c:1"])]
     for _ in range(2):
         client.projects.import_tasks(project.id, request=tasks)
@@ -550,14 +557,14 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             single = re.fullmatch(r"/api/tasks/(\d+)/?", request.url.path)
             if single and not answers:
-                sync.push(client, project, tasks)
+                push(client, project, tasks)
             response = super().handle_request(request)
             if single:
                 answers.append((int(single[1]), response.status_code))
             return response
 
-    overtaken = sync.connect(own_label_studio.url, own_label_studio.token, transport=Overtaken())
-    assert sync.push(overtaken, project, tasks) == 0
+    overtaken = connect(own_label_studio.url, own_label_studio.token, transport=Overtaken())
+    assert push(overtaken, project, tasks) == 0
     (kept, found), (_, gone) = answers
     assert (found, gone) == (200, 404)
     assert tasks_of(client, "quicker") == {"s1": kept}
@@ -565,14 +572,13 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
 
 def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
-    project = sync.ensure_project(client, "restart", reader="a", stage=Stage.READER, store_uri=store)
+    project = ensure_project(client, "restart", reader="a", stage=Stage.READER, store_uri=store)
     own_label_studio.kill()
     own_label_studio.start(wait=False)
-    assert sync.push(client, project, [build_task("s1", ["/x.jpg"], ["c:0"])]) == 1
+    assert push(client, project, [build_task("s1", ["/x.jpg"], ["c:0"])]) == 1
     own_label_studio.kill()
-    impatient = sync.connect  # the client below is made while nothing answers
     with pytest.raises(LabelingError) as caught:
-        impatient(own_label_studio.url, own_label_studio.token, patience_s=0.5)
+        connect(own_label_studio.url, own_label_studio.token, retry_for_s=0.5)
     assert str(caught.value) == (
         f"{own_label_studio.url}: Label Studio does not answer (ConnectError); is it running, at this address?"
     )
@@ -583,7 +589,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     told: list[str] = []
     waited: list[float] = []
-    measured = benchmark.measure(client, [10, 20], store_uri=store, tell=told.append, sleep=waited.append)
+    measured = benchmark.measure(client, [10, 20], store_uri=store, report=told.append, sleep=waited.append)
     assert set(measured["seconds"]) == set(measured["ms_per_subject"]) == {"10", "20"}
     assert set(measured["ratio"]) == {"push", "whole_pull"}
     assert all(seconds > 0 for size in measured["seconds"].values() for seconds in size.values())
@@ -621,25 +627,25 @@ def test_ten_answers_in_a_burst_are_one_pull_and_a_lost_hint_is_made_good_by_the
     pulls: list[int] = []
     rows: list[LedgerRow] = []
 
-    def pull(project: int) -> None:
+    def on_hint(project: int) -> None:
         pulls.append(project)
-        rows.extend(sync.pull(sync.connect(own_label_studio.url, own_label_studio.token), reader, subjects).rows)
+        rows.extend(pull(connect(own_label_studio.url, own_label_studio.token), reader, subjects).rows)
 
-    with receiving(pull) as url:
+    with receiving(on_hint) as url:
         told = Receiver(url=url, secret=SECRET)
-        reader = sync.ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
-        sync.ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        reader = ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
         assert len(client.webhooks.list(project=str(reader.id))) == 1
-        sync.push(client, reader, [build_task(subject, ["/x.jpg"], ["c:0"]) for subject in subjects])
-        *burst, lost = sync.open_tasks(client, reader)
+        push(client, reader, [build_task(subject, ["/x.jpg"], ["c:0"]) for subject in subjects])
+        *burst, lost = open_tasks(client, reader)
         for task in burst:
-            sync.answer(client, task, LEFT)
+            create_annotation(client, task.id, LEFT)
         until(lambda: rows)
         time.sleep(2)
         assert pulls == [reader.id]
         assert len(rows) == 10 * 8
-    sync.answer(client, lost, LEFT)  # nobody listens
-    assert len(sync.pull(client, reader, subjects).rows) == 11 * 8
+    create_annotation(client, lost.id, LEFT)  # nobody listens
+    assert len(pull(client, reader, subjects).rows) == 11 * 8
 
 
 def test_a_wrong_secret_is_refused_and_the_log_does_not_repeat_it(client, own_label_studio, caplog):
@@ -647,13 +653,13 @@ def test_a_wrong_secret_is_refused_and_the_log_does_not_repeat_it(client, own_la
     pulls: list[int] = []
     with caplog.at_level(logging.WARNING), receiving(pulls.append) as url:
         told = Receiver(url=url, secret="what an impostor guesses")
-        reader = sync.ensure_project(client, "impostor", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
-        sync.push(client, reader, [build_task("s1", ["/x.jpg"], ["c:0"])])
-        sync.answer(client, sync.open_tasks(client, reader)[0], LEFT)
+        reader = ensure_project(client, "impostor", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        push(client, reader, [build_task("s1", ["/x.jpg"], ["c:0"])])
+        create_annotation(client, open_tasks(client, reader)[0].id, LEFT)
         until(lambda: caplog.records)
         assert httpx.post(url, json={}, headers={"X-ViTAU-Secret": "wrong"}).status_code == 401
     said = [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"]
-    assert set(said) == {"refused a hint: the secret in X-ViTAU-Secret is wrong"}
+    assert set(said) == {"refused a request: the secret in X-ViTAU-Secret is wrong"}
     assert pulls == []
 
 
@@ -685,10 +691,10 @@ def test_what_is_wrong_is_one_sentence_of_the_command(own_label_studio, study, a
     )
     assert done.out.splitlines()[-2:] == [
         strange + "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
-        stranger + "unknown subject nobody; it was erased, or the task was not made by us",
+        stranger + "unknown subject nobody; it was erased, or ViTAU did not create the task",
     ]
     done = command("flows", "receive", "--state", tmp_path / "none", env=environment)
     assert (done.code, done.err) == (
         1,
-        "Error: the receiver has no secret and would believe anybody; set VITAU_WEBHOOK_SECRET\n",
+        "Error: the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET\n",
     )

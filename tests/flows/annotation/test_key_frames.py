@@ -16,7 +16,7 @@ from flows.reports.labeling import labeling_progress
 from flows.rescore import waiting_frames
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.label_studio.push import AskedTask
+from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data.layout import frame_name
@@ -133,11 +133,11 @@ def test_a_merge_of_two_who_were_answered_differently_is_asked_about_again(works
     assert stale(workspace, workspace.catalog.ledger()) == []
 
 
-def tasks(*subjects: str, answered: bool = False) -> list[AskedTask]:
-    return [AskedTask(id=place, subject=who, material=None, answered=answered) for place, who in enumerate(subjects, start=1)]
+def tasks(*subjects: str, answered: bool = False) -> list[PushedTask]:
+    return [PushedTask(id=place, subject=who, material=None, answered=answered) for place, who in enumerate(subjects, start=1)]
 
 
-def new_of(workspace: Workspace, asked: dict[str, list[AskedTask]]) -> dict[str, list[str]]:
+def new_of(workspace: Workspace, asked: dict[str, list[PushedTask]]) -> dict[str, list[str]]:
     return {reader: wish.new for reader, wish in whom_to_ask(workspace, asked, {}, set()).items()}
 
 

@@ -1,6 +1,7 @@
-"""The page asks everything once, and what it stores is read back as it was said."""
+"""The page has each question once, and a stored answer is parsed back unchanged."""
 
 import base64
+import hashlib
 import json
 import re
 from xml.etree import ElementTree as ET
@@ -10,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.interface.config import INSTRUCTION, Answer, from_result, label_config, to_result
-from labeling.interface.hotkeys import AFFECTED_KEYS, EVIDENCE_KEYS, UNCLEAR_KEYS
+from labeling.interface.hotkeys import AFFECTED_KEYS, MARK_KEYS, UNCLEAR_KEYS
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, Side
 
 
 @st.composite
 def boxes(draw: st.DrawFn) -> tuple[int, float, float, float, float]:
-    """A box within the picture, in millionths of it."""
+    """Draw a box within a picture, in millionths of it."""
     left, top = draw(st.integers(0, 999_999)), draw(st.integers(0, 999_999))
     width, height = draw(st.integers(1, 1_000_000 - left)), draw(st.integers(1, 1_000_000 - top))
     index = draw(st.integers(0, 5))
@@ -25,28 +26,26 @@ def boxes(draw: st.DrawFn) -> tuple[int, float, float, float, float]:
 
 
 @st.composite
-def said(draw: st.DrawFn) -> Answer:
+def answers(draw: st.DrawFn) -> Answer:
     affected = {au: draw(st.sampled_from([True, False, None])) for au in AUS}
-    evidence = draw(
-        st.dictionaries(st.sampled_from(list(AUS)), st.lists(boxes(), min_size=1, max_size=3).map(tuple), max_size=3)
-    )
+    marks = draw(st.dictionaries(st.sampled_from(list(AUS)), st.lists(boxes(), min_size=1, max_size=3).map(tuple), max_size=3))
     return Answer(
         affected=affected,
         side=draw(st.sampled_from(list(Side))) if any(affected.values()) else None,
         unusable=draw(st.frozensets(st.integers(0, 5))),
         note=draw(st.none() | st.text(min_size=1)),
         grade=draw(st.none() | st.integers(1, 6)),
-        evidence=evidence,
+        marks=marks,
     )
 
 
-@given(said())
+@given(answers())
 def test_an_answer_survives_the_round_trip(answer):
     assert from_result(json.loads(json.dumps(to_result(answer))), num_pictures=6) == answer
 
 
 @pytest.mark.parametrize("adjudication", [False, True])
-def test_every_region_has_a_name_that_may_change_and_a_stored_one_that_does_not(adjudication):
+def test_stored_choices_are_the_codes_of_regions_sides_and_grades(adjudication):
     page = ET.fromstring(label_config(adjudication=adjudication))  # noqa: S314 — our own text
     aliases = {
         choices.get("name"): [choice.get("alias") for choice in choices.iter("Choice")] for choices in page.iter("Choices")
@@ -58,17 +57,24 @@ def test_every_region_has_a_name_that_may_change_and_a_stored_one_that_does_not(
     assert "Forehead, inner brow (AU1)" in [choice.get("value") for choice in page.iter("Choice")]
 
 
-def test_the_picture_of_the_regions_comes_with_the_page_and_is_small():
+def test_the_picture_of_the_regions_is_embedded_and_small():
     address = re.search(r"url\((data:image/webp;base64,[^)]+)\)", label_config())
     assert address
     assert len(address[1]) < 40_000
     assert base64.b64decode(address[1].partition(",")[2])[8:12] == b"WEBP"
 
 
+@pytest.mark.parametrize(("adjudication", "digest"), [(False, "a2a8825ce6201452"), (True, "ea55bfee5bfd959f")])
+def test_the_page_of_existing_projects_is_unchanged(adjudication, digest):
+    """``ensure_project`` refuses a project with another page; a change here must come with an update of existing projects."""
+    text = ET.canonicalize(label_config(adjudication=adjudication), strip_text=True)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
 def test_the_guide_on_the_page_names_every_key():
     cells = re.findall(r"<td>(?:<b>)?([^<]+)", INSTRUCTION)
     for au in AUS:
-        assert [key for key in (AFFECTED_KEYS[au], UNCLEAR_KEYS[au], EVIDENCE_KEYS[au]) if key not in cells] == [], au
+        assert [key for key in (AFFECTED_KEYS[au], UNCLEAR_KEYS[au], MARK_KEYS[au]) if key not in cells] == [], au
 
 
 def test_only_the_adjudicator_sees_answers():
@@ -80,13 +86,13 @@ def result(**chosen: list[str]) -> list[dict[str, object]]:
     return [{"from_name": name, "type": "choices", "value": {"choices": choices}} for name, choices in chosen.items()]
 
 
-def test_no_region_and_no_side_is_a_full_answer():
+def test_no_region_and_no_side_is_a_complete_answer():
     answer = from_result(result(side=["none"]))
     assert not any(answer.affected.values())
     assert answer.side is None
 
 
-def test_a_side_without_a_region_that_is_surely_affected_is_not_kept():
+def test_a_side_without_an_affected_region_is_dropped():
     answer = from_result(result(unclear=["AU6"], side=["left"]))
     assert (answer.affected[AU.AU6], answer.side) == (None, None)
 
@@ -119,7 +125,7 @@ def test_a_side_without_a_region_that_is_surely_affected_is_not_kept():
         ),
     ],
 )
-def test_an_answer_that_contradicts_itself_is_refused_in_a_sentence(chosen, sentence):
+def test_a_contradictory_answer_is_refused_with_a_sentence(chosen, sentence):
     with pytest.raises(LabelingError) as caught:
         from_result(result(**chosen))
     assert str(caught.value) == sentence
@@ -149,12 +155,12 @@ def box(
         ),
     ],
 )
-def test_a_mark_that_is_on_no_picture_is_refused_in_a_sentence(drawn, sentence):
+def test_a_mark_outside_the_pictures_is_refused_with_a_sentence(drawn, sentence):
     with pytest.raises(LabelingError) as caught:
         from_result(drawn, num_pictures=6)
     assert str(caught.value) == sentence
 
 
-def test_a_box_is_kept_in_shares_of_its_picture():
+def test_a_box_is_stored_as_fractions_of_its_picture():
     answer = from_result(box("AU12", index=3, x=33.3333333, width=66.6666667))
-    assert answer.evidence == {AU.AU12: ((3, 0.333333, 0.1, 0.666667, 0.2),)}
+    assert answer.marks == {AU.AU12: ((3, 0.333333, 0.1, 0.666667, 0.2),)}

@@ -1,4 +1,4 @@
-"""Every key of the page is its own, none is Label Studio's, and a typical palsy costs few."""
+"""Hotkeys are unique, do not collide with Label Studio's, and a typical answer needs few of them."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -23,11 +23,11 @@ LABEL_STUDIO = frozenset(KEYMAP.split())
 
 def keys(config: str) -> list[str]:
     page = ET.fromstring(config)  # noqa: S314 — our own text
-    return [asked.get("hotkey") for kind in ("Choice", "Label") for asked in page.iter(kind)]
+    return [element.get("hotkey") for kind in ("Choice", "Label") for element in page.iter(kind)]
 
 
 @pytest.mark.parametrize("adjudication", [False, True])
-def test_no_two_answers_have_the_same_key_and_none_is_label_studios(adjudication):
+def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication):
     ours = keys(label_config(adjudication=adjudication))
     assert len(ours) == 8 + 8 + 4 + 6 + 2 + 8
     assert None not in ours
@@ -35,7 +35,7 @@ def test_no_two_answers_have_the_same_key_and_none_is_label_studios(adjudication
     assert not set(ours) & LABEL_STUDIO
 
 
-def test_what_submits_and_pages_has_label_studios_key_and_one_that_nothing_else_has():
+def test_submitting_and_paging_have_a_default_key_and_a_unique_second_one():
     asked = keys(label_config())
     ours = [key for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS) for key in pair]
     assert len(set(ours)) == len(ours)
@@ -44,12 +44,12 @@ def test_what_submits_and_pages_has_label_studios_key_and_one_that_nothing_else_
     assert [pair[1] in LABEL_STUDIO for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS)] == [False] * 3
 
 
-def says(*regions: AU, side: Side | None = None, **more: object) -> Answer:
+def answer_of(*regions: AU, side: Side | None = None, **more: object) -> Answer:
     return Answer(affected={au: au in regions for au in AUS}, side=side, **more)
 
 
-def test_a_typical_palsy_costs_seven_presses():
-    typical = says(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
+def test_a_typical_palsy_needs_seven_presses():
+    typical = answer_of(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
     pressed = key_presses(label_config(), to_result(typical))
     assert pressed == ["1", "2", "4", "6", "7", "z", "ctrl+enter"]
     assert sum(len(re.split(r"\+", chord)) for chord in pressed) == 8  # the fingers that go down, each key of a chord counted
@@ -57,13 +57,13 @@ def test_a_typical_palsy_costs_seven_presses():
 
 
 @given(st.fixed_dictionaries({au: st.sampled_from([True, False, None]) for au in AUS}), st.sampled_from([None, 1, 6]))
-def test_every_answer_can_be_given_by_key(affected, grade):
+def test_every_answer_can_be_entered_by_key(affected, grade):
     side = Side.RIGHT if any(affected.values()) else None
     answer = Answer(affected=affected, side=side, grade=grade)
     pressed = key_presses(label_config(), to_result(answer))
-    assert len(pressed) == sum(said is not False for said in affected.values()) + 2 + (grade is not None)
+    assert len(pressed) == sum(choice is not False for choice in affected.values()) + 2 + (grade is not None)
 
 
-def test_what_the_page_does_not_offer_is_not_counted_as_a_key():
+def test_a_choice_without_a_hotkey_is_an_error():
     with pytest.raises(ValueError, match="no key on the page chooses AU7 of regions"):
         key_presses(label_config(), [{"from_name": "regions", "value": {"choices": ["AU7"]}}])

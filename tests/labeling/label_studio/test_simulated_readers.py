@@ -1,27 +1,33 @@
-"""Simulated readers are repeatable, and wrong as often as they are told to be."""
+"""Simulated readers are reproducible, and err at the given rate."""
 
 import numpy as np
 import pytest
 
-from labeling.label_studio.simulated_readers import NOTE, read
+from labeling.label_studio.simulated_readers import NOTE, simulated_answer
 from vitau.schema import AUS, RegionLabels, Side
 
 TRUTH = RegionLabels(subject="p1", affected={au: au in AUS[:3] for au in AUS}, side=Side.RIGHT)
 
 
-def test_the_same_seed_person_and_reader_say_the_same():
-    assert read(TRUTH, reader="A", seed=3, accuracy=0.5) == read(TRUTH, reader="A", seed=3, accuracy=0.5)
-    assert read(TRUTH, reader="A", seed=3, accuracy=0.5) != read(TRUTH, reader="B", seed=3, accuracy=0.5)
+def test_the_same_seed_subject_and_reader_give_the_same_answer():
+    assert simulated_answer(TRUTH, reader="A", seed=3, accuracy=0.5) == simulated_answer(
+        TRUTH, reader="A", seed=3, accuracy=0.5
+    )
+    assert simulated_answer(TRUTH, reader="A", seed=3, accuracy=0.5) != simulated_answer(
+        TRUTH, reader="B", seed=3, accuracy=0.5
+    )
 
 
-def test_a_perfect_reader_tells_the_truth_and_says_that_it_is_simulated():
-    answer = read(TRUTH, reader="A", seed=0, accuracy=1.0)
+def test_a_perfect_reader_gives_the_truth_and_is_marked_as_simulated():
+    answer = simulated_answer(TRUTH, reader="A", seed=0, accuracy=1.0)
     assert (answer.affected, answer.side, answer.note) == (TRUTH.affected, TRUTH.side, NOTE)
 
 
-def test_mistakes_come_at_the_rate_that_was_asked_for():
+def test_mistakes_come_at_the_given_rate():
     right = [
-        read(RegionLabels(subject=f"p{i}", affected=TRUTH.affected, side=Side.LEFT), reader="A", seed=0).affected[au]
+        simulated_answer(RegionLabels(subject=f"p{i}", affected=TRUTH.affected, side=Side.LEFT), reader="A", seed=0).affected[
+            au
+        ]
         == TRUTH.affected[au]
         for i in range(1000)
         for au in AUS
@@ -29,8 +35,8 @@ def test_mistakes_come_at_the_rate_that_was_asked_for():
     assert np.mean(right) == pytest.approx(0.95, abs=0.01)
 
 
-def test_a_side_is_said_exactly_where_a_region_is():
+def test_an_answer_has_a_side_exactly_if_a_region_is_affected():
     healthy = [RegionLabels(subject=f"p{i}", affected={}, side=None) for i in range(200)]
-    answers = [read(truth, reader="A", seed=0) for truth in healthy]
+    answers = [simulated_answer(truth, reader="A", seed=0) for truth in healthy]
     assert all((answer.side is not None) == any(answer.affected.values()) for answer in answers)
     assert {answer.side for answer in answers} == {None, Side.LEFT, Side.RIGHT}

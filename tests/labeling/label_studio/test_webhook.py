@@ -1,4 +1,4 @@
-"""The receiver on a real port: who may speak, what counts, and how fast it answers."""
+"""The webhook server on a real port: authentication, debouncing, and fast replies."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ import httpx
 import pytest
 import uvicorn
 
-from labeling.label_studio.storage import SECRET_HEADER
+from labeling.label_studio.projects import SECRET_HEADER
 from labeling.label_studio.webhook import MAX_BODY, make_app
 from vitau.errors import LabelingError
 
@@ -19,7 +19,7 @@ ANSWER = {"action": "ANNOTATION_CREATED", "project": {"id": 7}, "annotation": {"
 
 @pytest.fixture
 def receiver() -> Iterator:
-    """Starts the receiver with a hint; returns a function that posts to it."""
+    """Start the server with a callback; return a function that posts to it."""
     running = []
 
     def start(hint, **how):
@@ -31,9 +31,9 @@ def receiver() -> Iterator:
         until(lambda: server.started)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/webhook"
 
-        def post(said=ANSWER, *, secret: str | None = SECRET, **more) -> int:
+        def post(body=ANSWER, *, secret: str | None = SECRET, **more) -> int:
             headers = {} if secret is None else {SECRET_HEADER: secret}
-            return httpx.post(url, headers=headers, **({"json": said} | more)).status_code
+            return httpx.post(url, headers=headers, **({"json": body} | more)).status_code
 
         return post
 
@@ -46,11 +46,11 @@ def receiver() -> Iterator:
 def until(true, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
 
 
-def test_a_burst_of_hints_is_one_pull_per_project(receiver):
+def test_a_burst_of_requests_is_one_pull_per_project(receiver):
     pulls: list[int] = []
     post = receiver(pulls.append, quiet_s=0.3)
     for number in range(20):
@@ -60,7 +60,7 @@ def test_a_burst_of_hints_is_one_pull_per_project(receiver):
     assert pulls == [0, 1]
 
 
-def test_hints_that_never_cease_are_pulled_all_the_same(receiver):
+def test_requests_that_never_pause_are_pulled_after_the_limit(receiver):
     pulls: list[int] = []
     post = receiver(pulls.append, quiet_s=0.5, at_most_s=1.0)
     deadline = time.monotonic() + 2.5
@@ -86,7 +86,7 @@ def test_label_studio_never_waits_for_a_pull(receiver):
     released.set()
 
 
-def test_a_pull_that_fails_is_logged_and_the_next_hint_is_heard(receiver, caplog):
+def test_a_failed_pull_is_logged_and_the_next_request_is_processed(receiver, caplog):
     pulls: list[int] = []
 
     def pull(project: int) -> None:
@@ -99,11 +99,11 @@ def test_a_pull_that_fails_is_logged_and_the_next_hint_is_heard(receiver, caplog
     until(lambda: caplog.records)
     post()
     until(lambda: len(pulls) == 2)
-    assert caplog.records[0].getMessage() == "what project 7 hinted at could not be pulled; the next poll does it"
+    assert caplog.records[0].getMessage() == "project 7 could not be pulled; the next poll repeats it"
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + "s", SECRET[:-1]])
-def test_whoever_does_not_know_the_secret_is_refused_and_the_log_keeps_it(receiver, caplog, secret):
+def test_a_request_without_the_secret_is_refused_and_logged(receiver, caplog, secret):
     pulls: list[int] = []
     post = receiver(pulls.append, quiet_s=0.01)
     with caplog.at_level(logging.DEBUG, logger="labeling.label_studio.webhook"):
@@ -111,11 +111,11 @@ def test_whoever_does_not_know_the_secret_is_refused_and_the_log_keeps_it(receiv
     time.sleep(0.1)
     assert pulls == []
     (line,) = [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"]
-    assert line == f"refused a hint: the secret in X-ViTAU-Secret is {'wrong' if secret else 'missing'}"
+    assert line == f"refused a request: the secret in X-ViTAU-Secret is {'wrong' if secret else 'missing'}"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "body",
     [
         {"action": "TASKS_CREATED", "project": {"id": 7}},
         {"action": "ANNOTATION_CREATED"},
@@ -125,15 +125,15 @@ def test_whoever_does_not_know_the_secret_is_refused_and_the_log_keeps_it(receiv
         7,
     ],
 )
-def test_other_news_is_accepted_and_ignored(receiver, said):
+def test_other_events_are_accepted_and_ignored(receiver, body):
     pulls: list[int] = []
     post = receiver(pulls.append, quiet_s=0.01)
-    assert post(said) == 202
+    assert post(body) == 202
     time.sleep(0.2)
     assert pulls == []
 
 
-def test_what_is_too_large_or_no_json_is_refused(receiver, caplog):
+def test_a_body_that_is_too_large_or_not_json_is_refused(receiver, caplog):
     pulls: list[int] = []
     post = receiver(pulls.append, quiet_s=0.01)
     assert post(content=b"{" + b" " * MAX_BODY) == 413
@@ -141,13 +141,13 @@ def test_what_is_too_large_or_no_json_is_refused(receiver, caplog):
     assert post(content=b"") == 400
     assert pulls == []
     assert [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"] == [
-        "refused a hint of more than 1048576 bytes",
-        "refused a hint that is not JSON",
-        "refused a hint that is not JSON",
+        "refused a request of more than 1048576 bytes",
+        "refused a request that is not JSON",
+        "refused a request that is not JSON",
     ]
 
 
-def test_without_a_secret_it_does_not_start():
+def test_without_a_secret_the_server_does_not_start():
     with pytest.raises(LabelingError) as caught:
         make_app("", print)
-    assert str(caught.value) == "the receiver has no secret and would believe anybody; set VITAU_WEBHOOK_SECRET"
+    assert str(caught.value) == "the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET"

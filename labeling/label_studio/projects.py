@@ -1,0 +1,163 @@
+"""Projects of Label Studio: create them, connect them to the store and to the webhook server, count and erase their tasks."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import canonicalize
+
+from labeling.interface.config import INSTRUCTION, label_config
+from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.client import delete_task, readable_errors
+from labeling.label_studio.pagination import list_tasks
+from labeling.sampling.tasks import store_folder
+from vitau.errors import LabelingError
+from vitau.schema import Stage
+
+SECRET_HEADER = "X-ViTAU-Secret"  # noqa: S105 - the header's name
+ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+"""The events that Label Studio sends to the webhook; "annotations deleted" is also sent for a single one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Access:
+    """Access of Label Studio to the object store: it signs the URLs that the readers' browsers open."""
+
+    endpoint_url: str | None
+    access_key: str
+    secret_key: str
+    region: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receiver:
+    """URL of the webhook server, and the secret that proves a request to come from Label Studio."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@readable_errors()
+def ensure_project(
+    client: Any,
+    title: str,
+    *,
+    reader: str,
+    stage: Stage,
+    store_uri: str,
+    s3: S3Access | None = None,
+    receiver: Receiver | None = None,
+) -> ReaderProject:
+    """Return the project called ``title``; create it if it is missing. Idempotent.
+
+    The project has the labeling page of its ``stage``, a connection to the store, and a webhook if there is a ``receiver``.
+
+    Raises:
+        LabelingError: two projects have this title, the labeling page was changed by hand, or Label Studio may not read the
+            store.
+    """
+    config = label_config(adjudication=stage is Stage.ADJUDICATION)
+    without_counters = "id,title,label_config,created_at"
+    found = client.projects.list(title=title, page_size=100, include=without_counters)
+    same = [project for project in found if project.title == title]
+    if len(same) > 1:
+        raise LabelingError(f"{len(same)} projects are called “{title}” in Label Studio; rename all but one")
+    if same:
+        project = same[0]
+        if canonicalize(project.label_config, strip_text=True) != canonicalize(config, strip_text=True):
+            raise LabelingError(
+                f"the labeling page of project “{title}” was changed in Label Studio; restore it "
+                "(`python -m labeling config` prints it) or rename the project"
+            )
+    else:
+        project = client.projects.create(
+            title=title,
+            label_config=config,
+            expert_instruction=INSTRUCTION,
+            show_instruction=False,
+            maximum_annotations=1,
+            show_collab_predictions=False,  # a blind reader sees no other answer, not even a model's
+            sampling="Sequential sampling",
+        )
+    _ensure_storage(client, project.id, store_uri, s3)
+    if receiver is not None:
+        _ensure_webhook(client, project.id, receiver)
+    return ReaderProject(id=project.id, title=title, reader=reader, stage=stage, made_at=project.created_at.isoformat())
+
+
+@readable_errors()
+def erase_subjects(client: Any, subjects: Collection[str]) -> int:
+    """Delete the tasks about ``subjects``, with answers and drafts, in every ViTAU project; return how many."""
+    deleted = 0
+    for project in client.projects.list(page_size=100, include="id,title,created_at"):
+        if not (project.title or "").startswith("ViTAU "):
+            continue
+        ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
+        for task in [task for task in list_tasks(client, ours) if task.data.get("subject") in subjects]:
+            delete_task(client, task.id)
+            deleted += 1
+    return deleted
+
+
+@readable_errors()
+def count_answers(client: Any) -> list[dict[str, Any]]:
+    """Return, for every project, its title, its number of people, and how many of them are answered."""
+    return [
+        {"project": project.title, "subjects": project.task_number or 0, "answered": project.num_tasks_with_annotations or 0}
+        for project in client.projects.list(page_size=100)
+    ]
+
+
+def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> None:
+    """Connect a project to the subjects' objects. The connection is never synced: a sync would add tasks of its own."""
+    folder = store_folder(store_uri)
+    if folder is not None:
+        people = folder.resolve() / "subjects"
+        people.mkdir(parents=True, exist_ok=True)  # Label Studio refuses a folder that does not exist
+        path = str(people)
+        if not any(storage.path == path for storage in client.import_storage.local.list(project=project)):
+            client.import_storage.local.create(project=project, title="ViTAU store", path=path, use_blob_urls=True)
+        return
+    parts = urlsplit(store_uri)
+    bucket, prefix = parts.netloc, parts.path.strip("/")
+    if s3 is None:
+        raise LabelingError(f"the store {store_uri} needs an S3 key that Label Studio may use; none is set")
+    if not any(
+        (storage.bucket, storage.prefix or "") == (bucket, prefix) for storage in client.import_storage.s3.list(project=project)
+    ):
+        client.import_storage.s3.create(
+            project=project,
+            title="ViTAU store",
+            bucket=bucket,
+            prefix=prefix,
+            use_blob_urls=True,
+            presign=True,
+            presign_ttl=60,  # minutes
+            s3endpoint=s3.endpoint_url or "",  # the SDK's spelling; another one silently means AWS
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+            region_name=s3.region or "",
+        )
+
+
+def _ensure_webhook(client: Any, project: int, receiver: Receiver) -> None:
+    """Create or update the one webhook of a project that calls the ``receiver``; delete duplicates."""
+    wanted = {
+        "url": receiver.url,
+        "headers": {SECRET_HEADER: receiver.secret},
+        "is_active": True,
+        "send_payload": True,  # only the payload holds the number of the project
+        "send_for_all_actions": False,
+        "actions": list(ACTIONS),
+    }
+    ours = [hook for hook in client.webhooks.list(project=str(project)) if hook.url == receiver.url]
+    for extra in ours[1:]:
+        client.webhooks.delete(extra.id)
+    if not ours:
+        client.webhooks.create(project=project, **wanted)
+    elif any(_plain(getattr(ours[0], name)) != _plain(value) for name, value in wanted.items()):
+        client.webhooks.update(ours[0].id, **wanted)
+
+
+def _plain(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, list | tuple) else value

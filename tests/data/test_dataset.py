@@ -1,4 +1,4 @@
-"""Crops arrive as they were stored, once, with what is known about them."""
+"""Crops are decoded once, as they were stored, with their labels."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _grey(person: int, frame: int) -> int:
 
 
 def _freeze(folder: Path, *, frames_stored: int = 3, size: int = 256) -> tuple[Store, str]:
-    """Three people with frames 0 and 2 of 3 in the snapshot: a palsied one (left), a control, one not fully labelled (both)."""
+    """Freeze frames 0 and 2 of 3 of three people: a palsied one (left), a control, one with an unknown region (both)."""
     store, rows = open_store(folder / "store"), []
     for person in range(3):
         key = f"subjects/s{person}/clips/{person:064x}/frames-0.parquet"
@@ -54,7 +54,7 @@ def test_the_named_frames_come_as_rgb_with_their_landmarks(tmp_path: Path) -> No
     assert crops.landmarks_NL2[:, 1, 0].tolist() == [person * 1000 + frame * 200 + 2 for person in range(3) for frame in (0, 2)]
 
 
-def test_labels_are_joined_to_frames_and_a_missing_one_is_not_known(tmp_path: Path) -> None:
+def test_labels_are_joined_to_frames_and_a_missing_label_is_unknown(tmp_path: Path) -> None:
     crops = load_crops(*_freeze(tmp_path), tmp_path / "cache")
     assert crops.palsied_N.tolist() == [True, True, False, False, True, True]
     assert crops.affected_NA[:2].all()
@@ -64,14 +64,14 @@ def test_labels_are_joined_to_frames_and_a_missing_one_is_not_known(tmp_path: Pa
     assert not crops.sided_NA2[2:].any()
 
 
-def test_a_split_holds_its_people_only(tmp_path: Path) -> None:
+def test_a_split_has_only_its_own_people(tmp_path: Path) -> None:
     crops = load_crops(*_freeze(tmp_path), tmp_path / "cache").of(Split.TEST)
     assert crops.subject_N.tolist() == ["s2", "s2"]
     assert crops.pixels(np.array([1]))[0, 0, 0].tolist() == [200, 7, _grey(2, 2)]
     assert [rows.stop - rows.start for rows in crops.batches(1)] == [1, 1]
 
 
-def test_what_is_decoded_is_not_decoded_again(tmp_path: Path) -> None:
+def test_crops_are_decoded_once(tmp_path: Path) -> None:
     store, digest = _freeze(tmp_path)
     told: list[tuple[int, int]] = []
     load_crops(store, digest, tmp_path / "cache", lambda done, total: told.append((done, total)))
@@ -82,7 +82,7 @@ def test_what_is_decoded_is_not_decoded_again(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [digest]
 
 
-def test_a_frame_that_is_lost_is_named_and_leaves_nothing_half(tmp_path: Path) -> None:
+def test_a_missing_frame_is_named_and_leaves_no_partial_folder(tmp_path: Path) -> None:
     with pytest.raises(
         SnapshotError, match=r"frames-0.parquet has no frame 2, which the snapshot names: ingest its clip again"
     ):
@@ -95,7 +95,7 @@ def test_a_crop_of_another_size_is_named(tmp_path: Path) -> None:
         load_crops(*_freeze(tmp_path, size=64), tmp_path / "cache")
 
 
-def test_other_pixels_take_the_place_of_the_stored_ones(tmp_path: Path) -> None:
+def test_other_pixels_replace_the_stored_ones(tmp_path: Path) -> None:
     crops: Crops = load_crops(*_freeze(tmp_path), tmp_path / "cache").of(Split.VAL)
     other = crops.with_pixels([np.zeros((1, 8, 8, 3), np.uint8), np.ones((1, 8, 8, 3), np.uint8)])
     assert other.pixels(np.array([1, 0]))[:, 0, 0, 0].tolist() == [1, 0]

@@ -1,4 +1,4 @@
-"""A snapshot is what was frozen, or an error."""
+"""A snapshot is read as it was frozen, or an error is raised."""
 
 import io
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_snapshot_is_read_as_it_was_frozen(tmp_path: Path) -> None:
     assert snapshot.uri == store.location(f"snapshots/{snapshot.digest}/manifest.parquet")
 
 
-def test_the_digest_knows_neither_the_order_nor_the_encoding(tmp_path: Path) -> None:
+def test_the_digest_depends_neither_on_the_order_nor_on_the_encoding(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     rows = _rows()
     first = freeze(_table(rows), store, 1)
@@ -65,7 +65,7 @@ def test_every_column_counts_in_the_digest(column: str) -> None:
     assert digest_of(_table([{**row, column: other} for row in rows])) != digest_of(_table(rows))
 
 
-def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_manifest_is_an_error(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     digest = freeze(_table(_rows()), store, 1).digest
     rows = _rows()
@@ -79,7 +79,7 @@ def test_a_changed_manifest_is_noticed(tmp_path: Path) -> None:
         load(store, digest)
 
 
-def test_what_was_never_frozen_is_not_found(tmp_path: Path) -> None:
+def test_a_snapshot_that_was_never_frozen_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         load(open_store(str(tmp_path)), "0" * 64)
 
@@ -95,7 +95,7 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
         freeze(pa.Table.from_pylist(rows), open_store(str(tmp_path)), 1)
 
 
-def test_a_frame_that_is_there_twice_is_named(tmp_path: Path) -> None:
+def test_a_duplicate_frame_is_named(tmp_path: Path) -> None:
     rows = _rows()
     with pytest.raises(SnapshotError, match=f"frame 0 of clip {0:064x} is in the snapshot twice; keep one"):
         freeze(_table([*rows, rows[0]]), open_store(str(tmp_path)), 1)
@@ -115,6 +115,6 @@ def test_an_unknown_split_is_named(tmp_path: Path) -> None:
         freeze(_table(rows), open_store(str(tmp_path)), 1)
 
 
-def test_nothing_is_not_a_snapshot(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="needs at least one usable frame of a labelled person"):
+def test_a_snapshot_needs_a_row(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="needs at least one usable frame of a labeled person"):
         freeze(_table([]), open_store(str(tmp_path)), 1)

@@ -1,4 +1,4 @@
-"""People are divided once."""
+"""Splits are assigned once, stratified, and stay when people join."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ def test_160_people_become_110_20_and_30_half_of_each_palsied() -> None:
 
 
 @given(cohorts=cohorts, seed=st.integers(0, 5), data=st.data())
-def test_everybody_gets_one_split_and_keeps_it_when_people_join(
+def test_every_person_has_one_split_and_keeps_it_when_people_join(
     cohorts: dict[str, Cohort], seed: int, data: st.DataObject
 ) -> None:
     early = data.draw(st.sets(st.sampled_from(sorted(cohorts))))
@@ -43,24 +43,22 @@ def test_each_cohort_is_divided_to_the_nearest_person(cohorts: dict[str, Cohort]
 
 
 @given(cohorts=cohorts, seed=st.integers(0, 5), data=st.data())
-def test_the_order_in_which_people_are_named_does_not_matter(
-    cohorts: dict[str, Cohort], seed: int, data: st.DataObject
-) -> None:
+def test_the_order_of_the_people_does_not_matter(cohorts: dict[str, Cohort], seed: int, data: st.DataObject) -> None:
     shuffled = {p: cohorts[p] for p in data.draw(st.permutations(sorted(cohorts)))}
     assert assign(shuffled, seed=seed) == assign(cohorts, seed=seed)
 
 
-def test_another_seed_divides_otherwise() -> None:
+def test_another_seed_assigns_other_splits() -> None:
     assert assign(PEOPLE, seed=0) != assign(PEOPLE, seed=1)
 
 
-def test_every_split_sees_the_whole_range_of_what_is_spread() -> None:
+def test_every_split_covers_the_whole_range_of_the_balanced_number() -> None:
     number = {p: float(i % 8) for i, p in enumerate(PEOPLE)}
     splits = assign(PEOPLE, seed=3, spread=number)
     for cohort in Cohort:
-        everybody = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort])
+        mean_of_all = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort])
         tested = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort and splits[p] == Split.TEST])
-        assert abs(tested - everybody) < 0.25
+        assert abs(tested - mean_of_all) < 0.25
 
 
 def test_fractions_that_do_not_add_up_are_refused() -> None:
@@ -68,7 +66,7 @@ def test_fractions_that_do_not_add_up_are_refused() -> None:
         assign(PEOPLE, fractions={Split.TRAIN: 0.5, Split.VAL: 0.1, Split.TEST: 0.1})
 
 
-def test_each_palsied_person_is_left_out_once_with_controls_nobody_trains_on() -> None:
+def test_each_palsied_person_is_left_out_once_with_controls_that_are_not_trained_on() -> None:
     people = {p: PEOPLE[p] for p in list(PEOPLE)[:24]}
     folds = list(lopo(people, seed=1))
     left_out = [[p for p in fold.test if people[p] == Cohort.PALSY] for fold in folds]
@@ -79,7 +77,7 @@ def test_each_palsied_person_is_left_out_once_with_controls_nobody_trains_on() -
     assert set(tested) == set(people)
 
 
-def test_leaving_one_out_needs_palsied_people() -> None:
+def test_leave_one_person_out_needs_palsied_people() -> None:
     with pytest.raises(ValueError, match="needs a palsied person and 5 controls, there are 0 and 2"):
         list(lopo({"a": Cohort.CONTROL, "b": Cohort.CONTROL}))
 
@@ -90,6 +88,6 @@ def test_each_frame_is_tested_once() -> None:
     assert all(not set(train.tolist()) & set(test.tolist()) for train, test in folds)
 
 
-def test_people_who_are_not_asked_for_take_no_place() -> None:
+def test_existing_splits_of_other_people_take_no_place() -> None:
     others = dict.fromkeys((f"gone-{i}" for i in range(50)), Split.TEST)
     assert assign(PEOPLE, existing=others, seed=7) == assign(PEOPLE, seed=7)

@@ -1,1 +1,1 @@
-"""From labelled frames to batches: splits, frozen snapshots, datasets."""
+"""Labeled frames as data sets: object keys, usable frames, splits, frozen snapshots and decoded crops."""

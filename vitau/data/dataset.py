@@ -1,4 +1,7 @@
-"""From a snapshot to arrays: every crop is decoded once into a memory-mapped file named by the snapshot's digest."""
+"""The crops of a snapshot as arrays.
+
+Each crop is decoded once, into a memory-mapped file named by the digest of the snapshot.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,22 +21,22 @@ from vitau.store.atomic import atomic_path
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
-"""Told how many frames of how many are done."""
+"""Called with the number of frames decoded so far and the number of all frames."""
 
 CROPS_FILE: Final = "crops.npy"
 SIDES: Final = (Side.RIGHT, Side.LEFT)
-"""The person's right side stands first: it is on the left of a picture that is not mirrored."""
+"""The person's right side is first: it is on the left of a picture that is not mirrored."""
 LANDMARKS_FILE: Final = "landmarks.npy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Crops:
-    """N frames with what is known about them; the pixels stay in their file until asked for.
+    """N frames with their labels; the pixels stay in their file until they are read.
 
     Attributes:
-        pixels_MSS3: uint8 RGB of M frames, a memory map or an array; ``row_N`` says which of them these N are.
-        row_N: int64.
-        landmarks_NL2: float32 (N, 68, 2), px of a 256 crop whatever the size of the pixels.
+        pixels_MSS3: uint8 RGB of M frames, a memory map or an array.
+        row_N: int64, the rows of ``pixels_MSS3`` that belong to these N frames.
+        landmarks_NL2: float32 (N, 68, 2), px of a crop of 256 px, whatever the size of the pixels.
         palsied_N: bool.
         affected_NA: bool (N, 8) in the order of ``AUS``; False where unknown.
         known_NA: bool (N, 8), False where there is no label.
@@ -56,12 +59,12 @@ class Crops:
         return len(self.row_N)
 
     def where(self, mask_N: Array) -> Self:
-        """Take the frames for which the mask is True; no pixel is copied."""
+        """Return the frames for which the mask is True; no pixel is copied."""
         columns = [column.name for column in fields(self) if column.name != "pixels_MSS3"]
         return replace(self, **{name: getattr(self, name)[mask_N] for name in columns})
 
     def of(self, split: Split) -> Self:
-        """Take the frames of one split."""
+        """Return the frames of one split."""
         return self.where(self.split_N == str(split))
 
     def pixels(self, index: Array | slice) -> Array:
@@ -69,27 +72,27 @@ class Crops:
         return np.asarray(self.pixels_MSS3[self.row_N[index]])
 
     def with_pixels(self, parts: Sequence[Array]) -> Self:
-        """Take other pixels (N, S, S, 3) for these N frames, given in order and in parts."""
+        """Return these N frames with other pixels (N, S, S, 3), given in order and in parts."""
         return replace(self, pixels_MSS3=np.concatenate(parts), row_N=np.arange(len(self)))
 
     def batches(self, size: int) -> Iterator[slice]:
-        """Go through the frames in order, ``size`` at a time."""
+        """Yield slices of at most ``size`` frames, in order."""
         for start in range(0, len(self), size):
             yield slice(start, min(start + size, len(self)))
 
 
 def load_crops(store: Store, digest: str, cache: Path, progress: Progress | None = None) -> Crops:
-    """Load a verified snapshot with its crops, decoding them into ``cache/<digest>`` unless they are there.
+    """Load a verified snapshot with its crops; decode them into ``cache/<digest>`` unless that folder exists.
 
     Args:
         store: holds the snapshot and the frame tables that it names.
         digest: of the snapshot.
-        cache: folder for decoded crops (192 KiB a frame); what it holds shows people, delete it with them.
-        progress: called now and then while decoding.
+        cache: folder for decoded crops, 192 KiB per frame. It shows faces: delete it when a person is erased.
+        progress: called after each decoded frame table.
 
     Raises:
-        SnapshotError: if a frame of the snapshot has no crop in its frame table.
-        ObjectNotFoundError: if the snapshot or one of its frame tables is not in the store.
+        SnapshotError: a frame of the snapshot has no crop in its frame table.
+        ObjectNotFoundError: the snapshot or one of its frame tables is not in the store.
     """
     table = load(store, digest)
     folder = cache / digest
@@ -114,14 +117,14 @@ def load_crops(store: Store, digest: str, cache: Path, progress: Progress | None
 
 
 def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | None) -> None:
-    """Write both files beside their place and move them there whole, so that a killed run leaves nothing half."""
+    """Decode into a partial folder and rename it, so that the cache folder appears atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_path(folder) as partial:
             partial.mkdir(mode=0o700)  # pictures of people
             _decode_into(table, store, partial, progress)
     except OSError:
-        if not folder.exists():  # else another process was quicker, and its crops are the same
+        if not folder.exists():  # otherwise another process was first, with the same crops
             raise
 
 
@@ -131,15 +134,15 @@ def _decode_into(table: pa.Table, store: Store, folder: Path, progress: Progress
         folder / CROPS_FILE, mode="w+", dtype=np.uint8, shape=shape
     )
     landmarks = np.zeros((table.num_rows, NUM_LANDMARKS, 2), dtype=np.float32)
-    wanted: dict[str, dict[int, int]] = {}
+    rows_by_key: dict[str, dict[int, int]] = {}
     for row, (key, frame) in enumerate(zip(table["frames_key"].to_pylist(), table["frame_index"].to_pylist(), strict=True)):
-        wanted.setdefault(key, {})[frame] = row
-    done = 0
-    for key, rows in wanted.items():
+        rows_by_key.setdefault(key, {})[frame] = row
+    num_done = 0
+    for key, rows in rows_by_key.items():
         _decode_table(store, key, rows, pixels, landmarks)
-        done += len(rows)
+        num_done += len(rows)
         if progress:
-            progress(done, table.num_rows)
+            progress(num_done, table.num_rows)
     pixels.flush()
     del pixels
     np.save(folder / LANDMARKS_FILE, landmarks)
@@ -149,9 +152,9 @@ def _decode_table(store: Store, key: str, rows: dict[int, int], pixels: Array, l
     import cv2
 
     frames = read_table(store, key, ["frame_index", "crop", "crop_landmarks"])
-    left = dict(rows)
+    missing = dict(rows)
     for frame in frames.to_pylist():
-        row = left.pop(frame["frame_index"], None)
+        row = missing.pop(frame["frame_index"], None)
         if row is None:
             continue
         encoded = frame["crop"]
@@ -160,5 +163,5 @@ def _decode_table(store: Store, key: str, rows: dict[int, int], pixels: Array, l
             raise SnapshotError(f"frame {frame['frame_index']} of {key} has no crop of {CROP_SIZE} px: ingest its clip again")
         pixels[row] = decoded[:, :, ::-1]
         landmarks[row] = np.asarray(frame["crop_landmarks"], dtype=np.float32).reshape(NUM_LANDMARKS, 2)
-    if left:
-        raise SnapshotError(f"{key} has no frame {min(left)}, which the snapshot names: ingest its clip again")
+    if missing:
+        raise SnapshotError(f"{key} has no frame {min(missing)}, which the snapshot names: ingest its clip again")

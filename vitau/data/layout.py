@@ -32,7 +32,7 @@ def raw_key(subject: str, sha256: str, suffix: str) -> str:
 def raw_key_beside(frames_key: str, suffix: str) -> str:
     """Return the key of the clip's bytes beside its frame table.
 
-    The subject in the key is the one under whom the clip was ingested, also after a merge of subjects.
+    The subject in the key is the one of the ingest, also after a merge of subjects.
     """
     folder, _, _ = frames_key.rpartition("/")
     return f"{folder}/raw{suffix}"
@@ -155,13 +155,7 @@ def frame_name_prefix(clip: str) -> str:
     return f"{clip}:"
 
 
-def parse_frame_name(name: str) -> tuple[str, int]:
-    """Return the clip and the frame index of a frame's name.
-
-    Raises:
-        ValueError: the name is not ``<clip>:<frame index>``.
-    """
-    clip, _, index = name.rpartition(":")
-    if not clip or not index.isdecimal():
-        raise ValueError(f"{name} is not the name of a frame, such as <clip>:7")
-    return clip, int(index)
+def parse_frame_name(name: str) -> tuple[str, str]:
+    """Return the clip and the frame index, as text, of a frame's name."""
+    clip, _, frame_index = name.rpartition(":")
+    return clip, frame_index

@@ -1,4 +1,7 @@
-"""A frozen version of the data set: canonical rows, named by their digest, written once, checked whenever they are read."""
+"""Snapshots: frozen versions of the data set.
+
+The rows are canonical and named by their digest. They are written once and verified whenever they are read.
+"""
 
 import json
 from collections import Counter
@@ -19,25 +22,27 @@ _ARROW_TYPES: Final = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bo
 
 
 def snapshot_schema() -> pa.Schema:
-    """Give the Arrow schema of ``SNAPSHOT_COLUMNS``."""
+    """Return the Arrow schema of ``SNAPSHOT_COLUMNS``."""
     fields = [pa.field(name, _ARROW_TYPES[column.type], column.nullable) for name, column in SNAPSHOT_COLUMNS.items()]
     return pa.schema(fields)
 
 
 def canonical(rows: pa.Table) -> pa.Table:
-    """Bring rows into the one order and the one set of types in which they are hashed.
+    """Return rows in the order and with the types in which they are hashed.
 
     Raises:
-        SnapshotError: if a column is missing or of another kind, a value is missing, a frame is there twice, or the frames of
+        SnapshotError: a column is missing or has another type, a value is missing, a frame occurs twice, or the frames of
             one person disagree about the cohort, the split or the labels.
     """
     missing = [name for name in SNAPSHOT_COLUMNS if name not in rows.column_names]
     if missing:
         raise SnapshotError(f"the rows of a snapshot have no column {', '.join(missing)}; see SNAPSHOT_COLUMNS in vitau.schema")
     if not rows.num_rows:
-        raise SnapshotError("a snapshot needs at least one usable frame of a labelled person, there is none")
+        raise SnapshotError("a snapshot needs at least one usable frame of a labeled person, there is none")
     try:
-        optional = pa.schema([field.with_nullable(True) for field in snapshot_schema()])  # which are empty is said below
+        optional = pa.schema(
+            [field.with_nullable(True) for field in snapshot_schema()]
+        )  # empty values are reported by column below
         table = rows.select(list(SNAPSHOT_COLUMNS)).cast(optional).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise SnapshotError(f"the rows of a snapshot do not fit SNAPSHOT_COLUMNS of vitau.schema: {error}") from error
@@ -50,7 +55,7 @@ def canonical(rows: pa.Table) -> pa.Table:
 
 
 def digest_of(rows: pa.Table) -> str:
-    """Hash canonical rows: sha256 over one JSON line per row, independent of how Parquet encodes them."""
+    """Compute the SHA-256 of canonical rows over one JSON line per row, independent of the Parquet encoding."""
     hasher = sha256(json.dumps(list(SNAPSHOT_COLUMNS)).encode())
     for row in rows.to_pylist():
         line = json.dumps([row[name] for name in SNAPSHOT_COLUMNS], ensure_ascii=True, separators=(",", ":"))
@@ -59,15 +64,15 @@ def digest_of(rows: pa.Table) -> str:
 
 
 def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
-    """Write the rows of a snapshot under their digest; the same rows are written once and found again.
+    """Write the rows of a snapshot under their digest; writing the same rows again is idempotent.
 
     Args:
         rows: table with the columns of ``SNAPSHOT_COLUMNS``, in any order.
         store: where ``snapshots/<digest>/manifest.parquet`` goes.
-        ledger_offset: the last row of the label ledger that the labels know of; it stands in the manifest, not in the digest.
+        ledger_offset: the last row of the label ledger behind the labels; part of the manifest, not of the digest.
 
     Raises:
-        SnapshotError: if the rows contradict themselves or do not fit ``SNAPSHOT_COLUMNS``.
+        SnapshotError: the rows contradict each other or do not fit ``SNAPSHOT_COLUMNS``.
     """
     table = canonical(rows)
     digest = digest_of(table)
@@ -78,11 +83,11 @@ def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
 
 
 def load(store: Store, digest: str) -> pa.Table:
-    """Read the canonical rows of a snapshot and check that they are what was frozen.
+    """Read the canonical rows of a snapshot and verify their digest.
 
     Raises:
-        SnapshotError: if the rows do not hash to ``digest``.
-        ObjectNotFoundError: if there is no such snapshot.
+        SnapshotError: the rows do not hash to ``digest``.
+        ObjectNotFoundError: there is no such snapshot.
     """
     try:
         table = read_table(store, snapshot_key(digest))
@@ -95,7 +100,7 @@ def load(store: Store, digest: str) -> pa.Table:
 
 
 def describe(rows: pa.Table, digest: str, uri: str) -> Snapshot:
-    """Count what a loaded snapshot holds; it is synthetic if any of its people is drawn."""
+    """Summarize a loaded snapshot; it is synthetic if any of its people is drawn."""
     people = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
     counts = Counter(Split(split) for split in people.values())
     metadata = rows.schema.metadata or {}

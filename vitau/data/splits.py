@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: people are assigned once, never reshuffled; and the protocols that make folds."""
+"""Splits and protocols: assign people to training, validation and test once, and divide people or frames into folds."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from vitau.schema import Cohort, Split
 
 FRACTIONS: Final[Mapping[Split, float]] = MappingProxyType({Split.TRAIN: 0.69, Split.VAL: 0.12, Split.TEST: 0.19})
-"""160 people, half of them palsied, become 110, 20 and 30."""
+"""With 160 people, half of them palsied, the splits have 110, 20 and 30."""
 
 NUM_CONTROL_FOLDS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fold:
-    """One division of people: nobody is in both."""
+    """One division of people into two disjoint sets."""
 
     train: frozenset[str]
     test: frozenset[str]
@@ -34,20 +34,20 @@ def assign(
     fractions: Mapping[Split, float] = FRACTIONS,
     spread: Mapping[str, float] | None = None,
 ) -> dict[str, Split]:
-    """Give every person a split; those who have one keep it.
+    """Return a split for every person; a person who has a split keeps it.
 
-    Each cohort is divided by ``fractions`` on its own, to the nearest person. Within a cohort the new people are lined up by
-    ``spread`` and dealt out evenly, so that each split sees its whole range. The order of ``cohorts`` does not matter.
+    Each cohort is divided by ``fractions`` on its own, to the nearest person. Within a cohort the new people are sorted by
+    ``spread`` and dealt out evenly, so that each split covers the whole range. The order of ``cohorts`` does not matter.
 
     Args:
-        cohorts: pseudonym → cohort, of everybody who must have a split.
-        existing: pseudonym → split, of those already assigned; people who are not in ``cohorts`` are ignored.
-        seed: shuffles people who are alike.
+        cohorts: pseudonym → cohort, of everyone who needs a split.
+        existing: pseudonym → split, of people already assigned; people who are not in ``cohorts`` are ignored.
+        seed: breaks ties of ``spread``.
         fractions: share of each split; they add up to 1.
-        spread: pseudonym → a number to balance within a cohort, such as how many regions are affected; 0 where missing.
+        spread: pseudonym → a number to balance within a cohort, such as the number of affected regions; 0 where missing.
 
     Raises:
-        ValueError: if the fractions do not add up to 1.
+        ValueError: the fractions do not add up to 1.
     """
     if not np.isclose(sum(fractions.values()), 1) or min(fractions.values()) < 0:
         raise ValueError(f"the split fractions {dict(fractions)} must be at least 0 and add up to 1")
@@ -57,17 +57,17 @@ def assign(
         taken = Counter(result[person] for person in people if person in result)
         new = [person for person in people if person not in result]
         new.sort(key=lambda person: ((spread or {}).get(person, 0.0), _shuffle_key(seed, person)))
-        result |= dict(zip(new, _deal(_room(len(people), taken, fractions)), strict=True))
+        result |= dict(zip(new, _deal(_num_free(len(people), taken, fractions)), strict=True))
     return {person: result[person] for person in sorted(result)}
 
 
 def lopo(cohorts: Mapping[str, str], *, seed: int = 0, num_control_folds: int = NUM_CONTROL_FOLDS) -> Iterator[Fold]:
-    """Leave one palsied person out at a time: YFP's own protocol, with the controls in subject-independent folds.
+    """Yield leave-one-person-out folds: YFP's own protocol, with the controls in subject-independent folds.
 
-    The controls' folds take turns as the other half of the test set, so a control is tested several times: average them.
+    Each fold tests one palsied person and one fold of controls. A control is tested several times: average its scores.
 
     Raises:
-        ValueError: if nobody is palsied, or there are fewer controls than folds.
+        ValueError: no person is palsied, or there are fewer controls than folds.
     """
     order = sorted(cohorts, key=lambda person: _shuffle_key(seed, person))
     palsied = [person for person in order if cohorts[person] == Cohort.PALSY]
@@ -85,7 +85,7 @@ def lopo(cohorts: Mapping[str, str], *, seed: int = 0, num_control_folds: int = 
 def frames(
     num_frames: int, *, seed: int = 0, num_folds: int = 5
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Divide frames, whoever is on them: the paper's protocol, in which test people were seen in training.
+    """Yield folds of frames regardless of the person: the paper's protocol, in which test people were seen in training.
 
     Yields:
         (train, test) row numbers, int64, ascending; each frame is tested once.
@@ -99,20 +99,20 @@ def _shuffle_key(seed: int, person: str) -> str:
     return sha256(f"{seed}:{person}".encode()).hexdigest()
 
 
-def _room(num_people: int, taken: Counter[Split], fractions: Mapping[Split, float]) -> dict[Split, int]:
-    """Count the free places per split: the nearest whole numbers to the fractions, less those already taken."""
+def _num_free(num_people: int, taken: Counter[Split], fractions: Mapping[Split, float]) -> dict[Split, int]:
+    """Compute the free places per split: the nearest whole numbers to the fractions, less the places taken."""
     exact = {split: share * num_people for split, share in fractions.items()}
-    room = {split: int(places) for split, places in exact.items()}
-    by_remainder = sorted(exact, key=lambda split: (room[split] - exact[split], split))
-    for split in by_remainder[: num_people - sum(room.values())]:
-        room[split] += 1
-    room = {split: max(0, places - taken[split]) for split, places in room.items()}
-    while sum(room.values()) > num_people - taken.total():  # another split holds more than its share and keeps it
-        room[max(room, key=lambda split: (room[split], split))] -= 1
-    return room
+    places = {split: int(share) for split, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda split: (places[split] - exact[split], split))
+    for split in by_remainder[: num_people - sum(places.values())]:
+        places[split] += 1
+    free = {split: max(0, number - taken[split]) for split, number in places.items()}
+    while sum(free.values()) > num_people - taken.total():  # another split keeps more people than its share
+        free[max(free, key=lambda split: (free[split], split))] -= 1
+    return free
 
 
-def _deal(room: Mapping[Split, int]) -> list[Split]:
-    """Lay the places in a line so that each split is spread evenly over it."""
-    places = [((turn + 0.5) / number, split) for split, number in room.items() for turn in range(number)]
+def _deal(free: Mapping[Split, int]) -> list[Split]:
+    """Return the free places in an order in which each split is spread evenly."""
+    places = [((turn + 0.5) / number, split) for split, number in free.items() for turn in range(number)]
     return [split for _, split in sorted(places)]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vitau.catalog.catalog import FrameTable
-from vitau.data.layout import frame_name
+from vitau.data.layout import frame_name, parse_frame_name
 from vitau.data.parquet import read_table
 from vitau.store import Store
 
@@ -23,10 +23,10 @@ class UsableFrames:
     def __init__(self, store: Store, marked: Iterable[str]) -> None:
         self._store = store
         self.marked = frozenset(marked)
-        self._num_marked = Counter(name.rpartition(":")[0] for name in self.marked)
+        self._num_marked = Counter(parse_frame_name(name)[0] for name in self.marked)
 
     def exist(self, table: FrameTable) -> bool:
-        """Check whether any frame of a clip is usable; its quarantine is read only where the counts cannot tell."""
+        """Check whether any frame of a clip is usable; read its quarantine only if the counts leave it open."""
         num_left = table.num_frames - sum(table.quarantined.values())
         return num_left > self._num_marked[table.clip] or (num_left > 0 and bool(self.indices(table)))
 

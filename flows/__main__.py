@@ -11,13 +11,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from flows.cli.console import DEMO, State, point_at, report, tell
+from flows.cli.connection import connect, export_to_libraries, find_connection, require, resolve_own, use
+from flows.cli.console import DEMO, State, report, tell
 from flows.cli.labels import app as label_commands
 from flows.cli.models import app as model_commands
 from flows.cli.scale import EngineName, bench_engines, doctor, engine_named
 from flows.local_stack import stack
 from flows.local_stack.state import Profile
 from vitau.errors import VitauError
+
+QUIET: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+FLOOR: Final = "VITAU_IDENTITY_FLOOR"
+DEBUG: Final = "--debug"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(label_commands, name="labels")
@@ -33,11 +38,10 @@ DRAWN_IDENTITY_FLOOR: Final = "0.15"
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show Prefect's log and tracebacks.")] = False) -> None:
+def options(debug: Annotated[bool, typer.Option(DEBUG, help="Show Prefect's log and tracebacks.")] = False) -> None:
     """Run ViTAU's flows. Without --state's services, the environment says where the services are (infra/.env.example)."""
     if not debug:  # Prefect's server keeps the log; here people read ours
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ["VITAU_DEBUG"] = "1" if debug else ""
+        export_to_libraries({QUIET: os.environ.get(QUIET, "CRITICAL")})
 
 
 @app.command()
@@ -60,11 +64,12 @@ def demo(
         seconds = {"synth": round(time.monotonic() - drawing, 1)}
         stack.wait(running, state, tell=tell)
         seconds["services"] = round(time.monotonic() - start, 1)
-        os.environ.setdefault("VITAU_IDENTITY_FLOOR", DRAWN_IDENTITY_FLOOR)
+        connection = resolve_own({FLOOR: DRAWN_IDENTITY_FLOOR, **os.environ}, stack.environment(state, running), state)
+        settings = use(connection)
         from flows.demo import demo as run
         from vitau.store.atomic import write_atomic
 
-        summary = run(state.resolve(), cohort, size)
+        summary = run(state.resolve(), cohort, size, settings)
     seconds |= summary.pop("seconds") | {"total": round(time.monotonic() - start, 1)}
     new = summary.pop("new")
     summary |= {"report": f"{state}/report.html", "seconds": seconds}
@@ -106,7 +111,9 @@ def down(state: State = DEMO) -> None:
 @app.command()
 def deploy(state: State = DEMO) -> None:
     """Apply the deployments of infra/prefect.yaml to Prefect, with their queues and automations; again is no harm."""
-    point_at(state)
+    connection = require(find_connection(state))
+    connection.export()
+    tell(f"Working on Prefect at {connection.variables.get('PREFECT_API_URL', 'its default address')}")
     from flows.deploy import deploy as run
 
     tell(f"deployed {', '.join(run())}")
@@ -120,13 +127,13 @@ def ingest(
     engine: EngineName = "local",
 ) -> None:
     """Bring clips into the store and cut their faces. Exit code 1 if anything was skipped; the rest is done all the same."""
-    point_at(state)
+    settings = connect(state)
     from flows.ingest import Layout
     from flows.ingest import ingest as run
 
     if layout not in set(Layout):
         raise typer.BadParameter(f"no layout {layout}: there are {', '.join(Layout)}")
-    summary = run(source.resolve(), Layout(layout), engine=engine_named(engine))
+    summary = run(source.resolve(), Layout(layout), engine=engine_named(engine), settings=settings)
     for item in summary.skipped:
         typer.echo(f"Skipped {item.item}: {item.reason}", err=True)
     report(
@@ -165,12 +172,12 @@ def annotate(
     ] = False,
 ) -> None:
     """Pull what the readers said, give them whom they have not seen, and find the one answer per person."""
-    point_at(state)
+    settings = connect(state)
     from dataclasses import asdict
 
     from flows.annotate import annotate as run
 
-    summary = run(whole=whole, accept_deletions=accept_deletions)
+    summary = run(whole=whole, accept_deletions=accept_deletions, settings=settings)
     for notice in summary.notices:
         tell(notice)
     report(asdict(summary))
@@ -184,11 +191,10 @@ def receive(
     every: Annotated[float, typer.Option(min=1, help="Seconds between two polls, which make up for lost hints.")] = 600,
 ) -> None:
     """Run `annotate` whenever Label Studio hints at an answer, and every so often in any case, until stopped."""
-    point_at(state)
-    from flows.settings import load_settings
+    settings = connect(state)
     from flows.webhook_server import receive as run
 
-    run(load_settings(), host=host, port=port, every_s=every, tell=tell)
+    run(settings, host=host, port=port, every_s=every, tell=tell)
 
 
 @app.command()
@@ -199,14 +205,14 @@ def status(
     page: Annotated[Path | None, typer.Option(help="Write it as an HTML page too.")] = None,
 ) -> None:
     """Say how far the labelling is: labelled, waiting, disagreed, adjudicated, and each reader with the time left."""
-    point_at(state)
+    settings = connect(state)
     from dataclasses import asdict
 
     from flows.reports.labeling import labeling_progress, write_labeling_page
     from flows.workspace import open_workspace
     from labeling.progress import table
 
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     done = labeling_progress(workspace)
     if page is not None:
         write_labeling_page(workspace, done, page)
@@ -216,10 +222,10 @@ def status(
 @app.command()
 def freeze(state: State = DEMO) -> None:
     """Freeze a snapshot of the frames of everybody who has a label; prints its digest."""
-    point_at(state)
+    settings = connect(state)
     from flows.freeze import freeze as run
 
-    snapshot = run()
+    snapshot = run(settings=settings)
     report({"snapshot": snapshot.digest, "frames": snapshot.num_frames, "splits": dict(snapshot.subjects)})
 
 
@@ -228,13 +234,13 @@ def retrain(
     snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot.")], size: Size = "tiny", state: State = DEMO
 ) -> None:
     """Train both models on a snapshot, register them, and make champions of those that the evidence allows."""
-    point_at(state)
+    settings = connect(state)
     from flows.retrain import retrain as run
 
     report(
         {
             name: {"version": training.version, "test": training.metrics["test"]}
-            for name, training in run(snapshot, size).items()
+            for name, training in run(snapshot, size, settings=settings).items()
         }
     )
 
@@ -251,23 +257,23 @@ def rescore(
     ] = False,
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report."""
-    point_at(state)
+    settings = connect(state)
     from dataclasses import asdict
 
     from flows.rescore import rescore as run
 
-    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine), waiting=waiting)))
+    report(asdict(run(snapshot, report=out.resolve(), engine=engine_named(engine), waiting=waiting, settings=settings)))
 
 
 @app.command()
 def erase(subject: Annotated[str, typer.Argument(help="The person's pseudonym.")], state: State = DEMO) -> None:
     """Erase a person: recordings, pictures, scores, tasks; says which models had seen them."""
-    point_at(state)
+    settings = connect(state)
     from dataclasses import asdict
 
     from flows.erase import erase as run
 
-    report(asdict(run(subject)))
+    report(asdict(run(subject, settings=settings)))
 
 
 @contextmanager
@@ -275,7 +281,6 @@ def services(state: Path, *, leave_running: bool) -> Iterator[list[stack.Service
     """Start the services, point the environment at them, and stop them unless they ran before."""
     running = stack.start(state)
     try:
-        os.environ.update(stack.environment(state, running))
         yield running
     finally:
         if not leave_running:
@@ -331,7 +336,7 @@ def main() -> None:
     try:
         app()
     except (VitauError, ValueError) as error:
-        if os.environ.get("VITAU_DEBUG"):
+        if DEBUG in sys.argv:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)

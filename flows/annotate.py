@@ -15,6 +15,7 @@ from flows.annotation.pull_answers import ADJUDICATOR, AS_USUAL, PullOptions, pu
 from flows.annotation.suggestions import scored_champion
 from flows.annotation.task_queue import whom_to_ask
 from flows.gates import gate
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
@@ -50,12 +51,14 @@ class AnnotateSummary:
 
 
 @flow(name="annotate")
-def annotate(*, whole: bool = False, accept_deletions: bool = False, only: int | None = None) -> AnnotateSummary:
+def annotate(
+    *, whole: bool = False, accept_deletions: bool = False, only: int | None = None, settings: Settings | None = None
+) -> AnnotateSummary:
     """Take in what the readers said, give them whom they have not seen, and hand their disagreements to the adjudicator.
 
     With ``only``, the number of a project in Label Studio that changed, nobody new is asked and no other project is read.
     """
-    return one_round(open_workspace(), PullOptions(whole=whole, accept_deletions=accept_deletions), only=only)
+    return one_round(open_workspace(settings), PullOptions(whole=whole, accept_deletions=accept_deletions), only=only)
 
 
 def one_round(

@@ -16,6 +16,7 @@ from flows.ingest import IngestSummary, ingest
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
@@ -27,33 +28,34 @@ SOURCE: Final = "synthetic"
 
 
 @flow(name="demo")
-def demo(state: Path, cohort: Path, size: str) -> dict[str, Any]:
-    """Run the main job on a drawn cohort and say what came of it."""
-    workspace = open_workspace()
+def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, Any]:
+    """Run the main job on a drawn cohort and return its summary."""
+    workspace = open_workspace(settings)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "ingest"):
-        ingested = ingest(cohort / "manifest.csv")
+        ingested = ingest(cohort / "manifest.csv", settings=settings)
     with stopwatch(seconds, "annotate"):
         labelled = label(workspace, cohort / "truth.csv")
     with stopwatch(seconds, "freeze"):
-        snapshot = freeze()
+        snapshot = freeze(settings=settings)
     with stopwatch(seconds, "train"):
-        trained = retrain(snapshot.digest, size)
+        trained = retrain(snapshot.digest, size, settings=settings)
     with stopwatch(seconds, "score"):
-        scored = rescore(snapshot.digest, report=state / "report.html")
+        scored = rescore(snapshot.digest, report=state / "report.html", settings=settings)
     seconds["pretraining_once"] = max(training.metrics["pretraining"]["seconds"] for training in trained.values())
     new = ingested.new_clips + labelled.new_answers + scored.new_subjects
     return summarise(workspace, ingested, labelled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
 
 
 def label(workspace: Workspace, truth: Path) -> AnnotateSummary:
-    """Let two simulated readers and a simulated adjudicator answer through Label Studio, between runs of the real flow."""
-    truths = read_truth(truth, workspace.settings.pseudonym_key.get_secret_value().encode())
-    annotate()
+    """Run two simulated readers and a simulated adjudicator in Label Studio, between runs of the real flow."""
+    settings = workspace.settings
+    truths = read_truth(truth, settings.pseudonym_key.get_secret_value().encode())
+    annotate(settings=settings)
     while simulate_readers(workspace, truths):
-        annotate()  # the next people come into the queues
+        annotate(settings=settings)  # the next people come into the queues
     simulate_adjudicator(workspace, truths)
-    return annotate()
+    return annotate(settings=settings)
 
 
 @task(cache_policy=NO_CACHE)

@@ -1,8 +1,8 @@
-"""What runs by itself: the flows that `infra/prefect.yaml` deploys, made of those that an operator runs by hand.
+"""Deployed flows: what `infra/prefect.yaml` schedules, composed of the flows that an operator runs by hand.
 
-Each may be killed anywhere and run again, and comes back with its schedule: no flow is retried as a whole. Others' steps are
-done in its own run (`.fn`): one within it would be left behind by a killed parent, and found again in whatever state it was.
-Whatever loads torch is imported where it is needed: pulling labels every ten minutes need not.
+Every flow may be killed anywhere and run again, and comes back with its schedule, so no flow is retried as a whole. The flows
+that it is made of run inside its own run (`.fn`). A killed parent would leave a nested run behind, in whatever state it was.
+Modules that load torch are imported where they are needed: the pull of labels every ten minutes does not need it.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from prefect import flow, get_run_logger
 
+from flows import erase as erasure
 from flows.annotate import annotate
 from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
@@ -27,13 +28,13 @@ HOUR_S: Final = 3600
 
 @flow(name="ingest-new", timeout_seconds=12 * HOUR_S)
 def ingest_new() -> dict[str, int]:
-    """Ingest every manifest in the watched folder that is new or changed, or of which something was skipped last time."""
+    """Ingest every manifest in the watched folder that is new or changed, or that had skipped clips the last time."""
     workspace = open_workspace()
     counted = {"manifests": 0, "unreadable": 0, "new_clips": 0, "skipped": 0}
     for manifest in unread_manifests(workspace):
         counted["manifests"] += 1
         try:
-            summary = ingest.fn(manifest)
+            summary = ingest.fn(manifest, settings=workspace.settings)
         except SourceError as error:  # the others are ingested all the same
             workspace.catalog.set_skipped(skip_list(manifest), [Skipped(item=str(manifest), reason=str(error))])
             counted["unreadable"] += 1
@@ -43,12 +44,12 @@ def ingest_new() -> dict[str, int]:
         if not summary.skipped:  # or they are tried again in the next hour
             workspace.store.put(read_key(manifest), json.dumps({"clips": summary.clips}).encode())
     if counted["unreadable"] or counted["skipped"]:
-        get_run_logger().warning("something was skipped; the catalog says what and why")
+        get_run_logger().warning("something was skipped; the catalog has the items and the reasons")
     return counted
 
 
 def unread_manifests(workspace: Workspace) -> list[Path]:
-    """List the manifests of the watched folder that were not read to the end."""
+    """Return the manifests of the watched folder that were not ingested completely."""
     watched = workspace.settings.watch
     if watched is None:
         get_run_logger().info("no folder is watched: set VITAU_WATCH")
@@ -57,41 +58,43 @@ def unread_manifests(workspace: Workspace) -> list[Path]:
 
 
 def read_key(manifest: Path) -> str:
-    """Name the note that a manifest was read, by its content: a changed one is new."""
+    """Return the key that marks a manifest as ingested; it depends on the content, so a changed manifest is a new one."""
     return layout.ingested_key(sha256(manifest.read_bytes()).hexdigest())
 
 
 @flow(name="sync-labels", timeout_seconds=HOUR_S)
 def sync_labels() -> dict[str, Any]:
-    """Push tasks, pull answers, find the consensus; ask for a retraining when enough labels changed and the readers paused."""
-    summary = annotate.fn()
-    retraining = retrain_if_due(open_workspace())
+    """Push tasks, pull answers, compute the consensus; request a retraining if enough labels changed and the readers paused."""
+    workspace = open_workspace()
+    summary = annotate.fn(settings=workspace.settings)
+    retraining = retrain_if_due(workspace)
     return {"new_answers": summary.new_answers, "labelled": summary.labelled, "retraining": retraining}
 
 
 @flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
 def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
-    """Freeze a snapshot, train both models on it at a size of the recipes (by default the settings'), have them scored."""
+    """Freeze a snapshot, train both models on it at a recipe size (by default of the settings), and request their scoring."""
     from flows.retrain import retrain
 
-    snapshot = freeze.fn()
-    trained = retrain.fn(snapshot.digest, size or open_workspace().settings.size)
+    settings = open_workspace().settings
+    snapshot = freeze.fn(settings=settings)
+    trained = retrain.fn(snapshot.digest, size or settings.size, settings=settings)
     request(RESCORE)
     return {"snapshot": snapshot.digest, "versions": {name: training.version for name, training in trained.items()}}
 
 
 @flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
 def rescore_champion() -> dict[str, Any]:
-    """Score whom the champion has not scored, held out or without labels yet; the report goes into the store."""
+    """Score the people without a score of the champion, held out or without labels yet; the report goes into the store."""
     from flows.promotion.registered_models import REGIONS
     from flows.rescore import rescore
     from vitau.registry import registry
 
     workspace = open_workspace()
-    snapshot = freeze.fn()
+    snapshot = freeze.fn(settings=workspace.settings)
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
-        scored = rescore.fn(snapshot.digest, report=page, waiting=True)
+        scored = rescore.fn(snapshot.digest, report=page, waiting=True, settings=workspace.settings)
         version = registry.champion(workspace.settings.mlflow_url, REGIONS)
         assert version is not None, "it has just scored"
         for path in sorted(Path(folder).iterdir()):
@@ -102,8 +105,18 @@ def rescore_champion() -> dict[str, Any]:
 
 @flow(name="monitor-people", timeout_seconds=12 * HOUR_S)
 def monitor_people() -> dict[str, Any]:
-    """Compare the people who came since the champion's snapshot with those in it, and ask the readers about who differs."""
+    """Compare the people who came since the champion's snapshot with those in it; the most different ones go to the readers."""
     from flows.monitor import monitor
 
-    found = monitor.fn()
+    found = monitor.fn(settings=open_workspace().settings)
     return {"asked_about": found.asked_about, "pushed": found.pushed, "report": found.report}
+
+
+@flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
+def erase(subject: str) -> erasure.EraseSummary:
+    """Erase a person by pseudonym.
+
+    Raises:
+        CatalogError: no subject has this pseudonym.
+    """
+    return erasure.erase.fn(subject, settings=open_workspace().settings)

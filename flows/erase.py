@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio.projects import erase_subjects
 from vitau.data import layout
@@ -36,13 +37,13 @@ class EraseSummary:
 
 
 @flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
-def erase(subject: str) -> EraseSummary:
+def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     """Erase a person by pseudonym, under every name that was merged into it; killed anywhere, running it again goes on.
 
     Raises:
         CatalogError: nobody has this pseudonym.
     """
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     names = all_names(workspace, subject)
     workspace.catalog.begin_erasure(names)
     tasks = erase_tasks(workspace, names)

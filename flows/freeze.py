@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, progress
 from validation.rules import nearest_other_subject, snapshot_rows
 from validation.suites import snapshot_suite
@@ -19,9 +20,9 @@ from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subje
 
 
 @flow(name="freeze")
-def freeze() -> Snapshot:
+def freeze(settings: Settings | None = None) -> Snapshot:
     """Freeze today's usable frames of everybody with a label, each person in their recorded split."""
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     offset = workspace.catalog.ledger_offset()
     people = labelled_people(workspace)
     splits = assign_splits(workspace, people)

@@ -17,6 +17,7 @@ from flows.execution.clip_worker import Ingested, clip_work, clip_work_name, fra
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import Holding, shares
 from flows.gates import gate
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, progress
 from validation.rules import frame_rows
 from validation.suites import frames_suite
@@ -74,13 +75,17 @@ class IngestSummary:
 
 @flow(name="ingest", flow_run_name="ingest-{layout}")
 def ingest(
-    source: Path, layout: Layout = Layout.MANIFEST, rate_fps: float = RATE_FPS, engine: Engine = Engine.LOCAL
+    source: Path,
+    layout: Layout = Layout.MANIFEST,
+    rate_fps: float = RATE_FPS,
+    engine: Engine = Engine.LOCAL,
+    settings: Settings | None = None,
 ) -> IngestSummary:
     """Bring every clip of a source into the store, cut its faces, and put the bad frames in quarantine.
 
     Any number of workers may do this at once: a clip at which another one is, is left to it.
     """
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     recipe = FrameRecipe(rate_fps=rate_fps)
     clips, skipped = read_source(source, layout)
     works: dict[int, str] = {}

@@ -26,6 +26,7 @@ from flows.freeze import labelled_people
 from flows.promotion.registered_models import REGIONS, known_training
 from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.catalog.catalog import Training
 from vitau.data import layout
@@ -67,9 +68,9 @@ class MonitorSummary:
 
 
 @flow(name="monitor")
-def monitor(report: Path | None = None, days: int | None = None) -> MonitorSummary:
+def monitor(report: Path | None = None, days: int | None = None, settings: Settings | None = None) -> MonitorSummary:
     """Compare the people who came since the champion's snapshot (in the last ``days``, if given) with those in it."""
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     folder = fetch_champion(workspace)
     champion = champion_training(workspace)
     taught = snapshots.load(workspace.store, champion.snapshot)

@@ -11,7 +11,7 @@ from prefect.logging import get_logger
 
 import vitau
 from flows.promotion.registered_models import MODELS, known_training
-from flows.settings import SettingsError
+from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action, PromotionRecord, broken, champions
@@ -47,13 +47,17 @@ class AuditEntry:
 
 @flow(name="promote")
 def promote(
-    model: str | None = None, version: int | None = None, why: str | None = None, by: str = "flow promote"
+    model: str | None = None,
+    version: int | None = None,
+    why: str | None = None,
+    by: str = "flow promote",
+    settings: Settings | None = None,
 ) -> list[Decision]:
     """Judge the newest version of each model, or one version by name, and make it champion if the evidence allows.
 
     With ``why`` a named version is made champion against the verdict, and the record says so.
     """
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     if model is not None and version is not None:
         return [decide(workspace, known_training(workspace, model, version), by=by, asked=True, why=why)]
     newest = {each.model: each for each in sorted(workspace.catalog.trainings(), key=lambda each: each.version)}
@@ -64,9 +68,9 @@ def promote(
 
 
 @flow(name="rollback")
-def rollback(model: str, why: str = "", by: str = "flow rollback") -> Decision:
+def rollback(model: str, why: str = "", by: str = "flow rollback", settings: Settings | None = None) -> Decision:
     """Make the champion before this one champion again; a rollback that was interrupted is finished instead."""
-    return roll_back(open_workspace(), model, why=why, by=by)
+    return roll_back(open_workspace(settings), model, why=why, by=by)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="promote-{training.model}")

@@ -19,6 +19,7 @@ from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
 from flows.reports.scoring import build_report
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, progress
 from vitau.data import snapshot as snapshots
 from vitau.data.layout import score_work_name
@@ -43,13 +44,15 @@ class RescoreSummary:
 
 
 @flow(name="rescore")
-def rescore(snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False) -> RescoreSummary:
+def rescore(
+    snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False, settings: Settings | None = None
+) -> RescoreSummary:
     """Score the held-out people of a snapshot with the champions, and write the report.
 
     Any number of workers may do this at once: a person at whom another one is, is left to it. With ``waiting``, patients
     without labels are scored as well, whom the report leaves out: the scores say whom to ask about next.
     """
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     folder = fetch_champion(workspace)
     frames = held_out_frames(workspace, snapshot)
     new_subjects = score_people(workspace, folder, frames, engine)

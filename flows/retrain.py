@@ -16,6 +16,7 @@ from flows.execution.training_process import Listener, run_training, shown
 from flows.promote import decide, signing_key
 from flows.promotion.registered_models import PALSY, REGIONS, standing_recognition
 from flows.reports.reporting_sheet import write_evidence
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
@@ -25,13 +26,13 @@ from vitau.training.recipes import RECIPES
 
 
 @flow(name="retrain")
-def retrain(snapshot: str, size: str = "tiny") -> dict[str, Training]:
+def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None) -> dict[str, Training]:
     """Train both models on a snapshot, at the size of a family of recipes, and make champions of those that may be; once each.
 
     The trainings run side by side if the settings allow. Recognition is registered and judged first: regions are registered
     together with the recognition that judges a face before them, the champion of that moment.
     """
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     signing_key(workspace)  # hours of training must not end at a missing setting
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}

@@ -1,10 +1,13 @@
-"""Where the services are: read once from the environment, secrets kept secret."""
+"""Settings: where the services are and how the flows work, built once from environment variables and passed as a value."""
 
+import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from labeling.consensus.consensus import Rule
 from labeling.consensus.csv_io import READER
@@ -13,96 +16,127 @@ from vitau.errors import VitauError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
+PREFIX: Final = "VITAU_"
+HIDDEN: Final = "•••"
+"""Printed in place of a secret."""
 
 ASK_AGAIN_ABOVE: Final = 0.12
-"""See docs/labels.md: what `python -m flows labels calibrate` measured."""
+"""Measured by `python -m flows labels calibrate`; see docs/labels.md."""
+
+
+def _parse_list(value: Any) -> Any:
+    """Parse the JSON of an environment variable; other values stay as they are."""
+    return json.loads(value) if isinstance(value, str) else value
+
 
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
-"""A pseudonym: the ledger keeps it for ever."""
+"""A pseudonym; the ledger keeps it forever."""
+Readers: TypeAlias = Annotated[tuple[ReaderName, ...], BeforeValidator(_parse_list)]
+"""Pseudonyms; in the environment a JSON list, such as ``["reader-a", "reader-b"]``."""
 
 
-class Settings(BaseSettings):
-    """What must be known to run a flow; every field is an environment variable with the prefix ``VITAU_``.
+class Settings(BaseModel):
+    """Settings of a flow; every field can be set by the environment variable of its name with the prefix ``VITAU_``.
 
-    Prefect's own address is ``PREFECT_API_URL``, S3's endpoint and keys are boto3's own variables.
+    Prefect, MLflow and boto3 read their own variables: ``PREFECT_API_URL``, ``MLFLOW_…`` and ``AWS_…``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="VITAU_", extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     store: str = Field(description="file:///folder or s3://bucket/prefix")
     catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
-    pseudonym_key: SecretStr = Field(min_length=16, description="the key of the HMAC that makes pseudonyms: never change it")
+    pseudonym_key: SecretStr = Field(
+        min_length=16, description="key of the HMAC that makes pseudonyms; a changed key makes every person a new one"
+    )
     signing_key: SecretStr | None = Field(
-        default=None, min_length=16, description="the key of the HMAC that signs decisions about champions"
+        default=None, min_length=16, description="key of the HMAC that signs promotion decisions"
     )
     label_studio_url: str
     label_studio_token: SecretStr
     webhook_url: str | None = Field(
-        default=None, description="where Label Studio reaches `python -m flows receive`: a hint to pull"
+        default=None,
+        description="address of `python -m flows receive` as Label Studio reaches it; its webhooks are hints to pull",
     )
     webhook_secret: SecretStr | None = Field(
-        default=None, min_length=16, description="by which the receiver knows Label Studio"
+        default=None, min_length=16, description="secret that authenticates Label Studio's webhooks"
     )
     mlflow_url: str
-    work: Path = Field(default=Path("work"), description="a local folder for caches and trainings; safe to delete")
-    num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; all cores if absent")
+    work: Path = Field(default=Path("work"), description="local folder for caches and training; safe to delete")
+    num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; by default one per core")
     ray_address: str | None = Field(
-        default=None, description="HOST:PORT of a Ray cluster for --engine ray; absent, one is started here and stopped again"
+        default=None, description="HOST:PORT of a Ray cluster for --engine ray; by default one is started on this machine"
     )
     lease_s: float = Field(
-        default=60, ge=1, description="seconds after which others take over the clips and people of a worker that died"
+        default=60, ge=1, description="seconds after which other workers take over the clips and people of a dead worker"
     )
     num_trainings: int = Field(
-        default=2, ge=1, description="trainings at once, each with its share of the cores; 1 where they share a GPU"
+        default=2, ge=1, description="trainings that run at once, each with its share of the cores; 1 where they share a GPU"
     )
     training_processes: int | None = Field(
-        default=None, ge=1, description="processes of one training, under torchrun; one per visible GPU if absent, one without"
+        default=None, ge=1, description="processes of one training, under torchrun; by default one per visible GPU, else one"
     )
-    readers: tuple[ReaderName, ...] = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
-    guest_readers: tuple[ReaderName, ...] = Field(default=(), description="readers of imported studies: heard, not waited for")
+    readers: Readers = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
+    guest_readers: Readers = Field(
+        default=(), description="readers of imported studies: their answers count, and nobody waits for them"
+    )
     consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
     order: Order = Field(
         default=Order.RANDOM,
-        description="whom the readers see next: by chance, or informative; docs/labels.md says what that saves",
+        description="order in which people reach the readers: random or informative; see docs/labels.md",
     )
     queue: int = Field(
-        default=50, ge=1, description="open tasks per reader at most: who is not in it yet can still be overtaken"
+        default=50, ge=1, description="open tasks per reader at most; people outside the queue can still change places"
     )
     ask_again_above: float = Field(
         default=ASK_AGAIN_ABOVE,
         ge=0,
-        description="how different new frames of an answered person look before readers are asked again",
+        description="difference of new frames of an answered person above which the readers are asked again",
     )
     suggest_to_readers: bool = Field(default=False, description="show blind readers the champion's scores")
     suggest_to_adjudicator: bool = Field(default=True, description="show the adjudicator the champion's scores")
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
-    watch: Path | None = Field(default=None, description="a folder of manifests that the deployment `ingest` looks through")
-    size: str = Field(default="tiny", description="which recipes the deployment `retrain` trains: tiny, small, base, paper")
+    watch: Path | None = Field(default=None, description="folder of manifests that the deployment `ingest` reads")
+    size: str = Field(default="tiny", description="recipe size that the deployment `retrain` trains: tiny, small, base, paper")
     retrain_cells: int = Field(
         default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
     )
-    retrain_quiet_s: float = Field(default=900, ge=0, description="… and no reader answered for so many seconds")
+    retrain_quiet_s: float = Field(default=900, ge=0, description="… and no reader answered for this many seconds")
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
     )
 
 
 class SettingsError(VitauError):
-    """The environment does not say where the services are."""
+    """The environment does not name the services, or names them wrongly."""
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment.
+def variable(field: str) -> str:
+    """Return the environment variable of a field of the settings."""
+    return PREFIX + field.upper()
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Build the settings from environment variables.
 
     Raises:
-        SettingsError: variables are missing or cannot be read; all of them are named at once, their values never.
+        SettingsError: variables are missing or invalid; the message names all of them and none of their values.
     """
+    given = {field: environ[variable(field)] for field in Settings.model_fields if variable(field) in environ}
     try:
-        return Settings()
+        return Settings.model_validate(given)
     except ValidationError as error:
         problems = ", ".join(
-            f"VITAU_{'_'.join(map(str, e['loc'])).upper()} ({e['type'].replace('_', ' ')})" for e in error.errors()
+            f"{variable('_'.join(map(str, e['loc'])))} ({e['type'].replace('_', ' ')})" for e in error.errors()
         )
         raise SettingsError(f"the environment lacks settings: {problems}; see infra/.env.example, or use `make up`") from None
+
+
+def mask_password(url: str) -> str:
+    """Return an address with its password masked."""
+    scheme, separator, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, password = login.partition(":")
+    place = re.sub(r"(?<=[?&]password=)[^&]+", HIDDEN, place)
+    return f"{scheme}{separator}{user}{colon}{password and HIDDEN}{at}{place}"

@@ -48,7 +48,7 @@ class Rounds:
 
         with self._one_at_a_time:
             try:
-                summary = annotate(only=project)
+                summary = annotate(only=project, settings=self._workspace.settings)
             except (VitauError, ValueError) as error:
                 self._tell(f"Error: {error}")
                 return

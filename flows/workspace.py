@@ -72,11 +72,14 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
-def open_workspace() -> Workspace:
-    """Open what the environment points at; a run that a Prefect worker started then ends with that worker."""
+def open_workspace(settings: Settings | None = None) -> Workspace:
+    """Open the workspace of the settings; without them, of the environment, as a deployed run does.
+
+    A run that a Prefect worker started then ends with that worker.
+    """
     if "PREFECT__WORKER_NAME" in os.environ:  # or a killed worker's run would go on beside its successor's, on the same GPU
         leave_with_worker()
-    return Workspace(load_settings())
+    return Workspace(load_settings() if settings is None else settings)
 
 
 def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.console import DEMO, State, point_at, report, tell
+from flows.cli.connection import connect
+from flows.cli.console import DEMO, State, report, tell
 from vitau.schema import AUS, RegionLabels
 
 if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
@@ -28,11 +29,11 @@ def at(
     as_json: Json = False,
 ) -> None:
     """Print the labels as they were at a ledger offset, by today's rule: 1 affected, 0 not, - nobody could tell."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.consensus import labels_at
     from flows.workspace import open_workspace
 
-    labels = labels_at(open_workspace(), offset)
+    labels = labels_at(open_workspace(settings), offset)
     if as_json:
         report([asdict(answer) for answer in labels])
     else:
@@ -42,11 +43,11 @@ def at(
 @app.command("report")
 def print_report(state: State = DEMO, as_json: Json = False) -> None:
     """Print how far the readers agree, and how each of them reads, with 95 % intervals over people."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.consensus import label_report
     from flows.workspace import open_workspace
 
-    found = label_report(open_workspace())
+    found = label_report(open_workspace(settings))
     if as_json:
         report(asdict(found))
     else:
@@ -56,11 +57,11 @@ def print_report(state: State = DEMO, as_json: Json = False) -> None:
 @app.command()
 def stale(state: State = DEMO, as_json: Json = False) -> None:
     """Print the answers that stand although newer frames of the person look different: whose, about whom, how different."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.key_frames import stale as find_stale
     from flows.workspace import open_workspace
 
-    workspace = open_workspace()
+    workspace = open_workspace(settings)
     found = find_stale(workspace, workspace.ledger())
     if as_json:
         report([asdict(each) for each in found])
@@ -112,11 +113,11 @@ def calibrate(
 @app.command("export")
 def export_csv(file: Annotated[Path, typer.Argument(help="The CSV to write.")], state: State = DEMO) -> None:
     """Write the ledger as a CSV: every answer that was ever given, in order."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.consensus import export_answers
     from flows.workspace import open_workspace
 
-    tell(f"{export_answers(open_workspace().catalog, file)} answers are in {file}")
+    tell(f"{export_answers(open_workspace(settings).catalog, file)} answers are in {file}")
 
 
 @app.command("import")
@@ -126,11 +127,11 @@ def import_csv(
     state: State = DEMO,
 ) -> None:
     """Take in a study that was labelled elsewhere, with its readers; nothing if a line of it is wrong."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.consensus import import_answers
     from flows.workspace import open_workspace
 
-    answers, new = import_answers(open_workspace(), file, source=source)
+    answers, new = import_answers(open_workspace(settings), file, source=source)
     report({"answers": answers, "new": new})
 
 
@@ -142,11 +143,11 @@ def merge(
     state: State = DEMO,
 ) -> None:
     """Make two subjects one person, with both histories; says which trainings saw the person in another split."""
-    point_at(state)
+    settings = connect(state)
     from flows.annotation.consensus import merge_subjects
     from flows.workspace import open_workspace
 
-    summary = merge_subjects(open_workspace(), kept, other, why=why)
+    summary = merge_subjects(open_workspace(settings), kept, other, why=why)
     report(asdict(summary))
     for line in warn(summary):
         tell(line)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.console import DEMO, State, point_at, report, tell
+from flows.cli.connection import connect
+from flows.cli.console import DEMO, State, report, tell
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promote import AuditEntry, Decision
@@ -29,10 +30,10 @@ def promote(
     """Judge a version against the champion on people held out from both; make it champion if the evidence allows."""
     if why is not None and (version is None or not why.strip()):
         raise typer.BadParameter("--why needs its words, and a MODEL and a VERSION: whom to promote against the verdict")
-    point_at(state)
+    settings = connect(state)
     from flows.promote import promote as run
 
-    decisions = run(model, version, why, operator(by))
+    decisions = run(model, version, why, operator(by), settings=settings)
     report([asdict(decision) for decision in decisions])
     for decision in decisions:
         tell(sentence(decision))
@@ -48,10 +49,10 @@ def rollback(
     state: State = DEMO,
 ) -> None:
     """Make the champion before this one champion again; the next pull gets it."""
-    point_at(state)
+    settings = connect(state)
     from flows.promote import rollback as run
 
-    decision = run(model, why, operator(by))
+    decision = run(model, why, operator(by), settings=settings)
     report(asdict(decision))
     tell(sentence(decision))
 
@@ -63,11 +64,11 @@ def history(
     state: State = DEMO,
 ) -> None:
     """List every decision about champions and check its signature; exit code 1 if one is not what was signed."""
-    point_at(state)
+    settings = connect(state)
     from flows.promote import history as past
     from flows.workspace import open_workspace
 
-    found = past(open_workspace(), model)
+    found = past(open_workspace(settings), model)
     if as_json:
         report([{**each.record.facts, "signature": each.record.signature, "problem": each.problem} for each in found])
     else:
@@ -85,12 +86,12 @@ def lineage(
     state: State = DEMO,
 ) -> None:
     """Say where a score or a version comes from, or what came of a clip or a person: every model trained on it, every score."""
-    point_at(state)
+    settings = connect(state)
     from flows.reports.lineage import lineage as follow
     from flows.reports.lineage import tree
     from flows.workspace import open_workspace
 
-    found = follow(open_workspace(), name)
+    found = follow(open_workspace(settings), name)
     if as_json:
         report(asdict(found))
     else:
@@ -104,10 +105,10 @@ def monitor(
     state: State = DEMO,
 ) -> None:
     """Compare the people who came since the champion's snapshot with those in it; those who differ most go to the readers."""
-    point_at(state)
+    settings = connect(state)
     from flows.monitor import monitor as run
 
-    summary = run(out.resolve(), days)
+    summary = run(out.resolve(), days, settings=settings)
     report(asdict(summary))
     for notice in summary.notices:
         tell(notice)

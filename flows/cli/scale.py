@@ -1,13 +1,12 @@
 """The commands of those who run it on many machines: which engine does the work, how it compares, and what is wrong."""
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from flows.cli.console import DEMO, State, point_at, report, show_findings, tell
+from flows.cli.connection import find_connection
+from flows.cli.console import DEMO, State, report, show_findings, tell
 from flows.execution.executor import Engine
-from vitau.errors import StackError
 
 EngineName = Annotated[str, typer.Option(help="local, or ray: a Ray cluster (VITAU_RAY_ADDRESS; absent, one started here).")]
 
@@ -23,14 +22,14 @@ def doctor(
     state: State = DEMO, *, as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False
 ) -> None:
     """Try the services and the machine, and say what to do about what is wrong. Exit code 1 if anything failed."""
-    with suppress(StackError):  # no services run on it and no variable is set: the settings' check says so
-        point_at(state)
+    connection = find_connection(state)  # if it names no services, the check of the settings has that as its finding
+    connection.export()
     from dataclasses import asdict
 
     from flows.doctor import Result
     from flows.doctor import doctor as look
 
-    findings = look()
+    findings = look(connection.variables)
     if as_json:
         report([asdict(finding) for finding in findings])
     else:

@@ -1,6 +1,6 @@
 """What may be wrong with the services and the machine, tried one by one: `python -m flows doctor`."""
 
-import os
+from collections.abc import Mapping
 from functools import partial
 
 from flows.doctor import label_studio, machine, services, storage
@@ -10,14 +10,14 @@ from flows.settings import Settings, SettingsError, load_settings
 __all__ = ["Finding", "Result", "checks", "doctor"]
 
 
-def doctor(timeout_s: float = CHECK_S) -> list[Finding]:
+def doctor(environ: Mapping[str, str], timeout_s: float = CHECK_S) -> list[Finding]:
     """Look at everything; without settings at the machine only. Nothing that was tried is left behind, no secret is told."""
     settings, missing = None, ""
     try:
-        settings = load_settings()
+        settings = load_settings(environ)
     except SettingsError as error:
         missing = str(error)
-    return run_checks(checks(settings, missing, os.environ.get("PREFECT_API_URL")), secrets_of(settings), timeout_s)
+    return run_checks(checks(settings, missing, environ.get("PREFECT_API_URL")), secrets_of(settings), timeout_s)
 
 
 def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> list[tuple[str, Check]]:

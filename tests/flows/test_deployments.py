@@ -53,7 +53,7 @@ def write(path, rows) -> None:
 
 def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manifests(watched, monkeypatch):
     read = []
-    monkeypatch.setattr(deployments.ingest, "fn", lambda manifest: read.append(manifest.name) or summary())
+    monkeypatch.setattr(deployments.ingest, "fn", lambda manifest, **_: read.append(manifest.name) or summary())
     write(watched / "march" / "manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
     write(watched / "truth.csv", [])
     assert go()["manifests"] == 1
@@ -64,7 +64,7 @@ def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manif
 
 
 def test_one_of_which_something_was_skipped_is_read_again(watched, monkeypatch):
-    monkeypatch.setattr(deployments.ingest, "fn", lambda _: summary(skipped=1))
+    monkeypatch.setattr(deployments.ingest, "fn", lambda *_, **__: summary(skipped=1))
     write(watched / "manifest.csv", [{"subject": "s1", "clip": "later.mp4", "cohort": "palsy"}])
     assert [go() for _ in range(2)] == [{"manifests": 1, "unreadable": 0, "new_clips": 1, "skipped": 1}] * 2
 
@@ -73,7 +73,7 @@ def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(wat
     (watched / "a-manifest.csv").write_text("no,such,columns\n1,2,3\n")
     write(watched / "b-manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
     ingest = deployments.ingest.fn
-    monkeypatch.setattr(deployments.ingest, "fn", lambda path: ingest(path) if path.name[0] == "a" else summary())
+    monkeypatch.setattr(deployments.ingest, "fn", lambda path, **kw: ingest(path, **kw) if path.name[0] == "a" else summary())
     assert go() == {"manifests": 2, "unreadable": 1, "new_clips": 1, "skipped": 0}
     (item,) = catalog.skipped()
     assert item.item == str(watched / "a-manifest.csv")

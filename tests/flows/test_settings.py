@@ -1,6 +1,6 @@
 import pytest
 
-from flows.settings import SettingsError, load_settings
+from flows.settings import SettingsError, load_settings, mask_password
 
 GIVEN = {
     "VITAU_STORE": "file:///store",
@@ -12,33 +12,53 @@ GIVEN = {
 }
 
 
-@pytest.fixture
-def environment(monkeypatch):
-    for name, value in GIVEN.items():
-        monkeypatch.setenv(name, value)
-    return monkeypatch
-
-
-def test_the_environment_is_read_and_secrets_are_not_printed(environment):
-    settings = load_settings()
+def test_the_environment_is_read_and_secrets_are_not_printed():
+    settings = load_settings(GIVEN)
     assert settings.store == "file:///store"
     assert "a key long enough" not in repr(settings)
     assert settings.pseudonym_key.get_secret_value() == "a key long enough"
 
 
-def test_all_missing_variables_are_named_at_once(environment):
-    environment.delenv("VITAU_STORE")
-    environment.delenv("VITAU_MLFLOW_URL")
+def test_without_a_mapping_the_environment_of_the_process_is_read(monkeypatch):
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == load_settings(GIVEN)
+
+
+def test_numbers_switches_and_lists_are_parsed():
+    settings = load_settings(GIVEN | {"VITAU_QUEUE": "7", "VITAU_SUGGEST_TO_READERS": "true", "VITAU_READERS": '["a", "b"]'})
+    assert (settings.queue, settings.suggest_to_readers, settings.readers) == (7, True, ("a", "b"))
+    with pytest.raises(SettingsError, match=r"VITAU_READERS \(value error\)"):
+        load_settings(GIVEN | {"VITAU_READERS": "a, b"})
+    with pytest.raises(SettingsError, match=r"VITAU_READERS"):
+        load_settings(GIVEN | {"VITAU_READERS": '["Ada Lovelace"]'})
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("sqlite:////demo/catalog.db", "sqlite:////demo/catalog.db"),
+        ("postgresql+psycopg://db/vitau", "postgresql+psycopg://db/vitau"),
+        ("postgresql+psycopg://vitau@db/vitau", "postgresql+psycopg://vitau@db/vitau"),
+        ("postgresql+psycopg://vitau:a@b:c@db/vitau", "postgresql+psycopg://vitau:•••@db/vitau"),
+        ("postgresql+psycopg://db/vitau?user=v&password=abc&x=1", "postgresql+psycopg://db/vitau?user=v&password=•••&x=1"),
+        ("/folder", "/folder"),
+    ],
+)
+def test_a_password_in_an_address_is_masked(url, masked):
+    assert mask_password(url) == masked
+
+
+def test_all_missing_variables_are_named_at_once():
     with pytest.raises(SettingsError) as caught:
-        load_settings()
+        load_settings({name: value for name, value in GIVEN.items() if name not in {"VITAU_STORE", "VITAU_MLFLOW_URL"}})
     assert str(caught.value) == (
         "the environment lacks settings: VITAU_STORE (missing), VITAU_MLFLOW_URL (missing); "
         "see infra/.env.example, or use `make up`"
     )
 
 
-def test_a_bad_value_is_named_and_not_repeated(environment):
-    environment.setenv("VITAU_PSEUDONYM_KEY", "short")
+def test_a_bad_value_is_named_and_not_repeated():
     with pytest.raises(SettingsError, match="VITAU_PSEUDONYM_KEY") as caught:
-        load_settings()
+        load_settings(GIVEN | {"VITAU_PSEUDONYM_KEY": "short"})
     assert "short;" not in str(caught.value)

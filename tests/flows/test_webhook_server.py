@@ -60,7 +60,7 @@ def test_a_retraining_is_told_and_what_goes_wrong_too_without_an_end_to_the_roun
     rounds.run = StackError("Prefect cannot be asked")
     rounds.rounds.look()
 
-    def fail(only) -> None:
+    def fail(**_) -> None:
         raise LabelingError("no answer")
 
     monkeypatch.setattr(annotate, "annotate", fail)

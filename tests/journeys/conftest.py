@@ -41,11 +41,19 @@ FRAMES = "store/subjects/*/clips/*/frames-*.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How a command ended, and what it said."""
+    """Result of a command: exit code, stdout, stderr, and of stderr the line that names the workspace."""
 
     code: int
     out: str
     err: str
+    workspace: str = ""
+
+    @classmethod
+    def of(cls, code: int, out: str, err: str) -> "Done":
+        """Return the result with the line of the workspace apart."""
+        lines = err.splitlines(keepends=True)
+        named = [line for line in lines if line.startswith("Working on store ")]
+        return cls(code=code, out=out, err="".join(line for line in lines if line not in named), workspace="".join(named))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +288,7 @@ def _start(state: Path, log: Path) -> subprocess.Popen[bytes]:
 
 def _end(process: subprocess.Popen[bytes], log: Path) -> Done:
     code = process.wait(timeout=900)
-    return Done(code=code, out=log.with_suffix(".out").read_text(), err=log.with_suffix(".err").read_text())
+    return Done.of(code, log.with_suffix(".out").read_text(), log.with_suffix(".err").read_text())
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -302,7 +310,7 @@ def _command(
         timeout=600,
         preexec_fn=before,
     )
-    return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+    return Done.of(done.returncode, done.stdout, done.stderr)
 
 
 def _quiet(environment: "os._Environ[str]") -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from flows.doctor import label_studio
 from flows.doctor import services as checks
 from flows.doctor.findings import AilmentError
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -34,7 +34,7 @@ WELL = {
 def settings(services, monkeypatch) -> Settings:
     for name, value in services.environment.items():
         monkeypatch.setenv(name, value)
-    return Settings()
+    return load_settings()
 
 
 def changed(settings: Settings, **changes: str) -> Settings:

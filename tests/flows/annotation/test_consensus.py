@@ -233,7 +233,9 @@ def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, st
             text=True,
             check=False,
         )
-        return done.returncode, done.stdout, done.stderr
+        first, *rest = done.stderr.splitlines(keepends=True)
+        assert first == f"Working on store {settings.store} and catalog {environment['VITAU_CATALOG']}, from the environment\n"
+        return done.returncode, done.stdout, "".join(rest)
 
     return run
 

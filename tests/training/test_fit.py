@@ -14,7 +14,7 @@ from vitau.schema import Split
 from vitau.store import open_store
 from vitau.training.checkpoint import FILE, Checkpoint, Epoch, History
 from vitau.training.config import TrainConfig
-from vitau.training.fit import Watcher, fit, learning_rate
+from vitau.training.fit import Observer, adamw, fit, learning_rate, train_step
 from vitau.training.tasks import Batch, CropBatches, objective, validation
 
 CPU = torch.device("cpu")
@@ -30,12 +30,14 @@ def _vit() -> PalsyViT:
     return build_vit(ViTConfig(input_size=16, patch_size=8, width=16, depth=1, heads=2, stem="conv", dropout=0.1))
 
 
-def _fit(crops: Crops, folder: Path, config: TrainConfig = CONFIG, watcher: Watcher | None = None) -> tuple[PalsyViT, History]:
+def _fit(
+    crops: Crops, folder: Path, config: TrainConfig = CONFIG, observer: Observer | None = None
+) -> tuple[PalsyViT, History]:
     model = _vit()
     batches = CropBatches(crops.of(Split.TRAIN), config, 16, CPU)
     judge = validation("palsy", crops.of(Split.VAL), 16, CPU)
     checkpoint = Checkpoint(folder=folder, identity="one")
-    return model, fit(model, objective("palsy", config), batches, judge, config, checkpoint, watcher)
+    return model, fit(model, objective("palsy", config), batches, judge, config, checkpoint, observer)
 
 
 def _same(one: nn.Module, other: nn.Module) -> bool:
@@ -58,7 +60,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(few_crops: Crops, tmp_path
 
     whole, told = _fit(few_crops, tmp_path / "whole")
     with pytest.raises(Killed):
-        _fit(few_crops, tmp_path / "killed", watcher=Watcher(step=kill))
+        _fit(few_crops, tmp_path / "killed", observer=Observer(batch=kill))
     resumed, told_again = _fit(few_crops, tmp_path / "killed")
     assert _same(whole, resumed)
     assert [epoch.train_loss for epoch in told.epochs] == [epoch.train_loss for epoch in told_again.epochs]
@@ -78,10 +80,10 @@ def test_a_training_killed_within_an_epoch_goes_on_from_there_exactly(
 
     whole, told = _fit(few_crops, tmp_path / "whole", config)
     with pytest.raises(Killed):
-        _fit(few_crops, tmp_path / "killed", config, Watcher(step=kill))
+        _fit(few_crops, tmp_path / "killed", config, Observer(batch=kill))
     steps: list[int] = []
-    watcher = Watcher(step=lambda step, _all, _loss: steps.append(step))
-    resumed, told_again = _fit(few_crops, tmp_path / "killed", config, watcher)
+    observer = Observer(batch=lambda step, _all, _loss: steps.append(step))
+    resumed, told_again = _fit(few_crops, tmp_path / "killed", config, observer)
     assert steps == list(range((killed_at - 1) // 2 * 2 + 1, 13))  # what was told was not kept yet
     assert _same(whole, resumed)
     assert [epoch.train_loss for epoch in told.epochs] == [epoch.train_loss for epoch in told_again.epochs]
@@ -95,19 +97,19 @@ def test_another_machine_goes_on_from_the_store(few_crops: Crops, tmp_path: Path
         if step == 4:
             raise Killed
 
-    def run(folder: str, watcher: Watcher | None = None) -> tuple[PalsyViT, list[int]]:
+    def run(folder: str, observer: Observer | None = None) -> tuple[PalsyViT, list[int]]:
         steps: list[int] = []
-        watcher = watcher or Watcher(step=lambda step, _all, _loss: steps.append(step))
+        observer = observer or Observer(batch=lambda step, _all, _loss: steps.append(step))
         model = _vit()
         batches = CropBatches(few_crops.of(Split.TRAIN), config, 16, CPU)
         judge = validation("palsy", few_crops.of(Split.VAL), 16, CPU)
         checkpoint = Checkpoint(folder=tmp_path / folder, identity="one", store=store)
-        fit(model, objective("palsy", config), batches, judge, config, checkpoint, watcher)
+        fit(model, objective("palsy", config), batches, judge, config, checkpoint, observer)
         return model, steps
 
     whole, _ = _fit(few_crops, tmp_path / "alone", config)
     with pytest.raises(Killed):
-        run("here", Watcher(step=kill))
+        run("here", Observer(batch=kill))
     assert len(list(store.keys("checkpoints/"))) == 1
     there, steps = run("there")
     assert steps[0] == 4
@@ -121,7 +123,7 @@ def test_another_machine_goes_on_from_the_store(few_crops: Crops, tmp_path: Path
 def test_a_finished_training_is_not_trained_again(few_crops: Crops, tmp_path: Path) -> None:
     first, _ = _fit(few_crops, tmp_path)
     steps: list[int] = []
-    second, _ = _fit(few_crops, tmp_path, watcher=Watcher(step=lambda step, _all, _loss: steps.append(step)))
+    second, _ = _fit(few_crops, tmp_path, observer=Observer(batch=lambda step, _all, _loss: steps.append(step)))
     assert not steps
     assert _same(first, second)
 
@@ -149,6 +151,39 @@ def test_the_first_loss_that_is_not_finite_stops_it(few_crops: Crops, tmp_path: 
         fit(_vit(), broken, batches, lambda _model: {"selection": 0.0}, CONFIG, Checkpoint(folder=tmp_path, identity=""))
 
 
+def test_weights_do_not_change_by_a_step_with_a_loss_that_is_not_finite() -> None:
+    model = nn.Linear(3, 1)
+    before, optimizer = model.weight.detach().clone(), adamw(model, CONFIG)
+    micro_batches = [torch.ones(2, 3), torch.full((2, 3), 1e30)]
+    with pytest.raises(TrainingError, match=r"the loss is inf at step 6 \(epoch 2\)"):
+        train_step(model, lambda m, x: (m(x) ** 2).sum(), micro_batches, optimizer, CONFIG, num_before=4, num_total=16)
+    assert torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_weights_are_those_of_a_plain_loop(few_crops: Crops, tmp_path: Path, accumulate: int) -> None:
+    config = replace(CONFIG, epochs=1, batch_size=5, accumulate=accumulate, schedule="constant")
+    fitted, history = _fit(few_crops, tmp_path, config)
+
+    model, loss_of = _vit().train(), objective("palsy", config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    losses: list[float] = []
+    torch.manual_seed(0)
+    batches = list(CropBatches(few_crops.of(Split.TRAIN), config, 16, CPU).epoch(0))
+    assert len(batches) == 5
+    for first in range(0, 5, accumulate):
+        micro_batches = batches[first : first + accumulate]
+        for batch in micro_batches:
+            loss = loss_of(model, batch)
+            (loss / len(micro_batches)).backward()
+            losses.append(loss.item())
+        nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert _same(fitted, model)
+    assert history.epochs[0].train_loss == sum(losses) / 5
+
+
 def test_the_checkpoint_of_another_training_is_refused(few_crops: Crops, tmp_path: Path) -> None:
     _fit(few_crops, tmp_path)
     model = _vit()
@@ -166,7 +201,7 @@ def test_a_damaged_checkpoint_is_named(few_crops: Crops, tmp_path: Path) -> None
 
 def test_every_epoch_is_told_once(few_crops: Crops, tmp_path: Path) -> None:
     told: list[Epoch] = []
-    _, history = _fit(few_crops, tmp_path, watcher=Watcher(epoch=told.append))
+    _, history = _fit(few_crops, tmp_path, observer=Observer(epoch=told.append))
     assert tuple(told) == history.epochs
     assert [epoch.number for epoch in told] == [0, 1, 2, 3]
 
@@ -220,7 +255,7 @@ def test_averaged_weights_are_judged_and_kept_and_survive_a_kill(few_crops: Crop
     plain, _ = _fit(few_crops, tmp_path / "plain")
     whole, told = _fit(few_crops, tmp_path / "whole", config)
     with pytest.raises(Killed):
-        _fit(few_crops, tmp_path / "killed", config, Watcher(step=kill))
+        _fit(few_crops, tmp_path / "killed", config, Observer(batch=kill))
     resumed, told_again = _fit(few_crops, tmp_path / "killed", config)
     assert _same(whole, resumed)
     assert [epoch.validation for epoch in told.epochs] == [epoch.validation for epoch in told_again.epochs]
@@ -244,7 +279,7 @@ def test_the_average_moves_by_its_share_at_every_step(tmp_path: Path) -> None:
         return {"selection": 0.0}
 
     steps: list[float] = []
-    watcher = Watcher(step=lambda _step, _all, _loss: steps.append(model.weight.item()))
+    observer = Observer(batch=lambda _step, _all, _loss: steps.append(model.weight.item()))
     fit(
         model,
         lambda m, _b: next(m.parameters()).sum(),
@@ -252,7 +287,7 @@ def test_the_average_moves_by_its_share_at_every_step(tmp_path: Path) -> None:
         judge,
         config,
         Checkpoint(folder=tmp_path, identity=""),
-        watcher,
+        observer,
     )
     expected = steps[0]
     for weight in steps[1:]:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from tests.training.test_parallel import CPU, ROOT, random_crops
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.training.checkpoint import FILE, Checkpoint
-from vitau.training.fit import Watcher, fit
+from vitau.training.fit import Observer, fit
 from vitau.training.recipes import RECIPES
 from vitau.training.tasks import CropBatches, objective
 
@@ -66,7 +66,7 @@ def _train(folder: Path) -> None:
         lambda _model: {"selection": 0.0},
         config,
         Checkpoint(folder=folder, identity=""),
-        Watcher(step=lambda _done, _steps, loss: losses.append(loss)),
+        Observer(batch=lambda _done, _steps, loss: losses.append(loss)),
     )
     (folder / "losses.json").write_text(json.dumps(losses))
 

@@ -23,7 +23,7 @@ from vitau.store import Store
 from vitau.training import parallel
 from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe
-from vitau.training.fit import Watcher, fit
+from vitau.training.fit import Observer, fit
 from vitau.training.recipes import RECIPES
 from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, objective
@@ -67,7 +67,7 @@ def losses_of(kind: str, crops: Crops, folder: Path) -> tuple[list[float], nn.Mo
         lambda _model: {"selection": 0.0},
         recipe.train,
         Checkpoint(folder=folder, identity=""),
-        Watcher(step=lambda _done, _steps, loss: losses.append(loss)),
+        Observer(batch=lambda _done, _steps, loss: losses.append(loss)),
     )
     return losses, model
 
@@ -132,14 +132,14 @@ def test_a_batch_that_cannot_be_shared_is_one_sentence(make_snapshot: MakeSnapsh
 
 
 def test_alone_a_process_is_the_first_and_has_everything() -> None:
-    assert (parallel.num_processes(), parallel.rank(), parallel.is_first()) == (1, 0, True)
+    assert (parallel.world_size(), parallel.rank(), parallel.is_main_process()) == (1, 0, True)
     assert parallel.share(7) == slice(0, 7)
-    assert parallel.gathered({"a": 1}) == {"a": 1}
-    assert parallel.from_first(lambda: 5) == 5
+    assert parallel.all_gather({"a": 1}) == {"a": 1}
+    assert parallel.broadcast_from_main(lambda: 5) == 5
     assert parallel.mean(torch.tensor(6.0), torch.tensor(4)) == 1.5
     assert parallel.mean(torch.tensor(0.0), 0) == 0
     model = nn.Sequential(nn.BatchNorm2d(3))
-    parallel.share_statistics(model)
+    parallel.sync_batch_norm(model)
     assert parallel.unwrap(parallel.wrap(model)) is model
     assert type(model[0]) is nn.BatchNorm2d
 

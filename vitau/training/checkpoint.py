@@ -18,7 +18,7 @@ from vitau.data.layout import checkpoint_prefix
 from vitau.errors import TrainingError
 from vitau.store import Store
 from vitau.store.atomic import atomic_path
-from vitau.training.parallel import is_first
+from vitau.training.parallel import is_main_process
 
 FILE: Final = "last.safetensors"
 
@@ -88,7 +88,7 @@ class Checkpoint:
 
         Of several processes only the first writes.
         """
-        if not is_first():
+        if not is_main_process():
             return
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         if average is not None:
@@ -114,7 +114,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Delete the state, in the folder and in the store; of several processes only the first does."""
-        if not is_first():
+        if not is_main_process():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.store is not None:

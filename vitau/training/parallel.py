@@ -40,7 +40,7 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def num_processes() -> int:
+def world_size() -> int:
     """Count the processes of this training."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -50,35 +50,35 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Say whether this is the one that writes and talks."""
     return rank() == 0
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """Let the first process through, and the others when it is done: they find what it made."""
-    if not is_first():
+    if not is_main_process():
         dist.barrier()
     yield
-    if is_first() and num_processes() > 1:
+    if is_main_process() and world_size() > 1:
         dist.barrier()
 
 
-def from_first(ask: Callable[[], T]) -> T:
+def broadcast_from_main(ask: Callable[[], T]) -> T:
     """Call a function in the first process alone and give its answer in all."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return ask()
-    answer = [ask() if is_first() else None]
+    answer = [ask() if is_main_process() else None]
     dist.broadcast_object_list(answer, src=0)
     return answer[0]  # type: ignore[return-value]
 
 
-def gathered(own: dict[str, T]) -> dict[str, T]:
+def all_gather(own: dict[str, T]) -> dict[str, T]:
     """Put the dictionaries of all processes together; their keys differ."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return own
-    everybody: list[Any] = [None] * num_processes()
+    everybody: list[Any] = [None] * world_size()
     dist.all_gather_object(everybody, own)
     return {key: value for each in everybody for key, value in each.items()}
 
@@ -89,7 +89,7 @@ def share(num_items: int) -> slice:
     Raises:
         TrainingError: there are fewer items than processes.
     """
-    of_all, own = num_processes(), rank()
+    of_all, own = world_size(), rank()
     if num_items < of_all:
         raise TrainingError(f"a batch of {num_items} is too small for {of_all} processes: raise the batch size or start fewer")
     return slice(num_items * own // of_all, num_items * (own + 1) // of_all)
@@ -97,25 +97,25 @@ def share(num_items: int) -> slice:
 
 def mean(total: Tensor, count: Tensor | float) -> Tensor:
     """Divide this process's total by the mean count of all: averaged over processes, this is the mean over the whole batch."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return total / torch.as_tensor(count, device=total.device).clamp(min=1)
     counted = torch.as_tensor(count, dtype=torch.float32, device=total.device).clone()
     dist.all_reduce(counted)
-    return total * num_processes() / counted.clamp(min=1)
+    return total * world_size() / counted.clamp(min=1)
 
 
-def averaged_over_processes(value: Tensor) -> float:
+def all_reduce_mean(value: Tensor) -> float:
     """Average a number over all processes."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return value.item()
     summed = value.detach().clone()
     dist.all_reduce(summed)
-    return summed.item() / num_processes()
+    return summed.item() / world_size()
 
 
 def wrap(model: nn.Module) -> nn.Module:
     """Let the gradients of a model be averaged over all processes; alone, the model is returned as it is."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return model
     return DistributedDataParallel(model, forward_sync_buffers=False)
 
@@ -125,7 +125,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def without_averaging(model: nn.Module) -> AbstractContextManager[None]:
+def no_gradient_sync(model: nn.Module) -> AbstractContextManager[None]:
     """Let gradients accumulate in each process: they are averaged once, before the step."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
@@ -146,12 +146,12 @@ class _Sum(torch.autograd.Function):
         return summed
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the shares of all processes; torch's own refuses tensors on a processor."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Normalise; in training by the statistics of the whole batch, in two passes, which loses no digits."""
-        if not self.training or num_processes() == 1:
+        if not self.training or world_size() == 1:
             return super().forward(x_BCHW)
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -170,14 +170,14 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (centred * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
 
 
-def share_statistics(model: nn.Module) -> None:
+def sync_batch_norm(model: nn.Module) -> None:
     """Let every batch normalisation of a model see the whole batch; its weights and their names stay."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
-                shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+                shared = SyncBatchNorm(child.num_features, child.eps, child.momentum)
                 shared.weight, shared.bias = child.weight, child.bias
                 for buffer, tensor in child.named_buffers():
                     shared.register_buffer(buffer, tensor)

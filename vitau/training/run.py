@@ -26,7 +26,7 @@ from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import fit
-from vitau.training.parallel import first_goes_first, from_first, is_first
+from vitau.training.parallel import broadcast_from_main, is_main_process, main_process_first
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
@@ -81,9 +81,9 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     """
     if (out / METRICS).exists():
         return _complete(out, recipe=recipe.name, snapshot=snapshot)
-    talk = talk or Talk(quiet=not is_first())
+    talk = talk or Talk(quiet=not is_main_process())
     frozen = describe(load(store, snapshot), snapshot, "")
-    with first_goes_first(), talk.task("decode crops") as step:
+    with main_process_first(), talk.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
@@ -106,7 +106,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         **started_from,
     }
     costs = {"pretraining_seconds": _seconds(pretrained), "run_id": run_id}
-    result = from_first(lambda: _conclude(out, recipe, model, crops, history, lineage, costs))
+    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, costs))
     checkpoint.clear()
     return result
 
@@ -131,8 +131,8 @@ def pretrain(
         return _complete(out, recipe=recipe.name)
     if recipe.pretrain is None or recipe.drawn is None:
         raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: train it with weights of your own")
-    talk, started = talk or Talk(quiet=not is_first()), time.monotonic()
-    with first_goes_first(), talk.task("draw people") as step:
+    talk, started = talk or Talk(quiet=not is_main_process()), time.monotonic()
+    with main_process_first(), talk.task("draw people") as step:
         crops = drawn_crops(recipe.drawn, cache or out / CACHE, workers=len(os.sched_getaffinity(0)), progress=step)
     costs = {"drawing_seconds": round(time.monotonic() - started, 1)}
     if recipe.kind == "regions":
@@ -141,7 +141,7 @@ def pretrain(
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
     history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk, mlflow_url)
     lineage = {"protocol": str(Protocol.SUBJECTS), "synthetic": True, "drawn": asdict(recipe.drawn)}
-    result = from_first(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
+    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
     return result
 
@@ -238,7 +238,7 @@ def _fit(
     if isinstance(model, RegionModel):
         model.encoder.keep_statistics = config.keep_statistics
     size, sigma = recipe.model_input_size, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None
-    with watching(recipe, config, model, checkpoint.identity, talk, mlflow_url) as (watcher, run_id):
+    with watching(recipe, config, model, checkpoint.identity, talk, mlflow_url) as (observer, run_id):
         history = fit(
             WithSides(model).to(device) if config.side_weight else model,
             objective(recipe.kind, config, sigma, sided=recipe.sided),
@@ -246,7 +246,7 @@ def _fit(
             validation(recipe.kind, crops.of(Split.VAL), size, device, sided=recipe.sided),
             config,
             checkpoint,
-            watcher,
+            observer,
         )
     return history, run_id
 

@@ -11,8 +11,8 @@ from torch import nn
 from vitau.models.regions import RegionConfig
 from vitau.training.checkpoint import Epoch
 from vitau.training.config import Recipe, TrainConfig
-from vitau.training.fit import Watcher
-from vitau.training.parallel import is_first
+from vitau.training.fit import Observer
+from vitau.training.parallel import is_main_process
 from vitau.training.reporting.progress import Talk
 
 STEPS_BETWEEN: Final = 20
@@ -22,7 +22,7 @@ STEPS_BETWEEN: Final = 20
 @contextmanager
 def watching(
     recipe: Recipe, config: TrainConfig, model: nn.Module, identity: str, talk: Talk, mlflow_url: str | None
-) -> Iterator[tuple[Watcher, str | None]]:
+) -> Iterator[tuple[Observer, str | None]]:
     """Watch a training; give the watcher, and the id of its run in MLflow if there is one.
 
     Args:
@@ -40,8 +40,8 @@ def watching(
         talk.say(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
 
     with talk.task(f"train {recipe.name}") as bar:
-        if mlflow_url is None or not is_first():
-            yield Watcher(step=lambda done, steps, _loss: bar(done, steps), epoch=tell), None
+        if mlflow_url is None or not is_main_process():
+            yield Observer(batch=lambda done, steps, _loss: bar(done, steps), epoch=tell), None
             return
         from vitau.registry.tracking import tracked_run  # MLflow costs seconds to import
 
@@ -49,7 +49,7 @@ def watching(
         key = sha256(identity.encode()).hexdigest()
         with tracked_run(mlflow_url, recipe.name, key=key, settings=settings, tell=talk.say) as run:
 
-            def step(done: int, steps: int, loss: float) -> None:
+            def batch(done: int, steps: int, loss: float) -> None:
                 bar(done, steps)
                 if done % STEPS_BETWEEN == 0:
                     run.step(done, loss)
@@ -64,4 +64,4 @@ def watching(
                 validation = {f"validation_{name}": value for name, value in told.validation.items()}
                 run.epoch(told.number + 1, {"train_loss": told.train_loss, "epoch_seconds": told.seconds, **validation})
 
-            yield Watcher(step=step, epoch=epoch), run.id
+            yield Observer(batch=batch, epoch=epoch), run.id

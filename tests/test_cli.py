@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import vitau
-from vitau.media.synthetic.cohort import draw_frame, draw_person
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
 

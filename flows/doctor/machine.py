@@ -64,7 +64,8 @@ def faces() -> str:
         )
     from vitau.media.faces import embed
     from vitau.media.frames import find_faces
-    from vitau.media.synthetic.cohort import draw_frame, draw_person
+    from vitau.media.synthetic.drawing import draw_frame
+    from vitau.media.synthetic.people import draw_person
 
     found = find_faces(draw_frame(draw_person(5, 1), "rest", 0.0).image)
     if len(found) != 1:

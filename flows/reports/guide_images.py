@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from flows.settings import ROOT
-from vitau.media.synthetic.cohort import TASKS, Person, draw_crop, draw_person
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.media.synthetic.values import Floats, Image
 from vitau.schema import AU, AUS, Side
 

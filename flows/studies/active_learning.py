@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from labeling.sampling.landmark_shapes import movement, upright
 from labeling.sampling.simulation import ORDERS, Array, Curve, Population, Saving, compressed, replay, savings
 from vitau.evaluation.metrics import region_metrics
-from vitau.media.synthetic.cohort import TASKS, draw_landmarks, draw_person
+from vitau.media.synthetic.drawing import draw_landmarks
+from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.processes import side_by_side
 from vitau.schema import AUS, MIRROR, NUM_LANDMARKS
 

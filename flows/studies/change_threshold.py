@@ -17,7 +17,8 @@ from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import difference
 from labeling.sampling.tasks import choose_key_frames
 from vitau.media.faces import Follower
-from vitau.media.synthetic.cohort import TASKS, Person, draw_frame, draw_person
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.processes import side_by_side
 
 FRAMES_PER_TASK: Final = 2

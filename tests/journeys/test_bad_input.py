@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from vitau.data.layout import raw_key
-from vitau.media.sources import read_manifest, to_clip
+from vitau.media.manifests import read_manifest
+from vitau.media.sources import to_clip
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 

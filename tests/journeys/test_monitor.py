@@ -25,7 +25,8 @@ from labeling.label_studio.projects import count_answers
 from vitau.catalog.catalog import FrameTable, Training
 from vitau.data import snapshot as snapshots
 from vitau.media.crops import from_jpeg, quality, to_jpeg
-from vitau.media.synthetic.cohort import draw_crop, draw_person
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
 from vitau.models.vit import build_vit

@@ -22,7 +22,9 @@ from labeling.label_studio.push import push
 from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
-from vitau.media.synthetic.cohort import TASKS, draw_crop, draw_person, write_clip
+from vitau.media.synthetic.cohort import write_clip
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]

@@ -204,8 +204,8 @@ def test_one_command_restores_the_champion_before_and_the_next_pull_gets_it(told
     assert told["rollback"].code == 0, told["rollback"].err
     assert told["rollback"].err.endswith("vitau-palsy version 3: rolled back; champion is 1\n")
     pulled = registry.download(trained.workspace.settings.mlflow_url, f"models:/{PALSY}@champion", tmp_path)
-    first = Predictor.load(trained.workspace.settings.work / "candidates" / trained.half.model_digest)
-    assert Predictor.load(pulled).digest == first.digest
+    first = Predictor(trained.workspace.settings.work / "candidates" / trained.half.model_digest)
+    assert Predictor(pulled).digest == first.digest
 
 
 def test_the_history_names_everything_and_every_signature_holds(told):

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from tests.scoring.conftest import REGIONS, VIT
-from vitau.media.synthetic.cohort import draw_frame, draw_person
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
 from vitau.models.vit import build_vit

@@ -49,8 +49,10 @@ from labeling.sampling.tasks import build_task
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.errors import LabelingError
 from vitau.media.frames import FrameRecipe
-from vitau.media.sources import SourceClip, pseudonym
-from vitau.media.synthetic.cohort import Person, draw_person, write_clip, write_cohort
+from vitau.media.manifests import SourceClip
+from vitau.media.sources import pseudonym
+from vitau.media.synthetic.cohort import write_clip, write_cohort
+from vitau.media.synthetic.people import Person, draw_person
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]

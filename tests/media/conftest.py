@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from vitau.media.synthetic import cohort
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import draw_person
 
 WriteVideo = Callable[..., Path]
 
@@ -18,10 +19,8 @@ WriteVideo = Callable[..., Path]
 @pytest.fixture(scope="session")
 def smiles() -> dict[int, list[np.ndarray]]:
     """Three drawn people, four 640×480 frames of a smile each, RGB."""
-    people = {index: cohort.draw_person(1, index) for index in (3, 4, 5)}
-    return {
-        index: [cohort.draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)] for index, person in people.items()
-    }
+    people = {index: draw_person(1, index) for index in (3, 4, 5)}
+    return {index: [draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)] for index, person in people.items()}
 
 
 @contextmanager

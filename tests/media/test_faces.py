@@ -6,7 +6,8 @@ import pytest
 
 from vitau.media import faces
 from vitau.media.faces import Detection, Follower
-from vitau.media.synthetic import cohort
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import draw_person
 
 DRAWN_PERSON = 0.35
 """Drawn people resemble each other more than born ones: their own frames are within 0.25, the two here over 0.4 apart."""
@@ -26,7 +27,7 @@ def is_left(face: faces.FaceCrop | None) -> bool:
 
 
 def test_a_drawn_face_is_found_with_its_landmarks_where_they_were_drawn() -> None:
-    drawing = cohort.draw_frame(cohort.draw_person(1, 4), "rest", 0.0)
+    drawing = draw_frame(draw_person(1, 4), "rest", 0.0)
     (face,) = faces.detect(drawing.image)
     found = faces.landmarks(drawing.image, face.box)
     assert found.shape == (68, 2)

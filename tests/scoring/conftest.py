@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitau.media.synthetic.cohort import draw_crop, draw_frame, draw_person, write_clip
+from vitau.media.synthetic.cohort import write_clip
+from vitau.media.synthetic.drawing import draw_crop, draw_frame
+from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
@@ -40,13 +42,13 @@ def make_bundle(tmp_path_factory):
 @pytest.fixture(scope="session")
 def strict(make_bundle):
     """Judges everybody healthy."""
-    return Predictor.load(make_bundle(0.999), device="cpu")
+    return Predictor(make_bundle(0.999), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def lenient(make_bundle):
     """Judges everybody palsied."""
-    return Predictor.load(make_bundle(0.001), device="cpu")
+    return Predictor(make_bundle(0.001), device="cpu")
 
 
 @pytest.fixture(scope="session")

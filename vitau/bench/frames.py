@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from vitau.bench.measure import Result, Watch, compare
 from vitau.media.crops import Image
 from vitau.media.faces import Detection, FaceCrop, Follower, align
-from vitau.media.synthetic.cohort import draw_clip, draw_person
+from vitau.media.synthetic.cohort import draw_clip
+from vitau.media.synthetic.people import draw_person
 
 ROUNDS: Final = 3
 PEOPLE: Final = (3, 4)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitau.errors import CheckpointError
-from vitau.media.synthetic.cohort import draw_crop, draw_person
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel

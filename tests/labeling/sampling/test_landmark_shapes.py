@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from labeling.sampling.landmark_shapes import REST_FRAMES, from_rest, movement, unit_shapes, upright
-from vitau.media.synthetic.cohort import TASKS, draw_landmarks, draw_person
+from vitau.media.synthetic.drawing import draw_landmarks
+from vitau.media.synthetic.people import TASKS, draw_person
 
 
 def clip(index: int = 0, *, palsied: bool = True, tasks: tuple[str, ...] = TASKS) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url, store_folder
-from vitau.media.synthetic.cohort import TASKS, draw_crop, draw_person
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
 
 

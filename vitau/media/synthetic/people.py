@@ -191,7 +191,7 @@ def _draw_camera(rng: Generator) -> Camera:
         position=(float(320 + rng.normal(0, 28)), float(218 + rng.normal(0, 10))),
         noise=float(rng.uniform(0.004, 0.022)),
         blur_px=float(rng.uniform(0.2, 0.9)),
-        room=int(rng.integers(1 << 30)),
+        background=int(rng.integers(1 << 30)),
     )
 
 

@@ -119,10 +119,10 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Camera:
-    """How a clip is taken: px per face unit in a 640 × 480 frame, where the face is (px), noise and blur, the room behind."""
+    """The camera of a clip: px per face unit, the position of the face in a 640 × 480 frame (px), and the background's seed."""
 
     zoom: float
     position: tuple[float, float]
     noise: float
     blur_px: float
-    room: int
+    background: int

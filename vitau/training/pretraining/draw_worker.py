@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.data.dataset import SIDES
-from vitau.media.synthetic.cohort import TASKS, draw_crop, draw_person
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, Side
 
 Array = npt.NDArray[Any]

@@ -26,7 +26,8 @@ from vitau.data.layout import clip_prefix
 from vitau.errors import ContradictionError
 from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
-from vitau.media.sources import SourceClip, read_ckplus, read_manifest, read_photos, to_subject
+from vitau.media.manifests import SourceClip, read_manifest
+from vitau.media.sources import read_ckplus, read_photos, to_subject
 from vitau.schema import Skipped
 
 BATCH: Final = 64

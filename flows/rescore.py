@@ -70,7 +70,7 @@ def rescore(
 @task(cache_policy=NO_CACHE)
 def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) -> Report:
     """Write the report about everybody whom the champion scored in this test split, and the pages beside it."""
-    page = build_report(workspace, Predictor.load(folder), registry.folder_digest(folder), snapshot)
+    page = build_report(workspace, Predictor(folder), registry.folder_digest(folder), snapshot)
     write_report(replace(page, related=pages_beside(workspace, path)), path)
     return page
 

@@ -21,7 +21,8 @@ from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.frames import FrameRecipe, write_frames
-from vitau.media.sources import SourceClip, fetch, to_clip
+from vitau.media.manifests import SourceClip
+from vitau.media.sources import fetch, to_clip
 from vitau.processes import side_by_side
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store

@@ -21,7 +21,8 @@ from vitau.media.frames import decode_crops
 from vitau.processes import one_thread
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.overlays import draw_overlays, evenly
-from vitau.scoring.predict import Predictor, score_rows, score_table
+from vitau.scoring.predict import Predictor
+from vitau.scoring.scores import score_rows, score_table
 from vitau.store import Store, open_store
 
 OVERLAID_FRAMES: Final = 3
@@ -44,13 +45,13 @@ class PersonWork:
     def predictor(self) -> Predictor:
         """The model, loaded when first asked for."""
         if isinstance(self.model, Path):
-            return Predictor.load(self.model)
+            return Predictor(self.model)
         with tempfile.TemporaryDirectory(prefix="vitau-model-") as folder:
             for name, data in self.model.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            return Predictor.load(Path(folder))
+            return Predictor(Path(folder))
 
     @cached_property
     def store(self) -> Store:

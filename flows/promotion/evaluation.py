@@ -79,7 +79,7 @@ def load_model(workspace: Workspace, training: Training) -> Predictor:
             f"the weights of {training.model} version {training.version} under {training.model_key} in the store are not those "
             "that were registered: restore them from a backup"
         )
-    return Predictor.load(folder)
+    return Predictor(folder)
 
 
 def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array]:

@@ -22,7 +22,7 @@ from flows.execution.subject_worker import PersonWork
 from vitau.bench.measure import machine
 from vitau.errors import EngineError
 from vitau.media.frames import FrameRecipe
-from vitau.media.sources import SourceClip, read_manifest
+from vitau.media.manifests import SourceClip, read_manifest
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import RegionConfig, build_regions

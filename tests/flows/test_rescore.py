@@ -13,7 +13,8 @@ from flows.settings import Settings
 from flows.studies.engines import untrained, usable
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
-from vitau.media.sources import read_manifest, to_subject
+from vitau.media.manifests import read_manifest
+from vitau.media.sources import to_subject
 
 KEY = "a key that only this test knows"
 

@@ -16,18 +16,8 @@ from tests.media.conftest import WriteVideo, full_disk, numbered
 from tests.media.fake_trees import write_ckplus, write_photos, write_yfp
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.clips import sample_frames
-from vitau.media.sources import (
-    SourceClip,
-    clip_digest,
-    draft_yfp_manifest,
-    fetch,
-    pseudonym,
-    read_ckplus,
-    read_manifest,
-    read_photos,
-    to_clip,
-    to_subject,
-)
+from vitau.media.manifests import SourceClip, read_manifest
+from vitau.media.sources import clip_digest, draft_yfp_manifest, fetch, pseudonym, read_ckplus, read_photos, to_clip, to_subject
 from vitau.schema import Cohort, Skipped, Subject
 
 KEY = b"a secret of the tests"

@@ -25,7 +25,7 @@ def test_the_same_folder_is_registered_once(tracking_uri, registered, make_bundl
 def test_a_pulled_folder_is_the_one_that_was_registered_with_its_card_and_metrics(tracking_uri, registered, tmp_path):
     name, folder, _, _ = registered
     pulled = registry.download(tracking_uri, f"models:/{name}@champion", tmp_path)
-    assert Predictor.load(pulled).digest == Predictor.load(folder).digest
+    assert Predictor(pulled).digest == Predictor(folder).digest
     assert registry.folder_digest(pulled) == registry.folder_digest(folder)
     assert "**Synthetic: this model has learnt from drawings of faces." in (pulled / "README.md").read_text()
     assert "- auroc on test people: 0.8 (95 % interval over people 0.70 to 0.90)" in (pulled / "README.md").read_text()

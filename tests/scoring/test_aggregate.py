@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vitau.schema import AU, AUS
 from vitau.scoring.aggregate import aggregate
-from vitau.scoring.predict import CropScores, score_rows, score_table
+from vitau.scoring.scores import CropScores, score_rows, score_table
 
 
 def _table(palsy, regions=None, threshold=0.5):

@@ -16,7 +16,8 @@ from vitau.models.regions import build_regions
 from vitau.schema import AUS
 from vitau.scoring import export
 from vitau.scoring.export import OPSET, TOLERANCE, export_onnx, run_onnx
-from vitau.scoring.predict import Predictor, score_rows
+from vitau.scoring.predict import Predictor
+from vitau.scoring.scores import score_rows
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,7 +13,8 @@ from vitau.models.checkpoint import save_model
 from vitau.models.heatmaps import decode, decode_sides
 from vitau.models.regions import build_regions
 from vitau.schema import AUS, SCORE_COLUMNS
-from vitau.scoring.predict import Predictor, score_rows, score_table
+from vitau.scoring.predict import Predictor
+from vitau.scoring.scores import score_rows, score_table
 
 
 def test_a_healthy_face_is_not_analysed_and_its_regions_are_null(strict, crops):
@@ -41,7 +42,7 @@ def test_a_sided_model_says_which_side_and_a_paired_one_does_not(make_bundle, le
     torch.manual_seed(3)
     shutil.copytree(make_bundle(0.001) / "recognition", tmp_path / "recognition")
     save_model(tmp_path / "model", build_regions(config), config, side_scales={"face": 50.0, "region": 5.0})
-    predictor = Predictor.load(tmp_path, device="cpu")
+    predictor = Predictor(tmp_path, device="cpu")
     scores = predictor.score_crops(crops)
     sides = decode_sides(predictor.heatmaps(crops))
     np.testing.assert_allclose(scores.region_NA, sides.amax(-1), atol=1e-6)
@@ -75,7 +76,7 @@ def test_no_crops_give_no_scores(lenient, crops):
 
 
 def test_recognition_alone_judges_but_does_not_analyse(make_bundle, crops):
-    predictor = Predictor.load(make_bundle(0.001) / "recognition")
+    predictor = Predictor(make_bundle(0.001) / "recognition")
     scores = predictor.score_crops(crops, analyse_all=True)
     assert (scores.palsied_N.all(), scores.analysed_N.any()) == (True, False)
 
@@ -84,13 +85,13 @@ def test_regions_without_recognition_are_refused(make_bundle):
     folder = make_bundle(0.5)
     (folder / "recognition").rename(folder / "elsewhere")
     with pytest.raises(CheckpointError) as error:
-        Predictor.load(folder)
+        Predictor(folder)
     assert str(error.value) == f"{folder} has a region model but no recognition/ to judge first: fetch the whole folder"
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is no model folder: give one with model/ in it"):
-        Predictor.load(tmp_path / "none")
+        Predictor(tmp_path / "none")
 
 
 def test_all_faces_of_a_photo_are_scored_largest_first(lenient, photo):

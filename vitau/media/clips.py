@@ -17,6 +17,8 @@ from vitau.media.crops import Image
 
 PHOTO_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SEQUENCE_SUFFIX: Final = ".tar"
+VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+"""Suffixes by which videos are found in a folder; a file that is named is tried whatever its suffix."""
 RATE_FPS: Final = 6.0
 
 _EARLY_S: Final = 1e-3  # a frame may come this much before its moment: the clocks of videos are rounded

@@ -83,11 +83,6 @@ def transform(affine: NDArray[np.float64], points: Points) -> NDArray[np.float64
     return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
 
 
-def frame_to_crop(crop_to_frame: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
-    """Points (N, 2) in px of the frame, in px of the crop."""
-    return transform(cv2.invertAffineTransform(crop_to_frame), points)
-
-
 def renumbered(landmarks: Points) -> Points:
     """Landmarks (68, 2) found in a mirrored picture, numbered by the person's own sides; the positions stay where they are."""
     return landmarks[list(MIRROR)]

@@ -14,24 +14,9 @@ from typing import Final
 import yt_dlp
 
 from vitau.errors import ClipError, SourceError, StoreError
-from vitau.media.clips import SEQUENCE_SUFFIX, natural
-from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo, read_manifest
+from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural
+from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo
 from vitau.schema import Clip, Cohort, Skipped, Subject
-
-__all__ = [
-    "SourceClip",
-    "clip_digest",
-    "draft_yfp_manifest",
-    "fetch",
-    "pseudonym",
-    "read_ckplus",
-    "read_manifest",
-    "read_photos",
-    "to_clip",
-    "to_subject",
-]
-
-VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 
 SUBJECTLESS_CSV: Final = "ckextended.csv"
 

@@ -41,7 +41,7 @@ SHIPPED: Final = (
     *(f"models/{name}.py" for name in ("__init__", "checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter")),
     *(f"models/{name}.py" for name in ("recompute", "regions", "vit")),
     *(f"registry/{name}.py" for name in ("__init__", "bundle")),
-    *(f"scoring/{name}.py" for name in ("__init__", "predict", "pyfunc", "scored_face")),
+    *(f"scoring/{name}.py" for name in ("__init__", "predict", "pyfunc", "scores")),
 )
 """The files of this package that travel with a registered model: what :mod:`vitau.scoring.pyfunc` imports, and nothing else."""
 

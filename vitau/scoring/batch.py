@@ -13,15 +13,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from vitau.errors import ClipError
-from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, Decoded
+from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, Decoded
 from vitau.schema import Skipped
 from vitau.scoring.aggregate import SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly
-from vitau.scoring.predict import Predictor, score_table
+from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
-from vitau.scoring.scored_face import ScoredFace
+from vitau.scoring.scores import ScoredFace, score_table
 
-VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 NUM_KEY_FRAMES: Final = 4
 """Frames of a person that are drawn with overlays."""
 

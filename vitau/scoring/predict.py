@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -22,40 +21,12 @@ from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry.bundle import MODEL, RECOGNITION, check
-from vitau.schema import AU, AUS, SCORE_COLUMNS
-from vitau.scoring.scored_face import ScoredFace
+from vitau.schema import AU, AUS
+from vitau.scoring.scores import CropScores, ScoredFace, score_rows
 
 BATCH: Final = 32
 DEFAULT_THRESHOLD: Final = 0.5
 DEFAULT_TRACKING_URI: Final = "http://127.0.0.1:5000"
-
-_REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
-
-_ARROW_TYPES: Final = {
-    "string": pa.string(),
-    "int32": pa.int32(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "fixed_size_list<float>[4]": pa.list_(pa.float32()),  # a plain list, as in the frame tables
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class CropScores:
-    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False.
-
-    A sided region model adds probabilities: ``right_N`` that the person's right is the affected side, and ``sided_NA2``
-    (N, 8, 2) of the right and left side of each region; NaN where ``analysed_N`` is False.
-    """
-
-    palsy_N: NDArray[np.float32]
-    palsied_N: NDArray[np.bool_]
-    analysed_N: NDArray[np.bool_]
-    region_NA: NDArray[np.float32]
-    right_N: NDArray[np.float32] | None = None
-    sided_NA2: NDArray[np.float32] | None = None
-
 
 _Item = TypeVar("_Item")
 
@@ -65,21 +36,6 @@ def batches(items: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def score_schema() -> pa.Schema:
-    """The Arrow schema of a score table; every field says what it means."""
-    return pa.schema(
-        [
-            pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
-            for name, column in SCORE_COLUMNS.items()
-        ]
-    )
-
-
-def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Rows of ``SCORE_COLUMNS`` as an Arrow table."""
-    return pa.Table.from_pylist(list(rows), schema=score_schema())
 
 
 class Predictor:
@@ -122,11 +78,6 @@ class Predictor:
         self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
         self.synthetic = any(bool(each.get("synthetic")) for each in (self.card, self.recognition_card))
-
-    @classmethod
-    def load(cls, folder: Path, device: str | None = None) -> Self:
-        """Load a model folder: the same as ``Predictor(folder, device=device)``."""
-        return cls(folder, device=device)
 
     def score(
         self, source: str | Path | bytes | NDArray[np.uint8], name: str | None = None, *, analyse_all: bool = False
@@ -280,44 +231,3 @@ def _judge(folder: Path) -> tuple[PalsyViT, dict[str, Any]]:
     if not isinstance(recognition, PalsyViT):
         raise CheckpointError(f"{folder / RECOGNITION} is no recognition model: fetch the whole folder again")
     return recognition, card
-
-
-def score_rows(
-    scores: CropScores,
-    *,
-    name: str,
-    frame_index: Sequence[int],
-    time_s: Sequence[float],
-    box: Sequence[Sequence[float]],
-    face_index: Sequence[int] | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analysed is None."""
-    faces = face_index if face_index is not None else [0] * len(frame_index)
-    values_NC = np.concatenate([scores.region_NA, _sides(scores)], axis=1)
-    regions = [
-        {column: None if np.isnan(value) else value for column, value in zip(_REGION_COLUMNS, values_C.tolist(), strict=True)}
-        for values_C in values_NC
-    ]
-    columns = zip(frame_index, time_s, faces, box, scores.palsy_N, scores.palsied_N, scores.analysed_N, regions, strict=True)
-    return [
-        {
-            "input": name,
-            "frame_index": int(frame),
-            "time_s": float(time),
-            "face_index": int(face),
-            "box": [float(value) for value in corners],
-            "palsy_score": float(palsy),
-            "palsied": bool(palsied),
-            "analysed": bool(analysed),
-            **region,
-        }
-        for frame, time, face, corners, palsy, palsied, analysed, region in columns
-    ]
-
-
-def _sides(scores: CropScores) -> NDArray[np.float32]:
-    """The columns of sides (N, 17), NaN for a paired model."""
-    num_faces = len(scores.palsy_N)
-    if scores.right_N is None or scores.sided_NA2 is None:
-        return np.full((num_faces, 1 + 2 * len(AUS)), np.nan, dtype=np.float32)
-    return np.concatenate([scores.right_N[:, None], scores.sided_NA2.reshape(num_faces, 2 * len(AUS))], axis=1)

@@ -1,12 +1,41 @@
-"""A scored face: its row of the score table, and the same as values with names."""
+"""Scores: of crops as arrays, of a face by name, and as rows of the score table."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from vitau.schema import AU, AUS
+from vitau.schema import AU, AUS, SCORE_COLUMNS
+
+_REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
+
+_ARROW_TYPES: Final = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "fixed_size_list<float>[4]": pa.list_(pa.float32()),  # a plain list, as in the frame tables
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CropScores:
+    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False.
+
+    A sided region model adds probabilities: ``right_N`` that the person's right is the affected side, and ``sided_NA2``
+    (N, 8, 2) of the right and left side of each region; NaN where ``analysed_N`` is False.
+    """
+
+    palsy_N: NDArray[np.float32]
+    palsied_N: NDArray[np.bool_]
+    analysed_N: NDArray[np.bool_]
+    region_NA: NDArray[np.float32]
+    right_N: NDArray[np.float32] | None = None
+    sided_NA2: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,3 +71,59 @@ class ScoredFace:
         """Probabilities that the right and the left of each region are affected; empty unless a sided model was asked."""
         pairs = {au: (self.row[f"{au}_right"], self.row[f"{au}_left"]) for au in AUS}
         return {au: (float(right), float(left)) for au, (right, left) in pairs.items() if right is not None}
+
+
+def score_schema() -> pa.Schema:
+    """The Arrow schema of a score table; every field says what it means."""
+    return pa.schema(
+        [
+            pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
+            for name, column in SCORE_COLUMNS.items()
+        ]
+    )
+
+
+def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Rows of ``SCORE_COLUMNS`` as an Arrow table."""
+    return pa.Table.from_pylist(list(rows), schema=score_schema())
+
+
+def score_rows(
+    scores: CropScores,
+    *,
+    name: str,
+    frame_index: Sequence[int],
+    time_s: Sequence[float],
+    box: Sequence[Sequence[float]],
+    face_index: Sequence[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analysed is None."""
+    faces = face_index if face_index is not None else [0] * len(frame_index)
+    values_NC = np.concatenate([scores.region_NA, _sides(scores)], axis=1)
+    regions = [
+        {column: None if np.isnan(value) else value for column, value in zip(_REGION_COLUMNS, values_C.tolist(), strict=True)}
+        for values_C in values_NC
+    ]
+    columns = zip(frame_index, time_s, faces, box, scores.palsy_N, scores.palsied_N, scores.analysed_N, regions, strict=True)
+    return [
+        {
+            "input": name,
+            "frame_index": int(frame),
+            "time_s": float(time),
+            "face_index": int(face),
+            "box": [float(value) for value in corners],
+            "palsy_score": float(palsy),
+            "palsied": bool(palsied),
+            "analysed": bool(analysed),
+            **region,
+        }
+        for frame, time, face, corners, palsy, palsied, analysed, region in columns
+    ]
+
+
+def _sides(scores: CropScores) -> NDArray[np.float32]:
+    """The columns of sides (N, 17), NaN for a paired model."""
+    num_faces = len(scores.palsy_N)
+    if scores.right_N is None or scores.sided_NA2 is None:
+        return np.full((num_faces, 1 + 2 * len(AUS)), np.nan, dtype=np.float32)
+    return np.concatenate([scores.right_N[:, None], scores.sided_NA2.reshape(num_faces, 2 * len(AUS))], axis=1)

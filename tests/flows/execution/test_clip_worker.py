@@ -9,7 +9,7 @@ from flows.execution.clip_worker import Ingested, ingest_clip, ingest_clips
 from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
 from vitau.media.frames import FrameRecipe
-from vitau.media.sources import read_manifest
+from vitau.media.manifests import read_manifest
 from vitau.schema import Skipped
 from vitau.store import open_store
 

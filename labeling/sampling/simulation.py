@@ -134,10 +134,16 @@ def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) 
 
 
 def compressed(feature_SD: Array, held_out_TD: Array, num: int) -> tuple[Array, Array]:
-    """The ``num`` principal components of the people to ask about, at unit variance, of them and of those held out."""
+    """Project on the first ``num`` principal components of the people to ask about, at unit variance.
+
+    N people span N - 1 components: one more would scale rounding errors up to unit variance.
+
+    Returns:
+        The people to ask about and those held out.
+    """
     from sklearn.decomposition import PCA
 
-    components = PCA(min(num, *feature_SD.shape), whiten=True, svd_solver="full").fit(feature_SD)
+    components = PCA(min(num, len(feature_SD) - 1, feature_SD.shape[1]), whiten=True, svd_solver="full").fit(feature_SD)
     return components.transform(feature_SD), components.transform(held_out_TD)
 
 

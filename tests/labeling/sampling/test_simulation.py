@@ -94,6 +94,16 @@ def test_components_are_those_of_the_people_to_ask_about_at_unit_variance():
     assert np.allclose(rest, some[:3])
 
 
+def test_no_component_is_made_of_rounding_errors_where_people_are_few():
+    rng = np.random.default_rng(0)
+    people, rest = rng.normal(size=(10, 200)), rng.normal(size=(5, 200))
+    order = rng.permutation(200)
+    one, other = compressed(people, rest, 40), compressed(people[:, order], rest[:, order], 40)
+    assert one[0].shape == (10, 9)
+    for here, there in zip(one, other, strict=True):  # the sum of the same numbers in another order; signs are free
+        assert np.allclose(np.abs(here), np.abs(there), atol=1e-6)
+
+
 def test_an_unknown_order_is_a_sentence():
     with pytest.raises(ValueError, match="no order 'alphabetical'; there are informative, varied, random"):
         replay(population(), "alphabetical", auroc=auroc, first=10, batch=10, seed=0)

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.execution.clip_worker import Ingested, clip_work, clip_work_name, frames_version
 from flows.execution.executor import Engine, Executor
-from flows.execution.leases import Holding, shares
+from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace, progress
@@ -93,7 +93,7 @@ def ingest(
     outcomes: dict[int, Outcome] = {}
     settings = workspace.settings
     with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
-        for places in shares(workspace.catalog, len(clips), works, outcomes, BATCH):
+        for places in open_batches(workspace.catalog, len(clips), works, outcomes, BATCH):
             for place in set(places) - set(works):
                 works[place] = clip_work_name(clips[place], pseudonym_key(workspace), recipe)
             outcomes |= ingest_batch(workspace, {place: (works[place], clips[place]) for place in places}, recipe, spread)
@@ -128,11 +128,11 @@ def ingest_batch(
     """
     settings, catalog = workspace.settings, workspace.catalog
     mine: list[int] = []
-    with Holding(catalog, settings.lease_s) as holding:
+    with LeaseHolder(catalog, settings.lease_s) as leases:
 
         def free() -> Iterator[SourceClip]:
             for place, (work, clip) in batch.items():
-                if holding.take(work):
+                if leases.acquire(work):
                     mine.append(place)
                     yield clip
 

@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.annotation.key_frames import materials, usable_frames
 from flows.execution.executor import Engine, Executor
-from flows.execution.leases import Holding, shares
-from flows.execution.retries import DELAYS_S, service_away
-from flows.execution.subject_worker import PersonWork, files_of
+from flows.execution.leases import LeaseHolder, open_batches
+from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
+from flows.execution.subject_worker import SubjectWork, read_model_files
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
@@ -85,7 +85,12 @@ def pages_beside(workspace: Workspace, report: Path) -> dict[str, str]:
     return related
 
 
-@task(cache_policy=NO_CACHE, retries=len(DELAYS_S), retry_delay_seconds=DELAYS_S, retry_condition_fn=service_away)
+@task(
+    cache_policy=NO_CACHE,
+    retries=len(RETRY_DELAYS_S),
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=is_service_unavailable,
+)
 def fetch_champion(workspace: Workspace) -> Path:
     """Fetch the region champion, which brings the recognition that judges first."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)
@@ -121,14 +126,14 @@ def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: E
     settings, catalog = workspace.settings, workspace.catalog
     elsewhere = engine is Engine.RAY and settings.ray_address is not None
     digest = registry.folder_digest(folder)
-    work = PersonWork(store_uri=settings.store, model=files_of(folder) if elsewhere else folder, digest=digest)
+    work = SubjectWork(store_uri=settings.store, model=read_model_files(folder) if elsewhere else folder, digest=digest)
     people = sorted(set(frames["subject"].to_pylist()))
     works = {place: score_work_name(digest, subject) for place, subject in enumerate(people)}
     scored = {score.subject for score in catalog.scores(digest)}
     done = {place for place, subject in enumerate(people) if subject in scored}
     num_ours = 0
     with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
-        for places in shares(catalog, len(people), works, done, SHARD):
+        for places in open_batches(catalog, len(people), works, done, SHARD):
             shard = {people[place]: frames.filter(pc.equal(frames["subject"], people[place])) for place in places}
             ours, theirs = score_shard(workspace, shard, work, spread)
             done |= {place for place in places if people[place] in ours | theirs}
@@ -138,7 +143,7 @@ def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: E
 
 @task(cache_policy=NO_CACHE)
 def score_shard(
-    workspace: Workspace, shard: Mapping[str, pa.Table], work: PersonWork, spread: Executor
+    workspace: Workspace, shard: Mapping[str, pa.Table], work: SubjectWork, spread: Executor
 ) -> tuple[set[str], set[str]]:
     """Score those of a shard at whom nobody is, and enter each in the catalog; returns whom we did, and whom others had done.
 
@@ -151,11 +156,11 @@ def score_shard(
     catalog = workspace.catalog
     ours: set[str] = set()
     theirs: set[str] = set()
-    with Holding(catalog, workspace.settings.lease_s) as holding:
+    with LeaseHolder(catalog, workspace.settings.lease_s) as leases:
 
         def free() -> Iterator[pa.Table]:
             for subject, frames in shard.items():
-                if not holding.take(score_work_name(work.digest, subject)):
+                if not leases.acquire(score_work_name(work.digest, subject)):
                     continue
                 if catalog.is_scored(work.digest, subject):  # by who held it a moment ago
                     theirs.add(subject)
@@ -164,6 +169,6 @@ def score_shard(
 
         for score in progress(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
             catalog.add_score(score)
-            holding.release([score_work_name(work.digest, score.subject)])
+            leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs

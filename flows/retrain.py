@@ -11,8 +11,8 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.execution.retries import DELAYS_S, service_away
-from flows.execution.training_process import Listener, run_training, shown
+from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
+from flows.execution.training_process import Listener, run_training, show_trainings
 from flows.promote import decide, signing_key
 from flows.promotion.registered_models import PALSY, REGIONS, standing_recognition
 from flows.reports.reporting_sheet import write_evidence
@@ -36,7 +36,7 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     signing_key(workspace)  # hours of training must not end at a missing setting
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
-    with shown() as listener:
+    with show_trainings() as listener:
         results = train_all(workspace, [recipes[model] for model in recipes if known[model] is None], snapshot, listener)
     trained: dict[str, Training] = {}
     for model, recipe in recipes.items():
@@ -98,9 +98,9 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
 @task(
     cache_policy=NO_CACHE,
     task_run_name="register-{model}",
-    retries=len(DELAYS_S),
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=service_away,
+    retries=len(RETRY_DELAYS_S),
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=is_service_unavailable,
 )
 def register(
     workspace: Workspace, model: str, recipe: str, snapshot: str, results: Path, recognition: Training | None

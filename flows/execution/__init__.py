@@ -1,1 +1,1 @@
-"""How work runs: executors, leases, workers, training processes, retries."""
+"""Execution of work: executors, leases, workers for clips and subjects, training processes, retries."""

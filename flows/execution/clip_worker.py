@@ -1,12 +1,12 @@
-"""What one process does for one clip: fetch it, cut its faces, ask the row rule of gate 1, keep all of it in the store.
+"""The worker for one clip: fetch it, crop its faces, apply the row rule of gate 1, and write everything to the store.
 
-No Prefect here: these functions run in processes of their own, which should start quickly.
+This module does not import Prefect, so that worker processes start quickly.
 """
 
 import hmac
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -23,19 +23,18 @@ from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.manifests import SourceClip
 from vitau.media.sources import fetch, to_clip
-from vitau.processes import side_by_side
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store
 
 PICTURES = ("crop", "embedding")
-"""The columns of a frame table that nobody needs to judge its quality."""
+"""The large columns of a frame table, which are not needed to check its quality."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """One clip in the store: its row, where its frames are, and the frame table without its pictures, with ``quarantine``.
+    """One clip in the store: its row, its frame table, and the rows of that table without pictures.
 
-    ``cut`` says that this call cut its faces; otherwise they were there.
+    ``rows`` has the column ``quarantine``, the reason or null. ``cut`` is False if the frame table existed before.
     """
 
     source: SourceClip
@@ -49,14 +48,14 @@ ClipWork: TypeAlias = "Callable[[SourceClip], Ingested | Skipped]"
 
 
 def frames_version(recipe: FrameRecipe | None = None) -> str:
-    """Name how frames are made and which of them are refused: a new recipe or new limits make new frame tables."""
+    """Return the version of frame tables: the digests of the recipe and of the limits of gate 1."""
     return f"{(recipe or FrameRecipe()).digest}-{FrameLimits().digest}"
 
 
 def clip_work_name(source: SourceClip, pseudonym_key: bytes, recipe: FrameRecipe) -> str:
-    """Name the work on a clip, for the claims: the same for everybody who has the same bytes or the same address.
+    """Return the lease name of the work on a clip, the same for the same bytes or the same address.
 
-    The name gives nothing away: it is an HMAC under the key of the pseudonyms.
+    The name reveals nothing: it is an HMAC under the key of the pseudonyms.
     """
     digest = hmac.new(pseudonym_key, repr((source.url, source.start_s, source.end_s)).encode(), sha256)
     for path in source.paths:
@@ -64,29 +63,22 @@ def clip_work_name(source: SourceClip, pseudonym_key: bytes, recipe: FrameRecipe
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
-        except OSError:  # it becomes its reason when it is ingested
+        except OSError:  # the ingest reports it
             digest.update(source.row.encode())
     return f"frames/{frames_version(recipe)}/{digest.hexdigest()[:32]}"
 
 
 def clip_work(store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> ClipWork:
-    """Return what a worker does for a clip: ingest it, or say why it cannot be used."""
+    """Return the work on a clip, to be sent to a worker: ingest it, or return the reason why it cannot be used."""
     return partial(_ingest_or_skip, store_uri=store_uri, pseudonym_key=pseudonym_key, recipe=recipe)
 
 
-def ingest_clips(
-    sources: Iterable[SourceClip], store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe, num_processes: int
-) -> Iterator[Ingested | Skipped]:
-    """Ingest clips side by side, in the order of the sources; one that cannot be used becomes its reason."""
-    return side_by_side(clip_work(store_uri, pseudonym_key, recipe), sources, num_processes)
-
-
 def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested:
-    """Bring one clip into the store; what is there already is read, not made again.
+    """Write one clip and its frames to the store; existing objects are read, not computed again.
 
     Raises:
-        ClipError: it cannot be fetched or decoded.
-        StoreError: it cannot be kept.
+        ClipError: the clip cannot be fetched or decoded.
+        StoreError: an object cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="vitau-") as folder:
         path = fetch(source, Path(folder))

@@ -1,6 +1,6 @@
-"""Where pieces of work are done: in this process, in processes of this machine, or on a Ray cluster. The one door to Ray.
+"""Executors of work: this process, a pool of processes, or a Ray cluster. No other module imports Ray.
 
-No Prefect here: what runs in processes of its own should start quickly.
+This module does not import Prefect, so that worker processes start quickly.
 """
 
 import importlib.util
@@ -21,57 +21,57 @@ from vitau.processes import one_thread, side_by_side
 T = TypeVar("T")
 R = TypeVar("R")
 
-_OBJECT_STORE: Final = 256 << 20  # Ray's default is a third of the memory; what passes through it is small
-_ROOM: Final = 3  # times the work itself: a worker copies a model out of the object store
-_KNOCK_S: Final = 10.0
-_WAY_OUT: Final = "set VITAU_RAY_ADDRESS to the HOST:PORT that `ray start --head` printed, or use `--engine local`"
+_OBJECT_STORE_BYTES: Final = 256 << 20  # Ray's default is a third of the memory; the objects here are small
+_OBJECT_STORE_FACTOR: Final = 3  # times the pickled work: a worker copies a model out of the object store
+_CONNECT_TIMEOUT_S: Final = 10.0
+_REMEDY: Final = "set VITAU_RAY_ADDRESS to the HOST:PORT that `ray start --head` printed, or use `--engine local`"
 _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # 15 by default: beside anything else on the machine it would hardly move
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # 3 lines on stderr at every start, about itself
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; without it a warning
+    "RAY_worker_niceness": "0",  # the default of 15 starves workers on a busy machine
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # otherwise 3 lines on stderr at every start
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; without it a warning
 }
 
 
 class Engine(StrEnum):
-    """How the work of a flow is spread."""
+    """The executor of a flow's work."""
 
     LOCAL = "local"
     RAY = "ray"
 
 
 class Executor:
-    """Where work is done, until the ``with`` ends: Ray is joined, or started on this machine, when it is first needed.
+    """An executor for one ``with`` block; it connects to Ray, or starts it on this machine, when it is first needed.
 
     Args:
-        engine: which one.
-        address: of the Ray cluster, ``HOST:PORT``; None starts one on this machine and stops it afterwards.
-        num_workers: on Ray; as many as the cluster has processors if None.
+        engine: local processes or Ray.
+        address: of the Ray cluster, ``HOST:PORT``; ``None`` starts one on this machine and stops it afterwards.
+        num_workers: on Ray; ``None`` means one per processor of the cluster.
     """
 
     def __init__(self, engine: Engine, *, address: str | None = None, num_workers: int | None = None) -> None:
         self._engine, self._address, self._num_workers = engine, address, num_workers
-        self._left = ExitStack()
-        self._joined = False
+        self._cleanup = ExitStack()
+        self._connected = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._left.close()
+        self._cleanup.close()
 
     def run(self, items: Iterable[T], work: Callable[[T], R], *, num_processes: int = 1, gpu: bool = False) -> Iterator[R]:
-        """Do the work on every item; results in the order of the items.
+        """Yield the result of the work on every item, in the order of the items.
 
         Args:
-            items: locally asked for one by one, on Ray taken all at once.
-            work: goes to every worker once, and there keeps what it has opened.
-            num_processes: locally.
-            gpu: give every worker on Ray a GPU where the cluster has some.
+            items: consumed lazily by local processes, and all at once on Ray.
+            work: sent to every worker once; what it opens stays open there.
+            num_processes: local processes.
+            gpu: reserve a GPU for every worker on Ray if the cluster has GPUs.
 
         Raises:
             EngineError: Ray is not installed, or the cluster cannot be reached.
-            VitauError: what the work raises.
+            VitauError: an error that the work raises.
         """
         if self._engine is Engine.LOCAL:
             yield from side_by_side(work, items, num_processes)
@@ -79,31 +79,29 @@ class Executor:
         packed = [pickle.dumps(item) for item in items]
         if not packed:
             return
-        if not self._joined:
-            self._left.enter_context(_ray_cluster(self._address, self._num_workers, len(pickle.dumps(work))))
-            self._joined = True
+        if not self._connected:
+            self._cleanup.enter_context(_ray_cluster(self._address, self._num_workers, len(pickle.dumps(work))))
+            self._connected = True
         yield from _through_ray_data(packed, work, self._num_workers, gpu=gpu)
 
 
 @contextmanager
-def _ray_cluster(address: str | None, num_workers: int | None, room: int) -> Iterator[None]:
+def _ray_cluster(address: str | None, num_workers: int | None, work_bytes: int) -> Iterator[None]:
     if importlib.util.find_spec("ray") is None:
         raise EngineError("Ray is not installed: run `pip install 'vitau[ray]'`, or leave out `--engine ray`")
     for name, value in _RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address is not None:
-        _knock(address)
+        _check_reachable(address)
     else:
-        os.environ.setdefault(
-            "RAY_AUTH_MODE", "token"
-        )  # it listens on every interface: let nobody in without this user's token
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray listens on every interface: require this user's token
     import ray
 
-    folder = tempfile.mkdtemp(prefix="vitau-ray-")  # short: Ray's sockets lie below it
+    folder = tempfile.mkdtemp(prefix="vitau-ray-")  # short, since the paths of Ray's sockets are limited
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own = {
         "num_cpus": num_workers or os.cpu_count(),
-        "object_store_memory": max(_OBJECT_STORE, _ROOM * room),
+        "object_store_memory": max(_OBJECT_STORE_BYTES, _OBJECT_STORE_FACTOR * work_bytes),
         "include_dashboard": False,
         "_temp_dir": folder,
     }
@@ -112,37 +110,37 @@ def _ray_cluster(address: str | None, num_workers: int | None, room: int) -> Ite
             ray.init(**quiet, **({"address": "local", **own} if address is None else {"address": address}))
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            place = f"at {address}" if address else "on this machine"
-            raise EngineError(f"no Ray cluster {place} ({reason}): {_WAY_OUT}") from error
+            where = f"at {address}" if address else "on this machine"
+            raise EngineError(f"no Ray cluster {where} ({reason}): {_REMEDY}") from error
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _knock(address: str) -> None:
-    """Ray would wait for minutes for a cluster that is not there."""
+def _check_reachable(address: str) -> None:
+    """Raise at once if nothing listens at the address; Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
-        raise EngineError(f"no Ray cluster at {address} ({error}): {_WAY_OUT}") from error
+        raise EngineError(f"no Ray cluster at {address} ({error}): {_REMEDY}") from error
 
 
 class _Actor:
-    """What Ray Data starts once per worker."""
+    """The callable that Ray Data creates once per worker."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self.work = work
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do one piece of work; an error that is meant for people comes back as a result, not as Ray's own."""
+        """Return the pickled result of one piece of work, or the ``VitauError`` that it raised."""
         with one_thread():
             try:
                 outcome = self.work(pickle.loads(row["item"]))
             except VitauError as error:
                 outcome = error
-        return {"place": row["place"], "outcome": pickle.dumps(outcome)}
+        return {"index": row["index"], "outcome": pickle.dumps(outcome)}
 
 
 def _through_ray_data(packed: list[bytes], work: Callable[[Any], R], num_workers: int | None, *, gpu: bool) -> Iterator[R]:
@@ -156,7 +154,7 @@ def _through_ray_data(packed: list[bytes], work: Callable[[Any], R], num_workers
     context.enable_progress_bars = False
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    rows = [{"place": place, "item": item} for place, item in enumerate(packed)]
+    rows = [{"index": index, "item": item} for index, item in enumerate(packed)]
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Actor,
         fn_constructor_args=(work,),
@@ -164,13 +162,13 @@ def _through_ray_data(packed: list[bytes], work: Callable[[Any], R], num_workers
         num_cpus=1,
         **({"num_gpus": 1} if on_gpus else {}),
     )
-    early: dict[int, Any] = {}
-    place = 0
+    out_of_order: dict[int, Any] = {}
+    next_index = 0
     for row in data.iter_rows():
-        early[row["place"]] = pickle.loads(row["outcome"])
-        while place in early:
-            outcome = early.pop(place)
+        out_of_order[row["index"]] = pickle.loads(row["outcome"])
+        while next_index in out_of_order:
+            outcome = out_of_order.pop(next_index)
             if isinstance(outcome, VitauError):
                 raise outcome
             yield outcome
-            place += 1
+            next_index += 1

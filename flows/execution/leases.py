@@ -1,4 +1,8 @@
-"""How several workers share one list of work: each takes what nobody else is at, and waits for the others at the end."""
+"""Leases: several workers share one list of work, and each piece is done by one of them.
+
+A worker leases a piece of work before it starts, and renews its leases with a heartbeat. At the end it waits for the other
+workers. A lease that is not renewed expires, and leases of dead processes on this machine are released at once.
+"""
 
 import os
 import threading
@@ -15,95 +19,98 @@ import psutil
 from vitau.catalog.leases import Claims
 from vitau.errors import CatalogError
 
-_RENEWALS: Final = 4  # per lease: three may fail
-_LOOK_S: Final = 0.5
+_HEARTBEATS: Final = 4  # per lease: three may fail
+_POLL_S: Final = 0.5
 
 
-class Holding:
-    """The claims of one worker, renewed by a thread of its own until the ``with`` ends, which gives them back.
+class LeaseHolder:
+    """The leases of one worker: renewed by a heartbeat thread until the ``with`` block ends, and then released.
 
-    A worker that is killed renews nothing: others on its machine see that it is gone, all others take over what it had after
-    ``lease_s``. One that only slept so long loses it as well; what it then writes is what the other one wrote.
+    A killed worker renews nothing: other workers take over after ``lease_s``, those on the same machine at once. A worker that
+    was suspended for that long loses its leases too. That is safe, since both workers write the same objects and rows.
     """
 
     def __init__(self, claims: Claims, lease_s: float) -> None:
         self._claims, self._lease_s = claims, lease_s
-        self._owner = f"{_here()}:{os.getpid()}:{_started(os.getpid()):.0f}:{uuid4().hex}"
+        self._owner = f"{_machine()}:{os.getpid()}:{_started_at_s(os.getpid()):.0f}:{uuid4().hex}"
         self._held: set[str] = set()
         self._ended = threading.Event()
-        self._renewing = threading.Thread(target=self._renew, daemon=True)
+        self._heartbeat = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> Self:
-        self._renewing.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
-        self._renewing.join()
+        self._heartbeat.join()
         if self._held:
             self.release(tuple(self._held))
 
-    def take(self, work: str) -> bool:
-        """Claim a piece of work; False if somebody else is at it."""
+    def acquire(self, work: str) -> bool:
+        """Acquire the lease of a piece of work; return False if another worker holds it."""
         if self._claims.claim(work, self._owner, self._lease_s):
             self._held.add(work)
             return True
         return False
 
     def release(self, work: Collection[str]) -> None:
-        """Give pieces of work back, after what came of them is in the catalog."""
+        """Release the leases of pieces of work; call it when their results are in the catalog."""
         self._claims.release(work, self._owner)
         self._held.difference_update(work)
 
     def _renew(self) -> None:
-        while not self._ended.wait(self._lease_s / _RENEWALS):
+        while not self._ended.wait(self._lease_s / _HEARTBEATS):
             try:
                 self._claims.renew_claims(self._owner, self._lease_s)
             except CatalogError:
-                continue  # the database is away for a moment; if for longer, somebody else may take over, and nothing is lost
+                continue  # a short outage of the database; after a longer one another worker takes over, and nothing is lost
 
 
-def shares(claims: Claims, number: int, works: Mapping[int, str], done: Collection[int], size: int) -> Iterator[list[int]]:
-    """Hand out the places 0 … ``number`` − 1 in batches until all of them are done.
+def open_batches(
+    claims: Claims, num_pieces: int, work: Mapping[int, str], done: Collection[int], size: int
+) -> Iterator[list[int]]:
+    """Yield batches of the indices 0 … ``num_pieces`` − 1 until all pieces of work are done.
 
-    A place that is not done when its batch is, since somebody else is at it, comes again when that one has finished or died.
+    An index that is not done after its batch, because another worker holds its lease, comes again when that worker has finished
+    or died.
 
     Args:
-        claims: of all workers.
-        number: of pieces of work.
-        works: place → the name of its work; the caller fills it before it comes for the next batch.
-        done: places; the caller fills it likewise.
+        claims: the leases of all workers.
+        num_pieces: number of pieces of work.
+        work: index → name of the piece of work; the caller fills it before it asks for the next batch.
+        done: indices; the caller fills it before it asks for the next batch.
         size: of a batch.
     """
-    release_the_dead(claims)
-    while left := [place for place in range(number) if place not in done]:
+    reap_orphaned_leases(claims)
+    while left := [index for index in range(num_pieces) if index not in done]:
         for start in range(0, len(left), size):
             yield left[start : start + size]
-        while (busy := {works[place] for place in left if place not in done}) and busy <= claims.claimed().keys():
-            time.sleep(_LOOK_S)
-            release_the_dead(claims)
+        while (waiting := {work[index] for index in left if index not in done}) and waiting <= claims.claimed().keys():
+            time.sleep(_POLL_S)
+            reap_orphaned_leases(claims)
 
 
-def release_the_dead(claims: Claims) -> None:
-    """Give back what processes of this machine had that are gone: nobody need wait for their lease to end."""
-    owners: dict[str, list[str]] = {}
+def reap_orphaned_leases(claims: Claims) -> None:
+    """Release the leases of processes of this machine that are gone, without waiting for them to expire."""
+    work_by_owner: dict[str, list[str]] = {}
     for work, owner in claims.claimed().items():
-        owners.setdefault(owner, []).append(work)
-    for owner, works in owners.items():
-        here, pid, started, _ = owner.split(":") if owner.count(":") == 3 else ("", "", "", "")
-        if here == _here() and abs(_started(int(pid)) - float(started)) > 1:
-            claims.release(works, owner)
+        work_by_owner.setdefault(owner, []).append(work)
+    for owner, work_of_owner in work_by_owner.items():
+        machine, pid, started_at_s, _ = owner.split(":") if owner.count(":") == 3 else ("", "", "", "")
+        if machine == _machine() and abs(_started_at_s(int(pid)) - float(started_at_s)) > 1:
+            claims.release(work_of_owner, owner)
 
 
 @cache
-def _here() -> str:
-    """Name what a process number means something to: this boot of this machine, and the container."""
+def _machine() -> str:
+    """Return a name of the scope of process numbers: this boot of this machine, and the container."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     return sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:16]
 
 
-def _started(pid: int) -> float:
-    """Say when a process began, seconds since 1970; 0 if it is gone."""
+def _started_at_s(pid: int) -> float:
+    """Return the start of a process in seconds since 1970, 0 if it is gone."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())

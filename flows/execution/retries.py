@@ -1,4 +1,4 @@
-"""How a deployed run meets a service that is away: it asks again, some minutes long. Nothing else is ever retried."""
+"""The retry policy of deployed runs: a service that is unavailable is tried again for some minutes, nothing else is."""
 
 from typing import Any, Final
 
@@ -6,12 +6,15 @@ from prefect.runtime import deployment
 
 from vitau.errors import ChecksumError, ObjectNotFoundError, RegistryError, StoreError
 
-DELAYS_S: Final = [10.0, 30.0, 90.0, 300.0]
-"""Waits before the second try, the third …: a server that restarts is back, and nobody stands there to ask again."""
+RETRY_DELAYS_S: Final = [10.0, 30.0, 90.0, 300.0]
+"""Seconds before each retry: long enough for a service to restart, since no operator is watching."""
 
 
-def service_away(_task: Any, _run: Any, state: Any) -> bool:
-    """Say whether a task failed because a service did; only of deployed runs, for at a terminal one sentence comes at once."""
+def is_service_unavailable(_task: Any, _run: Any, state: Any) -> bool:
+    """Check whether a task failed because a service is unavailable: the ``retry_condition_fn`` of a task.
+
+    Only deployed runs retry. At a terminal the error is shown at once.
+    """
     if deployment.id is None:
         return False
     error = state.result(raise_on_failure=False)

@@ -1,6 +1,6 @@
-"""What one process does for one person: score the frames, draw the evidence, keep both in the store.
+"""The worker for one subject: score the frames, draw the overlays, and write both to the store.
 
-No Prefect here: these functions run in processes of their own, which should start quickly.
+This module does not import Prefect, so that worker processes start quickly.
 """
 
 import tempfile
@@ -26,14 +26,14 @@ from vitau.scoring.scores import score_rows, score_table
 from vitau.store import Store, open_store
 
 OVERLAID_FRAMES: Final = 3
-"""Frames per person with overlays, spread evenly over those scored."""
+"""Frames per subject with overlays, spread evenly over the scored frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonWork:
-    """What a worker does for a person: score the frames, in one thread, so that no bit depends on how many cores there are.
+class SubjectWork:
+    """The work on a subject, to be sent to a worker: score the frames in one thread, so that no bit depends on the cores.
 
-    The model is a folder on this machine, or the files of one by name where the worker may be on another; it is loaded once per
+    ``model`` is a folder on this machine, or its files by name if the worker may run on another machine. It is loaded once per
     process.
     """
 
@@ -43,7 +43,7 @@ class PersonWork:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The model, loaded when first asked for."""
+        """The model, loaded on first use."""
         if isinstance(self.model, Path):
             return Predictor(self.model)
         with tempfile.TemporaryDirectory(prefix="vitau-model-") as folder:
@@ -55,22 +55,22 @@ class PersonWork:
 
     @cached_property
     def store(self) -> Store:
-        """The objects, opened when first asked for."""
+        """The object store, opened on first use."""
         return open_store(self.store_uri)
 
     def __call__(self, frames: pa.Table) -> ScoredSubject:
-        """Score a person, given their rows of a snapshot; returns the row for the catalog."""
+        """Return the score of a subject, given the subject's rows of a snapshot."""
         with one_thread():
-            return score_person(self.store, self.predictor, self.digest, frames)
+            return score_subject(self.store, self.predictor, self.digest, frames)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Read a model folder, to be sent to workers on other machines."""
+def read_model_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a model folder, to be sent to workers on other machines."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
-    """Score some frames of one clip, as rows of ``SCORE_COLUMNS``."""
+    """Return the scores of some frames of one clip, as rows of ``SCORE_COLUMNS``."""
     return score_rows(
         predictor.score_crops(decode_crops(table)),
         name=table["clip"][0].as_py(),
@@ -80,41 +80,41 @@ def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
     )
 
 
-def score_person(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
-    """Score one person's frames, draw the overlays, keep both in the store; returns the row for the catalog."""
+def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
+    """Write the scores of one subject's frames and their overlays to the store; return the row for the catalog."""
     subject = frames["subject"][0].as_py()
     tables = [read_crops(store, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
     scored = score_table(row for table in tables for row in score_frames(predictor, table))
     write_table(store, layout.score_key(digest, subject), scored)
-    key_frames = keep_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
-    answer = aggregate(scored, predictor.threshold)
-    assert answer is not None, "a snapshot has no person without a frame"
+    key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
+    score = aggregate(scored, predictor.threshold)
+    assert score is not None, "a snapshot has no subject without a frame"
     return ScoredSubject(
         model_digest=digest,
         subject=subject,
         key=layout.score_key(digest, subject),
-        summary=answer.summary() | {"key_frames": key_frames},
+        summary=score.summary() | {"key_frames": key_frames},
     )
 
 
 def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:
-    """Read those rows of a frame table that are among ``frames``."""
+    """Read the rows of a frame table that are among ``frames``."""
     wanted = frames.filter(pc.equal(frames["frames_key"], key))["frame_index"]
     table = read_table(store, key, ["clip", "frame_index", "time_s", "box", "crop"])
     return table.filter(pc.is_in(table["frame_index"], wanted.combine_chunks()))
 
 
-def keep_overlays(
+def write_overlays(
     store: Store, predictor: Predictor, digest: str, subject: str, table: pa.Table, scored: pa.Table
 ) -> list[dict[str, Any]]:
-    """Draw the evidence in a few frames and keep it; returns per frame its score and the keys of its pictures by name."""
-    places = evenly(table.num_rows, OVERLAID_FRAMES)
-    rows = scored.take(places).to_pylist()
-    drawn = draw_overlays(predictor, decode_crops(table.take(places)), np.array([row["analysed"] for row in rows]))
-    kept = []
+    """Write the overlays of a few frames; return per frame its score and the keys of its pictures by name."""
+    indices = evenly(table.num_rows, OVERLAID_FRAMES)
+    rows = scored.take(indices).to_pylist()
+    drawn = draw_overlays(predictor, decode_crops(table.take(indices)), np.array([row["analysed"] for row in rows]))
+    written = []
     for row, pictures in zip(rows, drawn, strict=True):
         keys = {name: layout.overlay_key(digest, subject, row["input"], row["frame_index"], name) for name in pictures}
         for name, jpeg in pictures.items():
             store.put(keys[name], jpeg)
-        kept.append({"label": f"at {row['time_s']:.1f} s", "palsy_score": row["palsy_score"], "pictures": keys})
-    return kept
+        written.append({"label": f"at {row['time_s']:.1f} s", "palsy_score": row["palsy_score"], "pictures": keys})
+    return written

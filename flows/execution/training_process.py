@@ -1,4 +1,4 @@
-"""Trainings as processes of their own: started, listened to, shown side by side; they leave with the flow that started them."""
+"""Training subprocesses: start them, stream their log lines, show their progress; they end with the flow that started them."""
 
 import os
 import re
@@ -16,28 +16,28 @@ from flows.settings import ROOT
 from vitau.errors import TrainingError
 
 Listener: TypeAlias = Callable[[str, str], None]
-"""Hears (name of the training, what it said)."""
+"""Called with the name of the training and a line of its log."""
 
 _EPOCH: Final = re.compile(r"epoch (\d+)/(\d+)")
-_KEPT_LINES: Final = 60  # of which `torchrun` fills some thirty after a failure
+_KEPT_LINES: Final = 60  # after a failure, `torchrun` alone writes some thirty
 
 
 def run_training(
     name: str, arguments: Sequence[str], listener: Listener, *, num_at_once: int = 1, num_processes: int | None = None
 ) -> None:
-    """Run ``python -m vitau.training`` with its share of the cores, and hand on what it says, line by line.
+    """Run ``python -m vitau.training`` with its share of the cores, and pass each log line to the listener.
 
-    It holds the other end of the training's stdin: killed, it takes the training along, which then holds no GPU.
+    The training watches a pipe on its stdin. If this process is killed, the training ends too and frees the GPU.
 
     Args:
-        name: names it to the listener.
+        name: of the training, for the listener.
         arguments: of the command.
-        listener: hears every line.
-        num_at_once: trainings that share this machine's cores.
-        num_processes: of this training, under `torchrun`; by default one for each GPU that is visible, one without.
+        listener: called with every line.
+        num_at_once: number of trainings that share the cores of this machine.
+        num_processes: of this training, under `torchrun`; by default one per visible GPU, or one without a GPU.
 
     Raises:
-        TrainingError: it failed; its last sentence is the reason.
+        TrainingError: the training failed; its last sentence is the reason.
     """
     num_processes = num_processes or num_gpus() or 1
     share = max(1, (os.cpu_count() or 1) // (num_at_once * num_processes))
@@ -52,16 +52,16 @@ def run_training(
         errors="replace",
     ) as process:
         assert process.stderr is not None
-        said: list[str] = []
+        lines: list[str] = []
         for line in process.stderr:
-            said = [*said, line.rstrip()][-_KEPT_LINES:]
+            lines = [*lines, line.rstrip()][-_KEPT_LINES:]
             listener(name, line.rstrip())
     if process.returncode:
-        raise TrainingError(f"{name} ended with exit code {process.returncode}: {reason(said)}")
+        raise TrainingError(f"{name} ended with exit code {process.returncode}: {failure_reason(lines)}")
 
 
 def command(arguments: Sequence[str], num_processes: int) -> list[str]:
-    """Say how a training is started: alone, or as several processes by `torchrun`."""
+    """Return the command line of a training: one process, or several under `torchrun`."""
     training = ["-m", "vitau.training", "--leave-with-starter", *arguments]
     if num_processes == 1:
         return [sys.executable, *training]
@@ -69,22 +69,22 @@ def command(arguments: Sequence[str], num_processes: int) -> list[str]:
 
 
 def num_gpus() -> int:
-    """Count the GPUs that a training would see."""
+    """Return the number of GPUs that a training would see."""
     import torch
 
     return torch.cuda.device_count()
 
 
-def reason(said: Sequence[str]) -> str:
-    """Find why a training failed in what it said last: its own sentence, below which `torchrun` may have said more."""
-    own = next((line for line in reversed(said) if line.startswith("Error: ")), None)
-    last = own or next((line for line in reversed(said) if line), "it said nothing")
+def failure_reason(lines: Sequence[str]) -> str:
+    """Return the reason of a failure from the last lines of the log: the training's own error, not what `torchrun` adds."""
+    own = next((line for line in reversed(lines) if line.startswith("Error: ")), None)
+    last = own or next((line for line in reversed(lines) if line), "its log is empty")
     return last.removeprefix("Error: ")
 
 
 @contextmanager
-def shown() -> Iterator[Listener]:
-    """Show what trainings say: a bar of epochs for each on a terminal, plain lines elsewhere and in the log of the run."""
+def show_trainings() -> Iterator[Listener]:
+    """Yield a listener that shows an epoch bar per training on a terminal, or writes lines to stderr and the run's log."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         log = run_log()
@@ -115,7 +115,7 @@ def shown() -> Iterator[Listener]:
 
 
 def run_log() -> "Logger | LoggerAdapter[Logger] | None":
-    """Return the log of the flow's run, if one is running: Prefect's page shows it."""
+    """Return the log of the current flow run, which Prefect's page shows, or ``None`` outside a run."""
     from prefect import get_run_logger
     from prefect.exceptions import MissingContextError
 

@@ -18,7 +18,7 @@ import torch
 
 from flows.execution.clip_worker import Ingested, clip_work
 from flows.execution.executor import Engine, Executor
-from flows.execution.subject_worker import PersonWork
+from flows.execution.subject_worker import SubjectWork
 from vitau.bench.measure import machine
 from vitau.errors import EngineError
 from vitau.media.frames import FrameRecipe
@@ -105,7 +105,7 @@ def run(engine: Engine, num_workers: int, clips: Sequence[SourceClip], model: Pa
         start_s = time.monotonic() - began
         outcomes, cut = timed(spread, clips, clip_work(str(store), _KEY, FrameRecipe()))
         people = [frames for each in outcomes if isinstance(each, Ingested) and (frames := usable(each)).num_rows]
-        _, scored = timed(spread, people, PersonWork(store_uri=str(store), model=model, digest=folder_digest(model)))
+        _, scored = timed(spread, people, SubjectWork(store_uri=str(store), model=model, digest=folder_digest(model)))
     objects = open_store(store)
     return Run(
         engine=engine,

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from flows import rescore
-from flows.execution.clip_worker import ingest_clips
+from flows.execution.clip_worker import clip_work
 from flows.execution.executor import Engine
 from flows.reports.drift import MONITOR_PAGE
 from flows.settings import Settings
@@ -28,8 +28,8 @@ def model(tmp_path_factory):
 def frames(cohort, tmp_path):
     """The usable frames of three people, whose clips lie in the store."""
     sources, _ = read_manifest(cohort / "manifest.csv")
-    ingested = ingest_clips(sources[:3], str(tmp_path / "store"), KEY.encode(), FrameRecipe(), 1)
-    return pa.concat_tables(usable(each) for each in ingested)
+    ingested = map(clip_work(str(tmp_path / "store"), KEY.encode(), FrameRecipe()), sources[:3])
+    return pa.concat_tables(map(usable, ingested))
 
 
 @pytest.fixture

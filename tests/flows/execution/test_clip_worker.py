@@ -5,11 +5,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.execution.clip_worker import Ingested, ingest_clip, ingest_clips
+from flows.execution.clip_worker import Ingested, clip_work, ingest_clip
 from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
+from vitau.processes import side_by_side
 from vitau.schema import Skipped
 from vitau.store import open_store
 
@@ -40,7 +41,7 @@ def test_a_clip_becomes_three_objects_under_its_subject_and_the_second_time_none
     assert {key: (store.folder / key).stat().st_mtime_ns for key in sorted(store.keys())} == written
 
 
-def test_nothing_that_the_source_calls_a_person_is_in_a_key_or_a_table(sources, tmp_path):
+def test_the_subject_id_of_the_source_is_in_no_key_and_no_table(sources, tmp_path):
     store = open_store(tmp_path / "store")
     source = replace(sources[0], subject_id="Ada Lovelace")
     ingested = ingest_clip(source, store, KEY, RECIPE)
@@ -49,21 +50,21 @@ def test_nothing_that_the_source_calls_a_person_is_in_a_key_or_a_table(sources, 
     assert ingested.clip.subject != ingest_clip(source, store, b"another key of another study", RECIPE).clip.subject
 
 
-def test_the_quarantine_holds_the_rows_that_the_rule_refuses(sources, tmp_path):
+def test_the_quarantine_has_the_rows_that_the_rule_rejects(sources, tmp_path):
     store = open_store(tmp_path / "store")
     ingested = ingest_clip(sources[0], store, KEY, RECIPE)
     kept = pq.read_table(io.BytesIO(store.get(ingested.frames.quarantine_key)))
-    refused = [row for row in ingested.rows.select(["frame_index", "quarantine"]).to_pylist() if row["quarantine"]]
-    assert [row["frame_index"] for row in refused] == kept["frame_index"].to_pylist()
-    assert sum(ingested.frames.quarantined.values()) == len(refused)
+    rejected = [row for row in ingested.rows.select(["frame_index", "quarantine"]).to_pylist() if row["quarantine"]]
+    assert [row["frame_index"] for row in rejected] == kept["frame_index"].to_pylist()
+    assert sum(ingested.frames.quarantined.values()) == len(rejected)
 
 
-def test_a_bad_clip_is_its_reason_and_the_rest_is_done(sources, tmp_path):
+def test_a_bad_clip_is_skipped_with_its_reason_and_the_others_are_ingested(sources, tmp_path):
     empty = tmp_path / "empty.mp4"
     empty.touch()
     bad = replace(sources[1], paths=(empty,))
     missing = replace(sources[2], paths=(tmp_path / "missing.mp4",))
-    outcomes = list(ingest_clips([sources[0], bad, missing], str(tmp_path / "store"), KEY, RECIPE, 1))
+    outcomes = list(map(clip_work(str(tmp_path / "store"), KEY, RECIPE), [sources[0], bad, missing]))
     assert isinstance(outcomes[0], Ingested)
     assert [type(outcome) for outcome in outcomes[1:]] == [Skipped, Skipped]
     assert outcomes[1].item == sources[1].row
@@ -71,15 +72,15 @@ def test_a_bad_clip_is_its_reason_and_the_rest_is_done(sources, tmp_path):
     assert outcomes[2].reason == "its file is missing; check the path"
 
 
-def test_two_processes_do_what_one_does(sources, tmp_path):
-    alone = list(ingest_clips(sources[:3], str(tmp_path / "one"), KEY, RECIPE, 1))
-    together = list(ingest_clips(sources[:3], str(tmp_path / "two"), KEY, RECIPE, 2))
+def test_two_processes_write_the_same_objects_as_one(sources, tmp_path):
+    alone = list(side_by_side(clip_work(str(tmp_path / "one"), KEY, RECIPE), sources[:3], 1))
+    together = list(side_by_side(clip_work(str(tmp_path / "two"), KEY, RECIPE), sources[:3], 2))
     assert [outcome.frames for outcome in alone] == [outcome.frames for outcome in together]
     one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
     assert {key: one.get(key) for key in sorted(one.keys())} == {key: two.get(key) for key in sorted(two.keys())}
 
 
-def test_a_clip_killed_before_its_frames_were_kept_is_done_by_the_next_run(sources, tmp_path, monkeypatch):
+def test_a_clip_killed_before_its_frames_were_written_is_ingested_by_the_next_run(sources, tmp_path, monkeypatch):
     store = open_store(tmp_path / "store")
     put = type(store).put
 

@@ -12,7 +12,7 @@ class Deployed:
 
 
 @pytest.mark.parametrize(
-    ("error", "again"),
+    ("error", "retried"),
     [
         (RegistryError("MLflow does not answer"), True),
         (StoreError("S3 does not answer"), True),
@@ -21,8 +21,8 @@ class Deployed:
         (ValueError("ours"), False),
     ],
 )
-def test_only_a_service_that_is_away_is_asked_again_and_only_where_nobody_waits(error, again, monkeypatch):
+def test_only_an_unavailable_service_is_retried_and_only_in_deployed_runs(error, retried, monkeypatch):
     failed = Failed(data=error)
-    assert not retries.service_away(None, None, failed), "at a terminal the sentence comes at once"
+    assert not retries.is_service_unavailable(None, None, failed), "at a terminal the error is shown at once"
     monkeypatch.setattr(retries, "deployment", Deployed)
-    assert retries.service_away(None, None, failed) is again
+    assert retries.is_service_unavailable(None, None, failed) is retried

@@ -5,30 +5,30 @@ import time
 import psutil
 import pytest
 
-from flows.execution.training_process import command, reason, run_training, shown
+from flows.execution.training_process import command, failure_reason, run_training, show_trainings
 from vitau.errors import TrainingError
 
 NOWHERE = ["--recipe", "tiny-palsy", "--store", "/nowhere", "--snapshot", "none", "--out", "/nowhere/out"]
 
 
-def test_what_a_failing_training_said_last_is_the_reason():
-    heard = []
+def test_what_a_failing_training_said_last_is_the_failure_reason():
+    lines = []
     with pytest.raises(TrainingError) as caught:
-        run_training("x", NOWHERE[:-2], lambda *said: heard.append(said))
+        run_training("x", NOWHERE[:-2], lambda *line: lines.append(line))
     assert str(caught.value).startswith("x ended with exit code ")
-    assert heard[-1][0] == "x"
+    assert lines[-1][0] == "x"
 
 
-def test_the_reason_is_the_trainings_own_sentence_and_not_what_torchrun_adds():
+def test_the_reason_is_the_error_of_the_training_and_not_what_torchrun_adds():
     assert (
-        reason(["epoch 1/4", "Error: the loss is not finite", "E1125 failed (exitcode: 1)", "====="])
+        failure_reason(["epoch 1/4", "Error: the loss is not finite", "E1125 failed (exitcode: 1)", "====="])
         == "the loss is not finite"
     )
-    assert reason(["Killed", ""]) == "Killed"
-    assert reason([]) == "it said nothing"
+    assert failure_reason(["Killed", ""]) == "Killed"
+    assert failure_reason([]) == "its log is empty"
 
 
-def test_a_training_of_two_processes_fails_with_the_sentence_of_one(tmp_path):
+def test_a_training_of_two_processes_fails_with_the_error_of_one(tmp_path):
     (tmp_path / "store").mkdir()
     missing = [
         "--recipe",
@@ -49,12 +49,12 @@ def test_one_process_needs_no_torchrun_and_several_do():
     assert command([], 2)[1:4] == ["-m", "torch.distributed.run", "--standalone"]
 
 
-def test_a_training_and_its_torchrun_leave_when_the_flow_is_killed(tmp_path):
+def test_a_training_and_its_torchrun_end_when_the_flow_is_killed(tmp_path):
     """The flow is killed while the training draws people, which takes minutes."""
     code = (
         "from flows.execution.training_process import run_training\n"
         f"run_training('x', ['pretrain', '--recipe', 'tiny-palsy', '--out', {str(tmp_path / 'out')!r}],"
-        " lambda *said: print(said, flush=True), num_processes=2)"
+        " lambda *line: print(line, flush=True), num_processes=2)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as flow:
         assert flow.stdout is not None
@@ -62,10 +62,10 @@ def test_a_training_and_its_torchrun_leave_when_the_flow_is_killed(tmp_path):
             if "draw people" in line:
                 break
         family = psutil.Process(flow.pid).children(recursive=True)
-        assert len([each for each in family if "vitau.training" in each.cmdline()]) >= 3, "torchrun and two processes"
+        assert len([process for process in family if "vitau.training" in process.cmdline()]) >= 3, "torchrun and two processes"
         flow.kill()
     deadline = time.monotonic() + 60
-    while (left := [each for each in family if alive(each)]) and time.monotonic() < deadline:
+    while (left := [process for process in family if alive(process)]) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []
 
@@ -77,7 +77,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_off_a_terminal_every_line_is_told_with_the_name_of_its_training(capsys):
-    with shown() as listener:
+def test_off_a_terminal_every_line_is_written_with_the_name_of_its_training(capsys):
+    with show_trainings() as listener:
         listener("training tiny-palsy", "epoch 1/4: loss 0.5")
     assert capsys.readouterr().err == "training tiny-palsy: epoch 1/4: loss 0.5\n"

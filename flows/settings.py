@@ -21,7 +21,7 @@ HIDDEN: Final = "•••"
 """Printed in place of a secret."""
 
 ASK_AGAIN_ABOVE: Final = 0.12
-"""Measured by `python -m flows labels calibrate`; see docs/labels.md."""
+"""Measured by `python -m flows labels calibrate`; see docs/studies.md."""
 
 
 def _parse_list(value: Any) -> Any:
@@ -82,7 +82,7 @@ class Settings(BaseModel):
     consensus_rule: Rule = Field(default=Rule.UNANIMOUS, description="unanimous, majority or adjudicated")
     order: Order = Field(
         default=Order.RANDOM,
-        description="order in which people reach the readers: random or informative; see docs/labels.md",
+        description="order in which people reach the readers: random or informative; see docs/labeling-managers.md",
     )
     queue: int = Field(
         default=50, ge=1, description="open tasks per reader at most; people outside the queue can still change places"

@@ -69,7 +69,7 @@ def difference(now_NM: Array, shown_KM: Array) -> float:
     Each frame of ``now`` has a distance to the nearest frame shown, in how the face is moved
     (``labeling.sampling.landmark_shapes.from_rest``):
     light, camera and head count little, a task not seen before or a face that moves otherwise does. It is the mean of the
-    ``MOST_DIFFERENT`` largest: a frame or two may be slips of the landmarks. docs/labels.md has its values in drawn people.
+    ``MOST_DIFFERENT`` largest: a frame or two may be slips of the landmarks. docs/studies.md has its values in drawn people.
 
     Args:
         now_NM: the key frames of now; rows that are not finite are left out.

@@ -39,7 +39,7 @@ class AnnotateSummary:
 
     pushed: int
     new_answers: int
-    labelled: int
+    labeled: int
     waiting: int
     disputed: int
     adjudicated: int
@@ -79,7 +79,7 @@ def one_round(
     return AnnotateSummary(
         pushed=pushed,
         new_answers=new_answers,
-        labelled=len(agreed.labels),
+        labeled=len(agreed.labels),
         waiting=len(agreed.waiting),
         disputed=len(agreed.disagreements),
         adjudicated=len(agreed.adjudicated),

@@ -68,7 +68,7 @@ def sync_labels() -> dict[str, Any]:
     workspace = open_workspace()
     summary = annotate.fn(settings=workspace.settings)
     retraining = retrain_if_due(workspace)
-    return {"new_answers": summary.new_answers, "labelled": summary.labelled, "retraining": retraining}
+    return {"new_answers": summary.new_answers, "labelled": summary.labeled, "retraining": retraining}
 
 
 @flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)

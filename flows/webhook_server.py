@@ -53,7 +53,7 @@ class Rounds:
                 self._tell(f"Error: {error}")
                 return
         what = "everything" if project is None else f"project {project}"
-        self._tell(f"pulled {what}: {summary.new_answers} new answers, {summary.labelled} people labelled")
+        self._tell(f"pulled {what}: {summary.new_answers} new answers, {summary.labeled} people labelled")
         for notice in summary.notices:
             self._tell(notice)
         if summary.new_answers:

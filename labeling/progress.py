@@ -1,4 +1,4 @@
-"""How far the labelling is: what the people and the readers still wait for, and how long that will take."""
+"""Progress of the labeling: who waits for which reader, and the remaining time."""
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from labeling.consensus.consensus import Consensus
-from labeling.consensus.standing_answers import Voice, last_words, newest
+from labeling.consensus.standing_answers import ReaderAnswer, newest_row, standing_answers
 from labeling.sampling.staleness import Stale
 from vitau.schema import LedgerRow, Skipped, Stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderProgress:
-    """One reader: people answered and still open, how long an answer takes (median, s), and how long the open ones will.
+    """Progress of one reader: answered and open people, median time of an answer (s), and the time left for the open ones (s).
 
-    Of the ``open``, ``again`` are answered but look different in newer frames: the answer stands, and is asked for anew. Both
-    times are absent while no answer says how long it took.
+    ``again`` of the ``open`` people are answered, but look different in newer frames and are asked about again. Both times are
+    ``None`` if no answer was timed.
     """
 
     reader: str
@@ -29,15 +29,15 @@ class ReaderProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """The state of the labels of everybody who is asked about.
+    """Progress of all readers about all ``subjects``.
 
-    Each of the ``subjects`` is in exactly one of ``labelled`` (of whom ``adjudicated`` needed the adjudicator), ``waiting`` for
-    a reader, and ``disagreed``. Of the labelled, ``stale`` look different in newer frames: their labels stand until the readers
-    have answered anew.
+    Each subject is in exactly one of ``labeled``, ``waiting`` (for a reader) and ``disagreed``. ``adjudicated`` of the labeled
+    ones needed the adjudicator. ``stale`` of them look different in newer frames; their labels stand until the readers have
+    answered again.
     """
 
     subjects: int
-    labelled: int
+    labeled: int
     waiting: int
     disagreed: int
     adjudicated: int
@@ -49,80 +49,81 @@ class Progress:
 def progress(
     agreed: Consensus,
     rows: Iterable[LedgerRow],
-    everybody: Collection[str],
+    subjects: Collection[str],
     *,
     readers: Sequence[str],
     adjudicator: str,
     skipped: Iterable[Skipped] = (),
     stale: Iterable[Stale] = (),
 ) -> Progress:
-    """What the ledger's ``rows`` and the consensus about them say of ``everybody`` who is asked about.
+    """Compute the progress of the labeling.
 
     Args:
         agreed: the consensus of ``rows``.
         rows: the ledger, in its order.
-        everybody: the pseudonyms of the people whom the readers are asked about.
+        subjects: the pseudonyms of the people to label; others are not counted.
         readers: the blind readers.
-        adjudicator: who is asked about the disagreements.
+        adjudicator: the reader of the disagreements.
         skipped: answers that cannot be read.
-        stale: answers that stand though newer frames look different.
+        stale: standing answers about people who look different in newer frames.
     """
-    words = last_words(rows)
+    standing = standing_answers(rows)
     again: dict[Stage, list[Stale]] = {stage: [] for stage in Stage}
-    for each in stale:
-        if each.subject in everybody:
-            again[each.stage].append(each)
-    disagreed = {case.subject for case in agreed.disagreements} & set(everybody)
-    labelled = {answer.subject for answer in agreed.labels} & set(everybody)
+    for answer in stale:
+        if answer.subject in subjects:
+            again[answer.stage].append(answer)
+    disagreed = {case.subject for case in agreed.disagreements} & set(subjects)
+    labeled = {label.subject for label in agreed.labels} & set(subjects)
+    ruled = disagreed | (standing.rulings.keys() & set(subjects))
     blind = [
-        _reader(
-            reader, {who: said[reader] for who, said in words.blind.items() if reader in said}, everybody, again[Stage.READER]
+        _reader_progress(
+            reader,
+            {subject: answers[reader] for subject, answers in standing.blind.items() if reader in answers},
+            subjects,
+            again[Stage.READER],
         )
         for reader in readers
     ]
     return Progress(
-        subjects=len(everybody),
-        labelled=len(labelled),
-        waiting=len(everybody) - len(labelled) - len(disagreed),
+        subjects=len(subjects),
+        labeled=len(labeled),
+        waiting=len(subjects) - len(labeled) - len(disagreed),
         disagreed=len(disagreed),
-        adjudicated=len(set(agreed.adjudicated) & labelled),
-        readers=(
-            *blind,
-            _reader(adjudicator, words.rulings, disagreed | (words.rulings.keys() & set(everybody)), again[Stage.ADJUDICATION]),
-        ),
+        adjudicated=len(set(agreed.adjudicated) & labeled),
+        readers=(*blind, _reader_progress(adjudicator, standing.rulings, ruled, again[Stage.ADJUDICATION])),
         skipped=tuple(skipped),
-        stale=len(labelled & {each.subject for asked_again in again.values() for each in asked_again}),
+        stale=len(labeled & {answer.subject for answers in again.values() for answer in answers}),
     )
 
 
 def table(done: Progress) -> str:
-    """The progress as lines for a terminal."""
+    """Render the progress as lines for a terminal."""
     lines = [
-        f"{done.subjects} people: {done.labelled} labelled, of whom {done.adjudicated} were adjudicated",
+        f"{done.subjects} people: {done.labeled} labeled, of whom {done.adjudicated} were adjudicated",
         f"{done.waiting} wait for a reader, {done.disagreed} for the adjudicator",
         *([f"{done.stale} labels are stale: newer frames look different, and are asked about again"] if done.stale else []),
         "",
         f"{'reader':20} {'answered':>8} {'open':>6} {'median':>8} {'time left':>10}",
     ]
-    for each in done.readers:
-        median = "–" if each.median_s is None else f"{each.median_s:.0f} s"
-        lines.append(f"{each.reader:20} {each.answered:8} {each.open:6} {median:>8} {duration(each.left_s):>10}")
+    for reader in done.readers:
+        median = "–" if reader.median_s is None else f"{reader.median_s:.0f} s"
+        lines.append(f"{reader.reader:20} {reader.answered:8} {reader.open:6} {median:>8} {duration(reader.left_s):>10}")
     if done.skipped:
-        lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{each.item}: {each.reason}" for each in done.skipped)]
+        lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{skip.item}: {skip.reason}" for skip in done.skipped)]
     return "\n".join(lines)
 
 
 def status_table(projects: Iterable[Mapping[str, Any]]) -> str:
-    """What Label Studio alone knows, ``count_answers``, as lines for a terminal."""
+    """Render the counts of ``labeling.label_studio.projects.count_answers`` as lines for a terminal."""
     lines = [f"{'project':40} {'people':>7} {'answered':>9} {'open':>6}"]
-    for each in projects:
-        still = each["subjects"] - each["answered"]
-        lines.append(f"{each['project']:40} {each['subjects']:7} {each['answered']:9} {still:6}")
+    for project in projects:
+        still_open = project["subjects"] - project["answered"]
+        lines.append(f"{project['project']:40} {project['subjects']:7} {project['answered']:9} {still_open:6}")
     return "\n".join(lines)
 
 
 def duration(seconds: float | None) -> str:
-    """A time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``; a dash if it is not known."""
+    """Format a time such as ``45 s``, ``12 min`` or ``3 h 20 min``; a dash for ``None``."""
     if seconds is None:
         return "–"
     if seconds < 60:
@@ -131,18 +132,20 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _reader(reader: str, voices: Mapping[str, Voice], asked: Collection[str], stale: Iterable[Stale]) -> ReaderProgress:
-    """What one reader did, from person → what the reader says of them now."""
-    said = [newest(voice) for who, voice in voices.items() if who in asked]
-    times = [row.lead_time_s for row in said if row.lead_time_s is not None]
-    median = statistics.median(times) if times else None
-    again = sum(each.reader == reader for each in stale)
-    still = len(asked) - len(said) + again
+def _reader_progress(
+    reader: str, answers: Mapping[str, ReaderAnswer], subjects: Collection[str], stale: Iterable[Stale]
+) -> ReaderProgress:
+    """Compute the progress of one reader from subject → the reader's standing answer."""
+    rows = [newest_row(answer) for subject, answer in answers.items() if subject in subjects]
+    times_s = [row.lead_time_s for row in rows if row.lead_time_s is not None]
+    median_s = statistics.median(times_s) if times_s else None
+    again = sum(answer.reader == reader for answer in stale)
+    still_open = len(subjects) - len(rows) + again
     return ReaderProgress(
         reader=reader,
-        answered=len(said),
-        open=still,
-        median_s=median,
-        left_s=None if median is None else still * median,
+        answered=len(rows),
+        open=still_open,
+        median_s=median_s,
+        left_s=None if median_s is None else still_open * median_s,
         again=again,
     )

@@ -11,7 +11,7 @@ from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreeme
 from labeling.consensus.consensus import Consensus, Rule, consensus
 from labeling.consensus.csv_io import read_csv, write_csv
 from labeling.consensus.reader_statistics import ReaderReport, reader_reports
-from labeling.consensus.standing_answers import last_words
+from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Catalog
 from vitau.errors import CatalogError, LabelingError
 from vitau.schema import LedgerRow, RegionLabels, Split, Stage
@@ -24,7 +24,7 @@ class LabelReport:
 
     ledger_offset: int
     rule: Rule
-    labelled: int
+    labeled: int
     waiting: int
     disputed: int
     adjudicated: int
@@ -76,12 +76,12 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
     """Measure how far the readers agree, and how each of them reads."""
     offset = workspace.catalog.ledger_offset()
     rows = workspace.catalog.ledger(upto=offset)
-    state, words = agree(workspace, rows), last_words(rows)
+    state, words = agree(workspace, rows), standing_answers(rows)
     readers = sorted({reader for voices in words.blind.values() for reader in voices})
     return LabelReport(
         ledger_offset=offset,
         rule=workspace.settings.consensus_rule,
-        labelled=len(state.labels),
+        labeled=len(state.labels),
         waiting=len(state.waiting),
         disputed=len(state.disagreements),
         adjudicated=len(state.adjudicated),

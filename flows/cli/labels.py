@@ -174,7 +174,7 @@ def describe(found: "LabelReport") -> str:
     """Lay the report out as tables."""
     agreement = found.agreement
     state = (
-        f"Ledger offset {found.ledger_offset}, rule {found.rule}: {found.labelled} people labelled, "
+        f"Ledger offset {found.ledger_offset}, rule {found.rule}: {found.labeled} people labelled, "
         f"{found.adjudicated} of them adjudicated, {found.waiting} waiting, {found.disputed} disputed."
     )
     parts = [

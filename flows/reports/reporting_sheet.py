@@ -11,7 +11,7 @@ from flows.annotation.consensus import agree
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
-from labeling.consensus.standing_answers import last_words
+from labeling.consensus.standing_answers import standing_answers
 from validation.rules import FrameLimits
 from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
@@ -118,7 +118,7 @@ def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterato
 def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[Fact]:
     """Say who answered what, how far they agree, and whether today's rule gives the labels that were frozen."""
     ledger = workspace.ledger(offset)
-    where, words = f"label ledger up to offset {offset}", last_words(ledger)
+    where, words = f"label ledger up to offset {offset}", standing_answers(ledger)
     stages = Counter(row.stage.value for row in ledger)
     yield Fact(item="8a", about="answers by stage", value=counted(stages.items()), where=where)
     readers = sorted({reader for voices in words.blind.values() for reader in voices})

@@ -1,1 +1,1 @@
-"""From the answers of several readers to one label per person, and how far the readers agree."""
+"""Consensus of several readers, their agreement, and their answers as CSV."""

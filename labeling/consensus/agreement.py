@@ -1,15 +1,15 @@
-"""How far the blind readers agree, with intervals from a bootstrap over subjects.
+"""Agreement of blind readers, with intervals from a bootstrap over subjects.
 
-*Raw agreement* is the share of pairs of answers to one region of one person that are equal: with two readers, the share of
-cells. *Krippendorff's α* = 1 − D_o / D_e sets the disagreement that is observed against the one expected by chance: 1 is
-perfect, 0 is chance. "Cannot tell" is missing, not a third kind of answer. From K. Krippendorff, *Content Analysis*, 4th ed.,
-2018, ch. 12, for two kinds: with n₀ "no" and n₁ "yes" among the m ≥ 2 answers to a cell, the cell adds to the coincidences
+*Raw agreement* is the share of equal answers among all pairs of answers to one region of one person. *Krippendorff's α* is 1 −
+D_o / D_e, the observed disagreement relative to the one expected by chance: 1 is perfect, 0 is chance. "Cannot tell" is a
+missing value, not a third category. For two categories (K. Krippendorff, *Content Analysis*, 4th ed., 2018, ch. 12), a cell
+with n₀ "no" and n₁ "yes" among m ≥ 2 answers adds to the coincidences
 
     o_kk = n_k (n_k − 1) / (m − 1),   o_01 = n₀ n₁ / (m − 1),   and   α = 1 − (N − 1) Σo_01 / (N_0 N_1),
 
-where N_k = Σo_kk + Σo_01 and N = N_0 + N_1. A person's coincidences are the sum of their cells', so a resample of people is a
-weighting of rows, and a thousand of them are one matrix product. The answers of one person hang together; that is why people
-are drawn, not cells.
+where N_k = Σo_kk + Σo_01 and N = N_0 + N_1. A person's coincidences are the sum over their cells. A resample of people is
+therefore a weighting of rows, and all resamples are one matrix product. People are resampled instead of cells, because the
+answers about one person are correlated.
 
 Axes: S subjects, R readers, A regions, M resamples, K = (o_00, o_11, o_01, equal pairs, pairs).
 """
@@ -17,11 +17,11 @@ Axes: S subjects, R readers, A regions, M resamples, K = (o_00, o_11, o_01, equa
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from labeling.consensus.standing_answers import StandingAnswers, week_of
+from labeling.consensus.standing_answers import ReaderAnswer, StandingAnswers, week_of
 from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, ratio
 from vitau.schema import AU, AUS
 
@@ -30,11 +30,10 @@ NUM_RESAMPLES: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How far some readers agree about some regions of some people.
+    """Agreement over ``num_pairs`` pairs of answers about ``num_subjects`` people.
 
-    ``num_pairs`` pairs of answers about ``num_subjects`` people were compared. ``raw`` is the share of equal ones and absent
-    without a pair; ``alpha`` is Krippendorff's and absent where only one kind of answer was given. Intervals are absent where
-    none was asked for, or nothing to resample.
+    ``raw`` is the share of equal pairs, ``None`` without a pair. ``alpha`` is Krippendorff's, ``None`` if all answers are the
+    same. Intervals are ``None`` if there are no resamples or no pairs.
     """
 
     raw: float | None
@@ -49,7 +48,7 @@ class Agreement:
 class AgreementReport:
     """Agreement of all readers, by region, by pair of readers (``a / b``), and by week.
 
-    The week is the calendar week in which a cell got its last answer; cells with an answer of unknown time are in none.
+    The week is the calendar week of the last answer to a cell. A cell with an answer of unknown time is in no week.
     """
 
     overall: Agreement
@@ -59,10 +58,10 @@ class AgreementReport:
 
 
 def agreement_report(
-    words: StandingAnswers, readers: Sequence[str], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    standing: StandingAnswers, readers: Sequence[str], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> AgreementReport:
-    """Measure how far ``readers`` agree: in all, by region, by pair, by week."""
-    answer_SRA, week_SA = answers(words, readers), _weeks(words, readers)
+    """Compute the agreement of ``readers``: overall, by region, by pair, and by week."""
+    answer_SRA, week_SA = answer_array(standing, readers), _weeks(standing, readers)
     cell_SAK = coincidences(answer_SRA)
     resample = cached_resampler(num_resamples, seed)
 
@@ -82,17 +81,17 @@ def agreement_report(
     )
 
 
-def answers(words: StandingAnswers, readers: Sequence[str]) -> Array:
-    """Lay the blind answers out as (S, R, A) float: 1 yes, 0 no, NaN where a reader cannot tell or has not answered."""
-    told = [
-        [[row.affected if (row := voices.get(reader, {}).get(au)) else None for au in AUS] for reader in readers]
-        for voices in words.blind.values()
+def answer_array(standing: StandingAnswers, readers: Sequence[str]) -> Array:
+    """Return the blind answers as (S, R, A) float: 1 yes, 0 no, NaN if a reader cannot tell or has not answered."""
+    affected = [
+        [[row.affected if (row := answers.get(reader, {}).get(au)) else None for au in AUS] for reader in readers]
+        for answers in standing.blind.values()
     ]
-    return np.array(told, dtype=np.float64).reshape(len(told), len(readers), len(AUS))  # None becomes NaN
+    return np.array(affected, dtype=np.float64).reshape(len(affected), len(readers), len(AUS))  # None becomes NaN
 
 
 def coincidences(answer_SRA: Array) -> Array:
-    """Count each cell's coincidences and pairs: (S, A, K), zero where fewer than two answered."""
+    """Count the coincidences and pairs of each cell: (S, A, K), zero with fewer than two answers."""
     yes_SA, num_SA = np.nansum(answer_SRA, axis=1), np.isfinite(answer_SRA).sum(axis=1)
     no_SA = num_SA - yes_SA
     equal_SA = (yes_SA * (yes_SA - 1) + no_SA * (no_SA - 1)) / 2
@@ -101,7 +100,7 @@ def coincidences(answer_SRA: Array) -> Array:
 
 
 def measure(person_SK: Array, resample: Callable[[int], Array] | None = None) -> Agreement:
-    """Turn people's coincidences into their agreement, with intervals if ``resample`` gives weightings (M, S) of S people."""
+    """Compute agreement from coincidences by person; with ``resample``, a function from S to weights (M, S), also intervals."""
     person_SK = person_SK[person_SK[:, -1] > 0]
     raw, alpha = _raw_and_alpha(person_SK.sum(0)[None])
     intervals: tuple[Interval | None, Interval | None] = None, None
@@ -124,13 +123,13 @@ def _raw_and_alpha(total_MK: Array) -> tuple[Array, Array]:
     return ratio(equal_M, pairs_M), 1 - ratio((no_M + yes_M - 1) * differ_M, no_M * yes_M)
 
 
-def _weeks(words: StandingAnswers, readers: Sequence[str]) -> Array:
-    """The week of the last answer to each cell: (S, A) object, absent where an answer's time is."""
+def _weeks(standing: StandingAnswers, readers: Sequence[str]) -> Array:
+    """Return the week of the last answer to each cell: (S, A) object, ``None`` if the time of an answer is unknown."""
 
-    def week(voices: Mapping[str, Mapping[AU, Any]], au: AU) -> str | None:
-        weeks = [week_of(voices[reader][au].answered_at) for reader in readers if au in voices.get(reader, {})]
-        known = [each for each in weeks if each is not None]
+    def last_week(answers: Mapping[str, ReaderAnswer], au: AU) -> str | None:
+        weeks = [week_of(answers[reader][au].answered_at) for reader in readers if au in answers.get(reader, {})]
+        known = [week for week in weeks if week is not None]
         return max(known) if known and len(known) == len(weeks) else None
 
-    told = [[week(voices, au) for au in AUS] for voices in words.blind.values()]
-    return np.array(told, dtype=object).reshape(len(told), len(AUS))
+    weeks = [[last_week(answers, au) for au in AUS] for answers in standing.blind.values()]
+    return np.array(weeks, dtype=object).reshape(len(weeks), len(AUS))

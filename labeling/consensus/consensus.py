@@ -1,56 +1,65 @@
-"""What the readers say together: one answer per person, the questions still open, and how far the readers agree.
+"""Consensus: combine the answers of several readers and an adjudicator into one label per person.
 
-Every reader answers every region of a person once, blind to the others: *yes* (affected), *no*, or *?* (cannot tell, an
-absence and never a no). One row of the ledger is one such answer; what a reader said last is what that reader says now, and an
-answer taken back was never given (—). While a reader has not answered, the region waits, by every rule:
+Each reader answers each region of a person once, blind to the others: *yes* (affected), *no* (not affected) or *?* (cannot
+tell). "Cannot tell" is a missing value, never a *no*. The answers come from :mod:`labeling.consensus.standing_answers`; — is a
+missing answer. While a reader has not answered, the person waits, whatever the rule:
 
     readers      adjudicator   verdict       the region is
     ----------   -----------   -----------   -------------------------------------------------------
     yes —        anything      waiting       open until every reader has answered
 
-A *rule* says when the readers' answers are the answer, and when the adjudicator is asked, who sees what they said. By the rule
-``unanimous`` all readers must say the same:
+A *rule* decides when the readers agree. Otherwise an adjudicator, who sees their answers, gives a *ruling*. Let R be the number
+of readers of a person, n₁ of them with *yes* and n₀ with *no*, so that R − n₁ − n₀ cannot tell. The readers agree on k ∈ {0, 1}
+
+    unanimous      if n_k = R ≥ 1
+    majority       if n_k > (n₀ + n₁) / 2 and n₀ + n₁ ≥ 2
+    adjudicated    never
+
+Rule ``unanimous``: all readers give the same answer.
 
     yes yes      anything      agreed        affected
     no  no       anything      agreed        not affected
     yes no       not asked     disputed      open
-    yes ?        not asked     disputed      open: one voice is not a double reading
+    yes ?        not asked     disputed      open: one answer is not a double reading
     yes no       yes           adjudicated   affected
     yes no       no            adjudicated   not affected
-    yes no       ?             unclear       left out, nobody could judge it
+    yes no       ?             unclear       left out: the adjudicator cannot tell either
     ?   ?        not asked     unclear       left out
     ?   ?        yes           adjudicated   affected
 
-By the rule ``majority`` more than half of those who can tell must, and at least two of them:
+Rule ``majority``: more than half of the readers who can tell give the same answer, and at least two can tell.
 
     yes yes no   anything      agreed        affected
     no  no  yes  anything      agreed        not affected
     yes yes ?    anything      agreed        affected
     yes yes      anything      agreed        affected
-    yes ?   ?    not asked     disputed      open: one voice is not a double reading
+    yes ?   ?    not asked     disputed      open: one answer is not a double reading
     yes no  ?    not asked     disputed      open: half is not more than half
     yes no       not asked     disputed      open
     yes no  ?    yes           adjudicated   affected
     yes no  ?    no            adjudicated   not affected
-    yes no  ?    ?             unclear       left out, nobody could judge it
+    yes no  ?    ?             unclear       left out: the adjudicator cannot tell either
     ?   ?   ?    not asked     unclear       left out
     ?   ?   ?    yes           adjudicated   affected
 
-By the rule ``adjudicated`` the adjudicator looks at every case, and hers is the word that counts:
+Rule ``adjudicated``: the adjudicator rules on every region.
 
     yes yes      not asked     disputed      open
     no  no       not asked     disputed      open
     ?   ?        not asked     disputed      open
     yes yes      yes           adjudicated   affected
     yes yes      no            adjudicated   not affected
-    yes yes      ?             unclear       left out, nobody could judge it
+    yes yes      ?             unclear       left out: the adjudicator cannot tell
 
-The side follows the same tables, with the sides in the place of yes and no; it is asked only of a person with an affected
-region. A person gets labels when nothing about them is open.
+The side follows the same tables, with left, right and both in place of *yes* and *no*. It is resolved only for a person with an
+affected region. A person gets a label when no region is open and, if one is affected, the side is resolved.
 
-*Guests* are readers of another study, whose answers came in by file. They are heard about the people whom they read, nobody
-waits for a guest, and a region that a guest did not answer is one that the guest cannot tell. Our own readers are waited for
-where one of them has begun, or no guest has spoken.
+*Guest readers* belong to another study, whose answers were imported. Their answers count for the people whom they read, and no
+person waits for them. A region that a guest did not answer counts as *?*. A person waits for our own readers if one of them has
+begun, or if no guest has answered.
+
+The rules are those of double reading with adjudication. Readers are not weighted by their estimated accuracy, unlike in Dawid
+and Skene, Appl Stat 1979, 28: 20–28.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -58,15 +67,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from labeling.consensus.agreement import Agreement, answers, coincidences, measure
-from labeling.consensus.standing_answers import Voice, last_words, side_of
+from labeling.consensus.agreement import Agreement, answer_array, coincidences, measure
+from labeling.consensus.standing_answers import ReaderAnswer, side_of, standing_answers
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side
 
 T = TypeVar("T", bool, Side)
 
 
 class Rule(StrEnum):
-    """When the readers' answers are the answer; the tables at the top of the page say how."""
+    """When the readers agree, by the tables of this module."""
 
     UNANIMOUS = "unanimous"
     MAJORITY = "majority"
@@ -74,7 +83,7 @@ class Rule(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How a question stands; the tables at the top of the page say when."""
+    """The state of one question, by the tables of this module."""
 
     AGREED = "agreed"
     ADJUDICATED = "adjudicated"
@@ -84,7 +93,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disagreement:
-    """What the adjudicator must settle about one person: these regions, and the side if ``side``."""
+    """The open questions about one person: these regions, and the side if ``side`` is true."""
 
     subject: str
     regions: tuple[AU, ...]
@@ -93,10 +102,10 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Consensus:
-    """The state of the labels, people in the order of their pseudonyms.
+    """The labels of a study and the open questions, subjects in the order of their pseudonyms.
 
-    Every person of the ledger is in exactly one of ``labels``, ``disagreements`` and ``waiting``; ``adjudicated`` are those
-    among the labelled who needed the adjudicator.
+    Each subject of the ledger is in exactly one of ``labels``, ``disagreements`` and ``waiting``. ``adjudicated`` holds the
+    labeled subjects whose label needed a ruling.
     """
 
     labels: tuple[RegionLabels, ...]
@@ -110,32 +119,38 @@ class Consensus:
 def consensus(
     rows: Iterable[LedgerRow], readers: Sequence[str], *, rule: Rule = Rule.UNANIMOUS, guests: Collection[str] = ()
 ) -> Consensus:
-    """What ``readers``, ``guests`` and the adjudicator say together in ``rows``, which are in the ledger's order.
+    """Combine the answers of a ledger into labels.
+
+    Args:
+        rows: the ledger, in its order.
+        readers: our own blind readers.
+        rule: when the readers agree.
+        guests: the readers of other studies.
 
     Raises:
-        ValueError: a blind answer of somebody who is among neither.
+        ValueError: a blind answer is by none of the ``readers`` and ``guests``.
     """
-    words = last_words(rows)
-    everybody = [*readers, *sorted(set(guests) - set(readers))]
-    if strangers := {reader for voices in words.blind.values() for reader in voices} - set(everybody):
+    standing = standing_answers(rows)
+    all_readers = [*readers, *sorted(set(guests) - set(readers))]
+    if unknown := {reader for answers in standing.blind.values() for reader in answers} - set(all_readers):
         raise ValueError(
-            f"blind answers of {', '.join(sorted(strangers))}, but the readers are {', '.join(everybody)}; name them all"
+            f"blind answers of {', '.join(sorted(unknown))}, but the readers are {', '.join(all_readers)}; name them all"
         )
     labels, disagreements, waiting, adjudicated = [], [], [], []
-    for subject in sorted(words.subjects):
-        heard = words.blind.get(subject, {})
-        if _waits(heard, readers):
+    for subject in sorted(standing.subjects):
+        by_reader = standing.blind.get(subject, {})
+        if _is_waiting(by_reader, readers):
             waiting.append(subject)
             continue
-        voices = list(heard.values())
-        settled = _settle(subject, voices, words.rulings.get(subject, {}), rule)
-        if isinstance(settled, Disagreement):
-            disagreements.append(settled)
+        answers = list(by_reader.values())
+        resolved = _resolve_subject(subject, answers, standing.rulings.get(subject, {}), rule)
+        if isinstance(resolved, Disagreement):
+            disagreements.append(resolved)
             continue
-        labels.append(settled)
-        if isinstance(_settle(subject, voices, {}, rule), Disagreement):
+        labels.append(resolved)
+        if isinstance(_resolve_subject(subject, answers, {}, rule), Disagreement):
             adjudicated.append(subject)
-    cell_SAK = coincidences(answers(words, everybody))
+    cell_SAK = coincidences(answer_array(standing, all_readers))
     return Consensus(
         labels=tuple(labels),
         disagreements=tuple(disagreements),
@@ -147,42 +162,51 @@ def consensus(
 
 
 def resolve(
-    said: Sequence[T | None], ruling: T | None, *, ruled: bool, rule: Rule = Rule.UNANIMOUS
+    answers: Sequence[T | None], ruling: T | None, *, ruled: bool, rule: Rule = Rule.UNANIMOUS
 ) -> tuple[Verdict, T | None]:
-    """One question by the tables at the top of the page: what the readers ``said``, and the ``ruling`` if she has ``ruled``."""
-    told = [answer for answer in said if answer is not None]
-    if rule is Rule.UNANIMOUS and told and all(answer == told[0] for answer in said):
-        return Verdict.AGREED, told[0]
-    if rule is Rule.MAJORITY and len(told) >= 2:
-        favourite = max(told, key=told.count)
-        if told.count(favourite) > len(told) / 2:
-            return Verdict.AGREED, favourite
+    """Resolve one question by the tables of this module; the second value is ``None`` if it is open or left out.
+
+    Args:
+        answers: the readers' answers; ``None`` is "cannot tell".
+        ruling: the adjudicator's answer; ``None`` is "cannot tell", or no ruling yet.
+        ruled: whether there is a ruling.
+        rule: when the readers agree.
+    """
+    known = [answer for answer in answers if answer is not None]
+    if rule is Rule.UNANIMOUS and known and all(answer == known[0] for answer in answers):
+        return Verdict.AGREED, known[0]
+    if rule is Rule.MAJORITY and len(known) >= 2:
+        most_frequent = max(known, key=known.count)
+        if known.count(most_frequent) > len(known) / 2:
+            return Verdict.AGREED, most_frequent
     if ruling is not None:
         return Verdict.ADJUDICATED, ruling
-    if ruled or not (told or rule is Rule.ADJUDICATED):
+    if ruled or not (known or rule is Rule.ADJUDICATED):
         return Verdict.UNCLEAR, None
     return Verdict.DISPUTED, None
 
 
-def _waits(heard: Mapping[str, Voice], readers: Sequence[str]) -> bool:
-    """Whether one of our readers has still to answer about a person."""
-    ours = {reader: heard.get(reader, {}) for reader in readers}
-    if heard and not any(ours.values()):
-        return False  # only guests have spoken
-    return any(au not in voice for voice in ours.values() for au in AUS)
+def _is_waiting(by_reader: Mapping[str, ReaderAnswer], readers: Sequence[str]) -> bool:
+    """Return whether one of our own readers has still to answer about a person."""
+    ours = {reader: by_reader.get(reader, {}) for reader in readers}
+    if by_reader and not any(ours.values()):
+        return False  # only guests have answered
+    return any(au not in answer for answer in ours.values() for au in AUS)
 
 
-def _settle(subject: str, voices: Sequence[Voice], ruling: Voice, rule: Rule) -> RegionLabels | Disagreement:
-    """The labels of one person, or what is open about them; a silent ``ruling`` is that of an adjudicator not asked yet."""
+def _resolve_subject(
+    subject: str, answers: Sequence[ReaderAnswer], ruling: ReaderAnswer, rule: Rule
+) -> RegionLabels | Disagreement:
+    """Return the label of one person, or the open questions; ``ruling`` is empty without an adjudicator's answer."""
     verdicts, affected = {}, {}
     for au in AUS:
-        said = [_told(voice, au) for voice in voices]
-        verdicts[au], answer = resolve(said, _told(ruling, au), ruled=au in ruling, rule=rule)
-        if answer is not None:
-            affected[au] = answer
+        regions = [_affected(answer, au) for answer in answers]
+        verdicts[au], region = resolve(regions, _affected(ruling, au), ruled=au in ruling, rule=rule)
+        if region is not None:
+            affected[au] = region
     side = None
     if any(affected.values()):
-        _, side = resolve([side_of(voice) for voice in voices], side_of(ruling), ruled=bool(ruling), rule=rule)
+        _, side = resolve([side_of(answer) for answer in answers], side_of(ruling), ruled=bool(ruling), rule=rule)
     disputed = tuple(au for au in AUS if verdicts[au] is Verdict.DISPUTED)
     side_open = any(affected.values()) and side is None
     if disputed or side_open:
@@ -190,5 +214,5 @@ def _settle(subject: str, voices: Sequence[Voice], ruling: Voice, rule: Rule) ->
     return RegionLabels(subject=subject, affected=affected, side=side)
 
 
-def _told(voice: Voice, au: AU) -> bool | None:
-    return voice[au].affected if au in voice else None
+def _affected(answer: ReaderAnswer, au: AU) -> bool | None:
+    return answer[au].affected if au in answer else None

@@ -1,10 +1,10 @@
-"""The ledger as a CSV, out and in: to look at, to keep, to move, and to take in a study that was labelled elsewhere.
+"""The ledger as CSV: export it, and import an export or a study that was labeled elsewhere.
 
-One line is one answer to one region, lines in the ledger's order. The first five columns are enough to bring a study in; what
-is written out has them all, and is read back to the same bytes. Empty is absent; ``?`` is "cannot tell".
+One line is one answer to one region, in the ledger's order. An import needs the first five columns only. An export has all
+columns, and its round trip gives the same bytes. An empty cell is a missing value; ``?`` is "cannot tell".
 
-An answer without ``annotation`` and ``version`` is named by its content: the same file adds nothing, a corrected file adds a
-newer version of the answers that differ.
+An answer without ``annotation`` and ``version`` gets digests of its content instead. Importing the same file again is therefore
+idempotent, and a corrected file adds a new version of the answers that differ.
 """
 
 import csv
@@ -30,15 +30,15 @@ COLUMNS: Final = (
     *("lead_time_s", "suggestion", "suggested_by", "frames_shown", "evidence"),
 )
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
-"""What a reader's pseudonym looks like; a name or an e-mail address does not."""
+"""A reader's pseudonym; a name or an e-mail address does not match."""
 
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
-_TOLD: Final[Mapping[str, bool | None]] = {word: told for told, word in _WORDS.items()}
+_AFFECTED: Final[Mapping[str, bool | None]] = {word: affected for affected, word in _WORDS.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """An answer of a file, and where it stands there. ``named`` says that the file names its annotation and version."""
+    """An answer and its line number; ``named`` is true if the file has its annotation and version."""
 
     number: int
     row: LedgerRow
@@ -46,7 +46,7 @@ class Line:
 
 
 def write_csv(rows: Iterable[LedgerRow]) -> str:
-    """Lay answers out as a CSV with all ``COLUMNS``."""
+    """Return answers as CSV with all ``COLUMNS``."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS)  # lines end as RFC 4180 says; a carriage return within a note is quoted
     writer.writeheader()
@@ -55,16 +55,16 @@ def write_csv(rows: Iterable[LedgerRow]) -> str:
 
 
 def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None]) -> list[LedgerRow]:
-    """Read the answers of a CSV, in its order.
+    """Parse the answers of a CSV, in its order.
 
     Args:
         text: the file.
-        source: what the study calls itself; it is a part of the names that answers without one get.
-        find_subject: gives the pseudonym of a person from what the file calls them, ``None`` for a stranger.
+        source: the name of the study; part of the digests of answers without an annotation.
+        find_subject: returns the pseudonym of a subject of the file, ``None`` for an unknown one.
 
     Raises:
-        LabelingError: something is wrong; every wrong line is named, a sentence each. What the file calls a person or a reader
-            is not repeated.
+        LabelingError: lines are wrong; the message has a sentence for each of them. It does not repeat the file's names of
+            subjects and readers, which may identify them.
     """
     table = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines: list[Line] = []
@@ -81,14 +81,14 @@ def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None
             number = table.line_num + 1  # a note may hold line breaks
     except csv.Error as error:
         problems.append((table.line_num, f"it is not a CSV from here on ({error})"))
-    problems += [*_doubles(lines), *_contradictions(lines)]
+    problems += [*_duplicates(lines), *_contradictions(lines)]
     if problems:
         raise LabelingError("\n".join(f"line {number}: {problem}" for number, problem in sorted(problems)))
-    return _name(lines, source)
+    return _add_digests(lines, source)
 
 
 def _cells(row: LedgerRow) -> dict[str, str]:
-    evidence = [[each.frame, *each.box] for each in row.evidence]
+    marks = [[mark.frame, *mark.box] for mark in row.evidence]
     return {
         "subject": row.subject,
         "reader": row.reader,
@@ -106,7 +106,7 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "suggestion": "" if row.suggestion is None else repr(float(row.suggestion)),
         "suggested_by": row.suggested_by or "",
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
-        "evidence": json.dumps(evidence) if evidence else "",
+        "evidence": json.dumps(marks) if marks else "",
     }
 
 
@@ -116,47 +116,47 @@ def _check_header(header: Sequence[str]) -> None:
     if missing:
         raise LabelingError(f"line 1: no column {', '.join(missing)}; a file of answers has at least {', '.join(REQUIRED)}")
     if unknown or len(set(header)) < len(header):
-        said = f"unknown column {', '.join(unknown)}" if unknown else "a column stands there twice"
-        raise LabelingError(f"line 1: {said}; the columns are {', '.join(COLUMNS)}")
+        problem = f"unknown column {', '.join(unknown)}" if unknown else "a column is repeated"
+        raise LabelingError(f"line 1: {problem}; the columns are {', '.join(COLUMNS)}")
 
 
 def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject: Callable[[str], str | None]) -> Line:
     if len(cells) != len(header):
         raise LabelingError(f"it has {len(cells)} cells, the header {len(header)}; quote commas")
-    told = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
-    subject = find_subject(told["subject"])
+    cell = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
+    subject = find_subject(cell["subject"])
     if subject is None:
         raise LabelingError("unknown subject; ingest the clips of this person first, and give the same --source")
-    if not READER.fullmatch(told["reader"]):
+    if not READER.fullmatch(cell["reader"]):
         raise LabelingError("reader without a pseudonym; use up to 32 small letters, digits and hyphens, such as reader-a")
-    if bool(told["annotation"]) != bool(told["version"]):
+    if bool(cell["annotation"]) != bool(cell["version"]):
         raise LabelingError("annotation and version go together; give both or neither")
     row = LedgerRow(
         subject=subject,
-        au=_one_of("au", told["au"], {each.value: each for each in AUS}),
-        reader=told["reader"],
-        stage=_one_of("stage", told["stage"] or "reader", {each.value: each for each in Stage}),
-        affected=_one_of("affected", told["affected"], _TOLD),
-        side=_one_of("side", told["side"], {"": None, **{each.value: each for each in Side}}),
-        annotation=told["annotation"],
-        version=told["version"],
-        answered_at=_time(told["answered_at"]),
-        frames_shown=tuple(_frame(each) for each in _listed("frames_shown", told["frames_shown"])),
-        note=told["note"] or None,
-        retracted=_one_of("retracted", told["retracted"], {"": False, "no": False, "yes": True}),
-        suggestion=_number("suggestion", told["suggestion"]),
-        suggested_by=told["suggested_by"] or None,
-        grade=_one_of("grade", told["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
-        lead_time_s=_number("lead_time_s", told["lead_time_s"]),
-        evidence=tuple(map(_box, _listed("evidence", told["evidence"]))),
+        au=_one_of("au", cell["au"], {au.value: au for au in AUS}),
+        reader=cell["reader"],
+        stage=_one_of("stage", cell["stage"] or "reader", {stage.value: stage for stage in Stage}),
+        affected=_one_of("affected", cell["affected"], _AFFECTED),
+        side=_one_of("side", cell["side"], {"": None, **{side.value: side for side in Side}}),
+        annotation=cell["annotation"],
+        version=cell["version"],
+        answered_at=_time(cell["answered_at"]),
+        frames_shown=tuple(_frame(name) for name in _listed("frames_shown", cell["frames_shown"])),
+        note=cell["note"] or None,
+        retracted=_one_of("retracted", cell["retracted"], {"": False, "no": False, "yes": True}),
+        suggestion=_number("suggestion", cell["suggestion"]),
+        suggested_by=cell["suggested_by"] or None,
+        grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
+        lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
+        evidence=tuple(map(_box, _listed("evidence", cell["evidence"]))),
     )
     if row.retracted and not row.annotation:
-        raise LabelingError("an answer is taken back without its annotation; name annotation and version")
-    return Line(number=number, row=row, named=bool(told["annotation"]))
+        raise LabelingError("a retraction needs the columns annotation and version of the answer")
+    return Line(number=number, row=row, named=bool(cell["annotation"]))
 
 
-def _doubles(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
-    """Two answers for one cell: the same region of one person, by one reader, at one stage, in one version."""
+def _duplicates(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
+    """Yield duplicates: the same region of one person, by one reader, at one stage, in one version."""
     first: dict[tuple[str, ...], int] = {}
     for line in lines:
         row = line.row
@@ -164,17 +164,20 @@ def _doubles(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
         before = first.setdefault((row.au, *cell), line.number)
         if before != line.number:
             whose = "in this version of the annotation" if line.named else f"of this person by {row.reader}"
-            yield line.number, f"two answers for one cell: {row.au} {whose} is answered in line {before} too; keep one"
+            yield line.number, f"duplicate answer: {row.au} {whose} is also answered in line {before}; keep one"
 
 
 def _contradictions(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
-    """Regions and side of one answer that cannot both be meant; what is taken back is not asked."""
+    """Yield answers whose regions contradict the side, except retractions."""
     for answer in _answers(line for line in lines if not line.row.retracted):
         sides = {line.row.side for line in answer} - {None}
         affected = [line for line in answer if line.row.affected]
         last = answer[-1]
         if len(sides) > 1:
-            yield last.number, f"side contradiction: this answer names {' and '.join(sorted(map(str, sides)))}; a face has one"
+            yield (
+                last.number,
+                f"side contradiction: this answer has the sides {' and '.join(sorted(map(str, sides)))}; give one",
+            )
         elif affected and not sides:
             yield affected[0].number, f"side contradiction: {affected[0].row.au} is affected but the side is empty"
         elif sides and not affected:
@@ -185,7 +188,7 @@ def _contradictions(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
 
 
 def _answers(lines: Iterable[Line]) -> list[list[Line]]:
-    """The lines that one person said in one go about another."""
+    """Group the lines by answer: one reader, one person, one version."""
     found: dict[tuple[object, ...], list[Line]] = defaultdict(list)
     for line in lines:
         row = line.row
@@ -193,15 +196,18 @@ def _answers(lines: Iterable[Line]) -> list[list[Line]]:
     return list(found.values())
 
 
-def _name(lines: Sequence[Line], source: str) -> list[LedgerRow]:
-    """Name what has no name by its content, one annotation per person and reader; its side holds for all its regions."""
+def _add_digests(lines: Sequence[Line], source: str) -> list[LedgerRow]:
+    """Return the rows, with digests where the file has no annotation and version.
+
+    One annotation per person and reader; its side applies to all its regions.
+    """
     rows = {line.number: line.row for line in lines}
     for answer in _answers(line for line in lines if not line.named):
-        one = answer[0].row
+        first = answer[0].row
         side = next((line.row.side for line in answer if line.row.side), None)
         whole = [replace(line.row, side=side) for line in answer]
         content = sorted(json.dumps([_cells(row)[name] for name in COLUMNS]) for row in whole)
-        annotation = f"csv-{_digest([source, one.subject, one.reader, one.stage])}"
+        annotation = f"csv-{_digest([source, first.subject, first.reader, first.stage])}"
         for line, row in zip(answer, whole, strict=True):
             rows[line.number] = replace(row, annotation=annotation, version=_digest(content))
     return list(rows.values())
@@ -231,7 +237,7 @@ def _number(column: str, cell: str) -> float | None:
 
 
 def _time(cell: str) -> str:
-    """A time as it stands, if it can be read; empty where it is not known."""
+    """Return a time unchanged if it is valid; empty is unknown."""
     try:
         week_of(cell)
     except ValueError:
@@ -245,13 +251,13 @@ def _listed(column: str, cell: str) -> list[Any]:
     except ValueError:
         found = None
     if not isinstance(found, list):
-        raise LabelingError(f"{column} is no list; write it as JSON, as an export does, or leave it empty")
+        raise LabelingError(f"{column} is not a list; write it as JSON, as an export does, or leave it empty")
     return found
 
 
 def _frame(item: object) -> str:
     if not isinstance(item, str):
-        raise LabelingError("frames_shown is no list of names; write it as JSON, as an export does, or leave it empty")
+        raise LabelingError("frames_shown is not a list of names; write it as JSON, as an export does, or leave it empty")
     return item
 
 
@@ -266,5 +272,5 @@ def _box(item: object) -> EvidenceBox:
         ]:
             return EvidenceBox(frame=frame, box=(float(left), float(top), float(width), float(height)))
     raise LabelingError(
-        "evidence is no list of [frame, left, top, width, height]; write it as an export does, or leave it empty"
+        "evidence is not a list of [frame, left, top, width, height]; write it as an export does, or leave it empty"
     )

@@ -1,8 +1,8 @@
-"""How each reader reads: speed, drift, bias, "cannot tell", and whether a suggestion on the page draws the answer.
+"""Statistics of each reader: speed, drift, bias, "cannot tell", and anchoring to a suggestion on the page.
 
-Everything is about what stands in the ledger (an answer corrected later counts as corrected). Where a reader is compared with
-the labels, remember that the reader helped to make them: agreement with the labels is higher than with the truth. Intervals are
-95 %, from a bootstrap over the reader's subjects.
+All statistics are about standing answers: a corrected answer counts as corrected. Readers contribute to the labels with which
+they are compared, so that their agreement with the labels is higher than with the truth. Intervals are 95 % intervals from a
+bootstrap over the reader's subjects.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from labeling.consensus.agreement import NUM_RESAMPLES
-from labeling.consensus.standing_answers import StandingAnswers, Voice, newest, week_of
+from labeling.consensus.standing_answers import ReaderAnswer, StandingAnswers, newest_row, week_of
 from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, ratio
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Stage
 
@@ -23,7 +23,7 @@ Resample: TypeAlias = Callable[[int], Array]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A share, or a difference of shares, over ``num_cells`` answers; absent where there are none."""
+    """A share, or a difference of shares, over ``num_cells`` answers; ``None`` without answers."""
 
     value: float | None
     interval: Interval | None
@@ -32,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """Seconds that the page was open per person: the median, and what 9 in 10 people took at most."""
+    """Seconds that the page was open per person: median and 90th percentile."""
 
     median_s: float
     p90_s: float
@@ -41,7 +41,7 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drift:
-    """Agreement with the labels in the first and in the second half of the people read, and second less first."""
+    """Agreement with the labels in the first and the second half of the people read, and the second minus the first."""
 
     first: Estimate
     second: Estimate
@@ -50,10 +50,10 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anchoring:
-    """How often the answer is the suggestion. Above 0 in ``difference``, the suggestion draws.
+    """Share of answers equal to the suggestion; a ``difference`` above 0 means that readers follow suggestions.
 
-    ``shown`` is of this reader, who saw it; ``blind`` of readers who answered the same cells without seeing it; ``difference``
-    is the first less the second over the cells that both answered.
+    ``shown`` is the share of this reader, who saw the suggestion. ``blind`` is that of readers who answered the same cells
+    without it. ``difference`` is the first minus the second, over the cells that both answered.
     """
 
     shown: Estimate
@@ -63,10 +63,11 @@ class Anchoring:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderReport:
-    """One reader. ``bias`` is, by region, the rate of "affected" less the labels' on the same people; above 0 sees more palsy.
+    """Statistics of one reader.
 
-    ``cannot_tell`` is a share of the answers. ``speed`` is absent where no answer was timed, ``anchoring`` where no suggestion
-    was shown; ``speed_by_week`` goes by the calendar week of the answer.
+    ``bias`` is, by region, the reader's rate of "affected" minus the rate of the labels of the same people. ``cannot_tell`` is
+    a share of the answers. ``speed`` is ``None`` without timed answers, ``anchoring`` without suggestions. ``speed_by_week``
+    uses the calendar week of the answer.
     """
 
     reader: str
@@ -82,55 +83,55 @@ class ReaderReport:
 
 
 def reader_reports(
-    words: StandingAnswers, labels: Iterable[RegionLabels], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    standing: StandingAnswers, labels: Iterable[RegionLabels], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> list[ReaderReport]:
-    """Report on every reader of the ledger, blind readers by name and then the adjudicator.
+    """Compute the statistics of every reader: blind readers by name, then the adjudicator.
 
     Args:
-        words: what stands in the ledger.
+        standing: the standing answers of the ledger.
         labels: the consensus to compare with.
-        num_resamples: of the readers' people, for the intervals.
-        seed: the same one gives the same intervals.
+        num_resamples: number of resamples for the intervals.
+        seed: of the resamples.
     """
-    voices: dict[tuple[Stage, str], dict[str, Voice]] = defaultdict(dict)
-    for subject, heard in words.blind.items():
-        for reader, voice in heard.items():
-            voices[Stage.READER, reader][subject] = voice
-    for subject, voice in words.rulings.items():
-        voices[Stage.ADJUDICATION, newest(voice).reader][subject] = voice
-    answers = {answer.subject: answer.affected for answer in labels}
+    answers: dict[tuple[Stage, str], dict[str, ReaderAnswer]] = defaultdict(dict)
+    for subject, by_reader in standing.blind.items():
+        for reader, answer in by_reader.items():
+            answers[Stage.READER, reader][subject] = answer
+    for subject, answer in standing.rulings.items():
+        answers[Stage.ADJUDICATION, newest_row(answer).reader][subject] = answer
+    affected = {label.subject: label.affected for label in labels}
     resample = cached_resampler(num_resamples, seed)
-    order = sorted(voices, key=lambda key: (key[0] is Stage.ADJUDICATION, key[1]))
-    return [_report(reader, stage, voices[stage, reader], words, answers, resample) for stage, reader in order]
+    order = sorted(answers, key=lambda key: (key[0] is Stage.ADJUDICATION, key[1]))
+    return [_report(reader, stage, answers[stage, reader], standing, affected, resample) for stage, reader in order]
 
 
 def _report(
     reader: str,
     stage: Stage,
-    voices: Mapping[str, Voice],
-    words: StandingAnswers,
+    answers: Mapping[str, ReaderAnswer],
+    standing: StandingAnswers,
     labels: Mapping[str, Mapping[AU, bool]],
     resample: Resample,
 ) -> ReaderReport:
-    read = sorted(voices.values(), key=lambda voice: (newest(voice).answered_at, newest(voice).subject))
-    told = [row.affected for voice in read for row in voice.values()]
-    timed = [(row.lead_time_s, week_of(row.answered_at)) for row in map(newest, read) if row.lead_time_s is not None]
+    read = sorted(answers.values(), key=lambda answer: (newest_row(answer).answered_at, newest_row(answer).subject))
+    affected = [row.affected for answer in read for row in answer.values()]
+    timed = [(row.lead_time_s, week_of(row.answered_at)) for row in map(newest_row, read) if row.lead_time_s is not None]
     weeks = sorted({week for _, week in timed if week is not None})
-    said_SA, label_SA = _answers(read), _labels(read, labels)
+    answer_SA, label_SA = _answers(read), _labels(read, labels)
+    equal_SA, known_SA = answer_SA == label_SA, np.isfinite(answer_SA + label_SA)
     return ReaderReport(
         reader=reader,
         stage=stage,
         num_subjects=len(read),
         speed=_speed([time_s for time_s, _ in timed]),
-        speed_by_week={each: speed for each in weeks if (speed := _speed([time_s for time_s, week in timed if week == each]))},
-        cannot_tell=told.count(None) / len(told) if told else None,
-        agreement=_share(said_SA == label_SA, np.isfinite(said_SA + label_SA), resample),
-        drift=_drift(said_SA == label_SA, np.isfinite(said_SA + label_SA), resample),
-        bias={
-            au: _share((said_SA - label_SA)[:, [a]], np.isfinite(said_SA + label_SA)[:, [a]], resample)
-            for a, au in enumerate(AUS)
+        speed_by_week={
+            week: speed for week in weeks if (speed := _speed([time_s for time_s, answered in timed if answered == week]))
         },
-        anchoring=_anchoring(read, words, resample),
+        cannot_tell=affected.count(None) / len(affected) if affected else None,
+        agreement=_share(equal_SA, known_SA, resample),
+        drift=_drift(equal_SA, known_SA, resample),
+        bias={au: _share((answer_SA - label_SA)[:, [index]], known_SA[:, [index]], resample) for index, au in enumerate(AUS)},
+        anchoring=_anchoring(read, standing, resample),
     )
 
 
@@ -154,14 +155,14 @@ def _drift(hit_SA: Array, known_SA: Array, resample: Resample) -> Drift:
     return Drift(first=first, second=second, difference=difference)
 
 
-def _anchoring(read: Sequence[Voice], words: StandingAnswers, resample: Resample) -> Anchoring | None:
+def _anchoring(read: Sequence[ReaderAnswer], standing: StandingAnswers, resample: Resample) -> Anchoring | None:
     """Compare answers with the suggestions on the page: a score above 0 suggests "affected"."""
-    suggested_SA = np.array([[_suggestion(voice.get(au)) for au in AUS] for voice in read], dtype=np.float64)
+    suggested_SA = np.array([[_suggestion(answer.get(au)) for au in AUS] for answer in read], dtype=np.float64)
     if not np.isfinite(suggested_SA).any():
         return None
     shown_SA = _answers(read) == (suggested_SA > 0)
     by_reader = np.isfinite(_answers(read) + suggested_SA)
-    others = [_blind_answers(words.blind.get(newest(voice).subject, {})) for voice in read]
+    others = [_count_blind(standing.blind.get(newest_row(answer).subject, {})) for answer in read]
     yes_SA, num_SA = np.moveaxis(np.array(others, dtype=np.float64), -1, 0) * np.isfinite(suggested_SA)
     same_SA = np.where(suggested_SA > 0, yes_SA, num_SA - yes_SA)
     both = by_reader & (num_SA > 0)
@@ -173,7 +174,7 @@ def _anchoring(read: Sequence[Voice], words: StandingAnswers, resample: Resample
 
 
 def _share(count_SA: Array, known_SA: Array, resample: Resample) -> Estimate:
-    """What is counted per cell over the cells that are known, and its interval."""
+    """Return the sum of ``count_SA`` over the known cells divided by their number, with its interval."""
     total = float(np.asarray(known_SA, dtype=np.float64).sum())
     if not total:
         return Estimate(value=None, interval=None, num_cells=0)
@@ -184,32 +185,32 @@ def _share(count_SA: Array, known_SA: Array, resample: Resample) -> Estimate:
 
 
 def _shares(count_SA: Array, known_SA: Array, resample: Resample) -> Array:
-    """The same share in every resample of the people with a known cell: (M,)."""
+    """Return the share in each resample of the people with a known cell: (M,)."""
     above_S, below_S = np.where(known_SA > 0, count_SA, 0).sum(1), np.asarray(known_SA, dtype=np.float64).sum(1)
     above_S, below_S = above_S[below_S > 0], below_S[below_S > 0]
     weight_MS = resample(len(below_S))
     return ratio(weight_MS @ above_S, weight_MS @ below_S)
 
 
-def _answers(read: Sequence[Voice]) -> Array:
-    """(S, A) float: 1 yes, 0 no, NaN where the reader cannot tell or did not answer."""
-    told = [[row.affected if (row := voice.get(au)) else None for au in AUS] for voice in read]
-    return np.array(told, dtype=np.float64).reshape(len(told), len(AUS))
+def _answers(read: Sequence[ReaderAnswer]) -> Array:
+    """Return answers as (S, A) float: 1 yes, 0 no, NaN if the reader cannot tell or did not answer."""
+    affected = [[row.affected if (row := answer.get(au)) else None for au in AUS] for answer in read]
+    return np.array(affected, dtype=np.float64).reshape(len(affected), len(AUS))
 
 
-def _labels(read: Sequence[Voice], labels: Mapping[str, Mapping[AU, bool]]) -> Array:
-    told = [[labels.get(newest(voice).subject, {}).get(au) for au in AUS] for voice in read]
-    return np.array(told, dtype=np.float64).reshape(len(told), len(AUS))
+def _labels(read: Sequence[ReaderAnswer], labels: Mapping[str, Mapping[AU, bool]]) -> Array:
+    affected = [[labels.get(newest_row(answer).subject, {}).get(au) for au in AUS] for answer in read]
+    return np.array(affected, dtype=np.float64).reshape(len(affected), len(AUS))
 
 
-def _blind_answers(heard: Mapping[str, Voice]) -> list[tuple[int, int]]:
-    """Per region, how many said yes, and how many could tell, of the blind readers whose page made no suggestion."""
-    found = []
+def _count_blind(by_reader: Mapping[str, ReaderAnswer]) -> list[tuple[int, int]]:
+    """Count, by region, the blind readers without a suggestion who answered yes, and those who could tell."""
+    counts = []
     for au in AUS:
-        rows = [voice[au] for voice in heard.values() if au in voice]
-        told = [row.affected for row in rows if row.suggestion is None and row.affected is not None]
-        found.append((sum(told), len(told)))
-    return found
+        rows = [answer[au] for answer in by_reader.values() if au in answer]
+        known = [row.affected for row in rows if row.suggestion is None and row.affected is not None]
+        counts.append((sum(known), len(known)))
+    return counts
 
 
 def _suggestion(row: LedgerRow | None) -> float | None:

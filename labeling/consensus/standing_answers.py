@@ -1,8 +1,8 @@
-"""What everybody says now: the last words of each reader, out of all that the ledger keeps.
+"""Standing answers: the last answer of each reader about each person, from the append-only ledger.
 
-The ledger is in order. A later row of an annotation replaces its earlier ones; a retracted row takes back what its annotation
-said, as if it had never been given. Where a reader has several annotations about one person (two subjects were merged, one was
-deleted and done again), the newest that stands is the reader's word.
+The ledger is ordered. A later row of an annotation replaces an earlier one about the same region, and a retracted row removes
+it. If a reader has several annotations about one person, the newest that is not retracted stands. That happens after two
+subjects were merged, or after an annotation was deleted and made again.
 """
 
 from collections import defaultdict
@@ -14,56 +14,56 @@ from typing import TypeAlias
 
 from vitau.schema import AU, LedgerRow, Side, Stage
 
-Voice: TypeAlias = Mapping[AU, LedgerRow]
-"""What one reader says about one person: the row that stands for each region, in the ledger's order."""
+ReaderAnswer: TypeAlias = Mapping[AU, LedgerRow]
+"""The standing answer of one reader about one person: a row for each answered region, in the ledger's order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StandingAnswers:
-    """What stands in a ledger.
+    """The standing answers of a ledger.
 
-    ``blind`` is subject → reader → voice and ``rulings`` subject → the adjudicator's voice; who has nothing standing is in
-    neither. ``subjects`` are all whom the ledger names.
+    ``blind`` is subject → reader → answer, and ``rulings`` is subject → the adjudicator's answer. Neither holds an empty
+    answer. ``subjects`` are all subjects of the ledger, even if all answers about them were retracted.
     """
 
-    blind: Mapping[str, Mapping[str, Voice]]
-    rulings: Mapping[str, Voice]
+    blind: Mapping[str, Mapping[str, ReaderAnswer]]
+    rulings: Mapping[str, ReaderAnswer]
     subjects: frozenset[str]
 
 
-def last_words(rows: Iterable[LedgerRow]) -> StandingAnswers:
-    """Read a ledger, in its order, to its end."""
-    said: dict[tuple[str, str | None], dict[AU, dict[str, tuple[int, LedgerRow]]]] = defaultdict(lambda: defaultdict(dict))
-    for place, row in enumerate(rows):
-        speaker = None if row.stage is Stage.ADJUDICATION else row.reader  # one adjudicator, whoever sits there
-        standing = said[row.subject, speaker][row.au]
+def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
+    """Return the standing answers of a ledger, whose rows are in its order."""
+    history: dict[tuple[str, str | None], dict[AU, dict[str, tuple[int, LedgerRow]]]] = defaultdict(lambda: defaultdict(dict))
+    for position, row in enumerate(rows):
+        reader = None if row.stage is Stage.ADJUDICATION else row.reader  # all adjudicators count as one
+        standing = history[row.subject, reader][row.au]
         standing.pop(row.annotation, None)
         if not row.retracted:
-            standing[row.annotation] = place, row
-    blind: dict[str, dict[str, Voice]] = defaultdict(dict)
-    rulings: dict[str, Voice] = {}
-    for (subject, speaker), regions in said.items():
-        found = sorted((next(reversed(each.values())) for each in regions.values() if each), key=itemgetter(0))
-        voice = {row.au: row for _, row in found}
-        if voice and speaker is None:
-            rulings[subject] = voice
-        elif voice and speaker is not None:
-            blind[subject][speaker] = voice
-    return StandingAnswers(blind=blind, rulings=rulings, subjects=frozenset(subject for subject, _ in said))
+            standing[row.annotation] = position, row
+    blind: dict[str, dict[str, ReaderAnswer]] = defaultdict(dict)
+    rulings: dict[str, ReaderAnswer] = {}
+    for (subject, reader), regions in history.items():
+        newest = (next(reversed(standing.values())) for standing in regions.values() if standing)
+        answer = {row.au: row for _, row in sorted(newest, key=itemgetter(0))}
+        if answer and reader is None:
+            rulings[subject] = answer
+        elif answer and reader is not None:
+            blind[subject][reader] = answer
+    return StandingAnswers(blind=blind, rulings=rulings, subjects=frozenset(subject for subject, _ in history))
 
 
-def side_of(voice: Voice) -> Side | None:
-    """The side that a voice names: once for the face, in the newest of its rows."""
-    return newest(voice).side if voice else None
+def side_of(answer: ReaderAnswer) -> Side | None:
+    """Return the side of an answer, that of its newest row; ``None`` for an empty answer."""
+    return newest_row(answer).side if answer else None
 
 
-def newest(voice: Voice) -> LedgerRow:
-    """The row of a voice that came last; a voice that says nothing has none."""
-    return list(voice.values())[-1]
+def newest_row(answer: ReaderAnswer) -> LedgerRow:
+    """Return the last row of an answer, which must not be empty."""
+    return list(answer.values())[-1]
 
 
 def week_of(answered_at: str) -> str | None:
-    """The calendar week of a time (ISO 8601), such as ``2026-W48``; absent where the time is."""
+    """Return the calendar week of an ISO 8601 time, such as ``2026-W48``; ``None`` for an empty text."""
     if not answered_at:
         return None
     year, week, _ = datetime.fromisoformat(answered_at).isocalendar()

@@ -12,7 +12,7 @@ from vitau.errors import LabelingError, StackError
 @pytest.fixture
 def rounds(monkeypatch) -> SimpleNamespace:
     """Rounds that pull nothing real, with what they tell and how often they look whether it is time to train."""
-    summary = SimpleNamespace(new_answers=8, labelled=1, notices=())
+    summary = SimpleNamespace(new_answers=8, labeled=1, notices=())
     found = SimpleNamespace(told=[], looks=[], summary=summary, looked=threading.Semaphore(0), run=None)
 
     def look(_) -> str | None:

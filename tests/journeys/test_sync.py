@@ -438,7 +438,7 @@ def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_
         with pytest.raises(Killed, match=write):
             go(open_workspace(database, switch))
     summary = go(workspace)
-    assert (summary.stale, summary.labelled, summary.new_answers) == (1, 2, 0)
+    assert (summary.stale, summary.labeled, summary.new_answers) == (1, 2, 0)
     assert (workspace.catalog.ledger(), workspace.catalog.labels()) == said
     for reader in ("a", "b"):
         after = data_of(client, f"ViTAU {reader}")

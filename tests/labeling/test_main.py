@@ -1,4 +1,4 @@
-"""The operator's commands speak in data or in one sentence."""
+"""The commands print data, or an error in one sentence."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from labeling.__main__ import app
 from labeling.interface.config import label_config
 
 
-def test_config_prints_the_page_that_we_make():
+def test_config_prints_the_labeling_page():
     result = CliRunner().invoke(app, ["config"])
     assert (result.exit_code, result.stdout) == (0, label_config() + "\n")
 
 
-def test_status_of_nothing_is_one_sentence():
+def test_status_without_a_server_is_one_sentence():
     result = CliRunner().invoke(app, ["status", "--url", "http://127.0.0.1:9", "--token", "secret"])
     assert result.exit_code == 1
     assert result.stderr == (
@@ -23,7 +23,7 @@ def test_status_of_nothing_is_one_sentence():
     )
 
 
-def test_an_account_that_cannot_be_made_is_one_sentence_without_the_password(monkeypatch):
+def test_an_account_without_a_server_is_one_sentence(monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_READER_PASSWORD", "a password of these tests")
     result = CliRunner().invoke(app, ["account", "reader-a@vitau.local", "--url", "http://127.0.0.1:9", "--token", "secret"])
     assert (result.exit_code, result.stdout) == (1, "")
@@ -33,6 +33,6 @@ def test_an_account_that_cannot_be_made_is_one_sentence_without_the_password(mon
 
 
 @pytest.mark.parametrize("heavy", ["numpy", "label_studio_sdk"])
-def test_help_loads_nothing_heavy(heavy):
+def test_help_imports_nothing_heavy(heavy):
     code = f"import labeling.__main__, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The numbers of the progress add up on the terminal."""
+"""Progress of the labeling, and its table for a terminal."""
 
 from dataclasses import replace
 
@@ -37,41 +37,41 @@ LEDGER = [
     *rows("p4", "b", AU.AU2, seconds=40),
     *rows("p4", "adjudicator", AU.AU1, stage=Stage.ADJUDICATION, seconds=30),
 ]
-EVERYBODY = ["p1", "p2", "p3", "p4", "p5"]
+SUBJECTS = ["p1", "p2", "p3", "p4", "p5"]
 
 
 def state(ledger=LEDGER, **more) -> Progress:
     agreed = consensus(ledger, ["a", "b"])
-    return progress(agreed, ledger, EVERYBODY, readers=["a", "b"], adjudicator="adjudicator", **more)
+    return progress(agreed, ledger, SUBJECTS, readers=["a", "b"], adjudicator="adjudicator", **more)
 
 
-def test_everybody_is_labelled_waiting_or_disagreed():
+def test_each_subject_is_labeled_waiting_or_disagreed():
     done = state()
-    assert (done.subjects, done.labelled, done.waiting, done.disagreed, done.adjudicated) == (5, 2, 2, 1, 1)
-    assert done.labelled + done.waiting + done.disagreed == done.subjects
+    assert (done.subjects, done.labeled, done.waiting, done.disagreed, done.adjudicated) == (5, 2, 2, 1, 1)
+    assert done.labeled + done.waiting + done.disagreed == done.subjects
 
 
-def test_a_reader_has_answered_what_stands_and_the_rest_takes_its_median_time():
+def test_the_time_left_is_the_median_time_of_the_open_people():
     a, b, adjudicator = state().readers
     assert (a.answered, a.open, a.median_s, a.left_s) == (4, 1, 13, 13)
     assert (b.answered, b.open, b.median_s, b.left_s) == (3, 2, 30, 60)
     assert (adjudicator.answered, adjudicator.open, adjudicator.left_s) == (1, 1, 30)
 
 
-def test_what_was_taken_back_is_open_again():
+def test_a_retracted_answer_is_open_again():
     back = rows("p3", "a", version="retracted 2026-11-25T10:00:00Z", seconds=None, retracted=True)
     a, *_ = state([*LEDGER, *back]).readers
     assert (a.answered, a.open) == (3, 2)
 
 
-def test_an_older_answer_about_the_same_person_stands_when_the_newer_one_is_taken_back():
-    """Two subjects who were merged, answered both: what the second answer said is gone, not what the reader said."""
+def test_an_older_answer_stands_when_the_newer_one_is_retracted():
+    """A reader answered both of two subjects who were merged later; one of the answers is retracted."""
     second = [replace(row, annotation="another") for row in rows("p3", "a", AU.AU9)]
     back = [replace(row, retracted=True, version="retracted") for row in second]
     assert state([*LEDGER, *second, *back]).readers == state().readers
 
 
-def test_who_is_not_asked_about_any_more_is_not_counted():
+def test_other_subjects_of_the_ledger_are_not_counted():
     assert state([*LEDGER, *rows("merged away", "a", AU.AU12), *rows("merged away", "b", AU.AU12)]) == state()
 
 
@@ -82,21 +82,21 @@ def test_a_stale_answer_stands_and_is_open_again():
     ]
     done = state(stale=stale)
     a, b, _ = done.readers
-    assert (done.labelled, done.stale) == (2, 1)
+    assert (done.labeled, done.stale) == (2, 1)
     assert ((a.answered, a.open, a.again, a.left_s), (b.answered, b.open, b.again)) == ((4, 3, 2, 39), (3, 3, 1))
     assert "1 labels are stale: newer frames look different, and are asked about again" in table(done)
     assert "stale" not in table(state())
 
 
-def test_without_times_nothing_is_foretold():
+def test_without_timed_answers_there_is_no_time_left():
     a, *_ = state(rows("p1", "a", seconds=None)).readers
     assert (a.median_s, a.left_s) == (None, None)
 
 
-def test_the_table_says_it_all():
+def test_the_table_has_all_numbers():
     skipped = [Skipped(item="project ViTAU a, task 1, annotation 2", reason="unknown region AU7")]
     assert table(state(skipped=skipped)).splitlines() == [
-        "5 people: 2 labelled, of whom 1 were adjudicated",
+        "5 people: 2 labeled, of whom 1 were adjudicated",
         "2 wait for a reader, 1 for the adjudicator",
         "",
         "reader               answered   open   median  time left",
@@ -109,14 +109,14 @@ def test_the_table_says_it_all():
     ]
 
 
-def test_what_label_studio_alone_knows_is_a_table_too():
+def test_the_counts_of_label_studio_are_a_table():
     assert status_table([{"project": "ViTAU a", "subjects": 5, "answered": 3}]).splitlines() == [
         "project                                   people  answered   open",
         "ViTAU a                                        5         3      2",
     ]
 
 
-def test_times_are_said_as_people_say_them():
+def test_durations_have_readable_units():
     assert [duration(seconds) for seconds in (None, 0, 59.4, 60, 3599, 3600, 12000)] == [
         *("–", "0 s", "59 s", "1 min", "1 h 0 min", "1 h 0 min", "3 h 20 min")
     ]

@@ -94,7 +94,7 @@ def test_a_report_counts_people_and_measures_readers(workspace):
     workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
     workspace.catalog.append_answers(answers("p2", "reader-a") + answers("p2", "reader-b", AU.AU2) + answers("p3", "reader-a"))
     found = label_report(workspace, num_resamples=20)
-    assert (found.ledger_offset, found.labelled, found.disputed, found.waiting) == (40, 1, 1, 1)
+    assert (found.ledger_offset, found.labeled, found.disputed, found.waiting) == (40, 1, 1, 1)
     assert found.agreement.overall.raw == 15 / 16
     assert [(each.reader, each.num_subjects, each.speed.median_s) for each in found.readers] == [
         ("reader-a", 3, 15.5),

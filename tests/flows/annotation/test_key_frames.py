@@ -115,7 +115,7 @@ def test_a_merge_asks_those_again_who_were_not_shown_the_other_and_not_those_who
     assert (found.reader, found.subject) == ("b", one)
     assert found.difference > workspace.settings.ask_again_above
     done = labeling_progress(workspace)
-    assert (done.labelled, done.stale, [each.again for each in done.readers]) == (1, 1, [0, 1, 0])
+    assert (done.labeled, done.stale, [each.again for each in done.readers]) == (1, 1, [0, 1, 0])
     calm = with_settings(workspace, ask_again_above=found.difference)
     assert stale(calm, workspace.catalog.ledger()) == [], "the threshold is a setting, and nothing is measured again"
 
@@ -258,8 +258,8 @@ def test_frames_marked_unusable_in_the_answer_to_a_new_task_do_not_make_it_stale
 
 
 def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspace):
-    labelled, *others = people(workspace)
-    workspace.catalog.set_labels([RegionLabels(subject=labelled, affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
+    labeled, *others = people(workspace)
+    workspace.catalog.set_labels([RegionLabels(subject=labeled, affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
     (table,) = materials(workspace)[others[0]].tables
     frames = waiting_frames.fn(workspace).to_pylist()
     assert sorted({row["subject"] for row in frames}) == others
@@ -270,6 +270,6 @@ def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspa
     left = [row["frame_index"] for row in waiting_frames.fn(workspace).to_pylist() if row["subject"] == others[0]]
     assert left == mine[1:], "a frame that a reader marked unusable is not scored"
     workspace.catalog.set_labels(
-        [RegionLabels(subject=who, affected={AU.AU1: False}) for who in (labelled, *others)], ledger_offset=1
+        [RegionLabels(subject=who, affected={AU.AU1: False}) for who in (labeled, *others)], ledger_offset=1
     )
     assert waiting_frames.fn(workspace).num_rows == 0

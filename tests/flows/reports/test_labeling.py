@@ -56,7 +56,7 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
     workspace.catalog.set_skipped("label-studio-3", [Skipped(item="project ViTAU a, task 1, annotation 2", reason="why")])
     workspace.catalog.set_skipped("a manifest", [Skipped(item="row 3", reason="its clip is missing")])
     done = labeling_progress(workspace)
-    assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (2, 1, 1, 0)
+    assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (2, 1, 1, 0)
     assert [(each.reader, each.answered, each.open, each.left_s) for each in done.readers] == [
         ("a", 2, 0, 0),
         ("b", 1, 1, 18),
@@ -71,7 +71,7 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
 
 def test_nobody_is_asked_about_yet(workspace):
     done = labeling_progress(workspace)
-    assert (done.subjects, done.labelled, done.waiting, done.disagreed) == (0, 0, 0, 0)
+    assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (0, 0, 0, 0)
 
 
 def test_the_ledger_is_read_again_only_when_it_has_grown_or_two_people_are_found_to_be_one(workspace):
@@ -89,7 +89,7 @@ def test_the_ledger_is_read_again_only_when_it_has_grown_or_two_people_are_found
 
 DONE = Progress(
     subjects=5,
-    labelled=2,
+    labeled=2,
     waiting=2,
     disagreed=1,
     adjudicated=1,

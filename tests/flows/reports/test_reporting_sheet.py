@@ -14,7 +14,7 @@ from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
-from labeling.consensus.standing_answers import last_words
+from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
 from vitau.models.checkpoint import save_model
@@ -161,7 +161,7 @@ def test_people_clips_and_frames_are_those_of_the_snapshot(sheet):
 def test_readers_agreement_and_rule_are_those_of_the_ledger_at_the_offset(sheet, workspace):
     found, _ = sheet
     ledger = workspace[0].catalog.ledger(upto=64)
-    overall = agreement_report(last_words(ledger), ["reader-a", "reader-b"]).overall
+    overall = agreement_report(standing_answers(ledger), ["reader-a", "reader-b"]).overall
     value, where = found["8b", "Krippendorff's α, 95 % interval over people"]
     assert value == f"{overall.alpha:.3f} [{overall.alpha_interval[0]:.3f}, {overall.alpha_interval[1]:.3f}]"
     assert where == "label ledger up to offset 64"

@@ -1,4 +1,4 @@
-"""Agreement beside the `krippendorff` package, and its intervals beside resamples taken by hand."""
+"""Agreement compared with the ``krippendorff`` package, and its intervals with resampled answers."""
 
 import time
 
@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from labeling.consensus.agreement import agreement_report, answers, coincidences, measure
-from labeling.consensus.standing_answers import StandingAnswers, last_words
+from labeling.consensus.agreement import agreement_report, answer_array, coincidences, measure
+from labeling.consensus.standing_answers import StandingAnswers, standing_answers
 from vitau.evaluation.bootstrap import cached_resampler
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
 
 READERS = ("a", "b", "c")
 
 
-def told(answer_SRA: np.ndarray, answered_at: str = "2026-01-01T00:00:00Z") -> StandingAnswers:
-    """The ledger of some answers: 1 yes, 0 no, NaN cannot tell."""
+def standing_of(answer_SRA: np.ndarray, answered_at: str = "2026-01-01T00:00:00Z") -> StandingAnswers:
+    """Return the standing answers of an array: 1 yes, 0 no, NaN cannot tell."""
     rows = [
         LedgerRow(
             subject=f"p{s:04}",
@@ -33,10 +33,10 @@ def told(answer_SRA: np.ndarray, answered_at: str = "2026-01-01T00:00:00Z") -> S
         )
         for (s, r, a), answer in np.ndenumerate(answer_SRA)
     ]
-    return last_words(rows)
+    return standing_answers(rows)
 
 
-def some_answers(num_subjects: int, num_readers: int = 2, seed: int = 0) -> np.ndarray:
+def random_answers(num_subjects: int, num_readers: int = 2, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     truth_SA = rng.random((num_subjects, 1, len(AUS))) < 0.4
     answer_SRA = (truth_SA ^ (rng.random((num_subjects, num_readers, len(AUS))) < 0.15)).astype(float)
@@ -45,7 +45,7 @@ def some_answers(num_subjects: int, num_readers: int = 2, seed: int = 0) -> np.n
 
 
 def by_the_package(answer_SRA: np.ndarray) -> float | None:
-    """α of all cells by the package; absent where it is not defined, on which the package raises."""
+    """Compute α of all cells with the package; ``None`` where it is undefined and the package raises."""
     cells = answer_SRA.transpose(1, 0, 2).reshape(answer_SRA.shape[1], -1)
     paired = cells[:, np.isfinite(cells).sum(0) >= 2]
     if len(np.unique(paired[np.isfinite(paired)])) < 2:
@@ -60,7 +60,7 @@ def by_the_package(answer_SRA: np.ndarray) -> float | None:
         elements=st.sampled_from([0.0, 1.0, np.nan]),
     )
 )
-def test_alpha_is_that_of_the_package(answer_SRA):
+def test_alpha_equals_that_of_the_package(answer_SRA):
     found = measure(coincidences(answer_SRA).sum(1))
     expected = by_the_package(answer_SRA)
     assert (found.alpha is None) == (expected is None)
@@ -68,9 +68,9 @@ def test_alpha_is_that_of_the_package(answer_SRA):
         assert found.alpha == pytest.approx(expected, abs=1e-9)
 
 
-def test_every_number_of_a_report_is_that_of_its_own_cells():
-    answer_SRA = some_answers(60, 3)
-    report = agreement_report(told(answer_SRA), READERS, num_resamples=50)
+def test_each_number_of_a_report_uses_its_own_cells():
+    answer_SRA = random_answers(60, 3)
+    report = agreement_report(standing_of(answer_SRA), READERS, num_resamples=50)
     assert report.overall.alpha == pytest.approx(by_the_package(answer_SRA), abs=1e-9)
     for index, au in enumerate(AUS):
         assert report.by_au[au].alpha == pytest.approx(by_the_package(answer_SRA[:, :, [index]]), abs=1e-9)
@@ -82,8 +82,8 @@ def test_every_number_of_a_report_is_that_of_its_own_cells():
     assert report.by_pair["a / c"].num_pairs == both.sum()
 
 
-def test_an_interval_is_that_of_people_drawn_with_replacement():
-    answer_SRA = some_answers(25)
+def test_intervals_are_those_of_people_resampled_with_replacement():
+    answer_SRA = random_answers(25)
     resample = cached_resampler(200, 3)
     found = measure(coincidences(answer_SRA).sum(1), resample)
     values = [by_the_package(np.repeat(answer_SRA, weight.astype(int), axis=0)) for weight in resample(25)]
@@ -92,33 +92,36 @@ def test_an_interval_is_that_of_people_drawn_with_replacement():
     assert found.raw_interval[0] < found.raw < found.raw_interval[1]
 
 
-def test_people_count_and_not_cells():
-    """Eight copies of one region are no more evidence than one: the interval does not narrow."""
-    answer_SRA = np.repeat(some_answers(80)[:, :, :1], len(AUS), axis=2)
-    report = agreement_report(told(answer_SRA), READERS[:2], num_resamples=300)
+def test_people_are_resampled_and_not_cells():
+    """Eight copies of one region carry no more information than one: the interval does not narrow."""
+    answer_SRA = np.repeat(random_answers(80)[:, :, :1], len(AUS), axis=2)
+    report = agreement_report(standing_of(answer_SRA), READERS[:2], num_resamples=300)
     assert report.overall.raw_interval == pytest.approx(report.by_au[AU.AU1].raw_interval)
 
 
 def test_weeks_are_those_of_the_last_answer_to_a_cell():
-    first, second = told(some_answers(5), "2026-01-04T12:00:00Z"), told(some_answers(7), "2026-01-05T12:00:00Z")
-    later = {f"q{name}": voices for name, voices in second.blind.items()}
+    first, second = (
+        standing_of(random_answers(5), "2026-01-04T12:00:00Z"),
+        standing_of(random_answers(7), "2026-01-05T12:00:00Z"),
+    )
+    later = {f"q{name}": answers for name, answers in second.blind.items()}
     mixed = {"x": {"a": first.blind["p0000"]["a"], "b": second.blind["p0000"]["b"]}}
-    unknown = {"y": told(some_answers(1), "").blind["p0000"]}
-    words = StandingAnswers(blind={**first.blind, **later, **mixed, **unknown}, rulings={}, subjects=frozenset())
-    report = agreement_report(words, READERS[:2], num_resamples=20)
-    assert {week: found.num_subjects for week, found in report.by_week.items()} == {"2026-W01": 5, "2026-W02": 8}
+    unknown = {"y": standing_of(random_answers(1), "").blind["p0000"]}
+    standing = StandingAnswers(blind={**first.blind, **later, **mixed, **unknown}, rulings={}, subjects=frozenset())
+    report = agreement_report(standing, READERS[:2], num_resamples=20)
+    assert {week: agreement.num_subjects for week, agreement in report.by_week.items()} == {"2026-W01": 5, "2026-W02": 8}
     assert report.overall.num_subjects == 14
 
 
-def test_nothing_is_measured_of_nothing():
-    report = agreement_report(last_words([]), READERS[:2])
+def test_an_empty_ledger_has_no_agreement():
+    report = agreement_report(standing_answers([]), READERS[:2])
     assert (report.overall.raw, report.overall.alpha, report.overall.raw_interval, report.by_week) == (None, None, None, {})
-    assert answers(last_words([]), READERS).shape == (0, 3, 8)
+    assert answer_array(standing_answers([]), READERS).shape == (0, 3, 8)
 
 
 def test_a_thousand_resamples_of_500_people_take_well_under_a_second():
-    words = told(some_answers(500))
-    agreement_report(words, READERS[:2], num_resamples=2)
+    standing = standing_of(random_answers(500))
+    agreement_report(standing, READERS[:2], num_resamples=2)
     start = time.process_time()
-    agreement_report(words, READERS[:2], num_resamples=1000)
+    agreement_report(standing, READERS[:2], num_resamples=1000)
     assert time.process_time() - start < 1

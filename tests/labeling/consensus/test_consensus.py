@@ -1,4 +1,4 @@
-"""The consensus table, line by line, and the agreement numbers against a published example."""
+"""The consensus tables line by line, and the agreement of a published example."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import labeling.consensus.consensus as page
+import labeling.consensus.consensus as module
 from labeling.consensus.consensus import Consensus, Rule, Verdict, consensus, resolve
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
 
@@ -22,7 +22,7 @@ def answers(
     side: Side | None = None,
     stage: Stage = Stage.READER,
 ) -> list[LedgerRow]:
-    """One whole answer: regions that are not named are not affected."""
+    """Return a whole answer; regions that are not given are not affected."""
     return [
         LedgerRow(
             subject=subject,
@@ -47,35 +47,35 @@ def ruling(subject: str, affected: dict[AU, bool | None], side: Side | None = Si
     return answers(subject, "C", affected, side, Stage.ADJUDICATION)
 
 
-SAID = {"yes": True, "no": False, "?": None}
+WORDS = {"yes": True, "no": False, "?": None}
 FINDING = {"affected": True, "not affected": False, "open": None, "left out": None}
 
 
 def printed_rows() -> list[tuple[Rule, list[bool | None], str, Verdict, bool | None]]:
-    """The rows of the truth tables that stand in the page's docstring: rule, readers, adjudicator, verdict, finding."""
+    """Parse the truth tables of the module's docstring: rule, readers, adjudicator, verdict, answer."""
     rows, rule = [], None
-    for line in page.__doc__.splitlines():
+    for line in module.__doc__.splitlines():
         if named := re.search(r"``(unanimous|majority|adjudicated)``", line):
             rule = Rule(named[1])
         readers, adjudicator, verdict, finding = (line[start:end].strip() for start, end in pairwise((4, 17, 31, 45, None)))
         if rule and line.startswith("    "):
             finding = re.split(r"[:,] ", finding)[0]
-            rows.append((rule, [SAID[word] for word in readers.split()], adjudicator, Verdict(verdict), FINDING[finding]))
+            rows.append((rule, [WORDS[word] for word in readers.split()], adjudicator, Verdict(verdict), FINDING[finding]))
     return rows
 
 
-@pytest.mark.parametrize(("rule", "said", "adjudicator", "verdict", "answer"), printed_rows())
-def test_every_line_of_the_tables_on_the_page_holds(rule, said, adjudicator, verdict, answer):
-    for word in [*SAID, "not asked"] if adjudicator == "anything" else [adjudicator]:
-        assert resolve(said, SAID.get(word), ruled=word in SAID, rule=rule) == (verdict, answer)
+@pytest.mark.parametrize(("rule", "readers", "adjudicator", "verdict", "answer"), printed_rows())
+def test_every_line_of_the_docstrings_tables_holds(rule, readers, adjudicator, verdict, answer):
+    for word in [*WORDS, "not asked"] if adjudicator == "anything" else [adjudicator]:
+        assert resolve(readers, WORDS.get(word), ruled=word in WORDS, rule=rule) == (verdict, answer)
 
 
-def test_the_page_has_a_table_for_each_rule():
+def test_the_docstring_has_a_table_for_each_rule():
     assert [sum(row[0] is rule for row in printed_rows()) for rule in Rule] == [9, 12, 6]
 
 
 @pytest.mark.parametrize(
-    ("rule", "said", "adjudicator", "verdict", "answer"),
+    ("rule", "readers", "adjudicator", "verdict", "answer"),
     [
         (Rule.UNANIMOUS, [True, True, False], "not asked", Verdict.DISPUTED, None),
         (Rule.UNANIMOUS, [Side.LEFT, Side.LEFT], Side.RIGHT, Verdict.AGREED, Side.LEFT),
@@ -87,38 +87,38 @@ def test_the_page_has_a_table_for_each_rule():
         (Rule.ADJUDICATED, [Side.LEFT, Side.LEFT], Side.RIGHT, Verdict.ADJUDICATED, Side.RIGHT),
     ],
 )
-def test_the_tables_go_on_to_more_readers_and_to_sides(rule, said, adjudicator, verdict, answer):
+def test_the_rules_hold_for_more_readers_and_for_sides(rule, readers, adjudicator, verdict, answer):
     ruled = adjudicator != "not asked"
-    assert resolve(said, adjudicator if ruled else None, ruled=ruled, rule=rule) == (verdict, answer)
+    assert resolve(readers, adjudicator if ruled else None, ruled=ruled, rule=rule) == (verdict, answer)
 
 
-def taken_back(rows: list[LedgerRow]) -> list[LedgerRow]:
+def retracted(rows: list[LedgerRow]) -> list[LedgerRow]:
     return [replace(row, affected=None, side=None, retracted=True, version="deleted") for row in rows]
 
 
-def test_an_answer_taken_back_was_never_given():
+def test_a_retracted_answer_counts_as_never_given():
     a, b = answers("p1", "A", {}), answers("p1", "B", {})
-    assert consensus(a + b + taken_back(b), READERS).waiting == ("p1",)
-    assert consensus(a + b + taken_back(a + b), READERS).waiting == ("p1",)
+    assert consensus(a + b + retracted(b), READERS).waiting == ("p1",)
+    assert consensus(a + b + retracted(a + b), READERS).waiting == ("p1",)
     again = [replace(row, annotation="another") for row in answers("p1", "B", {AU.AU1: True}, Side.LEFT)]
-    assert consensus(a + b + taken_back(b) + again, READERS).disagreements[0].regions == (AU.AU1,)
-    assert consensus(a + b + again + taken_back(b), READERS).disagreements[0].regions == (AU.AU1,)
-    assert consensus(a + b + taken_back(b), READERS).agreement.num_pairs == 0
+    assert consensus(a + b + retracted(b) + again, READERS).disagreements[0].regions == (AU.AU1,)
+    assert consensus(a + b + again + retracted(b), READERS).disagreements[0].regions == (AU.AU1,)
+    assert consensus(a + b + retracted(b), READERS).agreement.num_pairs == 0
 
 
-def test_one_region_taken_back_waits_alone():
+def test_a_single_retracted_region_makes_a_person_wait():
     rows = both("p1", {}, {}, side=None)
-    state = consensus(rows + taken_back([row for row in rows if row.au is AU.AU4 and row.reader == "A"]), READERS)
+    state = consensus(rows + retracted([row for row in rows if row.au is AU.AU4 and row.reader == "A"]), READERS)
     assert state.waiting == ("p1",)
 
 
-def test_a_ruling_taken_back_opens_the_case_again():
+def test_a_retracted_ruling_reopens_the_disagreement():
     rows = both("p1", {AU.AU1: True}, {}) + ruling("p1", {AU.AU1: True})
     assert consensus(rows, READERS).labels
-    assert consensus(rows + taken_back(ruling("p1", {})), READERS).disagreements[0].regions == (AU.AU1,)
+    assert consensus(rows + retracted(ruling("p1", {})), READERS).disagreements[0].regions == (AU.AU1,)
 
 
-def test_most_of_three_readers_are_enough_by_majority():
+def test_two_of_three_readers_are_a_majority():
     rows = both("p1", {AU.AU1: True}, {AU.AU1: True}) + answers("p1", "D", {AU.AU12: True}, Side.RIGHT)
     three = (*READERS, "D")
     assert consensus(rows, three).disagreements[0].regions == (AU.AU1, AU.AU12)
@@ -126,7 +126,7 @@ def test_most_of_three_readers_are_enough_by_majority():
     assert (label.affected[AU.AU1], label.affected[AU.AU12], label.side) == (True, False, Side.LEFT)
 
 
-def test_every_case_goes_to_the_adjudicator_whose_word_counts():
+def test_by_the_rule_adjudicated_every_person_needs_a_ruling():
     rows = both("p1", {AU.AU1: True}, {AU.AU1: True})
     assert consensus(rows, READERS, rule=Rule.ADJUDICATED).disagreements[0].regions == AUS
     state = consensus(rows + ruling("p1", {AU.AU2: True}, Side.RIGHT), READERS, rule=Rule.ADJUDICATED)
@@ -138,24 +138,24 @@ def test_every_case_goes_to_the_adjudicator_whose_word_counts():
     assert state.adjudicated == ("p1",)
 
 
-def test_guests_are_heard_where_they_read_and_waited_for_nowhere():
+def test_guests_count_where_they_read_and_no_person_waits_for_them():
     guests = ("paris-1", "paris-2")
-    theirs = [row for guest in guests for row in answers("p1", guest, {AU.AU1: True}, Side.LEFT)]
+    foreign = [row for guest in guests for row in answers("p1", guest, {AU.AU1: True}, Side.LEFT)]
     ours = both("p2", {}, {}, side=None)
-    state = consensus(theirs + ours, READERS, guests=guests)
+    state = consensus(foreign + ours, READERS, guests=guests)
     assert [(label.subject, label.affected[AU.AU1]) for label in state.labels] == [("p1", True), ("p2", False)]
-    assert consensus(theirs + answers("p1", "A", {}), READERS, guests=guests).waiting == ("p1",)
-    everybody = theirs + both("p1", {}, {}, side=None)
-    assert consensus(everybody, READERS, guests=guests).disagreements[0].regions == (AU.AU1,)
+    assert consensus(foreign + answers("p1", "A", {}), READERS, guests=guests).waiting == ("p1",)
+    all_rows = foreign + both("p1", {}, {}, side=None)
+    assert consensus(all_rows, READERS, guests=guests).disagreements[0].regions == (AU.AU1,)
 
 
-def test_a_region_that_a_study_did_not_ask_is_one_that_its_readers_cannot_tell():
-    theirs = [row for guest in ("paris-1", "paris-2") for row in answers("p1", guest, {}) if row.au is not AU.AU1]
-    (label,) = consensus(theirs, READERS, guests=("paris-1", "paris-2")).labels
+def test_a_region_that_a_guest_did_not_answer_counts_as_cannot_tell():
+    foreign = [row for guest in ("paris-1", "paris-2") for row in answers("p1", guest, {}) if row.au is not AU.AU1]
+    (label,) = consensus(foreign, READERS, guests=("paris-1", "paris-2")).labels
     assert set(label.affected) == set(AUS) - {AU.AU1}
 
 
-def test_what_readers_agree_on_is_the_label():
+def test_a_unanimous_answer_is_the_label():
     state = consensus(both("p1", {AU.AU1: True, AU.AU9: None}, {AU.AU1: True, AU.AU9: None}), READERS)
     (label,) = state.labels
     assert label.affected == {au: au is AU.AU1 for au in AUS if au is not AU.AU9}
@@ -185,41 +185,41 @@ def test_a_disagreement_names_its_regions_and_waits_for_the_adjudicator():
     assert settled.adjudicated == ("p1",)
 
 
-def test_the_adjudicator_does_not_overrule_what_the_readers_agree_on():
+def test_a_ruling_does_not_change_regions_on_which_the_readers_agree():
     rows = both("p1", {AU.AU1: True, AU.AU12: True}, {AU.AU1: True}) + ruling("p1", {AU.AU12: True})
     assert consensus(rows, READERS).labels[0].affected[AU.AU1]
 
 
-def test_readers_who_see_different_sides_need_the_adjudicator():
+def test_different_sides_need_a_ruling():
     rows = answers("p1", "A", {AU.AU1: True}, Side.LEFT) + answers("p1", "B", {AU.AU1: True}, Side.RIGHT)
     (open_,) = consensus(rows, READERS).disagreements
     assert (open_.regions, open_.side) == ((), True)
     assert consensus(rows + ruling("p1", {AU.AU1: True}, Side.RIGHT), READERS).labels[0].side is Side.RIGHT
 
 
-def test_the_side_stays_open_while_nobody_settles_it():
+def test_the_side_stays_open_without_a_ruling_on_it():
     rows = answers("p1", "A", {AU.AU1: True}, Side.LEFT) + answers("p1", "B", {AU.AU1: True}, Side.RIGHT)
     (open_,) = consensus(rows + ruling("p1", {}, side=None), READERS).disagreements
     assert open_.side
 
 
-def test_the_last_word_of_a_reader_counts():
+def test_the_last_answer_of_a_reader_counts():
     rows = both("p1", {AU.AU1: True}, {}) + answers("p1", "B", {AU.AU1: True}, Side.LEFT)
     assert consensus(rows, READERS).labels[0].affected[AU.AU1]
 
 
-def test_a_blind_answer_of_a_stranger_is_refused():
+def test_a_blind_answer_of_an_unknown_reader_is_refused():
     with pytest.raises(ValueError, match="blind answers of Z, but the readers are A, B; name them all"):
         consensus(answers("p1", "Z", {}), READERS)
 
 
-def test_cannot_tell_is_an_absence_and_not_a_no():
+def test_cannot_tell_is_a_missing_value_and_not_a_no():
     state = consensus(both("p1", {AU.AU1: None}, {AU.AU1: True}) + both("p2", {AU.AU1: True}, {AU.AU1: True}), READERS)
     assert state.agreement_by_au[AU.AU1].num_pairs == 1
     assert state.agreement_by_au[AU.AU1].raw == 1.0
 
 
-def test_agreement_equals_krippendorffs_own_example():
+def test_agreement_equals_a_published_example():
     # K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section A: two observers, ten units, α = 0.095
     a, b = "0100000010", "1110010000"
     rows = [
@@ -233,12 +233,12 @@ def test_agreement_equals_krippendorffs_own_example():
     assert agreement.num_pairs == 10
 
 
-def test_alpha_is_absent_where_only_one_kind_of_answer_was_given():
+def test_alpha_is_absent_if_all_answers_are_the_same():
     agreement = consensus(both("p1", {}, {}, side=None), READERS).agreement
     assert (agreement.raw, agreement.alpha) == (1.0, None)
 
 
-def test_an_empty_ledger_has_nothing_to_say():
+def test_an_empty_ledger_has_no_labels():
     state = consensus([], READERS)
     assert (state.labels, state.disagreements, state.waiting, state.agreement.raw) == ((), (), (), None)
 
@@ -267,18 +267,18 @@ def test_every_person_is_in_exactly_one_list(rows, rule):
 
 
 @given(ledgers(), st.sampled_from(Rule))
-def test_a_side_is_given_exactly_where_a_region_is_affected(rows, rule):
+def test_a_label_has_a_side_exactly_if_a_region_is_affected(rows, rule):
     for label in consensus(rows, READERS, rule=rule).labels:
         assert (label.side is not None) == any(label.affected.values())
 
 
 @given(ledgers(), st.sampled_from(Rule))
-def test_who_is_called_a_does_not_matter(rows, rule):
+def test_the_order_of_readers_does_not_matter(rows, rule):
     swapped = [replace(row, reader={"A": "B", "B": "A"}.get(row.reader, row.reader)) for row in rows]
     assert consensus(swapped, READERS, rule=rule).labels == consensus(rows, READERS, rule=rule).labels
     assert consensus(swapped, READERS).agreement.alpha == pytest.approx(consensus(rows, READERS).agreement.alpha)
 
 
 @given(ledgers())
-def test_hearing_the_ledger_twice_changes_nothing(rows):
+def test_a_repeated_ledger_changes_nothing(rows):
     assert consensus(rows + rows, READERS) == consensus(rows, READERS)

@@ -1,4 +1,4 @@
-"""The ledger as a CSV: out and in again to the same bytes; a study brought in; everything that is wrong said at once."""
+"""The ledger as CSV: a round trip to the same bytes, an imported study, and the errors of a file."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
         ),
     )
-    return [replace(one, au=au, affected=told) for au, told in affected.items()]
+    return [replace(one, au=au, affected=answer) for au, answer in affected.items()]
 
 
 @st.composite
@@ -70,7 +70,7 @@ def ledgers(draw: st.DrawFn) -> list[LedgerRow]:
 
 
 @given(ledgers())
-def test_what_is_written_out_is_read_back_exactly(rows):
+def test_a_round_trip_returns_equal_rows(rows):
     text = write_csv(rows)
     assert read(text) == rows
     assert write_csv(read(text)) == text
@@ -78,7 +78,7 @@ def test_what_is_written_out_is_read_back_exactly(rows):
 
 @settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(rows=ledgers())
-def test_an_export_taken_into_an_empty_catalog_is_exported_as_the_same_bytes(new_catalog, rows):
+def test_an_export_imported_into_an_empty_catalog_is_exported_as_the_same_bytes(new_catalog, rows):
     one, other = new_catalog(), new_catalog()
     for catalog in (one, other):
         for name in PEOPLE:
@@ -90,7 +90,7 @@ def test_an_export_taken_into_an_empty_catalog_is_exported_as_the_same_bytes(new
     assert other.append_answers(read(text)) == 0
 
 
-def test_a_study_needs_five_columns_and_comes_in_with_its_readers():
+def test_a_study_needs_five_columns_and_keeps_its_readers():
     rows = read(study("p1,paris-1,AU12,yes,left", "p1,paris-1,AU1,no,", "p2,paris-2,AU1,?,"))
     assert [(row.subject, row.reader, row.au, row.affected, row.side) for row in rows] == [
         ("p1", "paris-1", AU.AU12, True, Side.LEFT),
@@ -101,13 +101,13 @@ def test_a_study_needs_five_columns_and_comes_in_with_its_readers():
     assert {row.answered_at for row in rows} == {""}
 
 
-def test_the_optional_columns_may_stand_in_any_order():
+def test_columns_may_have_any_order():
     head = "grade,subject,reader,au,affected,side,note,stage,answered_at"
     (row,) = read(study('3,p1,chief,AU12,yes,both,"weak, ""very""",adjudication,2026-01-02T03:04:05Z', head=head))
     assert (row.grade, row.note, row.stage, row.answered_at) == (3, 'weak, "very"', Stage.ADJUDICATION, "2026-01-02T03:04:05Z")
 
 
-def test_the_same_answers_have_the_same_names_whatever_their_order_and_others_have_others():
+def test_digests_depend_on_the_answers_and_not_on_their_order():
     one, two, three = "p1,a,AU1,yes,left", "p1,a,AU2,no,", "p2,a,AU1,no,"
     names = {(row.subject, row.au): (row.annotation, row.version) for row in read(study(one, two, three))}
     assert {(row.subject, row.au): (row.annotation, row.version) for row in read(study(three, two, one))} == names
@@ -139,7 +139,7 @@ def test_the_same_answers_have_the_same_names_whatever_their_order_and_others_ha
         ("p1,a,AU1,no", "it has 4 cells, the header 5; quote commas"),
     ],
 )
-def test_a_wrong_line_is_one_sentence_with_its_number(line, sentence):
+def test_a_wrong_line_is_reported_with_its_number(line, sentence):
     with pytest.raises(LabelingError) as caught:
         read(study("p3,good,AU1,no,", line))
     assert str(caught.value) == f"line 3: {sentence}"
@@ -153,43 +153,43 @@ def test_a_wrong_line_is_one_sentence_with_its_number(line, sentence):
         ("answered_at", "yesterday", "answered_at is yesterday; it must be a time such as 2026-11-23T09:30:00Z, or empty"),
         ("lead_time_s", "long", "lead_time_s is long; it must be a number, or empty"),
         ("suggestion", "nan", "suggestion is nan; it must be a number, or empty"),
-        ("frames_shown", "f0", "frames_shown is no list; write it as JSON, as an export does, or leave it empty"),
-        ("frames_shown", "[1]", "frames_shown is no list of names; write it as JSON, as an export does, or leave it empty"),
+        ("frames_shown", "f0", "frames_shown is not a list; write it as JSON, as an export does, or leave it empty"),
+        ("frames_shown", "[1]", "frames_shown is not a list of names; write it as JSON, as an export does, or leave it empty"),
         (
             "evidence",
             '"[[""f"",1,2,3]]"',
-            "evidence is no list of [frame, left, top, width, height]; write it as an export does, or leave it empty",
+            "evidence is not a list of [frame, left, top, width, height]; write it as an export does, or leave it empty",
         ),
         ("annotation", "7", "annotation and version go together; give both or neither"),
-        ("retracted", "yes", "an answer is taken back without its annotation; name annotation and version"),
+        ("retracted", "yes", "a retraction needs the columns annotation and version of the answer"),
     ],
 )
-def test_a_wrong_optional_cell_is_one_sentence(column, cell, sentence):
+def test_a_wrong_optional_cell_is_reported_in_one_sentence(column, cell, sentence):
     with pytest.raises(LabelingError) as caught:
         read(study(f"p1,a,AU1,no,,{cell}", head=f"{HEAD},{column}"))
     assert str(caught.value) == f"line 2: {sentence}"
 
 
-def test_two_answers_for_one_cell_are_refused_even_where_they_are_equal():
+def test_duplicate_answers_are_refused_even_if_they_are_equal():
     with pytest.raises(LabelingError) as caught:
         read(study("p1,a,AU1,no,", "p1,b,AU1,no,", "p1,a,AU1,no,"))
-    assert str(caught.value) == "line 4: two answers for one cell: AU1 of this person by a is answered in line 2 too; keep one"
+    assert str(caught.value) == "line 4: duplicate answer: AU1 of this person by a is also answered in line 2; keep one"
     named = study("p1,a,AU1,no,,7,v", "p2,b,AU1,no,,7,v", "p1,a,AU1,no,,7,w", head=f"{HEAD},annotation,version")
     with pytest.raises(LabelingError) as caught:
         read(named)
     assert str(caught.value) == (
-        "line 3: two answers for one cell: AU1 in this version of the annotation is answered in line 2 too; keep one"
+        "line 3: duplicate answer: AU1 in this version of the annotation is also answered in line 2; keep one"
     )
 
 
-def test_two_sides_of_one_face_are_a_contradiction_and_two_readers_may_differ():
+def test_two_sides_in_one_answer_are_a_contradiction_and_two_readers_may_differ():
     read(study("p1,a,AU1,yes,left", "p1,b,AU1,yes,right"))
     with pytest.raises(LabelingError) as caught:
         read(study("p1,a,AU1,yes,left", "p1,a,AU2,yes,right"))
-    assert str(caught.value) == "line 3: side contradiction: this answer names left and right; a face has one"
+    assert str(caught.value) == "line 3: side contradiction: this answer has the sides left and right; give one"
 
 
-def test_everything_that_is_wrong_is_said_at_once_and_nobody_is_named():
+def test_all_errors_are_reported_at_once_without_names():
     text = study("p1,a,AU3,yes,left", '"Ada\nLovelace",a,AU1,no,', "p1,Ada Lovelace,AU1,no,", "p1,a,AU1,no,", "p1,a,AU1,no,")
     with pytest.raises(LabelingError) as caught:
         read(text)
@@ -197,7 +197,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nobody_is_named():
         "line 2: unknown AU AU3",
         "line 3: unknown subject",
         "line 5: reader without a pseudonym",
-        "line 7: two answers for one cell: AU1 of this person by a is answered in line 6 too",
+        "line 7: duplicate answer: AU1 of this person by a is also answered in line 6",
     ]
     assert "Ada" not in str(caught.value)
 
@@ -214,17 +214,17 @@ def test_everything_that_is_wrong_is_said_at_once_and_nobody_is_named():
             "line 1: no column affected; a file of answers has at least subject, reader, au, affected, side",
         ),
         (f"{HEAD},name\n", f"line 1: unknown column name; the columns are {', '.join(COLUMNS)}"),
-        (f"{HEAD},side\n", f"line 1: a column stands there twice; the columns are {', '.join(COLUMNS)}"),
+        (f"{HEAD},side\n", f"line 1: a column is repeated; the columns are {', '.join(COLUMNS)}"),
         (f'{HEAD}\np1,a,AU1,no,"', "line 2: it is not a CSV from here on (unexpected end of data)"),
     ],
 )
-def test_a_file_that_is_no_table_of_answers_is_one_sentence(text, sentence):
+def test_a_file_of_another_format_is_reported_in_one_sentence(text, sentence):
     with pytest.raises(LabelingError) as caught:
         read(text)
     assert str(caught.value) == sentence
 
 
-def test_an_export_opens_as_any_csv_does():
+def test_an_export_is_a_standard_csv():
     text = write_csv(read(study("p1,a,AU12,yes,left")))
     (line,) = csv.DictReader(io.StringIO(text, newline=""))
     assert list(line) == list(COLUMNS)

@@ -1,4 +1,4 @@
-"""Readers whose habits are known, and whether the report finds them."""
+"""Statistics of readers with known habits."""
 
 import json
 from dataclasses import asdict, replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from labeling.consensus.reader_statistics import reader_reports
-from labeling.consensus.standing_answers import last_words
+from labeling.consensus.standing_answers import standing_answers
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, Stage
 
 NUM_PEOPLE = 80
@@ -22,7 +22,7 @@ LABELS = [label(number) for number in range(NUM_PEOPLE)]
 
 
 def row(number: int, au: AU, reader: str = "reader-a", **changes: object) -> LedgerRow:
-    """The truth about a region, read one person an hour."""
+    """Return a correct answer about a region; one person is read per hour."""
     truth = LedgerRow(
         subject=LABELS[number].subject,
         au=au,
@@ -39,50 +39,49 @@ def row(number: int, au: AU, reader: str = "reader-a", **changes: object) -> Led
 
 
 def report(rows: list[LedgerRow], reader: str = "reader-a", **options: int):
-    return next(each for each in reader_reports(last_words(rows), LABELS, **options) if each.reader == reader)
+    return next(found for found in reader_reports(standing_answers(rows), LABELS, **options) if found.reader == reader)
 
 
-def everything(reader: str = "reader-a") -> list[LedgerRow]:
+def all_rows(reader: str = "reader-a") -> list[LedgerRow]:
     return [row(number, au, reader) for number in range(NUM_PEOPLE) for au in AUS]
 
 
-def test_who_tells_the_truth_has_no_bias_and_does_not_drift():
-    found = report(everything())
+def test_a_correct_reader_has_no_bias_and_no_drift():
+    found = report(all_rows())
     assert (found.num_subjects, found.cannot_tell, found.agreement.value, found.drift.difference.value) == (80, 0, 1, 0)
     assert found.agreement.num_cells == 640
-    assert {each.value for each in found.bias.values()} == {0}
+    assert {estimate.value for estimate in found.bias.values()} == {0}
     assert found.anchoring is None
 
 
 def test_speed_is_per_person_and_by_week():
-    found = report(everything())
+    found = report(all_rows())
     assert (found.speed.median_s, found.speed.num_subjects) == (14.5, 80)
     assert found.speed.p90_s == pytest.approx(np.quantile([10 + number % 10 for number in range(80)], 0.9))
     assert {week: speed.num_subjects for week, speed in found.speed_by_week.items()} == {"2026-W01": 80}
-    slower = [replace(each, answered_at="2026-01-08T00:00:00Z", lead_time_s=60.0) for each in everything()[:80]]
-    weeks = report(everything() + slower).speed_by_week
+    slower = [replace(row, answered_at="2026-01-08T00:00:00Z", lead_time_s=60.0) for row in all_rows()[:80]]
+    weeks = report(all_rows() + slower).speed_by_week
     assert {week: (speed.median_s, speed.num_subjects) for week, speed in weeks.items()}["2026-W02"] == (60, 10)
 
 
 def test_an_untimed_answer_has_no_speed():
-    found = report([replace(each, lead_time_s=None, answered_at="") for each in everything()])
+    found = report([replace(row, lead_time_s=None, answered_at="") for row in all_rows()])
     assert (found.speed, found.speed_by_week) == (None, {})
 
 
-def test_a_region_seen_too_often_is_a_bias_above_zero_in_that_region_alone():
-    rows = [replace(each, affected=True) if each.au is AU.AU26 else each for each in everything()]
+def test_a_region_answered_affected_too_often_has_a_bias_above_zero():
+    rows = [replace(row, affected=True) if row.au is AU.AU26 else row for row in all_rows()]
     found = report(rows)
-    healthy = np.mean([not each.affected[AU.AU26] for each in LABELS])
+    healthy = np.mean([not label.affected[AU.AU26] for label in LABELS])
     assert found.bias[AU.AU26].value == pytest.approx(healthy)
     low, high = found.bias[AU.AU26].interval
     assert 0 < low <= healthy <= high
     assert found.bias[AU.AU12].value == 0
 
 
-def test_who_gets_worse_drifts_below_zero():
+def test_a_reader_who_gets_worse_has_a_drift_below_zero():
     rows = [
-        replace(each, affected=not each.affected) if place >= 480 and place % 2 else each
-        for place, each in enumerate(everything())
+        replace(row, affected=not row.affected) if place >= 480 and place % 2 else row for place, row in enumerate(all_rows())
     ]
     found = report(rows)
     assert (found.drift.first.value, found.drift.second.value) == (1, pytest.approx(0.75))
@@ -90,28 +89,28 @@ def test_who_gets_worse_drifts_below_zero():
     assert found.drift.difference.interval[0] < -0.25 < found.drift.difference.interval[1] < 0
 
 
-def test_cannot_tell_is_counted_and_compared_with_nothing():
-    rows = [replace(each, affected=None) if each.au in {AU.AU1, AU.AU2} else each for each in everything()]
+def test_cannot_tell_is_counted_but_not_compared():
+    rows = [replace(row, affected=None) if row.au in {AU.AU1, AU.AU2} else row for row in all_rows()]
     found = report(rows)
     assert (found.cannot_tell, found.agreement.num_cells, found.bias[AU.AU1].value) == (0.25, 480, None)
 
 
-def test_people_without_labels_are_read_but_not_compared():
-    stranger = [replace(each, subject="nobody", annotation="x") for each in everything()[:8]]
-    found = report(everything() + stranger)
+def test_people_without_labels_are_counted_but_not_compared():
+    unlabeled = [replace(row, subject="unlabeled", annotation="x") for row in all_rows()[:8]]
+    found = report(all_rows() + unlabeled)
     assert (found.num_subjects, found.agreement.num_cells) == (81, 640)
 
 
-def test_a_suggestion_that_draws_the_answer_is_found():
-    """The reader repeats a suggestion that is wrong in every other cell; a blind reader of the same cells knows better."""
+def test_a_reader_who_follows_suggestions_is_found():
+    """One reader repeats suggestions that are wrong in every other cell; a blind reader answers the same cells correctly."""
     rng = np.random.default_rng(0)
-    rows = everything("blind")
-    for each in everything("drawn"):
+    rows = all_rows("blind")
+    for correct in all_rows("anchored"):
         wrong = rng.random() < 0.5
-        suggested = each.affected != wrong
-        seen = replace(each, affected=suggested, suggestion=0.4 if suggested else -0.1, suggested_by="vitau-regions/1")
-        rows += [seen, replace(seen, reader="drawn-too", annotation=f"{seen.annotation}-too")]
-    found = report(rows, "drawn").anchoring
+        suggested = correct.affected != wrong
+        seen = replace(correct, affected=suggested, suggestion=0.4 if suggested else -0.1, suggested_by="vitau-regions/1")
+        rows += [seen, replace(seen, reader="anchored-too", annotation=f"{seen.annotation}-too")]
+    found = report(rows, "anchored").anchoring
     assert (found.shown.value, found.shown.num_cells, found.blind.num_cells) == (1, 640, 640)
     assert found.blind.value == pytest.approx(0.5, abs=0.06)
     assert found.difference.value == pytest.approx(1 - found.blind.value)
@@ -120,21 +119,21 @@ def test_a_suggestion_that_draws_the_answer_is_found():
 
 
 def test_the_adjudicator_is_compared_with_the_blind_readers_of_the_same_cells():
-    rulings = [replace(each, stage=Stage.ADJUDICATION, suggestion=1.0) for each in everything("adjudicator")[:80]]
-    found = reader_reports(last_words(everything() + rulings), LABELS)
-    assert [(each.reader, each.stage, each.num_subjects) for each in found] == [
+    rulings = [replace(row, stage=Stage.ADJUDICATION, suggestion=1.0) for row in all_rows("adjudicator")[:80]]
+    found = reader_reports(standing_answers(all_rows() + rulings), LABELS)
+    assert [(reader.reader, reader.stage, reader.num_subjects) for reader in found] == [
         ("reader-a", Stage.READER, 80),
         ("adjudicator", Stage.ADJUDICATION, 10),
     ]
     assert found[1].anchoring.difference.value == 0
 
 
-def test_a_report_is_json_and_the_same_seed_gives_the_same_one():
-    rows = [replace(each, affected=not each.affected) if number % 7 == 0 else each for number, each in enumerate(everything())]
+def test_a_report_is_json_and_depends_on_the_seed_only():
+    rows = [replace(row, affected=not row.affected) if number % 7 == 0 else row for number, row in enumerate(all_rows())]
     once, again, other = (asdict(report(rows, seed=seed)) for seed in (1, 1, 2))
     assert json.dumps(once) == json.dumps(again)
     assert once["agreement"]["interval"] != other["agreement"]["interval"]
 
 
 def test_an_empty_ledger_has_no_readers():
-    assert reader_reports(last_words([]), []) == []
+    assert reader_reports(standing_answers([]), []) == []

@@ -113,7 +113,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     The pictures are looked for only where a project lacks somebody: a round in which nothing is new costs one list per project.
     """
     client, catalog = workspace.label_studio, workspace.catalog
-    names = catalog.merged()
+    names = catalog.merged_names()
     asked = {reader.reader: pushed_tasks(client, reader, names=names) for reader in readers}
     rows = workspace.ledger()
     heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
@@ -156,7 +156,7 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed
     A reader who is being asked again is waited for. A ruling is asked for again where newer frames look different.
     """
     catalog, client = workspace.catalog, workspace.label_studio
-    rows, names = workspace.ledger(), catalog.merged()
+    rows, names = workspace.ledger(), catalog.merged_names()
     looks_new = stale(workspace, rows)
     old = {stage: {each.subject for each in looks_new if each.stage is stage} for stage in Stage}
     disputed = {case.subject: (case.regions, case.side) for case in agreed.disagreements}

@@ -20,7 +20,7 @@ from labeling.label_studio.projects import erase_subjects
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.errors import CatalogError
-from vitau.schema import LedgerRow, Split, Stage
+from vitau.schema import LedgerRow, Split, Stage, all_names
 
 HOUR_S: Final = 3600
 
@@ -44,24 +44,22 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
         CatalogError: nobody has this pseudonym.
     """
     workspace = open_workspace(settings)
-    names = all_names(workspace, subject)
+    names = pseudonyms_of(workspace, subject)
     workspace.catalog.begin_erasure(names)
     tasks = erase_tasks(workspace, names)
     answers = retract(workspace, names)
     seen, trained = seen_by(workspace, names)
     objects = erase_objects(workspace, names, seen)
-    workspace.catalog.forget(names)
+    workspace.catalog.delete_rows_of(names)
     workspace.catalog.finish_erasure(names, snapshots=seen, trainings=trained)
     return EraseSummary(objects=objects, tasks=tasks, answers=answers, snapshots=tuple(seen), trained=tuple(trained))
 
 
-def all_names(workspace: Workspace, subject: str) -> set[str]:
+def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
     """Return every pseudonym of a person."""
     if subject not in workspace.catalog.pseudonyms():
         raise CatalogError(f"no subject {subject} is in the catalog: check the pseudonym")
-    merged = workspace.catalog.merged()
-    kept = merged.get(subject, subject)
-    return {kept, *(name for name, into in merged.items() if into == kept)}
+    return all_names(subject, workspace.catalog.merged_names())
 
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-tasks")

@@ -36,7 +36,7 @@ from vitau.data.usable_frames import UsableFrames
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
 from vitau.registry import registry
-from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split
+from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split, canonical_name
 
 QUALITY: Final = ("sharpness", "brightness", "clipped", "face_px", "yaw_deg", "pitch_deg", "roll_deg", "detector_score")
 INPUTS: Final = tuple(name.replace("_", " ") for name in QUALITY)
@@ -119,8 +119,8 @@ def held_out(taught: pa.Table) -> pa.Table:
 def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -> pa.Table:
     """List the usable frames of everybody who is not in the snapshot, labelled or not, as a snapshot lists them."""
     catalog = workspace.catalog
-    merged = catalog.merged()
-    known = {merged.get(name, name) for name in pc.unique(taught["subject"]).to_pylist()}
+    merged = catalog.merged_names()
+    known = {canonical_name(name, merged) for name in pc.unique(taught["subject"]).to_pylist()}
     since = "" if days is None else (datetime.now(UTC) - timedelta(days=days)).isoformat()
     chosen = {name for name, first in catalog.arrivals().items() if name not in known and first >= since}
     clips = {clip.sha256: clip for clip in catalog.clips() if clip.subject in chosen}

@@ -14,7 +14,7 @@ from flows.promotion.registered_models import MODELS, known_training
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
-from vitau.catalog.promotion_log import Action, PromotionRecord, broken, champions
+from vitau.catalog.promotion_log import Action, PromotionRecord, broken_records, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
 from vitau.evaluation.policy import PATIENTS, SMOKE, Policy
@@ -122,7 +122,7 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
     standing, finished = settle(workspace, model)
     if finished is not None and finished.action is Action.ROLLED_BACK:
         return told(finished, None, standing, new=True)
-    stack = champions(workspace.catalog.promotions(model))
+    stack = champion_stack(workspace.catalog.promotions(model))
     if len(stack) < 2:
         raise RegistryError(f"no champion of {model} came before version {standing}: there is nothing to go back to")
     facts = {"model": model, "version": stack[-1], "action": Action.ROLLED_BACK, "before": stack[-1], "after": stack[-2]}
@@ -135,7 +135,7 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
 def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
     """List every decision in order, and say of each what is wrong with it: its signature, its place, or MLflow's alias."""
     records = workspace.catalog.promotions()
-    problems = broken(records, signing_key(workspace))
+    problems = broken_records(records, signing_key(workspace))
     for name in {record.model for record in records}:
         last = [record for record in records if record.model == name][-1]
         standing = registry.champion(workspace.settings.mlflow_url, name)

@@ -118,6 +118,22 @@ class Subject:
     synthetic: bool = False
 
 
+def canonical_name(subject: str, merged: Mapping[str, str]) -> str:
+    """Return the pseudonym under which a person is known, from any pseudonym of theirs.
+
+    Args:
+        subject: a pseudonym.
+        merged: every pseudonym that was merged into another → the one that was kept.
+    """
+    return merged.get(subject, subject)
+
+
+def all_names(subject: str, merged: Mapping[str, str]) -> set[str]:
+    """Return every pseudonym of a person, from any of theirs; ``merged`` as in :func:`canonical_name`."""
+    kept = canonical_name(subject, merged)
+    return {kept, *(name for name, into in merged.items() if into == kept)}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
     """Material of one person: a video, an image sequence or a photo, kept once by the digest of its content.

@@ -150,7 +150,7 @@ def merge_subjects(workspace: Workspace, kept: str, merged: str, *, why: str) ->
     """
     catalog = workspace.catalog
     new = catalog.merge(kept, merged, why=why)
-    name = catalog.merged()[merged]
+    name = catalog.merged_names()[merged]
     split = catalog.splits().get(name)
     offset = next(each.offset for each in catalog.merges() if each.merged == merged)
     return MergeSummary(

@@ -50,14 +50,14 @@ def pull_answers(
             subjects,
             state={state.project: state for state in catalog.pull_states()}.get(project.identity),
             seen=catalog.seen_annotations(project.identity),
-            entries=catalog.said(project.reader, project.stage),
+            entries=catalog.ledger_entries(project.reader, project.stage),
             **asdict(options),
         )
-        catalog.note_seen(project.identity, pulled.seen)
+        catalog.record_seen(project.identity, pulled.seen)
         new += lost + catalog.append_answers(pulled.rows)
         catalog.add_unusable_frames(pulled.unusable_frames)
         catalog.set_skipped(f"label-studio-{project.id}", pulled.skipped)
-        catalog.note_pull(pulled.state)
+        catalog.record_pull(pulled.state)
         if pulled.seen:
             write_pull_number(client, pulled.state)
         notices += [*gone, *([pulled.notice] if pulled.notice else [])]
@@ -76,7 +76,7 @@ def settle_gone(workspace: Workspace, project: ReaderProject, *, accept: bool) -
     for state in catalog.pull_states():
         if state.title != project.title or state.project == project.identity:
             continue
-        said = catalog.said(project.reader, project.stage)
+        said = catalog.ledger_entries(project.reader, project.stage)
         rows = retract_project(project, catalog.seen_annotations(state.project), said, answered)
         if rows and not accept:
             notices.append(
@@ -85,7 +85,7 @@ def settle_gone(workspace: Workspace, project: ReaderProject, *, accept: bool) -
             )
             continue
         new += catalog.append_answers(rows)
-        catalog.forget_pull(state.project)
+        catalog.delete_pull(state.project)
     return new, notices
 
 

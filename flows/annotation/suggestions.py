@@ -39,7 +39,7 @@ def scored_champion(workspace: Workspace) -> Champion | None:
     digest = workspace.catalog.last_scored_by()
     if digest is None:
         return None
-    names = workspace.catalog.merged()
+    names = workspace.catalog.merged_names()
     summaries = {each.subject: each.summary for each in workspace.catalog.scores(digest) if each.subject not in names}
     training = workspace.catalog.training_of(digest)
     name = f"{training.model}/{training.version}" if training else f"model {digest[:12]}"

@@ -93,8 +93,8 @@ def write_at_once(catalog: Catalog, owners: Sequence[str]) -> list[str]:
     def write(owner: str) -> None:
         works = [f"doctor/{owner}/{number}" for number in range(_WRITES)]
         try:
-            taken = [catalog.claim(work, owner, 60) for work in works]
-            catalog.release(works, owner)
+            taken = [catalog.acquire_lease(work, owner, 60) for work in works]
+            catalog.release_leases(works, owner)
         except CatalogError as error:
             wrong.append(str(error))
         else:

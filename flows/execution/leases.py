@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psutil
 
-from vitau.catalog.leases import Claims
+from vitau.catalog.leases import Leases
 from vitau.errors import CatalogError
 
 _HEARTBEATS: Final = 4  # per lease: three may fail
@@ -30,8 +30,8 @@ class LeaseHolder:
     was suspended for that long loses its leases too. That is safe, since both workers write the same objects and rows.
     """
 
-    def __init__(self, claims: Claims, lease_s: float) -> None:
-        self._claims, self._lease_s = claims, lease_s
+    def __init__(self, leases: Leases, lease_s: float) -> None:
+        self._leases, self._lease_s = leases, lease_s
         self._owner = f"{_machine()}:{os.getpid()}:{_started_at_s(os.getpid()):.0f}:{uuid4().hex}"
         self._held: set[str] = set()
         self._ended = threading.Event()
@@ -49,26 +49,26 @@ class LeaseHolder:
 
     def acquire(self, work: str) -> bool:
         """Acquire the lease of a piece of work; return False if another worker holds it."""
-        if self._claims.claim(work, self._owner, self._lease_s):
+        if self._leases.acquire_lease(work, self._owner, self._lease_s):
             self._held.add(work)
             return True
         return False
 
     def release(self, work: Collection[str]) -> None:
         """Release the leases of pieces of work; call it when their results are in the catalog."""
-        self._claims.release(work, self._owner)
+        self._leases.release_leases(work, self._owner)
         self._held.difference_update(work)
 
     def _renew(self) -> None:
         while not self._ended.wait(self._lease_s / _HEARTBEATS):
             try:
-                self._claims.renew_claims(self._owner, self._lease_s)
+                self._leases.heartbeat(self._owner, self._lease_s)
             except CatalogError:
                 continue  # a short outage of the database; after a longer one another worker takes over, and nothing is lost
 
 
 def open_batches(
-    claims: Claims, num_pieces: int, work: Mapping[int, str], done: Collection[int], size: int
+    leases: Leases, num_pieces: int, work: Mapping[int, str], done: Collection[int], size: int
 ) -> Iterator[list[int]]:
     """Yield batches of the indices 0 … ``num_pieces`` − 1 until all pieces of work are done.
 
@@ -76,30 +76,30 @@ def open_batches(
     or died.
 
     Args:
-        claims: the leases of all workers.
+        leases: the leases of all workers.
         num_pieces: number of pieces of work.
         work: index → name of the piece of work; the caller fills it before it asks for the next batch.
         done: indices; the caller fills it before it asks for the next batch.
         size: of a batch.
     """
-    reap_orphaned_leases(claims)
+    reap_orphaned_leases(leases)
     while left := [index for index in range(num_pieces) if index not in done]:
         for start in range(0, len(left), size):
             yield left[start : start + size]
-        while (waiting := {work[index] for index in left if index not in done}) and waiting <= claims.claimed().keys():
+        while (waiting := {work[index] for index in left if index not in done}) and waiting <= leases.leases().keys():
             time.sleep(_POLL_S)
-            reap_orphaned_leases(claims)
+            reap_orphaned_leases(leases)
 
 
-def reap_orphaned_leases(claims: Claims) -> None:
+def reap_orphaned_leases(leases: Leases) -> None:
     """Release the leases of processes of this machine that are gone, without waiting for them to expire."""
     work_by_owner: dict[str, list[str]] = {}
-    for work, owner in claims.claimed().items():
+    for work, owner in leases.leases().items():
         work_by_owner.setdefault(owner, []).append(work)
     for owner, work_of_owner in work_by_owner.items():
         machine, pid, started_at_s, _ = owner.split(":") if owner.count(":") == 3 else ("", "", "", "")
         if machine == _machine() and abs(_started_at_s(int(pid)) - float(started_at_s)) > 1:
-            claims.release(work_of_owner, owner)
+            leases.release_leases(work_of_owner, owner)
 
 
 @cache

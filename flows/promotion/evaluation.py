@@ -18,7 +18,7 @@ from vitau.errors import ChecksumError
 from vitau.evaluation.metrics import by_subject
 from vitau.evaluation.promotion import Answers, HeldOut
 from vitau.registry import registry
-from vitau.schema import Split
+from vitau.schema import Split, canonical_name
 from vitau.scoring.predict import Predictor
 
 Array = npt.NDArray[Any]
@@ -47,8 +47,8 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
     predictors = [load_model(workspace, each) for each in (challenger, champion) if each is not None]
     crops, source_N = test_crops(workspace, challenger.snapshot)
     seen = people_seen(workspace, predictors)
-    names = workspace.catalog.merged()
-    held_out_N = np.array([names.get(name, name) not in seen for name in crops.subject_N.tolist()], dtype=bool)
+    merged = workspace.catalog.merged_names()
+    held_out_N = np.array([canonical_name(name, merged) not in seen for name in crops.subject_N.tolist()], dtype=bool)
     num_left_out = len(set(crops.subject_N[~held_out_N].tolist()))
     crops, source_N = crops.where(held_out_N), source_N[held_out_N]
     people = held_out_people(crops, source_N)
@@ -91,13 +91,13 @@ def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array]:
 
 def people_seen(workspace: Workspace, predictors: Sequence[Predictor]) -> set[str]:
     """Name everybody who taught one of the models anything, training or validation, also under a name that was merged."""
-    names = workspace.catalog.merged()
+    merged = workspace.catalog.merged_names()
     digests = {card.get("snapshot") for each in predictors for card in (each.card, each.recognition_card)} - {None}
     seen: set[str] = set()
     for digest in sorted(map(str, digests)):
         rows = snapshots.load(workspace.store, digest).select(["subject", "split"]).to_pydict()
         pairs = zip(rows["subject"], rows["split"], strict=True)
-        seen |= {names.get(name, name) for name, split in pairs if split != Split.TEST}
+        seen |= {canonical_name(name, merged) for name, split in pairs if split != Split.TEST}
     return seen
 
 

@@ -15,7 +15,7 @@ from vitau.data import snapshot as snapshots
 from vitau.data.layout import parse_score_name
 from vitau.data.parquet import read_table
 from vitau.errors import CatalogError
-from vitau.schema import Snapshot, Split
+from vitau.schema import Snapshot, Split, all_names, canonical_name
 
 SHOWN: Final = 8
 """Clips that are listed one by one in the text; JSON has all of them."""
@@ -110,9 +110,8 @@ def from_clip(workspace: Workspace, sha256: str) -> Node:
 
 def from_subject(workspace: Workspace, name: str) -> Node:
     """Go forward from a person, under every name, to snapshots, versions trained on them, and scores."""
-    merged = workspace.catalog.merged()
-    kept = merged.get(name, name)
-    names = {kept, *(each for each, into in merged.items() if into == kept)}
+    merged = workspace.catalog.merged_names()
+    kept, names = canonical_name(name, merged), all_names(name, merged)
     person = next(each for each in workspace.catalog.subjects() if each.pseudonym == kept)
     offsets = [offset for offset, subject in workspace.catalog.ledger_subjects() if subject in names]
     facts = {
@@ -212,8 +211,8 @@ def score_node(workspace: Workspace, score: ScoredSubject, *leads_to: Node) -> N
 
 def person_scores(workspace: Workspace, subject: str) -> list[ScoredSubject]:
     """Give every score of a person, under all names."""
-    merged = workspace.catalog.merged()
-    return [each for each in workspace.catalog.scores() if merged.get(each.subject, each.subject) == subject]
+    merged = workspace.catalog.merged_names()
+    return [each for each in workspace.catalog.scores() if canonical_name(each.subject, merged) == subject]
 
 
 def clips_scored(workspace: Workspace, score: ScoredSubject) -> list[str]:

@@ -15,6 +15,7 @@ import httpx
 from labeling.label_studio import pagination
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, get_task, readable_errors
+from vitau.schema import canonical_name
 
 _ATTEMPTS = 3
 _SHOWN = ("frames", "suggestions", "suggested_by")
@@ -130,7 +131,7 @@ def _pushed_task(task: Any, names: Mapping[str, str]) -> PushedTask:
 def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     """Return what identifies the question of a task."""
     subject = str(data.get("subject", ""))
-    return names.get(subject, subject), data.get("material"), data.get("after") or 0
+    return canonical_name(subject, names), data.get("material"), data.get("after") or 0
 
 
 def _renew(client: Any, project: ReaderProject, tasks: Iterable[Any], wanted: Mapping[str, Any]) -> None:

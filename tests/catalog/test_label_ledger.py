@@ -83,11 +83,11 @@ def test_what_a_reader_said_is_one_entry_per_answer_in_the_order_of_the_ledger(c
     answers = [replace(ANSWER, au=au) for au in AUS]
     back = [replace(row, version="retracted", affected=None, side=None, retracted=True) for row in answers]
     catalog.append_answers([*answers, *back, *(replace(row, reader="reader-b", annotation="8") for row in answers)])
-    assert catalog.said("reader-a", Stage.READER) == [
+    assert catalog.ledger_entries("reader-a", Stage.READER) == [
         LedgerEntry(annotation="1:7", subject="anna", version=ANSWER.version),
         LedgerEntry(annotation="1:7", subject="anna", version="retracted", retracted=True),
     ]
-    assert catalog.said("reader-a", Stage.ADJUDICATION) == []
+    assert catalog.ledger_entries("reader-a", Stage.ADJUDICATION) == []
 
 
 def test_more_answers_than_one_statement_takes_keep_their_order(catalog):
@@ -124,7 +124,7 @@ def test_the_ledger_refuses_to_forget(catalog):
         with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"):
             execute(catalog, statement)
     assert catalog.ledger() == [ANSWER]
-    assert catalog.merged() == {"anne": "anna"}
+    assert catalog.merged_names() == {"anne": "anna"}
 
 
 def test_nothing_slips_into_the_past_of_the_ledger(catalog):
@@ -244,7 +244,7 @@ def test_merging_twice_is_no_error_and_merges_follow_each_other(catalog):
     assert not catalog.merge("anne", "ann", why="again")
     assert catalog.ledger() == [ANSWER]
     assert catalog.ledger(upto=2) == [replace(ANSWER, subject="anne")]
-    assert catalog.merged() == {"ann": "anna", "anne": "anna"}
+    assert catalog.merged_names() == {"ann": "anna", "anne": "anna"}
     assert catalog.ledger_offset() == 3
 
 

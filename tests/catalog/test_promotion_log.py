@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.catalog.catalog import Catalog
-from vitau.catalog.promotion_log import Action, PromotionRecord, broken, champions
-from vitau.catalog.signing import canonical, is_signed, key_name, sign
+from vitau.catalog.promotion_log import Action, PromotionRecord, broken_records, champion_stack
+from vitau.catalog.signing import canonical, is_signed, key_fingerprint, sign
 
 KEY, OTHER_KEY = b"the key of these tests", b"another key than that"
 
@@ -45,9 +45,9 @@ def test_the_same_verdict_is_recorded_once(catalog):
 def test_a_chain_of_records_holds_and_says_which_key_signed(catalog):
     for version in (1, 2, 3):
         catalog.append_promotion(facts(version, Action.PROMOTED, version - 1 or None, version), key=KEY)
-    assert broken(catalog.promotions(), KEY) == {}
-    assert set(broken(catalog.promotions(), OTHER_KEY).values()) == {"signed with another key than VITAU_SIGNING_KEY"}
-    assert OTHER_KEY.decode() not in key_name(OTHER_KEY)
+    assert broken_records(catalog.promotions(), KEY) == {}
+    assert set(broken_records(catalog.promotions(), OTHER_KEY).values()) == {"signed with another key than VITAU_SIGNING_KEY"}
+    assert OTHER_KEY.decode() not in key_fingerprint(OTHER_KEY)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_whoever_gets_past_the_triggers_is_found_out(catalog):
         changed = """UPDATE promotions SET record = replace(record, '"after":2', '"after":9') WHERE number = 2"""
         connection.exec_driver_sql(changed)
         connection.execute(sa.text("DELETE FROM promotions WHERE number = 3"))
-    assert broken(catalog.promotions(), KEY) == {
+    assert broken_records(catalog.promotions(), KEY) == {
         2: "changed after it was signed",
         4: "not the successor of the record before it: one is missing or was exchanged",
     }
@@ -97,7 +97,7 @@ def test_records_of_several_writers_form_one_chain(catalog):
     for thread in threads:
         thread.join()
     assert [record.number for record in catalog.promotions()] == list(range(1, 16))
-    assert broken(catalog.promotions(), KEY) == {}
+    assert broken_records(catalog.promotions(), KEY) == {}
 
 
 def recorded(*decisions: tuple[int, Action, int | None, int | None]) -> list[PromotionRecord]:
@@ -127,11 +127,11 @@ def test_rolling_back_goes_down_step_by_step_and_refusals_move_nothing():
         (4, Action.ROLLED_BACK, 4, 2),
         (2, Action.ROLLED_BACK, 2, 1),
     )
-    assert [champions(records[:upto]) for upto in range(7)] == [[], [1], [1, 2], [1, 2], [1, 2, 4], [1, 2], [1]]
+    assert [champion_stack(records[:upto]) for upto in range(7)] == [[], [1], [1, 2], [1, 2], [1, 2, 4], [1, 2], [1]]
 
 
 def test_a_champion_from_before_there_were_records_can_be_gone_back_to():
-    assert champions(recorded((3, Action.REFUSED, 2, 2), (4, Action.PROMOTED, 2, 4))) == [2, 4]
+    assert champion_stack(recorded((3, Action.REFUSED, 2, 2), (4, Action.PROMOTED, 2, 4))) == [2, 4]
 
 
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))))

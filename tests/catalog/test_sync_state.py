@@ -27,19 +27,19 @@ def catalog(new_catalog: Callable[[], Catalog]) -> Catalog:
 
 def test_what_a_pull_saw_replaces_what_was_seen_before_and_can_be_forgotten(catalog):
     other = replace(SEEN, subject="nobody we know", problem="unknown subject")
-    catalog.note_seen(STATE.project, [SEEN, other])
-    catalog.note_seen("another project", [SEEN])
-    catalog.note_seen(STATE.project, [replace(SEEN, gone=True, held=True)])
-    catalog.note_pull(STATE)
-    catalog.note_pull(replace(STATE, number=2))
+    catalog.record_seen(STATE.project, [SEEN, other])
+    catalog.record_seen("another project", [SEEN])
+    catalog.record_seen(STATE.project, [replace(SEEN, gone=True, held=True)])
+    catalog.record_pull(STATE)
+    catalog.record_pull(replace(STATE, number=2))
     assert catalog.seen_annotations(STATE.project) == [replace(SEEN, gone=True, held=True), other]
     assert catalog.pull_states() == [replace(STATE, number=2)]
-    catalog.forget_pull(STATE.project)
+    catalog.delete_pull(STATE.project)
     assert (catalog.seen_annotations(STATE.project), catalog.pull_states()) == ([], [])
     assert catalog.seen_annotations("another project") == [SEEN]
 
 
 def test_ten_thousand_annotations_are_noted_at_once(catalog):
     many = [replace(SEEN, annotation=f"{number:05}") for number in range(10_000)]
-    catalog.note_seen(STATE.project, many)
+    catalog.record_seen(STATE.project, many)
     assert catalog.seen_annotations(STATE.project) == many

@@ -149,7 +149,7 @@ def test_a_folder_and_a_sqlite_file_are_well_and_nothing_is_left_there(settings,
     assert storage.rows(settings()) == "sqlite: 6 writers at once"
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     catalog = open_catalog(settings().catalog.get_secret_value())
-    assert catalog.claimed() == {}
+    assert catalog.leases() == {}
     catalog.engine.dispose()
     with pytest.raises(NotApplicableError):
         storage.addresses(settings())

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.erase import all_names, retract
+from flows.erase import pseudonyms_of, retract
 from vitau.catalog.catalog import FrameTable
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
@@ -53,9 +53,9 @@ def answers(subject: str) -> list[LedgerRow]:
 
 
 def test_a_person_is_erased_under_every_name_whichever_is_given(workspace):
-    assert all_names(workspace, "p1") == all_names(workspace, "p2") == {"p1", "p2"}
+    assert pseudonyms_of(workspace, "p1") == pseudonyms_of(workspace, "p2") == {"p1", "p2"}
     with pytest.raises(CatalogError, match="no subject p9 is in the catalog: check the pseudonym"):
-        all_names(workspace, "p9")
+        pseudonyms_of(workspace, "p9")
 
 
 def test_every_answer_about_the_person_is_taken_back_once_and_nobody_elses(workspace):
@@ -70,7 +70,7 @@ def test_nothing_is_found_of_an_erased_person_and_nobody_takes_them_in_again(wor
     catalog = workspace.catalog
     catalog.begin_erasure({"p1", "p2"})
     assert [subject.pseudonym for subject in catalog.subjects()] == ["p3"]
-    catalog.forget({"p1", "p2"})
+    catalog.delete_rows_of({"p1", "p2"})
     assert [clip.subject for clip in catalog.clips()] == ["p3"]
     assert len(catalog.frame_tables("r")) == 1
     assert set(catalog.splits()) == {"p3"}

@@ -76,7 +76,7 @@ def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make
         thread.join()
     assert sum(ours) == 3
     assert len(scores(workspaces[0])) == 3
-    assert workspaces[0].catalog.claimed() == {}
+    assert workspaces[0].catalog.leases() == {}
     assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == 0
 
 

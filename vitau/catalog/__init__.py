@@ -1,1 +1,1 @@
-"""Rows in SQL: subjects, clips, labels, snapshots, trainings, promotions, and the append-only label ledger."""
+"""The catalog: subjects, clips, labels, snapshots, trainings, promotions and the append-only label ledger, in SQL."""

@@ -1,21 +1,22 @@
-"""What is known, in rows: people, clips, frame tables, answers, labels, splits, snapshots, trainings, scores.
+"""The catalog of people, clips, frame tables, splits, snapshots, trainings and scores.
 
-Rows are added once and found again: adding what is there is no error and changes nothing, adding what contradicts it raises.
-The append-only ledger of answers and merges is in `vitau.catalog.label_ledger`; merged people are one person here.
+Additions are idempotent: adding a known row changes nothing, adding one that contradicts it raises. Merged people are one
+person here. The ledger of answers and merges is in `vitau.catalog.label_ledger`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import now, open_engine
+from vitau.catalog.engine import open_engine
 from vitau.catalog.erasures import Erasures
-from vitau.catalog.label_ledger import Ledger
-from vitau.catalog.leases import Claims
-from vitau.catalog.promotion_log import Promotions
-from vitau.catalog.sync_state import Pulls
+from vitau.catalog.label_ledger import LabelLedger
+from vitau.catalog.leases import Leases
+from vitau.catalog.promotion_log import PromotionLog
+from vitau.catalog.rows import to_row
+from vitau.catalog.sync_state import SyncState
 from vitau.catalog.tables import (
     clips,
     comparisons,
@@ -32,15 +33,15 @@ from vitau.catalog.tables import (
     unusable_frames,
 )
 from vitau.errors import ContradictionError
-from vitau.schema import Clip, Cohort, Comparison, Skipped, Snapshot, Split, Subject
+from vitau.schema import Clip, Comparison, Skipped, Snapshot, Split, Subject, canonical_name
 
 _STRICTEST: Final = (Split.TEST, Split.VAL, Split.TRAIN)
-"""Whose split two merged people have: nobody who was ever tested is trained on."""
+"""The order in which a split wins when two people are merged: a person who was ever tested is never trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameTable:
-    """Where the frames of a clip are, and how many passed gate 1. ``quarantined`` counts frames by reason."""
+    """The objects with the frames of a clip, and their counts; ``quarantined`` has the number of frames by reason."""
 
     clip: str
     recipe: str
@@ -53,7 +54,7 @@ class FrameTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """A finished training: what went in, what came out, and its version in the registry."""
+    """A finished training: its inputs, its result and its version in the registry."""
 
     key: str
     model: str
@@ -68,7 +69,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredSubject:
-    """One person scored by one model: the object that holds the frames' scores, and their summary."""
+    """One person scored by one model: the key of the object with the frames' scores, and their summary."""
 
     model_digest: str
     subject: str
@@ -76,18 +77,18 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
-    """The rows behind a database URL. Open one with :func:`open_catalog`."""
+class Catalog(LabelLedger, SyncState, PromotionLog, Leases, Erasures):
+    """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_subject(self, subject: Subject) -> bool:
-        """Add a person; True if new.
+        """Add a person; return whether the person is new.
 
         Raises:
             ContradictionError: the person is known under another cohort, or was erased.
         """
         if subject.pseudonym in self._scalars(sa.select(erasures.c.subject)):
             raise ContradictionError(f"subject {subject.pseudonym} was erased and is not taken in again: correct the manifest")
-        if self._insert(subjects, [asdict(subject)]):
+        if self._insert(subjects, [to_row(subject)]):
             return True
         known = self._rows(sa.select(subjects).where(subjects.c.pseudonym == subject.pseudonym))[0]
         if known["cohort"] != subject.cohort:
@@ -97,25 +98,21 @@ class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
         return False
 
     def subjects(self) -> list[Subject]:
-        """Return everybody, by pseudonym; who was merged into another is not listed again, who was erased not at all."""
+        """Return every person once, by canonical name; erased people are left out."""
         gone = sa.union_all(sa.select(merges.c.merged), sa.select(erasures.c.subject))
-        rows = self._rows(sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
-        return [
-            Subject(pseudonym=row["pseudonym"], cohort=Cohort(row["cohort"]), source=row["source"], synthetic=row["synthetic"])
-            for row in rows
-        ]
+        return self._load(Subject, sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
 
     def add_clip(self, clip: Clip) -> bool:
-        """Add a clip; True if new.
+        """Add a clip; return whether it is new.
 
         Raises:
             ContradictionError: the same recording belongs to another person.
         """
-        if self._insert(clips, [asdict(clip)]):
+        if self._insert(clips, [to_row(clip)]):
             return True
         owner = self._rows(sa.select(clips.c.subject).where(clips.c.sha256 == clip.sha256))[0]["subject"]
-        names = self.merged()
-        if names.get(owner, owner) != names.get(clip.subject, clip.subject):
+        merged = self.merged_names()
+        if canonical_name(owner, merged) != canonical_name(clip.subject, merged):
             raise ContradictionError(
                 f"clip {clip.sha256[:12]} belongs to subject {owner} and cannot be {clip.subject}'s too: "
                 "keep one row of the manifest, or give each person a time range"
@@ -123,163 +120,139 @@ class Catalog(Ledger, Pulls, Promotions, Claims, Erasures):
         return False
 
     def clips(self) -> list[Clip]:
-        """Return every clip, by subject and digest; those of a merged person under the name that was kept."""
-        names = self.merged()
-        found = [Clip(**{name: row[name] for name in row if name != "recorded_at"}) for row in self._rows(sa.select(clips))]
-        found = [replace(clip, subject=names.get(clip.subject, clip.subject)) for clip in found]
+        """Return every clip with the canonical name of its subject, by subject and digest."""
+        merged = self.merged_names()
+        found = self._load(Clip, sa.select(clips))
+        found = [replace(clip, subject=canonical_name(clip.subject, merged)) for clip in found]
         return sorted(found, key=lambda clip: (clip.subject, clip.sha256))
 
     def add_frame_table(self, table: FrameTable) -> bool:
-        """Add the frame table of a clip; True if new."""
-        return bool(self._insert(frame_tables, [asdict(table)]))
+        """Add the frame table of a clip; return whether it is new."""
+        return bool(self._insert(frame_tables, [to_row(table)]))
 
     def frame_tables(self, recipe: str) -> list[FrameTable]:
-        """Return the frame tables made by a recipe (its digest), by clip."""
-        rows = self._rows(sa.select(frame_tables).where(frame_tables.c.recipe == recipe).order_by(frame_tables.c.clip))
-        return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+        """Return the frame tables made by a recipe, given its digest, by clip."""
+        query = sa.select(frame_tables).where(frame_tables.c.recipe == recipe)
+        return self._load(FrameTable, query.order_by(frame_tables.c.clip))
 
     def frame_tables_of(self, clip: str) -> list[FrameTable]:
-        """Return the frame tables of a clip, by whatever recipe, oldest first."""
-        rows = self._rows(sa.select(frame_tables).where(frame_tables.c.clip == clip).order_by(frame_tables.c.recorded_at))
-        return [FrameTable(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+        """Return the frame tables of a clip by any recipe, oldest first."""
+        query = sa.select(frame_tables).where(frame_tables.c.clip == clip)
+        return self._load(FrameTable, query.order_by(frame_tables.c.recorded_at))
 
     def set_skipped(self, source: str, items: Iterable[Skipped]) -> None:
-        """Replace what was left out of a source, and why, by today's list: what works now is no longer on it."""
-        rows = [{"source": source, "item": item.item, "reason": item.reason, "recorded_at": now()} for item in items]
-        with self._writing() as connection:
-            connection.execute(sa.delete(skipped).where(skipped.c.source == source))
-            if rows:
-                connection.execute(sa.insert(skipped), rows)
+        """Replace the list of items that were left out of a source."""
+        rows = [to_row(item, source=source) for item in items]
+        self._replace_all(skipped, rows, skipped.c.source == source)
 
     def skipped(self) -> list[Skipped]:
-        """Return everything that was left out, by source and item."""
-        rows = self._rows(sa.select(skipped).order_by(skipped.c.source, skipped.c.item))
-        return [Skipped(item=row["item"], reason=row["reason"]) for row in rows]
+        """Return every item that was left out, by source and item."""
+        return self._load(Skipped, sa.select(skipped).order_by(skipped.c.source, skipped.c.item))
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:
-        """Note frames (``<clip sha256>:<frame index>``) that a reader calls unusable; returns how many are new."""
+        """Add frames (``<clip sha256>:<frame index>``) that a reader marked as unusable; return how many are new."""
         return self._insert(unusable_frames, [{"frame": frame} for frame in sorted(frames)])
 
     def unusable_frames(self) -> set[str]:
-        """Return the frames that a reader called unusable."""
+        """Return the frames that a reader marked as unusable."""
         return set(self._scalars(sa.select(unusable_frames.c.frame)))
 
     def add_comparison(self, comparison: Comparison) -> bool:
-        """Note how different a person's frames look from those that were shown; True if new."""
-        return bool(self._insert(comparisons, [asdict(comparison)]))
+        """Add a comparison of a person's frames with those that were shown; return whether it is new."""
+        return bool(self._insert(comparisons, [to_row(comparison)]))
 
     def comparisons(self) -> list[Comparison]:
         """Return every comparison, by subject."""
-        rows = self._rows(sa.select(comparisons).order_by(*comparisons.primary_key))
-        return [
-            Comparison(**{n: row[n] for n in row if n not in {"recorded_at", "frames"}}, frames=tuple(row["frames"]))
-            for row in rows
-        ]
+        return self._load(Comparison, sa.select(comparisons).order_by(*comparisons.primary_key))
 
     def add_splits(self, assigned: Mapping[str, Split], *, strata: Mapping[str, str]) -> int:
-        """Record the splits of people who have none; returns how many are new. Nobody is ever moved."""
+        """Record the splits of people who have none; return how many are new. Assigned people keep their split."""
         return self._insert(
             splits, [{"subject": name, "split": split, "stratum": strata[name]} for name, split in assigned.items()]
         )
 
     def splits(self) -> dict[str, Split]:
-        """Return the split of everybody who has one: as recorded, and of people who were merged the strictest of theirs."""
-        names = self.merged()
+        """Return the split of everyone who has one, by canonical name; merged people get the strictest of theirs."""
+        merged = self.merged_names()
         found: dict[str, Split] = {}
         for row in self._rows(sa.select(splits)):
-            name, split = names.get(row["subject"], row["subject"]), Split(row["split"])
+            name, split = canonical_name(row["subject"], merged), Split(row["split"])
             found[name] = min(split, found.get(name, split), key=_STRICTEST.index)
         return dict(sorted(found.items()))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        """Add a frozen version of the data set; True if new."""
-        return bool(self._insert(snapshots, [asdict(snapshot)]))
+        """Add a frozen version of the data set; return whether it is new."""
+        return bool(self._insert(snapshots, [to_row(snapshot)]))
 
     def snapshots(self) -> list[Snapshot]:
         """Return every frozen version, oldest first."""
-        rows = self._rows(sa.select(snapshots).order_by(snapshots.c.recorded_at))
-        return [
-            Snapshot(
-                **{name: row[name] for name in row if name not in {"recorded_at", "subjects"}},
-                subjects={Split(split): number for split, number in row["subjects"].items()},
-            )
-            for row in rows
-        ]
+        return self._load(Snapshot, sa.select(snapshots).order_by(snapshots.c.recorded_at))
 
     def add_training(self, training: Training) -> bool:
-        """Add a finished training; True if new."""
-        return bool(self._insert(trainings, [asdict(training)]))
+        """Add a finished training; return whether it is new."""
+        return bool(self._insert(trainings, [to_row(training)]))
 
     def training(self, key: str) -> Training | None:
-        """Return the training with this key, if it was finished."""
-        rows = self._rows(sa.select(trainings).where(trainings.c.key == key))
-        return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
+        """Return the finished training with this key; ``None`` if there is none."""
+        found = self._load(Training, sa.select(trainings).where(trainings.c.key == key))
+        return found[0] if found else None
 
     def trainings(self, snapshot: str | None = None) -> list[Training]:
         """Return all trainings, or those on a snapshot, oldest first."""
         query = sa.select(trainings).order_by(trainings.c.recorded_at)
-        rows = self._rows(query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
-        return [Training(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+        return self._load(Training, query if snapshot is None else query.where(trainings.c.snapshot == snapshot))
 
     def training_of(self, model_digest: str) -> Training | None:
         """Return the training that made the model with this digest; ``None`` for a model of another catalog."""
-        rows = self._rows(sa.select(trainings).where(trainings.c.model_digest == model_digest))
-        return Training(**{name: rows[0][name] for name in rows[0] if name != "recorded_at"}) if rows else None
+        found = self._load(Training, sa.select(trainings).where(trainings.c.model_digest == model_digest))
+        return found[0] if found else None
 
     def add_score(self, score: ScoredSubject) -> bool:
-        """Add the scores of a person; True if new."""
-        return bool(self._insert(scores, [asdict(score)]))
+        """Add the scores of a person; return whether they are new."""
+        return bool(self._insert(scores, [to_row(score)]))
 
     def is_scored(self, model_digest: str, subject: str) -> bool:
-        """Tell whether a person has a score by a model."""
+        """Return whether a person has a score by a model."""
         return bool(
             self._scalars(sa.select(sa.literal(1)).where(scores.c.model_digest == model_digest, scores.c.subject == subject))
         )
 
     def last_scored_by(self) -> str | None:
-        """Return the digest of the model that scored somebody last: the champion of the last scoring; ``None`` before one."""
+        """Return the digest of the model of the newest score, the champion of the last scoring; ``None`` before the first."""
         found = self._scalars(sa.select(scores.c.model_digest).order_by(scores.c.recorded_at.desc()).limit(1))
         return str(found[0]) if found else None
 
     def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
         """Return the people scored by a model, or by any, by pseudonym."""
         query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
-        rows = self._rows(query if model_digest is None else query.where(scores.c.model_digest == model_digest))
-        return [ScoredSubject(**{name: row[name] for name in row if name != "recorded_at"}) for row in rows]
+        return self._load(ScoredSubject, query if model_digest is None else query.where(scores.c.model_digest == model_digest))
 
     def set_priorities(self, ordered: Mapping[str, str]) -> None:
-        """Replace the list of people whom the readers are asked about first: pseudonym → why, the first one first."""
-        rows = [
-            {"subject": name, "rank": rank, "why": why, "recorded_at": now()}
-            for rank, (name, why) in enumerate(ordered.items(), 1)
-        ]
-        with self._writing() as connection:
-            connection.execute(sa.delete(priorities))
-            if rows:
-                connection.execute(sa.insert(priorities), rows)
+        """Replace the list of people to label first: pseudonym → reason, in order."""
+        rows = [{"subject": name, "rank": rank, "why": why} for rank, (name, why) in enumerate(ordered.items(), 1)]
+        self._replace_all(priorities, rows)
 
     def priority_subjects(self) -> dict[str, str]:
-        """Return whom the readers are asked about first and why, in order; of merged people under the name that was kept."""
-        names = self.merged()
-        rows = self._rows(sa.select(priorities).order_by(priorities.c.rank))
+        """Return the people to label first in order, canonical name → reason."""
+        merged = self.merged_names()
         found: dict[str, str] = {}
-        for row in rows:
-            found.setdefault(names.get(row["subject"], row["subject"]), row["why"])
+        for row in self._rows(sa.select(priorities).order_by(priorities.c.rank)):
+            found.setdefault(canonical_name(row["subject"], merged), row["why"])
         return found
 
     def arrivals(self) -> dict[str, str]:
-        """Return when each person's first clip came, ISO 8601, UTC; of merged people under the name that was kept."""
-        names = self.merged()
+        """Return the time of each person's first clip, canonical name → ISO 8601 in UTC."""
+        merged = self.merged_names()
         query = sa.select(clips.c.subject, sa.func.min(clips.c.recorded_at).label("first")).group_by(clips.c.subject)
         found: dict[str, str] = {}
         for row in self._rows(query):
-            name = names.get(row["subject"], row["subject"])
+            name = canonical_name(row["subject"], merged)
             found[name] = min(row["first"], found.get(name, row["first"]))
         return found
 
 
 def open_catalog(url: str) -> Catalog:
-    """Open the catalog at a database URL and bring its tables to today's form.
+    """Open the catalog at a database URL and upgrade its tables to the newest revision.
 
     Args:
         url: ``sqlite:////absolute/path.db`` or ``postgresql+psycopg://user@host/name``.

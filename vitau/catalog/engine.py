@@ -1,57 +1,69 @@
-"""The database behind the catalog: opened, brought to today's form, written in transactions, read in rows.
+"""The database behind the catalog: connections, schema upgrades, transactions and queries.
 
-SQLite by default, PostgreSQL by its URL; what differs between them is here and in the migrations.
+SQLite by default, PostgreSQL by its URL. What differs between the two is here and in the migrations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from vitau.catalog.rows import from_row, recorded
 from vitau.errors import CatalogError
 
+T = TypeVar("T")
 BATCH: Final = 1000
-"""Rows per statement; PostgreSQL takes 65 535 parameters, SQLite 32 766."""
+"""Rows per statement: PostgreSQL takes 65 535 parameters, SQLite 32 766."""
 
 
 class Database:
-    """A database with our tables; :func:`open_engine` opens one."""
+    """A database with the catalog's tables. Open its engine with :func:`open_engine`."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        """Open a transaction that writes: all of it or nothing, and on SQLite nobody else writes meanwhile."""
+        """Open a write transaction; on SQLite it excludes other writers."""
         with database_errors(), self.engine.connect().execution_options(writing=True) as connection, connection.begin():
             yield connection
 
     def _insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Insert the rows that are not there and return how many were not."""
+        """Insert the rows whose keys are free, in one transaction; return how many there were."""
         if not rows:
             return 0
-        insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[self.engine.dialect.name]
-        stamped = [{**row, "recorded_at": now()} for row in rows]
+        created = 0
         with self._writing() as connection:
-            created = 0
-            for start in range(0, len(stamped), BATCH):
-                new = insert(table).values(stamped[start : start + BATCH]).on_conflict_do_nothing()
+            for batch in _batches(recorded(rows)):
+                new = self._insert_statement(table).values(batch).on_conflict_do_nothing()
                 created += len(connection.execute(new.returning(sa.literal(1))).all())
         return created
 
     def _replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert the rows, in the place of those with the same key, in one transaction."""
-        insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[self.engine.dialect.name]
-        stamped = [{**row, "recorded_at": now()} for row in rows]
+        """Insert the rows and replace those with the same keys, in one transaction."""
         with self._writing() as connection:
-            for start in range(0, len(stamped), BATCH):
-                new = insert(table).values(stamped[start : start + BATCH])
+            for batch in _batches(recorded(rows)):
+                new = self._insert_statement(table).values(batch)
                 changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
                 connection.execute(new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed))
+
+    def _replace_all(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *where: sa.ColumnElement[bool]) -> None:
+        """Replace every row of a table, or every row to which the conditions apply, in one transaction."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(table).where(*where))
+            if rows:
+                connection.execute(sa.insert(table), recorded(rows))
+
+    def _insert_statement(self, table: sa.Table) -> Any:
+        """Return the dialect's own insert statement, which has an ``ON CONFLICT`` clause."""
+        return {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[self.engine.dialect.name](table)
+
+    def _load(self, kind: type[T], query: sa.Select[Any]) -> list[T]:
+        """Return the rows of a query as dataclasses."""
+        return [from_row(kind, row) for row in self._rows(query)]
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with database_errors(), self.engine.connect() as connection:
@@ -63,7 +75,7 @@ class Database:
 
 
 def open_engine(url: str) -> sa.Engine:
-    """Open the database at a URL and bring its tables to today's form.
+    """Open the database at a URL and upgrade its tables to the newest revision.
 
     Raises:
         CatalogError: the database cannot be reached, or is newer than this code.
@@ -89,18 +101,18 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
-def now() -> str:
-    """Say what time it is: ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what the database says when it cannot be reached or written into a sentence."""
+    """Convert the database's operational errors to CatalogError."""
     try:
         yield
     except sa.exc.OperationalError as error:
         raise CatalogError(f"the catalog cannot be reached or written: {str(error.orig).strip()}") from error
+
+
+def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), BATCH):
+        yield rows[start : start + BATCH]
 
 
 def _migrate(engine: sa.Engine) -> None:
@@ -112,7 +124,7 @@ def _migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":  # two openers at once: the second waits and finds it done
+        if engine.dialect.name == "postgresql":  # advisory lock: of two processes that open it, the second finds it upgraded
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(20250305)"))
         current = MigrationContext.configure(connection).get_current_heads()
         if current != tuple(ScriptDirectory.from_config(config).get_heads()):
@@ -121,11 +133,12 @@ def _migrate(engine: sa.Engine) -> None:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's guess
+    connection.isolation_level = None  # SQLAlchemy's BEGIN below replaces the implicit one of the driver
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")  # a reader that turns writer would not wait
+    # a read transaction that turns into a write would fail at once instead of waiting for the lock
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

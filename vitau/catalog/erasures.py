@@ -1,11 +1,12 @@
-"""Who was erased: of a person the pseudonym is left, so that nobody brings them back, and what the ledger said of it."""
+"""The erasure of people: their rows are deleted, a pseudonym and the ledger's answers remain as an audit trail."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import Database, now
+from vitau.catalog.engine import Database
+from vitau.catalog.rows import now
 from vitau.catalog.tables import (
     clips,
     comparisons,
@@ -22,7 +23,10 @@ from vitau.catalog.tables import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Erasure:
-    """The erasure of one pseudonym: begun, finished, and the snapshots and trainings that had seen the person."""
+    """The erasure of one pseudonym, with the digests of snapshots and the names of trainings that hold the person.
+
+    ``recorded_at`` is its start, ``finished_at`` its end; ``None`` while it is unfinished.
+    """
 
     subject: str
     recorded_at: str
@@ -32,30 +36,34 @@ class Erasure:
 
 
 class Erasures(Database):
-    """The audit trail of erasures. It grows, and names nobody but by a pseudonym."""
+    """The append-only audit trail of erasures. It identifies people by pseudonyms only."""
 
     def erasures(self) -> list[Erasure]:
         """Return every erasure, oldest first."""
-        return [Erasure(**row) for row in self._rows(sa.select(erasures).order_by(erasures.c.recorded_at, erasures.c.subject))]
+        return self._load(Erasure, sa.select(erasures).order_by(erasures.c.recorded_at, erasures.c.subject))
 
     def begin_erasure(self, names: Collection[str]) -> None:
-        """Note that the person of these pseudonyms is being erased: from now on nobody finds or adds them."""
+        """Record that the erasure of a person has started; from now on the person can be neither found nor added.
+
+        Args:
+            names: every pseudonym of the person.
+        """
         self._insert(erasures, [{"subject": name, "finished_at": None, "snapshots": [], "trainings": []} for name in names])
 
-    def forget(self, names: Collection[str]) -> None:
-        """Delete the rows of a person, all but what the ledger keeps."""
+    def delete_rows_of(self, names: Collection[str]) -> None:
+        """Delete every row of a person, given all pseudonyms; the ledger keeps its rows."""
         recordings = sa.select(clips.c.sha256).where(clips.c.subject.in_(names))
         with self._writing() as connection:
-            shas = connection.scalars(recordings).all()
-            for sha in shas:
-                connection.execute(sa.delete(unusable_frames).where(unusable_frames.c.frame.startswith(f"{sha}:")))
-            connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip.in_(shas)))
+            digests = connection.scalars(recordings).all()
+            for digest in digests:
+                connection.execute(sa.delete(unusable_frames).where(unusable_frames.c.frame.startswith(f"{digest}:")))
+            connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip.in_(digests)))
             for table in (clips, labels, splits, scores, seen_annotations, priorities, comparisons):
                 connection.execute(sa.delete(table).where(table.c.subject.in_(names)))
 
     def finish_erasure(self, names: Collection[str], *, snapshots: Sequence[str], trainings: Sequence[str]) -> None:
-        """Note that nothing of the person is left, and what had seen them."""
+        """Record that an erasure is finished, and the snapshots and trainings that hold the person."""
         found = {"finished_at": now(), "snapshots": list(snapshots), "trainings": list(trainings)}
-        open_ones = erasures.c.subject.in_(names) & erasures.c.finished_at.is_(None)
+        unfinished = erasures.c.subject.in_(names) & erasures.c.finished_at.is_(None)
         with self._writing() as connection:
-            connection.execute(sa.update(erasures).where(open_ones).values(**found))
+            connection.execute(sa.update(erasures).where(unfinished).values(**found))

@@ -1,28 +1,26 @@
-"""What was said about people, for ever: answers and merges in one order, and the labels that follow from them.
+"""The append-only label ledger: answers and merges in one order, and the labels that the consensus derives from them.
 
-Answers and merges draw their offsets from one sequence, 1, 2, 3 … in the order in which they are committed: a state of the
-ledger is named by an offset, and whoever rebuilds it later finds the same. Triggers in the database refuse to change, delete or
-slip in anything. A merge says that two subjects are one person; no row is rewritten, reading follows the merges up to its
-offset.
+Answers and merges share one sequence of offsets, 1, 2, 3, …, in the order of their commits. An offset therefore names a state
+of the ledger, which can be rebuilt at any time. Database triggers refuse changes, deletions and insertions before the end.
+A merge records that two subjects are one person. It rewrites no row: reading applies the merges up to its offset.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import BATCH, Database, now
+from vitau.catalog.engine import BATCH, Database
+from vitau.catalog.rows import from_row, recorded, to_row
 from vitau.catalog.tables import labels, ledger, merges, subjects
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, AUS, EvidenceBox, LedgerEntry, LedgerRow, RegionLabels, Side, Stage
-
-_ANSWER_COLUMNS: Final = tuple(field.name for field in fields(LedgerRow))
+from vitau.schema import AU, AUS, LedgerEntry, LedgerRow, RegionLabels, Side, Stage, canonical_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merge:
-    """Two subjects found to be one person, known as ``kept`` from this ledger offset on, and why."""
+    """Two subjects found to be one person, known as ``kept`` from this ledger offset on, and the reason."""
 
     kept: str
     merged: str
@@ -31,98 +29,100 @@ class Merge:
     recorded_at: str
 
 
-class Ledger(Database):
-    """The rows that only grow, and the labels, which are replaced by each consensus."""
+class LabelLedger(Database):
+    """The append-only answers and merges, and the labels, which every consensus replaces."""
 
     def append_answers(self, answers: Sequence[LedgerRow]) -> int:
-        """Append answers to the ledger, passing over those already read; returns how many are new.
+        """Append answers to the ledger; return how many are new. Idempotent: known answers are skipped.
 
         Raises:
-            CatalogError: an answer about a person who is not in the catalog.
-            ContradictionError: an answer is taken back under the version that gave it, and would be passed over.
+            CatalogError: an answer is about a person who is not in the catalog.
+            ContradictionError: an annotation is answered and retracted under one version.
         """
-        strangers = sorted({answer.subject for answer in answers} - self.pseudonyms())
-        if strangers:
-            raise CatalogError(f"answers about {len(strangers)} unknown subjects ({strangers[0]}, …): ingest their clips first")
+        unknown = sorted({answer.subject for answer in answers} - self.pseudonyms())
+        if unknown:
+            raise CatalogError(f"answers about {len(unknown)} unknown subjects ({unknown[0]}, …): ingest their clips first")
         with self._writing() as connection:
             first = offset = self._next_offset(connection)
             for start in range(0, len(answers), BATCH):
-                rows = _unread(connection, answers[start : start + BATCH], offset)
+                rows = _new_rows(connection, answers[start : start + BATCH], offset)
                 if rows:
-                    connection.execute(sa.insert(ledger), rows)
+                    connection.execute(sa.insert(ledger), recorded(rows))
                 offset += len(rows)
         return offset - first
 
     def ledger(self, *, upto: int | None = None) -> list[LedgerRow]:
-        """Return the answers in the order in which they came; ``upto`` rebuilds the state at a ledger offset.
+        """Return the answers in order, with the canonical names of their subjects.
 
-        Who was merged until then is called by the name that was kept.
+        Args:
+            upto: rebuild the ledger at this offset, with the merges up to there; the newest state by default.
         """
         upto = self.ledger_offset() if upto is None else upto
-        names = self.merged(upto=upto)
+        merged = self.merged_names(upto=upto)
         rows = self._rows(sa.select(ledger).where(ledger.c.offset <= upto).order_by(ledger.c.offset))
-        return [_ledger_row(row, names.get(row["subject"], row["subject"])) for row in rows]
+        return [from_row(LedgerRow, row, subject=canonical_name(row["subject"], merged)) for row in rows]
 
     def ledger_subjects(self) -> list[tuple[int, str]]:
-        """Return of every answer its offset and about whom it is, under the name that was answered about."""
+        """Return the offset and the subject of every answer, under the name at the time of the answer."""
         return [(row["offset"], row["subject"]) for row in self._rows(sa.select(ledger.c.offset, ledger.c.subject))]
 
-    def said(self, reader: str, stage: Stage) -> list[LedgerEntry]:
-        """Return what the ledger has of a reader, in its order: every answer is of all regions, so one row stands for it.
+    def ledger_entries(self, reader: str, stage: Stage) -> list[LedgerEntry]:
+        """Return the annotations of a reader that the ledger holds, in order.
 
-        The names are those under which was answered, merged or not: a pull compares them with the tasks.
+        The subjects have the names at the time of the answer, merged or not, because a pull compares them with the tasks.
         """
         columns = (ledger.c.annotation, ledger.c.subject, ledger.c.version, ledger.c.retracted)
-        query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage, ledger.c.au == AUS[0])
-        return [LedgerEntry(**row) for row in self._rows(query.order_by(ledger.c.offset))]
+        query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage)
+        one_region = ledger.c.au == AUS[0]  # an annotation answers for all regions: the row of one stands for it
+        return self._load(LedgerEntry, query.where(one_region).order_by(ledger.c.offset))
 
     def ledger_offset(self) -> int:
         """Return the offset of the last answer or merge, 0 for an empty ledger."""
         return int(self._scalars(_last_offset())[0])
 
     def merge(self, kept: str, merged: str, *, why: str) -> bool:
-        """Note that two subjects are one person, to be called ``kept``; True if new.
+        """Record that two subjects are one person, known as ``kept``; return whether that is new.
 
         Raises:
-            CatalogError: one of them is not in the catalog, is merged already, or they are the same.
+            CatalogError: one of them is not in the catalog or already merged, they are the same, or ``why`` is empty.
             ContradictionError: they are of different cohorts.
         """
         if not why.strip():
             raise CatalogError("a merge needs its reason: say why the two are one person")
         with self._writing() as connection:
             offset = self._next_offset(connection)
-            into = {each.merged: each.kept for each in connection.execute(sa.select(merges))}
+            into = {row.merged: row.kept for row in connection.execute(sa.select(merges))}
             if into.get(merged) == kept:
                 return False
             people = sa.select(subjects.c.pseudonym, subjects.c.cohort).where(subjects.c.pseudonym.in_([kept, merged]))
             _check_merge(kept, merged, dict(connection.execute(people).tuples().all()), into)
-            row = {"kept": kept, "merged": merged, "offset": offset, "why": why.strip(), "recorded_at": now()}
-            connection.execute(sa.insert(merges), [row])
+            row = {"kept": kept, "merged": merged, "offset": offset, "why": why.strip()}
+            connection.execute(sa.insert(merges), recorded([row]))
         return True
 
     def merges(self) -> list[Merge]:
         """Return every merge, in the ledger's order."""
-        return [Merge(**row) for row in self._rows(sa.select(merges).order_by(merges.c.offset))]
+        return self._load(Merge, sa.select(merges).order_by(merges.c.offset))
 
-    def merged(self, *, upto: int | None = None) -> dict[str, str]:
-        """Return, for everybody who was merged until a ledger offset, the name that is left of that person."""
+    def merged_names(self, *, upto: int | None = None) -> dict[str, str]:
+        """Return the canonical name of every subject that was merged into another, up to a ledger offset."""
         query = sa.select(merges.c.merged, merges.c.kept)
         into = {
             row["merged"]: row["kept"] for row in self._rows(query if upto is None else query.where(merges.c.offset <= upto))
         }
         names = dict(into)
-        for name, left in into.items():
-            while left in into:
-                left = into[left]  # noqa: PLW2901 - follows the chain of merges to its end
-            names[name] = left
+        for name, kept in into.items():
+            while kept in into:
+                kept = into[kept]  # noqa: PLW2901 - follows the chain of merges to its end
+            names[name] = kept
         return names
 
     def pseudonyms(self) -> set[str]:
-        """Return every name under which answers are taken in: also the merged ones, whose pages may still be open."""
+        """Return every name under which answers are accepted, merged ones included: their tasks may still be open."""
         return set(self._scalars(sa.select(subjects.c.pseudonym)))
 
     def set_labels(self, answers: Iterable[RegionLabels], *, ledger_offset: int) -> None:
-        """Replace the labels by the consensus at a ledger offset, all in one transaction.
+        """Replace all labels by the consensus at a ledger offset, in one transaction.
 
         Raises:
             ContradictionError: two answers for one subject and AU.
@@ -134,23 +134,19 @@ class Ledger(Database):
                 "affected": affected,
                 "side": answer.side if affected else None,
                 "ledger_offset": ledger_offset,
-                "recorded_at": now(),
             }
             for answer in answers
             for au, affected in answer.affected.items()
         ]
         try:
-            with self._writing() as connection:
-                connection.execute(sa.delete(labels))
-                if rows:
-                    connection.execute(sa.insert(labels), rows)
+            self._replace_all(labels, rows)
         except sa.exc.IntegrityError as error:
             raise ContradictionError(
                 "two answers for one subject and AU, or an answer about an unknown subject: run the consensus again"
             ) from error
 
     def labels(self) -> list[RegionLabels]:
-        """Return the one answer for each labelled person, by pseudonym, as the last consensus left it."""
+        """Return the labels of the last consensus, one for each labeled person, by pseudonym."""
         found: dict[str, dict[AU, bool]] = {}
         sides: dict[str, Side] = {}
         for row in self._rows(sa.select(labels).order_by(labels.c.subject)):
@@ -160,7 +156,7 @@ class Ledger(Database):
         return [RegionLabels(subject=name, affected=affected, side=sides.get(name)) for name, affected in found.items()]
 
     def _next_offset(self, connection: sa.Connection) -> int:
-        """Give the offset after the last one, and let nobody else append before this transaction ends."""
+        """Return the offset after the last one, and lock out other writers until the transaction ends."""
         if self.engine.dialect.name == "postgresql":
             connection.execute(sa.text("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE"))
         return int(connection.scalar(_last_offset()) or 0) + 1
@@ -171,28 +167,22 @@ def _last_offset() -> sa.Select[tuple[int]]:
     return sa.select(sa.func.coalesce(sa.func.max(last.subquery().c.last), 0))
 
 
-def _unread(connection: sa.Connection, answers: Sequence[LedgerRow], offset: int) -> list[dict[str, Any]]:
-    """Lay out, from ``offset`` on, the answers of a batch that are not in the ledger; only its annotations are looked up."""
+def _new_rows(connection: sa.Connection, answers: Sequence[LedgerRow], offset: int) -> list[dict[str, Any]]:
+    """Return rows, from ``offset`` on, for the answers of a batch that are not in the ledger."""
     known = sa.select(ledger.c.annotation, ledger.c.version, ledger.c.au, ledger.c.retracted)
     known = known.where(ledger.c.annotation.in_({answer.annotation for answer in answers}))
-    read = {(annotation, version, au): retracted for annotation, version, au, retracted in connection.execute(known)}
+    retracted = {(annotation, version, au): gone for annotation, version, au, gone in connection.execute(known)}
     new: list[dict[str, Any]] = []
     for answer in answers:
         key = answer.annotation, answer.version, answer.au.value
-        if key not in read:
-            new.append(_columns(answer, offset + len(new)))
-        if read.setdefault(key, answer.retracted) != answer.retracted:
+        if key not in retracted:
+            new.append(to_row(answer, offset=offset + len(new)))
+        if retracted.setdefault(key, answer.retracted) != answer.retracted:
             raise ContradictionError(
                 f"annotation {answer.annotation} is given and taken back in one version, {answer.version}: "
                 "a retraction needs a version of its own"
             )
     return new
-
-
-def _columns(answer: LedgerRow, offset: int) -> dict[str, Any]:
-    columns = {name: getattr(answer, name) for name in _ANSWER_COLUMNS}
-    evidence = [{"frame": each.frame, "box": list(each.box)} for each in answer.evidence]
-    return columns | {"offset": offset, "evidence": evidence, "recorded_at": now()}
 
 
 def _check_merge(kept: str, merged: str, cohorts: Mapping[str, str], into: Mapping[str, str]) -> None:
@@ -208,25 +198,3 @@ def _check_merge(kept: str, merged: str, cohorts: Mapping[str, str], into: Mappi
             f"subject {kept} is {cohorts[kept]} and {merged} is {cohorts[merged]}, but a person has one cohort: "
             "correct the manifest"
         )
-
-
-def _ledger_row(row: Mapping[str, Any], subject: str) -> LedgerRow:
-    return LedgerRow(
-        subject=subject,
-        au=AU(row["au"]),
-        reader=row["reader"],
-        stage=Stage(row["stage"]),
-        affected=row["affected"],
-        side=None if row["side"] is None else Side(row["side"]),
-        annotation=row["annotation"],
-        version=row["version"],
-        answered_at=row["answered_at"],
-        frames_shown=tuple(row["frames_shown"]),
-        note=row["note"],
-        retracted=row["retracted"],
-        suggestion=row["suggestion"],
-        suggested_by=row["suggested_by"],
-        grade=row["grade"],
-        lead_time_s=row["lead_time_s"],
-        evidence=tuple(EvidenceBox(frame=each["frame"], box=tuple(each["box"])) for each in row["evidence"]),
-    )

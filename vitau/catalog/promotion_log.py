@@ -1,4 +1,4 @@
-"""Which model was champion when, and why: records that only grow, each signed and chained to the one before."""
+"""The append-only log of promotions: signed records, each chained to the one before."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import Database, now
-from vitau.catalog.signing import canonical, is_signed, key_name, sign
+from vitau.catalog.engine import Database
+from vitau.catalog.rows import from_row, now
+from vitau.catalog.signing import canonical, is_signed, key_fingerprint, sign
 from vitau.catalog.tables import promotions
 
 
 class Action(StrEnum):
-    """What a record says was done about a version: by the verdict, against it, or back again."""
+    """The result of a decision about a version: by the policy, against it, or undone."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
@@ -26,8 +27,8 @@ class Action(StrEnum):
 class PromotionRecord:
     """One decision about one version of one model, as it was signed.
 
-    ``before`` and ``after`` are the versions that the alias ``champion`` stood on. ``facts`` holds the rest: who or what
-    decided (``by``), ``why``, the ``verdict`` with its numbers, digests, versions. ``text`` is what was signed.
+    ``before`` and ``after`` are the versions with the alias ``champion``. ``facts`` holds the rest: who or what decided
+    (``by``), ``why``, the ``verdict`` with its numbers, digests, versions. ``text`` is what was signed.
     """
 
     number: int
@@ -42,18 +43,18 @@ class PromotionRecord:
     signature: str
 
 
-class Promotions(Database):
-    """The decisions in their order; triggers refuse to change or delete one, or to put one in anywhere but at the end."""
+class PromotionLog(Database):
+    """Decisions in their order. Database triggers refuse changes, deletions and insertions anywhere but at the end."""
 
     def append_promotion(
         self, facts: Mapping[str, Any], *, key: bytes, once: str | None = None
     ) -> tuple[PromotionRecord, bool]:
-        """Sign a decision and append it; with ``once``, the decision of that name is found again instead.
+        """Sign a decision and append it.
 
         Args:
-            facts: ``model``, ``version``, ``action``, ``before``, ``after`` and whatever else the record must keep; plain JSON.
-            key: of the signature.
-            once: what this decision hangs on, as a digest.
+            facts: ``model``, ``version``, ``action``, ``before``, ``after`` and everything else to keep; plain JSON.
+            key: signs the record.
+            once: idempotency key, a digest of the inputs of the decision. If a record has it already, that one is returned.
 
         Returns:
             The record, and whether it is new.
@@ -72,7 +73,7 @@ class Promotions(Database):
                 "number": 1 if before is None else before["number"] + 1,
                 "previous": None if before is None else before["signature"],
                 "time": now(),
-                "key": key_name(key),
+                "key": key_fingerprint(key),
             }
             text = canonical(signed)
             row = {
@@ -92,15 +93,15 @@ class Promotions(Database):
         return [_record(row) for row in self._rows(query if model is None else query.where(promotions.c.model == model))]
 
 
-def broken(records: Sequence[PromotionRecord], key: bytes) -> dict[int, str]:
-    """Find the records, all of them in order, that are not what was signed; by number, each with what is wrong.
+def broken_records(records: Sequence[PromotionRecord], key: bytes) -> dict[int, str]:
+    """Verify the signatures and the chain of all records in order; return the reason for each broken one, by number.
 
-    The last records of all cannot be missed by looking at the rest: compare the last number with MLflow's tag.
+    A deleted end of the chain cannot be seen from the rest: compare the last number with the tag in MLflow.
     """
     problems: dict[int, str] = {}
     previous, expected = None, 1
     for record in records:
-        if record.facts["key"] != key_name(key):
+        if record.facts["key"] != key_fingerprint(key):
             problems[record.number] = "signed with another key than VITAU_SIGNING_KEY"
         elif not is_signed(record.text, record.signature, key):
             problems[record.number] = "changed after it was signed"
@@ -110,10 +111,10 @@ def broken(records: Sequence[PromotionRecord], key: bytes) -> dict[int, str]:
     return problems
 
 
-def champions(records: Iterable[PromotionRecord]) -> list[int]:
-    """Give the champions of one model that stand behind one another, the present one last, by its records in order.
+def champion_stack(records: Iterable[PromotionRecord]) -> list[int]:
+    """Return the champions of one model to which a rollback can return, the present one last, from its records in order.
 
-    A promotion puts a version on top, rolling back takes the top away. Who was champion before there were records lies below.
+    A promotion pushes a version, a rollback pops one. The champion from before the first record is at the bottom.
     """
     stack: list[int] = []
     for record in records:
@@ -128,15 +129,4 @@ def champions(records: Iterable[PromotionRecord]) -> list[int]:
 
 def _record(row: Mapping[str, Any]) -> PromotionRecord:
     facts = json.loads(row["record"])
-    return PromotionRecord(
-        number=row["number"],
-        model=facts["model"],
-        version=facts["version"],
-        action=Action(facts["action"]),
-        before=facts["before"],
-        after=facts["after"],
-        facts=facts,
-        time=facts["time"],
-        text=row["record"],
-        signature=row["signature"],
-    )
+    return from_row(PromotionRecord, {**row, **facts}, number=row["number"], facts=facts, text=row["record"])

@@ -13,46 +13,46 @@ from vitau.errors import StoreError
 
 
 @pytest.fixture
-def claims(tmp_path):
+def catalog(tmp_path):
     catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
     yield catalog
     catalog.engine.dispose()
 
 
-def lease_two_and_fail(claims):
-    with LeaseHolder(claims, 0.8) as leases:
+def lease_two_and_fail(catalog):
+    with LeaseHolder(catalog, 0.8) as leases:
         assert leases.acquire("a")
         assert leases.acquire("b")
         leases.release(["b"])
         time.sleep(1.5)
-        assert set(claims.claimed()) == {"a"}
-        with LeaseHolder(claims, 60) as other:
+        assert set(catalog.leases()) == {"a"}
+        with LeaseHolder(catalog, 60) as other:
             assert not other.acquire("a")
         raise StoreError("disk full")
 
 
-def test_leases_are_renewed_and_released_at_the_end_even_after_an_error(claims):
+def test_leases_are_renewed_and_released_at_the_end_even_after_an_error(catalog):
     with pytest.raises(StoreError):
-        lease_two_and_fail(claims)
-    assert claims.claimed() == {}
+        lease_two_and_fail(catalog)
+    assert catalog.leases() == {}
 
 
-def test_work_that_another_worker_holds_comes_again_when_it_is_released(claims):
-    claims.claim("1", "other", 60)
-    threading.Timer(1, claims.release, (["1"], "other")).start()
+def test_work_that_another_worker_holds_comes_again_when_it_is_released(catalog):
+    catalog.acquire_lease("1", "other", 60)
+    threading.Timer(1, catalog.release_leases, (["1"], "other")).start()
     done, batches = set(), []
-    for places in open_batches(claims, 3, {0: "0", 1: "1", 2: "2"}, done, 2):
+    for places in open_batches(catalog, 3, {0: "0", 1: "1", 2: "2"}, done, 2):
         batches.append(places)
-        with LeaseHolder(claims, 60) as leases:
+        with LeaseHolder(catalog, 60) as leases:
             done |= {place for place in places if leases.acquire(str(place))}
     assert batches == [[0, 1], [2], [1]]
 
 
-def test_work_of_a_dead_worker_comes_again_when_the_lease_expires(claims):
-    claims.claim("0", "killed", 1.2)
+def test_work_of_a_dead_worker_comes_again_when_the_lease_expires(catalog):
+    catalog.acquire_lease("0", "killed", 1.2)
     began, done = time.monotonic(), set()
-    for places in open_batches(claims, 1, {0: "0"}, done, 1):
-        with LeaseHolder(claims, 60) as leases:
+    for places in open_batches(catalog, 1, {0: "0"}, done, 1):
+        with LeaseHolder(catalog, 60) as leases:
             done |= {place for place in places if leases.acquire(str(place))}
     assert 1.2 <= time.monotonic() - began < 10
 
@@ -69,16 +69,16 @@ HOLDER = """
 """
 
 
-def test_leases_of_a_killed_process_of_this_machine_are_released_at_once(claims):
-    url = str(claims.engine.url)
+def test_leases_of_a_killed_process_of_this_machine_are_released_at_once(catalog):
+    url = str(catalog.engine.url)
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLDER), url], stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"acquired\n"
-        reap_orphaned_leases(claims)
-        assert set(claims.claimed()) == {"0"}
+        reap_orphaned_leases(catalog)
+        assert set(catalog.leases()) == {"0"}
         other.kill()
     done = set()
-    for places in open_batches(claims, 1, {0: "0"}, done, 1):
-        with LeaseHolder(claims, 60) as leases:
+    for places in open_batches(catalog, 1, {0: "0"}, done, 1):
+        with LeaseHolder(catalog, 60) as leases:
             done |= {place for place in places if leases.acquire(str(place))}
     assert done == {0}

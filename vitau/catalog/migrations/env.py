@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `open_catalog` hands over."""
+"""Alembic entry point: run the migrations on the connection that `open_engine` passes."""
 
 from alembic import context
 

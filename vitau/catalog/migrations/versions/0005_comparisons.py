@@ -1,4 +1,4 @@
-"""How different a person's key frames look from those that were shown, so that nothing is compared twice."""
+"""Create the comparisons of key frames with the frames that were shown."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whom the readers are asked about first, because monitoring found them unlike those a model was taught with."""
+"""Create the list of people to label first."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who is at which piece of work, and until when: two workers never do the same."""
+"""Create the leases on pieces of work."""
 
 import sqlalchemy as sa
 from alembic import op

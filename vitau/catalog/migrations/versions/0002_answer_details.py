@@ -1,4 +1,4 @@
-"""More about an answer: taken back, suggested by a model, graded, timed, with evidence."""
+"""Add to the ledger: retractions, suggestions of a model, grades, times and marks on frames."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a pull saw in Label Studio, so that the next one reads only what changed and notices what vanished."""
+"""Create the state of the synchronization with Label Studio."""
 
 import sqlalchemy as sa
 from alembic import op

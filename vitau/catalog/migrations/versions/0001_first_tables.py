@@ -1,4 +1,4 @@
-"""The first tables, and the triggers that let the ledger only grow."""
+"""Create the first tables, and the triggers that make the ledger append-only."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Two subjects that are one person, and a ledger into whose past nobody slips a row."""
+"""Create the merges of subjects, and the triggers that refuse rows before the end of the ledger."""
 
 import sqlalchemy as sa
 from alembic import op

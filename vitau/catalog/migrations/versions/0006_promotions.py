@@ -1,4 +1,4 @@
-"""Which model was champion when, and why: signed records that only grow at their end."""
+"""Create the append-only log of promotions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who was erased, so that nobody brings them back, and which models had seen them."""
+"""Create the audit trail of erasures."""
 
 import sqlalchemy as sa
 from alembic import op

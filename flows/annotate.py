@@ -21,7 +21,7 @@ from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.projects import Receiver, S3Access, ensure_project
 from labeling.label_studio.push import push, pushed_tasks
-from labeling.sampling.staleness import what_was_shown
+from labeling.sampling.staleness import shown_frames
 from labeling.sampling.tasks import build_adjudication_task
 from validation.rules import label_rows
 from validation.suites import labels_suite
@@ -116,7 +116,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     names = catalog.merged_names()
     asked = {reader.reader: pushed_tasks(client, reader, names=names) for reader in readers}
     rows = workspace.ledger()
-    heard = {(each.reader, each.subject): len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.READER}
+    heard = {(each.reader, each.subject): len(each.pages) for each in shown_frames(rows) if each.stage is Stage.READER}
     looks_new = {(each.reader, each.subject) for each in stale(workspace, rows) if each.stage is Stage.READER}
     wishes = whom_to_ask(workspace, asked, heard, looks_new)
     wanted = sorted({who for wish in wishes.values() for who in (*wish.again, *wish.new)})
@@ -164,7 +164,7 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, agreed
     cases = {who: what for who, what in (disputed | again).items() if who not in old[Stage.READER]}
     if not cases:
         return 0
-    ruled = {each.subject: len(each.pages) for each in what_was_shown(rows) if each.stage is Stage.ADJUDICATION}
+    ruled = {each.subject: len(each.pages) for each in shown_frames(rows) if each.stage is Stage.ADJUDICATION}
     asked, current = pushed_tasks(client, adjudication, names=names), material_names(workspace)
     done = {task.subject for task in asked if task.covers(current.get(task.subject), ruled.get(task.subject, 0))}
     lacking = [who for who in sorted(cases) if who not in done]

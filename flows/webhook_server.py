@@ -26,7 +26,7 @@ def receive(settings: Settings, *, host: str, port: int, every_s: float, tell: T
     import uvicorn
 
     if settings.webhook_secret is None:
-        raise LabelingError("the receiver has no secret and would believe anybody; set VITAU_WEBHOOK_SECRET")
+        raise LabelingError("the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET")
     rounds = Rounds(Workspace(settings), tell)
     app = make_app(settings.webhook_secret.get_secret_value(), rounds.pull)
     with rounds.every(every_s):

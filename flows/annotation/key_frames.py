@@ -16,7 +16,7 @@ from flows.annotation.suggestions import Champion
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace, progress
 from labeling.sampling.landmark_shapes import from_rest
-from labeling.sampling.staleness import Shown, Stale, difference, material_name, stale_answers, what_was_shown
+from labeling.sampling.staleness import Shown, Stale, difference, material_name, shown_frames, stale_answers
 from labeling.sampling.tasks import build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
@@ -72,7 +72,7 @@ def compare_material(workspace: Workspace) -> int:
     catalog, there = workspace.catalog, materials(workspace)
     known = {(each.subject, each.material, each.shown) for each in catalog.comparisons()}
     waiting: dict[str, dict[str, Shown]] = defaultdict(dict)
-    for shown in what_was_shown(workspace.ledger()):
+    for shown in shown_frames(workspace.ledger()):
         material = there.get(shown.subject)
         if material is None or not shown.lacks(table.clip for table in material.tables):
             continue
@@ -114,7 +114,7 @@ def compare_person(workspace: Workspace, subject: str, material: Material, shown
 def stale(workspace: Workspace, rows: Iterable[LedgerRow]) -> list[Stale]:
     """Find the answers of a ledger that stand although newer frames look different; as far as was compared."""
     threshold = workspace.settings.ask_again_above
-    return stale_answers(what_was_shown(rows), material_names(workspace), workspace.catalog.comparisons(), threshold=threshold)
+    return stale_answers(shown_frames(rows), material_names(workspace), workspace.catalog.comparisons(), threshold=threshold)
 
 
 def reader_tasks(workspace: Workspace, subjects: Sequence[str], champion: Champion | None = None) -> dict[str, dict[str, Any]]:

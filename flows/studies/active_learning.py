@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.sampling.landmark_shapes import movement, upright
-from labeling.sampling.simulation import ORDERS, Array, Curve, Population, Saving, compressed, replay, savings
+from labeling.sampling.simulation import ORDERS, Array, Curve, Population, Saving, principal_components, savings, simulate
 from vitau.evaluation.metrics import region_metrics
 from vitau.media.synthetic.drawing import draw_landmarks
 from vitau.media.synthetic.people import TASKS, draw_person
@@ -64,7 +64,7 @@ def run(
 def replay_population(seed: int, *, people: int, held_out: int) -> list[Curve]:
     """Draw one population and replay every order in it."""
     drawn = draw_population(seed, people, held_out)
-    return [replay(drawn, order, auroc=mean_auroc, first=FIRST, batch=BATCH, seed=seed) for order in ORDERS]
+    return [simulate(drawn, order, auroc=mean_auroc, first=FIRST, batch=BATCH, seed=seed) for order in ORDERS]
 
 
 def draw_population(seed: int, people: int, held_out: int) -> Population:
@@ -79,7 +79,7 @@ def draw_population(seed: int, people: int, held_out: int) -> Population:
         truths.append([au in person.affected for au in AUS])
     feature_SD = np.stack(features)
     feature_SD /= np.maximum(feature_SD[:people].std(axis=0), 1e-12)
-    feature_SD, rest_TD = compressed(feature_SD[:people], feature_SD[people:], COMPONENTS)
+    feature_SD, rest_TD = principal_components(feature_SD[:people], feature_SD[people:], COMPONENTS)
     return Population(
         feature_SD=feature_SD,
         movement_SM=np.stack(movements[:people]),

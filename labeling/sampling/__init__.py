@@ -1,1 +1,1 @@
-"""Which frames a task shows, when a person is asked again, and who is asked next."""
+"""Sampling of key frames and of people: tasks, staleness, active learning and its simulation."""

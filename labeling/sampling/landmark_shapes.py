@@ -1,6 +1,6 @@
-"""Landmarks as shapes that compare: where a face lies, how large it is and who it is are taken out, step by step.
+"""Landmark shapes, normalized so that they compare: without position, size, and the person's own face at rest.
 
-Axes: N frames, 68 landmarks, M measures. Lengths are in distances between the eyes, heights count upwards.
+Axes: N frames, 68 landmarks, M measures. Lengths are in interocular distances; heights increase upwards.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from vitau.schema import NUM_LANDMARKS
 Array: TypeAlias = NDArray[np.float64]
 
 REST_FRAMES: Final = 5
-"""A clip with so many frames has a rest of its own."""
+"""Minimum number of frames of a clip with its own rest shape."""
 
-# what moves with a facial task, by side where there are sides: groups of landmarks whose mean is a point
+# groups of landmarks, by side where there are sides, whose mean is a point that moves with a facial task
 _HEIGHTS: Final = ((17, 18, 19), (20, 21), (22, 23), (24, 25, 26), (31, 32), (34, 35), (48, 60), (54, 64), (56, 57, 58))
 _WIDTHS: Final = ((48, 60), (54, 64), (7, 8, 9))
 _GAPS: Final = (((37, 38), (40, 41)), ((43, 44), (46, 47)), ((61, 62, 63), (65, 66, 67)))
 
 
 def unit_shapes(crop_landmarks: NDArray[np.floating[Any]]) -> Array:
-    """Landmarks centred and scaled to unit size, (N, 136); rows that are not finite stay so."""
+    """Return landmarks centered and scaled to unit size, (N, 136); rows that are not finite stay so."""
     points = np.asarray(crop_landmarks, dtype=np.float64).reshape(-1, NUM_LANDMARKS, 2)
     points = points - points.mean(axis=1, keepdims=True)
     size = np.linalg.norm(points, axis=(1, 2), keepdims=True)
@@ -31,9 +31,10 @@ def unit_shapes(crop_landmarks: NDArray[np.floating[Any]]) -> Array:
 
 
 def upright(landmarks: NDArray[np.floating[Any]]) -> Array:
-    """Landmarks seen from between the eyes, (N, 68, 2): x to the picture's right, y down, in distances between the eyes.
+    """Return landmarks relative to the midpoint of the eyes, (N, 68, 2), rotated so that the eyes are level.
 
-    The eyes are the means of their corners, which no task moves.
+    x is to the picture's right and y is down, in interocular distances. An eye is the mean of its corners, which no facial task
+    moves.
     """
     shapes = np.asarray(landmarks, dtype=np.float64).reshape(-1, NUM_LANDMARKS, 2)
     eyes = np.stack([shapes[:, [36, 39]].mean(axis=1), shapes[:, [42, 45]].mean(axis=1)], axis=1)
@@ -45,27 +46,27 @@ def upright(landmarks: NDArray[np.floating[Any]]) -> Array:
 
 
 def movement(crop_landmarks: NDArray[np.floating[Any]]) -> Array:
-    """How a person moves: (68,) root mean square of each landmark's way from its median place, in face sizes.
+    """Compute how much each landmark of a person moves: (68,) RMS distance from its median position, in face sizes.
 
-    Where a face rests (who it is) is taken out; which points move, and on which side less, stays. Zeros without a finite row.
+    The person's face at rest cancels out; which landmarks move, and on which side less, remains. Zeros without a finite row.
 
     Args:
-        crop_landmarks: (N, 136) px of the crop, x0, y0, x1, y1, … of their frames; rows that are not finite are left out.
+        crop_landmarks: (N, 136) px of the crop, x0, y0, x1, y1, …; rows that are not finite are ignored.
     """
     shapes = unit_shapes(crop_landmarks)
     shapes = shapes[np.isfinite(shapes).all(axis=1)].reshape(-1, NUM_LANDMARKS, 2)
     if not len(shapes):
         return np.zeros(NUM_LANDMARKS)
-    way = np.linalg.norm(shapes - np.median(shapes, axis=0), axis=2)
-    rms: Array = np.sqrt((way**2).mean(axis=0))
+    distance = np.linalg.norm(shapes - np.median(shapes, axis=0), axis=2)
+    rms: Array = np.sqrt((distance**2).mean(axis=0))
     return rms
 
 
 def from_rest(crop_landmarks: NDArray[np.floating[Any]], clips: Sequence[str]) -> Array:
-    """How far brows, lids, nose, lips and chin are from rest in each frame of a person, by side: (N, M).
+    """Compute the displacement of brows, lids, nose, lips and chin from rest, by frame and side: (N, M).
 
-    Rest is the median of the clip, which takes camera, head and light out with it; clips of fewer than ``REST_FRAMES`` frames,
-    such as photos, share the median of the person's. Rows that are not finite stay so.
+    Rest is the median of the clip, which also removes camera, head pose and light. Clips with fewer than ``REST_FRAMES``
+    frames, such as photos, use the median of all frames of the person. Rows that are not finite stay so.
 
     Args:
         crop_landmarks: (N, 136) px of the crop.

@@ -1,7 +1,7 @@
-"""What an order would have saved: people whose truth is known are labelled one batch after another, and a model learns of each.
+"""Simulation of active learning: label people with known truth in batches, and measure how many labels an order saves.
 
-The model is cheap and honest: scikit-learn's ridge-penalised logistic regression per region. It sees a label only when the
-order has asked for it; how well it does is measured on people whom no order may ask about.
+The model is scikit-learn's ridge-penalized logistic regression per region. It sees a label only after the order has requested
+it, and is measured on held-out people.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_i
 
 Array: TypeAlias = NDArray[np.float64]
 Auroc: TypeAlias = Callable[[NDArray[np.bool_], Array], float]
-"""(T, A) truth and (T, A) probability of the people held out → the mean AUROC over the regions."""
+"""(T, A) truth and (T, A) probability of held-out people → mean AUROC over regions."""
 
 ORDERS: Final = ("informative", "varied", "random")
 NUM_RESAMPLES: Final = 2000
@@ -24,7 +24,7 @@ NUM_RESAMPLES: Final = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """People to ask about and people held out: features (S, D), how they move (S, 68), which regions are affected (S, A)."""
+    """People to label and held-out people: features (S, D), movement (S, 68), and affected regions (S, A)."""
 
     feature_SD: Array
     movement_SM: Array
@@ -35,22 +35,22 @@ class Population:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """AUROC on the people held out after so many labels, by one order in one population."""
+    """AUROC on held-out people by number of labels, for one order in one population."""
 
     order: str
     num_labels: tuple[int, ...]
     auroc: tuple[float, ...]
 
     def needed(self, target: float) -> int | None:
-        """The fewest labels after which the AUROC is at least ``target``; absent if all the labels are not enough."""
+        """Return the smallest number of labels with an AUROC of at least ``target``, ``None`` if there is none."""
         return next((num for num, reached in zip(self.num_labels, self.auroc, strict=True) if reached >= target), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saving:
-    """How many labels an order needs for an AUROC, and how many fewer than chance: means over populations, 95 % intervals.
+    """Labels that an order needs for an AUROC, and how many fewer than a random order: means over populations, 95 % intervals.
 
-    A population in which it is not reached counts as all its labels, and in ``num_missed``.
+    A population that does not reach the AUROC counts with all its labels, and in ``num_missed``.
     """
 
     order: str
@@ -62,16 +62,19 @@ class Saving:
     num_missed: int
 
 
-def replay(people: Population, order: str, *, auroc: Auroc, first: int, batch: int, seed: int) -> Curve:
-    """Label ``people`` in an order, ``batch`` at a time, and measure what a model has learnt after each batch.
+def simulate(people: Population, order: str, *, auroc: Auroc, first: int, batch: int, seed: int) -> Curve:
+    """Label ``people`` in an order, ``batch`` at a time, and measure a model after each batch.
 
     Args:
-        people: with their truth.
-        order: one of ``ORDERS``. The model's probabilities for ``informative`` are those of the model so far, as in the flow.
-        auroc: how well the people held out are told apart.
-        first: so many are drawn at random to begin with, the same for every order of a seed.
-        batch: people per step, which is how long a reader's queue is.
-        seed: of the beginning, and of ``random``.
+        people: the population, with its truth.
+        order: one of ``ORDERS``; ``informative`` uses the probabilities of the current model, as the flow does.
+        auroc: the metric on held-out people.
+        first: the number of people drawn at random at the start, the same for every order of a seed.
+        batch: people per step, the length of a reader's queue.
+        seed: of the start, and of the order ``random``.
+
+    Raises:
+        ValueError: an unknown order.
     """
     names = [str(number) for number in range(len(people.truth_SA))]
     asked = random_order(names, seed=seed)[:first]
@@ -87,9 +90,9 @@ def replay(people: Population, order: str, *, auroc: Auroc, first: int, batch: i
 
 
 def fit(feature_ND: Array, truth_NA: NDArray[np.bool_]) -> Array:
-    """Logistic regression of each region on the features with a constant: weights (D + 1, A), the constant not penalised.
+    """Fit a logistic regression for each region: weights (D + 1, A), the last row an intercept without penalty.
 
-    A region that is the same in everybody gets the constant that a smoothed share of the labels gives.
+    A region that is the same in all people gets only an intercept, from the smoothed share of its labels.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -104,12 +107,12 @@ def fit(feature_ND: Array, truth_NA: NDArray[np.bool_]) -> Array:
 
 
 def predict(feature_ND: Array, weights_DA: Array) -> Array:
-    """The probabilities (N, A) that ``fit``'s weights give."""
+    """Compute the probabilities (N, A) from the weights of :func:`fit`."""
     return _sigmoid(feature_ND @ weights_DA[:-1] + weights_DA[-1])
 
 
 def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) -> list[Saving]:
-    """What each order saves beside ``random``, from the curves of every order in each population; populations are resampled."""
+    """Compute how many labels each order saves compared with ``random``, from the curves of all orders by population."""
     needed: dict[str, list[int]] = {}
     missed: dict[str, int] = {}
     for population in curves:
@@ -133,13 +136,13 @@ def savings(curves: Sequence[Sequence[Curve]], target: float, *, seed: int = 0) 
     ]
 
 
-def compressed(feature_SD: Array, held_out_TD: Array, num: int) -> tuple[Array, Array]:
-    """Project on the first ``num`` principal components of the people to ask about, at unit variance.
+def principal_components(feature_SD: Array, held_out_TD: Array, num: int) -> tuple[Array, Array]:
+    """Project on the first ``num`` principal components of the people to label, at unit variance.
 
     N people span N - 1 components: one more would scale rounding errors up to unit variance.
 
     Returns:
-        The people to ask about and those held out.
+        The projections of the people to label and of the held-out people.
     """
     from sklearn.decomposition import PCA
 

@@ -1,11 +1,11 @@
-"""New frames of a person who was answered about: do they look so different that the reader has to be asked again?
+"""Staleness of answers: find people who look different in newer frames, so that their readers are asked again.
 
-An answer is about the frames that were shown, and the ledger keeps which those were. When a person gets new clips, the key
-frames are chosen anew out of all of them, and each is set beside the frames that a reader was shown. Until that reader answers
-anew the old answer stands; where something looks different it is *stale*.
+An answer is about the frames that were shown, which the ledger records. When a person gets new clips, key frames are chosen
+again from all clips, and compared with the shown frames. If they look different, the answer is *stale*. It stands until the
+reader has answered again.
 
-What a reader was shown of a person are the frames of every answer that stands and says the same as the last one: two subjects
-who became one person and were answered alike need no third answer, those answered differently do.
+The shown frames are those of all standing answers that equal the last one. Two subjects who were merged and have equal answers
+therefore need no third answer; those with different answers do.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from labeling.sampling.landmark_shapes import Array
 from vitau.schema import AU, Comparison, LedgerRow, Side, Stage
 
 MOST_DIFFERENT: Final = 4
-"""Half of the frames that are shown."""
+"""Number of frames that are averaged: half of those shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """What somebody was shown of a person before the answer that stands; ``pages``: the frames of each answer that stands."""
+    """Frames that a reader was shown of a person; ``pages`` are the frames of each standing answer."""
 
     reader: str
     stage: Stage
@@ -35,17 +35,17 @@ class Shown:
 
     @property
     def name(self) -> str:
-        """A name for the frames, the same for everybody who was shown the same."""
+        """Digest of the frames, the same for all readers who were shown the same."""
         return _digest(self.frames)
 
     def lacks(self, clips: Iterable[str]) -> bool:
-        """Whether no frame of one of these clips was shown; never where it is not known what was shown (an imported answer)."""
+        """Return whether a clip has no shown frame; false for an imported answer, whose frames are unknown."""
         return bool(self.frames) and bool(set(clips) - {clip_of(frame) for frame in self.frames})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stale:
-    """An answer that stands though newer frames look different: whose, about whom, and how different they look."""
+    """A standing answer about a person who looks different in newer frames, and the difference."""
 
     reader: str
     stage: Stage
@@ -54,83 +54,84 @@ class Stale:
 
 
 def clip_of(frame: str) -> str:
-    """The clip of a frame named ``<clip>:<index>``."""
+    """Return the clip of a frame named ``<clip>:<index>``."""
     return frame.rpartition(":")[0]
 
 
 def material_name(frame_tables: Iterable[str]) -> str:
-    """A name for all that there is of a person, made of the names of their frame tables: new clips, a new name."""
+    """Return the name of a person's material, a digest of the names of their frame tables."""
     return _digest(frame_tables)
 
 
 def difference(now_NM: Array, shown_KM: Array) -> float:
-    """How different frames look from those that were shown: 0 is the same; in distances between the eyes.
+    """Compute how different new key frames are from the shown frames, in interocular distances; 0 is equal.
 
-    Each frame of ``now`` has a distance to the nearest frame shown, in how the face is moved
-    (``labeling.sampling.landmark_shapes.from_rest``):
-    light, camera and head count little, a task not seen before or a face that moves otherwise does. It is the mean of the
-    ``MOST_DIFFERENT`` largest: a frame or two may be slips of the landmarks. docs/studies.md has its values in drawn people.
+    It is the mean of the ``MOST_DIFFERENT`` largest distances of a new frame to its nearest shown frame: one or two may be
+    errors of the landmarks. Distances are between displacements from rest (``landmark_shapes.from_rest``), on which light,
+    camera and head pose have little effect. docs/studies.md has values for drawn people.
 
     Args:
-        now_NM: the key frames of now; rows that are not finite are left out.
-        shown_KM: the frames that were shown, at least one of them finite.
+        now_NM: the new key frames; rows that are not finite are ignored.
+        shown_KM: the shown frames, at least one of them finite.
 
     Raises:
-        ValueError: no frame was shown.
+        ValueError: no shown frame is finite.
     """
     now_NM, shown_KM = (rows[np.isfinite(rows).all(axis=1)] for rows in (now_NM, shown_KM))
     if not len(shown_KM):
-        raise ValueError("nothing can be compared with no frame; leave out who was shown none")
+        raise ValueError("there is no shown frame to compare with; leave out people without shown frames")
     if not len(now_NM):
         return 0.0
     nearest_N = np.linalg.norm(now_NM[:, None] - shown_KM[None], axis=2).min(axis=1)
     return float(np.sort(nearest_N)[-MOST_DIFFERENT:].mean())
 
 
-def what_was_shown(rows: Iterable[LedgerRow]) -> list[Shown]:
-    """What everybody was shown who has an answer that stands, out of a ledger in its order."""
+def shown_frames(rows: Iterable[LedgerRow]) -> list[Shown]:
+    """Return the shown frames of each reader and person with a standing answer, from a ledger in its order."""
     answers: dict[tuple[str, Stage, str], dict[str, dict[AU, LedgerRow]]] = defaultdict(dict)
     for row in rows:
         standing = answers[row.reader, row.stage, row.subject]
-        voice = standing.pop(row.annotation, {})  # what speaks last stands last
+        regions = standing.pop(row.annotation, {})  # the last annotation becomes the last item
         if not row.retracted:
-            standing[row.annotation] = voice | {row.au: row}
-    found = []
+            standing[row.annotation] = regions | {row.au: row}
+    shown = []
     for (reader, stage, subject), standing in answers.items():
         if standing:
-            pages = [frozenset(next(iter(voice.values())).frames_shown) for voice in standing.values()]
-            last = _said(list(standing.values())[-1])
-            alike = [page for page, voice in zip(pages, standing.values(), strict=True) if _said(voice) == last]
-            found.append(
-                Shown(reader=reader, stage=stage, subject=subject, frames=frozenset().union(*alike), pages=tuple(pages))
+            pages = [frozenset(next(iter(regions.values())).frames_shown) for regions in standing.values()]
+            last = _content(list(standing.values())[-1])
+            equal = [page for page, regions in zip(pages, standing.values(), strict=True) if _content(regions) == last]
+            shown.append(
+                Shown(reader=reader, stage=stage, subject=subject, frames=frozenset().union(*equal), pages=tuple(pages))
             )
-    return found
+    return shown
 
 
 def stale_answers(
     shown: Iterable[Shown], materials: Mapping[str, str], comparisons: Iterable[Comparison], *, threshold: float
 ) -> list[Stale]:
-    """The answers whose person looks different by more than ``threshold`` in frames that were not shown.
+    """Return the answers about people who differ by more than ``threshold`` in frames that were not shown.
 
     Args:
-        shown: what everybody was shown.
-        materials: subject → the name of all that there is of them now.
-        comparisons: those made so far; who was not compared yet is not stale.
-        threshold: as ``difference`` measures.
+        shown: the shown frames of all standing answers.
+        materials: subject → the name of their material now.
+        comparisons: the comparisons so far; an answer without one is not stale.
+        threshold: largest value of ``difference`` that is not stale.
     """
-    known = {(each.subject, each.material, each.shown): each for each in comparisons}
+    known = {(comparison.subject, comparison.material, comparison.shown): comparison for comparison in comparisons}
     stale = []
-    for each in shown:
-        compared = known.get((each.subject, materials.get(each.subject, ""), each.name))
+    for frames in shown:
+        compared = known.get((frames.subject, materials.get(frames.subject, ""), frames.name))
         if compared is None or compared.difference is None or compared.difference <= threshold:
             continue
-        if frozenset(compared.frames) not in each.pages:  # whoever went back to an older answer has seen these too
-            stale.append(Stale(reader=each.reader, stage=each.stage, subject=each.subject, difference=compared.difference))
-    return sorted(stale, key=lambda each: (each.subject, each.stage, each.reader))
+        if frozenset(compared.frames) not in frames.pages:  # a reader who restored an older answer has seen these too
+            stale.append(
+                Stale(reader=frames.reader, stage=frames.stage, subject=frames.subject, difference=compared.difference)
+            )
+    return sorted(stale, key=lambda answer: (answer.subject, answer.stage, answer.reader))
 
 
-def _said(voice: Mapping[AU, LedgerRow]) -> tuple[Mapping[AU, bool | None], Side | None]:
-    return {au: row.affected for au, row in voice.items()}, next(iter(voice.values())).side
+def _content(regions: Mapping[AU, LedgerRow]) -> tuple[Mapping[AU, bool | None], Side | None]:
+    return {au: row.affected for au, row in regions.items()}, next(iter(regions.values())).side
 
 
 def _digest(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""From a person's frames to the task that a reader gets: which pictures, under which address, and nothing that identifies."""
+"""Tasks for the readers: choose a person's key frames, and build the task without identifying data."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
@@ -13,24 +13,24 @@ from labeling.interface.config import GRADES, region_title
 from labeling.sampling.landmark_shapes import unit_shapes, upright
 from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
 
-# of the frame table's quality columns, those that say how well a reader will see, and the sign that makes more better
+# quality columns of the frame table that matter to a reader; with this sign, larger is better
 _BETTER = {"sharpness": 1.0, "detector_score": 1.0, "yaw_deg": -1.0, "pitch_deg": -1.0}
 
 
 def choose_key_frames(
     crop_landmarks: NDArray[np.floating[Any]], quality: Mapping[str, NDArray[np.floating[Any]]], count: int = 8
 ) -> list[int]:
-    """The frames of one person to show a reader: rest, then each facial task that they make, then what is most unlike those.
+    """Choose the frames of one person to show: rest, the strongest frame of each facial task, then the most different frames.
 
-    The frame nearest to the median shape is at rest: each task moves some landmarks, and none moves most of the time. A task
-    (``_task_measures``, in their order) is shown at its strongest, if that stands out from the person's other frames. Then
-    comes farthest-point sampling (Gonzalez, 1985) over the landmark shapes, centred and scaled to unit size. The worst third by
-    ``quality`` is left aside while enough remain.
+    Rest is the frame nearest to the median shape. A facial task (``_task_measures``, in their order) is shown at its strongest
+    frame, if that is an outlier among the person's frames. The other frames come from farthest-point sampling (Gonzalez, 1985)
+    over the landmark shapes, centered and scaled to unit size. The worst third by ``quality`` is used only if too few frames
+    remain.
 
     Args:
         crop_landmarks: (N, 136) px of the crop, x0, y0, x1, y1, …; rows that are not finite are never chosen.
-        quality: columns of the frame table by name, each (N,); what is missing or unknown is not considered.
-        count: how many frames at most.
+        quality: columns of the frame table by name, each (N,); missing columns are ignored.
+        count: largest number of frames.
     """
     shapes = np.asarray(crop_landmarks, dtype=np.float64).reshape(-1, NUM_LANDMARKS, 2)
     candidates = np.flatnonzero(np.isfinite(shapes).all(axis=(1, 2)))
@@ -42,7 +42,7 @@ def choose_key_frames(
     unit = unit_shapes(shapes[candidates])
     chosen = [int(np.argmin(np.linalg.norm(unit - np.median(unit, axis=0), axis=1)))]
     for measure in measures.values():
-        chosen += [index for index in _outstanding(measure) if index not in chosen][:1]
+        chosen += [index for index in _outliers(measure) if index not in chosen][:1]
     chosen = chosen[: min(count, len(candidates))]
     nearest = np.linalg.norm(unit[:, None] - unit[None, chosen], axis=2).min(axis=1)
     while len(chosen) < min(count, len(candidates)):
@@ -53,15 +53,15 @@ def choose_key_frames(
 
 
 def _task_measures(shapes: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """How much of each facial task is in a face, (N,) by task, from (N, 68, 2) landmarks; in distances between the eyes.
+    """Measure each facial task, (N,) by task, from (N, 68, 2) landmarks, in interocular distances.
 
-    A palsied side does not move: what both sides do is averaged, so that the other side's half of it is enough.
+    Both sides are averaged, so that the movement of the healthy side suffices.
     """
     points = upright(shapes)
     x, y = points[..., 0], points[..., 1]
 
-    def height(*places: int) -> NDArray[np.float64]:
-        return -y[:, list(places)].mean(axis=1)
+    def height(*landmarks: int) -> NDArray[np.float64]:
+        return -y[:, list(landmarks)].mean(axis=1)
 
     width = x[:, 54] - x[:, 48]
     return {
@@ -74,26 +74,26 @@ def _task_measures(shapes: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
     }
 
 
-def _outstanding(measure: NDArray[np.float64]) -> list[int]:
-    """The frames in which ``measure`` stands out from the person's median, the strongest first.
+def _outliers(measure: NDArray[np.float64]) -> list[int]:
+    """Return the frames whose ``measure`` is far above the person's median, the strongest first.
 
-    It does so by 2.5 standard deviations, and by 0.03, since landmarks err by about a hundredth. The deviation is that of the
-    calmer half (1.4826 times the median absolute one), so that the tasks do not hide themselves.
+    The limit is 2.5 standard deviations, at least 0.03, three times the error of the landmarks. The standard deviation is
+    estimated as 1.4826 times the median absolute deviation, on which the facial tasks have little effect.
     """
     above = measure - np.median(measure)
-    least = max(2.5 * 1.4826 * float(np.median(np.abs(above))), 0.03)
-    return [int(index) for index in np.argsort(-above, kind="stable") if above[index] > least]
+    limit = max(2.5 * 1.4826 * float(np.median(np.abs(above))), 0.03)
+    return [int(index) for index in np.argsort(-above, kind="stable") if above[index] > limit]
 
 
 def image_url(store_uri: str, key: str) -> str:
-    """Where Label Studio finds an object: at its ``s3://`` address, or as a file below its document root, the store."""
+    """Return the URL of an object for Label Studio: its ``s3://`` URI, or a file below its document root, the store."""
     if urlsplit(store_uri).scheme == "s3":
         return f"{store_uri.rstrip('/')}/{key}"
     return f"/data/local-files/?d={quote(key)}"
 
 
 def store_folder(store_uri: str) -> Path | None:
-    """The folder of a ``file://`` store or of a plain path; ``None`` for any other store."""
+    """Return the folder of a ``file://`` store or of a plain path, ``None`` for any other store."""
     parts = urlsplit(store_uri)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
@@ -111,17 +111,20 @@ def build_task(
     suggested_by: str | None = None,
     material: str | None = None,
 ) -> dict[str, Any]:
-    """One task for one person: their pseudonym, the addresses of the pictures, and the name of the frame behind each.
+    """Build the task about one person.
 
     Args:
-        subject: their pseudonym, which the page does not show.
-        images: as ``image_url`` says.
-        frames: the name of the frame behind each picture.
-        synthetic: a drawn person is called so above the pictures.
-        clips: addresses of their clips, as ``image_url`` says; what the browser cannot decode stays black.
-        suggestions: a model's scores by region, to be shown; leave them out for a blind reader.
-        suggested_by: the name and version of that model.
-        material: the name of all that there is of the person now, out of which the frames were chosen.
+        subject: the pseudonym, which the page does not show.
+        images: URLs of the pictures, from ``image_url``.
+        frames: the name of each picture's frame.
+        synthetic: whether the page calls the person drawn.
+        clips: URLs of the person's clips, from ``image_url``; a clip that the browser cannot decode stays black.
+        suggestions: a model's scores by region, to show; ``None`` for a blind reader.
+        suggested_by: name and version of that model.
+        material: the name of the material from which the frames were chosen.
+
+    Raises:
+        ValueError: there are no pictures, or not as many as frames.
     """
     if not images or len(images) != len(frames):
         raise ValueError(
@@ -148,25 +151,25 @@ def build_adjudication_task(
     suggestions: Mapping[AU, float] | None = None,
     suggested_by: str | None = None,
 ) -> dict[str, Any]:
-    """The reader's ``task`` again, with every reader's answers as a table beside the questions; what is disputed stands out.
+    """Build the adjudicator's task: a reader's task with a table of all readers' answers, disputed rows highlighted.
 
     Args:
-        task: as ``build_task`` made it.
-        answers: the blind answers about this person, in the ledger's order: the last one of a reader about a region counts.
-        disputed: the regions to settle.
-        side: whether the side is to be settled too.
+        task: from ``build_task``.
+        answers: the blind answers about this person, in the ledger's order; the last one of a reader about a region counts.
+        disputed: the disputed regions.
+        side: whether the side is disputed.
         suggestions: a model's scores by region, shown below the answers.
-        suggested_by: the name and version of that model.
+        suggested_by: name and version of that model.
     """
-    said: dict[str, dict[AU, LedgerRow]] = {}
+    by_reader: dict[str, dict[AU, LedgerRow]] = {}
     for row in answers:
-        said.setdefault(row.reader, {})[row.au] = row
-    readers = sorted(said)
-    lines = [_line("Settle what is marked", readers, tag="th")]
+        by_reader.setdefault(row.reader, {})[row.au] = row
+    readers = sorted(by_reader)
+    lines = [_line("Decide the marked rows", readers, tag="th")]
     for au in AUS:
-        cells = [_spoken(said[reader].get(au)) for reader in readers]
+        cells = [_answer_text(by_reader[reader].get(au)) for reader in readers]
         lines.append(_line(region_title(au), cells, marked=au in disputed))
-    whole = [next(iter(said[reader].values())) for reader in readers]
+    whole = [next(iter(by_reader[reader].values())) for reader in readers]
     lines.append(_line("Side", [row.side or "none" for row in whole], marked=side))
     lines.append(_line("House–Brackmann grade", [GRADES[row.grade] if row.grade else "–" for row in whole]))
     notes = [f"<p>{escape(row.reader)}: {escape(row.note)}</p>" for row in whole if row.note]
@@ -175,7 +178,7 @@ def build_adjudication_task(
 
 
 def _suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[str, Any]:
-    """What a task says of a model's scores: as HTML to be shown, and as values to be recorded with the answer."""
+    """Return a model's scores as task data: HTML for the page, and values to record with the answer."""
     if suggestions is None:
         return {"suggested": "", "suggestions": None, "suggested_by": None}
     lines = [_line("A model suggests", [by or "unnamed"], tag="th")]
@@ -185,9 +188,9 @@ def _suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[s
 
 
 def _player(address: str, number: int) -> str:
-    """HTML that plays a clip, folded away until it is asked for; one address in it, which is all that Label Studio resolves.
+    """Return HTML that plays a clip, folded at first. It has a single URL, because Label Studio resolves only one.
 
-    It is silent until somebody wants to hear it: a voice may say a name.
+    A clip does not play by itself: on its sound track, a name may be spoken.
     """
     video = (
         f'<video src="{escape(address)}" controls="controls" preload="metadata" loop="loop" playsinline="playsinline"></video>'
@@ -196,21 +199,21 @@ def _player(address: str, number: int) -> str:
 
 
 def _quality_ranks(quality: Mapping[str, NDArray[np.floating[Any]]], candidates: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum over the quality columns of each candidate's rank, 0 the worst to 1 the best; equal values have equal ranks."""
+    """Return the sum over quality columns of each candidate's rank, 0 (worst) to 1 (best); ties have equal ranks."""
     ranks = np.zeros(len(candidates))
     for name, sign in _BETTER.items():
         if name in quality:
             values = np.asarray(quality[name], dtype=np.float64)[candidates]
-            values = sign * (np.abs(values) if sign < 0 else values)  # a turned head is as bad to either side
+            values = sign * (np.abs(values) if sign < 0 else values)  # a head turned to the left is as bad as one to the right
             levels, rank = np.unique(np.nan_to_num(values, nan=-np.inf), return_inverse=True)
             ranks += rank / max(len(levels) - 1, 1)
     return ranks
 
 
-def _spoken(row: LedgerRow | None) -> str:
+def _answer_text(row: LedgerRow | None) -> str:
     if row is None:
         return "–"
-    return {True: "affected", False: "not", None: "cannot tell"}[row.affected]
+    return {True: "affected", False: "not affected", None: "cannot tell"}[row.affected]
 
 
 def _line(head: str, cells: Iterable[str], *, tag: str = "td", marked: bool = False) -> str:

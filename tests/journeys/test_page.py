@@ -208,7 +208,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     open_labelling(page, label_studio.url, adjudication, third_task)
     shown = page.inner_text(".vitau")
     assert [
-        text in shown for text in ("Settle what is marked", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
+        text in shown for text in ("Decide the marked rows", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
     ] == [True] * 6
     answer_by_key(page, RULING, adjudication=True)
     catalog.append_answers(pull(client, adjudication, SUBJECTS).rows)

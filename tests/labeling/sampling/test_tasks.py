@@ -1,4 +1,4 @@
-"""Key frames are rest and variety, of the better frames; a task identifies nobody."""
+"""Key frames are rest and variety, of good quality; a task holds no identifying data."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from vitau.schema import AU, AUS, LedgerRow, Side, Stage
 
 
 def clip(seed: int = 0) -> tuple[np.ndarray, list[int]]:
-    """Landmarks of a person at rest who makes 3 faces, 4 frames each with a little jitter; and where the faces begin."""
+    """Return landmarks with jitter of a person at rest who makes 3 faces, 4 frames each, and the face of each frame."""
     rng = np.random.default_rng(seed)
     rest = draw_crop(draw_person(5, 0, palsied=False), "rest", 0.0, rng, size=256).landmarks
     moved = [np.zeros((68, 2)) for _ in range(4)]
@@ -25,7 +25,7 @@ def clip(seed: int = 0) -> tuple[np.ndarray, list[int]]:
     return shapes.reshape(-1, 136), order
 
 
-def test_rest_comes_first_and_every_face_is_shown():
+def test_rest_is_first_and_every_face_is_shown():
     landmarks, order = clip()
     chosen = choose_key_frames(landmarks, {}, count=4)
     assert order[chosen[0]] == 0
@@ -33,7 +33,7 @@ def test_rest_comes_first_and_every_face_is_shown():
 
 
 def drawn(index: int, *, palsied: bool = True) -> tuple[np.ndarray, list[str]]:
-    """A drawn person's landmarks, which scatter a little, and tasks: from the onset to the apex of each, with rest between."""
+    """Draw landmarks with noise, and the facial tasks: each from onset to apex, with rest in between."""
     person, rng = draw_person(5, index, palsied), np.random.default_rng(index)
     acts = [act for task in TASKS for act in ((task, 0.3), (task, 0.6), (task, 0.95), ("rest", 0.0), ("rest", 0.0))]
     shapes = np.stack([draw_crop(person, task, amount, rng, size=64).landmarks * 4 for task, amount in acts])
@@ -48,69 +48,69 @@ def test_rest_and_every_facial_task_of_a_palsied_person_are_shown_first(index):
     assert sorted(shown) == sorted(TASKS)
 
 
-def test_tasks_are_shown_at_their_strongest():
+def test_facial_tasks_are_shown_at_their_strongest():
     landmarks, acts = drawn(1)
     shown = [acts[frame] for frame in choose_key_frames(landmarks, {}, count=7)]
     assert [act for act in shown[1:] if not act.endswith("0.95")] == []
 
 
-def test_what_a_person_does_not_do_is_not_shown_as_if_they_did():
+def test_a_facial_task_that_a_person_does_not_do_is_not_chosen():
     landmarks, acts = drawn(2)
     quiet = [index for index, act in enumerate(acts) if act.startswith(("rest", "smile"))]
     shown = [acts[quiet[frame]].split()[0] for frame in choose_key_frames(landmarks[quiet], {}, count=2)]
     assert shown == ["rest", "smile"]
 
 
-def test_moving_or_growing_the_face_changes_nothing():
+def test_the_choice_does_not_depend_on_position_and_size():
     landmarks, _ = clip()
     rng = np.random.default_rng(1)
     moved = landmarks.reshape(-1, 68, 2) * rng.uniform(0.5, 2, (28, 1, 1)) + rng.uniform(-50, 50, (28, 1, 2))
     assert choose_key_frames(moved.reshape(-1, 136), {}) == choose_key_frames(landmarks, {})
 
 
-def test_a_frame_without_landmarks_is_never_shown():
+def test_a_frame_without_landmarks_is_never_chosen():
     landmarks, _ = clip()
     landmarks[::2] = np.nan
     assert all(index % 2 == 1 for index in choose_key_frames(landmarks, {}, count=20))
 
 
-def test_blurred_frames_are_passed_over():
+def test_blurred_frames_are_avoided():
     landmarks, _ = clip()
     sharpness = np.where(np.arange(len(landmarks)) % 4, 100.0, 5.0)
     assert all(index % 4 for index in choose_key_frames(landmarks, {"sharpness": sharpness}, count=21))
 
 
-def test_a_head_turned_to_either_side_is_passed_over():
+def test_a_head_turned_to_either_side_is_avoided():
     landmarks, _ = clip()
     yaw = np.where(np.arange(len(landmarks)) % 4, 0.0, np.where(np.arange(len(landmarks)) % 8, -30.0, 30.0))
     assert all(index % 4 for index in choose_key_frames(landmarks, {"yaw_deg": yaw}, count=21))
 
 
 @pytest.mark.parametrize(("num_frames", "expected"), [(0, 0), (1, 1), (3, 3), (28, 8)])
-def test_no_frame_is_shown_twice(num_frames, expected):
+def test_no_frame_is_chosen_twice(num_frames, expected):
     landmarks, _ = clip()
     chosen = choose_key_frames(landmarks[:num_frames], {})
     assert len(chosen) == len(set(chosen)) == expected
 
 
-def test_equal_frames_are_told_apart_by_their_position():
+def test_equal_frames_are_different_choices():
     landmarks = np.repeat(clip()[0][:1], 8, axis=0)
     assert len(set(choose_key_frames(landmarks, {}))) == 8
 
 
-def test_a_picture_has_the_address_that_label_studio_serves():
+def test_a_picture_has_the_url_that_label_studio_serves():
     key = "subjects/p1/keyframes/a b.jpg"
     assert image_url("file:///srv/store", key) == "/data/local-files/?d=subjects/p1/keyframes/a%20b.jpg"
     assert image_url("s3://bucket/prefix/", key) == "s3://bucket/prefix/subjects/p1/keyframes/a b.jpg"
 
 
-def test_a_store_is_a_folder_or_it_is_not():
+def test_only_a_local_store_has_a_folder():
     assert store_folder("file:///srv/a%20b") == Path("/srv/a b")
     assert store_folder("relative/store") == Path("relative/store")
     assert store_folder("s3://bucket/prefix") is None
 
 
-def test_a_task_holds_a_pseudonym_pictures_and_frames_and_nothing_else():
+def test_a_task_holds_only_a_pseudonym_pictures_and_frames():
     assert build_task("p1", ["/a.jpg", "/b.jpg"], ["f1", "f2"])["data"] == {
         "subject": "p1",
         "about": "One person, pictures: 2",
@@ -127,7 +127,7 @@ def test_a_task_holds_a_pseudonym_pictures_and_frames_and_nothing_else():
         build_task("p1", ["/a.jpg", "/b.jpg"], ["f1"])
 
 
-def test_each_clip_has_a_player_with_one_address_which_is_all_that_label_studio_resolves():
+def test_each_clip_has_a_player_with_one_url():
     clips = ["s3://bucket/subjects/p1/clips/1/raw.mp4", "/data/local-files/?d=subjects/p1/a&b.mp4"]
     first, second = build_task("p1", ["/a.jpg"], ["f1"], clips=clips)["data"]["clips"]
     assert re.findall(r'src="([^"]*)"', first["html"]) == ["s3://bucket/subjects/p1/clips/1/raw.mp4"]
@@ -135,20 +135,20 @@ def test_each_clip_has_a_player_with_one_address_which_is_all_that_label_studio_
     assert "<summary>Clip 2</summary>" in second["html"]
 
 
-def test_suggestions_are_shown_and_kept_only_where_they_are_given():
+def test_suggestions_are_shown_and_recorded_only_if_given():
     blind = build_task("p1", ["/a.jpg"], ["f1"])["data"]
     assert (blind["suggested"], blind["suggestions"], blind["suggested_by"]) == ("", None, None)
-    told = build_task("p1", ["/a.jpg"], ["f1"], suggestions={AU.AU12: 0.834}, suggested_by="vitau-regions/3 <b>")["data"]
-    assert (told["suggestions"], told["suggested_by"]) == ({"AU12": 0.834}, "vitau-regions/3 <b>")
-    assert [text in told["suggested"] for text in ("Lip corner (AU12)", "0.83", "vitau-regions/3 &lt;b&gt;")] == [True] * 3
-    assert "AU1)" not in told["suggested"]
+    suggested = build_task("p1", ["/a.jpg"], ["f1"], suggestions={AU.AU12: 0.834}, suggested_by="vitau-regions/3 <b>")["data"]
+    assert (suggested["suggestions"], suggested["suggested_by"]) == ({"AU12": 0.834}, "vitau-regions/3 <b>")
+    assert [text in suggested["suggested"] for text in ("Lip corner (AU12)", "0.83", "vitau-regions/3 &lt;b&gt;")] == [True] * 3
+    assert "AU1)" not in suggested["suggested"]
 
 
-def test_a_drawn_person_is_called_synthetic():
+def test_a_drawn_person_is_marked_as_synthetic():
     assert build_task("p1", ["/a.jpg"], ["f1"], synthetic=True)["data"]["about"] == "Drawn, synthetic person, pictures: 1"
 
 
-def test_the_adjudicator_sees_what_each_reader_said_and_no_markup_of_theirs():
+def test_the_adjudicator_sees_each_readers_answer_without_its_markup():
     rows = [
         LedgerRow(
             subject="p1",

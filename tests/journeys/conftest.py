@@ -1,4 +1,4 @@
-"""The real services and the real commands, started once per session and shared by all journeys."""
+"""Fixtures of the journeys: the real services and commands, started once per session."""
 
 import json
 import os
@@ -76,7 +76,7 @@ class LabelStudioServer:
 
 @dataclass(frozen=True, kw_only=True)
 class Demos:
-    """The demo of the same people twice: run whole, on services that ran before, and killed three times on its own services."""
+    """Two demos of the same people: one undisturbed on running services, one killed three times on services of its own."""
 
     whole: Path
     killed: Path
@@ -85,7 +85,7 @@ class Demos:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Journeys come last: what fails among the quick tests is known sooner."""
+    """Sort journeys last, so that failures of the quick tests appear sooner."""
     items.sort(key=_is_journey)
 
 
@@ -95,13 +95,13 @@ def _is_journey(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., Done]:
-    """Runs ``python -m MODULE ARGUMENTS…`` in the repository to its end."""
+    """Return a function that runs ``python -m MODULE ARGUMENTS…`` in the repository and waits for it."""
     return _command
 
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Label Studio, MLflow and Prefect, up until the session ends."""
+    """Start Label Studio, MLflow and Prefect, and stop them when the session ends."""
     state = _state(tmp_path_factory)
     try:
         printed = _command("flows", "up", "--state", state)
@@ -113,7 +113,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def label_studio(services: Services) -> LabelStudioServer:
-    """The Label Studio of the session's services."""
+    """Return the Label Studio of the session's services."""
     settings = services.environment
     return LabelStudioServer(
         url=settings["VITAU_LABEL_STUDIO_URL"],
@@ -124,13 +124,13 @@ def label_studio(services: Services) -> LabelStudioServer:
 
 @pytest.fixture
 def client(label_studio: LabelStudioServer) -> Any:
-    """A client of the session's Label Studio."""
+    """Return a client of the session's Label Studio."""
     return connect(label_studio.url, label_studio.token)
 
 
 @pytest.fixture
 def project(client: Any, label_studio: LabelStudioServer, request: pytest.FixtureRequest) -> Callable[..., ReaderProject]:
-    """Makes a project of this test's own."""
+    """Return a function that creates a project for this test alone."""
 
     def make(reader: str, stage: Stage = Stage.READER) -> ReaderProject:
         title = f"{request.node.name[5:35]} {reader}"
@@ -140,7 +140,7 @@ def project(client: Any, label_studio: LabelStudioServer, request: pytest.Fixtur
 
 
 class OwnLabelStudio:
-    """A Label Studio of one test module's own, which may be killed, started again, backed up and restored."""
+    """A Label Studio for one test module, which may be killed, restarted, backed up and restored."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -163,7 +163,7 @@ class OwnLabelStudio:
             now.backup(kept)
 
     def restore(self, path: Path) -> None:
-        """Put a backup in the place of the database; only while it is not running."""
+        """Replace the database by a backup; only while the server is stopped."""
         for leftover in _database(self.state).parent.glob(f"{_database(self.state).name}-*"):
             leftover.unlink()
         _database(self.state).write_bytes(path.read_bytes())
@@ -171,7 +171,7 @@ class OwnLabelStudio:
 
 @pytest.fixture(scope="module")
 def own_label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLabelStudio]:
-    """A Label Studio apart from the session's services."""
+    """Start a Label Studio apart from the session's services."""
     server = OwnLabelStudio(_state(tmp_path_factory))
     try:
         server.start()
@@ -182,7 +182,7 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLa
 
 @pytest.fixture(scope="module")
 def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server of one test module's own: the versions in that of the session are counted."""
+    """Start an MLflow server for one test module; other tests count the versions in the session's server."""
     state = tmp_path_factory.mktemp("mlflow")
     url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
     program = definitions.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
@@ -196,9 +196,12 @@ def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Callable[[], AbstractContextManager[Browser]]:
-    """Opens Debian's browser. Beside flows in a thread: Playwright brings an event loop, which Prefect would find."""
+    """Return a function that opens Debian's browser.
+
+    Beside flows, call it in a thread: Playwright starts an event loop, which Prefect would use.
+    """
     if shutil.which("chromium") is None:
-        pytest.fail("there is no chromium to look at pages with: install Debian's package chromium")
+        pytest.fail("there is no chromium to open pages with: install Debian's package chromium")
     return _chromium
 
 
@@ -213,7 +216,7 @@ def _chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The short clips of three drawn people, ``manifest.csv`` and ``truth.csv``."""
+    """Draw short clips of three people, with ``manifest.csv`` and ``truth.csv``."""
     out = tmp_path_factory.mktemp("people")
     write_cohort(out, 3, seed=11, frames_per_task=1, num_processes=1)
     return out
@@ -221,7 +224,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def apart(services: Services, tmp_path: Path) -> dict[str, str]:
-    """The environment of the session's services, with a store and a catalog of this test's own."""
+    """Return the environment of the session's services, with a store and a catalog for this test alone."""
     return services.environment | {
         "VITAU_STORE": (tmp_path / "store").as_uri(),
         "VITAU_CATALOG": f"sqlite:///{tmp_path / 'catalog.db'}",
@@ -232,12 +235,12 @@ def apart(services: Services, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def demos(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
-    """Both demos, side by side: two cores are enough for them."""
+    """Run both demos side by side: two cores are enough for them."""
     killed = _state(tmp_path_factory)
     logs = tmp_path_factory.mktemp("logs")
     whole = _start(services.state, logs / "whole")
     try:
-        for number, reached in enumerate([_some_clips_are_in, _some_people_are_labelled, _a_model_is_being_registered]):
+        for number, reached in enumerate([_some_clips_are_in, _some_people_are_labeled, _a_model_is_being_registered]):
             _kill_when(reached, killed, logs / str(number))
         last = _start(killed, logs / "last")
         runs = [_end(whole, logs / "whole"), _end(last, logs / "last")]
@@ -251,7 +254,7 @@ def _some_clips_are_in(state: Path) -> bool:
     return 3 <= len(list(state.glob(FRAMES))) < SUBJECTS
 
 
-def _some_people_are_labelled(state: Path) -> bool:
+def _some_people_are_labeled(state: Path) -> bool:
     with closing(sqlite3.connect(f"file:{_database(state)}?mode=ro", uri=True)) as database:
         return database.execute("SELECT count(*) FROM task_completion").fetchone()[0] >= 3
 
@@ -261,7 +264,7 @@ def _a_model_is_being_registered(state: Path) -> bool:
 
 
 def _kill_when(reached: Callable[[Path], bool], state: Path, log: Path) -> None:
-    """Run the demo until it has come somewhere, then kill it and all its helpers without a warning."""
+    """Run the demo until a condition holds, then send SIGKILL to it and all its child processes."""
     process = _start(state, log)
     try:
         deadline = time.monotonic() + 600
@@ -314,13 +317,13 @@ def _command(
 
 
 def _quiet(environment: "os._Environ[str]") -> dict[str, str]:
-    """The environment without what an operator may have set, and one thread for each process: there are several."""
+    """Return the environment without an operator's settings, and with one thread per process, since several run at once."""
     kept = {name: value for name, value in environment.items() if not name.startswith(("VITAU_", "PREFECT_", "MLFLOW_"))}
     return kept | {"OMP_NUM_THREADS": "1"}
 
 
 def _start_program(program: Program, state: Path) -> subprocess.Popen[bytes]:
-    """Start a service that nobody looks after."""
+    """Start a service without a supervisor."""
     if program.prepare is not None:
         program.prepare()
     with (state / f"{program.name}.log").open("ab") as log:

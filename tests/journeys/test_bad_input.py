@@ -1,4 +1,4 @@
-"""What is wrong with the world is one sentence and exit code 1, through the real commands; the rest of the batch is done."""
+"""Bad input through the real commands: one sentence each and exit code 1, and the rest of the batch is done."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def bad(people, tmp_path_factory) -> Path:
-    """A folder of everything that people give by mistake, beside two good clips."""
+    """Write a folder of everything that people pass by mistake, beside two good clips."""
     folder = tmp_path_factory.mktemp("bad")
     first, second, _ = sorted((people / "clips").iterdir())
     shutil.copy(first, folder / "good.mp4")
@@ -94,7 +94,7 @@ def test_a_manifest_without_subjects_is_refused_whole(bad, apart, command, tmp_p
     assert done.err == "Error: subjectless.csv has no column `subject`; a manifest needs subject, clip and cohort\n"
 
 
-def test_what_shows_no_face_or_is_no_picture_is_not_scored_and_the_rest_is(bad, demos, services, command, tmp_path):
+def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(bad, demos, services, command, tmp_path):
     names = ("missing.mp4", "empty.mp4", "letter.mp4", "cut.mp4", "hills.mp4", "hills.jpg", "good.mp4")
     out = tmp_path / "out"
     done = command(
@@ -139,12 +139,12 @@ def test_a_taken_port_is_one_sentence_and_nothing_is_started(services, command, 
 
 @dataclass(frozen=True, kw_only=True)
 class FullDisk:
-    """A folder that takes no more than 1 MB, what limits a command to that, its sentence about an object, and room again."""
+    """A folder limited to 1 MB: the limit for a command, the sentence about an object, and a function that frees space."""
 
     folder: Path
     limit: Callable[[], None] | None
     sentence: str
-    make_room: Callable[[], object]
+    free_space: Callable[[], object]
 
 
 @pytest.fixture
@@ -156,16 +156,16 @@ def full_disk(tmp_path):
     if os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
         grow = partial(subprocess.run, ["mount", "-o", "remount,size=64m", folder], check=True)
         sentence = "no space left to write {}: free some space and run it again"
-        yield FullDisk(folder=folder, limit=None, sentence=sentence, make_room=grow)
+        yield FullDisk(folder=folder, limit=None, sentence=sentence, free_space=grow)
         subprocess.run(["umount", folder], check=True)
     else:
         limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-        yield FullDisk(folder=folder, limit=limit, sentence="cannot write {}: File too large", make_room=lambda: None)
+        yield FullDisk(folder=folder, limit=limit, sentence="cannot write {}: File too large", free_space=lambda: None)
 
 
 @pytest.fixture
 def heavy(people, tmp_path) -> Path:
-    """The manifest of the three people, whose clips are padded to 2 MB each; players pass over the padding."""
+    """Return the manifest of the three people with clips padded to 2 MB each; players skip the padding."""
     folder = tmp_path / "heavy"
     shutil.copytree(people, folder)
     for clip in (folder / "clips").iterdir():
@@ -175,7 +175,7 @@ def heavy(people, tmp_path) -> Path:
     return folder / "manifest.csv"
 
 
-def test_a_full_disk_is_a_sentence_for_each_clip_and_with_room_the_same_command_goes_on(
+def test_a_full_disk_is_a_sentence_for_each_clip_and_with_free_space_the_same_command_continues(
     full_disk, heavy, apart, command, tmp_path
 ):
     environment = apart | {"VITAU_STORE": full_disk.folder.as_uri()}
@@ -190,7 +190,7 @@ def test_a_full_disk_is_a_sentence_for_each_clip_and_with_room_the_same_command_
     ]
     assert (done.code, json.loads(done.out)["clips"]) == (1, 0)
     assert not [path for path in full_disk.folder.rglob("*") if path.is_file()]
-    full_disk.make_room()
+    full_disk.free_space()
     done = command(*arguments, env=environment)
     assert (done.code, done.err) == (0, "")
     assert (json.loads(done.out)["clips"], json.loads(done.out)["skipped"]) == (3, 0)

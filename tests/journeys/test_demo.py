@@ -1,4 +1,4 @@
-"""The main job through the real commands: run whole, killed and taken up again, run again."""
+"""The demo through the real commands: undisturbed, killed and resumed, and repeated."""
 
 import csv
 import json
@@ -28,8 +28,8 @@ PALSIED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Again:
-    """What came of running the finished demo again, after its services were stopped."""
+class Repeated:
+    """Results of repeating the finished demo after its services were stopped."""
 
     stopped: Any
     survivors: list[psutil.Process]
@@ -41,7 +41,7 @@ class Again:
 
 
 @pytest.fixture(scope="module")
-def again(demos, command):
+def repeated(demos, command):
     state = demos.killed
     before, held_before = summary(state), held(state)
     family = family_of(state)
@@ -50,7 +50,7 @@ def again(demos, command):
     run = command("flows", "demo", "--state", state, "--subjects", 12, "--size", "smoke")
     after, left = summary(state), stack.running(state)
     assert left == [], "the demo started the services and did not stop them"
-    return Again(
+    return Repeated(
         stopped=stopped,
         survivors=survivors,
         run=run,
@@ -70,14 +70,14 @@ def results(state) -> dict[str, Any]:
 
 
 def objects(state) -> set[str]:
-    """The keys in the store, without people of other tests (p1, p2, …) and without names that are times."""
+    """Return the keys in the store, without people of other tests (p1, p2, …) and with times replaced."""
     keys = open_store(state / "store").keys()
     kept = (key for key in keys if not PurePath(key).match("subjects/p?/keyframes/*"))
     return {re.sub(r"/\d{8}T\d{6}\.\d+Z/", "/TIME/", key) for key in kept}
 
 
 def held(state) -> dict[str, Any]:
-    """Count what the services and the catalog hold of the demo, in their databases: whether they run does not matter."""
+    """Count the demo's rows in the databases of the services and the catalog, whether the services run or not."""
     with closing(sqlite3.connect(state / "label-studio" / "label_studio.sqlite3")) as label_studio:
         projects = label_studio.execute(
             "SELECT title, count(DISTINCT task.id), count(DISTINCT task_completion.task_id) FROM project "
@@ -105,7 +105,7 @@ def family_of(state) -> list[psutil.Process]:
     return [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
 
 
-def test_the_demo_says_what_it_did_and_where_to_look(demos):
+def test_the_demo_prints_its_results_and_where_they_are(demos):
     for state, run in zip((demos.whole, demos.killed), demos.runs, strict=True):
         assert run.code == 0, run.err
         found = summary(state)
@@ -123,40 +123,42 @@ def test_the_demo_says_what_it_did_and_where_to_look(demos):
         assert "Traceback" not in run.err
 
 
-def test_a_run_killed_three_times_ends_where_an_undisturbed_one_ends(demos):
+def test_a_run_killed_three_times_ends_with_the_results_of_an_undisturbed_one(demos):
     assert results(demos.killed) == results(demos.whole)
     assert objects(demos.killed) == objects(demos.whole)
 
 
-def test_nothing_is_entered_twice(again):
-    held_now = again.held_after
-    tasks = {"ViTAU adjudication": again.after["adjudicated"], "ViTAU reader-a": PALSIED, "ViTAU reader-b": PALSIED}
+def test_nothing_is_entered_twice(repeated):
+    held_now = repeated.held_after
+    tasks = {"ViTAU adjudication": repeated.after["adjudicated"], "ViTAU reader-a": PALSIED, "ViTAU reader-b": PALSIED}
     assert held_now["projects"] == [(project, people, people) for project, people in tasks.items()]  # all of them answered
     assert held_now["versions"] == dict.fromkeys(("vitau-palsy", "vitau-regions"), ([1], {"champion": 1}))
-    answers = 2 * PALSIED + again.after["adjudicated"]
+    answers = 2 * PALSIED + repeated.after["adjudicated"]
     assert held_now["rows"] | {"subjects": 12, "clips": 12, "ledger": 8 * answers, "labels": 8 * PALSIED} == held_now["rows"]
 
 
-def test_the_second_run_finds_everything_done_and_says_so(again):
-    assert again.run.code == 0, again.run.err
-    assert "Everything was there already: nothing was ingested, labelled, trained, registered or scored again." in again.run.err
-    same = [{name: value for name, value in found.items() if name != "seconds"} for found in (again.before, again.after)]
+def test_the_second_run_finds_everything_done_and_reports_it(repeated):
+    assert repeated.run.code == 0, repeated.run.err
+    assert (
+        "Everything was there already: nothing was ingested, labelled, trained, registered or scored again." in repeated.run.err
+    )
+    same = [{name: value for name, value in found.items() if name != "seconds"} for found in (repeated.before, repeated.after)]
     assert same[0] == same[1]
-    assert again.held_after == again.held_before
+    assert repeated.held_after == repeated.held_before
 
 
-def test_up_prints_the_addresses_and_down_leaves_no_process(services, again):
+def test_up_prints_the_addresses_and_down_leaves_no_process(services, repeated):
     lines = services.printed.out.splitlines()
     addresses = {service.name: service.url for service in stack.running(services.state)}
     assert lines == [
         *(f"{name:13} {addresses[name]}" for name in stack.NAMES),
         "log-in to Label Studio: annotator@vitau.local  only-for-these-tests",
     ]
-    assert (again.stopped.code, again.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")
-    assert again.survivors == []
+    assert (repeated.stopped.code, repeated.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")
+    assert repeated.survivors == []
 
 
-def test_nothing_that_is_kept_names_a_person(demos):
+def test_nothing_that_is_stored_names_a_person(demos):
     with (demos.whole / "cohort" / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = {row["subject"] for row in rows}
@@ -182,12 +184,12 @@ def test_the_report_opens_in_a_browser_with_every_picture(demos, chromium, tmp_p
     assert seen["broken"] == []
     assert seen["errors"] == []
     assert (tmp_path / "report.png").stat().st_size > 10_000
-    assert f"{PALSIED} people" in seen["labelling"]
-    assert "reader-a" in seen["labelling"]
+    assert f"{PALSIED} people" in seen["labeling"]
+    assert "reader-a" in seen["labeling"]
 
 
 def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
-    """Look at a page in a real browser."""
+    """Open a page in a real browser and record what it shows."""
     errors: list[str] = []
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -195,7 +197,7 @@ def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
         page.on("requestfailed", lambda request: errors.append(request.url))
         page.goto(page_path.as_uri())
         page.screenshot(path=screenshot, full_page=True)
-        pictures = page.evaluate("Array.from(document.images, each => [each.alt, each.complete && each.naturalWidth > 0])")
+        pictures = page.evaluate("Array.from(document.images, image => [image.alt, image.complete && image.naturalWidth > 0])")
         seen |= {
             "text": page.inner_text("body"),
             "pictures": len(pictures),
@@ -203,4 +205,4 @@ def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
             "errors": errors,
         }
         page.click("text=how far the labelling is")
-        seen["labelling"] = page.inner_text("body")
+        seen["labeling"] = page.inner_text("body")

@@ -1,4 +1,4 @@
-"""The doctor with the real services, which are well, and with what can be spoilt in them."""
+"""The doctor with the real services: all checks pass, and broken configurations are found."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from flows.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
-WELL = {
+HEALTHY = {
     "packages",
     "dlib and its models",
     "h264",
@@ -41,17 +41,17 @@ def changed(settings: Settings, **changes: str) -> Settings:
     return settings.model_copy(update=changes)
 
 
-def test_everything_that_up_starts_and_the_demo_made_is_well_and_no_secret_is_told(demos, services, command):
+def test_the_services_and_the_demo_pass_every_check_and_no_secret_is_printed(demos, services, command):
     done = command("flows", "doctor", "--state", services.state, "--json")
-    found = {each["check"]: (each["result"], each["sentence"]) for each in json.loads(done.out)}
-    assert {name: found[name] for name in WELL if found[name][0] != "ok"} == {}
-    assert done.code == 0, [each for each in found.values() if each[0] == "failed"]
+    found = {finding["check"]: (finding["result"], finding["sentence"]) for finding in json.loads(done.out)}
+    assert {name: found[name] for name in HEALTHY if found[name][0] != "ok"} == {}
+    assert done.code == 0, [finding for finding in found.values() if finding[0] == "failed"]
     assert found["MLflow"][1].endswith("and the files of vitau-regions 1 can be read")
     secrets = json.loads((services.state / "secrets.json").read_text()).values()
     assert [secret for secret in secrets if secret in done.out + done.err] == []
 
 
-def test_a_wrong_token_is_found_and_said_in_the_table(services, command, tmp_path):
+def test_a_wrong_token_is_found_and_is_in_the_table(services, command, tmp_path):
     wrong = services.environment | {"VITAU_LABEL_STUDIO_TOKEN": "f" * 40}
     done = command("flows", "doctor", "--state", tmp_path / "none", env=wrong | {"COLUMNS": "200"})
     assert done.code == 1
@@ -71,7 +71,7 @@ def test_an_address_of_another_service_is_found(settings):
         checks.prefect(os.environ["PREFECT_API_URL"].removesuffix("/api"))
 
 
-def test_a_run_that_nobody_takes_is_found(settings):
+def test_a_run_that_no_worker_takes_is_found(settings):
     api = os.environ["PREFECT_API_URL"]
     flow = httpx.post(f"{api}/flows/", json={"name": "late"}).json()["id"]
     late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": "2026-01-01T00:00:00Z"}}

@@ -1,4 +1,4 @@
-"""Drawn people of the same population come, then people in the dark: nothing; then an event, a page, tasks for the readers."""
+"""Monitoring: people of the same population raise no alarm; people in the dark do, with a page and tasks for the readers."""
 
 import io
 import json
@@ -36,12 +36,12 @@ from vitau.training.recipes import tiny_palsy, tiny_regions
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
-TAUGHT, SAME, DARK = 36, 24, 24
+TRAINED, SAME, DARK = 36, 24, 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What the commands said: about people like those before, about people in the dark, and again."""
+    """Results of three runs: on people like those before, on people in the dark, and repeated."""
 
     workspace: Workspace
     prefect: str
@@ -70,25 +70,25 @@ def watched(services, own_label_studio, own_mlflow, command, tmp_path_factory) -
         "VITAU_MLFLOW_URL": own_mlflow,
         "VITAU_WORK": str(folder / "work"),
     }
-    champion(workspace, come(workspace, range(TAUGHT), light=1.0))
+    champion(workspace, add_people(workspace, range(TRAINED), light=1.0))
     runs = []
     for people, light in (
-        (range(TAUGHT, TAUGHT + SAME), 1.0),
+        (range(TRAINED, TRAINED + SAME), 1.0),
         (range(100, 100 + DARK), 0.3),
         (range(0), 1.0),
     ):
-        come(workspace, people, light=light)
+        add_people(workspace, people, light=light)
         runs.append(command("flows", "monitor", "--out", folder / f"{len(runs)}.html", env=environment))
     yield Watched(workspace=workspace, prefect=services.environment["PREFECT_API_URL"], runs=runs)
     workspace.catalog.engine.dispose()
 
 
-def come(workspace: Workspace, people: range, *, light: float) -> list[dict[str, Any]]:
-    """Bring drawn people in, one frame each, cut and measured as `ingest` does; returns their rows of a snapshot."""
+def add_people(workspace: Workspace, people: range, *, light: float) -> list[dict[str, Any]]:
+    """Add drawn people with one frame each, cut and measured as `ingest` does; return their rows of a snapshot."""
     catalog, rows = workspace.catalog, []
     for index in people:
         person = draw_person(2026, index)
-        drawn = draw_crop(person, "rest", 0.0, np.random.default_rng(index), 128)  # four times as quick as the whole size
+        drawn = draw_crop(person, "rest", 0.0, np.random.default_rng(index), 128)  # four times as quick as the full size
         image = cv2.resize(drawn.image, (256, 256), interpolation=cv2.INTER_CUBIC)
         crop = from_jpeg(to_jpeg(np.clip(image * light, 0, 255).astype(np.uint8)))
         name, clip = f"person-{index:03d}", f"{index:064x}"
@@ -140,7 +140,7 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 def champion(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
-    """Register untrained models as those that were taught with these people: what they say is arbitrary."""
+    """Register untrained models as if they were trained on these people; their scores are arbitrary."""
     frozen = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), workspace.store, 0)
     workspace.catalog.add_snapshot(frozen)
     torch.manual_seed(0)
@@ -166,31 +166,31 @@ def champion(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def said(done: Any) -> dict[str, Any]:
+def output_of(done: Any) -> dict[str, Any]:
     assert done.code == 0, done.err
     return json.loads(done.out)
 
 
 def events(watched: Watched) -> list[dict[str, Any]]:
-    """The alarms that the Prefect server knows of."""
-    asked = {"filter": {"event": {"name": ["vitau.monitor.alarm"]}}}
-    return list(httpx.post(f"{watched.prefect}/events/filter", json=asked, timeout=30).json()["events"])
+    """Return the alarms recorded by the Prefect server."""
+    query = {"filter": {"event": {"name": ["vitau.monitor.alarm"]}}}
+    return list(httpx.post(f"{watched.prefect}/events/filter", json=query, timeout=30).json()["events"])
 
 
-def test_people_like_those_before_wake_nobody(watched):
-    same = said(watched.runs[0])
+def test_people_like_those_before_raise_no_alarm(watched):
+    same = output_of(watched.runs[0])
     assert (same["people_before"], same["people_now"], same["drifted"], same["asked_about"], same["pushed"]) == (
-        TAUGHT,
+        TRAINED,
         SAME,
         [],
         0,
         0,
     )
-    assert len(watched.workspace.catalog.scores()) == TAUGHT // 3 + SAME + DARK
+    assert len(watched.workspace.catalog.scores()) == TRAINED // 3 + SAME + DARK
 
 
-def test_people_in_the_dark_are_noticed_and_the_darkest_are_put_before_the_readers(watched):
-    dark = said(watched.runs[1])
+def test_people_in_the_dark_raise_an_alarm_and_the_darkest_come_first_in_the_queues(watched):
+    dark = output_of(watched.runs[1])
     assert "brightness" in dark["drifted"]
     first = watched.workspace.catalog.priority_subjects()
     assert len(first) == dark["asked_about"] == 20
@@ -200,38 +200,38 @@ def test_people_in_the_dark_are_noticed_and_the_darkest_are_put_before_the_reade
     client = connect(
         watched.workspace.settings.label_studio_url, watched.workspace.settings.label_studio_token.get_secret_value()
     )
-    readers = {each["project"]: each["subjects"] for each in count_answers(client) if "reader" in each["project"]}
+    readers = {counts["project"]: counts["subjects"] for counts in count_answers(client) if "reader" in counts["project"]}
     assert set(readers.values()) == {dark["pushed"]}
     assert dark["pushed"] >= len(in_the_dark)
 
 
-def test_an_alarm_is_sent_once_and_names_nobody(watched):
+def test_an_alarm_is_sent_once_and_names_no_person(watched):
     found = events(watched)
-    assert [each["payload"]["drifted"] for each in found] == [said(watched.runs[1])["drifted"]]
+    assert [event["payload"]["drifted"] for event in found] == [output_of(watched.runs[1])["drifted"]]
     assert found[0]["resource"]["prefect.resource.id"] == f"vitau.model.{REGIONS}"
     assert "person-" not in json.dumps(found)
-    again = said(watched.runs[2])
-    assert again == said(watched.runs[1]) | {"new": False, "pushed": 0}
+    again = output_of(watched.runs[2])
+    assert again == output_of(watched.runs[1]) | {"new": False, "pushed": 0}
 
 
-def test_the_page_opens_in_a_browser_and_shows_what_drifted(watched, chromium, tmp_path):
-    key = said(watched.runs[1])["report"].partition("/store/")[2]
+def test_the_page_opens_in_a_browser_and_shows_the_drift(watched, chromium, tmp_path):
+    key = output_of(watched.runs[1])["report"].partition("/store/")[2]
     path = tmp_path / "monitor.html"
     path.write_bytes(watched.workspace.store.get(key))
     assert b"person-" not in path.read_bytes()
     seen: dict[str, Any] = {}
-    thread = threading.Thread(target=look, args=(chromium, path, tmp_path / "monitor.png", seen))
+    thread = threading.Thread(target=open_page, args=(chromium, path, tmp_path / "monitor.png", seen))
     thread.start()
     thread.join(120)
     assert seen["errors"] == []
     assert "comparisons drifted" in seen["text"]
-    assert seen["drifted"] == list(said(watched.runs[1])["drifted"])
+    assert seen["drifted"] == list(output_of(watched.runs[1])["drifted"])
     assert "palsy score" in seen["text"]
     assert seen["bars"] > 50
 
 
-def look(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
-    """Look at a page in a real browser."""
+def open_page(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
+    """Open a page in a real browser and record what it shows."""
     errors: list[str] = []
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -1,4 +1,4 @@
-"""The same code on PostgreSQL and a real S3 by settings alone."""
+"""PostgreSQL and a real S3: the same code, by settings alone."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def s3_environment(tmp_path_factory):
-    """A SeaweedFS with one bucket, as boto3's own variables."""
+    """Start a SeaweedFS with one bucket and yield boto3's variables for it."""
     folder = tmp_path_factory.mktemp("seaweedfs")
     (folder / "data").mkdir()
     (folder / "s3.json").write_text(json.dumps(CONFIG))
@@ -79,7 +79,7 @@ def s3_environment(tmp_path_factory):
         yield environment
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # nothing of it is kept
+            os.killpg(process.pid, signal.SIGKILL)  # its data is thrown away
         process.wait()
 
 
@@ -92,7 +92,7 @@ def free_ports(number: int) -> list[int]:
 
 
 def first_bucket(environment, process, log: Path) -> None:
-    """Wait until S3 answers, 403 to a stranger, then make the bucket as soon as there is a volume for it."""
+    """Wait until S3 answers (403 without keys), then create the bucket as soon as there is a volume for it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -116,13 +116,13 @@ def first_bucket(environment, process, log: Path) -> None:
 def store(s3_environment, monkeypatch) -> S3Store:
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of whoever came first
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it caches the keys of the first session
     store = open_store(f"s3://vitau/{uuid4().hex}")
     assert isinstance(store, S3Store)
     return store
 
 
-def test_what_is_put_is_what_is_got(store, tmp_path):
+def test_an_object_is_read_as_it_was_written(store, tmp_path):
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"film")
     assert store.put("subjects/a/raw.mp4", source)
@@ -132,7 +132,7 @@ def test_what_is_put_is_what_is_got(store, tmp_path):
     assert not store.exists("subjects/a")
 
 
-def test_the_doctor_finds_this_store_and_this_database_well(store, postgresql_url, tmp_path):
+def test_the_doctor_passes_this_store_and_this_database(store, postgresql_url, tmp_path):
     given = {"store": store.uri, "catalog": postgresql_url, "pseudonym_key": "long enough for a key", "work": tmp_path}
     elsewhere = {"label_studio_url": "http://127.0.0.1:1", "label_studio_token": "t", "mlflow_url": "http://127.0.0.1:1"}
     settings = Settings(**(given | elsewhere))
@@ -142,7 +142,7 @@ def test_the_doctor_finds_this_store_and_this_database_well(store, postgresql_ur
     assert list(store.keys()) == []
 
 
-def test_the_first_writer_wins_and_the_second_is_told(store):
+def test_the_first_writer_wins_and_the_second_gets_false(store):
     assert store.put("k", b"first")
     assert not store.put("k", b"second")
     assert store.get("k") == b"first"
@@ -161,7 +161,7 @@ def test_of_eight_writers_at_once_exactly_one_creates_the_object(store):
     assert store.get("race") == str(created.index(True)).encode() * 1000
 
 
-def test_more_keys_than_a_page_holds_are_listed_sorted_and_erased_without_their_neighbours(store):
+def test_more_keys_than_a_page_are_listed_sorted_and_erased_without_their_neighbors(store):
     keys = [f"s/ab/{number:04d}" for number in range(1005)]
     with ThreadPoolExecutor(8) as writers:
         list(writers.map(lambda key: store.put(key, b""), [*reversed(keys), "s/a/1", "t"]))
@@ -171,7 +171,7 @@ def test_more_keys_than_a_page_holds_are_listed_sorted_and_erased_without_their_
     assert list(store.keys()) == ["s/a/1", "t"]
 
 
-def test_a_bucket_is_made_once(store):
+def test_a_bucket_is_created_once(store):
     name = f"b{uuid4().hex}"
     make_bucket(name)
     elsewhere = open_store(f"s3://{name}")
@@ -189,7 +189,7 @@ def test_a_missing_object_is_named(store, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_changed_bytes_are_noticed_without_being_asked(store):
+def test_changed_bytes_are_detected_by_default(store):
     store.put("k", b"true")
     store._client.put_object(Bucket="vitau", Key=f"{store.prefix}k", Body=b"fake", Metadata={"sha256": sha256_of(b"true")})
     with pytest.raises(ChecksumError) as caught:
@@ -218,31 +218,32 @@ def test_a_store_that_does_not_answer_is_one_sentence(store, monkeypatch):
 
 @pytest.fixture
 def elsewhere(apart, s3_environment, postgresql_url, store) -> dict[str, str]:
-    """The environment of the session's services, with rows in a new database and objects in S3."""
+    """Return the environment of the session's services, with rows in a new database and objects in S3."""
     name, reader = f"journey_{uuid4().hex}", uuid4().hex[:20]
     server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     url = sa.make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
-    readers = json.dumps([f"{reader}-a", f"{reader}-b"])  # projects of this test's own
+    readers = json.dumps([f"{reader}-a", f"{reader}-b"])  # projects for this test alone
     return apart | s3_environment | {"VITAU_STORE": store.uri, "VITAU_CATALOG": url, "VITAU_READERS": readers}
 
 
 def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_the_pictures(
     people, apart, elsewhere, command, store, tmp_path
 ):
-    said = []
+    outputs = []
     for environment in (apart, elsewhere):
         done = command("flows", "ingest", people / "manifest.csv", "--state", tmp_path / "none", env=environment)
         assert (done.code, done.err) == (0, "")
-        said.append(done.out)
-    assert said[0] == said[1]
-    here, there = open_catalog(apart["VITAU_CATALOG"]), open_catalog(elsewhere["VITAU_CATALOG"])
-    assert len(there.clips()) == 3
-    assert there.subjects() == here.subjects()
-    assert there.clips() == here.clips()
-    assert there.frame_tables(FrameRecipe().digest) == here.frame_tables(FrameRecipe().digest)
-    for catalog in (here, there):
+        outputs.append(done.out)
+    assert outputs[0] == outputs[1]
+    on_sqlite, on_postgresql = open_catalog(apart["VITAU_CATALOG"]), open_catalog(elsewhere["VITAU_CATALOG"])
+    assert len(on_postgresql.clips()) == 3
+    assert on_postgresql.subjects() == on_sqlite.subjects()
+    assert on_postgresql.clips() == on_sqlite.clips()
+    recipe = FrameRecipe().digest
+    assert on_postgresql.frame_tables(recipe) == on_sqlite.frame_tables(recipe)
+    for catalog in (on_sqlite, on_postgresql):
         catalog.engine.dispose()
     folder = open_store(apart["VITAU_STORE"])
     assert {key: store.get(key) for key in store.keys("subjects/")} == {
@@ -260,12 +261,12 @@ def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_t
 
 
 def picture(environment) -> bytes:
-    """Open the first picture of the first reader's first task as their browser does: Label Studio, then S3."""
+    """Read the first picture of the first reader's first task as a browser does: from Label Studio, then S3."""
     url, token = environment["VITAU_LABEL_STUDIO_URL"], environment["VITAU_LABEL_STUDIO_TOKEN"]
     client = connect(url, token)
     (project,) = client.projects.list(title=f"ViTAU {json.loads(environment['VITAU_READERS'])[0]}")
     task = next(iter(client.tasks.list(project=project.id, fields="all", resolve_uri=True)))
-    # httpx drops the token when Label Studio sends it on to S3, as a browser leaves its session behind
+    # httpx drops the token when Label Studio redirects to S3, as a browser drops its session
     answer = httpx.get(urljoin(url, task.data["images"][0]), headers={"Authorization": f"Token {token}"}, follow_redirects=True)
     assert answer.status_code == 200, answer.text
     assert str(answer.url).startswith(environment["AWS_ENDPOINT_URL_S3"])

@@ -1,4 +1,4 @@
-"""A worse challenger is refused, a better one promoted, one command goes back: trained models, real registry and commands."""
+"""Promotion with trained models, a real registry and the real commands: refused, promoted, rolled back."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ RECIPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Three recognitions: of people whose pictures say half of it, of people with shuffled labels, of people who say it all."""
+    """Three recognitions: trained on half of the signs, on shuffled labels, and on all signs."""
 
     workspace: Workspace
     environment: dict[str, str]
@@ -81,11 +81,11 @@ def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
         "VITAU_WORK": str(folder / "work"),
     }
     with pytest.MonkeyPatch.context() as patch:
-        quick = MappingProxyType({name: lambda each=each: each for name, each in RECIPES.items()})
+        quick = MappingProxyType({name: lambda recipe=recipe: recipe for name, recipe in RECIPES.items()})
         for module in (flows.retrain, flows.reports.reporting_sheet):
             patch.setattr(module, "RECIPES", quick)
         models = [
-            taught(workspace, PALSY, freeze(workspace, half=half, shuffled=shuffled))
+            train_and_register(workspace, PALSY, freeze(workspace, half=half, shuffled=shuffled))
             for half, shuffled in ((True, False), (False, True), (False, False))
         ]
         yield Trained(workspace=workspace, environment=environment, half=models[0], shuffled=models[1], whole=models[2])
@@ -95,8 +95,8 @@ def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
 def freeze(workspace: Workspace, *, half: bool, shuffled: bool) -> str:
     """Freeze people whose palsy makes the upper half of the picture brighter and the lower one striped, more or less.
 
-    With ``half``, nobody of those who teach has stripes; with ``shuffled``, their labels are dealt out again. Test
-    people are the same each time, and their labels are right.
+    With ``half``, no person in training has stripes; with ``shuffled``, their labels are permuted. Test people are the
+    same each time, and their labels are right.
     """
     rng = np.random.default_rng(3)
     store, rows = open_store(workspace.settings.store), []
@@ -105,9 +105,9 @@ def freeze(workspace: Workspace, *, half: bool, shuffled: bool) -> str:
     upper = 100 + 55 * palsied + rng.normal(0, 25, len(splits))
     stripes = 10 + 50 * palsied + rng.normal(0, 12, len(splits))
     affected = palsied[:, None] & (rng.random((len(splits), 8)) < 0.5)
-    said = palsied.copy()
+    labeled = palsied.copy()
     if shuffled:
-        said[: TRAIN + VAL] = rng.permutation(palsied[: TRAIN + VAL])
+        labeled[: TRAIN + VAL] = rng.permutation(palsied[: TRAIN + VAL])
     for person, split in enumerate(splits):
         blank = half and split is not Split.TEST
         clip = f"{person + 1000 * blank:064x}"
@@ -126,8 +126,12 @@ def freeze(workspace: Workspace, *, half: bool, shuffled: bool) -> str:
             store.put(key, sink.getvalue().to_pybytes())
         rows += [
             {"subject": f"p{person:03d}", "clip": clip, "frame_index": frame, "frames_key": key, "source": "synthetic"}
-            | {"cohort": "palsy" if said[person] else "control", "side": "left" if said[person] else None, "split": split.value}
-            | {au.value: bool(said[person] and affected[person, column]) for column, au in enumerate(AUS)}
+            | {
+                "cohort": "palsy" if labeled[person] else "control",
+                "side": "left" if labeled[person] else None,
+                "split": split.value,
+            }
+            | {au.value: bool(labeled[person] and affected[person, column]) for column, au in enumerate(AUS)}
             for frame in range(2)
         ]
     frozen = snapshots.freeze(pa.Table.from_pylist(rows, schema=snapshots.snapshot_schema()), store, 1)
@@ -141,8 +145,8 @@ def picture(upper: float, stripes: float) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
 
 
-def taught(workspace: Workspace, model: str, snapshot: str, recognition: Training | None = None) -> Training:
-    """Train and register, as `retrain` does, in this process."""
+def train_and_register(workspace: Workspace, model: str, snapshot: str, recognition: Training | None = None) -> Training:
+    """Train and register a model in this process, as `retrain` does."""
     name = f"quick-{model.removeprefix('vitau-')}"
     out = workspace.folder("trainings") / f"{name}-{snapshot[:8]}"
     train(RECIPES[name], workspace.store, snapshot, out, cache=workspace.folder("crops"))
@@ -150,8 +154,8 @@ def taught(workspace: Workspace, model: str, snapshot: str, recognition: Trainin
 
 
 @pytest.fixture(scope="module")
-def told(trained, command):
-    """What the commands said, one after the other."""
+def outcomes(trained, command):
+    """Run the commands one after the other and return their results by name."""
 
     def run(*arguments: object):
         return command("flows", *arguments, env=trained.environment)
@@ -172,53 +176,53 @@ def decisions(done) -> dict[str, object]:
     return found[0] if isinstance(found, list) else found
 
 
-def test_a_first_model_is_asked_for_floors_and_becomes_champion(told):
-    assert told["first"].code == 0, told["first"].err
-    found = decisions(told["first"])
+def test_a_first_model_is_held_to_the_floors_and_becomes_champion(outcomes):
+    assert outcomes["first"].code == 0, outcomes["first"].err
+    found = decisions(outcomes["first"])
     assert (found["action"], found["before"], found["after"], found["against"]) == ("promoted", None, 1, [])
 
 
-def test_a_challenger_taught_with_shuffled_labels_is_refused_with_its_reason(told):
-    assert told["shuffled"].code == 1
-    found = decisions(told["shuffled"])
+def test_a_challenger_trained_on_shuffled_labels_is_refused_with_the_reasons(outcomes):
+    assert outcomes["shuffled"].code == 1
+    found = decisions(outcomes["shuffled"])
     assert (found["action"], found["before"], found["after"]) == ("refused", 1, 1)
     assert any(
         reason.startswith("recognition, AUROC is 0.") and "at least 0.7 is needed" in reason for reason in found["against"]
     )
     assert any("against the champion's" in reason and "worse by more than 0.05" in reason for reason in found["against"])
-    assert told["shuffled"].err.startswith("vitau-palsy version 2: refused; champion is 1\n  recognition, AUROC is")
-    assert "Traceback" not in told["shuffled"].err
+    assert outcomes["shuffled"].err.startswith("vitau-palsy version 2: refused; champion is 1\n  recognition, AUROC is")
+    assert "Traceback" not in outcomes["shuffled"].err
 
 
-def test_a_better_one_is_promoted_and_asking_again_changes_nothing(told, trained):
-    found = decisions(told["better"])
+def test_a_better_one_is_promoted_and_a_repeated_command_changes_nothing(outcomes, trained):
+    found = decisions(outcomes["better"])
     assert (found["action"], found["before"], found["after"], found["new"]) == ("promoted", 1, 3, True)
     record = trained.workspace.catalog.promotions(PALSY)[2]
     assert any(reason["sentence"].endswith(", better") for reason in record.facts["verdict"]["reasons"])
     assert (record.facts["digest"], record.facts["champion_digest"]) == (trained.whole.model_digest, trained.half.model_digest)
     assert (record.facts["verdict"]["num_people"], record.facts["verdict"]["num_palsied"]) == (TEST, TEST // 2)
-    assert decisions(told["again"]) == found | {"new": False}
+    assert decisions(outcomes["again"]) == found | {"new": False}
 
 
-def test_one_command_restores_the_champion_before_and_the_next_pull_gets_it(told, trained, tmp_path):
-    assert told["rollback"].code == 0, told["rollback"].err
-    assert told["rollback"].err.endswith("vitau-palsy version 3: rolled back; champion is 1\n")
+def test_one_command_restores_the_previous_champion_and_the_next_pull_gets_it(outcomes, trained, tmp_path):
+    assert outcomes["rollback"].code == 0, outcomes["rollback"].err
+    assert outcomes["rollback"].err.endswith("vitau-palsy version 3: rolled back; champion is 1\n")
     pulled = registry.download(trained.workspace.settings.mlflow_url, f"models:/{PALSY}@champion", tmp_path)
     first = Predictor(trained.workspace.settings.work / "candidates" / trained.half.model_digest)
     assert Predictor(pulled).digest == first.digest
 
 
-def test_the_history_names_everything_and_every_signature_holds(told):
-    assert told["history"].code == 0, told["history"].err
-    lines = [line for line in told["history"].out.splitlines() if not line.startswith("        ")]
+def test_the_history_lists_every_decision_and_every_signature_holds(outcomes):
+    assert outcomes["history"].code == 0, outcomes["history"].err
+    lines = [line for line in outcomes["history"].out.splitlines() if not line.startswith("        ")]
     assert ["promoted" in lines[0], "refused" in lines[1], "promoted" in lines[2], "rolled back" in lines[3]] == [True] * 4
     assert "by operator ada  why: a second look" in lines[3]
     assert all(line.endswith("[signature holds]") for line in lines)
 
 
-def test_regions_are_judged_with_the_recognition_they_carry(trained, told):
+def test_regions_are_judged_with_the_recognition_they_carry(trained, outcomes):
     carried = known_training(trained.workspace, PALSY, trained.shuffled.version)
-    regions = taught(trained.workspace, REGIONS, trained.whole.snapshot, carried)
+    regions = train_and_register(trained.workspace, REGIONS, trained.whole.snapshot, carried)
     found = decide.fn(trained.workspace, regions, by="a test")
     assert found.action == "refused"
     assert any(reason.startswith("recognition, AUROC") for reason in found.against)

@@ -1,4 +1,4 @@
-"""Work spread over Ray and over several workers: the same as one process leaves, and nothing twice."""
+"""Scaling out over Ray and over several workers: the same results as one process, and nothing twice."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LEASE_S = 4
 
 
 def rows(catalog: Path, table: str, where: str = "1") -> list[tuple]:
-    """The rows of a table without the time at which each was recorded."""
+    """Return the rows of a table without the time of recording."""
     with closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True)) as database:
         database.row_factory = sqlite3.Row
         found = database.execute(f"SELECT * FROM {table} WHERE {where}").fetchall()  # noqa: S608 - our own names
@@ -48,7 +48,7 @@ def test_ray_cuts_the_faces_that_one_process_cuts(people, apart, command, tmp_pa
 
 
 def test_ray_scores_the_demos_people_as_the_demo_did(demos, apart, command, tmp_path):
-    """The demo's state without its scores, scored again."""
+    """Score the demo's state again, from a copy without its scores."""
     shutil.copytree(demos.whole / "store", tmp_path / "store")
     shutil.rmtree(tmp_path / "store" / "scores")
     with (
@@ -68,21 +68,21 @@ def test_ray_scores_the_demos_people_as_the_demo_did(demos, apart, command, tmp_
     assert objects(tmp_path / "store", "scores") == objects(demos.whole / "store", "scores")
 
 
-def test_workers_at_one_source_share_it_and_finish_what_a_killed_one_had(people, apart, tmp_path):
+def test_workers_share_a_source_and_finish_the_work_of_a_killed_one(people, apart, tmp_path):
     environment = os.environ | apart | {"VITAU_LEASE_S": str(LEASE_S), "OMP_NUM_THREADS": "1"}
     first = worker(people / "manifest.csv", environment, tmp_path / "first")
-    wait_for_a_claim(tmp_path / "catalog.db", first)
+    wait_for_a_lease(tmp_path / "catalog.db", first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    there = len(list((tmp_path / "store").glob("subjects/*/clips/*/frames-*.parquet")))
-    assert there < CLIPS
-    assert rows(tmp_path / "catalog.db", "claims")  # what it had, it still has
+    num_before = len(list((tmp_path / "store").glob("subjects/*/clips/*/frames-*.parquet")))
+    assert num_before < CLIPS
+    assert rows(tmp_path / "catalog.db", "claims")  # a killed worker keeps its lease until it expires
     others = {name: worker(people / "manifest.csv", environment, tmp_path / name) for name in ("second", "third")}
     for name, process in others.items():
         assert process.wait(timeout=300) == 0, (tmp_path / f"{name}.err").read_text()
-    said = [json.loads((tmp_path / f"{name}.out").read_text()) for name in others]
-    assert [each["clips"] for each in said] == [CLIPS, CLIPS]
-    assert sum(each["cut_clips"] for each in said) == CLIPS - there
+    summaries = [json.loads((tmp_path / f"{name}.out").read_text()) for name in others]
+    assert [summary["clips"] for summary in summaries] == [CLIPS, CLIPS]
+    assert sum(summary["cut_clips"] for summary in summaries) == CLIPS - num_before
     assert len(rows(tmp_path / "catalog.db", "frame_tables")) == CLIPS
     assert rows(tmp_path / "catalog.db", "claims") == []
 
@@ -99,14 +99,14 @@ def worker(manifest: Path, environment: dict[str, str], log: Path) -> "subproces
         )
 
 
-def wait_for_a_claim(catalog: Path, process: "subprocess.Popen[bytes]") -> None:
+def wait_for_a_lease(catalog: Path, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        assert process.poll() is None, "it ended before it was seen at work"
+        assert process.poll() is None, "it ended before it took a lease"
         try:
             if rows(catalog, "claims"):
                 return
         except sqlite3.OperationalError:
-            pass  # no such file or table yet
+            pass  # the file or the table does not exist yet
         time.sleep(0.02)
-    raise AssertionError("no claim after 120 s")
+    raise AssertionError("no lease after 120 s")

@@ -1,7 +1,7 @@
-"""The demo's data through the deployments of the whole stack on one machine: from clips to champions and a report.
+"""The demo's data through the deployments of the full stack on one machine: from clips to champions and a report.
 
-PostgreSQL, SeaweedFS, Label Studio, MLflow, Prefect's server, workers and the receiver are the real ones, of this module's own.
-A worker is killed twice on the way. People are drawn, readers are simulated: those of `make demo`.
+PostgreSQL, SeaweedFS, Label Studio, MLflow, Prefect's server, workers and the receiver are real and started for this module.
+A worker is killed twice on the way. People are drawn and readers simulated, as in `make demo`.
 """
 
 import json
@@ -69,16 +69,16 @@ class Full:
 
 
 class Prefect:
-    """Prefect's own API, as its page speaks it."""
+    """A client of Prefect's REST API."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=60)
 
     def start(self, deployment: str, *, state: str = "SCHEDULED", **parameters: Any) -> str:
-        """Asks for a run of a deployment, called flow/name; returns its id."""
+        """Create a run of a deployment, named flow/name, and return its id."""
         found = self._get(f"/deployments/name/{deployment}")
-        asked = {"parameters": parameters, "state": {"type": state}}
-        reply = self._http.post(f"/deployments/{found['id']}/create_flow_run", json=asked)
+        body = {"parameters": parameters, "state": {"type": state}}
+        reply = self._http.post(f"/deployments/{found['id']}/create_flow_run", json=body)
         reply.raise_for_status()
         return str(reply.json()["id"])
 
@@ -86,7 +86,7 @@ class Prefect:
         return self.ended(self.start(deployment, **parameters))
 
     def ended(self, run: str) -> dict[str, Any]:
-        """Waits until a run is over for good: a crashed one is scheduled again."""
+        """Wait until a run is over; a crashed one is scheduled again and is not over."""
         return wait_for(
             lambda: self.state(run) in {"COMPLETED", "FAILED", "CANCELLED"} and self._get(f"/flow_runs/{run}"), 1500
         )
@@ -95,11 +95,11 @@ class Prefect:
         return str(self._get(f"/flow_runs/{run}")["state_type"])
 
     def states(self, run: str) -> list[str]:
-        """What a run went through."""
+        """Return the names of a run's states in order."""
         return [state["name"] for state in self._get("/flow_run_states/", flow_run_id=run)]
 
     def runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
-        """The runs of a flow, without those that the schedule holds for later."""
+        """Return the runs of a flow, without those scheduled for later."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
         wanted: dict[str, Any] = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"expected_start_time": {"before_": now}}}
         if states:
@@ -108,12 +108,12 @@ class Prefect:
         reply.raise_for_status()
         return list(reply.json())
 
-    def say(self, run: str) -> str:
+    def log(self, run: str) -> str:
         reply = self._http.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
         return "\n".join(line["message"] for line in reply.json())
 
     def beat(self, run: str) -> None:
-        """Sends one heartbeat for a run."""
+        """Send one heartbeat for a run."""
         event = {
             "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "event": "prefect.flow-run.heartbeat",
@@ -140,7 +140,7 @@ Scored: TypeAlias = "tuple[dict[str, bytes], list[ScoredSubject]]"
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """What happened from the first clip to the report."""
+    """Everything recorded from the first clip to the report."""
 
     seconds: dict[str, float]
     ingested: dict[str, Any]
@@ -149,14 +149,14 @@ class Story:
     synced: dict[str, Any]
     retrainings: list[dict[str, Any]]
     retraining_states: list[str]
-    left_of_the_killed: list[psutil.Process]
+    left_running: list[psutil.Process]
     rescored: dict[str, Any]
     history: Any
     reports: list[bytes]
     rescoring_states: list[str]
-    zombie_states: list[str]
-    zombie_said: str
-    said: str
+    orphaned_run_states: list[str]
+    orphaned_run_log: str
+    training_log: str
     num_held_out: int
     weights: bytes
     undisturbed_weights: bytes
@@ -166,7 +166,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def full(command, tmp_path_factory) -> Iterator[Full]:
-    """The stack, started as an operator does, while the people are drawn."""
+    """Start the stack as an operator does, while the people are drawn."""
     inbox = tmp_path_factory.mktemp("inbox")
     drawing = threading.Thread(target=write_cohort, args=(inbox, SUBJECTS, POPULATION))
     drawing.start()
@@ -182,7 +182,7 @@ def full(command, tmp_path_factory) -> Iterator[Full]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of whoever came first
+            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it caches the keys of the first session
             catalog = open_catalog(environment["VITAU_CATALOG"])
             yield Full(state=state, inbox=inbox, environment=environment, catalog=catalog)
             catalog.engine.dispose()
@@ -201,8 +201,10 @@ def prefect(full) -> Iterator[Prefect]:
 @pytest.fixture(scope="module")
 def story(full, prefect, command, tmp_path_factory) -> Story:
     seconds: dict[str, float] = {}
-    zombie = prefect.start("erase/erase", state="RUNNING", subject="nobody")  # nobody runs it; one sign of life, then silence
-    prefect.beat(zombie)
+    orphaned_run = prefect.start(
+        "erase/erase", state="RUNNING", subject="nobody"
+    )  # no worker runs it: one heartbeat, then silence
+    prefect.beat(orphaned_run)
     store = open_store(full.environment["VITAU_STORE"])
     with stopwatch(seconds, "ingest"):
         ingested = prefect.run("ingest-new/ingest")
@@ -227,7 +229,7 @@ def story(full, prefect, command, tmp_path_factory) -> Story:
     retrainings = prefect.runs("freeze-and-retrain")
     scored, undisturbed_scored = scored_twice(full, store, prefect)
     weights, undisturbed_weights = trained_twice(full, store, tmp_path_factory.mktemp("undisturbed"))
-    prefect.ended(zombie)
+    prefect.ended(orphaned_run)
     return Story(
         seconds=seconds,
         ingested=ingested,
@@ -236,14 +238,14 @@ def story(full, prefect, command, tmp_path_factory) -> Story:
         synced=synced,
         retrainings=retrainings,
         retraining_states=prefect.states(first),
-        left_of_the_killed=left,
+        left_running=left,
         rescored=rescored,
         history=history,
         reports=reports,
         rescoring_states=prefect.states(second),
-        zombie_states=prefect.states(zombie),
-        zombie_said=prefect.say(zombie),
-        said=prefect.say(first),
+        orphaned_run_states=prefect.states(orphaned_run),
+        orphaned_run_log=prefect.log(orphaned_run),
+        training_log=prefect.log(first),
         num_held_out=full.catalog.snapshots()[-1].subjects[Split.TEST],
         weights=weights,
         undisturbed_weights=undisturbed_weights,
@@ -253,7 +255,7 @@ def story(full, prefect, command, tmp_path_factory) -> Story:
 
 
 def wait_for(found: Callable[[], Any], seconds: float) -> Any:
-    """Looks until something is there."""
+    """Poll until a function returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < deadline, f"nothing after {seconds:.0f} s"
@@ -262,19 +264,21 @@ def wait_for(found: Callable[[], Any], seconds: float) -> Any:
 
 
 def kill_worker(full: Full, *, at_least: int) -> list[psutil.Process]:
-    """Kills the worker of the GPU pool without a warning; returns what of its family is still there half a minute later."""
+    """Send SIGKILL to the worker of the GPU pool; return its child processes that still run half a minute later."""
     worker = psutil.Process(full.service(gpu_workers()[0]).pid)
     family = [*worker.children(recursive=True)]
     assert len(family) >= at_least, "it runs nothing"
     os.kill(worker.pid, signal.SIGKILL)
     _, left = psutil.wait_procs(family, timeout=30)
-    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in left if process.memory_info().rss]  # one that ended and was not reaped has none
 
 
 def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
-    """The weights of the recognition that was registered, and of the same training, undisturbed and directly."""
+    """Return the weights of the registered recognition, and of the same training run directly and undisturbed."""
     recipe = "tiny-palsy"
-    (trained,) = [each for each in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if each.recipe == recipe]
+    (trained,) = [
+        training for training in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if training.recipe == recipe
+    ]
     work = Path(full.environment["VITAU_WORK"])
     (pretrained,) = [path.parent for path in work.glob("pretrained/*/metrics.json") if f'"{recipe}"' in path.read_text()]
     arguments = ["--recipe", recipe, "--store", store.uri, "--snapshot", trained.snapshot, "--out", str(out)]
@@ -285,7 +289,7 @@ def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
 
 
 def scored_twice(full: Full, store: Store, prefect: Prefect) -> tuple[Scored, Scored]:
-    """What the scoring left whose worker was killed, and what an undisturbed one leaves when all of that is gone."""
+    """Return the results of the scoring whose worker was killed, and those of an undisturbed one from scratch."""
 
     def scored() -> Scored:
         return {key: store.get(key) for key in sorted(store.keys("scores/"))}, full.catalog.scores()
@@ -309,28 +313,30 @@ def label_studio(full: Full) -> Any:
 
 def project(client: Any, reader: str) -> ReaderProject:
     title = f"ViTAU {reader}"
-    (found,) = [each for each in client.projects.list(title=title, page_size=100) if each.title == title]
+    (found,) = [listed for listed in client.projects.list(title=title, page_size=100) if listed.title == title]
     stage = Stage.ADJUDICATION if reader == "adjudication" else Stage.READER
     return ReaderProject(id=found.id, title=title, reader=reader, stage=stage, made_at=found.created_at.isoformat())
 
 
 def answer_everything(full: Full, prefect: Prefect) -> None:
-    """Let the demo's simulated readers answer all at once, each answer a webhook, and the adjudicator until all have labels."""
+    """Answer everything: simulated readers all at once, each answer a webhook, then the adjudicator until all have labels."""
     client = label_studio(full)
     truths = read_truth(full.inbox / "truth.csv", full.environment["VITAU_PSEUDONYM_KEY"].encode())
     num_answered = 0
-    while new := sum(simulated_readers.answer_open_tasks(client, project(client, each), truths, seed=SEED) for each in READERS):
+    while new := sum(
+        simulated_readers.answer_open_tasks(client, project(client, reader), truths, seed=SEED) for reader in READERS
+    ):
         num_answered += new
         prefect.run("sync-labels/sync-labels")  # the next people come into the queues
     assert num_answered == len(READERS) * PALSIED
 
-    def labelled() -> bool:
+    def all_labeled() -> bool:
         simulated_readers.answer_open_tasks(
             client, project(client, "adjudication"), truths, seed=SEED, accuracy=simulated_readers.ADJUDICATOR_ACCURACY
         )
         return len(full.catalog.labels()) == PALSIED
 
-    wait_for(labelled, 300)
+    wait_for(all_labeled, 300)
 
 
 def test_a_manifest_in_the_watched_folder_is_ingested_by_its_deployment(story):
@@ -343,17 +349,17 @@ def test_a_burst_of_answers_is_one_retraining_after_the_readers_paused(story):
     assert len(story.retrainings) == 1
 
 
-def test_a_worker_killed_in_mid_training_leaves_nothing_running_and_another_one_finishes(story):
-    assert story.left_of_the_killed == []
-    assert story.retrainings[0]["state_type"] == "COMPLETED", story.said
+def test_a_worker_killed_during_a_training_leaves_no_orphaned_process_and_another_one_finishes(story):
+    assert story.left_running == []
+    assert story.retrainings[0]["state_type"] == "COMPLETED", story.training_log
     assert [name for name in story.retraining_states if name in {"Crashed", "AwaitingRetry"}] == ["Crashed", "AwaitingRetry"]
-    assert "training tiny-palsy: " in story.said, "what a training says is not in the log of its run"
+    assert "training tiny-palsy: " in story.training_log, "the output of a training is not in the log of its run"
 
 
 def test_both_models_are_promoted_by_the_policy_for_patients_and_signed(story):
     assert story.history.code == 0, story.history.out + story.history.err
     decisions = json.loads(story.history.out)
-    assert [(each["model"], each["action"], each["after"]) for each in decisions] == [
+    assert [(decision["model"], decision["action"], decision["after"]) for decision in decisions] == [
         (PALSY, "promoted", 1),
         (REGIONS, "promoted", 1),
     ]
@@ -364,11 +370,11 @@ def test_both_models_are_promoted_by_the_policy_for_patients_and_signed(story):
     print(story.seconds)
 
 
-def test_what_the_killed_training_gave_is_what_an_undisturbed_one_gives(story):
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(story):
     assert story.weights == story.undisturbed_weights
 
 
-def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_is_there(story):
+def test_another_worker_finishes_a_killed_scoring_and_writes_the_report(story):
     assert story.rescored["state_type"] == "COMPLETED", story.rescored
     assert "Crashed" in story.rescoring_states
     (report,) = story.reports
@@ -376,21 +382,21 @@ def test_a_worker_killed_in_mid_scoring_leaves_its_rest_to_another_and_a_report_
     assert b"synthetic" in report
 
 
-def test_what_the_killed_scoring_gave_is_what_an_undisturbed_one_gives(story):
+def test_a_killed_scoring_ends_with_the_objects_of_an_undisturbed_one(story):
     objects, rows = story.scored
     assert len(rows) == story.num_held_out
     assert any(key.endswith(".jpg") for key in objects)
     assert (objects, rows) == story.undisturbed_scored
 
 
-def test_a_run_that_is_silent_is_called_crashed_and_run_by_somebody(story):
+def test_a_run_without_heartbeats_is_marked_as_crashed_and_scheduled_again(story):
     on_the_way = {"Pending", "Running", "Submitting", "Late"}
-    assert [name for name in story.zombie_states if name not in on_the_way] == ["Crashed", "AwaitingRetry", "Failed"]
-    assert "no subject nobody is in the catalog: check the pseudonym" in story.zombie_said
+    assert [name for name in story.orphaned_run_states if name not in on_the_way] == ["Crashed", "AwaitingRetry", "Failed"]
+    assert "no subject nobody is in the catalog: check the pseudonym" in story.orphaned_run_log
 
 
-def test_what_no_webhook_told_the_poll_finds_and_that_is_one_retraining_too(full, story, prefect):
-    prefect.pause("gpu", "retrain")  # it need not be trained once more
+def test_the_poll_finds_answers_without_a_webhook_and_requests_one_retraining(full, story, prefect):
+    prefect.pause("gpu", "retrain")  # no third training is needed
     receiver = psutil.Process(full.service("receiver").pid)
     receiver.suspend()
     client = label_studio(full)
@@ -404,23 +410,23 @@ def test_what_no_webhook_told_the_poll_finds_and_that_is_one_retraining_too(full
             prefect.run("sync-labels/sync-labels")
         assert len(prefect.runs("freeze-and-retrain")) == 2
     finally:
-        receiver.resume()  # and hears the hints of before
+        receiver.resume()  # and receives the webhooks of before
     time.sleep(QUIET_S)
-    asked = sorted(datetime.fromisoformat(run["created"]) for run in prefect.runs("freeze-and-retrain"))
-    assert len(asked) == 2
+    requested = sorted(datetime.fromisoformat(run["created"]) for run in prefect.runs("freeze-and-retrain"))
+    assert len(requested) == 2
     answered = max(datetime.fromisoformat(row.answered_at) for row in full.catalog.ledger() if not row.retracted)
-    assert (asked[1] - answered).total_seconds() >= QUIET_S, "the readers had not paused"
+    assert (requested[1] - answered).total_seconds() >= QUIET_S, "the readers had not paused"
 
 
 def contradict_everything(client: Any, project: ReaderProject, labels: Mapping[str, RegionLabels]) -> None:
-    """Says of everybody the opposite of their label."""
+    """Change every answer to the opposite of the label."""
     for task in client.tasks.list(project=project.id, fields="all", page_size=100):
         affected = {au: not value for au, value in labels[task.data["subject"]].affected.items()}
-        said = Answer(affected=affected, side=Side.LEFT if any(affected.values()) else None)
-        client.annotations.update(task.annotations[0]["id"], result=to_result(said))
+        answer = Answer(affected=affected, side=Side.LEFT if any(affected.values()) else None)
+        client.annotations.update(task.annotations[0]["id"], result=to_result(answer))
 
 
-def test_an_erased_person_is_nowhere_and_is_not_taken_in_again(full, story, prefect):
+def test_an_erased_person_is_gone_and_is_not_ingested_again(full, story, prefect):
     store, client = open_store(full.environment["VITAU_STORE"]), label_studio(full)
     splits = full.catalog.splits()
     person = next(answer.subject for answer in full.catalog.labels() if splits[answer.subject] is Split.TRAIN)
@@ -441,7 +447,7 @@ def test_an_erased_person_is_nowhere_and_is_not_taken_in_again(full, story, pref
     assert any("was erased and is not taken in again" in item.reason for item in full.catalog.skipped())
 
 
-def test_a_crashed_service_comes_back(full, story):
+def test_a_crashed_service_is_restarted(full, story):
     before = full.service("mlflow")
     os.killpg(before.pid, signal.SIGKILL)
     wait_for(lambda: full.service("mlflow").pid not in {0, before.pid} and stack.healthy(full.service("mlflow")), 90)

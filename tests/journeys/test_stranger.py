@@ -1,4 +1,4 @@
-"""A person with nothing but the wheel and an address: pull, go offline, check, score, serve."""
+"""A user with nothing but the wheel and an address: pull, go offline, check, score, serve."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ NO_NETWORK = ("unshare", "--net", "--map-root-user")
 
 @dataclass(frozen=True, kw_only=True)
 class Stranger:
-    """An environment with the wheel, and a folder to work in."""
+    """An environment with the wheel, and a working folder."""
 
     programs: Path
     home: Path
@@ -58,7 +58,7 @@ class Stranger:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Nothing of this process's own, and no code that came with a model may run as far as MLflow can forbid it."""
+        """Return an environment without this process's variables, in which MLflow may run no code of a model."""
         return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.home),
@@ -70,7 +70,7 @@ class Stranger:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as `make wheel` builds it, from a copy, so that no build is left in the repository."""
+    """Build the wheel as `make wheel` does, from a copy, so that no build is left in the repository."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -83,13 +83,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stranger(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Stranger:
-    """An environment of its own with the wheel in it, and with what the wheel depends on.
+    """Create an environment with the wheel and its dependencies.
 
-    The packages that it depends on (torch and the like: gigabytes) are those of this environment, on the path behind the wheel;
-    its editable install of the repository does not come along, since Python reads a `.pth` in the first folder only. So this
-    proves that the wheel holds all of ViTAU's own files, and that the repository is not needed. It does not prove that
-    `dependencies` in pyproject.toml names all that is needed: with VITAU_REALLY_CLEAN=1 pip installs the wheel, what it names,
-    and nothing else, which takes minutes.
+    The dependencies (torch and the like: gigabytes) are those of this environment, on the path behind the wheel. Its
+    editable install of the repository is not used, since Python reads a `.pth` in the first folder only. So this proves
+    that the wheel holds all of ViTAU's own files, and that the repository is not needed. It does not prove that
+    `dependencies` in pyproject.toml is complete. With VITAU_REALLY_CLEAN=1 pip installs the wheel and its declared
+    dependencies only, which takes minutes.
     """
     place = tmp_path_factory.mktemp("stranger")
     really = bool(os.environ.get("VITAU_REALLY_CLEAN"))
@@ -110,7 +110,7 @@ def stranger(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Stranger:
 
 @pytest.fixture(scope="module")
 def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server on loopback that knows a champion."""
+    """Start a real MLflow server on loopback with a champion and yield its address."""
     place = tmp_path_factory.mktemp("registry")
     torch.manual_seed(0)
     card = {"synthetic": True, "recipe": "tiny", "protocol": "subjects", "snapshot": "5" * 64}
@@ -130,7 +130,7 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def pulled(stranger: Stranger, registry_url: str) -> subprocess.CompletedProcess[str]:
-    """What `vitau pull` said."""
+    """Return the result of `vitau pull`."""
     return stranger.run(
         stranger.programs / "vitau", "pull", f"models:/{NAME}@champion", "model", "--tracking-uri", registry_url
     )
@@ -167,9 +167,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cut_off() -> None:
-    """Skips where nobody may make a network namespace, in which there is no network at all, not even loopback."""
+    """Skip the test where this process may not create a network namespace, which has no network, not even loopback."""
     if subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody make a network namespace")
+        pytest.skip("this system does not allow network namespaces")
 
 
 def test_the_wheel_pulls_weights_and_texts_and_no_code(stranger, pulled):

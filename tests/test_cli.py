@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -45,6 +46,18 @@ def test_help_needs_nothing_heavy(tmp_path):
     assert all(command in done.stdout for command in ("synth", "score", "pull", "check", "export"))
 
 
+def test_every_command_has_a_runnable_example(tmp_path):
+    for command in ("synth", "pull", "check", "export", "score", "bench"):
+        assert f"Example: vitau {command} " in run(command, "--help", cwd=tmp_path).stdout
+
+
+def test_the_shell_completes_commands(tmp_path):
+    program = "import sys; sys.argv = ['vitau']; from vitau.cli import main; main()"
+    environment = os.environ | {"_VITAU_COMPLETE": "complete_bash", "COMP_WORDS": "vitau sc", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "score"
+
+
 def test_the_version_is_that_of_the_package(tmp_path):
     assert run("--version", cwd=tmp_path).stdout == f"{vitau.__version__}\n"
 
@@ -86,6 +99,24 @@ def test_a_bad_input_is_told_on_stderr_with_exit_code_1_and_the_rest_is_done(pla
 )
 def test_an_error_is_one_line_and_exit_code_1(place, tmp_path, arguments, message):
     done = run("score", *arguments, "--out", tmp_path / "out", cwd=place)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bench", "nope"], "Error: there is no bench 'nope'; take one of frames, gradcam, regions, or all\n"),
+        (
+            ["synth", "out", "--subjects", 0],
+            "Error: 0 subjects with 2 frames per task make no cohort; give at least 1 of each\n",
+        ),
+        (["synth", "out", "--seed", -1], "Error: the seed is -1; give 0 or more\n"),
+        (["bench", "frames", "--rounds", 0], "Error: 0 rounds measure nothing; give 1 or more\n"),
+        (["pull", "nope", "out"], "Error: nope names no model: write models:/NAME@champion or models:/NAME/VERSION\n"),
+    ],
+)
+def test_an_unknown_value_is_one_sentence_and_exit_code_1(tmp_path, arguments, message):
+    done = run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 

@@ -1,4 +1,7 @@
-"""The command `vitau`: draw people, score faces. Data goes to stdout, talk to stderr; an error is one line and exit code 1."""
+"""The command ``vitau``.
+
+Data goes to stdout, messages to stderr. An error is one line and exit code 1.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,23 +13,27 @@ import typer
 
 import vitau
 from vitau.errors import VitauError
+from vitau.registry import DEFAULT_TRACKING_URI
 
-# everything heavy is imported inside the command that needs it: `vitau --help` answers at once
+# heavy modules are imported inside the command that needs them: `vitau --help` must take less than a second
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Facial palsy from clips of faces. For research only; not a medical device.",
+    help="Score photos and clips of faces for facial palsy. For research only; not a medical device.",
+    epilog="Example: vitau score models:/vitau-regions@champion photo.jpg --out scores",
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Write all files into this folder.", show_default=False)]
 
-TrackingUri = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The MLflow server that knows models:/….")]
-DEFAULT_TRACKING_URI: Final = "http://127.0.0.1:5000"
+TrackingUri = Annotated[
+    str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Address of the MLflow server with the registered models.")
+]
+MODEL_HELP: Final = "A registered model (models:/NAME@champion or models:/NAME/VERSION) or a model folder."
+MODEL_EXAMPLE: Final = "models:/vitau-regions@champion"
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(vitau.__version__)
         raise typer.Exit
 
@@ -35,81 +42,106 @@ def _print_version(asked: bool) -> None:
 def _options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
-    del version, debug  # the first has left by now; main reads the second, since it sees errors of every command
+    del version, debug  # --version has exited by now; main() reads --debug, because it handles the errors of all commands
 
 
-@app.command()
+@app.command(epilog="Example: vitau synth people --subjects 20")
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for clips/, manifest.csv and truth.csv.", show_default=False)],
-    subjects: Annotated[int, typer.Option(min=1, help="People to draw; half of them are palsied.")] = 20,
-    seed: Annotated[int, typer.Option(help="Names the population.")] = 0,
+    subjects: Annotated[int, typer.Option(help="Number of people; half of them have a palsy.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the population; another seed draws other people.")] = 0,
 ) -> None:
-    """Draw people with a known palsy: one short clip each, a manifest to ingest, the truth to compare with."""
+    """Draw synthetic people with a known palsy.
+
+    Writes one short clip per person, a manifest to ingest, and the truth.
+    Prints the path of the manifest.
+    """
     from vitau.media.synthetic.cohort import write_cohort
 
     with _progress() as bar:
-        task = bar.add_task("draw people", total=subjects)
+        task = bar.add_task("drawing people", total=subjects)
         manifest = write_cohort(out, subjects, seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(manifest)
 
 
-@app.command()
+@app.command(epilog=f"Example: vitau pull {MODEL_EXAMPLE} my-model")
 def pull(
-    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/VERSION.")],
-    folder: Annotated[Path, typer.Argument(help="Gets the model; one that holds it already is left as it is.")],
+    model: Annotated[str, typer.Argument(help="A registered model: models:/NAME@champion or models:/NAME/VERSION.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the model; a model that is complete is not fetched again.")],
     *,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
-    """Fetch a registered model: weights, cards, thresholds, metrics, evidence, licence of the landmarks, checksums."""
+    """Fetch a registered model into a folder.
+
+    The folder gets weights, model cards, thresholds, metrics, checksums,
+    the evidence of the promotion, and the license of the landmark model.
+    """
     from vitau.registry.download import pull as run  # MLflow takes seconds
 
     pulled = run(tracking_uri, model, folder, watch=_watch_files)
-    found = pulled.version
-    told = f"{pulled.num_fetched} of {pulled.num_files} files fetched" if pulled.num_fetched else "it was there already"
+    version = pulled.version
+    outcome = (
+        f"{pulled.num_fetched} of {pulled.num_files} files fetched" if pulled.num_fetched else "all files are there already"
+    )
     typer.echo(folder)
-    typer.echo(f"{found.name} version {found.version}, {told}; read README.md in it first", err=True)
+    typer.echo(f"{version.name} version {version.version}: {outcome}. Read its README.md first.", err=True)
 
 
-@app.command()
-def check(folder: Annotated[Path, typer.Argument(help="A pulled model.", show_default=False)]) -> None:
-    """Compare every file of a pulled model with its checksum; exit code 1 if a byte differs."""
+@app.command(epilog="Example: vitau check my-model")
+def check(folder: Annotated[Path, typer.Argument(help="Folder of a pulled model.", show_default=False)]) -> None:
+    """Compare every file of a pulled model with its checksum.
+
+    The exit code is 1 if a file is missing or differs.
+    """
     from vitau.registry.bundle import check as run
 
     count = run(folder)
     if not count:
         raise VitauError(f"{folder} has no SHA256SUMS: give the folder of a pulled model")
-    typer.echo(f"{count} files are what was registered")
+    typer.echo(f"{count} files are as registered")
 
 
-@app.command()
+@app.command(epilog="Example: vitau export my-model --out my-onnx")
 def export(
-    model: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/VERSION, or a model folder.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     out: Out,
     *,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
-    """Write the networks as ONNX, compare them with torch, and say what goes in and out in onnx.json."""
+    """Write the networks of a model as ONNX.
+
+    Compares each network with PyTorch.
+    Describes inputs and outputs in onnx.json.
+    """
     from vitau.scoring.export import export_onnx
 
     for exported in export_onnx(_model_folder(model, tracking_uri), out):
-        typer.echo(f"{out / exported.file}\topset {exported.opset}\tlargest difference from torch {exported.worst:.1e}")
+        typer.echo(f"{out / exported.file}\topset {exported.opset}\tlargest difference from PyTorch {exported.worst:.1e}")
 
 
-@app.command()
+@app.command(epilog=f"Example: vitau score {MODEL_EXAMPLE} photo.jpg clip.mp4 --out scores")
 def score(
-    model: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/VERSION, or a model folder.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Photos, clips, folders of them.", show_default=False)],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    inputs: Annotated[list[Path], typer.Argument(help="Photos, clips, or folders of them.", show_default=False)],
     out: Out,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    analyse_all: Annotated[bool, typer.Option(help="Ask for the regions of healthy faces as well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    analyse_all: Annotated[
+        bool,
+        typer.Option("--analyze-all", "--analyse-all", help="Analyze the regions of faces without a recognized palsy too."),
+    ] = False,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
-    """Score faces: tables, overlays and report.html in a folder; what cannot be scored is said and the rest is done."""
+    """Score photos and clips of faces.
+
+    Writes tables, overlays and report.html, and prints one line per person.
+    A file that cannot be scored is listed with its reason.
+    The other files are scored, and the exit code is 1.
+    """
     import json
 
     from vitau.scoring.batch import lines, person_record, score_inputs
@@ -130,31 +162,34 @@ def score(
     for skipped in result.skipped:
         typer.echo(f"Skipped {skipped.item}: {skipped.reason}", err=True)
     if result.num_ignored:
-        typer.echo(f"Ignored {result.num_ignored} files in folders that are neither pictures nor recordings.", err=True)
+        typer.echo(f"Ignored {result.num_ignored} files in folders: they are neither photos nor clips.", err=True)
     for note in sorted({note for person in result.people for note in person.notes}):
         typer.echo(f"Note: {note}", err=True)
     if as_json:
         people = [person_record(person) for person in result.people]
         skips = [{"item": skipped.item, "reason": skipped.reason} for skipped in result.skipped]
-        found = {"synthetic": predictor.synthetic, "model": predictor.digest, "people": people, "skipped": skips}
-        typer.echo(json.dumps({**found, "report": str(out / "report.html")}, ensure_ascii=False))
+        record = {"synthetic": predictor.synthetic, "model": predictor.digest, "people": people, "skipped": skips}
+        typer.echo(json.dumps({**record, "report": str(out / "report.html")}, ensure_ascii=False))
     else:
         if predictor.synthetic:
-            typer.echo("This model has learnt from drawings; what it says about real people means nothing.", err=True)
+            typer.echo("This model was trained on synthetic faces. What it predicts for real people means nothing.", err=True)
         for line in lines(result):
             typer.echo(line)
     typer.echo(f"The report is {out / 'report.html'}", err=True)
     raise typer.Exit(1 if result.skipped else 0)
 
 
-@app.command()
+@app.command(epilog="Example: vitau bench gradcam")
 def bench(
-    name: Annotated[str, typer.Argument(help="frames, gradcam, regions, or all.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of a benchmark: frames, gradcam, regions, or all.", show_default=False)],
     *,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Pairs to time; each bench has a number of its own.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per bench, each on a line.")] = False,
+    rounds: Annotated[int | None, typer.Option(help="Number of paired measurements; by default that of the benchmark.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per benchmark, one per line.")] = False,
 ) -> None:
-    """Measure our work beside an honest baseline, in turns; ratios above 1 say that ours is faster."""
+    """Measure ViTAU against a baseline.
+
+    The two alternate. A ratio above 1 means that ViTAU is faster.
+    """
     from rich.console import Console
 
     from vitau.bench.run import as_json as to_json
@@ -177,7 +212,7 @@ def bench(
 
 
 def main() -> None:
-    """Run the command; a ViTAU error or a bad argument's ValueError becomes one line and exit code 1."""
+    """Run the command; print an error as one line and exit with code 1."""
     try:
         app()
     except (VitauError, ValueError, OSError) as error:
@@ -196,7 +231,7 @@ def _model_folder(model: str, tracking_uri: str) -> Path:
 
 
 def _progress() -> Any:
-    """A progress bar with rate and time left on stderr, silent where that is no terminal."""
+    """Return a progress bar with the time left on stderr; it is disabled when stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -211,12 +246,12 @@ def _show_round(bar: Any, task: Any, case: str, done: int, total: int) -> None:
 
 def _watch(paths: Iterable[Path], total: int) -> Iterator[Path]:
     with _progress() as bar:
-        yield from bar.track(paths, total=total, description="score")
+        yield from bar.track(paths, total=total, description="scoring")
 
 
 def _watch_files(names: Iterable[str], total: int) -> Iterator[str]:
     with _progress() as bar:
-        yield from bar.track(names, total=total, description="pull")
+        yield from bar.track(names, total=total, description="fetching")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def cut_off() -> None:
 
 def test_the_wheel_pulls_weights_and_texts_and_no_code(stranger, pulled):
     assert (pulled.returncode, pulled.stdout) == (0, "model\n"), pulled.stderr
-    assert pulled.stderr == f"{NAME} version 1, 9 of 11 files fetched; read README.md in it first\n"
+    assert pulled.stderr == f"{NAME} version 1: 9 of 11 files fetched. Read its README.md first.\n"
     names = {path.relative_to(stranger.home / "model").as_posix() for path in (stranger.home / "model").rglob("*")}
     assert {"EVIDENCE.md", "README.md", "LANDMARKS.md", "SHA256SUMS", "thresholds.json", "metrics.json"} <= names
     assert {Path(name).suffix for name in names} == {"", ".md", ".json", ".safetensors"}
@@ -182,7 +182,7 @@ def test_the_wheel_pulls_weights_and_texts_and_no_code(stranger, pulled):
 
 def test_offline_the_wheel_scores_a_photo_as_the_repository_does(stranger, pulled, cut_off):
     checked = stranger.run(stranger.programs / "vitau", "check", "model", offline=True)
-    assert checked.stdout == "10 files are what was registered\n", checked.stderr
+    assert checked.stdout == "10 files are as registered\n", checked.stderr
     done = stranger.run(stranger.programs / "vitau", "score", "model", "photo.png", "--out", "out", "--json", offline=True)
     assert done.returncode == 0, done.stderr
     (person,) = json.loads(done.stdout)["people"]

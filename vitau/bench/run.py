@@ -19,6 +19,8 @@ def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchE
     """
     if name not in {*BENCHES, "all"}:
         raise ValueError(f"there is no bench {name!r}; take one of {', '.join(BENCHES)}, or all")
+    if rounds is not None and rounds < 1:
+        raise ValueError(f"{rounds} rounds measure nothing; give 1 or more")
     for one in BENCHES if name == "all" else (name,):
         bench = importlib.import_module(f"vitau.bench.{one}").bench  # torch, dlib: only for what is measured
         try:

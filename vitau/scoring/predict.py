@@ -20,13 +20,13 @@ from vitau.models.heatmaps import decode_sides, region_side_probability, right_s
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
+from vitau.registry import DEFAULT_TRACKING_URI
 from vitau.registry.bundle import MODEL, RECOGNITION, check
 from vitau.schema import AU, AUS
 from vitau.scoring.scores import CropScores, ScoredFace, score_rows
 
 BATCH: Final = 32
 DEFAULT_THRESHOLD: Final = 0.5
-DEFAULT_TRACKING_URI: Final = "http://127.0.0.1:5000"
 
 _Item = TypeVar("_Item")
 

@@ -56,8 +56,10 @@ def write_cohort(
         The manifest's path.
 
     Raises:
-        ValueError: fewer than one subject or frame per task, or a folder that holds other people.
+        ValueError: a negative seed, fewer than one subject or frame per task, or a folder with other people.
     """
+    if seed < 0:
+        raise ValueError(f"the seed is {seed}; give 0 or more")
     if num_subjects < 1 or frames_per_task < 1:
         raise ValueError(
             f"{num_subjects} subjects with {frames_per_task} frames per task make no cohort; give at least 1 of each"

@@ -99,7 +99,7 @@ def progress(
 def table(done: Progress) -> str:
     """Render the progress as lines for a terminal."""
     lines = [
-        f"{done.subjects} people: {done.labeled} labeled, of whom {done.adjudicated} were adjudicated",
+        f"{done.subjects} people: {done.labeled} labeled, {done.adjudicated} of them adjudicated",
         f"{done.waiting} wait for a reader, {done.disagreed} for the adjudicator",
         *([f"{done.stale} labels are stale: newer frames look different, and are asked about again"] if done.stale else []),
         "",

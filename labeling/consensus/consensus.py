@@ -54,7 +54,7 @@ Rule ``adjudicated``: the adjudicator rules on every region.
 The side follows the same tables, with left, right and both in place of *yes* and *no*. It is resolved only for a person with an
 affected region. A person gets a label when no region is open and, if one is affected, the side is resolved.
 
-*Guest readers* belong to another study, whose answers were imported. Their answers count for the people whom they read, and no
+*Guest readers* belong to another study, whose answers were imported. Their answers count for the people they read, and no
 person waits for them. A region that a guest did not answer counts as *?*. A person waits for our own readers if one of them has
 begun, or if no guest has answered.
 
@@ -75,7 +75,7 @@ T = TypeVar("T", bool, Side)
 
 
 class Rule(StrEnum):
-    """When the readers agree, by the tables of this module."""
+    """The condition under which the readers agree, by the tables of this module."""
 
     UNANIMOUS = "unanimous"
     MAJORITY = "majority"

@@ -1,4 +1,4 @@
-"""From pictures to labels through the real Label Studio: two blind readers, one disagreement, an adjudicator."""
+"""Labeling with a real Label Studio: two blind readers, one disagreement, an adjudicator."""
 
 import urllib.request
 from typing import Any
@@ -41,7 +41,9 @@ def tasks(label_studio) -> dict[str, dict[str, Any]]:
     return made
 
 
-def says(*regions: AU, side: Side | None = None, unusable: frozenset[int] = frozenset(), note: str | None = None) -> Answer:
+def answer_of(
+    *regions: AU, side: Side | None = None, unusable: frozenset[int] = frozenset(), note: str | None = None
+) -> Answer:
     return Answer(affected={au: au in regions for au in AUS}, side=side, unusable=unusable, note=note)
 
 
@@ -54,12 +56,12 @@ def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, projec
     readers = [project(name) for name in READERS]
     assert [push(client, reader, list(tasks.values())) for reader in readers] == [3, 3]
     agreed = {
-        "p1": says(AU.AU1, AU.AU12, side=Side.LEFT, unusable=frozenset({2})),
-        "p2": says(),
-        "p3": says(AU.AU12, side=Side.RIGHT, note="hard to see"),
+        "p1": answer_of(AU.AU1, AU.AU12, side=Side.LEFT, unusable=frozenset({2})),
+        "p2": answer_of(),
+        "p3": answer_of(AU.AU12, side=Side.RIGHT, note="hard to see"),
     }
     answer_all(client, readers[0], agreed)
-    answer_all(client, readers[1], agreed | {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
+    answer_all(client, readers[1], agreed | {"p3": answer_of(AU.AU9, AU.AU12, side=Side.RIGHT)})
 
     pulled = [pull(client, reader, SUBJECTS) for reader in readers]
     assert [pull(client, reader, SUBJECTS) for reader in readers] == pulled
@@ -76,9 +78,9 @@ def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, projec
     assert state.agreement.raw == pytest.approx(23 / 24)
 
     adjudication = project("C", Stage.ADJUDICATION)
-    said = [row for row in ledger if row.subject == "p3"]
-    assert push(client, adjudication, [build_adjudication_task(tasks["p3"], said, (AU.AU9,))]) == 1
-    answer_all(client, adjudication, {"p3": says(AU.AU9, AU.AU12, side=Side.RIGHT)})
+    disputed = [row for row in ledger if row.subject == "p3"]
+    assert push(client, adjudication, [build_adjudication_task(tasks["p3"], disputed, (AU.AU9,))]) == 1
+    answer_all(client, adjudication, {"p3": answer_of(AU.AU9, AU.AU12, side=Side.RIGHT)})
     ledger += pull(client, adjudication, SUBJECTS).rows
     settled = consensus(ledger, READERS)
     assert [label.subject for label in settled.labels] == list(SUBJECTS)
@@ -92,7 +94,7 @@ def test_two_readers_and_an_adjudicator_make_one_label_per_person(client, projec
 def test_a_correction_is_a_new_version_of_the_same_annotation(client, project, tasks):
     reader = project("A")
     push(client, reader, [tasks["p1"]])
-    answer_all(client, reader, {"p1": says()})
+    answer_all(client, reader, {"p1": answer_of()})
     (first, *_) = pull(client, reader, SUBJECTS).rows
     client.annotations.update(int(first.annotation), result=[chosen("regions", "AU1"), chosen("side", "both")])
     (second, *_) = pull(client, reader, SUBJECTS).rows
@@ -105,13 +107,13 @@ def chosen(name: str, *choices: str) -> dict[str, Any]:
     return {"from_name": name, "to_name": "face", "type": "choices", "value": {"choices": list(choices)}}
 
 
-def test_what_cannot_be_read_is_listed_and_the_rest_still_comes(client, project, tasks):
+def test_unreadable_answers_are_listed_and_the_others_are_pulled(client, project, tasks):
     reader = project("A")
     push(client, reader, list(tasks.values()))
     first, second, third = open_tasks(client, reader)
     client.annotations.create(first.id, result=[chosen("regions", "AU7"), chosen("side", "left")])
     client.annotations.create(second.id, result=[], was_cancelled=True)
-    create_annotation(client, third.id, says())
+    create_annotation(client, third.id, answer_of())
     pulled = pull(client, reader, ["p1", "p2"])
     assert pulled.rows == ()
     assert [skip.reason for skip in pulled.skipped] == [
@@ -121,7 +123,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_still_comes(client, project,
     assert len(pull(client, reader, SUBJECTS).rows) == 8
 
 
-def test_a_project_is_made_once(client, project, label_studio):
+def test_a_project_is_created_once(client, project, label_studio):
     first = project("A")
     assert project("A") == first
     assert len(client.import_storage.local.list(project=first.id)) == 1
@@ -135,7 +137,7 @@ def test_a_labeling_page_changed_by_hand_is_noticed(client, project):
         project("A")
 
 
-def test_the_reader_can_open_the_pictures(client, project, tasks, label_studio):
+def test_a_reader_can_open_the_pictures(client, project, tasks, label_studio):
     project("A")
     address = label_studio.url + tasks["p1"]["data"]["images"][0]
     request = urllib.request.Request(address, headers={"Authorization": f"Token {label_studio.token}"})  # noqa: S310 — ours
@@ -147,10 +149,10 @@ def test_simulated_readers_answer_everything_once(client, project, tasks):
     reader = project("A")
     push(client, reader, list(tasks.values()))
     truths = {name: RegionLabels(subject=name, affected=dict.fromkeys(AUS, True), side=Side.LEFT) for name in SUBJECTS}
-    heard: list[None] = []
-    assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0, on_answer=lambda: heard.append(None)) == 3
+    calls: list[None] = []
+    assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0, on_answer=lambda: calls.append(None)) == 3
     assert answer_open_tasks(client, reader, truths, seed=1, accuracy=1.0) == 0
-    assert len(heard) == 3
+    assert len(calls) == 3
     rows: tuple[LedgerRow, ...] = pull(client, reader, SUBJECTS).rows
     assert {(row.affected, row.side, row.note) for row in rows} == {(True, Side.LEFT, "simulated reader")}
 

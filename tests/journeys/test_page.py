@@ -1,4 +1,4 @@
-"""The labelling page in a real browser: two blind readers and an adjudicator, each with an account, by keyboard alone."""
+"""The labeling page in a real browser: two blind readers and an adjudicator, by keyboard alone."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ def accounts(label_studio) -> dict[str, Account]:
 
 @pytest.fixture(scope="module")
 def tasks(label_studio) -> Iterator[dict[str, dict[str, Any]]]:
-    """The tasks of two drawn people with a palsy, as the flow makes them, without the detour through ingestion."""
+    """Build the tasks of two drawn people with a palsy, as the flow does, without ingestion."""
     yield {subject: drawn_task(label_studio, subject, index) for index, subject in enumerate(SUBJECTS)}
     for subject in SUBJECTS:  # the demo's journey counts what is in the same store
         shutil.rmtree(label_studio.store / "subjects" / subject)
@@ -77,7 +77,7 @@ def drawn_task(label_studio, subject: str, index: int) -> dict[str, Any]:
 
 @pytest.fixture
 def reader(browser, label_studio, accounts) -> Iterator[Callable[[str], Page]]:
-    """Logs somebody in through the form, in a browser of their own."""
+    """Return a function that logs a reader in, in a separate browser context."""
     contexts = []
 
     def log_in(name: str) -> Page:
@@ -96,13 +96,13 @@ def reader(browser, label_studio, accounts) -> Iterator[Callable[[str], Page]]:
         context.close()
 
 
-def open_labelling(page: Page, url: str, project: ReaderProject, task: int) -> None:
+def open_labeling(page: Page, url: str, project: ReaderProject, task: int) -> None:
     page.goto(f"{url}/projects/{project.id}/data?labeling=1")
     wait_for_task(page, task)
 
 
 def wait_for_task(page: Page, task: int) -> None:
-    """Until the page shows that task with its first picture; keys pressed before would be lost."""
+    """Wait until the page shows a task with its first picture; earlier key presses would be lost."""
     page.wait_for_function(f"window.Htx?.task?.id === {task} && Htx.annotationStore.selected?.userGenerate")
     page.wait_for_function("[...document.querySelectorAll('.vitau-face img')].some(picture => picture.naturalWidth > 0)")
 
@@ -120,7 +120,7 @@ def submit(page: Page, key: str) -> None:
 
 
 def answer_by_key(page: Page, answer: Answer, *, adjudication: bool = False) -> list[str]:
-    """Presses what the page says, and pages to each unusable picture; the keys that were pressed."""
+    """Enter an answer by its hotkeys, with the unusable pictures; return the pressed keys."""
     whole = [region for region in to_result(answer) if region["from_name"] != "frame"]
     *pressed, enter = key_presses(label_config(adjudication=adjudication), whole)
     for key in pressed:
@@ -133,9 +133,9 @@ def answer_by_key(page: Page, answer: Answer, *, adjudication: bool = False) -> 
 
 
 def turn_to_picture(page: Page, index: int) -> list[str]:
-    """Pages on to a picture, looking at each as a reader does; the keys that were pressed.
+    """Turn to a picture one by one; return the pressed keys.
 
-    Label Studio turns to the picture after the one it *drew* last: a key pressed before it has drawn counts once for both.
+    Label Studio turns to the picture after the one it *drew* last: two key presses before it draws turn only once.
     """
     number = page.locator("[class*=pagination__page-indicator]")
     pressed = []
@@ -146,19 +146,19 @@ def turn_to_picture(page: Page, index: int) -> list[str]:
     return pressed
 
 
-def says(*regions: AU, side: Side | None = None, unclear: tuple[AU, ...] = (), **more: Any) -> Answer:
+def answer_of(*regions: AU, side: Side | None = None, unclear: tuple[AU, ...] = (), **more: Any) -> Answer:
     affected = {au: None if au in unclear else au in regions for au in AUS}
     return Answer(affected=affected, side=side, **more)
 
 
-COMPLETE = says(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
-SMILE = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4, unusable=frozenset({2}))
-OTHER = says(AU.AU9, side=Side.RIGHT, unclear=(AU.AU26,), grade=3, unusable=frozenset())
-RULING = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
+COMPLETE = answer_of(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
+SMILE = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4, unusable=frozenset({2}))
+OTHER = answer_of(AU.AU9, side=Side.RIGHT, unclear=(AU.AU26,), grade=3, unusable=frozenset())
+RULING = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
 
 
-def spoken(rows: list[LedgerRow]) -> dict[tuple[str, str], Answer]:
-    """The answers that ledger rows say, by reader and subject."""
+def answers_of(rows: list[LedgerRow]) -> dict[tuple[str, str], Answer]:
+    """Convert ledger rows to answers, by reader and subject."""
     answers = {}
     for row in rows:
         same = [other for other in rows if (other.reader, other.subject) == (row.reader, row.subject)]
@@ -180,8 +180,8 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
         push(client, blind[name], list(tasks.values()))
         first_task, second_task = [task.id for task in open_tasks(client, blind[name])]
         page = reader(name)
-        open_labelling(page, label_studio.url, blind[name], first_task)
-        assert_nobody_is_named(page)
+        open_labeling(page, label_studio.url, blind[name], first_task)
+        assert_no_identity(page)
         pressed = answer_by_key(page, COMPLETE)
         assert len(pressed) == 7
         wait_for_task(page, second_task)
@@ -189,8 +189,8 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
         catalog.append_answers(pull(client, blind[name], SUBJECTS).rows)
 
     ledger = catalog.ledger()
-    plain = says(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
-    assert spoken(ledger) == {("a", one): COMPLETE, ("b", one): COMPLETE, ("a", two): plain, ("b", two): OTHER}
+    plain = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
+    assert answers_of(ledger) == {("a", one): COMPLETE, ("b", one): COMPLETE, ("a", two): plain, ("b", two): OTHER}
     assert {row.frames_shown for row in ledger} == {tuple(task["data"]["frames"]) for task in tasks.values()}
     assert {(row.stage, row.suggestion, row.suggested_by, row.evidence) for row in ledger} == {(Stage.READER, None, None, ())}
     assert all(row.lead_time_s and row.lead_time_s > 0 for row in ledger)
@@ -199,13 +199,13 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     assert [(case.subject, case.regions, case.side) for case in state.disagreements] == [(two, (AU.AU12,), False)]
 
     adjudication = project("c", Stage.ADJUDICATION)
-    said = [row for row in ledger if row.subject == two]
+    disputed = [row for row in ledger if row.subject == two]
     suggestions = {AU.AU9: 0.41, AU.AU12: 0.07}
-    case = build_adjudication_task(tasks[two], said, (AU.AU12,), suggestions=suggestions, suggested_by="vitau-regions/1")
+    case = build_adjudication_task(tasks[two], disputed, (AU.AU12,), suggestions=suggestions, suggested_by="vitau-regions/1")
     push(client, adjudication, [case])
     (third_task,) = [task.id for task in open_tasks(client, adjudication)]
     page = reader("c")
-    open_labelling(page, label_studio.url, adjudication, third_task)
+    open_labeling(page, label_studio.url, adjudication, third_task)
     shown = page.inner_text(".vitau")
     assert [
         text in shown for text in ("Decide the marked rows", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
@@ -213,15 +213,15 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     answer_by_key(page, RULING, adjudication=True)
     catalog.append_answers(pull(client, adjudication, SUBJECTS).rows)
     settled = consensus(catalog.ledger(), "ab")
-    assert spoken(catalog.ledger())["c", two] == RULING
+    assert answers_of(catalog.ledger())["c", two] == RULING
     assert [(label.subject, label.side) for label in settled.labels] == [(one, Side.LEFT), (two, Side.RIGHT)]
     assert [au for au in AUS if settled.labels[1].affected.get(au)] == [AU.AU9, AU.AU12]
     assert AU.AU26 not in settled.labels[1].affected
     assert settled.adjudicated == (two,)
 
 
-def assert_nobody_is_named(page: Page) -> None:
-    """No text, title or description says who it is, and no address holds more than the pseudonym and a digest."""
+def assert_no_identity(page: Page) -> None:
+    """Check that no text, title or description identifies a person, and that URLs hold only the pseudonym and a digest."""
     text = page.evaluate(
         """[document.title, document.body.innerText, ...[...document.querySelectorAll("*")].flatMap(
             seen => [...seen.attributes].filter(given => given.name !== "src").map(given => given.value))].join(" ")"""
@@ -235,14 +235,14 @@ def assert_nobody_is_named(page: Page) -> None:
     assert [address for address in addresses if not re.fullmatch(harmless, address)] == []
 
 
-def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
+def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
     mine = project("a")
     push(client, mine, [tasks[SUBJECTS[0]]])
     (task,) = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
     warnings: list[str] = []
     page.on("console", lambda message: warnings.append(message.text) if "already added" in message.text else None)
-    open_labelling(page, label_studio.url, mine, task)
+    open_labeling(page, label_studio.url, mine, task)
     assert page.locator(".vitau-map").evaluate("map => map.clientWidth > 200 && map.clientHeight > 200")
     page.click("summary")
     page.wait_for_function(
@@ -273,14 +273,12 @@ def test_a_box_is_kept_with_its_picture_and_region_and_the_clip_plays(client, pr
     assert warnings == []
 
 
-def test_label_studio_refuses_to_submit_without_a_side_and_takes_a_full_answer_of_nothing(
-    client, project, tasks, reader, label_studio
-):
+def test_an_answer_needs_a_side_and_may_have_no_affected_region(client, project, tasks, reader, label_studio):
     mine = project("a")
     push(client, mine, [tasks[SUBJECTS[0]]])
     (task,) = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
-    open_labelling(page, label_studio.url, mine, task)
+    open_labeling(page, label_studio.url, mine, task)
     press(page, "1")
     press(page, SUBMIT_KEYS[0])
     page.wait_for_selector("text=Which side? Press z (left), x (right), c (both) or n (none).")
@@ -293,11 +291,11 @@ def test_label_studio_refuses_to_submit_without_a_side_and_takes_a_full_answer_o
 
 
 def test_the_community_edition_lets_a_reader_open_another_readers_project(client, project, tasks, label_studio, accounts):
-    """Why a proxy must stand in front: the operators' page says what it has to refuse, and this what happens without it."""
+    """Without a proxy, nothing separates readers. The operators' page lists what the proxy has to refuse."""
     theirs = project("a")
     push(client, theirs, [tasks[SUBJECTS[0]]])
     (task,) = open_tasks(client, theirs)
-    create_annotation(client, task.id, says())
+    create_annotation(client, task.id, answer_of())
     with httpx.Client(base_url=label_studio.url, follow_redirects=True, timeout=60) as other:
         other.get("/user/login/")
         form = {
@@ -320,7 +318,7 @@ def test_the_community_edition_lets_a_reader_open_another_readers_project(client
     assert opened == dict.fromkeys(opened, 200)
 
 
-def test_an_account_is_made_once_and_keeps_its_password(label_studio, accounts):
+def test_an_account_is_created_once_and_keeps_its_password(label_studio, accounts):
     again = ensure_account(label_studio.url, label_studio.token, email=accounts["a"].email, password=f"{PASSWORD}-reader-a")
     assert again == accounts["a"]
     assert len({account.id for account in accounts.values()}) == 3
@@ -334,6 +332,6 @@ def test_an_account_is_made_once_and_keeps_its_password(label_studio, accounts):
         ("reader-z@vitau.local", "long-enough-word", "wrong", "Label Studio refuses the token; take the one from its page"),
     ],
 )
-def test_an_account_that_cannot_be_made_is_one_sentence(label_studio, accounts, email, password, token, sentence):
+def test_an_account_that_cannot_be_created_is_one_sentence(label_studio, accounts, email, password, token, sentence):
     with pytest.raises(LabelingError, match=re.escape(sentence)):
         ensure_account(label_studio.url, token or label_studio.token, email=email, password=password)

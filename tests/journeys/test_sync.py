@@ -1,6 +1,6 @@
-"""Label Studio and the ledger kept together: killed at every step, restarted, restored, deleted; and hints that come in bursts.
+"""Synchronization of Label Studio with the ledger: kills after every write, restarts, restored backups, deletions, webhooks.
 
-A Label Studio of this module's own, because it is treated badly.
+This module starts its own Label Studio, because it is killed and restored.
 """
 
 import json
@@ -63,63 +63,63 @@ RIGHT = replace(LEFT, side=Side.RIGHT)
 
 
 class Killed(BaseException):
-    """Ends a round as a signal would: no ``except Exception`` catches it."""
+    """Raised instead of a signal; no ``except Exception`` catches it."""
 
 
 class KillSwitch:
-    """Counts what a round writes to Label Studio and to the catalog, and cuts the round off after a given write.
+    """Recorder of a round's writes to Label Studio and to the catalog, which ends the round after a given write.
 
-    From then on it reaches neither of them, exactly as if its process had been killed. Between two writes nothing lasting
-    changes, so that a kill after each of them covers a kill anywhere.
+    After it, the round reaches neither of them, as if its process had been killed. No persistent state changes between two
+    writes, so that a kill after each write covers all others.
     """
 
     def __init__(self, last: Callable[[list[str]], bool] = lambda _: False) -> None:
         self.writes: list[str] = []
         self._last, self._killed, self._statements = last, False, list[str]()
 
-    def reach(self) -> None:
+    def check(self) -> None:
         """Raise ``Killed`` after the last write."""
         if self._killed:
             raise Killed(self.writes[-1])
 
-    def wrote(self, what: str) -> None:
-        self.writes.append(what)
+    def record(self, write: str) -> None:
+        self.writes.append(write)
         self._killed = self._killed or self._last(self.writes)
 
     def watch(self, engine: sa.Engine) -> None:
-        """Count the transactions of a database that change something."""
+        """Record the writing transactions of a database."""
         sa.event.listen(engine, "before_cursor_execute", self._execute)
         sa.event.listen(engine, "commit", self._commit)
 
     def _execute(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        self.reach()
+        self.check()
         if statement.startswith(("INSERT", "UPDATE", "DELETE")):
             self._statements.append(" ".join(statement.split()[:3]))
 
     def _commit(self, _: object) -> None:  # just before the database commits
         if self._statements:
-            self.wrote(self._statements[0])
+            self.record(self._statements[0])
         self._statements.clear()
 
 
 class SwitchedTransport(httpx.HTTPTransport):
-    """Sends requests as long as a switch lets them through, and counts those that change something."""
+    """HTTP transport that records writing requests in a switch and fails after its last write."""
 
     def __init__(self, switch: KillSwitch) -> None:
         super().__init__()
         self._switch = switch
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._switch.reach()
+        self._switch.check()
         response = super().handle_request(request)
         if request.method != "GET":
-            self._switch.wrote(f"{request.method} {request.url.path}")
+            self._switch.record(f"{request.method} {request.url.path}")
         return response
 
 
 @dataclass(frozen=True)
 class Study:
-    """Some ingested people, as rows and objects; every test works on a copy of the rows."""
+    """A study of a few ingested people; every test works on a copy of the catalog."""
 
     store: Path
     catalog: Path
@@ -128,7 +128,7 @@ class Study:
 
 @pytest.fixture(scope="module", autouse=True)
 def prefect(services) -> Iterator[None]:
-    """Lets the steps report to the session's Prefect."""
+    """Connect the tasks to the session's Prefect server."""
     settings = {
         PREFECT_API_URL: services.environment["PREFECT_API_URL"],
         PREFECT_LOGGING_LEVEL: "CRITICAL",
@@ -160,7 +160,7 @@ def study(services, own_label_studio, command, tmp_path_factory) -> Study:
 
 @pytest.fixture
 def client(own_label_studio) -> Iterator[Any]:
-    """A client of a Label Studio without projects."""
+    """Return a client of a Label Studio without projects."""
     client = connect(own_label_studio.url, own_label_studio.token)
     for project in client.projects.list(page_size=100):
         client.projects.delete(project.id)
@@ -169,7 +169,7 @@ def client(own_label_studio) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class SwitchedWorkspace(Workspace):
-    """A workspace that reaches Label Studio and the catalog as long as a switch lets it."""
+    """A workspace whose connections to Label Studio and to the catalog fail after the last write of a switch."""
 
     switch: KillSwitch
 
@@ -187,7 +187,7 @@ class SwitchedWorkspace(Workspace):
 
 @pytest.fixture
 def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[..., Workspace]]:
-    """Opens the study with the rows of a file."""
+    """Return a function that opens the study with the catalog of a file."""
     opened = []
 
     def make(catalog: Path, switch: KillSwitch | None = None) -> Workspace:
@@ -215,7 +215,7 @@ def workspace(study, open_workspace, tmp_path) -> Workspace:
     return open_workspace(shutil.copy(study.catalog, tmp_path / "catalog.db"))
 
 
-def go(workspace: Workspace, **options: bool) -> AnnotateSummary:
+def run_round(workspace: Workspace, **options: bool) -> AnnotateSummary:
     """Run the steps of the flow, each a task of the session's Prefect."""
     return one_round(workspace, PullOptions(**options))
 
@@ -228,13 +228,13 @@ def project_of(client: Any, title: str) -> ReaderProject:
 
 
 def tasks_of(client: Any, title: str) -> dict[str, int]:
-    """subject → number of its task; each once."""
+    """Return subject → number of its task; every subject has one."""
     tasks = list(client.tasks.list(project=project_of(client, title).id, page_size=100))
     assert len({task.data["subject"] for task in tasks}) == len(tasks)
     return {task.data["subject"]: task.id for task in tasks}
 
 
-def say(client: Any, title: str, subject: str, answer: Answer, seconds: float = 12.0) -> None:
+def submit(client: Any, title: str, subject: str, answer: Answer, seconds: float = 12.0) -> None:
     create_annotation(client, tasks_of(client, title)[subject], answer, lead_time_s=seconds)
 
 
@@ -243,16 +243,18 @@ def annotation_of(workspace: Workspace, reader: str, subject: str) -> int:
     return int(rows[-1].annotation)
 
 
-def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_twice(client, study, open_workspace, tmp_path):
+def test_killed_after_any_write_the_next_round_makes_the_same_ledger_and_no_duplicate_task(
+    client, study, open_workspace, tmp_path
+):
     first, second, *_ = study.palsied
     base = tmp_path / "base.db"
     workspace = open_workspace(shutil.copy(study.catalog, base))
-    go(workspace)
+    run_round(workspace)
     for reader in ("a", "b"):
-        say(client, f"ViTAU {reader}", first, LEFT)
-        say(client, f"ViTAU {reader}", second, LEFT)
-    go(workspace)
-    # since the last pull: one corrects and thereby disagrees, one deletes, and somebody is new to the readers
+        submit(client, f"ViTAU {reader}", first, LEFT)
+        submit(client, f"ViTAU {reader}", second, LEFT)
+    run_round(workspace)
+    # since the last pull: a correction that causes a disagreement, a deletion, and one new person
     client.annotations.update(annotation_of(workspace, "a", first), result=to_result(RIGHT))
     client.annotations.delete(annotation_of(workspace, "b", second))
     workspace.catalog.engine.dispose()
@@ -261,9 +263,9 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
 
     def tasks() -> list[dict[int, str]]:
         found = [list(client.tasks.list(project=number, page_size=100)) for number in numbers]
-        return [{task.id: task.data["subject"] for task in each} for each in found]
+        return [{task.id: task.data["subject"] for task in tasks_found} for tasks_found in found]
 
-    def forget_the_new() -> None:
+    def delete_new_tasks() -> None:
         a, b, adjudication = tasks()
         new = [task for task, subject in (a | b).items() if subject == study.palsied[2]]
         for task in [*new, *adjudication]:
@@ -277,13 +279,13 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
             "unusable": catalog.unusable_frames(),
             "skipped": catalog.skipped(),
             "seen": [catalog.seen_annotations(state.project) for state in catalog.pull_states()],
-            "tasks": [sorted(each.values()) for each in tasks()],
+            "tasks": [sorted(subjects.values()) for subjects in tasks()],
         }
 
-    forget_the_new()
+    delete_new_tasks()
     undisturbed = KillSwitch()
     workspace = open_workspace(shutil.copy(base, tmp_path / "undisturbed.db"), undisturbed)
-    go(workspace)
+    run_round(workspace)
     writes = list(undisturbed.writes)
     expected = state_of(workspace)
     assert {row.retracted for row in expected["ledger"]} == {False, True}
@@ -293,33 +295,33 @@ def test_killed_at_every_step_the_next_round_makes_the_same_ledger_and_no_task_t
         *("PATCH /api/projects/N/", "POST /api/projects/N/import", "DELETE FROM labels"),
     }
     for count in range(1, len(writes) + 1):
-        forget_the_new()
+        delete_new_tasks()
         database = shutil.copy(base, tmp_path / f"{count}.db")
         switch = KillSwitch(lambda done, count=count: len(done) == count)
         with pytest.raises(Killed):
-            go(open_workspace(database, switch))
+            run_round(open_workspace(database, switch))
         assert switch.writes == writes[:count]
         workspace = open_workspace(database)
-        go(workspace)
+        run_round(workspace)
         assert state_of(workspace) == expected, f"killed after write {count}: {writes[count - 1]}"
         workspace.catalog.engine.dispose()
 
 
-def test_a_restored_backup_takes_nothing_back_until_somebody_accepts_it(client, workspace, study, own_label_studio, tmp_path):
+def test_a_restored_backup_retracts_nothing_until_the_loss_is_accepted(client, workspace, study, own_label_studio, tmp_path):
     first, second, third, *_ = study.palsied
-    go(workspace)
-    say(client, "ViTAU a", first, LEFT)
+    run_round(workspace)
+    submit(client, "ViTAU a", first, LEFT)
     own_label_studio.backup(tmp_path / "old.sqlite3")
-    say(client, "ViTAU a", second, LEFT)
+    submit(client, "ViTAU a", second, LEFT)
     client.annotations.update(annotation_of_last(client, "ViTAU a", first), result=to_result(RIGHT))
-    assert go(workspace).new_answers == 16
+    assert run_round(workspace).new_answers == 16
     before = workspace.catalog.ledger()
 
     own_label_studio.kill()
     own_label_studio.restore(tmp_path / "old.sqlite3")
     own_label_studio.start()
-    say(client, "ViTAU a", third, LEFT)  # gets the number of the answer about the second
-    summary = go(workspace)
+    submit(client, "ViTAU a", third, LEFT)  # gets the number of the answer about the second person
+    summary = run_round(workspace)
     after = workspace.catalog.ledger()
     assert after[: len(before)] == before
     assert {row.subject for row in after[len(before) :]} == {third}
@@ -329,33 +331,33 @@ def test_a_restored_backup_takes_nothing_back_until_somebody_accepts_it(client, 
         "1 answers in project “ViTAU a” are gone and 1 are older than the known ones (an old backup of Label Studio was "
         "restored): the known answers stand; bring them back in Label Studio, or run `annotate --accept-deletions`"
     )
-    assert go(workspace, whole=True).new_answers == 0
+    assert run_round(workspace, whole=True).new_answers == 0
 
-    go(workspace, accept_deletions=True)
-    last = last_words(workspace)
+    run_round(workspace, accept_deletions=True)
+    last = last_rows(workspace)
     assert (last["a", second].retracted, last["a", third].retracted) == (True, False)
     assert last["a", first].side is Side.LEFT
-    assert go(workspace, whole=True) == replace(go(workspace), new_answers=0)
-    assert go(workspace).notices == ()
+    assert run_round(workspace, whole=True) == replace(run_round(workspace), new_answers=0)
+    assert run_round(workspace).notices == ()
 
 
 def annotation_of_last(client: Any, title: str, subject: str) -> int:
     return int(client.tasks.get(str(tasks_of(client, title)[subject])).annotations[-1]["id"])
 
 
-def last_words(workspace: Workspace) -> dict[tuple[str, str], LedgerRow]:
+def last_rows(workspace: Workspace) -> dict[tuple[str, str], LedgerRow]:
     return {(row.reader, row.subject): row for row in workspace.catalog.ledger()}
 
 
-def test_a_project_deleted_by_hand_loses_nothing_and_is_made_anew_for_those_not_answered(client, workspace, study):
+def test_a_project_deleted_by_hand_keeps_its_answers_and_is_created_again_for_the_others(client, workspace, study):
     first, *others = study.palsied
-    go(workspace)
-    say(client, "ViTAU a", first, LEFT)
-    go(workspace)
+    run_round(workspace)
+    submit(client, "ViTAU a", first, LEFT)
+    run_round(workspace)
     before = workspace.catalog.ledger()
     gone = project_of(client, "ViTAU a")
     client.projects.delete(gone.id)
-    summary = go(workspace)
+    summary = run_round(workspace)
     assert workspace.catalog.ledger() == before
     assert sorted(tasks_of(client, "ViTAU a")) == sorted(others)
     (notice,) = summary.notices
@@ -368,31 +370,31 @@ def test_a_project_deleted_by_hand_loses_nothing_and_is_made_anew_for_those_not_
     assert str(caught.value) == (
         "a project was deleted in Label Studio during this run; its answers stand: run again to create it anew"
     )
-    go(workspace, accept_deletions=True)
-    assert last_words(workspace)["a", first].retracted
-    assert go(workspace).notices == ()
-    assert sorted(tasks_of(client, "ViTAU a")) == sorted(study.palsied), "who was taken back is asked about again"
+    run_round(workspace, accept_deletions=True)
+    assert last_rows(workspace)["a", first].retracted
+    assert run_round(workspace).notices == ()
+    assert sorted(tasks_of(client, "ViTAU a")) == sorted(study.palsied), "after a retraction, the person is asked about again"
 
 
-def test_a_deleted_answer_is_noticed_by_the_next_round_and_asked_again(client, workspace, study):
+def test_a_deleted_answer_is_retracted_by_the_next_round_and_may_be_given_again(client, workspace, study):
     first = study.palsied[0]
-    go(workspace)
-    say(client, "ViTAU a", first, LEFT, seconds=7.5)
-    go(workspace)
+    run_round(workspace)
+    submit(client, "ViTAU a", first, LEFT, seconds=7.5)
+    run_round(workspace)
     assert {row.lead_time_s for row in workspace.catalog.ledger()} == {7.5}
     client.annotations.delete(annotation_of(workspace, "a", first))
-    assert go(workspace).new_answers == 8
-    assert last_words(workspace)["a", first].retracted
-    assert go(workspace).new_answers == 0
-    say(client, "ViTAU a", first, RIGHT)
-    go(workspace)
-    assert (last_words(workspace)["a", first].retracted, last_words(workspace)["a", first].side) == (False, Side.RIGHT)
+    assert run_round(workspace).new_answers == 8
+    assert last_rows(workspace)["a", first].retracted
+    assert run_round(workspace).new_answers == 0
+    submit(client, "ViTAU a", first, RIGHT)
+    run_round(workspace)
+    assert (last_rows(workspace)["a", first].retracted, last_rows(workspace)["a", first].side) == (False, Side.RIGHT)
 
 
-def arrives(workspace: Workspace, whose: Person, drawn_as: Person, path: Path) -> str:
-    """A new clip of somebody, by whom it is drawn; ingested without the flow. Returns the person's pseudonym."""
+def ingest_new_clip(workspace: Workspace, person: Person, drawn_as: Person, path: Path) -> str:
+    """Ingest a new clip of ``person`` that shows ``drawn_as``, without the flow; return the pseudonym."""
     write_clip(path, drawn_as, frames_per_task=1, fps=5)
-    source = SourceClip(row="row 1", subject_id=whose.subject, cohort=Cohort.PALSY, source="synthetic", paths=(path,))
+    source = SourceClip(row="row 1", subject_id=person.subject, cohort=Cohort.PALSY, source="synthetic", paths=(path,))
     new = ingest_clip(source, workspace.store, workspace.settings.pseudonym_key.get_secret_value().encode(), FrameRecipe())
     workspace.catalog.add_clip(new.clip)
     workspace.catalog.add_frame_table(new.frames)
@@ -400,83 +402,87 @@ def arrives(workspace: Workspace, whose: Person, drawn_as: Person, path: Path) -
 
 
 def draft(server: Any, task: int) -> None:
-    """Begins an answer as a reader's browser does, and does not send it."""
+    """Save the draft of an answer, as a reader's browser does before submission."""
     headers = {"Authorization": f"Token {server.token}"}
     body = {"result": to_result(LEFT), "lead_time": 3}
     httpx.post(f"{server.url}/api/tasks/{task}/drafts", headers=headers, json=body).raise_for_status()
 
 
 def data_of(client: Any, title: str) -> dict[int, dict[str, Any]]:
-    """Number of a task → its data, in the order in which its reader gets them."""
+    """Return number of a task → its data, in the order in which its reader gets them."""
     tasks = client.tasks.list(project=project_of(client, title).id, page_size=100, resolve_uri=False)
     return {task.id: task.data for task in sorted(tasks, key=lambda task: task.id)}
 
 
-def test_new_material_is_asked_about_again_where_it_looks_different_and_the_old_answer_stands_until_then(
+def test_new_frames_that_look_different_are_asked_about_again_and_the_old_answer_stands_until_then(
     client, workspace, open_workspace, study, own_label_studio, tmp_path
 ):
     patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
-    go(workspace)
+    run_round(workspace)
     before = data_of(client, "ViTAU a")
     new = {"different": patients[1], "alike": patients[0], "open": patients[2]}
     drawn_as = {"different": patients[2], "alike": patients[0], "open": draw_person(12, 5, palsied=False)}
     key = workspace.settings.pseudonym_key.get_secret_value().encode()
     who = {kind: pseudonym(key, "synthetic", person.subject) for kind, person in new.items()}
     for reader in ("a", "b"):
-        say(client, f"ViTAU {reader}", who["different"], LEFT)
-        say(client, f"ViTAU {reader}", who["alike"], LEFT)
-    go(workspace)
-    said = workspace.catalog.ledger(), workspace.catalog.labels()
+        submit(client, f"ViTAU {reader}", who["different"], LEFT)
+        submit(client, f"ViTAU {reader}", who["alike"], LEFT)
+    run_round(workspace)
+    before_new_clips = workspace.catalog.ledger(), workspace.catalog.labels()
     begun = tasks_of(client, "ViTAU b")[who["open"]]
     draft(own_label_studio, begun)
-    assert [arrives(workspace, new[kind], drawn_as[kind], tmp_path / f"{kind}.mp4") for kind in new] == list(who.values())
+    assert [ingest_new_clip(workspace, new[kind], drawn_as[kind], tmp_path / f"{kind}.mp4") for kind in new] == list(
+        who.values()
+    )
 
-    # killed here and there, then left alone
+    # killed three times, then undisturbed
     database = Path(workspace.catalog.engine.url.database)
     for write in ("INSERT INTO comparisons", "PATCH /api/tasks/", "POST .*/import"):
         switch = KillSwitch(lambda done, write=write: re.match(write, done[-1]) is not None)
         with pytest.raises(Killed, match=write):
-            go(open_workspace(database, switch))
-    summary = go(workspace)
+            run_round(open_workspace(database, switch))
+    summary = run_round(workspace)
     assert (summary.stale, summary.labeled, summary.new_answers) == (1, 2, 0)
-    assert (workspace.catalog.ledger(), workspace.catalog.labels()) == said
+    assert (workspace.catalog.ledger(), workspace.catalog.labels()) == before_new_clips
     for reader in ("a", "b"):
         after = data_of(client, f"ViTAU {reader}")
         asked = [(data["subject"], data["after"]) for data in after.values()]
-        assert sorted(asked) == sorted([*((each, 0) for each in study.palsied), (who["different"], 1)])
+        assert sorted(asked) == sorted([*((subject, 0) for subject in study.palsied), (who["different"], 1)])
     after = data_of(client, "ViTAU a")
     (renewed,) = [number for number, data in after.items() if data["subject"] == who["open"]]
     (again,) = [number for number, data in after.items() if data["after"] == 1]
     assert before[renewed]["subject"] == who["open"]
     old, now = ({frame.partition(":")[0] for frame in data[renewed]["frames"]} for data in (before, after))
     assert old < now, "the open task shows the newer clip as well"
-    assert set(data_of(client, "ViTAU b")[begun]["frames"]) == set(before[renewed]["frames"]), "b is at it: it stays as it is"
-    assert go(workspace) == replace(summary, pushed=0)
+    assert set(data_of(client, "ViTAU b")[begun]["frames"]) == set(before[renewed]["frames"]), (
+        "reader b has begun this task: it is not renewed"
+    )
+    assert run_round(workspace) == replace(summary, pushed=0)
     assert data_of(client, "ViTAU a") == after
     done = labeling_progress(workspace)
-    assert (done.stale, [each.again for each in done.readers]) == (1, [1, 1, 0])
+    assert (done.stale, [reader.again for reader in done.readers]) == (1, [1, 1, 0])
 
-    # a answers anew, and differs: b is waited for, since b has not seen the newer frames
+    # reader a answers again and disagrees: reader b has not seen the newer frames and is waited for
     create_annotation(client, again, RIGHT)
-    # a had the open person's page open since before the newer clip came
+    # reader a opened the page of this task before the newer clip came
     create_annotation(client, renewed, LEFT, lead_time_s=3600)
-    summary = go(workspace)
+    summary = run_round(workspace)
     assert (summary.new_answers, summary.disputed, data_of(client, "ViTAU adjudication")) == (16, 1, {})
-    last = last_words(workspace)
+    last = last_rows(workspace)
     assert last["a", who["different"]].frames_shown == tuple(after[again]["frames"])
     assert last["a", who["open"]].frames_shown == tuple(before[renewed]["frames"])
-    waiting = {(each.reader, each.subject) for each in stale(workspace, workspace.catalog.ledger())}
+    waiting = {(answer.reader, answer.subject) for answer in stale(workspace, workspace.catalog.ledger())}
     assert waiting == {("b", who["different"]), ("a", who["open"])}
     (b_again,) = [number for number, data in data_of(client, "ViTAU b").items() if data["after"] == 1]
     create_annotation(client, b_again, RIGHT)
-    assert go(workspace).stale == 0
+    assert run_round(workspace).stale == 0
     assert {label.subject: label.side for label in workspace.catalog.labels()}[who["different"]] is Side.RIGHT
     assert sorted((d["subject"], d["after"]) for d in data_of(client, "ViTAU a").values()) == sorted(
-        [*((each, 0) for each in study.palsied), (who["different"], 1), (who["open"], 1)]
+        [*((subject, 0) for subject in study.palsied), (who["different"], 1), (who["open"], 1)]
     )
 
 
-def test_the_adjudicator_sees_what_the_champion_suggests_and_rules_anew_when_the_readers_have_seen_the_newer_frames(
+def test_the_adjudicator_sees_suggestions_and_rules_again_after_the_readers_have_seen_newer_frames(
     client, workspace, study, tmp_path
 ):
     patients = [person for person in (draw_person(11, index) for index in range(6)) if person.palsied]
@@ -484,41 +490,43 @@ def test_the_adjudicator_sees_what_the_champion_suggests_and_rules_anew_when_the
     who = pseudonym(key, "synthetic", patients[0].subject)
     regions = {au.value: {"score": 0.25, "share_affected": 1.0} for au in AUS}
     workspace.catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
-    go(workspace)
-    say(client, "ViTAU a", who, LEFT)
-    say(client, "ViTAU b", who, RIGHT)
-    go(workspace)
+    run_round(workspace)
+    submit(client, "ViTAU a", who, LEFT)
+    submit(client, "ViTAU b", who, RIGHT)
+    run_round(workspace)
     assert {data["suggestions"] for data in data_of(client, "ViTAU a").values()} == {None}
     (case,) = data_of(client, "ViTAU adjudication").values()
     assert case["suggestions"] == dict.fromkeys([au.value for au in AUS], 0.25)
-    say(client, "ViTAU adjudication", who, LEFT)
-    assert go(workspace).adjudicated == 1
-    ruling = last_words(workspace)["adjudicator", who]
+    submit(client, "ViTAU adjudication", who, LEFT)
+    assert run_round(workspace).adjudicated == 1
+    ruling = last_rows(workspace)["adjudicator", who]
     assert (ruling.suggestion, ruling.suggested_by) == (0.25, f"model {'d' * 12}")
 
-    arrives(workspace, patients[0], patients[2], tmp_path / "new.mp4")
-    assert (go(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), "the readers come first"
+    ingest_new_clip(workspace, patients[0], patients[2], tmp_path / "new.mp4")
+    assert (run_round(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), (
+        "the readers answer before the adjudicator"
+    )
     for reader, answer in (("a", LEFT), ("b", RIGHT)):
         (again,) = [number for number, data in data_of(client, f"ViTAU {reader}").items() if data["after"] == 1]
         create_annotation(client, again, answer)
-    summary = go(workspace)
-    assert (summary.adjudicated, summary.stale) == (1, 1), "the old ruling stands until then"
+    summary = run_round(workspace)
+    assert (summary.adjudicated, summary.stale) == (1, 1), "the old ruling stands until the new one"
     first, second = data_of(client, "ViTAU adjudication").items()
     assert (second[1]["subject"], second[1]["after"]) == (who, 1)
     assert set(first[1]["frames"]) != set(second[1]["frames"])
     create_annotation(client, second[0], RIGHT)
-    assert go(workspace).stale == 0
+    assert run_round(workspace).stale == 0
     assert {label.subject: label.side for label in workspace.catalog.labels()} == {who: Side.RIGHT}
 
 
-def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_removed(client, own_label_studio):
+def test_concurrent_pushes_leave_one_task_per_person_and_never_delete_an_answer(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     project = ensure_project(client, "race", reader="a", stage=Stage.READER, store_uri=store)
     tasks = [build_task(f"s{number}", ["/x.jpg"], [f"c:{number}"]) for number in range(20)]
     both = threading.Barrier(2)
 
     class Meeting(httpx.HTTPTransport):
-        """Lets both pushes list the tasks and import theirs before either lists them again."""
+        """Transport that makes two pushes import their tasks before either lists them again."""
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             response = super().handle_request(request)
@@ -536,7 +544,7 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
         thread.join()
     assert len(tasks_of(client, "race")) == 20
 
-    # an import that arrived twice, and the younger task is the one that was answered
+    # an import that arrived twice, and the younger task has the answer
     client.projects.import_tasks(project.id, request=tasks[:2])
     younger = max(task.id for task in client.tasks.list(project=project.id, page_size=100) if task.data["subject"] == "s0")
     create_annotation(client, younger, LEFT)
@@ -545,7 +553,7 @@ def test_two_pushes_at_once_leave_every_person_once_and_an_answer_is_never_remov
     assert len(tasks_of(client, "race")) == 20
 
 
-def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_too(client, own_label_studio):
+def test_a_task_deleted_by_a_concurrent_push_since_the_list_is_not_an_error(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     project = ensure_project(client, "quicker", reader="a", stage=Stage.READER, store_uri=store)
     tasks = [build_task("s1", ["/x.jpg"], ["c:1"])]
@@ -554,7 +562,7 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
     answers = []
 
     class Overtaken(httpx.HTTPTransport):
-        """Lets another push finish before this one asks for the first single task."""
+        """Transport that runs another push before the first request for a single task."""
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             single = re.fullmatch(r"/api/tasks/(\d+)/?", request.url.path)
@@ -572,7 +580,7 @@ def test_a_task_that_another_push_removed_since_the_list_is_gone_for_this_one_to
     assert tasks_of(client, "quicker") == {"s1": kept}
 
 
-def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):
+def test_requests_wait_for_a_server_that_restarts(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     project = ensure_project(client, "restart", reader="a", stage=Stage.READER, store_uri=store)
     own_label_studio.kill()
@@ -587,11 +595,11 @@ def test_a_restart_in_the_middle_is_waited_for(client, own_label_studio):
     own_label_studio.start()
 
 
-def test_the_bench_measures_and_leaves_nothing_behind(client, own_label_studio):
+def test_the_benchmark_measures_and_deletes_its_projects(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
-    told: list[str] = []
+    lines: list[str] = []
     waited: list[float] = []
-    measured = benchmark.measure(client, [10, 20], store_uri=store, report=told.append, sleep=waited.append)
+    measured = benchmark.measure(client, [10, 20], store_uri=store, report=lines.append, sleep=waited.append)
     assert set(measured["seconds"]) == set(measured["ms_per_subject"]) == {"10", "20"}
     assert set(measured["ratio"]) == {"push", "whole_pull"}
     assert all(seconds > 0 for size in measured["seconds"].values() for seconds in size.values())
@@ -601,7 +609,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(client, own_label_studio):
 
 @contextmanager
 def receiving(hint: Callable[[int], None], secret: str = SECRET) -> Iterator[str]:
-    """The receiver on a free port; its address."""
+    """Run the webhook server on a free port; yield its URL."""
     port = stack._port("receiver", None)
     server = uvicorn.Server(
         uvicorn.Config(make_app(secret, hint, quiet_s=1.5), host="127.0.0.1", port=port, log_config=None, access_log=False)
@@ -619,11 +627,11 @@ def receiving(hint: Callable[[int], None], secret: str = SECRET) -> Iterator[str
 def until(true: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
-def test_ten_answers_in_a_burst_are_one_pull_and_a_lost_hint_is_made_good_by_the_next(client, own_label_studio):
+def test_ten_answers_in_a_burst_are_one_pull_and_the_next_pull_reads_an_answer_without_a_request(client, own_label_studio):
     store = (own_label_studio.state / "store").as_uri()
     subjects = [f"s{number}" for number in range(11)]
     pulls: list[int] = []
@@ -634,9 +642,9 @@ def test_ten_answers_in_a_burst_are_one_pull_and_a_lost_hint_is_made_good_by_the
         rows.extend(pull(connect(own_label_studio.url, own_label_studio.token), reader, subjects).rows)
 
     with receiving(on_hint) as url:
-        told = Receiver(url=url, secret=SECRET)
-        reader = ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
-        ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        receiver = Receiver(url=url, secret=SECRET)
+        reader = ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=receiver)
+        ensure_project(client, "hints", reader="a", stage=Stage.READER, store_uri=store, receiver=receiver)
         assert len(client.webhooks.list(project=str(reader.id))) == 1
         push(client, reader, [build_task(subject, ["/x.jpg"], ["c:0"]) for subject in subjects])
         *burst, lost = open_tasks(client, reader)
@@ -646,26 +654,26 @@ def test_ten_answers_in_a_burst_are_one_pull_and_a_lost_hint_is_made_good_by_the
         time.sleep(2)
         assert pulls == [reader.id]
         assert len(rows) == 10 * 8
-    create_annotation(client, lost.id, LEFT)  # nobody listens
+    create_annotation(client, lost.id, LEFT)  # the server is stopped
     assert len(pull(client, reader, subjects).rows) == 11 * 8
 
 
-def test_a_wrong_secret_is_refused_and_the_log_does_not_repeat_it(client, own_label_studio, caplog):
+def test_a_wrong_secret_is_refused_and_not_logged(client, own_label_studio, caplog):
     store = (own_label_studio.state / "store").as_uri()
     pulls: list[int] = []
     with caplog.at_level(logging.WARNING), receiving(pulls.append) as url:
-        told = Receiver(url=url, secret="what an impostor guesses")
-        reader = ensure_project(client, "impostor", reader="a", stage=Stage.READER, store_uri=store, receiver=told)
+        receiver = Receiver(url=url, secret="a wrong secret")
+        reader = ensure_project(client, "impostor", reader="a", stage=Stage.READER, store_uri=store, receiver=receiver)
         push(client, reader, [build_task("s1", ["/x.jpg"], ["c:0"])])
         create_annotation(client, open_tasks(client, reader)[0].id, LEFT)
         until(lambda: caplog.records)
         assert httpx.post(url, json={}, headers={"X-ViTAU-Secret": "wrong"}).status_code == 401
-    said = [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"]
-    assert set(said) == {"refused a request: the secret in X-ViTAU-Secret is wrong"}
+    messages = [record.getMessage() for record in caplog.records if record.name == "labeling.label_studio.webhook"]
+    assert set(messages) == {"refused a request: the secret in X-ViTAU-Secret is wrong"}
     assert pulls == []
 
 
-def test_what_is_wrong_is_one_sentence_of_the_command(own_label_studio, study, apart, command, client, tmp_path):
+def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, command, client, tmp_path):
     environment = apart | {
         "VITAU_STORE": study.store.as_uri(),
         "VITAU_CATALOG": f"sqlite:///{shutil.copy(study.catalog, tmp_path / 'catalog.db')}",
@@ -680,20 +688,20 @@ def test_what_is_wrong_is_one_sentence_of_the_command(own_label_studio, study, a
     wrong = [{"from_name": "regions", "to_name": "face", "type": "choices", "value": {"choices": ["AU7"]}}]
     client.annotations.create(tasks_of(client, "ViTAU a")[first], result=wrong)
     client.projects.import_tasks(project.id, request=[build_task("nobody", ["/x.jpg"], ["c:0"])])
-    say(client, "ViTAU a", "nobody", LEFT)
-    say(client, "ViTAU a", second, LEFT)
+    submit(client, "ViTAU a", "nobody", LEFT)
+    submit(client, "ViTAU a", second, LEFT)
     done = command(*annotate, env=environment)
     assert (done.code, json.loads(done.out)["new_answers"]) == (0, 8)
     assert done.err == "2 answers of ViTAU a cannot be read; `flows status` says why\n"
     done = command("flows", "status", "--state", tmp_path / "none", env=environment)
     assert done.code == 0, done.err
-    strange, stranger = (
+    unreadable, unknown = (
         f"project ViTAU a, task {tasks_of(client, 'ViTAU a')[who]}, annotation {annotation_of_last(client, 'ViTAU a', who)}: "
         for who in (first, "nobody")
     )
     assert done.out.splitlines()[-2:] == [
-        strange + "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
-        stranger + "unknown subject nobody; it was erased, or ViTAU did not create the task",
+        unreadable + "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
+        unknown + "unknown subject nobody; it was erased, or ViTAU did not create the task",
     ]
     done = command("flows", "receive", "--state", tmp_path / "none", env=environment)
     assert (done.code, done.err) == (

@@ -96,7 +96,7 @@ def test_without_timed_answers_there_is_no_time_left():
 def test_the_table_has_all_numbers():
     skipped = [Skipped(item="project ViTAU a, task 1, annotation 2", reason="unknown region AU7")]
     assert table(state(skipped=skipped)).splitlines() == [
-        "5 people: 2 labeled, of whom 1 were adjudicated",
+        "5 people: 2 labeled, 1 of them adjudicated",
         "2 wait for a reader, 1 for the adjudicator",
         "",
         "reader               answered   open   median  time left",

@@ -79,7 +79,7 @@ def test_frames_of_a_retracted_answer_do_not_count_as_shown():
     assert shown_frames(ledger[: len(AUS)] + rows("1", version="retracted 1", retracted=True)) == []
 
 
-def test_an_imported_answer_says_not_shown_frames_and_is_never_stale():
+def test_an_imported_answer_has_no_shown_frames_and_is_never_stale():
     (shown,) = shown_frames(rows("1"))
     assert not shown.lacks(["a", "b"])
 

@@ -201,9 +201,8 @@ def prefect(full) -> Iterator[Prefect]:
 @pytest.fixture(scope="module")
 def story(full, prefect, command, tmp_path_factory) -> Story:
     seconds: dict[str, float] = {}
-    orphaned_run = prefect.start(
-        "erase/erase", state="RUNNING", subject="nobody"
-    )  # no worker runs it: one heartbeat, then silence
+    # no worker runs it: one heartbeat, then silence
+    orphaned_run = prefect.start("erase/erase", state="RUNNING", subject="nobody")
     prefect.beat(orphaned_run)
     store = open_store(full.environment["VITAU_STORE"])
     with stopwatch(seconds, "ingest"):

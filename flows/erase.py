@@ -84,7 +84,7 @@ def retract(workspace: Workspace, names: Collection[str]) -> int:
             frames_shown=(),
             note=None,
             retracted=True,
-            evidence=(),
+            marks=(),
         )
         for row in last.values()
         if not row.retracted

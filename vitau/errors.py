@@ -1,35 +1,56 @@
-"""What ViTAU raises on purpose.
+"""The exceptions of ViTAU, as a tree.
 
-``ValueError`` is a bad argument, a :class:`VitauError` is a bad world, ``assert`` is our own mistake. Every message is one
-sentence that names the thing, its value and the way out; the commands print it and exit with 1.
+::
+
+    Exception
+    └── VitauError                       the state of the world does not permit the operation
+        ├── SourceError                  a source of clips cannot be read
+        ├── ClipError                    one clip cannot be used
+        ├── StoreError                   an object or a file cannot be read or written
+        │   ├── ObjectNotFoundError      no object has this key; also a KeyError
+        │   └── ChecksumError            the bytes were changed
+        ├── CatalogError                 the database cannot be reached, or refuses a row
+        │   └── ContradictionError       two facts exclude each other
+        ├── GateError                    a table fails its validation
+        ├── LabelingError                Label Studio cannot be used
+        ├── SnapshotError                a data set cannot be frozen or read
+        ├── TrainingError                a training cannot start or continue
+        ├── CheckpointError              weights do not fit the model
+        ├── RegistryError                a model, version or alias is missing
+        ├── StackError                   a local service does not run
+        ├── BenchError                   a benchmark cannot run here
+        └── EngineError                  work cannot be distributed
+
+A bad argument is a ``ValueError``, a mistake in ViTAU itself an ``assert``. The message of a VitauError is one sentence that
+names the thing, its value and the remedy. Commands print it and exit with code 1. This module imports nothing.
 """
 
 
 class VitauError(Exception):
-    """The world is not as it must be; the message says what to do about it."""
+    """The base class of all errors that ViTAU raises on purpose, except ValueError."""
 
 
 class SourceError(VitauError):
-    """A source of clips cannot be read as a whole: a manifest without its columns, a tree without subjects."""
+    """A whole source of clips cannot be read: a manifest without its columns, a tree without subjects."""
 
 
 class ClipError(VitauError):
-    """One clip cannot be used: missing, empty, not a video, truncated, unreachable. The rest of its batch goes on."""
+    """One clip cannot be used: missing, empty, not a video, truncated, unreachable. The rest of its batch continues."""
 
 
 class StoreError(VitauError):
-    """An object cannot be read or written."""
+    """An object or a file cannot be read or written."""
 
 
 class ObjectNotFoundError(StoreError, KeyError):
-    """No object under this key."""
+    """No object has this key."""
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return str(self.args[0])
 
 
 class ChecksumError(StoreError):
-    """The bytes of an object are not the bytes that were written."""
+    """The bytes of an object or a file differ from those that were written."""
 
 
 class CatalogError(VitauError):
@@ -37,7 +58,7 @@ class CatalogError(VitauError):
 
 
 class ContradictionError(CatalogError):
-    """Two facts that cannot both hold: one clip under two subjects, two answers for one subject and AU."""
+    """Two facts exclude each other: one clip of two subjects, two answers for one subject and AU."""
 
 
 class GateError(VitauError):
@@ -45,32 +66,32 @@ class GateError(VitauError):
 
 
 class LabelingError(VitauError):
-    """Label Studio cannot be used: not reachable, a wrong token, a project whose configuration was changed by hand."""
+    """Label Studio cannot be used: unreachable, a wrong token, a project with an edited configuration."""
 
 
 class SnapshotError(VitauError):
-    """A data set version cannot be frozen, or what is stored is not what was frozen."""
+    """A data set cannot be frozen, or a stored snapshot was changed."""
 
 
 class TrainingError(VitauError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
 
 class CheckpointError(VitauError):
-    """Weights do not fit the model that they are loaded into."""
+    """Weights do not fit the model into which they are loaded."""
 
 
 class RegistryError(VitauError):
-    """No such model, version or alias, or the registry cannot be reached."""
+    """A model, version or alias does not exist, or the registry cannot be reached."""
 
 
 class StackError(VitauError):
-    """A service cannot be started, does not answer, or its port is taken."""
+    """A local service cannot start, does not answer, or its port is taken."""
 
 
 class BenchError(VitauError):
-    """A bench cannot run here: what it compares with is not installed."""
+    """A benchmark cannot run here, because the program to compare with is not installed."""
 
 
 class EngineError(VitauError):
-    """Work cannot be spread as asked: Ray is not installed, or its cluster cannot be reached."""
+    """Work cannot be distributed: Ray is not installed, or its cluster cannot be reached."""

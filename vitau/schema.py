@@ -1,4 +1,7 @@
-"""The words of the domain: action units, people, clips, frames, labels, scores, and the columns of their tables."""
+"""The types of the domain: regions, subjects, clips, labels, table columns and the records of the label ledger.
+
+All packages share this one page, and `labeling` imports little else of `vitau`. It imports the standard library only.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +10,7 @@ from typing import Final
 
 
 class AU(StrEnum):
-    """An action-unit *region* of the face. Its label says "affected by the palsy" and does not change with the expression."""
+    """A region of the face, named by its action unit. Its label, "affected by the palsy", is independent of the expression."""
 
     AU1 = "AU1"
     AU2 = "AU2"
@@ -20,10 +23,10 @@ class AU(StrEnum):
 
 
 AUS: Final[tuple[AU, ...]] = tuple(AU)
-"""The 8 regions, in the order of every array with an AU axis."""
+"""The 8 regions, in the order of every array axis over AUs."""
 
 PAPER_AUS: Final[tuple[AU, ...]] = AUS[1:]
-"""The 7 regions of the paper's tables, which leave out AU1."""
+"""The 7 regions in the paper's tables, which have no AU1."""
 
 REGION_NAMES: Final[Mapping[AU, str]] = {
     AU.AU1: "forehead, inner brow",
@@ -35,30 +38,32 @@ REGION_NAMES: Final[Mapping[AU, str]] = {
     AU.AU25: "mouth",
     AU.AU26: "jaw",
 }
-"""Plain names, for people who do not know the numbers."""
+"""Names for readers who do not know the numbers."""
 
 CROP_SIZE: Final = 256
-"""Side of an aligned face crop, px."""
+"""Width and height of an aligned face crop, px."""
 
 NUM_LANDMARKS: Final = 68
+
 MIRROR: Final[tuple[int, ...]] = (
     *range(16, -1, -1),  # jaw
     *range(26, 16, -1),  # brows
     *range(27, 31),  # bridge of the nose
     *range(35, 30, -1),  # nostrils
-    *(45, 44, 43, 42, 47, 46),  # an eye
-    *(39, 38, 37, 36, 41, 40),  # the other
+    *(45, 44, 43, 42, 47, 46),  # one eye
+    *(39, 38, 37, 36, 41, 40),  # the other eye
     *range(54, 47, -1),  # outer lip, upper
     *range(59, 54, -1),  # outer lip, lower
     *range(64, 59, -1),  # inner lip, upper
     *range(67, 64, -1),  # inner lip, lower
 )
-"""Which of the landmarks takes each one's place in a mirrored face: its own inverse."""
+"""A permutation of the landmarks: ``MIRROR[i]`` takes the place of landmark ``i`` in a mirrored face. It is its own inverse."""
+
 EMBEDDING_SIZE: Final = 128
 
 
 class Side(StrEnum):
-    """The person's own side, never the picture's."""
+    """A side of the face, from the person's own point of view, not the viewer's."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -66,14 +71,14 @@ class Side(StrEnum):
 
 
 class Cohort(StrEnum):
-    """Why a person is in the study."""
+    """The group of a person: patient or healthy control."""
 
     PALSY = "palsy"
     CONTROL = "control"
 
 
 class Split(StrEnum):
-    """What a person's frames may be used for. Assigned once, never reshuffled."""
+    """The use of a person's frames. It is assigned once and never reshuffled."""
 
     TRAIN = "train"
     VAL = "val"
@@ -81,7 +86,11 @@ class Split(StrEnum):
 
 
 class Protocol(StrEnum):
-    """How people are divided; no number is printed without it. ``frames`` is the paper's and mixes people."""
+    """The way in which frames are divided into splits; every metric is reported with it.
+
+    ``SUBJECTS`` keeps each person in one split, ``LOPO`` leaves one person out at a time. ``FRAMES`` is the paper's: frames of
+    one person can be in several splits.
+    """
 
     SUBJECTS = "subjects"
     LOPO = "lopo"
@@ -89,14 +98,14 @@ class Protocol(StrEnum):
 
 
 class Stage(StrEnum):
-    """Who gave an answer in the label ledger: a blind reader or the adjudicator."""
+    """The role of whoever gave an answer in the label ledger: a blind reader or the adjudicator."""
 
     READER = "reader"
     ADJUDICATION = "adjudication"
 
 
 class QuarantineReason(StrEnum):
-    """Why a frame is in quarantine: the gate-1 row rule's vocabulary, in the order in which it is asked."""
+    """The reason why a frame is in quarantine; gate 1 tests for them in this order."""
 
     NO_FACE = "no_face"
     NOT_ALIGNED = "not_aligned"
@@ -110,7 +119,7 @@ class QuarantineReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """A person, known only by a pseudonym (HMAC of the source's own id)."""
+    """A person, identified by a pseudonym only (HMAC of the id in the source)."""
 
     pseudonym: str
     cohort: Cohort
@@ -136,10 +145,10 @@ def all_names(subject: str, merged: Mapping[str, str]) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """Material of one person: a video, an image sequence or a photo, kept once by the digest of its content.
+    """A recording of one person, stored once by its digest: a video, an image sequence or a photo.
 
-    ``sha256`` is the digest of the bytes, and of the time range where only a part of the bytes is meant. ``fps`` is set for
-    image sequences only; ``mirrored`` says that left and right are swapped in the recording (a selfie camera).
+    ``sha256`` is the digest of the bytes, and of the time range if only a part of the recording is meant. ``fps`` is set for
+    image sequences only. ``mirrored`` means that left and right are swapped in the recording, as by a selfie camera.
     """
 
     sha256: str
@@ -157,9 +166,9 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionLabels:
-    """The one answer for a person: which regions are affected, on which side.
+    """The label of a person: the affected regions and their side.
 
-    A region that nobody could judge is missing from ``affected``. ``side`` is ``None`` when no region is affected.
+    A region that could not be judged is missing from ``affected``. ``side`` is ``None`` when no region is affected.
     """
 
     subject: str
@@ -169,7 +178,7 @@ class RegionLabels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """A frozen version of the data set: which frames, with which labels, in which split."""
+    """A frozen version of the data set: frames with their labels and splits. ``subjects`` counts people by split."""
 
     digest: str
     uri: str
@@ -181,7 +190,7 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column of a table: its Arrow type by name, its unit or meaning, and whether a value may be absent."""
+    """A column of a table: its Arrow type by name, its meaning with unit and range, and whether it may be null."""
 
     type: str
     meaning: str
@@ -205,7 +214,7 @@ FRAME_COLUMNS: Final[Mapping[str, Column]] = {
     "sharpness": Column(type="float32", meaning="variance of the Laplacian of the crop's luma", nullable=True),
     "brightness": Column(type="float32", meaning="mean luma of the face, 0 to 255", nullable=True),
     "clipped": Column(type="float32", meaning="share of the face's pixels at 0–4 or 251–255", nullable=True),
-    "face_px": Column(type="float32", meaning="distance between the eye centres in the frame, px", nullable=True),
+    "face_px": Column(type="float32", meaning="distance between the eye centers in the frame, px", nullable=True),
     "yaw_deg": Column(type="float32", meaning="head turn, degrees, positive to the person's left", nullable=True),
     "pitch_deg": Column(type="float32", meaning="head nod, degrees, positive upwards", nullable=True),
     "roll_deg": Column(type="float32", meaning="head tilt, degrees, positive clockwise in the picture", nullable=True),
@@ -214,30 +223,30 @@ FRAME_COLUMNS: Final[Mapping[str, Column]] = {
         type="fixed_size_list<float>[128]", meaning="dlib's identity embedding, on the clip's best frame only", nullable=True
     ),
 }
-"""One row per sampled frame of a clip; where no face was found, everything about the face is null."""
+"""Columns of a clip's frame table: one row per sampled frame. Without a face, all columns about the face are null."""
 
 SNAPSHOT_COLUMNS: Final[Mapping[str, Column]] = {
     "subject": Column(type="string", meaning="pseudonym"),
     "clip": Column(type="string", meaning="sha256 of the clip"),
     "frame_index": Column(type="int32", meaning="row of the clip's frame table"),
     "frames_key": Column(type="string", meaning="object key of the clip's frame table"),
-    "source": Column(type="string", meaning="where the clip came from, as the source calls itself"),
+    "source": Column(type="string", meaning="name of the source of the clip"),
     "cohort": Column(type="string", meaning="palsy or control"),
     "split": Column(type="string", meaning="train, val or test"),
     "side": Column(type="string", meaning="the person's affected side: left, right, both", nullable=True),
     **{au.value: Column(type="bool", meaning=f"{REGION_NAMES[au]} affected", nullable=True) for au in AUS},
 }
-"""One row per usable frame of a labelled person, sorted by subject, clip and frame: the canonical rows of a snapshot."""
+"""Columns of a snapshot: one row per usable frame of a labeled person, sorted by subject, clip and frame."""
 
 SCORE_COLUMNS: Final[Mapping[str, Column]] = {
-    "input": Column(type="string", meaning="what was scored: a clip's digest in a batch, the given path in `vitau score`"),
+    "input": Column(type="string", meaning="digest of the clip in a batch, path of the file in `vitau score`"),
     "frame_index": Column(type="int32", meaning="position among the sampled frames, 0 for a photo"),
     "time_s": Column(type="float64", meaning="s from the start of the recording"),
-    "face_index": Column(type="int32", meaning="which face of the frame, largest first"),
+    "face_index": Column(type="int32", meaning="number of the face in the frame, largest first, from 0"),
     "box": Column(type="fixed_size_list<float>[4]", meaning="x, y, width, height of the face, px"),
     "palsy_score": Column(type="float32", meaning="probability of a palsy, 0 to 1"),
     "palsied": Column(type="bool", meaning="palsy_score at or above the model's threshold"),
-    "analysed": Column(type="bool", meaning="the region model looked at this face"),
+    "analysed": Column(type="bool", meaning="the region model scored this face"),
     **{
         au.value: Column(type="float32", meaning=f"{REGION_NAMES[au]}: heatmap mean, −1 to 1, affected above 0", nullable=True)
         for au in AUS
@@ -251,23 +260,24 @@ SCORE_COLUMNS: Final[Mapping[str, Column]] = {
         for side in (Side.RIGHT, Side.LEFT)
     },
 }
-"""One row per face. A region of a face that was judged healthy is null: "not analysed", not "no".
+"""Columns of a score table: one row per face.
 
-Sides are null unless a sided region model looked at the face.
+The regions of a face that was recognized as healthy are null, which means "not analyzed", not "unaffected". The sides are null
+unless a region model with sides scored the face.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """Something that was left out, and why. ``item`` never identifies a person: a manifest row, a digest, a pseudonym."""
+    """An item that was left out, and the reason. ``item`` is a manifest row, a digest or a pseudonym, never an identity."""
 
     item: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvidenceBox:
-    """Where in a frame a reader saw it: the frame's name, and left, top, width, height in shares of the picture, 0 to 1."""
+class Mark:
+    """A box that a reader drew on a frame: left, top, width and height as fractions of the picture, 0 to 1."""
 
     frame: str
     box: tuple[float, float, float, float]
@@ -275,14 +285,13 @@ class EvidenceBox:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRow:
-    """One answer of one reader about one region of one person, as the ledger keeps it for ever.
+    """An answer of one reader about one region of one person: a row of the append-only ledger.
 
-    ``affected`` is ``None`` for "cannot tell": an absence, not a no. ``annotation`` and ``version`` name the annotation that
-    the row was read from, so that reading it again adds nothing. A ``retracted`` row takes back what the reader said before
-    (the annotation was deleted): the region is unanswered again. ``suggestion`` is the model's score that stood on the page
-    when the reader answered, and ``suggested_by`` the model's name and version; both are ``None`` for a blind answer.
-    ``grade`` is House and Brackmann's, 1 (normal) to 6 (total), of the whole face. ``lead_time_s`` is how long the page was
-    open.
+    ``affected`` is ``None`` for "cannot tell". ``annotation`` and ``version`` identify the annotation in Label Studio and make
+    appending idempotent. A ``retracted`` row cancels the reader's answer, because its annotation was deleted: the region is
+    unanswered again. ``suggestion`` is the score that the reader saw, ``suggested_by`` the model's name and version; both are
+    ``None`` for a blind answer. ``grade`` is the House–Brackmann grade of the whole face, 1 (normal) to 6 (total).
+    ``lead_time_s`` is the time for which the task was open.
     """
 
     subject: str
@@ -301,16 +310,15 @@ class LedgerRow:
     suggested_by: str | None = None
     grade: int | None = None
     lead_time_s: float | None = None
-    evidence: tuple[EvidenceBox, ...] = field(default=())
+    marks: tuple[Mark, ...] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenAnnotation:
-    """An annotation as the last pull saw it in Label Studio, so that the next one knows what changed.
+    """The last known state of an annotation in Label Studio, by which the next pull detects changes.
 
-    ``problem`` says why it could not be read, and is absent if it could. ``gone`` says that it is not there now; ``held``
-    that it vanished in a way that looks like an accident (a backup restored, many at once), so that its answer stands until
-    somebody accepts it.
+    ``problem`` is the reason why it could not be read, ``None`` if it could. ``gone`` means that it no longer exists. ``held``
+    means that its deletion may be an accident, such as a restored backup: the answer remains until the deletion is accepted.
     """
 
     annotation: str
@@ -324,12 +332,11 @@ class SeenAnnotation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PullState:
-    """How far one project of Label Studio was pulled.
+    """The progress of pulling one project of Label Studio, which holds the answers of one reader at one stage.
 
-    ``project`` is its number and the time when it was made, which no other project shares; ``reader`` and ``stage`` are whose
-    answers it holds. ``seen_until`` is Label Studio's own time up to which every change was read, ``whole_at`` when it was last
-    read from end to end, both ISO 8601. ``number`` counts the pulls that found something; it also stands in the project itself:
-    a lower one there is a restored backup.
+    ``project`` is its number and creation time, which are unique together. ``seen_until`` is the time, by Label Studio's clock,
+    up to which every change was read. ``whole_at`` is the time of the last complete read. Both are ISO 8601. ``number`` counts
+    the pulls with changes. The project stores it too: a lower number there means that a backup was restored.
     """
 
     project: str
@@ -343,7 +350,7 @@ class PullState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerEntry:
-    """That the ledger has an answer from an annotation under a version, or took one back."""
+    """An annotation that the ledger holds under a version, as an answer or as a retraction."""
 
     annotation: str
     subject: str
@@ -353,12 +360,11 @@ class LedgerEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """How different a person's key frames look now from those that somebody was shown.
+    """The difference between a person's key frames now and the frames that a reader was shown.
 
-    ``material`` names the clips that the person has now, ``shown`` the frames that were shown
-    (``labeling.sampling.staleness`` makes both names), and ``frames`` are the key frames of now.
-    ``difference`` is the distance of the most different of these to the nearest frame that was shown; absent where none of
-    those can be read any more.
+    ``material`` is a digest of the person's present clips, ``shown`` one of the frames that were shown
+    (``labeling.sampling.staleness`` computes both), and ``frames`` are the present key frames. ``difference`` is the largest
+    distance from one of these to its nearest shown frame; ``None`` if no shown frame can be read any more.
     """
 
     subject: str

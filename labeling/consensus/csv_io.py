@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from labeling.consensus.standing_answers import week_of
 from vitau.errors import LabelingError
-from vitau.schema import AUS, EvidenceBox, LedgerRow, Side, Stage
+from vitau.schema import AUS, LedgerRow, Mark, Side, Stage
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None
 
 
 def _cells(row: LedgerRow) -> dict[str, str]:
-    marks = [[mark.frame, *mark.box] for mark in row.evidence]
+    marks = [[mark.frame, *mark.box] for mark in row.marks]
     return {
         "subject": row.subject,
         "reader": row.reader,
@@ -148,7 +148,7 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         suggested_by=cell["suggested_by"] or None,
         grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
         lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
-        evidence=tuple(map(_box, _listed("evidence", cell["evidence"]))),
+        marks=tuple(map(_box, _listed("evidence", cell["evidence"]))),
     )
     if row.retracted and not row.annotation:
         raise LabelingError("a retraction needs the columns annotation and version of the answer")
@@ -261,7 +261,7 @@ def _frame(item: object) -> str:
     return item
 
 
-def _box(item: object) -> EvidenceBox:
+def _box(item: object) -> Mark:
     match item:
         case [
             str() as frame,
@@ -270,7 +270,7 @@ def _box(item: object) -> EvidenceBox:
             int() | float() as width,
             int() | float() as height,
         ]:
-            return EvidenceBox(frame=frame, box=(float(left), float(top), float(width), float(height)))
+            return Mark(frame=frame, box=(float(left), float(top), float(width), float(height)))
     raise LabelingError(
         "evidence is not a list of [frame, left, top, width, height]; write it as an export does, or leave it empty"
     )

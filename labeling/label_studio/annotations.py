@@ -8,7 +8,7 @@ from typing import Any, Final
 from labeling.interface.config import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, EvidenceBox, LedgerRow, Stage
+from vitau.schema import AU, AUS, LedgerRow, Mark, Stage
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
@@ -142,8 +142,8 @@ def _row(
         suggested_by=None if suggested is None else data.get("suggested_by"),
         grade=answer.grade,
         lead_time_s=annotation.get("lead_time"),
-        evidence=tuple(
-            EvidenceBox(frame=frames[index], box=(left, top, width, height))
+        marks=tuple(
+            Mark(frame=frames[index], box=(left, top, width, height))
             for index, left, top, width, height in answer.marks.get(au, ())
         ),
     )

@@ -14,9 +14,9 @@ from vitau.schema import (
     AUS,
     Clip,
     Cohort,
-    EvidenceBox,
     LedgerEntry,
     LedgerRow,
+    Mark,
     RegionLabels,
     Side,
     Split,
@@ -40,7 +40,7 @@ ANSWER = LedgerRow(
     suggested_by="vitau-regions/3",
     grade=4,
     lead_time_s=12.625,
-    evidence=(EvidenceBox(frame="f1", box=(0.1, 0.2, 0.3, 0.4)), EvidenceBox(frame="f0", box=(0.0, 0.0, 1.0, 1.0))),
+    marks=(Mark(frame="f1", box=(0.1, 0.2, 0.3, 0.4)), Mark(frame="f0", box=(0.0, 0.0, 1.0, 1.0))),
 )
 LABEL = RegionLabels(subject="anna", affected={AU.AU1: True}, side=Side.LEFT)
 
@@ -64,7 +64,7 @@ def execute(catalog: Catalog, statement: str) -> None:
 
 
 def test_every_field_of_an_answer_is_kept(catalog):
-    retraction = replace(ANSWER, affected=None, side=None, version="deleted", retracted=True, evidence=(), grade=None)
+    retraction = replace(ANSWER, affected=None, side=None, version="deleted", retracted=True, marks=(), grade=None)
     assert catalog.append_answers([ANSWER, retraction]) == 2
     assert catalog.ledger() == [ANSWER, retraction]
 

@@ -192,7 +192,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     plain = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
     assert answers_of(ledger) == {("a", one): COMPLETE, ("b", one): COMPLETE, ("a", two): plain, ("b", two): OTHER}
     assert {row.frames_shown for row in ledger} == {tuple(task["data"]["frames"]) for task in tasks.values()}
-    assert {(row.stage, row.suggestion, row.suggested_by, row.evidence) for row in ledger} == {(Stage.READER, None, None, ())}
+    assert {(row.stage, row.suggestion, row.suggested_by, row.marks) for row in ledger} == {(Stage.READER, None, None, ())}
     assert all(row.lead_time_s and row.lead_time_s > 0 for row in ledger)
     assert pull(client, blind["a"], SUBJECTS).unusable_frames == {tasks[two]["data"]["frames"][2]}
     state = consensus(ledger, "ab")
@@ -265,9 +265,9 @@ def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client,
     submit(page, SUBMIT_KEYS[1])
     pulled = pull(client, mine, SUBJECTS)
     assert pulled.skipped == ()
-    (row,) = [row for row in pulled.rows if row.evidence]
+    (row,) = [row for row in pulled.rows if row.marks]
     assert (row.au, row.affected, row.side, row.note) == (AU.AU12, True, Side.RIGHT, "the right corner stays")
-    (box,) = row.evidence
+    (box,) = row.marks
     assert box.frame == tasks[SUBJECTS[0]]["data"]["frames"][1]
     assert box.box == pytest.approx((0.25, 0.5, 0.5, 0.25), abs=0.01)
     assert warnings == []

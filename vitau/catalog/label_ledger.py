@@ -60,7 +60,10 @@ class LabelLedger(Database):
         upto = self.ledger_offset() if upto is None else upto
         merged = self.merged_names(upto=upto)
         rows = self._rows(sa.select(ledger).where(ledger.c.offset <= upto).order_by(ledger.c.offset))
-        return [from_row(LedgerRow, row, subject=canonical_name(row["subject"], merged)) for row in rows]
+        return [
+            from_row(LedgerRow, row | {"subject": canonical_name(row["subject"], merged), "marks": row["evidence"]})
+            for row in rows  # the column of the marks keeps its first name
+        ]
 
     def ledger_subjects(self) -> list[tuple[int, str]]:
         """Return the offset and the subject of every answer, under the name at the time of the answer."""

@@ -101,7 +101,7 @@ ledger = sa.Table(
     sa.Column("suggested_by", sa.String),
     sa.Column("grade", sa.Integer),  # House–Brackmann
     sa.Column("lead_time_s", sa.Float),
-    sa.Column("evidence", sa.JSON, nullable=False, server_default="[]"),  # [{"frame", "box"}]
+    sa.Column("evidence", sa.JSON, key="marks", nullable=False, server_default="[]"),  # [{"frame", "box"}]
     _recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
     _one_of("au", AUS),

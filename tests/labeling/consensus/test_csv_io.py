@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labeling.consensus.csv_io import COLUMNS, REQUIRED, read_csv, write_csv
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, Cohort, EvidenceBox, LedgerRow, Side, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Mark, Side, Stage, Subject
 
 PEOPLE = {"p1", "p2", "p3"}
 HEAD = ",".join(REQUIRED)
@@ -55,8 +55,8 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
         suggested_by=draw(st.none() | words),
         grade=draw(st.none() | st.integers(1, 6)),
         lead_time_s=draw(st.none() | st.floats(0, 1e6)),
-        evidence=tuple(
-            EvidenceBox(frame=name, box=box)
+        marks=tuple(
+            Mark(frame=name, box=box)
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
         ),
     )

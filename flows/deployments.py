@@ -18,6 +18,7 @@ from flows.annotate import annotate
 from flows.freeze import freeze
 from flows.ingest import ingest, skip_list
 from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
+from flows.settings import Size
 from flows.workspace import Workspace, open_workspace
 from vitau.data import layout
 from vitau.errors import SourceError
@@ -72,7 +73,7 @@ def sync_labels() -> dict[str, Any]:
 
 
 @flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
-def freeze_and_retrain(size: str | None = None) -> dict[str, Any]:
+def freeze_and_retrain(size: Size | None = None) -> dict[str, Any]:
     """Freeze a snapshot, train both models on it at a recipe size (by default of the settings), and request their scoring."""
     from flows.retrain import retrain
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -33,6 +33,10 @@ ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
 """A pseudonym; the ledger keeps it forever."""
 Readers: TypeAlias = Annotated[tuple[ReaderName, ...], BeforeValidator(_parse_list)]
 """Pseudonyms; in the environment a JSON list, such as ``["reader-a", "reader-b"]``."""
+
+Size: TypeAlias = Literal["tiny", "small", "base", "paper", "smoke"]
+SIZES: Final[tuple[str, ...]] = get_args(Size)
+"""The recipe sizes; ``smoke`` only shows that the parts fit together."""
 
 
 class Settings(BaseModel):
@@ -98,7 +102,7 @@ class Settings(BaseModel):
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
     watch: Path | None = Field(default=None, description="folder of manifests that the deployment `ingest` reads")
-    size: str = Field(default="tiny", description="recipe size that the deployment `retrain` trains: tiny, small, base, paper")
+    size: Size = Field(default="tiny", description="recipe size that the deployment `retrain` trains: tiny, small, base, paper")
     retrain_cells: int = Field(
         default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
     )

@@ -1,91 +1,158 @@
-"""``python -m flows promote``, ``rollback``, ``history``, ``lineage``, ``monitor``: who is champion, why, and still rightly."""
+"""Commands on models: train, score, promote, roll back, and look at decisions, lineage and drift."""
 
 import getpass
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.connection import connect
-from flows.cli.console import DEMO, State, report, tell
+from flows.cli.console import (
+    DEMO,
+    MODELS,
+    EngineName,
+    Json,
+    Size,
+    State,
+    check_choice,
+    print_json,
+    tell_all,
+)
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promote import AuditEntry, Decision
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Snapshot = Annotated[str, typer.Argument(help="Digest of a snapshot.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="vitau-palsy or vitau-regions.", callback=check_choice("model", MODELS), autocompletion=lambda: list(MODELS)
+    ),
+]
+AnyModel = Annotated[
+    str | None,
+    typer.Argument(
+        help="vitau-palsy or vitau-regions; by default both.",
+        callback=check_choice("model", MODELS),
+        autocompletion=lambda: list(MODELS),
+    ),
+]
+By = Annotated[str | None, typer.Option(help="Person who decides, for the record; by default your log-in name.")]
+
+
+@app.command()
+def retrain(snapshot: Snapshot, size: Size = "tiny", state: State = DEMO) -> None:
+    """Train both models on a snapshot, register them, and promote those that pass the promotion policy.
+
+    Example: python -m flows retrain 3f9a --size small
+    """
+    settings = connect(state)
+    from flows.retrain import retrain as run
+
+    trained = run(snapshot, size, settings=settings)
+    print_json({name: {"version": training.version, "test": training.metrics["test"]} for name, training in trained.items()})
+
+
+@app.command()
+def rescore(
+    snapshot: Snapshot,
+    out: Annotated[Path, typer.Option(help="File of the report.")] = Path("report.html"),
+    state: State = DEMO,
+    engine: EngineName = "local",
+    *,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Also score people without labels, which orders the readers' queues.")
+    ] = False,
+) -> None:
+    """Score the held-out people of a snapshot with the champions, and write the report.
+
+    Example: python -m flows rescore 3f9a --out report.html
+    """
+    settings = connect(state)
+    from flows.execution.executor import Engine
+    from flows.rescore import rescore as run
+
+    print_json(run(snapshot, report=out.resolve(), engine=Engine(engine), waiting=waiting, settings=settings))
 
 
 @app.command()
 def promote(
-    model: Annotated[str | None, typer.Argument(help="vitau-palsy or vitau-regions; both if left out.")] = None,
-    version: Annotated[int | None, typer.Argument(help="The newest if left out.")] = None,
-    why: Annotated[str | None, typer.Option(help="Make it champion against the verdict, and record this reason.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who decides, for the record; your log-in name if left out.")] = None,
+    model: AnyModel = None,
+    version: Annotated[int | None, typer.Argument(help="By default the newest.")] = None,
+    why: Annotated[str | None, typer.Option(help="Promote against the decision of the policy, and record this reason.")] = None,
+    by: By = None,
     state: State = DEMO,
 ) -> None:
-    """Judge a version against the champion on people held out from both; make it champion if the evidence allows."""
+    """Compare a version with the champion on people held out from both, and promote it if the policy allows.
+
+    The exit code is 1 if a version is named and does not become champion.
+
+    Example: python -m flows promote vitau-palsy 3
+    """
     if why is not None and (version is None or not why.strip()):
-        raise typer.BadParameter("--why needs its words, and a MODEL and a VERSION: whom to promote against the verdict")
+        raise ValueError("--why needs a reason, and a MODEL and a VERSION to promote against the policy")
     settings = connect(state)
     from flows.promote import promote as run
 
     decisions = run(model, version, why, operator(by), settings=settings)
-    report([asdict(decision) for decision in decisions])
-    for decision in decisions:
-        tell(sentence(decision))
-    if version is not None and decisions[0].after != version:
-        raise typer.Exit(1)
+    print_json(decisions)
+    tell_all(map(sentence, decisions))
+    raise typer.Exit(1 if version is not None and decisions[0].after != version else 0)
 
 
 @app.command()
 def rollback(
-    model: Annotated[str, typer.Argument(help="vitau-palsy or vitau-regions.")],
-    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who decides, for the record; your log-in name if left out.")] = None,
+    model: Model,
+    why: Annotated[str, typer.Option(help="Reason, for the record.")] = "",
+    by: By = None,
     state: State = DEMO,
 ) -> None:
-    """Make the champion before this one champion again; the next pull gets it."""
+    """Restore the previous champion; the next pull gets it.
+
+    Example: python -m flows rollback vitau-palsy --why "worse on new cameras"
+    """
     settings = connect(state)
     from flows.promote import rollback as run
 
     decision = run(model, why, operator(by), settings=settings)
-    report(asdict(decision))
-    tell(sentence(decision))
+    print_json(decision)
+    tell_all([sentence(decision)])
 
 
 @app.command()
-def history(
-    model: Annotated[str | None, typer.Argument(help="vitau-palsy or vitau-regions; both if left out.")] = None,
-    as_json: Json = False,
-    state: State = DEMO,
-) -> None:
-    """List every decision about champions and check its signature; exit code 1 if one is not what was signed."""
+def history(model: AnyModel = None, as_json: Json = False, state: State = DEMO) -> None:
+    """Print all promotion decisions and check their signatures; the exit code is 1 if a signature does not match.
+
+    Example: python -m flows history vitau-regions --json
+    """
     settings = connect(state)
-    from flows.promote import history as past
+    from flows.promote import history as read_history
     from flows.workspace import open_workspace
 
-    found = past(open_workspace(settings), model)
+    entries = read_history(open_workspace(settings), model)
     if as_json:
-        report([{**each.record.facts, "signature": each.record.signature, "problem": each.problem} for each in found])
+        print_json([{**entry.record.facts, "signature": entry.record.signature, "problem": entry.problem} for entry in entries])
     else:
-        typer.echo("\n".join(line for each in found for line in lines(each)) or "no decision yet")
-    if any(each.problem for each in found):
-        raise typer.Exit(1)
+        typer.echo("\n".join(line for entry in entries for line in entry_lines(entry)) or "no decision yet")
+    raise typer.Exit(1 if any(entry.problem for entry in entries) else 0)
 
 
 @app.command()
 def lineage(
     name: Annotated[
-        str, typer.Argument(help="DIGEST/SUBJECT (a score), vitau-palsy/2, a digest, a clip's sha256, a pseudonym.")
+        str,
+        typer.Argument(help="DIGEST/SUBJECT (a score), vitau-palsy/2 (a version), a digest, a clip's sha256, or a pseudonym."),
     ],
     as_json: Json = False,
     state: State = DEMO,
 ) -> None:
-    """Say where a score or a version comes from, or what came of a clip or a person: every model trained on it, every score."""
+    """Print the origin of a score or a version, or the models and scores that a clip or a person went into.
+
+    Example: python -m flows lineage vitau-palsy/2
+    """
     settings = connect(state)
     from flows.reports.lineage import lineage as follow
     from flows.reports.lineage import tree
@@ -93,46 +160,50 @@ def lineage(
 
     found = follow(open_workspace(settings), name)
     if as_json:
-        report(asdict(found))
+        print_json(found)
     else:
         typer.echo("\n".join(tree(found)))
 
 
 @app.command()
 def monitor(
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("monitor.html"),
-    days: Annotated[int | None, typer.Option(min=1, help="Only people who came in the last so many days.")] = None,
+    out: Annotated[Path, typer.Option(help="File of the page.")] = Path("monitor.html"),
+    days: Annotated[int | None, typer.Option(min=1, help="Only people who arrived in the last days.")] = None,
     state: State = DEMO,
 ) -> None:
-    """Compare the people who came since the champion's snapshot with those in it; those who differ most go to the readers."""
+    """Measure drift: compare the people who arrived since the champion's snapshot with those in it.
+
+    The people who differ most go to the readers.
+
+    Example: python -m flows monitor --days 30
+    """
     settings = connect(state)
     from flows.monitor import monitor as run
 
     summary = run(out.resolve(), days, settings=settings)
-    report(asdict(summary))
-    for notice in summary.notices:
-        tell(notice)
+    print_json(summary)
+    tell_all(summary.notices)
 
 
 def operator(by: str | None) -> str:
-    """Name whoever gives a command."""
+    """Return the name of the person who runs a command, for the record."""
     return f"operator {by or getpass.getuser()}"
 
 
 def sentence(decision: "Decision") -> str:
-    """Say what became of a version, with what speaks against it."""
-    said = f"{decision.model} version {decision.version}: {decision.action}; champion is {decision.after or 'none'}"
-    return "\n  ".join([said, *decision.against])
+    """Return a promotion decision in words, with the reasons against the version."""
+    outcome = f"{decision.model} version {decision.version}: {decision.action}; champion is {decision.after or 'none'}"
+    return "\n  ".join([outcome, *decision.against])
 
 
-def lines(past: "AuditEntry") -> Sequence[str]:
-    """Lay a record out for a terminal: what, when, by whom, why; then what spoke against it."""
+def entry_lines(entry: "AuditEntry") -> Sequence[str]:
+    """Return a record for a terminal: version, time, person and reason; then the reasons against the version."""
     from flows.promote import against
 
-    record = past.record
+    record = entry.record
     moved = f"champion {record.before or 'none'} → {record.after or 'none'}"
     why = f"  why: {record.facts['why']}" if record.facts.get("why") else ""
-    state = past.problem or "signature holds"
+    state = entry.problem or "signature holds"
     first = (
         f"{record.number:4}  {record.time[:19]}Z  {record.model}/{record.version}  {record.action}  {moved}  "
         f"by {record.facts['by']}{why}  [{state}]"

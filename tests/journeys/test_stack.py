@@ -24,7 +24,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from flows.__main__ import DRAWN_IDENTITY_FLOOR
+from flows.cli.demo import DRAWN_IDENTITY_FLOOR
 from flows.demo import SEED, read_truth, stopwatch
 from flows.execution.training_process import run_training
 from flows.local_stack import stack

@@ -256,14 +256,14 @@ def test_the_commands_print_data_on_stdout_and_talk_on_stderr(workspace, command
     code, out, _ = command("report")
     assert code == 0
     assert out.splitlines()[0] == (
-        "Ledger offset 32, rule unanimous: 2 people labelled, 0 of them adjudicated, 0 waiting, 0 disputed."
+        "Ledger offset 32, rule unanimous: 2 people labeled, 0 of them adjudicated, 0 waiting, 0 disputed."
     )
     assert "reader-a / reader-b  2       16     1.000 [1.000, 1.000]  1.000 [1.000, 1.000]" in out
     code, out, _ = command("report", "--json")
     assert json.loads(out)["agreement"]["by_au"]["AU1"]["raw"] == 1
     assert command("export", tmp_path / "out.csv") == (0, "", f"32 answers are in {tmp_path / 'out.csv'}\n")
     assert command("import", tmp_path / "out.csv", "--source", "any") == (0, '{\n "answers": 32,\n "new": 0\n}\n', "")
-    code, out, err = command("merge", "p1", "p2", "--why", "same face")
+    code, out, err = command("merge", "p1", "p2", "--why", "same face", "--yes")
     assert (code, json.loads(out)["ledger_offset"], err) == (0, 33, "The labels follow with the next `annotate`.\n")
 
 
@@ -278,7 +278,7 @@ def test_what_is_wrong_is_said_in_a_sentence_and_exit_code_1(command, tmp_path):
         "line 3: unknown AU AU3; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
         "line 4: unknown subject; ingest the clips of this person first, and give the same --source",
     ]
-    assert command("merge", "p1", "p9", "--why", "same face") == (
+    assert command("merge", "p1", "p9", "--why", "same face", "--yes") == (
         1,
         "",
         "Error: no subject p9 is in the catalog: check the pseudonym\n",

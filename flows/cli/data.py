@@ -1,0 +1,162 @@
+"""Commands on data: ingest clips, label them, freeze a snapshot, erase a person."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.connection import connect
+from flows.cli.console import (
+    DEMO,
+    LAYOUTS,
+    EngineName,
+    Json,
+    State,
+    Yes,
+    check_choice,
+    confirm,
+    print_json,
+    tell,
+    tell_all,
+)
+
+if TYPE_CHECKING:  # Prefect and Great Expectations, which `--help` need not load
+    from flows.ingest import IngestSummary
+
+app = typer.Typer()
+
+
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="manifest, ckplus or photos.",
+            callback=check_choice("layout", LAYOUTS),
+            autocompletion=lambda: list(LAYOUTS),
+        ),
+    ] = "manifest",
+    state: State = DEMO,
+    engine: EngineName = "local",
+) -> None:
+    """Ingest clips: store them, crop the faces, and quarantine unusable frames.
+
+    If items are skipped, they are listed with their reasons and the exit code is 1; all others are ingested.
+
+    Example: python -m flows ingest recordings/manifest.csv
+    """
+    settings = connect(state)
+    from flows.execution.executor import Engine
+    from flows.ingest import Layout
+    from flows.ingest import ingest as run
+
+    summary = run(source.resolve(), Layout(layout), engine=Engine(engine), settings=settings)
+    tell_all(f"Skipped {item.item}: {item.reason}" for item in summary.skipped)
+    print_json(ingest_facts(summary))
+    raise typer.Exit(1 if summary.skipped else 0)
+
+
+def ingest_facts(summary: "IngestSummary") -> dict[str, Any]:
+    """Return what `ingest` prints."""
+    return {
+        "clips": summary.clips,
+        "new_clips": summary.new_clips,
+        "cut_clips": summary.cut_clips,
+        "frames": summary.frames,
+        "detection_rate": round(summary.detection_rate, 4),
+        "quarantined": dict(summary.quarantined),
+        "skipped": len(summary.skipped),
+    }
+
+
+@app.command("draft-yfp")
+def draft_yfp(
+    folder: Annotated[Path, typer.Argument(help="YFP's clips or image sequences, with a folder or a name prefix per patient.")],
+    manifest: Annotated[Path, typer.Argument(help="The CSV file to write and then to complete by hand.")],
+) -> None:
+    """Draft a manifest of the YFP data set: one subject per patient, all of cohort palsy.
+
+    Example: python -m flows draft-yfp YFP yfp.csv
+    """
+    from vitau.media.sources import draft_yfp_manifest
+
+    tell(f"{draft_yfp_manifest(folder, manifest)} clips drafted in {manifest}: check the subjects, then `ingest` it")
+
+
+@app.command()
+def annotate(
+    state: State = DEMO,
+    *,
+    whole: Annotated[bool, typer.Option("--whole", help="Read all answers again, not only the changed ones.")] = False,
+    accept_deletions: Annotated[
+        bool, typer.Option("--accept-deletions", help="Retract the answers that disappeared from Label Studio, however many.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Pull the readers' answers, push new tasks, and compute the consensus.
+
+    Example: python -m flows annotate --whole
+    """
+    settings = connect(state)
+    if accept_deletions:
+        confirm("retracting all answers that disappeared from Label Studio", yes=yes)
+    from flows.annotate import annotate as run
+
+    summary = run(whole=whole, accept_deletions=accept_deletions, settings=settings)
+    tell_all(summary.notices)
+    print_json(summary)
+
+
+@app.command()
+def status(
+    state: State = DEMO,
+    *,
+    as_json: Json = False,
+    page: Annotated[Path | None, typer.Option(help="Also write an HTML page to this file.")] = None,
+) -> None:
+    """Print the labeling progress: labeled, waiting, disagreed, adjudicated, and each reader with the time left.
+
+    Example: python -m flows status --page labeling.html
+    """
+    settings = connect(state)
+    from flows.reports.labeling import labeling_progress, write_labeling_page
+    from flows.workspace import open_workspace
+    from labeling.progress import table
+
+    workspace = open_workspace(settings)
+    progress = labeling_progress(workspace)
+    if page is not None:
+        write_labeling_page(workspace, progress, page)
+    if as_json:
+        print_json(progress)
+    else:
+        typer.echo(table(progress))
+
+
+@app.command()
+def freeze(state: State = DEMO) -> None:
+    """Freeze a snapshot of the frames of all labeled people, and print its digest.
+
+    Example: python -m flows freeze
+    """
+    settings = connect(state)
+    from flows.freeze import freeze as run
+
+    snapshot = run(settings=settings)
+    print_json({"snapshot": snapshot.digest, "frames": snapshot.num_frames, "splits": dict(snapshot.subjects)})
+
+
+@app.command()
+def erase(
+    subject: Annotated[str, typer.Argument(help="Pseudonym of the person.")], state: State = DEMO, *, yes: Yes = False
+) -> None:
+    """Erase a person: recordings, pictures, scores and tasks. Prints the models that were trained on the person.
+
+    Example: python -m flows erase 0b5c86e2f7a41d93 --yes
+    """
+    settings = connect(state)
+    confirm(f"erasing {subject} for good", yes=yes)
+    from flows.erase import erase as run
+
+    print_json(run(subject, settings=settings))

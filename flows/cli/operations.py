@@ -1,0 +1,187 @@
+"""Commands that operate the services: start, stop, check and configure them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import SecretStr
+
+from flows.cli.connection import Connection, connect, find_connection, require
+from flows.cli.console import (
+    DEMO,
+    Json,
+    State,
+    check_choice,
+    print_findings,
+    print_json,
+    render_table,
+    tell,
+)
+from flows.local_stack import stack
+from flows.local_stack.state import Profile
+from flows.settings import HIDDEN, SIZES, Settings, mask_password, variable
+
+app = typer.Typer()
+
+_ADDRESSES: Final = ("PREFECT_API_URL", "AWS_ENDPOINT_URL_S3")
+_MODEL_SIZES: Final = tuple(size for size in SIZES if size != "smoke")
+Port = Annotated[int | None, typer.Option(help="By default a free port.")]
+
+
+@app.command()
+def up(
+    state: State = DEMO,
+    label_studio_port: Port = None,
+    mlflow_port: Port = None,
+    prefect_port: Port = None,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(
+            help="embedded: SQLite and a folder; full: PostgreSQL, S3, workers, webhook server. By default as the state folder."
+        ),
+    ] = None,
+) -> None:
+    """Start the local services, wait for them, and print their addresses and the log-in.
+
+    Example: python -m flows up --state full --profile full
+    """
+    ports = {"label-studio": label_studio_port, "mlflow": mlflow_port, "prefect": prefect_port}
+    running = stack.start(state, {name: port for name, port in ports.items() if port is not None}, profile)
+    tell("Waiting for the services (the first start takes half a minute, on PostgreSQL two) …")
+    stack.wait(running, state, tell=lambda _: None)
+    user, password = stack.log_in(state)
+    for service in running:
+        typer.echo(f"{service.name:13} {service.url}")
+    typer.echo(f"log-in to Label Studio: {user}  {password}")
+
+
+@app.command()
+def down(state: State = DEMO) -> None:
+    """Stop the local services.
+
+    Example: python -m flows down
+    """
+    stopped = stack.stop(state)
+    tell(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def deploy(state: State = DEMO) -> None:
+    """Apply the deployments of infra/prefect.yaml to Prefect, with their queues and automations; idempotent.
+
+    Example: python -m flows deploy
+    """
+    connection = require(find_connection(state))
+    connection.export()
+    tell(f"Working on Prefect at {connection.variables.get('PREFECT_API_URL', 'its default address')}")
+    from flows.deploy import deploy as run
+
+    tell(f"deployed {', '.join(run())}")
+
+
+@app.command()
+def receive(
+    state: State = DEMO,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; VITAU_WEBHOOK_URL must lead here.")] = 8090,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two polls, which make up for lost webhooks.")] = 600,
+) -> None:
+    """Run `annotate` at every webhook of Label Studio and at regular times, until stopped.
+
+    Example: python -m flows receive --port 8090
+    """
+    settings = connect(state)
+    from flows.webhook_server import receive as run
+
+    run(settings, host=host, port=port, every_s=every, tell=tell)
+
+
+@app.command()
+def doctor(state: State = DEMO, *, as_json: Json = False) -> None:
+    """Check the services and this machine, and print how to fix what is wrong; the exit code is 1 if a check failed.
+
+    Example: python -m flows doctor --json
+    """
+    connection = find_connection(state)  # if it names no services, the check of the settings fails and the others run
+    connection.export()
+    from flows.doctor import Result
+    from flows.doctor import doctor as run
+
+    findings = run(connection.variables)
+    if as_json:
+        print_json(findings)
+    else:
+        print_findings((finding.check, finding.result.value, finding.sentence) for finding in findings)
+    raise typer.Exit(1 if any(finding.result is Result.FAILED for finding in findings) else 0)
+
+
+@app.command()
+def config(state: State = DEMO, *, as_json: Json = False) -> None:
+    """Print the settings in force and where each came from: the environment, the running stack, or the default.
+
+    Secrets are masked.
+
+    Example: python -m flows config --json
+    """
+    connection = require(find_connection(state))
+    entries = list(config_entries(connection, connection.settings()))
+    if as_json:
+        print_json(entries)
+    else:
+        typer.echo(render_table(["variable", "value", "source"], ([e.variable, str(e.value), e.source] for e in entries)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigEntry:
+    """A setting in force: its environment variable, its value with secrets masked, and the origin of the value."""
+
+    variable: str
+    value: Any
+    source: str
+
+
+def config_entries(connection: Connection, settings: Settings) -> Iterator[ConfigEntry]:
+    """Yield all settings, then the addresses that Prefect and boto3 read themselves."""
+    for field in Settings.model_fields:
+        name, value = variable(field), getattr(settings, field)
+        yield ConfigEntry(variable=name, value=masked(field, value), source=connection.source(name).value)
+    for name in _ADDRESSES:
+        if name in connection.variables:
+            value = mask_password(connection.variables[name])
+            yield ConfigEntry(variable=name, value=value, source=connection.source(name).value)
+
+
+def masked(field: str, value: Any) -> Any:
+    """Return the value of a setting for printing."""
+    if isinstance(value, SecretStr):
+        return mask_password(value.get_secret_value()) if field == "catalog" else HIDDEN
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str):
+        return mask_password(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+@app.command("bench-engines")
+def bench_engines(
+    subjects: Annotated[int, typer.Option(min=2, help="People to draw, one clip each.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn people and of the untrained models.")] = 5,
+    size: Annotated[
+        str,
+        typer.Option(
+            help="Size of the models: tiny, small, base or paper.",
+            callback=check_choice("recipe size", _MODEL_SIZES),
+            autocompletion=lambda: list(_MODEL_SIZES),
+        ),
+    ] = "tiny",
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of runs with one and two workers.")] = 2,
+) -> None:
+    """Compare one process with Ray on one and two workers, on drawn people: same bytes, and the ratio of the times.
+
+    Example: python -m flows bench-engines --subjects 8 --rounds 1
+    """
+    from flows.studies.engines import bench
+
+    print_json(bench(subjects=subjects, seed=seed, size=size, rounds=rounds, tell=tell))

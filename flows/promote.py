@@ -177,7 +177,7 @@ def publish(workspace: Workspace, record: PromotionRecord) -> None:
     """Let MLflow follow a record: the text beside the run, tags on the version, and last the alias."""
     url = workspace.settings.mlflow_url
     tags = {"decision": str(record.action), "decision_record": str(record.number), "decision_signature": record.signature}
-    registry.note_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
+    registry.record_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
     if record.after is not None and record.after != record.before:
         registry.set_champion(url, record.model, record.after)
 

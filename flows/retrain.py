@@ -125,9 +125,9 @@ def register(
         "protocol": metrics["protocol"],
         "synthetic": str(metrics["synthetic"]).lower(),
     }
-    evidence = write_evidence(workspace, model, recipe, snapshot, metrics, recognition)
+    sheet = write_evidence(workspace, model, recipe, snapshot, metrics, recognition)
     version, run_id = registry.register(
-        workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage, evidence=evidence
+        workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage, reporting_sheet=sheet
     )
     training = Training(
         key=key,

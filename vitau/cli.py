@@ -97,9 +97,9 @@ def check(folder: Annotated[Path, typer.Argument(help="Folder of a pulled model.
 
     The exit code is 1 if a file is missing or differs.
     """
-    from vitau.registry.bundle import check as run
+    from vitau.registry.bundle import verify_sums
 
-    count = run(folder)
+    count = verify_sums(folder)
     if not count:
         raise VitauError(f"{folder} has no SHA256SUMS: give the folder of a pulled model")
     typer.echo(f"{count} files are as registered")

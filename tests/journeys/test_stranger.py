@@ -123,7 +123,7 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(command, f"http://127.0.0.1:{port}/health", place / "mlflow.log", {**os.environ, **quiet}):
         url, numbers = f"http://127.0.0.1:{port}", {"test": {"protocol": "subjects", "auroc": 0.75, "n_subjects": 4}}
         lineage, sheet = {"synthetic": "true", "protocol": "subjects"}, "# Evidence\n"
-        version, _ = registry.register(url, NAME, place / "bundle", metrics=numbers, lineage=lineage, evidence=sheet)
+        version, _ = registry.register(url, NAME, place / "bundle", metrics=numbers, lineage=lineage, reporting_sheet=sheet)
         registry.set_champion(url, NAME, version)
         yield url
 

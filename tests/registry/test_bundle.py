@@ -8,7 +8,7 @@ from tests.scoring.conftest import VIT
 from vitau.errors import ChecksumError
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import build_vit
-from vitau.registry.bundle import SUMS, check, thresholds, write_sums
+from vitau.registry.bundle import SUMS, read_thresholds, verify_sums, write_sums
 from vitau.scoring.predict import Predictor
 
 
@@ -23,7 +23,7 @@ def folder(make_bundle, tmp_path):
 
 def test_the_checksums_are_those_that_sha256sum_reads(folder):
     done = subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=folder, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == check(folder) == 5
+    assert len(done.stdout.splitlines()) == verify_sums(folder) == 5
 
 
 @pytest.mark.parametrize("name", ["model/weights.safetensors", "recognition/model.json", "README.md"])
@@ -40,24 +40,24 @@ def test_a_changed_byte_is_one_sentence_when_the_model_is_loaded(folder, name):
 def test_a_missing_file_is_one_sentence(folder):
     (folder / "README.md").unlink()
     with pytest.raises(ChecksumError, match=r" lacks README\.md, which its SHA256SUMS names: pull the model again$"):
-        check(folder)
+        verify_sums(folder)
 
 
 @pytest.mark.parametrize("line", ["no checksum", f"{'0' * 64}  ../elsewhere", f"{'0' * 64}  /etc/passwd", f"{'0' * 63}  a"])
 def test_checksums_that_lead_elsewhere_or_are_none_are_refused(folder, line):
     (folder / SUMS).write_text(line + "\n")
     with pytest.raises(ChecksumError, match="has a line that is no checksum of a file here"):
-        check(folder)
+        verify_sums(folder)
 
 
 def test_a_folder_without_checksums_is_not_checked(make_bundle):
-    assert check(make_bundle(0.5)) == 0
+    assert verify_sums(make_bundle(0.5)) == 0
 
 
 def test_the_thresholds_are_those_of_the_cards(make_bundle, tmp_path):
-    told = thresholds(make_bundle(0.4))
-    assert told["recognition"] == {"palsied": "palsy_score >= threshold", "threshold": 0.4, "chosen_on": "val"}
-    assert (told["regions"]["threshold"], "sides" in told) == (0.0, False)
+    found = read_thresholds(make_bundle(0.4))
+    assert found["recognition"] == {"palsied": "palsy_score >= threshold", "threshold": 0.4, "chosen_on": "val"}
+    assert (found["regions"]["threshold"], "sides" in found) == (0.0, False)
     save_model(tmp_path / "model", build_vit(VIT), VIT, threshold=0.7)
-    assert list(thresholds(tmp_path)) == ["recognition"]
-    assert json.loads(json.dumps(told)) == told
+    assert list(read_thresholds(tmp_path)) == ["recognition"]
+    assert json.loads(json.dumps(found)) == found

@@ -7,7 +7,7 @@ import pytest
 
 from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
-from vitau.registry.bundle import check
+from vitau.registry.bundle import verify_sums
 from vitau.registry.download import model_folder, pull
 from vitau.scoring.predict import Predictor
 
@@ -38,7 +38,7 @@ def test_a_pulled_folder_holds_weights_and_texts_and_no_code(champion, registere
     pulled = pull(*champion, tmp_path / "model")
     assert names(tmp_path / "model") == FILES
     assert (pulled.num_fetched, pulled.num_files) == (8, 10)
-    assert check(tmp_path / "model") == 9
+    assert verify_sums(tmp_path / "model") == 9
     assert Predictor(tmp_path / "model").digest == Predictor(registered[1]).digest
     version = json.loads((tmp_path / "model" / "version.json").read_text())
     assert version == {
@@ -53,7 +53,7 @@ def test_a_pulled_folder_holds_weights_and_texts_and_no_code(champion, registere
 
 def test_the_second_pull_fetches_nothing(champion, tmp_path, monkeypatch):
     pull(*champion, tmp_path / "model")
-    monkeypatch.setattr(registry, "fetch", None)
+    monkeypatch.setattr(registry, "fetch_file", None)
     assert pull(*champion, tmp_path / "model").num_fetched == 0
 
 
@@ -88,7 +88,7 @@ def test_a_changed_byte_is_mended_by_pulling_again(champion, tmp_path):
     folder = pull(*champion, tmp_path / "model").folder
     (folder / "metrics.json").write_text("{}")
     assert pull(*champion, tmp_path / "model").num_fetched == 1
-    assert check(folder) == 9
+    assert verify_sums(folder) == 9
 
 
 def test_another_version_takes_the_place_of_the_first_one_whole(tracking_uri, two_versions, tmp_path):
@@ -136,7 +136,7 @@ def test_files_that_were_changed_in_the_registry_are_refused(tracking_uri, make_
     with pytest.raises(ChecksumError, match=rf"^{name}/{version} is not the model that was registered: its files were changed"):
         pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model")
     shutil.copy(where / "model" / "weights.safetensors", stored.parent / "model" / "weights.safetensors")
-    assert check(pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model").folder) == 9
+    assert verify_sums(pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model").folder) == 9
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(champion, tmp_path, monkeypatch):
@@ -151,5 +151,5 @@ def test_a_predictor_takes_an_address_and_keeps_what_it_pulled(champion, photo, 
     (face,) = predictor.score(photo)
     assert face.palsied
     assert predictor.folder.parent == tmp_path / "vitau" / "models"
-    monkeypatch.setattr(registry, "fetch", None)
+    monkeypatch.setattr(registry, "fetch_file", None)
     assert model_folder(champion[1], champion[0]) == predictor.folder

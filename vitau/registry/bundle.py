@@ -1,4 +1,4 @@
-"""A registered model as a folder of files: their names, and the checksums by which a changed byte is seen."""
+"""The folder of a registered model: the names of its files, its checksums and its thresholds."""
 
 import hashlib
 import json
@@ -13,21 +13,22 @@ from vitau.schema import REGION_NAMES
 MODEL: Final = "model"
 RECOGNITION: Final = "recognition"
 README: Final = "README.md"
-EVIDENCE: Final = "EVIDENCE.md"
+REPORTING_SHEET: Final = "EVIDENCE.md"
+"""The reporting sheet of :mod:`vitau.registry.tripod`; the file keeps the name that published versions carry."""
 METRICS: Final = "metrics.json"
 """The metrics of the model on test people."""
 THRESHOLDS: Final = "thresholds.json"
 LANDMARKS: Final = "LANDMARKS.md"
-"""The licence of what finds the faces."""
+"""The license of the face landmarks."""
 SUMS: Final = "SHA256SUMS"
-"""The checksums of all other files, as `sha256sum -c` reads them."""
+"""The checksums of all other files, in the format of `sha256sum -c`."""
 
-LANDMARKS_TEXT: Final = """# The licence of the landmarks
+LANDMARKS_TEXT: Final = """# The license of the landmarks
 
-Every face is found, aligned and cropped by dlib's 68-point landmarks (`shape_predictor_68_face_landmarks.dat`), now and when
-the model was trained. That file was trained on the iBUG 300-W data, **whose licence excludes commercial use**, and what depends
-on it inherits that: the scores of this model do. The file is not in this folder; it comes with the Python package
-`face-recognition-models`. Ask Imperial College London before any commercial use.
+Every face is found, aligned and cropped with dlib's 68-point landmarks (`shape_predictor_68_face_landmarks.dat`), both in
+training and in use. That file was trained on the iBUG 300-W data, **whose license excludes commercial use**. Everything that
+depends on it inherits that restriction, including the scores of this model. The file is not in this folder; it comes with the
+Python package `face-recognition-models`. Ask Imperial College London before any commercial use.
 """
 
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
@@ -35,15 +36,15 @@ _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
 
 def write_sums(folder: Path) -> None:
     """Write the checksums of every other file into ``SHA256SUMS``."""
-    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files_of(folder) if path.name != SUMS]
+    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in list_files(folder) if path.name != SUMS]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """Read checksums, by file.
+    """Read checksums, file name → hex SHA-256.
 
     Raises:
-        ChecksumError: a line is none, or names a file outside the folder.
+        ChecksumError: a line is not a checksum, or names a file outside the folder.
     """
     sums = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -54,11 +55,11 @@ def read_sums(path: Path) -> dict[str, str]:
     return sums
 
 
-def check(folder: Path) -> int:
-    """Compare every file that ``SHA256SUMS`` names with its checksum; returns how many there are, 0 where there are no sums.
+def verify_sums(folder: Path) -> int:
+    """Verify every file in ``SHA256SUMS``; return their number, 0 if the folder has no checksums.
 
     Raises:
-        ChecksumError: one is missing or has other bytes.
+        ChecksumError: a file is missing or its bytes were changed.
     """
     if not (folder / SUMS).is_file():
         return 0
@@ -76,33 +77,37 @@ def check(folder: Path) -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
+    """Return the hex SHA-256 of a file."""  # vitau.store has one too, but does not travel with registered models
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, by name."""
+def list_files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, sorted by name."""
     yield from sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def thresholds(folder: Path) -> dict[str, Any]:
-    """Say where the answers of a model folder divide, and who decided it, from its cards."""
+def read_thresholds(folder: Path) -> dict[str, Any]:
+    """Read the decision thresholds of a model folder from its cards, and the split on which each was chosen."""
     cards = {name: _card(folder / name) for name in (MODEL, RECOGNITION)}
-    told: dict[str, Any] = {}
+    thresholds: dict[str, Any] = {}
     for card in cards.values():
         if card.get("kind") == "palsy":
-            told["recognition"] = {
+            thresholds["recognition"] = {
                 "palsied": "palsy_score >= threshold",
                 "threshold": card.get("threshold"),
                 "chosen_on": "val",
             }
         elif card.get("kind") == "regions":
-            told["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}
-            told["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}
+            thresholds["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}
+            thresholds["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}
             if card.get("side_scales"):
-                told["sides"] = {"probability": "sigmoid(scale * score)", "scales": card["side_scales"], "chosen_on": "val"}
-    return told
+                thresholds["sides"] = {
+                    "probability": "sigmoid(scale * score)",
+                    "scales": card["side_scales"],
+                    "chosen_on": "val",
+                }
+    return thresholds
 
 
 def _card(folder: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The model registry: a model folder in under its digest, a champion, a folder out."""
+"""The model registry: register a model folder, set the champion, find and download versions."""
 
 import hashlib
 import importlib.metadata
@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from vitau.errors import RegistryError
-from vitau.registry import bundle as files
+from vitau.registry import bundle
 from vitau.registry.model_card import model_card
 from vitau.registry.tracking import EXPERIMENT, connected
 from vitau.schema import SCORE_COLUMNS
@@ -33,7 +33,7 @@ REQUIREMENTS: Final = (
     *("av", "dlib-bin", "face-recognition-models", "mlflow", "numpy", "opencv-python-headless", "pandas", "pyarrow"),
     *("safetensors", "timm", "torch", "torchvision"),
 )
-"""Distributions that a pulled model needs; pinned to what runs here when it is registered."""
+"""Distributions that a registered model needs; registration pins them to the installed versions."""
 
 SHIPPED: Final = (
     *("__init__.py", "errors.py", "schema.py"),
@@ -43,7 +43,7 @@ SHIPPED: Final = (
     *(f"registry/{name}.py" for name in ("__init__", "bundle")),
     *(f"scoring/{name}.py" for name in ("__init__", "predict", "pyfunc", "scores")),
 )
-"""The files of this package that travel with a registered model: what :mod:`vitau.scoring.pyfunc` imports, and nothing else."""
+"""The files of this package that travel with a registered model: those that :mod:`vitau.scoring.pyfunc` imports."""
 
 _TYPES: Final[Mapping[str, Any]] = {
     "string": DataType.string,
@@ -57,7 +57,7 @@ _TYPES: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """A version of a registered model; ``digest`` is that of what answers (:func:`folder_digest`)."""
+    """A version of a registered model; ``digest`` is the :func:`folder_digest` of its weights and cards."""
 
     name: str
     version: int
@@ -72,24 +72,24 @@ def register(
     *,
     metrics: Mapping[str, Any],
     lineage: Mapping[str, str],
-    evidence: str | None = None,
+    reporting_sheet: str | None = None,
 ) -> tuple[int, str]:
-    """Enter a model folder as a new version of a registered model, or find the version that it already is.
+    """Register a model folder as a new version. Idempotent: a folder that is registered already keeps its version.
 
     Args:
         tracking_uri: of the MLflow server.
         name: of the registered model.
         folder: ``model/`` and, for regions, ``recognition/``.
-        metrics: numbers to log; the ones inside dictionaries go by ``outer.inner``, what is no number is left out. Where
-            ``run_id`` names the run that the training wrote, and it is there, that one goes on.
+        metrics: numbers to log; nested ones are named ``outer.inner``, other values are left out. If ``run_id`` names an
+            existing run, which the training wrote, that run is continued.
         lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
-        evidence: the sheet of :mod:`vitau.registry.tripod`, if there is one; it is kept beside the card.
+        reporting_sheet: text of the sheet of :mod:`vitau.registry.tripod`; stored beside the card.
 
     Returns:
         The version and the id of its run.
 
     Raises:
-        RegistryError: the registry cannot be reached or refuses.
+        RegistryError: the registry cannot be reached or refuses the model.
     """
     digest = folder_digest(folder)
     with connected(tracking_uri) as client:
@@ -99,16 +99,16 @@ def register(
         experiment = mlflow.set_experiment(EXPERIMENT)
         tags = {**lineage, DIGEST_TAG: digest}
         card = model_card(name, metrics, lineage)
-        begun = _run_of(client, metrics)
+        training_run = _training_run(client, metrics)
         with mlflow.start_run(
-            begun, experiment_id=None if begun else experiment.experiment_id, run_name=name, tags=tags
+            training_run, experiment_id=None if training_run else experiment.experiment_id, run_name=name, tags=tags
         ) as run:
             mlflow.log_metrics(dict(_numbers(metrics)))
             mlflow.log_params(dict(lineage))
-            texts = {files.README: card} | ({} if evidence is None else {files.EVIDENCE: evidence})
+            texts = {bundle.README: card} | ({} if reporting_sheet is None else {bundle.REPORTING_SHEET: reporting_sheet})
             for file_name, text in texts.items():
                 mlflow.log_text(text, file_name)
-            logged = _log_model(folder, {**texts, files.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})
+            logged = _log_model(folder, {**texts, bundle.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         version = client.create_model_version(
@@ -118,7 +118,7 @@ def register(
 
 
 def set_champion(tracking_uri: str, name: str, version: int) -> None:
-    """Let the alias ``champion`` stand on a version.
+    """Set the alias ``champion`` to a version.
 
     Raises:
         RegistryError: there is no such version, or the registry cannot be reached.
@@ -127,19 +127,19 @@ def set_champion(tracking_uri: str, name: str, version: int) -> None:
         try:
             client.set_registered_model_alias(name, CHAMPION, str(version))
         except MlflowException as error:
-            raise _explained(client, error, name, str(version)) from error
+            raise _not_found(client, error, name, str(version)) from error
 
 
 def champion(tracking_uri: str, name: str) -> int | None:
-    """The version that the alias ``champion`` stands on, or None."""
+    """Return the version with the alias ``champion``, or None."""
     with connected(tracking_uri) as client:
         found = client.search_registered_models(f"name = '{name}'")
         version = found[0].aliases.get(CHAMPION) if found else None
         return None if version is None else int(version)
 
 
-def note_decision(tracking_uri: str, name: str, version: int, *, text: str, number: int, tags: Mapping[str, str]) -> None:
-    """Keep a decision about a version with it: the record's text among its run's artifacts, tags on the version.
+def record_decision(tracking_uri: str, name: str, version: int, *, text: str, number: int, tags: Mapping[str, str]) -> None:
+    """Store a promotion decision with its version: the text as an artifact of the run, tags on the version.
 
     Raises:
         RegistryError: there is no such version, or the registry cannot be reached.
@@ -148,31 +148,31 @@ def note_decision(tracking_uri: str, name: str, version: int, *, text: str, numb
         try:
             found = client.get_model_version(name, str(version))
         except MlflowException as error:
-            raise _explained(client, error, name, str(version)) from error
+            raise _not_found(client, error, name, str(version)) from error
         client.log_text(found.run_id, text, f"decisions/{number}.json")
         for key, value in tags.items():
             client.set_model_version_tag(name, str(version), key, value)
 
 
 def last_decision(tracking_uri: str, name: str) -> int | None:
-    """The highest number of a decision that the versions of a model are tagged with, or None."""
+    """Return the highest number of a decision in the tags of a model's versions, or None."""
     with connected(tracking_uri) as client:
-        tagged = [each.tags.get("decision_record") for each in client.search_model_versions(f"name = '{name}'")]
-    return max((int(each) for each in tagged if each is not None), default=None)
+        numbers = [version.tags.get("decision_record") for version in client.search_model_versions(f"name = '{name}'")]
+    return max((int(number) for number in numbers if number is not None), default=None)
 
 
 def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
-    """Fetch a registered model and return its model folder, inside ``dest``.
+    """Download a registered model with its code; return its model folder, inside ``dest``.
 
     Args:
         tracking_uri: of the MLflow server.
         model_uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
-        dest: gets the files; made where it is missing.
+        dest: folder for the files; created if missing.
 
     Raises:
         RegistryError: no such model, version or alias, or the registry cannot be reached.
     """
-    address = _address(model_uri)
+    address = _parse_address(model_uri)
     with connected(tracking_uri) as client:
         found = _find(client, *address)
         dest.mkdir(parents=True, exist_ok=True)
@@ -183,13 +183,13 @@ def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     return folder
 
 
-def find(tracking_uri: str, model_uri: str) -> Version:
-    """Find the version that an address means.
+def find_version(tracking_uri: str, model_uri: str) -> Version:
+    """Return the version that ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` refers to.
 
     Raises:
-        RegistryError: no such model, version or alias, it is none of ours, or the registry cannot be reached.
+        RegistryError: no such model, version or alias, it holds no model folder, or the registry cannot be reached.
     """
-    address = _address(model_uri)
+    address = _parse_address(model_uri)
     with connected(tracking_uri) as client:
         found = _find(client, *address)
     if DIGEST_TAG not in found.tags:
@@ -198,7 +198,7 @@ def find(tracking_uri: str, model_uri: str) -> Version:
 
 
 def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str | None]:
-    """List the files of a registered model folder with their checksums; ``None`` in versions registered without any.
+    """List the files of a registered model folder, name → checksum; ``None`` if it was registered without checksums.
 
     Raises:
         RegistryError: the registry cannot be reached.
@@ -206,18 +206,18 @@ def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str |
     """
     root = _files_uri(found)
     with connected(tracking_uri):
-        waiting, names = [""], list[str]()
-        while waiting:
-            for entry in mlflow.artifacts.list_artifacts(f"{root}/{waiting.pop()}".rstrip("/")):
+        folders, names = [""], list[str]()
+        while folders:
+            for entry in mlflow.artifacts.list_artifacts(f"{root}/{folders.pop()}".rstrip("/")):
                 name = entry.path.partition(f"artifacts/{BUNDLE}/")[2]
-                (waiting if entry.is_dir else names).append(name)
-    if files.SUMS not in names:
+                (folders if entry.is_dir else names).append(name)
+    if bundle.SUMS not in names:
         return dict.fromkeys(sorted(names))
-    return dict(files.read_sums(fetch(tracking_uri, found, files.SUMS, work)))
+    return dict(bundle.read_sums(fetch_file(tracking_uri, found, bundle.SUMS, work)))
 
 
-def fetch(tracking_uri: str, found: Version, name: str, dest: Path) -> Path:
-    """Fetch one file of a registered model folder; returns where it lies inside ``dest``.
+def fetch_file(tracking_uri: str, found: Version, name: str, dest: Path) -> Path:
+    """Download one file of a registered model folder; return its path inside ``dest``.
 
     Raises:
         RegistryError: there is no such file, or the registry cannot be reached.
@@ -230,8 +230,8 @@ def _files_uri(found: Version) -> str:
     return f"models:/{found.name}/{found.version}/artifacts/{BUNDLE}"
 
 
-def _address(model_uri: str) -> tuple[str, str | None, str | None]:
-    """Take an address apart: name, and version or alias."""
+def _parse_address(model_uri: str) -> tuple[str, str | None, str | None]:
+    """Parse an address into name, version and alias; one of the last two is ``None``."""
     parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
     if parts is None:
         raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
@@ -243,37 +243,37 @@ def _find(client: MlflowClient, name: str, version: str | None, alias: str | Non
     try:
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
     except MlflowException as error:
-        raise _explained(client, error, name, version, alias) from error
+        raise _not_found(client, error, name, version, alias) from error
 
 
 def folder_digest(folder: Path) -> str:
-    """The sha256 of what answers, ``model/`` and ``recognition/``, by names and bytes; the texts beside them do not count."""
+    """Return the SHA-256 of the names and bytes in ``model/`` and ``recognition/``; the texts beside them do not count."""
     hasher = hashlib.sha256()
-    for path in files.files_of(folder):
+    for path in bundle.list_files(folder):
         name = path.relative_to(folder)
-        if name.parts[0] in {files.MODEL, files.RECOGNITION}:
-            hasher.update(f"{name.as_posix()}\0{files.sha256_of(path)}\n".encode())
+        if name.parts[0] in {bundle.MODEL, bundle.RECOGNITION}:
+            hasher.update(f"{name.as_posix()}\0{bundle.sha256_of(path)}\n".encode())
     return hasher.hexdigest()
 
 
 def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:
-    """Log the model from its code, with everything that it needs and some texts beside it; returns MLflow's ModelInfo."""
+    """Log a model folder, texts beside it and the code that it needs; return MLflow's ModelInfo."""
     with tempfile.TemporaryDirectory() as work:
-        bundle = Path(work) / BUNDLE
-        shutil.copytree(folder, bundle)
-        told = json.dumps(files.thresholds(folder), indent=1) + "\n"
-        texts = {**beside, files.LANDMARKS: files.LANDMARKS_TEXT, files.THRESHOLDS: told}
+        copy = Path(work) / BUNDLE
+        shutil.copytree(folder, copy)
+        thresholds = json.dumps(bundle.read_thresholds(folder), indent=1) + "\n"
+        texts = {**beside, bundle.LANDMARKS: bundle.LANDMARKS_TEXT, bundle.THRESHOLDS: thresholds}
         for file_name, text in texts.items():
-            (bundle / file_name).write_text(text, encoding="utf-8")
-        files.write_sums(bundle)
+            (copy / file_name).write_text(text, encoding="utf-8")
+        bundle.write_sums(copy)
         package = Path(work) / "vitau"
         _copy_package(Path(__file__).parents[1], package)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of its own type hints; of a signature written by hand
+            warnings.simplefilter("ignore", UserWarning)  # about its own type hints, and about a signature that is given
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "scoring" / "pyfunc.py"),
-                artifacts={BUNDLE: str(bundle)},
+                artifacts={BUNDLE: str(copy)},
                 code_paths=[str(package)],
                 pip_requirements=[f"{dist}=={importlib.metadata.version(dist)}" for dist in REQUIREMENTS],
                 signature=signature(),
@@ -288,15 +288,15 @@ def _copy_package(source: Path, dest: Path) -> None:
 
 
 def signature() -> ModelSignature:
-    """Encoded pictures or paths in, ``SCORE_COLUMNS`` out."""
+    """Return the MLflow signature: encoded pictures or paths in, ``SCORE_COLUMNS`` out."""
     inputs = [ColSpec(DataType.binary, "image", required=False), ColSpec(DataType.string, "path", required=False)]
     outputs = [ColSpec(_TYPES[column.type], name, required=not column.nullable) for name, column in SCORE_COLUMNS.items()]
     params = ParamSchema([ParamSpec("analyse_all", DataType.boolean, default=False)])
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
 
 
-def _run_of(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
-    """The run of the training itself, if it wrote one to this server."""
+def _training_run(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that the training wrote to this server, or None."""
     run_id = metrics.get("run_id")
     try:
         return None if run_id is None else str(client.get_run(run_id).info.run_id)
@@ -304,10 +304,10 @@ def _run_of(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _explained(
+def _not_found(
     client: MlflowClient, error: MlflowException, name: str, version: str | None, alias: str | None = None
 ) -> RegistryError | MlflowException:
-    """The sentence about what is not there, with what is; an error of another kind is left as it is."""
+    """Return an error that names what is missing and what exists; errors of other kinds are returned unchanged."""
     missing = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"
     if error.error_code not in missing:
         return error
@@ -316,7 +316,7 @@ def _explained(
         return RegistryError(f"no model {name} in the registry; there are {', '.join(sorted(models)) or 'none'}")
     if alias is not None:
         return RegistryError(f"no alias {alias} of {name}; there are {', '.join(sorted(models[name].aliases)) or 'none'}")
-    versions = sorted(int(each.version) for each in client.search_model_versions(f"name = '{name}'"))
+    versions = sorted(int(found.version) for found in client.search_model_versions(f"name = '{name}'"))
     return RegistryError(f"no version {version} of {name}; there are {', '.join(map(str, versions)) or 'none'}")
 
 

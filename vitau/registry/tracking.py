@@ -1,4 +1,4 @@
-"""The way to an MLflow server, and what a training writes there while it runs: curves, system metrics, pictures."""
+"""The connection to an MLflow server, and the run that a training writes: curves, system metrics, pictures."""
 
 import logging
 import os
@@ -25,10 +25,10 @@ KEY_TAG: Final = "training"
 
 @contextmanager
 def connected(tracking_uri: str) -> Iterator[MlflowClient]:
-    """Give a client, with MLflow's global address set to its server for as long as it is used.
+    """Yield a client, with MLflow's global tracking URI set to its server inside the block.
 
     Raises:
-        RegistryError: whatever MLflow raises inside.
+        RegistryError: MLflow raised an error inside the block.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is reported at once
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -46,9 +46,9 @@ def connected(tracking_uri: str) -> Iterator[MlflowClient]:
 
 @dataclass(kw_only=True, slots=True)
 class TrackedRun:
-    """A run that goes on being written; what cannot be written is said once, and the training goes on without it.
+    """A run that is written while the training runs. A failure to write is reported once, and the training continues.
 
-    What stands there already (a killed training tells its last steps again) is passed over.
+    Steps and epochs that the run has already are skipped, because a resumed training repeats its last steps.
     """
 
     id: str
@@ -59,13 +59,13 @@ class TrackedRun:
     failed: bool = False
 
     def step(self, step: int, loss: float) -> None:
-        """Write the loss of a step."""
+        """Log the loss of a step."""
         if step > self.logged_steps:
             self._write(lambda: self.client.log_batch(self.id, [Metric(STEP_LOSS, loss, _now(), step)]))
             self.logged_steps = step
 
     def epoch(self, number: int, numbers: Mapping[str, float]) -> None:
-        """Write the numbers of an epoch, its loss last: where that stands, the epoch is whole."""
+        """Log the numbers of an epoch, its loss last: an epoch with a loss is complete."""
         if number in self.logged_epochs:
             return
         others = [Metric(name, value, _now(), number) for name, value in numbers.items() if name != EPOCH_LOSS]
@@ -74,14 +74,14 @@ class TrackedRun:
         self.logged_epochs.add(number)
 
     def picture(self, name: str, png: bytes) -> None:
-        """Keep a picture among the run's artifacts, in place of one of the same name."""
+        """Log a picture as an artifact of the run; it replaces one of the same name."""
         with TemporaryDirectory() as work:
             path = Path(work) / Path(name).name
             path.write_bytes(png)
             self._write(lambda: self.client.log_artifact(self.id, str(path), str(Path(name).parent)))
 
     def end(self, status: str) -> None:
-        """Close the run as ``FINISHED`` or ``FAILED``."""
+        """End the run as ``FINISHED`` or ``FAILED``."""
         self._write(lambda: mlflow.end_run(status))
 
     def _write(self, write: Callable[[], Any]) -> None:
@@ -97,19 +97,19 @@ class TrackedRun:
 def tracked_run(
     tracking_uri: str, name: str, *, key: str, settings: Mapping[str, Any], tell: Callable[[str], None]
 ) -> Iterator[TrackedRun]:
-    """Begin a run, or go on with one, and watch processor, memory and GPUs meanwhile.
+    """Start or resume a run, and log processor, memory and GPU use meanwhile.
 
     Args:
         tracking_uri: of the MLflow server.
         name: of the run.
-        key: of the training; the run that carries it as a tag goes on, if there is one.
-        settings: kept as the run's parameters; no identity, no path.
-        tell: hears once if something cannot be written.
+        key: of the training; a run with this tag is resumed.
+        settings: logged as the run's parameters; they must hold no identity and no path.
+        tell: called once if something cannot be written.
 
     Raises:
         RegistryError: the server cannot be reached when the run begins.
     """
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it talks of its own threads
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs about its own threads
     with connected(tracking_uri) as client:
         experiment = mlflow.set_experiment(EXPERIMENT)
         known = client.search_runs([experiment.experiment_id], f"tags.{KEY_TAG} = '{key}'", max_results=1)

@@ -1,7 +1,8 @@
-"""The evidence sheet of a model: what TRIPOD+AI asks, item by item, answered by recorded facts only.
+"""The reporting sheet of a model: the items of TRIPOD+AI, answered by recorded facts only.
 
-The items are those of TRIPOD+AI (Collins et al., *BMJ* 2024; 385: e078378); beside them those of CLAIM (Mongan, Moy and Kahn,
-*Radiology: Artificial Intelligence* 2020; 2: e200029) that ask the same. The words are ours, and short: read the papers.
+The items are those of TRIPOD+AI (Collins et al., *BMJ* 2024; 385: e078378), with the numbers of the corresponding items of
+CLAIM (Mongan, Moy and Kahn, *Radiology: Artificial Intelligence* 2020; 2: e200029). The wording is ours and short: read the
+papers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ NOT_RECORDED: Final = "not recorded"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
-    """One answer to an item: what it is about, the value, and where that is recorded. Absent is not recorded, never a guess."""
+    """An answer to an item: its subject, its value, and the place where that is recorded. ``None`` means not recorded."""
 
     item: str
     about: str
@@ -23,7 +24,7 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """What one item of TRIPOD+AI asks, and the numbers of CLAIM's that go with it."""
+    """An item of TRIPOD+AI: the question in short, and the numbers of the corresponding items of CLAIM."""
 
     asks: str
     claim: str = ""
@@ -33,12 +34,12 @@ ITEMS: Final[Mapping[str, Item]] = {
     "1": Item(asks="title: the kind of model, the people, the outcome", claim="1"),
     "2": Item(asks="abstract", claim="2"),
     "3a": Item(asks="health context, existing models", claim="3"),
-    "3b": Item(asks="whom it is for, where in care, who uses it", claim="3"),
+    "3b": Item(asks="intended patients, place in care, users", claim="3"),
     "3c": Item(asks="known health inequalities"),
     "4": Item(asks="objectives: development, evaluation or both", claim="4, 6"),
-    "5a": Item(asks="sources of the data, and whom they represent", claim="5, 7"),
+    "5a": Item(asks="sources of the data, and the people they represent", claim="5, 7"),
     "5b": Item(asks="dates of the data", claim="8"),
-    "6a": Item(asks="setting and centres", claim="8"),
+    "6a": Item(asks="setting and centers", claim="8"),
     "6b": Item(asks="who and what was eligible", claim="8, 10"),
     "6c": Item(asks="treatments received"),
     "7": Item(asks="data preparation, alike in all groups", claim="9, 11, 12"),
@@ -48,7 +49,7 @@ ITEMS: Final[Mapping[str, Item]] = {
     "9a": Item(asks="choice of predictors"),
     "9b": Item(asks="the predictors, how they were measured", claim="11"),
     "9c": Item(asks="who assessed the predictors"),
-    "10": Item(asks="how the sample size was arrived at", claim="19"),
+    "10": Item(asks="justification of the sample size", claim="19"),
     "11": Item(asks="missing data", claim="13"),
     "12a": Item(asks="how the data were divided and used", claim="20, 21"),
     "12b": Item(asks="how predictors were handled: functional form, scaling", claim="9"),
@@ -59,7 +60,7 @@ ITEMS: Final[Mapping[str, Item]] = {
     "12g": Item(asks="how predictions were calculated for the evaluation", claim="31"),
     "13": Item(asks="class imbalance"),
     "14": Item(asks="fairness: what was done", claim="30"),
-    "15": Item(asks="what the model gives out, and its thresholds"),
+    "15": Item(asks="output of the model, and its thresholds"),
     "16": Item(asks="how training and evaluation data differ", claim="32"),
     "17": Item(asks="ethical approval and consent"),
     "18a": Item(asks="funding", claim="42"),
@@ -81,15 +82,15 @@ ITEMS: Final[Mapping[str, Item]] = {
     "26": Item(asks="limitations", claim="38"),
     "27a": Item(asks="poor or missing input when it is used"),
     "27b": Item(asks="what users must do and know"),
-    "27c": Item(asks="next steps: applicability, generalisability"),
+    "27c": Item(asks="next steps: applicability, generalizability"),
 }
 
 
 def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
-    """Lay the sheet out as Markdown: every item, its facts, where each is recorded, and the items about which nothing is.
+    """Render the sheet as Markdown: every item with its facts and their sources, and the items without any record.
 
     Raises:
-        ValueError: a fact answers no item, or has a value and nowhere it is recorded.
+        ValueError: a fact is about an unknown item, or has a value without a source.
     """
     for fact in facts:
         if fact.item not in ITEMS:
@@ -97,16 +98,16 @@ def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
         if fact.value is not None and not fact.where:
             raise ValueError(f"the fact about {fact.about} does not say where it is recorded")
     answered = {fact.item for fact in facts if fact.value is not None}
-    lines = [f"# Evidence for {name}", ""]
+    lines = [f"# Reporting sheet of {name}", ""]
     if synthetic:
         lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
     lines += [
-        "Written when the model was registered, by the flow that registered it, **from recorded facts only**: what nobody",
-        f"recorded is “{NOT_RECORDED}”, and must be answered by people before anybody relies on the model. For research only;",
+        "Written by the flow that registered the model, **from recorded facts only**. Anything else is",
+        f"“{NOT_RECORDED}”, and people must answer it before they rely on the model. For research only;",
         "not a medical device.",
         "",
-        "Items are those of TRIPOD+AI (BMJ 2024; 385: e078378), with the numbers of CLAIM 2020 that ask the same",
-        "(Radiology: Artificial Intelligence 2020; 2: e200029); the words are ours.",
+        "Items are those of TRIPOD+AI (BMJ 2024; 385: e078378), with the numbers of the corresponding items of CLAIM 2020",
+        "(Radiology: Artificial Intelligence 2020; 2: e200029); the wording is ours.",
         "",
         "| TRIPOD+AI | CLAIM | Asks for | Fact | Value | Recorded in |",
         "|---|---|---|---|---|---|",
@@ -116,13 +117,13 @@ def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
         for fact in own or [Fact(item=number, about="", value=None)]:
             cells = (number, item.claim, item.asks, fact.about, fact.value or NOT_RECORDED, fact.where or "")
             lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    silent = [number for number in ITEMS if number not in answered]
-    lines += ["", f"Without any record: {', '.join(silent)} ({len(silent)} of {len(ITEMS)} items).", ""]
+    missing = [number for number in ITEMS if number not in answered]
+    lines += ["", f"Without any record: {', '.join(missing)} ({len(missing)} of {len(ITEMS)} items).", ""]
     return "\n".join(lines)
 
 
 def counted(counts: Iterable[tuple[object, int]]) -> str | None:
-    """Write counts as ``a: 3, b: 4``, by name; ``None`` where there is nothing."""
+    """Format counts as ``a: 3, b: 4``, sorted by name; ``None`` if there are none."""
     return ", ".join(f"{name}: {count}" for name, count in sorted((str(name), count) for name, count in counts)) or None
 
 

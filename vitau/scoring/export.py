@@ -18,7 +18,7 @@ from vitau.models.heatmaps import decode_sides, region_side_probability, right_s
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
-from vitau.registry.bundle import LANDMARKS, LANDMARKS_TEXT, thresholds
+from vitau.registry.bundle import LANDMARKS, LANDMARKS_TEXT, read_thresholds
 from vitau.schema import AUS, CROP_SIZE
 from vitau.scoring.predict import Predictor
 from vitau.store.atomic import atomic_path
@@ -117,7 +117,7 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         "opset": OPSET,
         "tolerance": TOLERANCE,
         "preprocessing": PREPROCESSING,
-        "thresholds": thresholds(folder) or {"recognition": {"threshold": predictor.threshold}},
+        "thresholds": read_thresholds(folder) or {"recognition": {"threshold": predictor.threshold}},
         "networks": {
             each.file: {"inputs": each.inputs, "outputs": each.outputs, "largest_difference_from_torch": each.worst}
             for each in exported

@@ -21,7 +21,7 @@ from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
-from vitau.registry.bundle import MODEL, RECOGNITION, check
+from vitau.registry.bundle import MODEL, RECOGNITION, verify_sums
 from vitau.schema import AU, AUS
 from vitau.scoring.scores import CropScores, ScoredFace, score_rows
 
@@ -66,7 +66,7 @@ class Predictor:
         folder = _folder(model, tracking_uri)
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no model folder: give one with model/ in it, or models:/NAME@champion")
-        check(folder)
+        verify_sums(folder)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         own = folder if (folder / CARD).is_file() else folder / MODEL
         loaded, self.card = load_model(own)

@@ -13,13 +13,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from labeling.consensus.consensus import consensus
 from labeling.interface.config import Answer, label_config, to_result
-from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, key_presses
+from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS
 from labeling.label_studio.accounts import Account, ensure_account
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.pagination import open_tasks
 from labeling.label_studio.pull import pull
 from labeling.label_studio.push import push
 from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
+from tests.labeling.interface.key_presses import key_presses
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
 from vitau.media.synthetic.cohort import write_clip

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.interface.config import Answer, label_config, to_result
-from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS, key_presses
+from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
+from tests.labeling.interface.key_presses import key_presses
 from vitau.schema import AU, AUS, Side
 
 # Label Studio 1.23.2: the keymap of its editor and of its data manager, read from its front end; a tool's H is the plain key h

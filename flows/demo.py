@@ -13,13 +13,14 @@ from prefect.cache_policies import NO_CACHE
 from flows.annotate import AnnotateSummary, annotate, open_projects
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
-from flows.promotion.registered_models import PALSY, REGIONS
+from flows.promotion.registered_models import PALSY, REGIONS, training_result
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
+from vitau.evaluation.training_result import Pretraining
 from vitau.media.sources import pseudonym
 from vitau.schema import AUS, RegionLabels, Side, Snapshot
 
@@ -42,7 +43,7 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
         trained = retrain(snapshot.digest, size, settings=settings)
     with stopwatch(seconds, "score"):
         scored = rescore(snapshot.digest, report=state / "report.html", settings=settings)
-    seconds["pretraining_once"] = max(training.metrics["pretraining"]["seconds"] for training in trained.values())
+    seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
     new = ingested.new_clips + labelled.new_answers + scored.new_subjects
     return summarise(workspace, ingested, labelled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
 
@@ -110,14 +111,28 @@ def summarise(
         "ledger_offset": labelled.ledger_offset,
         "snapshot": snapshot.digest,
         "splits": {split.value: number for split, number in snapshot.subjects.items()},
-        "palsy": trained[PALSY].metrics["test"],
-        "regions": trained[REGIONS].metrics["test"],
-        "pretrained_on_drawn_people": {name: each.metrics["pretraining"]["drawn_people"] for name, each in trained.items()},
+        "palsy": test_metrics(trained[PALSY]),
+        "regions": test_metrics(trained[REGIONS]),
+        "pretrained_on_drawn_people": {name: pretraining(training).drawn_people for name, training in trained.items()},
         "models": {name: training.version for name, training in trained.items()},
         "scored_subjects": scored.subjects,
         "overlays": scored.overlays,
         "not_scored": scored.not_scored,
     }
+
+
+def test_metrics(training: Training) -> dict[str, Any]:
+    """Return the metrics on test people as the summary stores them."""
+    test = training_result(training).test
+    assert test is not None, "the drawn cohort has test people"
+    return test.to_json()
+
+
+def pretraining(training: Training) -> Pretraining:
+    """Return the size and duration of a model's pretraining."""
+    found = training_result(training).pretraining
+    assert found is not None, "every recipe of the demo is pretrained"
+    return found
 
 
 @contextmanager

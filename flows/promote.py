@@ -1,7 +1,7 @@
-"""From a registered version to the champion, by evidence; and back again. Every decision is a signed record."""
+"""Promote a registered version to champion, or roll back. Every decision is a signed record."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 import vitau
-from flows.promotion.registered_models import MODELS, known_training
+from flows.promotion.registered_models import MODELS, known_training, training_result
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
@@ -24,7 +24,7 @@ from vitau.registry import registry
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What became of a version: the champion before and after, by which record, the reasons that speak against it."""
+    """The outcome for a version: champion before and after, number of the record, reasons against the version."""
 
     model: str
     version: int
@@ -38,8 +38,29 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A version compared with the champion of the moment.
+
+    Attributes:
+        training: Of the version.
+        champion: Version of the champion; ``None`` if there is none.
+        facts: What the record keeps of the evaluation, including its key ``once``. Empty if ``decision`` is set.
+        repeated: Whether the facts come from the record of an earlier evaluation with the same key.
+        rolled_back: Whether the latest decision took this version back.
+        decision: The standing decision of a version that is not evaluated again.
+    """
+
+    training: Training
+    champion: int | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    repeated: bool = False
+    rolled_back: bool = False
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """A record as the history tells it; ``problem`` says what is wrong with its signature or with the alias."""
+    """A record in the history; ``problem`` describes a wrong signature or a wrong alias."""
 
     record: PromotionRecord
     problem: str | None
@@ -53,97 +74,125 @@ def promote(
     by: str = "flow promote",
     settings: Settings | None = None,
 ) -> list[Decision]:
-    """Judge the newest version of each model, or one version by name, and make it champion if the evidence allows.
+    """Evaluate the newest version of each model, or one named version, and promote it if the policy allows.
 
-    With ``why`` a named version is made champion against the verdict, and the record says so.
+    With ``why``, a named version becomes champion against the verdict; its record contains the reason.
     """
     workspace = open_workspace(settings)
     if model is not None and version is not None:
-        return [decide(workspace, known_training(workspace, model, version), by=by, asked=True, why=why)]
-    newest = {each.model: each for each in sorted(workspace.catalog.trainings(), key=lambda each: each.version)}
-    asked = [newest[name] for name in MODELS if name in newest and model in {None, name}]
-    if not asked:
+        evaluation = evaluate(workspace, known_training(workspace, model, version), again=True, why=why)
+        return [promote_or_refuse(workspace, evaluation, by=by, why=why)]
+    trainings = sorted(workspace.catalog.trainings(), key=lambda training: training.version)
+    newest = {training.model: training for training in trainings}
+    chosen = [newest[name] for name in MODELS if name in newest and model in {None, name}]
+    if not chosen:
         raise RegistryError(f"no {model or 'model'} was trained here; there are {', '.join(sorted(newest)) or 'none'}")
-    return [decide(workspace, training, by=by) for training in asked]
+    return [promote_or_refuse(workspace, evaluate(workspace, training), by=by) for training in chosen]
 
 
 @flow(name="rollback")
 def rollback(model: str, why: str = "", by: str = "flow rollback", settings: Settings | None = None) -> Decision:
-    """Make the champion before this one champion again; a rollback that was interrupted is finished instead."""
+    """Restore the previous champion, or finish a rollback that was interrupted."""
     return roll_back(open_workspace(settings), model, why=why, by=by)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="promote-{training.model}")
-def decide(workspace: Workspace, training: Training, *, by: str, asked: bool = False, why: str | None = None) -> Decision:
-    """Judge a version against the champion and let the alias follow; a version that was judged is not judged again.
+@task(cache_policy=NO_CACHE, task_run_name="evaluate-{training.model}")
+def evaluate(workspace: Workspace, training: Training, *, again: bool = False, why: str | None = None) -> Evaluation:
+    """Compare a version with the champion; a version that has a decision keeps it.
 
-    Unless it is ``asked`` for by name: then it is judged against today's champion, once.
+    With ``again``, a decided version is evaluated against the current champion, once for each champion and policy.
 
     Raises:
-        RegistryError: the alias does not stand where the records say, or a version that was taken back is asked for without a
-            reason.
+        RegistryError: The alias differs from the records, or a version that was rolled back is named without a reason.
+        SettingsError: There is no signing key.
     """
-    key, model = signing_key(workspace), training.model
-    standing, _ = settle(workspace, model, tolerant=why is not None)
-    records = workspace.catalog.promotions(model)
+    signing_key(workspace)
+    champion_version, _ = finish_interrupted(workspace, training.model, tolerant=why is not None)
+    records = workspace.catalog.promotions(training.model)
     own = [record for record in records if record.version == training.version]
-    if standing == training.version or (own and not asked):
-        return told(own[-1] if own else None, training, standing)
-    taken_back = own[-1] if own and own[-1].action is Action.ROLLED_BACK else None
-    if taken_back is not None and why is None:
+    if champion_version == training.version or (own and not again):
+        decision = decision_of(own[-1] if own else None, training, champion_version)
+        return Evaluation(training=training, champion=champion_version, decision=decision)
+    rollback_record = own[-1] if own and own[-1].action is Action.ROLLED_BACK else None
+    if rollback_record is not None and why is None:
         raise RegistryError(
-            f"version {training.version} of {model} was taken back (record {taken_back.number}): "
+            f"version {training.version} of {training.model} was rolled back (record {rollback_record.number}): "
             "give --why to make it champion again"
         )
-    champion = None if standing is None else known_training(workspace, model, standing)
+    champion = None if champion_version is None else known_training(workspace, training.model, champion_version)
     policy = policy_for(training, champion)
-    once = name_of(training, champion, policy)
-    known = next((record for record in own if record.facts.get("once") == once), None)
-    facts = dict(known.facts) if known else judged(workspace, training, champion, policy) | {"once": once}
-    facts |= {"model": model, "version": training.version, "before": standing, "by": by, "why": why}
-    promoted = facts["verdict"]["promote"] and taken_back is None
+    once = evaluation_key(training, champion, policy)
+    earlier = next((record for record in own if record.facts.get("once") == once), None)
+    facts = dict(earlier.facts) if earlier else verdict_facts(workspace, training, champion, policy) | {"once": once}
+    return Evaluation(
+        training=training,
+        champion=champion_version,
+        facts=facts,
+        repeated=earlier is not None,
+        rolled_back=rollback_record is not None,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="promote-{evaluation.training.model}")
+def promote_or_refuse(workspace: Workspace, evaluation: Evaluation, *, by: str, why: str | None = None) -> Decision:
+    """Record the decision that follows from an evaluation, and move the alias if the version is promoted."""
+    if evaluation.decision is not None:
+        return evaluation.decision
+    training, once = evaluation.training, evaluation.facts["once"]
+    promoted = evaluation.facts["verdict"]["promote"] and not evaluation.rolled_back
     action = Action.PROMOTED if promoted else Action.OVERRIDDEN if why is not None else Action.REFUSED
-    facts |= {"action": action, "after": standing if action is Action.REFUSED else training.version}
-    again = action is Action.OVERRIDDEN or (promoted and known is not None)  # it was champion, and another one came in between
-    record, new = workspace.catalog.append_promotion(facts, key=key, once=None if again else once)
+    facts = {
+        **evaluation.facts,
+        "model": training.model,
+        "version": training.version,
+        "before": evaluation.champion,
+        "by": by,
+        "why": why,
+        "action": action,
+        "after": evaluation.champion if action is Action.REFUSED else training.version,
+    }
+    # A repeated promotion needs a record of its own: the version was champion, and another one came in between.
+    unique = action is not Action.OVERRIDDEN and not (promoted and evaluation.repeated)
+    key = signing_key(workspace)
+    record, new = workspace.catalog.append_promotion(facts, key=key, once=once if unique else None)
     if new:
         publish(workspace, record)
-        get_logger(__name__).info("%s version %d is %s (record %d)", model, record.version, record.action, record.number)
-    return told(record, training, record.after, new=new)
+        get_logger(__name__).info("%s version %d is %s (record %d)", record.model, record.version, record.action, record.number)
+    return decision_of(record, training, record.after, new=new)
 
 
 def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decision:
-    """Let the alias go back to the champion before this one, with a record.
+    """Move the alias back to the previous champion, with a record.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: There is no previous champion.
     """
     key = signing_key(workspace)
-    standing, finished = settle(workspace, model)
+    standing, finished = finish_interrupted(workspace, model)
     if finished is not None and finished.action is Action.ROLLED_BACK:
-        return told(finished, None, standing, new=True)
+        return decision_of(finished, None, standing, new=True)
     stack = champion_stack(workspace.catalog.promotions(model))
     if len(stack) < 2:
-        raise RegistryError(f"no champion of {model} came before version {standing}: there is nothing to go back to")
+        raise RegistryError(f"no champion of {model} came before version {standing}: there is nothing to roll back to")
     facts = {"model": model, "version": stack[-1], "action": Action.ROLLED_BACK, "before": stack[-1], "after": stack[-2]}
     facts |= {"by": by, "why": why or None, "software": vitau.__version__}
     record, _ = workspace.catalog.append_promotion(facts, key=key)
     publish(workspace, record)
-    return told(record, None, record.after, new=True)
+    return decision_of(record, None, record.after, new=True)
 
 
 def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
-    """List every decision in order, and say of each what is wrong with it: its signature, its place, or MLflow's alias."""
+    """Return every decision in order, each with what is wrong with its signature, its number or the alias in MLflow."""
     records = workspace.catalog.promotions()
     problems = broken_records(records, signing_key(workspace))
     for name in {record.model for record in records}:
         last = [record for record in records if record.model == name][-1]
         standing = registry.champion(workspace.settings.mlflow_url, name)
         if standing != last.after:
-            problems.setdefault(last.number, f"the alias champion stands on version {standing}, not on {last.after}")
+            problems.setdefault(last.number, f"the alias champion is version {standing}, not {last.after}")
         newest = registry.last_decision(workspace.settings.mlflow_url, name)
         if newest is not None and newest > last.number:
-            problems.setdefault(last.number, f"MLflow knows of a later record, {newest}, which is not here")
+            problems.setdefault(last.number, f"MLflow has a later record, {newest}, which the catalog lacks")
     return [
         AuditEntry(record=record, problem=problems.get(record.number))
         for record in records
@@ -151,11 +200,16 @@ def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
     ]
 
 
-def settle(workspace: Workspace, model: str, *, tolerant: bool = False) -> tuple[int | None, PromotionRecord | None]:
-    """Finish a decision that was recorded and not carried out; returns the champion, and the record if one was finished.
+def finish_interrupted(
+    workspace: Workspace, model: str, *, tolerant: bool = False
+) -> tuple[int | None, PromotionRecord | None]:
+    """Publish a decision that was recorded but not published.
+
+    Returns:
+        The version of the champion, and the record if one was published.
 
     Raises:
-        RegistryError: the alias was moved by hand, and nobody is about to give a reason.
+        RegistryError: The alias differs from the records, and ``tolerant`` is false.
     """
     standing = registry.champion(workspace.settings.mlflow_url, model)
     records = workspace.catalog.promotions(model)
@@ -167,14 +221,14 @@ def settle(workspace: Workspace, model: str, *, tolerant: bool = False) -> tuple
         return last.after, last
     if not tolerant:
         raise RegistryError(
-            f"the alias champion of {model} stands on version {standing}, but record {last.number} says {last.after}: somebody "
-            f"moved it by hand; `promote {model} VERSION --why …` records where it should stand"
+            f"the alias champion of {model} is version {standing}, but record {last.number} says {last.after}: it was "
+            f"moved by hand; `promote {model} VERSION --why …` records which version it should be"
         )
     return standing, None
 
 
 def publish(workspace: Workspace, record: PromotionRecord) -> None:
-    """Let MLflow follow a record: the text beside the run, tags on the version, and last the alias."""
+    """Write a record to MLflow: its text to the run, tags to the version, and last the alias."""
     url = workspace.settings.mlflow_url
     tags = {"decision": str(record.action), "decision_record": str(record.number), "decision_signature": record.signature}
     registry.record_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
@@ -182,8 +236,8 @@ def publish(workspace: Workspace, record: PromotionRecord) -> None:
         registry.set_champion(url, record.model, record.after)
 
 
-def judged(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
-    """Gather the evidence and judge; returns what the record keeps of it."""
+def verdict_facts(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
+    """Evaluate a version on held-out people and return the facts for its record."""
     from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
 
     evidence = gather(workspace, training, champion)
@@ -197,7 +251,7 @@ def judged(workspace: Workspace, training: Training, champion: Training | None, 
         "evidence": {
             "sha256": evidence.digest,
             "left_out": evidence.num_left_out,
-            "protocol": training.metrics.get("protocol"),
+            "protocol": str(training_result(training).protocol),
         },
         "verdict": asdict(verdict),
         "software": vitau.__version__,
@@ -205,30 +259,33 @@ def judged(workspace: Workspace, training: Training, champion: Training | None, 
 
 
 def policy_for(challenger: Training, champion: Training | None) -> Policy:
-    """Ask a smoke test for nothing, among its like; whoever challenges a model that learnt something must keep every limit."""
-    return SMOKE if all(each.recipe.startswith("smoke-") for each in (challenger, champion) if each is not None) else PATIENTS
+    """Return the policy: ``SMOKE`` among smoke tests only, ``PATIENTS`` as soon as one side was really trained."""
+    trainings = [training for training in (challenger, champion) if training is not None]
+    return SMOKE if all(training.recipe.startswith("smoke-") for training in trainings) else PATIENTS
 
 
-def name_of(challenger: Training, champion: Training | None, policy: Policy) -> str:
-    """Name a verdict by all that determines it."""
-    of = [challenger.model, challenger.version, challenger.model_digest, challenger.snapshot]
-    return sha256(canonical([*of, champion and champion.model_digest, asdict(policy)]).encode()).hexdigest()
+def evaluation_key(challenger: Training, champion: Training | None, policy: Policy) -> str:
+    """Return the digest of everything that determines an evaluation."""
+    inputs = [challenger.model, challenger.version, challenger.model_digest, challenger.snapshot]
+    return sha256(canonical([*inputs, champion and champion.model_digest, asdict(policy)]).encode()).hexdigest()
 
 
 def signing_key(workspace: Workspace) -> bytes:
-    """Give the key of the records' signatures.
+    """Return the key that signs the records.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: The settings contain none.
     """
     key = workspace.settings.signing_key
     if key is None:
-        raise SettingsError("decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`, which draws one")
+        raise SettingsError("decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`, which creates one")
     return key.get_secret_value().encode()
 
 
-def told(record: PromotionRecord | None, training: Training | None, standing: int | None, *, new: bool = False) -> Decision:
-    """Say what a record decided; without one, the champion stood before there were records."""
+def decision_of(
+    record: PromotionRecord | None, training: Training | None, standing: int | None, *, new: bool = False
+) -> Decision:
+    """Return the decision in a record; without a record, the champion was set before records were kept."""
     if record is None:
         assert training is not None
         return Decision(
@@ -254,6 +311,6 @@ def told(record: PromotionRecord | None, training: Training | None, standing: in
 
 
 def against(record: PromotionRecord) -> tuple[str, ...]:
-    """Give the sentences that spoke against a version."""
+    """Return the sentences of the checks that a version failed."""
     reasons: Sequence[dict[str, Any]] = record.facts.get("verdict", {}).get("reasons", ())
     return tuple(reason["sentence"] for reason in reasons if reason["holds"] is False)

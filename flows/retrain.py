@@ -1,11 +1,12 @@
-"""From a snapshot to registered models: trained in processes of their own, kept in the store, entered in MLflow."""
+"""Train both models on a snapshot, register them in MLflow, and promote those that the policy allows."""
 
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -13,55 +14,66 @@ from prefect.futures import PrefectFuture
 
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.execution.training_process import Listener, run_training, show_trainings
-from flows.promote import decide, signing_key
-from flows.promotion.registered_models import PALSY, REGIONS, standing_recognition
-from flows.reports.reporting_sheet import write_evidence
+from flows.promote import evaluate, promote_or_refuse, signing_key
+from flows.promotion.registered_models import MODELS, PALSY, REGIONS, standing_recognition
+from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
+from vitau.evaluation.training_result import Pretraining, TrainingResult
 from vitau.registry import registry
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
 
+BY: Final = "flow retrain"
+
 
 @flow(name="retrain")
 def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None) -> dict[str, Training]:
-    """Train both models on a snapshot, at the size of a family of recipes, and make champions of those that may be; once each.
+    """Train, register, evaluate and promote both models on a snapshot; a step that was done before is not repeated.
 
-    The trainings run side by side if the settings allow. Recognition is registered and judged first: regions are registered
-    together with the recognition that judges a face before them, the champion of that moment.
+    Recognition comes first: new regions are registered together with the recognition that is champion at that moment.
+
+    Args:
+        snapshot: Digest of the snapshot.
+        size: Family of recipes.
+        settings: Read from the environment by default.
     """
     workspace = open_workspace(settings)
-    signing_key(workspace)  # hours of training must not end at a missing setting
+    signing_key(workspace)  # a missing setting must fail before hours of training
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
-    with show_trainings() as listener:
-        results = train_all(workspace, [recipes[model] for model in recipes if known[model] is None], snapshot, listener)
-    trained: dict[str, Training] = {}
-    for model, recipe in recipes.items():
-        recognition = standing_recognition(workspace, trained[PALSY]) if model == REGIONS and known[model] is None else None
-        trained[model] = known[model] or register(workspace, model, recipe, snapshot, results[recipe], recognition)
-        decide(workspace, trained[model], by="flow retrain")
-    return trained
+    folders = train_all(workspace, [recipes[model] for model in MODELS if known[model] is None], snapshot)
+
+    palsy = known[PALSY] or register(workspace, PALSY, recipes[PALSY], snapshot, folders[recipes[PALSY]])
+    evaluation = evaluate(workspace, palsy)
+    promote_or_refuse(workspace, evaluation, by=BY)
+
+    regions = known[REGIONS] or register(
+        workspace, REGIONS, recipes[REGIONS], snapshot, folders[recipes[REGIONS]], standing_recognition(workspace, palsy)
+    )
+    evaluation = evaluate(workspace, regions)
+    promote_or_refuse(workspace, evaluation, by=BY)
+    return {PALSY: palsy, REGIONS: regions}
 
 
-def train_all(workspace: Workspace, recipes: Sequence[str], snapshot: str, listener: Listener) -> dict[str, Path]:
-    """Train recipes on a snapshot, some at once; returns the folder of each one's results."""
-    at_once = workspace.settings.num_trainings
+def train_all(workspace: Workspace, recipes: Sequence[str], snapshot: str) -> dict[str, Path]:
+    """Train recipes on a snapshot, as many at once as the settings allow; returns the folders of results by recipe."""
     running: dict[str, PrefectFuture[Path]] = {}
-    for recipe in recipes:
-        pretrained = pretrain.submit(workspace, recipe, listener) if RECIPES[recipe]().pretrain else None
-        started_from = cast("Path | None", pretrained)  # Prefect waits for it and hands on its result
-        running[recipe] = train.submit(workspace, recipe, snapshot, started_from, listener)
-        if len(running) % at_once == 0:
-            running[recipe].wait()
-    return {recipe: future.result() for recipe, future in running.items()}
+    with show_trainings() as listener:
+        for recipe in recipes:
+            pretrained = pretrain.submit(workspace, recipe, listener) if RECIPES[recipe]().pretrain else None
+            started_from = cast("Path | None", pretrained)  # Prefect waits for the future and passes its result
+            running[recipe] = train.submit(workspace, recipe, snapshot, started_from, listener)
+            if len(running) % workspace.settings.num_trainings == 0:
+                running[recipe].wait()
+        return {recipe: future.result() for recipe, future in running.items()}
 
 
 @task(cache_policy=NO_CACHE, task_run_name="pretrain-{recipe}")
 def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
-    """Pretrain on drawn people of no cohort, once per recipe; returns the folder of the results."""
+    """Pretrain on drawn people who are in no cohort, once per recipe; returns the folder of results."""
     settings, out = workspace.settings, pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", settings.mlflow_url]
@@ -80,7 +92,7 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
 
 @task(cache_policy=NO_CACHE, task_run_name="train-{recipe}")
 def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | None, listener: Listener) -> Path:
-    """Train a recipe on a snapshot; returns the folder of the results. An interrupted training goes on."""
+    """Train a recipe on a snapshot, or resume an interrupted training; returns the folder of results."""
     settings, out = workspace.settings, workspace.folder("trainings") / training_key(recipe, snapshot)
     arguments = ["--recipe", recipe, "--store", settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
@@ -103,31 +115,43 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     retry_condition_fn=is_service_unavailable,
 )
 def register(
-    workspace: Workspace, model: str, recipe: str, snapshot: str, results: Path, recognition: Training | None
+    workspace: Workspace,
+    model: str,
+    recipe: str,
+    snapshot: str,
+    folder: Path,
+    recognition: Training | None = None,
 ) -> Training:
-    """Keep the weights in the store and register them with their lineage; the metrics are of the test people."""
+    """Copy the weights of a trained recipe to the store and register them with their lineage.
+
+    Args:
+        workspace: Where the model is registered.
+        model: Name of the registered model.
+        recipe: That was trained.
+        snapshot: Digest of the snapshot that it was trained on.
+        folder: Results of the training.
+        recognition: To include in the bundle of a region model.
+    """
     key = training_key(recipe, snapshot)
-    metrics = json.loads((results / "metrics.json").read_text())
-    if RECIPES[recipe]().pretrain:
-        pretraining = json.loads((pretraining_folder(workspace, recipe) / "metrics.json").read_text())
-        metrics["pretraining"] = {"drawn_people": pretraining["drawn"]["num_people"], "seconds": pretraining["seconds"]}
-    if recognition is not None:
-        metrics["recognition"] = f"{PALSY}/{recognition.version}"
+    result = read_result(workspace, recipe, folder, recognition)
     bundle = workspace.folder("bundles") / key
-    fill_bundle(workspace, bundle, results / "model", recognition)
+    fill_bundle(workspace, bundle, folder / "model", recognition)
     digest = registry.folder_digest(bundle)
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
         workspace.store.put(layout.model_file_key(digest, path.relative_to(bundle).as_posix()), path)
-    lineage = {
-        "snapshot": snapshot,
-        "ledger_offset": str(metrics["ledger_offset"]),
-        "recipe": recipe,
-        "protocol": metrics["protocol"],
-        "synthetic": str(metrics["synthetic"]).lower(),
-    }
-    sheet = write_evidence(workspace, model, recipe, snapshot, metrics, recognition)
     version, run_id = registry.register(
-        workspace.settings.mlflow_url, model, bundle, metrics=metrics, lineage=lineage, reporting_sheet=sheet
+        workspace.settings.mlflow_url,
+        model,
+        bundle,
+        metrics=result.to_json(),
+        lineage={
+            "snapshot": snapshot,
+            "ledger_offset": str(result.ledger_offset),
+            "recipe": recipe,
+            "protocol": str(result.protocol),
+            "synthetic": str(result.synthetic).lower(),
+        },
+        reporting_sheet=build_reporting_sheet(workspace, model, recipe, snapshot, result, recognition),
     )
     training = Training(
         key=key,
@@ -138,20 +162,32 @@ def register(
         model_key=layout.model_key(digest),
         version=version,
         run_id=run_id,
-        metrics=metrics,
+        metrics=result.to_json(),
     )
     workspace.catalog.add_training(training)
     return training
 
 
+def read_result(workspace: Workspace, recipe: str, folder: Path, recognition: Training | None) -> TrainingResult:
+    """Read the outcome of a training, and add its pretraining and the recognition in its bundle."""
+    result = TrainingResult.from_json(json.loads((folder / "metrics.json").read_text()))
+    if RECIPES[recipe]().pretrain:
+        path = pretraining_folder(workspace, recipe) / "metrics.json"
+        pretraining = TrainingResult.from_json(json.loads(path.read_text()))
+        assert pretraining.drawn is not None, "a pretraining is on drawn people"
+        summary = Pretraining(drawn_people=pretraining.drawn["num_people"], seconds=pretraining.seconds)
+        result = replace(result, pretraining=summary)
+    return result if recognition is None else replace(result, recognition=f"{PALSY}/{recognition.version}")
+
+
 def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
-    """Return where a recipe's pretraining is kept: once for all snapshots."""
+    """Return the folder of a recipe's pretraining, which all snapshots share."""
     name = sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION}".encode()).hexdigest()[:16]
     return workspace.folder("pretrained") / name
 
 
 def fetch_pretraining(workspace: Workspace, out: Path) -> None:
-    """Bring what another worker pretrained, if it is complete: its metrics are written and kept last."""
+    """Download a pretraining that another worker completed; its metrics are uploaded and downloaded last."""
     prefix = layout.pretrained_prefix(out.name)
     if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
         for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
@@ -159,12 +195,12 @@ def fetch_pretraining(workspace: Workspace, out: Path) -> None:
 
 
 def training_key(recipe: str, snapshot: str) -> str:
-    """Name a training by all that determines it: the whole recipe and the snapshot."""
+    """Return the key of a training: a digest of the whole recipe, the drawing code and the snapshot."""
     return sha256(f"{RECIPES[recipe]()} {DRAWING_VERSION} {snapshot}".encode()).hexdigest()[:16]
 
 
 def fill_bundle(workspace: Workspace, bundle: Path, model: Path, recognition: Training | None) -> None:
-    """Lay out what is registered: the model, and for regions the recognition that judges a face first."""
+    """Copy what is registered into a folder: the model and, with regions, the recognition that runs before it."""
     shutil.copytree(model, bundle / "model", dirs_exist_ok=True)
     if recognition is not None:
         prefix = f"{recognition.model_key}/model/"

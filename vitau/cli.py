@@ -144,6 +144,7 @@ def score(
     """
     import json
 
+    from vitau.evaluation.metrics import metrics_from_json
     from vitau.scoring.batch import lines, person_record, score_inputs
     from vitau.scoring.predict import Predictor
 
@@ -155,7 +156,7 @@ def score(
         inputs,
         out,
         model_name=model if model.startswith("models:") else folder.name,
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
+        metrics=metrics_from_json(json.loads(metrics.read_text(encoding="utf-8"))) if metrics.is_file() else None,
         analyse_all=analyse_all,
         watch=_watch,
     )

@@ -15,7 +15,7 @@ from vitau.catalog.signing import canonical
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import Crops, load_crops
 from vitau.errors import ChecksumError
-from vitau.evaluation.metrics import by_subject
+from vitau.evaluation.measure import by_subject
 from vitau.evaluation.promotion import Answers, HeldOut
 from vitau.registry import registry
 from vitau.schema import Split, canonical_name

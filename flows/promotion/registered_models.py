@@ -5,6 +5,7 @@ from typing import Final
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.errors import RegistryError
+from vitau.evaluation.training_result import TrainingResult
 from vitau.registry import registry
 
 PALSY: Final = "vitau-palsy"
@@ -44,3 +45,8 @@ def standing_recognition(workspace: Workspace, trained: Training) -> Training:
     """Return the recognition to bundle with new regions: the champion, or the one just trained if there is no champion."""
     version = registry.champion(workspace.settings.mlflow_url, PALSY)
     return trained if version is None else known_training(workspace, PALSY, version)
+
+
+def training_result(training: Training) -> TrainingResult:
+    """Return the recorded outcome of a training."""
+    return TrainingResult.from_json(training.metrics)

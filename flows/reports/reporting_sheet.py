@@ -16,13 +16,13 @@ from validation.rules import FrameLimits
 from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
 from vitau.evaluation.bootstrap import format_estimate
-from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, NUM_RESAMPLES
+from vitau.evaluation.measure import NUM_RESAMPLES
+from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, UNDEFINED, Estimate, PalsyMetrics, RegionMetrics
+from vitau.evaluation.training_result import TrainingResult
 from vitau.media.frames import FrameRecipe
 from vitau.registry.tripod import Fact, counted, render
 from vitau.schema import AUS, CROP_SIZE, Clip, Side, Split
 from vitau.training.recipes import RECIPES
-
-Metrics = Mapping[str, Any]
 
 OUTPUTS: Final = {
     "palsy": "probability of a palsy, 0 to 1; palsied at or above the threshold",
@@ -30,18 +30,18 @@ OUTPUTS: Final = {
 }
 
 
-def write_evidence(
-    workspace: Workspace, name: str, recipe: str, snapshot: str, metrics: Metrics, recognition: Training | None
+def build_reporting_sheet(
+    workspace: Workspace, name: str, recipe: str, snapshot: str, result: TrainingResult, recognition: Training | None
 ) -> str:
-    """Gather what is recorded about a finished training and lay it out as a sheet."""
+    """Collect what is recorded about a finished training and render it as a sheet."""
     rows = snapshots.load(workspace.store, snapshot)
     facts = [
         *data_facts(workspace, rows, snapshot),
-        *label_facts(workspace, rows, metrics["ledger_offset"]),
-        *model_facts(recipe, metrics, recognition),
-        *test_facts(metrics),
+        *label_facts(workspace, rows, result.ledger_offset),
+        *model_facts(recipe, result, recognition),
+        *test_facts(result),
     ]
-    return render(name, facts, synthetic=bool(metrics["synthetic"]))
+    return render(name, facts, synthetic=result.synthetic)
 
 
 def data_facts(workspace: Workspace, rows: pa.Table, digest: str) -> Iterator[Fact]:
@@ -115,7 +115,7 @@ def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterato
     yield Fact(item="20b", about="age, sex, skin, cause and grade of the palsy", value=None)
 
 
-def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[Fact]:
+def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Iterator[Fact]:
     """Say who answered what, how far they agree, and whether today's rule gives the labels that were frozen."""
     ledger = workspace.ledger(offset)
     where, words = f"label ledger up to offset {offset}", standing_answers(ledger)
@@ -128,9 +128,8 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[F
     yield Fact(item="8c", about="people ruled on by the adjudicator", value=str(len(words.rulings)), where=where)
     if len(readers) > 1:
         overall = agreement_report(words, readers).overall
-        alpha, raw = (
-            _estimate(*pair) for pair in ((overall.alpha, overall.alpha_interval), (overall.raw, overall.raw_interval))
-        )
+        alpha = format_metric(Estimate(value=overall.alpha, interval=overall.alpha_interval))
+        raw = format_metric(Estimate(value=overall.raw, interval=overall.raw_interval))
         yield Fact(item="8b", about="Krippendorff's α, 95 % interval over people", value=alpha, where=where)
         yield Fact(item="8b", about="raw agreement, 95 % interval over people", value=raw, where=where)
     rule = workspace.settings.consensus_rule
@@ -141,9 +140,9 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int) -> Iterator[F
     yield Fact(item="8a", about="consensus rule", value=value, where=f"settings, and {where}")
 
 
-def model_facts(recipe_name: str, metrics: Metrics, recognition: Training | None) -> Iterator[Fact]:
+def model_facts(recipe_name: str, result: TrainingResult, recognition: Training | None) -> Iterator[Fact]:
     """Say what was trained, how, on what, and what it gives out."""
-    recipe, kind = RECIPES[recipe_name](), str(metrics["kind"])
+    recipe, kind = RECIPES[recipe_name](), result.kind
     training, where = f"training of {recipe_name}, metrics.json", f"recipe {recipe_name}"
     yield Fact(item="1", about="kind of model", value=f"{kind}: {type(recipe.model).__name__}", where=training)
     yield Fact(
@@ -151,34 +150,34 @@ def model_facts(recipe_name: str, metrics: Metrics, recognition: Training | None
     )
     yield Fact(item="12c", about="model", value=_settings(asdict(recipe.model)), where=where)
     yield Fact(item="12c", about="training", value=_settings(asdict(recipe.train)), where=where)
-    if recipe.pretrain and recipe.drawn and "pretrained" in metrics:
+    if recipe.pretrain and recipe.drawn and result.pretrained:
         told = f"{_settings(asdict(recipe.drawn))}; {_settings(asdict(recipe.pretrain))}"
         yield Fact(item="12c", about="pretraining on drawn people of no data set", value=told, where=where)
-    weights = metrics.get("weights")
+    weights = result.weights
     brought = ", ".join(str(digest)[:12] for digest in weights) if weights else None
     yield Fact(item="12c", about="weights it started from (sha256)", value=brought, where=training if brought else None)
-    yield Fact(item="12c", about="seed", value=str(metrics["seed"]), where=training)
-    yield Fact(item="12c", about="epoch kept, chosen on validation people", value=str(metrics["best_epoch"]), where=training)
-    ran = metrics.get("environment")
+    yield Fact(item="12c", about="seed", value=str(result.seed), where=training)
+    yield Fact(item="12c", about="epoch kept, chosen on validation people", value=str(result.best_epoch), where=training)
+    ran = result.environment
     yield Fact(item="12c", about="software and hardware", value=_settings(ran) if ran else None, where=training)
-    yield Fact(item="12c", about="seconds of training", value=f"{metrics['seconds']:g}", where=training)
-    yield Fact(item="22", about="run in MLflow", value=metrics.get("run_id"), where=training)
+    yield Fact(item="12c", about="seconds of training", value=f"{result.seconds:g}", where=training)
+    yield Fact(item="22", about="run in MLflow", value=result.run_id, where=training)
     yield Fact(item="15", about="output", value=OUTPUTS[kind], where="model.json")
-    if metrics.get("threshold") is not None:
-        threshold = f"{metrics['threshold']:.4f}, chosen on validation people"
+    if result.threshold is not None:
+        threshold = f"{result.threshold:.4f}, chosen on validation people"
         yield Fact(item="15", about="threshold", value=threshold, where=training)
     if recognition is not None:
         judge = f"{recognition.model} version {recognition.version}"
         yield Fact(item="22", about="recognition that judges first", value=judge, where="catalog, trainings")
-    if "environment" in metrics:
-        yield Fact(item="18f", about="code", value=f"vitau {metrics['environment']['vitau']}", where=training)
+    if result.environment:
+        yield Fact(item="18f", about="code", value=f"vitau {result.environment['vitau']}", where=training)
 
 
-def test_facts(metrics: Metrics) -> Iterator[Fact]:
+def test_facts(result: TrainingResult) -> Iterator[Fact]:
     """Say how it did on people who were never trained on, by protocol, each number with its interval over people."""
-    test, where = metrics.get("test"), "training, metrics.json, test"
-    yield Fact(item="12a", about="protocol", value=str(metrics["protocol"]), where="training, metrics.json")
-    yield Fact(item="26", about="synthetic", value=str(metrics["synthetic"]).lower(), where="training, metrics.json")
+    test, where = result.test, "training, metrics.json, test"
+    yield Fact(item="12a", about="protocol", value=str(result.protocol), where="training, metrics.json")
+    yield Fact(item="26", about="synthetic", value=str(result.synthetic).lower(), where="training, metrics.json")
     if test is None:
         yield Fact(item="23a", about="performance on test people", value=None)
         return
@@ -186,23 +185,34 @@ def test_facts(metrics: Metrics) -> Iterator[Fact]:
     yield Fact(
         item="12e", about="measures", value=f"{', '.join((*DECISION_METRICS, *CALIBRATION_METRICS))}; {how}", where=where
     )
-    events = f", {test['n_palsied']} palsied" if "n_palsied" in test else ", all palsied"
-    yield Fact(item="21", about="test people", value=f"{test['n_subjects']}{events}, {test['n_frames']} frames", where=where)
-    yield Fact(item="26", about="test people", value=str(test["n_subjects"]), where=where)
+    events = f", {test.num_palsied} palsied" if isinstance(test, PalsyMetrics) else ", all palsied"
+    yield Fact(item="21", about="test people", value=f"{test.num_subjects}{events}, {test.num_frames} frames", where=where)
+    yield Fact(item="26", about="test people", value=str(test.num_subjects), where=where)
+    estimates = test.estimates()
     for name in (*DECISION_METRICS, *CALIBRATION_METRICS):
         about = f"{name}, calibration" if name in CALIBRATION_METRICS else name
-        value = _estimate(test.get(name), test.get(f"{name}_interval"))
+        value = format_metric(estimates.get(name, UNDEFINED))
         yield Fact(item="23a", about=about, value=value, where=where if value else None)
-    for au, own in test.get("by_au", {}).items():
-        auroc = _estimate(own["auroc"], own["auroc_interval"]) or "undefined"
-        accuracy = _estimate(own["accuracy"], own["accuracy_interval"])
-        value = f"AUROC {auroc}, accuracy {accuracy}; {own['n_affected']} of {own['n_subjects']} affected"
-        yield Fact(item="23a", about=au, value=value, where=where)
-    if "sides" in test:
-        sides = _estimate(test["sides"]["accuracy"], test["sides"]["accuracy_interval"])
-        yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
+    if isinstance(test, RegionMetrics):
+        yield from region_facts(test, where)
     yield Fact(item="23b", about="performance by source, side, sex, skin", value=None)
     yield Fact(item="14", about="performance by sex, skin, age", value=None)
+
+
+def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
+    """Yield the performance of each region and of the affected side."""
+    for au, own in test.by_au.items():
+        auroc = format_metric(own.auroc) or "undefined"
+        value = f"AUROC {auroc}, accuracy {format_metric(own.accuracy)}; {own.num_affected} of {own.num_subjects} affected"
+        yield Fact(item="23a", about=au, value=value, where=where)
+    if test.sides is not None:
+        sides = format_metric(test.sides.accuracy)
+        yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
+
+
+def format_metric(metric: Estimate) -> str | None:
+    """Return a metric with its interval, ``None`` where it is undefined."""
+    return None if metric.value is None else format_estimate(metric.value, metric.interval)
 
 
 def _noted(clips: Sequence[Clip], what: str) -> str | None:
@@ -219,10 +229,6 @@ def _read_twice(blind: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _side(side: Side | None) -> str | None:
     return None if side is None else side.value
-
-
-def _estimate(value: float | None, interval: Sequence[float] | None) -> str | None:
-    return None if value is None else format_estimate(value, interval)
 
 
 def _settings(values: Mapping[str, Any]) -> str:

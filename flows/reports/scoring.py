@@ -10,6 +10,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
+from vitau.evaluation.metrics import metrics_from_json
 from vitau.schema import AU, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.predict import Predictor
@@ -51,7 +52,7 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
             version=trained[name].version,
             digest=trained[name].model_digest,
             card=card,
-            metrics=trained[name].metrics["test"],
+            metrics=metrics_from_json(trained[name].metrics.get("test", {})),
         )
         for name, card in cards.items()
         if name in trained

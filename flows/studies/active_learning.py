@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from labeling.sampling.landmark_shapes import movement, upright
 from labeling.sampling.simulation import ORDERS, Array, Curve, Population, Saving, principal_components, savings, simulate
-from vitau.evaluation.metrics import region_metrics
+from vitau.evaluation.measure import region_metrics
 from vitau.media.synthetic.drawing import draw_landmarks
 from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.processes import side_by_side
@@ -104,4 +104,6 @@ def lopsidedness(landmarks: Array) -> Array:
 def mean_auroc(truth_TA: NDArray[np.bool_], probability_TA: Array) -> float:
     """The mean AUROC over the regions of people, one row each."""
     names = [f"{number:06}" for number in range(len(truth_TA))]
-    return float(region_metrics(names, truth_TA, probability_TA, threshold=0.5, num_resamples=1)["auroc"])
+    auroc = region_metrics(names, truth_TA, probability_TA, threshold=0.5, num_resamples=1).auroc.value
+    assert auroc is not None, "the people held out are of both classes in some region"
+    return auroc

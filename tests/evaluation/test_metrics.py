@@ -1,167 +1,78 @@
-"""Numbers by subject, beside scikit-learn's."""
+"""Metrics are frozen, and their stored form does not change."""
+
+import json
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from sklearn import metrics as reference
 
-from vitau.evaluation import metrics
-from vitau.evaluation.metrics import best_threshold, by_subject, fit_scale, palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.metrics import UNDEFINED, PalsyMetrics, RegionMetrics, SideMetrics, metrics_from_json
 from vitau.schema import AUS, Protocol
 
-
-def _people(num_people: int, seed: int, *, frames: int = 4) -> tuple[list[str], np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = rng.random(num_people) < 0.5
-    truth[:2] = [True, False]
-    score = np.clip(
-        0.35 + 0.3 * truth[:, None] + rng.normal(0, 0.3, (num_people, 1)) + rng.normal(0, 0.1, (num_people, frames)), 0, 1
-    )
-    return [f"p{i:03d}" for i in range(num_people) for _ in range(frames)], np.repeat(truth, frames), score.ravel().round(2)
+ESTIMATES = [f"{name}{end}" for name in ("accuracy", "balanced_accuracy", "f1", "auroc") for end in ("", "_interval")]
+CALIBRATION = ["ece", "ece_interval", "brier", "brier_interval"]
+PEOPLE = [f"p{number}" for number in range(12)]
+RNG = np.random.default_rng(0)
+AFFECTED = np.arange(12 * 8).reshape(12, 8) % 3 == 0
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_palsy_numbers_are_those_of_scikit_learn_on_mean_scores(seed: int) -> None:
-    subjects, truth, score = _people(40, seed)
-    result = palsy_metrics(subjects, truth, score, num_resamples=50)
-    true_S, mean_S = truth.reshape(40, 4)[:, 0], score.reshape(40, 4).mean(1)
-    called_S = mean_S >= 0.5
-    assert result["accuracy"] == pytest.approx(reference.accuracy_score(true_S, called_S))
-    assert result["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(true_S, called_S))
-    assert result["f1"] == pytest.approx(reference.f1_score(true_S, called_S))
-    assert result["auroc"] == pytest.approx(reference.roc_auc_score(true_S, mean_S))
-    assert result["brier"] == pytest.approx(reference.brier_score_loss(true_S, mean_S))
-    assert (result["n_subjects"], result["n_frames"], result["protocol"]) == (40, 160, "subjects")
+def palsy() -> PalsyMetrics:
+    return palsy_metrics(PEOPLE, np.arange(12) % 2 == 0, RNG.random(12), num_resamples=20)
 
 
-def test_calibration_error_is_the_weighted_gap_of_each_bin() -> None:
-    subjects, score, truth = ["a", "b", "c", "d"], np.array([0.91, 0.95, 0.12, 0.14]), np.array([1, 0, 0, 0], bool)
-    result = palsy_metrics(subjects, truth, score, num_resamples=10)
-    assert result["ece"] == pytest.approx((abs(1 - 0.91 - 0.95) + 0.12 + 0.14) / 4)
+def sides() -> SideMetrics:
+    sided = np.zeros((12, 8, 2), bool)
+    sided[np.arange(12), 0, np.arange(12) % 2] = True
+    return side_metrics(PEOPLE, sided, RNG.random(12), num_resamples=20)
 
 
-def test_an_interval_covers_its_number_and_narrows_with_more_people() -> None:
-    few, many = (palsy_metrics(*_people(n, 1)) for n in (30, 480))
-    for result in (few, many):
-        low, high = result["auroc_interval"]
-        assert low <= result["auroc"] <= high
-    assert np.diff(many["auroc_interval"]) < np.diff(few["auroc_interval"]) / 2
+def regions() -> RegionMetrics:
+    return region_metrics(PEOPLE, AFFECTED, RNG.uniform(-1, 1, (12, 8)), num_resamples=20)
 
 
-def test_a_resample_weights_people_as_scikit_learn_does_with_sample_weights() -> None:
-    subjects, truth, score = _people(25, 3, frames=1)
-    result = palsy_metrics(subjects, truth, score, num_resamples=200, seed=9)
-    weights = np.random.default_rng(9).multinomial(25, np.full(25, 1 / 25), size=200)
-    order = np.argsort(subjects)
-    values = [reference.roc_auc_score(truth[order], score[order], sample_weight=w) for w in weights]
-    assert result["auroc_interval"] == pytest.approx(list(np.quantile(values, [0.025, 0.975])))
+def test_the_stored_keys_are_those_of_existing_databases():
+    """Catalog rows, MLflow metric names, model cards and metrics.json of earlier versions have these keys."""
+    counts = {"protocol", "n_subjects", "n_frames", "threshold"}
+    assert set(palsy().to_json()) == {*counts, "n_palsied", "undefined_resamples", *ESTIMATES, *CALIBRATION}
+    stored = regions().to_json()
+    assert set(stored) == {*counts, "mean_of", "regions_without_auroc", "mean_of_paper_7", "by_au", *ESTIMATES}
+    assert set(stored["mean_of_paper_7"]) == set(ESTIMATES)
+    assert list(stored["by_au"]) == [au.value for au in AUS]
+    assert set(stored["by_au"]["AU1"]) == {"n_subjects", "n_affected", *ESTIMATES}
+    assert set(sides().to_json()) == {
+        "protocol", "n_subjects", "n_frames", "n_right", "undefined_resamples", *ESTIMATES, *CALIBRATION
+    }  # fmt: skip
 
 
-def test_the_same_seed_gives_the_same_interval() -> None:
-    people = _people(20, 4)
-    assert palsy_metrics(*people, seed=1) == palsy_metrics(*people, seed=1)
-    assert palsy_metrics(*people, seed=1)["auroc_interval"] != palsy_metrics(*people, seed=2)["auroc_interval"]
+@pytest.mark.parametrize("make", [palsy, regions])
+def test_metrics_survive_a_round_trip_through_json(make):
+    metrics = make()
+    assert metrics_from_json(json.loads(json.dumps(metrics.to_json()))) == metrics
 
 
-def test_one_class_has_no_auroc_and_says_so() -> None:
-    result = palsy_metrics(["a", "b"], np.array([True, True]), np.array([0.7, 0.8]), num_resamples=10)
-    assert result["auroc"] is None
-    assert result["auroc_interval"] is None
-    assert result["undefined_resamples"] == 10
-    assert result["accuracy"] == 1.0
+def test_sides_are_stored_within_the_metrics_of_regions():
+    own = regions()
+    both = RegionMetrics.from_json(own.to_json() | {"sides": sides().to_json()})
+    assert isinstance(both.sides, SideMetrics)
+    assert both.to_json()["sides"]["n_right"] == 6
+    assert own.sides is None
+    assert "sides" not in own.to_json()
 
 
-def test_a_person_with_two_truths_is_refused() -> None:
-    with pytest.raises(ValueError, match="a person has different labels in different frames"):
-        by_subject(["a", "a"], np.array([True, False]), np.array([0.1, 0.2]))
+def test_an_undefined_estimate_is_stored_as_null_and_an_unknown_one_is_read_as_undefined():
+    one_class = palsy_metrics(["a"], np.array([True]), np.array([0.9]), num_resamples=5)
+    assert one_class.auroc == UNDEFINED
+    assert (one_class.to_json()["auroc"], one_class.to_json()["auroc_interval"]) == (None, None)
+    found = metrics_from_json({"n_subjects": 4, "protocol": "subjects", "auroc": 0.75})
+    assert found == PalsyMetrics(num_subjects=4, protocol=Protocol.SUBJECTS, auroc=found.auroc)
+    assert (found.auroc.value, found.auroc.interval, found.f1) == (0.75, None, UNDEFINED)
 
 
-def test_no_frames_at_all_are_refused() -> None:
-    with pytest.raises(ValueError, match="no frames were given"):
-        palsy_metrics([], np.array([], bool), np.array([]))
+def test_a_document_without_metrics_is_none():
+    assert metrics_from_json({}) is None
 
 
-def test_lists_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 subjects, 2 truths and 2 scores must be equally many"):
-        by_subject(["a", "b", "c"], np.array([True, False]), np.array([0.1, 0.2]))
-
-
-def _regions(seed: int = 0, num_people: int = 24) -> tuple[list[str], np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = rng.random((num_people, 8)) < 0.5
-    truth[0], truth[1] = True, False
-    score = np.clip(rng.normal(0.1 * (2 * truth - 1), 0.12), -1, 1)
-    return [f"p{i:02d}" for i in range(num_people)], truth, score
-
-
-def test_region_means_are_means_over_the_regions() -> None:
-    subjects, truth, score = _regions()
-    result = region_metrics(subjects, truth, score, num_resamples=100, protocol=Protocol.LOPO)
-    aurocs = [reference.roc_auc_score(truth[:, i], score[:, i]) for i in range(8)]
-    assert [result["by_au"][au]["auroc"] for au in AUS] == pytest.approx(aurocs)
-    assert result["auroc"] == pytest.approx(np.mean(aurocs))
-    assert result["mean_of_paper_7"]["auroc"] == pytest.approx(np.mean(aurocs[1:]))
-    assert result["accuracy"] == pytest.approx(((score > 0) == truth).mean())
-    assert (result["protocol"], result["n_subjects"], result["mean_of"]) == ("lopo", 24, "8 regions")
-    assert result["auroc_interval"][0] < result["auroc"] < result["auroc_interval"][1]
-
-
-def test_a_region_without_a_label_is_left_out_for_that_person_only() -> None:
-    subjects, truth, score = _regions()
-    known = np.ones_like(truth)
-    known[3, 0] = False
-    flipped = truth.copy()
-    flipped[3, 0] = not flipped[3, 0]
-    one, other = (region_metrics(subjects, t, score, known, num_resamples=20) for t in (truth, flipped))
-    assert one == other
-    assert one["by_au"]["AU1"]["n_subjects"] == 23
-    assert one["by_au"]["AU2"]["n_subjects"] == 24
-
-
-def test_a_region_in_which_all_are_alike_is_absent_from_the_mean_and_counted() -> None:
-    subjects, truth, score = _regions()
-    truth[:, 5] = True
-    result = region_metrics(subjects, truth, score, num_resamples=20)
-    assert result["by_au"]["AU12"]["auroc"] is None
-    assert result["regions_without_auroc"] == 1
-    rest = [reference.roc_auc_score(truth[:, i], score[:, i]) for i in range(8) if i != 5]
-    assert result["auroc"] == pytest.approx(np.mean(rest))
-
-
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [((0.1, 0.2, 0.6, 0.9), 0.5), ((0.1, 0.2, 0.3, 0.9), 0.29), ((0.6, 0.7, 0.8, 0.9), 0.71), ((0.1, 0.2, 0.2, 0.9), 0.5)],
-)
-def test_the_threshold_separates_best_and_lies_as_near_to_a_half_as_it_can(scores: tuple[float, ...], expected: float) -> None:
-    chosen = best_threshold(["a", "b", "c", "d"], np.array([0, 0, 1, 1], bool), np.array(scores))
-    assert chosen == pytest.approx(expected)
-
-
-def test_without_two_classes_the_threshold_is_a_half() -> None:
-    assert best_threshold(["a", "b"], np.array([True, True]), np.array([0.1, 0.2])) == 0.5
-
-
-def test_an_interval_without_a_resample_that_defines_it_is_absent_and_nothing_warns():
-    undefined = metrics._with_interval("auroc", np.array([0.5]), np.array([np.nan, np.nan]))
-    assert undefined == {"auroc": 0.5, "auroc_interval": None}
-
-
-def test_sides_are_counted_over_people_with_exactly_one() -> None:
-    subjects = ["a", "a", "b", "c", "d"]
-    sided = np.zeros((5, 8, 2), bool)
-    sided[:2, 3, 0] = sided[2, :, 1] = True  # a is right, b left, c nothing, d both
-    sided[4, 1] = True
-    found = side_metrics(subjects, sided, np.array([0.9, 0.2, 0.6, 0.1, 0.1]))
-    assert (found["n_subjects"], found["n_right"], found["n_frames"], found["accuracy"]) == (2, 1, 3, 0.5)
-    nobody = side_metrics(subjects, np.zeros_like(sided), np.ones(5))
-    assert (nobody["n_subjects"], nobody["accuracy"]) == (0, None)
-
-
-def test_the_scale_of_a_probability_is_the_likeliest() -> None:
-    rng = np.random.default_rng(0)
-    margin = rng.normal(0, 0.05, 20_000)
-    truth = rng.random(20_000) < 1 / (1 + np.exp(-40 * margin))
-    assert fit_scale(margin, truth) == pytest.approx(40, rel=0.05)
-    assert fit_scale(-margin, truth) < 1e-6
-    assert fit_scale(np.zeros(0), np.zeros(0, bool)) == 1.0
-    sure = 1 / (1 + np.exp(-fit_scale(np.array([-1.0, 1.0]), np.array([False, True]))))
-    assert 0.6 < sure < 0.7  # two people are no certainty: Platt's targets are 1/3 and 2/3
+def test_metrics_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        palsy().threshold = 0.1  # type: ignore[misc]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.catalog.signing import canonical
-from vitau.evaluation.metrics import palsy_metrics
+from vitau.evaluation.measure import palsy_metrics
 from vitau.evaluation.policy import PATIENTS, POLICIES, SMOKE
 from vitau.evaluation.promotion import Answers, HeldOut, Verdict, decide_promotion
 from vitau.schema import AUS
@@ -59,9 +59,9 @@ def test_a_first_model_that_guesses_is_refused_with_its_numbers() -> None:
     assert {"recognition, AUROC", "regions, mean AUROC"} <= checks(verdict)
     (reason,) = [reason for reason in verdict.against if reason.check == "recognition, AUROC"]
     direct = palsy_metrics(of.subjects, of.palsied_S, answers(of, skill=0.0).palsy_S)
-    low, high = direct["auroc_interval"]
-    assert reason.numbers == {"challenger": direct["auroc"], "low": low, "high": high, "limit": 0.7}
-    assert reason.sentence == f"recognition, AUROC is {direct['auroc']:.3f} [{low:.3f}, {high:.3f}]; at least 0.7 is needed"
+    low, high = direct.auroc.interval
+    assert reason.numbers == {"challenger": direct.auroc.value, "low": low, "high": high, "limit": 0.7}
+    assert reason.sentence == f"recognition, AUROC is {direct.auroc.value:.3f} [{low:.3f}, {high:.3f}]; at least 0.7 is needed"
 
 
 def test_too_few_people_of_one_kind_show_nothing() -> None:

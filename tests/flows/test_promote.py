@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from flows import promote as module
-from flows.promote import Decision, decide, history, policy_for, publish, roll_back, settle
+from flows.promote import Decision, evaluate, finish_interrupted, history, policy_for, promote_or_refuse, publish, roll_back
 from flows.promotion.registered_models import PALSY, standing_recognition
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
@@ -54,7 +54,7 @@ def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
     )
     for version in (1, 2, 3):
         opened.catalog.add_training(training(version))
-    monkeypatch.setattr(module, "judged", judged)
+    monkeypatch.setattr(module, "verdict_facts", verdict_facts)
     client = MlflowClient(mlflow_url)
     if registry.champion(mlflow_url, PALSY) is not None:
         client.delete_registered_model_alias(PALSY, registry.CHAMPION)
@@ -80,13 +80,14 @@ def training(version: int, recipe: str = "tiny-palsy") -> Training:
     )
 
 
-def judged(workspace: Workspace, challenger: Training, champion: Training | None, policy: Any) -> dict[str, Any]:
+def verdict_facts(workspace: Workspace, challenger: Training, champion: Training | None, policy: Any) -> dict[str, Any]:
     bad = challenger.version == 2
     return {"verdict": {"promote": not bad, "reasons": [REASON] if bad else []}}
 
 
-def decided(workspace: Workspace, version: int, **options: Any) -> Decision:
-    return decide.fn(workspace, training(version), by="a test", **options)
+def decided(workspace: Workspace, version: int, *, again: bool = False, why: str | None = None) -> Decision:
+    evaluation = evaluate.fn(workspace, training(version), again=again, why=why)
+    return promote_or_refuse.fn(workspace, evaluation, by="a test", why=why)
 
 
 def champion(workspace: Workspace) -> int | None:
@@ -99,7 +100,7 @@ def test_a_verdict_is_carried_out_and_repeating_it_changes_nothing(workspace):
     refused = decided(workspace, 2)
     assert (refused.action, refused.after, refused.against) == ("refused", 1, (REASON["sentence"],))
     assert champion(workspace) == 1
-    for options in ({}, {"asked": True}):
+    for options in ({}, {"again": True}):
         again = decided(workspace, 1, **options), decided(workspace, 2, **options)
         assert [(each.action, each.record, each.new) for each in again] == [("promoted", 1, False), ("refused", 2, False)]
     assert len(workspace.catalog.promotions()) == 2
@@ -126,12 +127,12 @@ def test_rolling_back_restores_the_champion_before_and_retraining_does_not_bring
     back = roll_back(workspace, PALSY, why="it misses smiles", by="a test")
     assert (back.version, back.before, back.after, champion(workspace)) == (3, 3, 1, 1)
     assert (decided(workspace, 3).action, champion(workspace)) == ("rolled back", 1)
-    with pytest.raises(RegistryError, match=r"^version 3 of vitau-palsy was taken back \(record 3\): give --why to make it"):
-        decided(workspace, 3, asked=True)
-    again = decided(workspace, 3, asked=True, why="the smiles were mislabelled")
+    with pytest.raises(RegistryError, match=r"^version 3 of vitau-palsy was rolled back \(record 3\): give --why to make it"):
+        decided(workspace, 3, again=True)
+    again = decided(workspace, 3, again=True, why="the smiles were mislabelled")
     assert (again.action, again.after, champion(workspace)) == ("overridden", 3, 3)
     with pytest.raises(
-        RegistryError, match=r"^no champion of vitau-palsy came before version 1: there is nothing to go back to$"
+        RegistryError, match=r"^no champion of vitau-palsy came before version 1: there is nothing to roll back to$"
     ):
         [roll_back(workspace, PALSY, why="", by="a test") for _ in range(2)]
     assert champion(workspace) == 1
@@ -139,7 +140,7 @@ def test_rolling_back_restores_the_champion_before_and_retraining_does_not_bring
 
 def test_a_promotion_against_the_verdict_is_recorded_as_one(workspace):
     decided(workspace, 1)
-    decision = decided(workspace, 2, asked=True, why="for a demonstration")
+    decision = decided(workspace, 2, again=True, why="for a demonstration")
     assert (decision.action, decision.after, decision.why) == ("overridden", 2, "for a demonstration")
     assert decision.against == (REASON["sentence"],)
     record = workspace.catalog.promotions()[-1]
@@ -149,8 +150,8 @@ def test_a_promotion_against_the_verdict_is_recorded_as_one(workspace):
 def test_a_champion_that_was_displaced_by_hand_may_come_back_by_the_same_verdict(workspace):
     decided(workspace, 1)
     decided(workspace, 3)
-    decided(workspace, 1, asked=True, why="the old one")
-    back = decided(workspace, 3, asked=True)
+    decided(workspace, 1, again=True, why="the old one")
+    back = decided(workspace, 3, again=True)
     assert (back.action, back.after, back.new, champion(workspace)) == ("promoted", 3, True, 3)
 
 
@@ -160,7 +161,7 @@ def test_what_was_recorded_and_not_carried_out_is_finished(workspace, monkeypatc
     decided(workspace, 3)
     assert champion(workspace) == 1
     monkeypatch.setattr(module, "publish", publish)
-    assert settle(workspace, PALSY)[0] == 3
+    assert finish_interrupted(workspace, PALSY)[0] == 3
     assert champion(workspace) == 3
     monkeypatch.setattr(module, "publish", lambda *_: None)
     roll_back(workspace, PALSY, why="", by="a test")
@@ -175,11 +176,11 @@ def test_an_alias_moved_by_hand_is_said_and_needs_a_reason(workspace):
     with pytest.raises(RegistryError) as caught:
         decided(workspace, 3)
     assert str(caught.value) == (
-        "the alias champion of vitau-palsy stands on version 2, but record 1 says 1: somebody moved it by hand; "
-        "`promote vitau-palsy VERSION --why …` records where it should stand"
+        "the alias champion of vitau-palsy is version 2, but record 1 says 1: it was moved by hand; "
+        "`promote vitau-palsy VERSION --why …` records which version it should be"
     )
-    assert [each.problem for each in history(workspace)] == ["the alias champion stands on version 2, not on 1"]
-    assert decided(workspace, 3, asked=True, why="as it should be").after == 3
+    assert [each.problem for each in history(workspace)] == ["the alias champion is version 2, not 1"]
+    assert decided(workspace, 3, again=True, why="as it should be").after == 3
     assert [each.problem for each in history(workspace)] == [None, None]
 
 
@@ -194,7 +195,7 @@ def test_history_finds_what_was_cut_off_at_the_end(workspace):
     decided(workspace, 1)
     client = MlflowClient(workspace.settings.mlflow_url)
     client.set_model_version_tag(PALSY, "1", "decision_record", "7")
-    assert [each.problem for each in history(workspace)] == ["MLflow knows of a later record, 7, which is not here"]
+    assert [each.problem for each in history(workspace)] == ["MLflow has a later record, 7, which the catalog lacks"]
 
 
 def test_without_a_key_nothing_is_decided(workspace):

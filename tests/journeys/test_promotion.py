@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 import flows.reports.reporting_sheet
 import flows.retrain
-from flows.promote import decide
+from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.registered_models import PALSY, REGIONS, known_training
 from flows.retrain import register
 from flows.settings import Settings
@@ -223,7 +223,7 @@ def test_the_history_lists_every_decision_and_every_signature_holds(outcomes):
 def test_regions_are_judged_with_the_recognition_they_carry(trained, outcomes):
     carried = known_training(trained.workspace, PALSY, trained.shuffled.version)
     regions = train_and_register(trained.workspace, REGIONS, trained.whole.snapshot, carried)
-    found = decide.fn(trained.workspace, regions, by="a test")
+    found = promote_or_refuse.fn(trained.workspace, evaluate.fn(trained.workspace, regions), by="a test")
     assert found.action == "refused"
     assert any(reason.startswith("recognition, AUROC") for reason in found.against)
     (record,) = trained.workspace.catalog.promotions(REGIONS)

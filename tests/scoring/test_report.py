@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from vitau.schema import AU, AUS, Side, Skipped
+from vitau.evaluation.metrics import Estimate, RegionDecisionMetrics, RegionMetrics
+from vitau.schema import AU, AUS, Protocol, Side, Skipped
 from vitau.scoring.aggregate import RegionScore, SubjectScore
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, render, write_report
 
@@ -88,8 +89,13 @@ def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page,
 
 
 def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
-    by_au = {au.value: {"n_subjects": 9, "n_affected": 4, "auroc": None, "auroc_interval": None, "accuracy": 0.5} for au in AUS}
-    metrics = {"protocol": "subjects", "n_subjects": 9, "auroc": 0.85, "auroc_interval": [0.7, 0.95], "by_au": by_au}
+    region = RegionDecisionMetrics(num_subjects=9, num_affected=4, accuracy=Estimate(value=0.5))
+    metrics = RegionMetrics(
+        protocol=Protocol.SUBJECTS,
+        num_subjects=9,
+        auroc=Estimate(value=0.85, interval=(0.7, 0.95)),
+        by_au=dict.fromkeys(AUS, region),
+    )
     text, _ = make_page(metrics=metrics)
     assert "Measured on 9 people who were not in training (protocol subjects )" in text
     assert "AUROC, mean of regions 0.85 (0.70–0.95)" in text

@@ -40,15 +40,15 @@ def test_a_pretrained_model_says_that_its_people_were_drawn(pretrained: Path) ->
 
 def test_a_training_starts_from_it_and_names_it(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:
     store, digest = make_snapshot(12)
-    metrics = train(RECIPES["smoke-palsy"](), store, digest, tmp_path / "out", pretrained=pretrained)
-    assert metrics["pretrained_digest"] == model_digest(pretrained / "model")
-    assert metrics["pretraining_seconds"] > 0
+    result = train(RECIPES["smoke-palsy"](), store, digest, tmp_path / "out", pretrained=pretrained)
+    assert result.pretrained_digest == model_digest(pretrained / "model")
+    assert result.pretraining_seconds > 0
     _, card = load_model(tmp_path / "out/model")
     assert card["pretrained"] == "smoke-palsy"
     assert (card["snapshot"], card["protocol"], card["ledger_offset"]) == (digest, "subjects", 3)
-    assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
-    assert metrics["environment"]["torch"] == version("torch")
-    assert platform.node() not in metrics["environment"].values(), "a machine's name says whose it is"
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == result.to_json()
+    assert result.environment["torch"] == version("torch")
+    assert platform.node() not in result.environment.values(), "a machine's name says whose it is"
 
 
 def test_the_state_of_a_finished_training_is_nowhere(make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_the_state_of_a_finished_training_is_nowhere(make_snapshot: MakeSnapshot
     with pytest.raises(KeyboardInterrupt):
         train(unfinished, store, digest, tmp_path / "here", checkpoints_to_store=True, talk=talk)
     assert len(list(store.keys("checkpoints/"))) == 1
-    metrics = train(unfinished, store, digest, tmp_path / "there", checkpoints_to_store=True)
-    assert metrics["seconds"] > 0
+    result = train(unfinished, store, digest, tmp_path / "there", checkpoints_to_store=True)
+    assert result.seconds > 0
     assert not list(store.keys("checkpoints/"))
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["history.json", "metrics.json", "model"]
 
@@ -81,9 +81,9 @@ def test_a_training_starts_from_weights_of_the_user_s_own_and_keeps_their_digest
     save_file(theirs, tmp_path / "theirs.safetensors")
     still = replace(recipe, train=replace(recipe.train, lr=0.0, weight_decay=0.0))
     sources = [str(tmp_path / "theirs.safetensors")]
-    metrics = train(still, store, digest, tmp_path / "out", weights=sources)
+    result = train(still, store, digest, tmp_path / "out", weights=sources)
     model, card = load_model(tmp_path / "out/model")
-    assert card["weights"] == metrics["weights"] == [sha256_of(tmp_path / "theirs.safetensors")]
+    assert card["weights"] == result.weights == [sha256_of(tmp_path / "theirs.safetensors")]
     assert torch.equal(model.state_dict()["vit.blocks.0.attn.qkv.weight"], theirs["blocks.0.attn.qkv.weight"])
     with pytest.raises(TrainingError, match="starts from --pretrained or from --weights: give one of them"):
         train(still, store, digest, tmp_path / "both", pretrained=pretrained, weights=sources)

@@ -55,7 +55,9 @@ def with_point_estimate(weight_RS: Array) -> Array:
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Return the quotient, NaN where the denominator is not positive."""
     shape = np.broadcast(numerator, denominator).shape
-    return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.broadcast_to(denominator, shape) > 0)
+    quotient: Array = np.full(shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=np.broadcast_to(denominator, shape) > 0)
+    return quotient
 
 
 def weighted_mean(weight_RS: Array, value_S: Array) -> Array:

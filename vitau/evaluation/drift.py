@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import QUANTILES_99, percentile_interval, resample_weights, with_point_estimate
-from vitau.evaluation.metrics import decisions
+from vitau.evaluation.measure import decisions
 
 Array = npt.NDArray[Any]
 

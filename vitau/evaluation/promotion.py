@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
 from vitau.evaluation.checks import CheckResult, at_least, not_below, not_worse, not_worse_calibrated, of_group
-from vitau.evaluation.metrics import calibration, decisions
+from vitau.evaluation.measure import calibration, decisions
 from vitau.evaluation.policy import PATIENTS, Policy
 from vitau.schema import AUS
 

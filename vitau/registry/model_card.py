@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vitau.evaluation.metrics import metrics_from_json
+
 
 def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
     """What everybody who pulls the model must know, as Markdown."""
@@ -13,12 +15,15 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
     if pretraining := metrics.get("pretraining"):
         lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
-    test = metrics.get("test", metrics)
-    for key in ("n_subjects", "auroc", "accuracy", "balanced_accuracy"):
-        if isinstance(test.get(key), int | float):
-            low, high = test.get(f"{key}_interval") or (None, None)
-            interval = "" if low is None or high is None else f" (95 % interval over people {low:.2f} to {high:.2f})"
-            lines.append(f"- {key.replace('_', ' ')} on test people: {test[key]:.4g}{interval}")
+    test = metrics_from_json(metrics.get("test", {}))
+    if test is not None:
+        lines.append(f"- n subjects on test people: {test.num_subjects}")
+        for metric in ("auroc", "accuracy", "balanced_accuracy"):
+            estimate = test.estimates()[metric]
+            if estimate.value is not None:
+                ends = estimate.interval
+                interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
+                lines.append(f"- {metric.replace('_', ' ')} on test people: {estimate.value:.4g}{interval}")
     lines += [
         "",
         "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).",

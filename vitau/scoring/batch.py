@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from vitau.errors import ClipError
+from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, Decoded
 from vitau.schema import Skipped
 from vitau.scoring.aggregate import SubjectScore, aggregate
@@ -50,7 +51,7 @@ def score_inputs(
     out: Path,
     *,
     model_name: str,
-    metrics: dict[str, Any] | None = None,
+    metrics: PalsyMetrics | RegionMetrics | None = None,
     analyse_all: bool = False,
     watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
 ) -> BatchResult:

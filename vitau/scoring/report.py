@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import vitau
+from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
@@ -47,7 +48,7 @@ class ReportedModel:
     version: int | None = None
     digest: str
     card: Mapping[str, Any]
-    metrics: Mapping[str, Any] | None = None
+    metrics: PalsyMetrics | RegionMetrics | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,8 @@ from vitau.data.dataset import load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
 from vitau.evaluation.bootstrap import format_estimate
+from vitau.evaluation.metrics import RegionMetrics
+from vitau.evaluation.training_result import TrainingResult
 from vitau.models.regions import RegionConfig
 from vitau.processes import start_worker
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
@@ -172,8 +174,9 @@ def _cells_of(row: Mapping[str, Any]) -> Iterator[str]:
     yield "–" if paper is None else paper["protocol"]
 
 
-def _row(cell: Cell, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    test, paper = metrics["test"], PAPER.get((cell.loss, cell.features))
+def _row(cell: Cell, result: TrainingResult) -> dict[str, Any]:
+    assert isinstance(result.test, RegionMetrics), "every cell trains regions, and the snapshot has test people"
+    test, paper = result.test.to_json(), PAPER.get((cell.loss, cell.features))
     return {
         "loss": cell.loss,
         "features": cell.features,
@@ -182,7 +185,7 @@ def _row(cell: Cell, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy_of_paper_7": test["mean_of_paper_7"]["accuracy"],
         "accuracy_of_paper_7_interval": test["mean_of_paper_7"]["accuracy_interval"],
         **{name: test[name] for name in ("accuracy", "accuracy_interval", "auroc", "auroc_interval")},
-        "seconds": round(metrics["pretraining_seconds"] + metrics["seconds"], 1),
+        "seconds": round((result.pretraining_seconds or 0.0) + result.seconds, 1),
         "paper": None if paper is None else {"accuracy_of_paper_7": paper, "protocol": str(Protocol.FRAMES)},
     }
 
@@ -253,7 +256,7 @@ def _start() -> None:
     start_worker()
 
 
-def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) -> dict[str, Any]:
+def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) -> TrainingResult:
     """Pretrain and train one cell in a process of its own."""
     assert isinstance(recipe.model, RegionConfig)
     recipe = replace(

@@ -14,6 +14,7 @@ import torch
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
+from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import Model, load_model, model_digest, save_model
 from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
@@ -53,7 +54,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     checkpoints_to_store: bool = False,
     mlflow_url: str | None = None,
     talk: Talk | None = None,
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train on a snapshot; a folder that is complete is left alone.
 
     Of several processes (:mod:`vitau.training.parallel`) all call this and get the same answer; the first one writes.
@@ -71,7 +72,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         talk: tells the progress.
 
     Returns:
-        What ``metrics.json`` says: ``test`` and ``val`` by subject, the threshold, what it was made from.
+        The content of ``metrics.json``.
 
     Raises:
         TrainingError: if a split lacks people, ``out`` is of another training, or the loss is not finite.
@@ -98,7 +99,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
     history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, talk, mlflow_url)
     lineage = {
-        "protocol": str(Protocol.SUBJECTS),
+        "protocol": Protocol.SUBJECTS,
         "snapshot": snapshot,
         "ledger_offset": frozen.ledger_offset,
         "synthetic": frozen.synthetic or bool(started_from.get("pretrained_on_synthetic")),
@@ -113,7 +114,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
 
 def pretrain(
     recipe: Recipe, out: Path, *, cache: Path | None = None, mlflow_url: str | None = None, talk: Talk | None = None
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train on drawn people who are in no cohort; a folder that is complete is left alone. See :func:`train`.
 
     Args:
@@ -140,7 +141,7 @@ def pretrain(
     model, _ = _start(recipe, None)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
     history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk, mlflow_url)
-    lineage = {"protocol": str(Protocol.SUBJECTS), "synthetic": True, "drawn": asdict(recipe.drawn)}
+    lineage = {"protocol": Protocol.SUBJECTS, "synthetic": True, "drawn": asdict(recipe.drawn)}
     result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
     return result
@@ -200,12 +201,12 @@ def _brought(model: Model, weights: Sequence[str], store: Store, started_from: d
     return {"weights": bring_weights(model, weights, store)}
 
 
-def _complete(out: Path, **expected: str) -> dict[str, Any]:
-    """Read the metrics of a complete folder, which must be of the training that is asked for."""
-    found: dict[str, Any] = json.loads((out / METRICS).read_text())
-    for what, value in expected.items():
-        if found.get(what) != value:
-            raise TrainingError(f"{out} holds a training with {what} {found.get(what)}, not {value}: choose another --out")
+def _complete(out: Path, **expected: str) -> TrainingResult:
+    """Read the result of a complete folder, which must be of the requested training."""
+    found = TrainingResult.from_json(json.loads((out / METRICS).read_text()))
+    for name, value in expected.items():
+        if getattr(found, name) != value:
+            raise TrainingError(f"{out} holds a training with {name} {getattr(found, name)}, not {value}: choose another --out")
     return found
 
 
@@ -213,8 +214,8 @@ def _seconds(pretrained: Path | None) -> float:
     """Read what a pretraining cost, drawing included; 0 where there was none or nobody wrote it down."""
     if pretrained is None or not (pretrained / METRICS).exists():
         return 0.0
-    told = json.loads((pretrained / METRICS).read_text())
-    return float(told["seconds"]) + float(told["drawing_seconds"])
+    result = TrainingResult.from_json(json.loads((pretrained / METRICS).read_text()))
+    return result.seconds + (result.drawing_seconds or 0.0)
 
 
 def _checkpoint(recipe: Recipe, config: TrainConfig, out: Path, origin: str, store: Store | None = None) -> Checkpoint:
@@ -259,7 +260,7 @@ def _conclude(
     history: History,
     lineage: dict[str, Any],
     costs: dict[str, Any],
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Choose what validation people decide, measure both held-out splits, and write everything down."""
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
@@ -267,23 +268,25 @@ def _conclude(
     threshold = choose_threshold(recipe.kind, val, val_scores)
     scales = fit_side_scales(val, val_scores) if recipe.sided else None
     card = {"recipe": recipe.name, **lineage, "threshold": threshold, "side_scales": scales}
-    result = {
-        "kind": recipe.kind,
-        **card,
-        "val": measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
-        **costs,
-        "n_train_subjects": len(set(crops.of(Split.TRAIN).subject_N.tolist())),
-        "best_epoch": (history.best or 0) + 1,
-        "seconds": round(history.seconds, 1),
-        "environment": describe_environment(device),
-    }
+    test_metrics = None
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
-        result["test"] = measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales)
+        test_metrics = measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales)
+    result = TrainingResult(
+        kind=recipe.kind,
+        **card,
+        val=measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
+        **costs,
+        num_train_subjects=len(set(crops.of(Split.TRAIN).subject_N.tolist())),
+        best_epoch=(history.best or 0) + 1,
+        seconds=round(history.seconds, 1),
+        environment=describe_environment(device),
+        test=test_metrics,
+    )
     save_model(out / MODEL, model, recipe.model, **card)
     _write_json(out / HISTORY, asdict(history))
     shutil.rmtree(out / CACHE, ignore_errors=True)
-    _write_json(out / METRICS, result)  # last: where it is, the training is complete
+    _write_json(out / METRICS, result.to_json())  # last: where it is, the training is complete
     return result
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
-from vitau.evaluation.metrics import best_threshold, fit_scale, palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
+from vitau.evaluation.thresholds import best_threshold, fit_scale
 from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
 from vitau.training.augment import augment, draw_changes
@@ -146,7 +148,7 @@ def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device:
 
 def measure(
     kind: Kind, crops: Crops, scores: Array, *, threshold: float | None = None, scales: SideScales | None = None
-) -> dict[str, Any]:
+) -> PalsyMetrics | RegionMetrics:
     """Give the metrics of a task by subject (protocol ``subjects``).
 
     ``threshold`` is recognition's only; ``scales`` those of a sided region model, whose scores add the metrics of ``sides``.
@@ -155,7 +157,7 @@ def measure(
     if kind == "regions" and scales is not None:
         right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
         regions = region_metrics(subjects, crops.affected_NA, scores.max(-1), crops.known_NA)
-        return {**regions, "sides": side_metrics(subjects, crops.sided_NA2, right_N)}
+        return replace(regions, sides=side_metrics(subjects, crops.sided_NA2, right_N))
     if kind == "regions":
         return region_metrics(subjects, crops.affected_NA, scores, crops.known_NA)
     return palsy_metrics(subjects, crops.palsied_N, scores, threshold=0.5 if threshold is None else threshold)
@@ -198,17 +200,22 @@ def validation(
         sides = {}
         if sided:
             right_N = right_side_probability(torch.from_numpy(scores), 1.0).numpy()
-            found = side_metrics(subjects, crops.sided_NA2, right_N, num_resamples=FEW_RESAMPLES)
-            sides = {"sides": float(found["accuracy"] or 0.0)}
+            named = side_metrics(subjects, crops.sided_NA2, right_N, num_resamples=FEW_RESAMPLES)
+            sides = {"sides": named.accuracy.value or 0.0}
             scores = scores.max(-1)
+        found: PalsyMetrics | RegionMetrics
         if kind == "palsy":
-            result = palsy_metrics(subjects, crops.palsied_N, scores, num_resamples=FEW_RESAMPLES)
-            error = float(result["brier"])
+            palsy = palsy_metrics(subjects, crops.palsied_N, scores, num_resamples=FEW_RESAMPLES)
+            found, error = palsy, defined(palsy.brier)
         else:
-            result = region_metrics(subjects, crops.affected_NA, scores, crops.known_NA, num_resamples=FEW_RESAMPLES)
-            error = 1 - float(result["accuracy"])
-        auroc = 0.5 if result["auroc"] is None else float(result["auroc"])
+            found = region_metrics(subjects, crops.affected_NA, scores, crops.known_NA, num_resamples=FEW_RESAMPLES)
+            error = 1 - defined(found.accuracy)
+        auroc = 0.5 if found.auroc.value is None else found.auroc.value
         selection = auroc - error + sum(sides.values())
-        return {"auroc": auroc, "error": error, "accuracy": float(result["accuracy"]), **sides, "selection": selection}
+        return {"auroc": auroc, "error": error, "accuracy": defined(found.accuracy), **sides, "selection": selection}
+
+    def defined(estimate: Estimate) -> float:
+        assert estimate.value is not None, "defined wherever there are people"
+        return estimate.value
 
     return validate

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.execution.clip_worker import frames_version
-from flows.reports.reporting_sheet import write_evidence
+from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.retrain import register
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -17,6 +17,7 @@ from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
+from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.registry import registry
@@ -47,6 +48,7 @@ METRICS = {
     "environment": {"vitau": "9.9", "torch": "8.8", "device": "an abacus"},
     "test": TEST,
 }
+RESULT = TrainingResult.from_json(METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def table(sheet):
 @pytest.fixture(scope="module")
 def sheet(workspace):
     made, digest = workspace
-    return table(write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None)), digest
+    return table(build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, RESULT, None)), digest
 
 
 def test_people_clips_and_frames_are_those_of_the_snapshot(sheet):
@@ -202,7 +204,7 @@ def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
 def test_what_nobody_recorded_is_not_recorded(workspace):
     made, digest = workspace
     bare = {name: value for name, value in METRICS.items() if name not in {"environment", "run_id", "test"}}
-    sheet = write_evidence(made, "vitau-palsy", "tiny-palsy", digest, bare, None)
+    sheet = build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, TrainingResult.from_json(bare), None)
     found = table(sheet)
     for item, about in [
         ("12c", "software and hardware"),
@@ -221,13 +223,13 @@ def test_what_nobody_recorded_is_not_recorded(workspace):
 def test_frames_of_other_code_are_not_described(workspace, monkeypatch):
     made, digest = workspace
     monkeypatch.setattr("flows.reports.reporting_sheet.frames_version", lambda: "another")
-    found = table(write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None))
+    found = table(build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, RESULT, None))
     assert found["7", "preprocessing"][0] == found["6b", "what a frame must be (gate 1)"][0] == NOT_RECORDED
 
 
 def test_no_pseudonym_of_a_person_stands_on_the_sheet(workspace):
     made, digest = workspace
-    assert not re.search(r"\bs\d\b", write_evidence(made, "vitau-palsy", "tiny-palsy", digest, METRICS, None))
+    assert not re.search(r"\bs\d\b", build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, RESULT, None))
 
 
 def test_a_value_without_a_record_is_refused():

@@ -53,10 +53,10 @@ def test_a_killed_training_goes_on_in_its_run_and_nothing_is_there_twice(
 
     with pytest.raises(KeyboardInterrupt):
         train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, talk=Killed())
-    metrics = train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, talk=Talk(quiet=True))
+    result = train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, talk=Talk(quiet=True))
     client = MlflowClient(mlflow_url)
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
-    assert run.info.run_id == metrics["run_id"]
+    assert run.info.run_id == result.run_id
     assert run.info.status == "FINISHED"
     assert _steps(client, run.info.run_id, "train_loss") == [1, 2, 3]
     assert _steps(client, run.info.run_id, "validation_auroc") == [1, 2, 3]

@@ -1,0 +1,137 @@
+"""Metrics by person, compared with scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, side_metrics
+from vitau.schema import AU, AUS, Protocol
+
+
+def _people(num_people: int, seed: int, *, frames: int = 4) -> tuple[list[str], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.random(num_people) < 0.5
+    truth[:2] = [True, False]
+    score = np.clip(
+        0.35 + 0.3 * truth[:, None] + rng.normal(0, 0.3, (num_people, 1)) + rng.normal(0, 0.1, (num_people, frames)), 0, 1
+    )
+    return [f"p{i:03d}" for i in range(num_people) for _ in range(frames)], np.repeat(truth, frames), score.ravel().round(2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_palsy_metrics_equal_those_of_scikit_learn_on_mean_scores(seed: int) -> None:
+    subjects, truth, score = _people(40, seed)
+    result = palsy_metrics(subjects, truth, score, num_resamples=50)
+    true_S, mean_S = truth.reshape(40, 4)[:, 0], score.reshape(40, 4).mean(1)
+    called_S = mean_S >= 0.5
+    assert result.accuracy.value == pytest.approx(reference.accuracy_score(true_S, called_S))
+    assert result.balanced_accuracy.value == pytest.approx(reference.balanced_accuracy_score(true_S, called_S))
+    assert result.f1.value == pytest.approx(reference.f1_score(true_S, called_S))
+    assert result.auroc.value == pytest.approx(reference.roc_auc_score(true_S, mean_S))
+    assert result.brier.value == pytest.approx(reference.brier_score_loss(true_S, mean_S))
+    assert (result.num_subjects, result.num_frames, result.protocol) == (40, 160, "subjects")
+
+
+def test_calibration_error_is_the_weighted_gap_of_each_bin() -> None:
+    subjects, score, truth = ["a", "b", "c", "d"], np.array([0.91, 0.95, 0.12, 0.14]), np.array([1, 0, 0, 0], bool)
+    result = palsy_metrics(subjects, truth, score, num_resamples=10)
+    assert result.ece.value == pytest.approx((abs(1 - 0.91 - 0.95) + 0.12 + 0.14) / 4)
+
+
+def test_an_interval_covers_its_estimate_and_narrows_with_more_people() -> None:
+    few, many = (palsy_metrics(*_people(n, 1)) for n in (30, 480))
+    for result in (few, many):
+        low, high = result.auroc.interval
+        assert low <= result.auroc.value <= high
+    assert np.diff(many.auroc.interval) < np.diff(few.auroc.interval) / 2
+
+
+def test_a_resample_weights_people_as_scikit_learn_does_with_sample_weights() -> None:
+    subjects, truth, score = _people(25, 3, frames=1)
+    result = palsy_metrics(subjects, truth, score, num_resamples=200, seed=9)
+    weights = np.random.default_rng(9).multinomial(25, np.full(25, 1 / 25), size=200)
+    order = np.argsort(subjects)
+    values = [reference.roc_auc_score(truth[order], score[order], sample_weight=w) for w in weights]
+    assert result.auroc.interval == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    people = _people(20, 4)
+    assert palsy_metrics(*people, seed=1) == palsy_metrics(*people, seed=1)
+    assert palsy_metrics(*people, seed=1).auroc.interval != palsy_metrics(*people, seed=2).auroc.interval
+
+
+def test_one_class_alone_has_no_auroc() -> None:
+    result = palsy_metrics(["a", "b"], np.array([True, True]), np.array([0.7, 0.8]), num_resamples=10)
+    assert result.auroc.value is None
+    assert result.auroc.interval is None
+    assert result.undefined_resamples == 10
+    assert result.accuracy.value == 1.0
+
+
+def test_a_person_with_two_truths_is_refused() -> None:
+    with pytest.raises(ValueError, match="a person has different labels in different frames"):
+        by_subject(["a", "a"], np.array([True, False]), np.array([0.1, 0.2]))
+
+
+def test_no_frames_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="no frames were given"):
+        palsy_metrics([], np.array([], bool), np.array([]))
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 subjects, 2 truths and 2 scores must be equally many"):
+        by_subject(["a", "b", "c"], np.array([True, False]), np.array([0.1, 0.2]))
+
+
+def _regions(seed: int = 0, num_people: int = 24) -> tuple[list[str], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.random((num_people, 8)) < 0.5
+    truth[0], truth[1] = True, False
+    score = np.clip(rng.normal(0.1 * (2 * truth - 1), 0.12), -1, 1)
+    return [f"p{i:02d}" for i in range(num_people)], truth, score
+
+
+def test_region_means_are_means_over_the_regions() -> None:
+    subjects, truth, score = _regions()
+    result = region_metrics(subjects, truth, score, num_resamples=100, protocol=Protocol.LOPO)
+    aurocs = [reference.roc_auc_score(truth[:, i], score[:, i]) for i in range(8)]
+    assert [result.by_au[au].auroc.value for au in AUS] == pytest.approx(aurocs)
+    assert result.auroc.value == pytest.approx(np.mean(aurocs))
+    assert result.mean_of_paper_7.auroc.value == pytest.approx(np.mean(aurocs[1:]))
+    assert result.accuracy.value == pytest.approx(((score > 0) == truth).mean())
+    assert (result.protocol, result.num_subjects, result.mean_of) == ("lopo", 24, "8 regions")
+    assert result.auroc.interval[0] < result.auroc.value < result.auroc.interval[1]
+
+
+def test_a_region_without_a_label_is_left_out_for_that_person_only() -> None:
+    subjects, truth, score = _regions()
+    known = np.ones_like(truth)
+    known[3, 0] = False
+    flipped = truth.copy()
+    flipped[3, 0] = not flipped[3, 0]
+    one, other = (region_metrics(subjects, t, score, known, num_resamples=20) for t in (truth, flipped))
+    assert one == other
+    assert one.by_au[AU("AU1")].num_subjects == 23
+    assert one.by_au[AU("AU2")].num_subjects == 24
+
+
+def test_a_region_in_which_all_people_are_alike_is_absent_from_the_mean_and_counted() -> None:
+    subjects, truth, score = _regions()
+    truth[:, 5] = True
+    result = region_metrics(subjects, truth, score, num_resamples=20)
+    assert result.by_au[AU("AU12")].auroc.value is None
+    assert result.regions_without_auroc == 1
+    rest = [reference.roc_auc_score(truth[:, i], score[:, i]) for i in range(8) if i != 5]
+    assert result.auroc.value == pytest.approx(np.mean(rest))
+
+
+def test_sides_are_counted_over_people_with_exactly_one() -> None:
+    subjects = ["a", "a", "b", "c", "d"]
+    sided = np.zeros((5, 8, 2), bool)
+    sided[:2, 3, 0] = sided[2, :, 1] = True  # a is right, b left, c nothing, d both
+    sided[4, 1] = True
+    found = side_metrics(subjects, sided, np.array([0.9, 0.2, 0.6, 0.1, 0.1]))
+    assert (found.num_subjects, found.num_right, found.num_frames, found.accuracy.value) == (2, 1, 3, 0.5)
+    none = side_metrics(subjects, np.zeros_like(sided), np.ones(5))
+    assert (none.num_subjects, none.accuracy.value) == (0, None)

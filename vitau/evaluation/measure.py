@@ -1,0 +1,230 @@
+"""Compute metrics by person, each with an interval from a bootstrap over people.
+
+Frames of one person are not independent, so a person counts once: a person's score is the mean over the person's frames.
+AUROC is the Mann–Whitney statistic (Hanley and McNeil, Radiology 1982). ECE is the binned calibration error of Guo et al.
+(ICML 2017). The tests compare all of them to scikit-learn. They are vectorized over many weighted resamples.
+
+Axes: N frames, S people, K questions, R resamples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from vitau.evaluation.bootstrap import Array, defined, mean_of_defined, percentile_interval, ratio, resample_weights
+from vitau.evaluation.metrics import (
+    DECISION_METRICS,
+    UNDEFINED,
+    DecisionMetrics,
+    Estimate,
+    PalsyMetrics,
+    RegionDecisionMetrics,
+    RegionMetrics,
+    SideMetrics,
+)
+from vitau.schema import AUS, PAPER_AUS, Protocol
+
+NUM_RESAMPLES: Final = 2000
+NUM_BINS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SubjectScores:
+    """One row per person: truth and mean score, both (S, K) for K questions; ``known`` is False where there is no label."""
+
+    subjects: tuple[str, ...]
+    truth_SK: Array
+    score_SK: Array
+    known_SK: Array
+
+
+def by_subject(subjects: Sequence[str], truth: Array, score: Array, known: Array | None = None) -> SubjectScores:
+    """Average the frame scores of each person.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        truth: (N,) or (N, K) bool, equal in all frames of a person.
+        score: (N,) or (N, K) float.
+        known: (N,) or (N, K) bool, False where the truth is unknown; all known by default.
+
+    Raises:
+        ValueError: There is no frame, the lengths differ, or a person has two truths.
+    """
+    truth_NK, score_NK = _columns(truth).astype(bool), _columns(score).astype(np.float64)
+    known_NK = np.ones_like(truth_NK) if known is None else _columns(known).astype(bool)
+    if not len(subjects):
+        raise ValueError("no frames were given; metrics need at least one")
+    if not len(subjects) == len(truth_NK) == len(score_NK) == len(known_NK):
+        raise ValueError(f"{len(subjects)} subjects, {len(truth_NK)} truths and {len(score_NK)} scores must be equally many")
+    names, index = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+    first = np.array([int(np.argmax(index == row)) for row in range(len(names))])
+    truth_SK, known_SK = truth_NK[first], known_NK[first]
+    if (truth_NK != truth_SK[index]).any() or (known_NK != known_SK[index]).any():
+        raise ValueError("a person has different labels in different frames; labels belong to people")
+    frames_S = np.bincount(index)
+    score_SK = np.stack([np.bincount(index, column) / frames_S for column in score_NK.T], axis=1)
+    return SubjectScores(subjects=tuple(names.tolist()), truth_SK=truth_SK, score_SK=score_SK, known_SK=known_SK)
+
+
+def palsy_metrics(
+    subjects: Sequence[str],
+    palsied: Array,
+    score: Array,
+    *,
+    threshold: float = 0.5,
+    protocol: Protocol = Protocol.SUBJECTS,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> PalsyMetrics:
+    """Compute how well recognition separates palsied people from others.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        palsied: (N,) bool.
+        score: (N,) probability of a palsy, 0 to 1.
+        threshold: A person is classified as palsied if the mean score is at or above it.
+        protocol: How people were split; recorded in the result.
+        seed: Of the bootstrap.
+        num_resamples: Number of resamples of people.
+    """
+    people = by_subject(subjects, palsied, score)
+    return PalsyMetrics(
+        **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], threshold, seed, num_resamples),
+        protocol=protocol,
+        num_frames=len(subjects),
+        num_palsied=int(people.truth_SK.sum()),
+        threshold=float(threshold),
+    )
+
+
+def region_metrics(
+    subjects: Sequence[str],
+    affected: Array,
+    score: Array,
+    known: Array | None = None,
+    *,
+    threshold: float = 0.0,
+    protocol: Protocol = Protocol.SUBJECTS,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> RegionMetrics:
+    """Compute how well the affected regions of palsied people are found.
+
+    Args:
+        subjects: N pseudonyms, one per frame, of palsied people only.
+        affected: (N, 8) bool in the order of ``AUS``.
+        score: (N, 8) mean of the heatmap, −1 to 1.
+        known: (N, 8) bool, False where there is no label; all known by default.
+        threshold: A region is classified as affected if the mean score is above it.
+        protocol: How people were split; recorded in the result.
+        seed: Of the bootstrap.
+        num_resamples: Number of resamples of people.
+    """
+    people = by_subject(subjects, affected, score, known)
+    num_people = len(people.subjects)
+    weight_RS = resample_weights(num_people, num_resamples, seed)
+    points, spreads, by_au = [], [], {}
+    for column, au in enumerate(AUS):
+        known_S = people.known_SK[:, column]
+        truth_S, score_S = people.truth_SK[known_S, column], people.score_SK[known_S, column]
+        called_S = score_S > threshold
+        points.append(decisions(truth_S, called_S, score_S, np.ones((1, len(truth_S)))))
+        spreads.append(decisions(truth_S, called_S, score_S, weight_RS[:, known_S]))
+        by_au[au] = RegionDecisionMetrics(
+            **_estimates(points[-1], spreads[-1]), num_subjects=len(truth_S), num_affected=int(truth_S.sum())
+        )
+    return RegionMetrics(
+        **_means(points, spreads),
+        protocol=protocol,
+        num_subjects=num_people,
+        num_frames=len(subjects),
+        threshold=float(threshold),
+        regions_without_auroc=sum(bool(np.isnan(point["auroc"]).any()) for point in points),
+        mean_of_paper_7=DecisionMetrics(**_means(points[-len(PAPER_AUS) :], spreads[-len(PAPER_AUS) :])),
+        by_au=by_au,
+    )
+
+
+def side_metrics(
+    subjects: Sequence[str], sided: Array, right: Array, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> SideMetrics:
+    """Compute how well the affected side of the face is named, over the people with exactly one affected side.
+
+    The threshold is a half. All metrics are undefined if no person has exactly one affected side.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        sided: (N, 8, 2) bool, which regions are affected on the person's right and left.
+        right: (N,) probability that the right is the affected side, 0 to 1.
+        seed: Of the bootstrap.
+        num_resamples: Number of resamples of people.
+    """
+    side_N2 = np.asarray(np.asarray(sided).any(1))
+    chosen_N = side_N2.sum(1) == 1
+    if not chosen_N.any():
+        return SideMetrics(num_subjects=0, num_right=0, num_frames=0)
+    chosen = [subject for subject, is_chosen in zip(subjects, chosen_N, strict=True) if is_chosen]
+    people = by_subject(chosen, side_N2[chosen_N, 0], np.asarray(right)[chosen_N])
+    return SideMetrics(
+        **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], 0.5, seed, num_resamples),
+        protocol=Protocol.SUBJECTS,
+        num_frames=len(chosen),
+        num_right=int(people.truth_SK.sum()),
+    )
+
+
+def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
+    """Compute accuracy, balanced accuracy, F1 and AUROC for R weightings of the people: each (R,), NaN where undefined."""
+    hit_R, miss_R = weight_RS @ (truth_S & called_S), weight_RS @ (truth_S & ~called_S)
+    alarm_R, rest_R = weight_RS @ (~truth_S & called_S), weight_RS @ (~truth_S & ~called_S)
+    score_P, score_Q = score_S[truth_S, None], score_S[None, ~truth_S]
+    above_PQ = (score_P > score_Q) + 0.5 * (score_P == score_Q)
+    positive_RP, negative_RQ = weight_RS[:, truth_S], weight_RS[:, ~truth_S]
+    return {
+        "accuracy": ratio(hit_R + rest_R, weight_RS.sum(1)),
+        "balanced_accuracy": (ratio(hit_R, hit_R + miss_R) + ratio(rest_R, rest_R + alarm_R)) / 2,
+        "f1": ratio(2 * hit_R, 2 * hit_R + miss_R + alarm_R),
+        "auroc": ratio(((positive_RP @ above_PQ) * negative_RQ).sum(1), positive_RP.sum(1) * negative_RQ.sum(1)),
+    }
+
+
+def calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
+    """Compute ECE (equal-width bins) and Brier score for R weightings of the people: each (R,)."""
+    bin_S = np.minimum((score_S * NUM_BINS).astype(int), NUM_BINS - 1)
+    in_bin_SB = bin_S[:, None] == np.arange(NUM_BINS)
+    gap_RB = np.abs(weight_RS @ (in_bin_SB * (truth_S - score_S)[:, None]))
+    total_R = weight_RS.sum(1)
+    return {"ece": ratio(gap_RB.sum(1), total_R), "brier": ratio(weight_RS @ (truth_S - score_S) ** 2, total_R)}
+
+
+def _binary(truth_S: Array, score_S: Array, threshold: float, seed: int, num_resamples: int) -> dict[str, Any]:
+    """Compute what the metrics of recognition and of sides share."""
+    called_S = score_S >= threshold
+    ones_1S, weight_RS = np.ones((1, len(truth_S))), resample_weights(len(truth_S), num_resamples, seed)
+    point = {**decisions(truth_S, called_S, score_S, ones_1S), **calibration(truth_S, score_S, ones_1S)}
+    spread = {**decisions(truth_S, called_S, score_S, weight_RS), **calibration(truth_S, score_S, weight_RS)}
+    undefined_resamples = int(np.isnan(spread["auroc"]).sum())
+    return {**_estimates(point, spread), "num_subjects": len(truth_S), "undefined_resamples": undefined_resamples}
+
+
+def _means(points: Sequence[Mapping[str, Array]], spreads: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
+    point, spread = (
+        {name: mean_of_defined(np.stack([values[name] for values in regions])) for name in DECISION_METRICS}
+        for regions in (points, spreads)
+    )
+    return _estimates(point, spread)
+
+
+def _estimates(point: Mapping[str, Array], spread: Mapping[str, Array]) -> dict[str, Estimate]:
+    values = {name: defined(point_1[0]) for name, point_1 in point.items()}
+    return {
+        name: UNDEFINED if value is None else Estimate(value=value, interval=percentile_interval(spread[name]))
+        for name, value in values.items()
+    }
+
+
+def _columns(values: Array) -> Array:
+    values = np.asarray(values)
+    return values[:, None] if values.ndim == 1 else values

@@ -1,13 +1,14 @@
-"""What is known for and against a trained model: the held-out people, and what it and the champion say of them."""
+"""Evaluation of a challenger: both models score the held-out people, and their costs are counted."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from flows.workspace import Workspace, progress
 from vitau.catalog.catalog import Training
@@ -18,18 +19,19 @@ from vitau.errors import ChecksumError
 from vitau.evaluation.measure import by_subject
 from vitau.evaluation.promotion import Answers, HeldOut
 from vitau.registry import registry
-from vitau.schema import Split, canonical_name
+from vitau.schema import CROP_SIZE, Split, canonical_name
 from vitau.scoring.predict import Predictor
 
 Array = npt.NDArray[Any]
-TIMED_FACES: Final = 16
-TIMED_ROUNDS: Final = 5
 CHUNK: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The people, what both models say of them, how many are left out since one was trained on them, and a digest of it all."""
+    """What a decision rests on: held-out people, the scores of both models, and a digest of both.
+
+    ``num_left_out`` counts test people who are excluded because one of the models was trained on them.
+    """
 
     people: HeldOut
     challenger: Answers
@@ -39,12 +41,12 @@ class Evidence:
 
 
 def gather(workspace: Workspace, challenger: Training, champion: Training | None) -> Evidence:
-    """Let both models score the test people of the challenger's snapshot whom neither was trained on.
+    """Score the test people of the challenger's snapshot with both models, except people that either was trained on.
 
     Raises:
-        ChecksumError: the weights in the store are not those that were registered.
+        ChecksumError: The weights in the store are not those that were registered.
     """
-    predictors = [load_model(workspace, each) for each in (challenger, champion) if each is not None]
+    predictors = [load_model(workspace, training) for training in (challenger, champion) if training is not None]
     crops, source_N = test_crops(workspace, challenger.snapshot)
     seen = people_seen(workspace, predictors)
     merged = workspace.catalog.merged_names()
@@ -52,12 +54,7 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
     num_left_out = len(set(crops.subject_N[~held_out_N].tolist()))
     crops, source_N = crops.where(held_out_N), source_N[held_out_N]
     people = held_out_people(crops, source_N)
-    costs = [megabytes(workspace, each) for each in (challenger, champion) if each is not None]
-    face_ms = time_per_face(predictors, crops)
-    answers = [
-        answer(predictor, crops, size_mb=size, face_ms=ms)
-        for predictor, size, ms in zip(predictors, costs, face_ms, strict=True)
-    ]
+    answers = [answer(predictor, crops) for predictor in predictors]
     return Evidence(
         people=people,
         challenger=answers[0],
@@ -68,7 +65,11 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
 
 
 def load_model(workspace: Workspace, training: Training) -> Predictor:
-    """Load a registered model from the store."""
+    """Load a registered model from the store.
+
+    Raises:
+        ChecksumError: The weights in the store are not those that were registered.
+    """
     folder = workspace.folder("candidates") / training.model_digest
     prefix = f"{training.model_key}/"
     for key in workspace.store.keys(prefix):
@@ -83,16 +84,17 @@ def load_model(workspace: Workspace, training: Training) -> Predictor:
 
 
 def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array]:
-    """Decode the frames of a snapshot's test people, and say which source each is from."""
+    """Decode the frames of a snapshot's test people; returns their crops and sources, (N,) str."""
     crops = load_crops(workspace.store, snapshot, workspace.folder("crops"))
     source_N = np.array(snapshots.load(workspace.store, snapshot)["source"].to_pylist())
     return crops.of(Split.TEST), source_N[crops.split_N == str(Split.TEST)]
 
 
 def people_seen(workspace: Workspace, predictors: Sequence[Predictor]) -> set[str]:
-    """Name everybody who taught one of the models anything, training or validation, also under a name that was merged."""
+    """Return the canonical pseudonyms of all training and validation people of the models."""
     merged = workspace.catalog.merged_names()
-    digests = {card.get("snapshot") for each in predictors for card in (each.card, each.recognition_card)} - {None}
+    cards = [card for predictor in predictors for card in (predictor.card, predictor.recognition_card)]
+    digests = {card.get("snapshot") for card in cards} - {None}
     seen: set[str] = set()
     for digest in sorted(map(str, digests)):
         rows = snapshots.load(workspace.store, digest).select(["subject", "split"]).to_pydict()
@@ -102,7 +104,7 @@ def people_seen(workspace: Workspace, predictors: Sequence[Predictor]) -> set[st
 
 
 def held_out_people(crops: Crops, source_N: Array) -> HeldOut:
-    """Lay out what is true of the people in some frames; the groups that are recorded are source and side."""
+    """Collect the truth about the people in some frames; recorded groups are source and side."""
     frames = crops.subject_N.tolist()
     truth = by_subject(frames, crops.affected_NA, np.zeros(crops.affected_NA.shape), crops.known_NA) if frames else None
     first = [frames.index(name) for name in truth.subjects] if truth else []
@@ -116,8 +118,11 @@ def held_out_people(crops: Crops, source_N: Array) -> HeldOut:
     )
 
 
-def answer(predictor: Predictor, crops: Crops, *, size_mb: float, face_ms: float) -> Answers:
-    """Let a model look at every frame, its regions at those of palsied people whatever recognition says; means by person."""
+def answer(predictor: Predictor, crops: Crops) -> Answers:
+    """Score every frame, and return means by person.
+
+    The regions of all frames are scored: those of palsied people count, whatever recognition answers.
+    """
     palsy_N = np.zeros(len(crops))
     region_NA = np.full(crops.affected_NA.shape, np.nan)
     for rows in progress(list(crops.batches(CHUNK)), "scoring held-out people", -(-len(crops) // CHUNK)):
@@ -130,43 +135,41 @@ def answer(predictor: Predictor, crops: Crops, *, size_mb: float, face_ms: float
         palsy_S=palsy_S1[:, 0],
         region_SA=None if predictor.regions is None else region_SA,
         threshold=predictor.threshold,
-        size_mb=size_mb,
-        face_ms=face_ms,
+        num_parameters=num_parameters(predictor),
+        face_flops=face_flops(predictor),
     )
 
 
-def megabytes(workspace: Workspace, training: Training) -> float:
-    """Weigh the weights of a registered model, in MB."""
-    folder = workspace.folder("candidates") / training.model_digest
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
+def num_parameters(predictor: Predictor) -> int:
+    """Return the number of parameters of both models in a bundle."""
+    models = [predictor.recognition] if predictor.regions is None else [predictor.recognition, predictor.regions]
+    return sum(parameter.numel() for model in models for parameter in model.parameters())
 
 
-def time_per_face(
-    predictors: Sequence[Predictor], crops: Crops, *, clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
-    """Time models in turns on the same faces, so that whatever else the machine does slows all; the least of each, ms."""
-    if not len(crops):
-        return [0.0] * len(predictors)
-    faces = crops.pixels(slice(0, TIMED_FACES))
-    least = [float("inf")] * len(predictors)
-    for _ in range(TIMED_ROUNDS):
-        for place, predictor in enumerate(predictors):
-            start = clock()
-            predictor.score_crops(faces, analyse_all=True)
-            least[place] = min(least[place], (clock() - start) * 1000 / len(faces))
-    return least
+def face_flops(predictor: Predictor) -> int:
+    """Count the floating-point operations that both models need for one face.
+
+    Attention is counted as plain matrix products: fused kernels differ between machines, and some are not counted at all.
+    """
+    crop_1SS3 = np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        predictor.score_crops(crop_1SS3, analyse_all=True)
+    return counter.get_total_flops()
 
 
 def fingerprint(people: HeldOut, answers: Sequence[Answers]) -> str:
-    """Name the evidence by its digest, to 4 decimals, costs left out: it can be made again, so it is not kept."""
-    said = [
+    """Return the digest of the evidence, rounded to 4 decimals and without costs.
+
+    The evidence itself is not stored, since it can be computed again.
+    """
+    scores = [
         [
-            np.round(each.palsy_S, 4).tolist(),
-            None if each.region_SA is None else np.nan_to_num(each.region_SA).round(4).tolist(),
+            np.round(answer.palsy_S, 4).tolist(),
+            None if answer.region_SA is None else np.nan_to_num(answer.region_SA).round(4).tolist(),
         ]
-        for each in answers
+        for answer in answers
     ]
-    facts = [list(people.subjects), people.palsied_S.tolist(), people.affected_SA.tolist(), people.known_SA.tolist(), said]
+    facts = [list(people.subjects), people.palsied_S.tolist(), people.affected_SA.tolist(), people.known_SA.tolist(), scores]
     return sha256(canonical(facts).encode()).hexdigest()
 
 

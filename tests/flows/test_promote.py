@@ -198,6 +198,24 @@ def test_history_finds_what_was_cut_off_at_the_end(workspace):
     assert [each.problem for each in history(workspace)] == ["MLflow has a later record, 7, which the catalog lacks"]
 
 
+def test_records_of_the_policy_with_latency_are_shown_verified_and_kept(workspace):
+    """Earlier versions measured megabytes and milliseconds; their records stay as they were signed."""
+    slow = "time per face is 61 ms; at most 5000 ms is allowed, 2.40 times the champion's 25.4 ms (at most 2 times)"
+    numbers = {"challenger": 61.0, "champion": 25.4, "times": 2.4, "limit": 5000.0, "limit_times": 2.0}
+    reason = {"check": "time per face", "holds": False, "sentence": slow, "numbers": numbers}
+    policy = {"name": "patients", "max_size_mb": 3000.0, "max_face_ms": 5000.0, "max_growth": 2.0, "max_slowdown": 2.0}
+    verdict = {"promote": False, "policy": policy, "reasons": [reason]}
+    facts = {"model": PALSY, "version": 2, "action": Action.REFUSED, "before": None, "after": None, "by": "flow retrain"}
+    facts |= {"why": None, "verdict": verdict, "once": "a digest that includes the limits on latency"}
+    workspace.catalog.append_promotion(facts, key=b"signs in these tests only", once=facts["once"])
+    (entry,) = history(workspace)
+    assert entry.problem is None
+    assert entry.record.facts["verdict"]["policy"]["max_face_ms"] == 5000.0
+    kept = decided(workspace, 2)
+    assert (kept.action, kept.record, kept.new, kept.against) == ("refused", 1, False, (slow,))
+    assert len(workspace.catalog.promotions()) == 1
+
+
 def test_without_a_key_nothing_is_decided(workspace):
     unsigned = Workspace(workspace.settings.model_copy(update={"signing_key": None}))
     with pytest.raises(SettingsError, match=r"^decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`"):

@@ -1,6 +1,6 @@
-"""One check of a verdict each: numbers of resampled people in, the sentence that people read and whether it holds out.
+"""The checks of a promotion decision: each returns whether it holds, with a sentence and its numbers.
 
-Row 0 of every number (R,) is the number itself, the others are those of resamples; not a number where it is not defined.
+Element 0 of each array (R,) is the point estimate, the others are those of resamples; NaN where undefined.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """One check: what was asked, whether it holds (None: nobody can tell, and it is not required), and with which numbers."""
+    """The result of one check; ``holds`` is ``None`` if the people leave it undecided and it is not required."""
 
     check: str
     holds: bool | None
@@ -26,10 +26,10 @@ class CheckResult:
 
 
 def at_least(check: str, value_R: Array, floor: float) -> CheckResult:
-    """At least the floor; what one class alone leaves undefined passes only where no floor is asked."""
+    """Check that a value reaches the floor; an undefined value passes only if the floor is 0."""
     value, interval = _point_and_interval(value_R)
     if value is None:
-        holds, sentence = floor <= 0, f"{check} is not defined, since all these people are alike; at least {floor:g} is needed"
+        holds, sentence = floor <= 0, f"{check} is undefined, since all these people are alike; at least {floor:g} is needed"
     else:
         holds, sentence = value >= floor, f"{check} is {format_estimate(value, interval)}; at least {floor:g} is needed"
     return CheckResult(
@@ -38,30 +38,30 @@ def at_least(check: str, value_R: Array, floor: float) -> CheckResult:
 
 
 def not_below(check: str, value_R: Array, floor: float) -> CheckResult:
-    """Not wholly below the floor; nobody can tell where it is not defined."""
+    """Check that the whole interval is not below the floor; undecided where the value is undefined."""
     value, interval = _point_and_interval(value_R)
     numbers = {"challenger": value, **_ends(interval), "limit": floor}
     if value is None or interval is None:
         return CheckResult(
-            check=check, holds=None, sentence=f"{check} is not defined: all these people are alike", numbers=numbers
+            check=check, holds=None, sentence=f"{check} is undefined: all these people are alike", numbers=numbers
         )
-    sentence = f"{check} is {format_estimate(value, interval)}; it may not lie below {floor:g} with its whole interval"
+    sentence = f"{check} is {format_estimate(value, interval)}; the whole interval may not lie below {floor:g}"
     return CheckResult(check=check, holds=interval[1] >= floor, sentence=sentence, numbers=numbers)
 
 
 def of_group(check: str, value_R: Array, num_people: int, enough: bool, policy: Policy) -> CheckResult:
-    """Not wholly below the floor of subgroups; a group with too few people is not judged."""
+    """Check a group of people against the floor of subgroups; undecided if the group is too small."""
     if not enough:
         sentence = f"{check} has {num_people} people and is not judged; {policy.min_people} are needed"
         return CheckResult(
             check=check, holds=None, sentence=sentence, numbers={"people": num_people, "limit": policy.floor_subgroup}
         )
-    reason = not_below(f"{check}, share answered rightly", value_R, policy.floor_subgroup)
+    reason = not_below(f"{check}, share of correct answers", value_R, policy.floor_subgroup)
     return replace(reason, numbers={**reason.numbers, "people": num_people})
 
 
 def not_worse(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
-    """Better, or shown to be worse by less than the margin."""
+    """Check that a value is better, or shown to be worse by less than the margin."""
     difference, interval = _point_and_interval(own_R - other_R)
     own, other = _point_and_interval(own_R)[0], _point_and_interval(other_R)[0]
     numbers = {"challenger": own, "champion": other, "difference": difference, **_ends(interval), "limit": -margin}
@@ -74,23 +74,42 @@ def not_worse(check: str, own_R: Array, other_R: Array, margin: float) -> CheckR
     elif low >= -margin:
         word = f"not worse within {margin:g}"
     else:
-        word = f"worse by more than {margin:g}, or too little is known"
+        word = f"worse by more than {margin:g}, or too few people to exclude it"
     sentence = f"{check} is {own:.3f} against the champion's {other:.3f}: {difference:+.3f}{format_interval(interval)}, {word}"
     return CheckResult(check=check, holds=low >= -margin, sentence=sentence, numbers=numbers)
 
 
 def not_worse_calibrated(check: str, own_R: Array, other_R: Array, margin: float) -> CheckResult:
-    """An error that has not grown by more than the margin, or not by more than chance does."""
+    """Check that an error grew by no more than the margin, or by no more than chance explains."""
     difference, interval = _point_and_interval(own_R - other_R)
     assert difference is not None, "an error is defined wherever there are people"
     assert interval is not None, "and so is its interval"
     sentence = (
         f"{check} is {own_R[0]:.3f} against the champion's {other_R[0]:.3f}: {difference:+.3f}{format_interval(interval)}; "
-        f"it may grow by {margin:g}, or by what is chance"
+        f"it may grow by {margin:g}, or by what chance explains"
     )
     numbers = {"challenger": float(own_R[0]), "champion": float(other_R[0]), "difference": difference, **_ends(interval)}
     return CheckResult(
         check=check, holds=difference <= margin or interval[0] <= 0, sentence=sentence, numbers={**numbers, "limit": margin}
+    )
+
+
+def not_larger(
+    check: str, own: float, other: float | None, limit: float, max_ratio: float, *, scale: float, unit: str
+) -> CheckResult:
+    """Check that a cost is within its limit and at most ``max_ratio`` times the champion's.
+
+    The sentence shows the cost in units of ``scale``; the numbers are recorded as they are.
+    """
+    ratio = own / other if other else None
+    compared = ""
+    if ratio is not None and other is not None:
+        compared = f", {ratio:.2f} times the champion's {other / scale:.3g} {unit} (at most {max_ratio:g} times)"
+    return CheckResult(
+        check=check,
+        holds=own <= limit and (ratio is None or ratio <= max_ratio),
+        sentence=f"{check} is {own / scale:.3g} {unit}; at most {limit / scale:g} {unit} is allowed{compared}",
+        numbers={"challenger": own, "champion": other, "times": ratio, "limit": limit, "limit_times": max_ratio},
     )
 
 

@@ -1,8 +1,8 @@
-"""Whether a trained model may take the champion's place: numbers of held-out people in, a verdict with its reasons out.
+"""The promotion decision: from the scores of held-out people to a verdict with its reasons.
 
-Both models score the same people, none of whom either was trained on, and none of whom chose an epoch or a threshold. People
-are drawn with replacement, the same draw for both models (a paired bootstrap), so that what makes a person easy or hard for
-both cancels. Nothing here reads a file, a clock or a service: the same arrays give the same verdict.
+Both models score the same people. Neither model was trained on them, and none of them chose an epoch or a threshold. The
+bootstrap is paired: each resample holds the same people for both models, so the difficulty of a person cancels. The functions
+are pure: the same arrays yield the same verdict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
-from vitau.evaluation.checks import CheckResult, at_least, not_below, not_worse, not_worse_calibrated, of_group
+from vitau.evaluation.checks import CheckResult, at_least, not_below, not_larger, not_worse, not_worse_calibrated, of_group
 from vitau.evaluation.measure import calibration, decisions
 from vitau.evaluation.policy import PATIENTS, Policy
 from vitau.schema import AUS
@@ -24,9 +24,9 @@ NUM_RESAMPLES: Final = 2000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HeldOut:
-    """What is true of S people: ``palsied_S`` bool, ``affected_SA`` and ``known_SA`` bool (S, 8).
+    """The truth about S held-out people: ``palsied_S`` bool, ``affected_SA`` and ``known_SA`` bool (S, 8).
 
-    ``groups`` has, by the name of an attribute, the value of every person, or None where it is not recorded.
+    ``groups`` maps the name of an attribute to the value of every person, ``None`` where it is not recorded.
     """
 
     subjects: Sequence[str]
@@ -38,22 +38,27 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Answers:
-    """What a model says of the same S people, each the mean over the person's frames, and what it costs.
+    """The scores of a model for the same S people, means over the frames of each person, and its cost.
 
-    ``palsy_S`` is the probability of a palsy, called one from ``threshold`` on; ``region_SA`` (S, 8) the score of the regions,
-    −1 to 1, affected above 0 (None for recognition alone; only palsied people's count).
+    Attributes:
+        palsy_S: Probability of a palsy; a palsy at or above ``threshold``.
+        region_SA: (S, 8) score of the regions, −1 to 1, affected above 0. Only those of palsied people count. ``None`` for
+            recognition alone.
+        threshold: Of recognition.
+        num_parameters: Of both models in the bundle.
+        face_flops: Floating-point operations that both models need for one face.
     """
 
     palsy_S: Array
     region_SA: Array | None
     threshold: float
-    size_mb: float
-    face_ms: float
+    num_parameters: int
+    face_flops: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """Whether the challenger may be champion, and every reason for it; ``first``: there was no champion to compare with."""
+    """The decision about a challenger with all checks; ``first`` is true if there was no champion to compare with."""
 
     promote: bool
     first: bool
@@ -64,7 +69,7 @@ class Verdict:
 
     @property
     def against(self) -> tuple[CheckResult, ...]:
-        """The reasons that speak against it."""
+        """Return the checks that failed."""
         return tuple(reason for reason in self.reasons if reason.holds is False)
 
 
@@ -77,18 +82,18 @@ def decide_promotion(
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Verdict:
-    """Ask everything that the policy asks; one thing that does not hold refuses the challenger.
+    """Run every check of the policy; one that fails refuses the challenger.
 
     Args:
-        people: held out from both models.
-        challenger: what it says of them.
-        champion: what the champion says of them, None for a first model, of which only the floors are asked.
-        policy: the limits.
-        seed: of the bootstrap.
-        num_resamples: people are drawn so many times.
+        people: Held out from both models.
+        challenger: Its scores.
+        champion: The champion's scores; ``None`` for a first model, which only needs to reach the floors.
+        policy: The limits.
+        seed: Of the bootstrap.
+        num_resamples: Number of resamples of people.
 
     Raises:
-        ValueError: the arrays are not of the same people.
+        ValueError: The arrays are not of the same people.
     """
     people, challenger, champion = _sorted(people, challenger, champion)
     reasons: list[CheckResult] = []
@@ -123,7 +128,7 @@ def decide_promotion(
 def _recognition(
     people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
 ) -> Iterator[CheckResult]:
-    """Recognition: at least the floor, no worse than the champion, probabilities that can be believed."""
+    """Check recognition: at least the floors, calibrated, and not worse than the champion."""
     own = _palsy_numbers(people, challenger, weight_RS)
     yield at_least("recognition, AUROC", own["auroc"], policy.floor_auroc)
     brier = float(own["brier"][0])
@@ -144,7 +149,7 @@ def _recognition(
 def _regions(
     people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
 ) -> Iterator[CheckResult]:
-    """Regions of palsied people: the mean at least the floor and no worse, no single region shown to be below chance."""
+    """Check the regions of palsied people: mean at least the floor and not worse, no region shown to be below chance."""
     own = _region_numbers(people, challenger, weight_RS)
     yield at_least("regions, mean AUROC", own["auroc"], policy.floor_region_auroc)
     for au in AUS:
@@ -156,7 +161,7 @@ def _regions(
 
 
 def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: Array) -> Iterator[CheckResult]:
-    """Every group of people with enough members: how often its people are answered rightly."""
+    """Check the share of correct answers in every group with enough people."""
     right_S = (challenger.palsy_S >= challenger.threshold) == people.palsied_S
     for attribute, values in sorted(people.groups.items()):
         value_S = np.array([value if value is not None else "" for value in values])
@@ -179,23 +184,29 @@ def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: 
 
 
 def _costs(challenger: Answers, champion: Answers | None, policy: Policy) -> Iterator[CheckResult]:
-    """Size and time, by themselves and beside the champion's."""
-    beside_size, beside_ms = (None, None) if champion is None else (champion.size_mb, champion.face_ms)
-    costs = (
-        ("size", "MB", challenger.size_mb, beside_size, policy.max_size_mb, policy.max_growth),
-        ("time per face", "ms", challenger.face_ms, beside_ms, policy.max_face_ms, policy.max_slowdown),
+    """Check parameters and operations per face, by themselves and relative to the champion's.
+
+    Both are counted, not measured: a verdict does not depend on how busy the machine is.
+    """
+    other = (None, None) if champion is None else (champion.num_parameters, champion.face_flops)
+    yield not_larger(
+        "size",
+        challenger.num_parameters,
+        other[0],
+        policy.max_parameters,
+        policy.max_growth,
+        scale=1e6,
+        unit="million parameters",
     )
-    for name, unit, own, other, limit, most_times in costs:
-        times = None if not other else own / other
-        beside = (
-            "" if times is None else f", {times:.2f} times the champion's {other:.3g} {unit} (at most {most_times:g} times)"
-        )
-        yield CheckResult(
-            check=name,
-            holds=own <= limit and (times is None or times <= most_times),
-            sentence=f"{name} is {own:.3g} {unit}; at most {limit:g} {unit} is allowed{beside}",
-            numbers={"challenger": own, "champion": other, "times": times, "limit": limit, "limit_times": most_times},
-        )
+    yield not_larger(
+        "computation per face",
+        challenger.face_flops,
+        other[1],
+        policy.max_face_flops,
+        policy.max_flop_growth,
+        scale=1e9,
+        unit="GFLOP",
+    )
 
 
 _WORDS: Final = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "brier": "Brier score", "ece": "calibration error"}
@@ -210,7 +221,7 @@ def _palsy_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict[
 
 
 def _region_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict[str, Array]:
-    """AUROC by region, and the means over the regions that define one."""
+    """Compute the AUROC by region, and means over the regions in which it is defined."""
     assert answers.region_SA is not None
     by_au = {}
     for column, au in enumerate(AUS):
@@ -225,7 +236,7 @@ def _region_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict
 
 
 def _sorted(people: HeldOut, challenger: Answers, champion: Answers | None) -> tuple[HeldOut, Answers, Answers | None]:
-    """Bring everything into the order of the pseudonyms: a verdict does not hang on the order in which people come."""
+    """Sort all arrays by pseudonym: a verdict does not depend on the order of people."""
     num_people = len(people.subjects)
     order = np.argsort(np.asarray(people.subjects, dtype=str))
 

@@ -59,9 +59,9 @@ class Workspace:
 
 
 @cache
-def leave_with_worker() -> None:
+def exit_with_worker() -> None:
     """End this process when the worker, who reads its output, is gone; once per process."""
-    processes.leave_with_listener()
+    processes.exit_with_reader()
 
 
 class _Rate(ProgressColumn):
@@ -78,7 +78,7 @@ def open_workspace(settings: Settings | None = None) -> Workspace:
     A run that a Prefect worker started then ends with that worker.
     """
     if "PREFECT__WORKER_NAME" in os.environ:  # or a killed worker's run would go on beside its successor's, on the same GPU
-        leave_with_worker()
+        exit_with_worker()
     return Workspace(load_settings() if settings is None else settings)
 
 

@@ -9,31 +9,31 @@ import psutil
 import pytest
 import torch
 
-from vitau.processes import one_thread, side_by_side
+from vitau.processes import parallel_map, single_threaded
 
 POOL = """
     import multiprocessing, os, sys, time
     from concurrent.futures import ProcessPoolExecutor
-    from vitau.processes import start_worker
+    from vitau.processes import init_worker
 
     if __name__ == "__main__":
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=init_worker) as pool:
             print(pool.submit(os.getpid).result(), flush=True)
             time.sleep(60)
 """
 
-BEGINS_LATE = """
+STARTS_LATE = """
     import multiprocessing, os, time
-    from vitau.processes import start_worker
+    from vitau.processes import init_worker
 
-    def begin_without_a_parent():
+    def start_without_a_parent():
         while os.getppid() == multiprocessing.parent_process().pid:
             time.sleep(0.05)
-        start_worker()
+        init_worker()
         time.sleep(60)
 
     if __name__ == "__main__":
-        worker = multiprocessing.get_context("spawn").Process(target=begin_without_a_parent)
+        worker = multiprocessing.get_context("spawn").Process(target=start_without_a_parent)
         worker.start()
         print(worker.pid, flush=True)
         time.sleep(60)
@@ -56,38 +56,38 @@ BLOCKS = """
 """
 
 
-def asked(items, into):
+def record(items, into):
     for item in items:
         into.append(item)
         yield item
 
 
-def test_one_process_asks_for_an_item_when_the_one_before_is_done():
+def test_one_process_takes_an_item_when_the_one_before_is_done():
     taken = []
-    results = side_by_side(neg, asked(range(5), taken), 1)
+    results = parallel_map(neg, record(range(5), taken), 1)
     assert next(results) == 0
     assert taken == [0]
 
 
-def test_two_processes_take_one_item_ahead_and_answer_in_order():
+def test_two_processes_take_one_item_ahead_and_yield_results_in_order():
     taken = []
-    results = side_by_side(neg, asked(range(7), taken), 2)
+    results = parallel_map(neg, record(range(7), taken), 2)
     assert next(results) == 0
     assert taken == [0, 1, 2, 3]
     assert list(results) == [-1, -2, -3, -4, -5, -6]
 
 
-def test_memory_that_is_freed_and_kept_is_used_again_without_a_page_fault():
+def test_kept_memory_is_reused_without_page_faults():
     faults = {
         how: int(subprocess.run([sys.executable, "-c", textwrap.dedent(BLOCKS), how], capture_output=True, check=True).stdout)
-        for how in ("kept", "given back")
+        for how in ("kept", "returned")
     }
-    assert faults["given back"] > 10_000
+    assert faults["returned"] > 10_000
     assert faults["kept"] < 100
 
 
-@pytest.mark.parametrize("code", [POOL, BEGINS_LATE], ids=["at work", "before it began"])
-def test_a_worker_leaves_when_its_parent_is_killed(code, tmp_path):
+@pytest.mark.parametrize("code", [POOL, STARTS_LATE], ids=["working", "before it started"])
+def test_a_worker_exits_when_its_parent_is_killed(code, tmp_path):
     script = tmp_path / "pool.py"
     script.write_text(textwrap.dedent(code))
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
@@ -100,13 +100,13 @@ def test_a_worker_leaves_when_its_parent_is_killed(code, tmp_path):
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_sum_in_one_thread_is_the_same_however_many_threads_there_were():
+def test_a_sum_in_one_thread_does_not_depend_on_the_number_of_threads_before():
     numbers = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
     before, sums = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 4, 7):
             torch.set_num_threads(threads)
-            with one_thread():
+            with single_threaded():
                 assert torch.get_num_threads() == 1
                 sums.append(float(numbers.sum()))
             assert torch.get_num_threads() == threads
@@ -115,35 +115,35 @@ def test_a_sum_in_one_thread_is_the_same_however_many_threads_there_were():
     assert len(set(sums)) == 1
 
 
-STARTED = "import sys, time; from vitau import processes; processes.leave_with_{}(); print(1, flush=True); time.sleep(60)"
+WATCHING = "import sys, time; from vitau import processes; processes.exit_with_{}(); print(1, flush=True); time.sleep(60)"
 
 
-def test_a_process_leaves_when_the_other_end_of_its_stdin_is_gone():
+def test_a_process_exits_when_the_other_end_of_its_stdin_is_closed():
     with subprocess.Popen(
-        [sys.executable, "-c", STARTED.format("starter")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", WATCHING.format("parent")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
-        assert process.returncode is None, "it left while somebody held it"
+        assert process.returncode is None, "it exited while the other end was open"
         process.stdin.close()
         assert process.wait(10) == 1
 
 
-def test_a_process_leaves_when_nobody_reads_what_it_says():
-    with subprocess.Popen([sys.executable, "-c", STARTED.format("listener")], stdout=subprocess.PIPE) as process:
+def test_a_process_exits_when_its_output_has_no_reader():
+    with subprocess.Popen([sys.executable, "-c", WATCHING.format("reader")], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
-        assert process.returncode is None, "it left while somebody listened"
+        assert process.returncode is None, "it exited while it had a reader"
         process.stdout.close()
         assert process.wait(10) == 1
 
 
-def test_a_process_that_writes_into_a_file_listens_to_nobody(tmp_path):
-    with (tmp_path / "said").open("wb") as said:
-        code = STARTED.format("listener").replace("60", "1")
-        assert subprocess.run([sys.executable, "-c", code], stdout=said, check=False).returncode == 0
+def test_a_process_that_writes_into_a_file_is_not_watched(tmp_path):
+    with (tmp_path / "output").open("wb") as output:
+        code = WATCHING.format("reader").replace("60", "1")
+        assert subprocess.run([sys.executable, "-c", code], stdout=output, check=False).returncode == 0

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
 
 from vitau.errors import EngineError, VitauError
-from vitau.processes import one_thread, side_by_side
+from vitau.processes import parallel_map, single_threaded
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ class Executor:
             VitauError: an error that the work raises.
         """
         if self._engine is Engine.LOCAL:
-            yield from side_by_side(work, items, num_processes)
+            yield from parallel_map(work, items, num_processes)
             return
         packed = [pickle.dumps(item) for item in items]
         if not packed:
@@ -135,7 +135,7 @@ class _Actor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the pickled result of one piece of work, or the ``VitauError`` that it raised."""
-        with one_thread():
+        with single_threaded():
             try:
                 outcome = self.work(pickle.loads(row["item"]))
             except VitauError as error:

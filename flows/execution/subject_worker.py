@@ -18,7 +18,7 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
 from vitau.media.frames import decode_crops
-from vitau.processes import one_thread
+from vitau.processes import single_threaded
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.overlays import draw_overlays, evenly
 from vitau.scoring.predict import Predictor
@@ -60,7 +60,7 @@ class SubjectWork:
 
     def __call__(self, frames: pa.Table) -> ScoredSubject:
         """Return the score of a subject, given the subject's rows of a snapshot."""
-        with one_thread():
+        with single_threaded():
             return score_subject(self.store, self.predictor, self.digest, frames)
 
 

@@ -62,7 +62,7 @@ def run_training(
 
 def command(arguments: Sequence[str], num_processes: int) -> list[str]:
     """Return the command line of a training: one process, or several under `torchrun`."""
-    training = ["-m", "vitau.training", "--leave-with-starter", *arguments]
+    training = ["-m", "vitau.training", "--exit-with-parent", *arguments]
     if num_processes == 1:
         return [sys.executable, *training]
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}", *training]

@@ -12,7 +12,7 @@ from labeling.sampling.simulation import ORDERS, Array, Curve, Population, Savin
 from vitau.evaluation.measure import region_metrics
 from vitau.media.synthetic.drawing import draw_landmarks
 from vitau.media.synthetic.people import TASKS, draw_person
-from vitau.processes import side_by_side
+from vitau.processes import parallel_map
 from vitau.schema import AUS, MIRROR, NUM_LANDMARKS
 
 COMPONENTS: Final = 40
@@ -50,7 +50,7 @@ def run(
         num_processes: how many are replayed at once; all cores by default.
     """
     one = partial(replay_population, people=people, held_out=held_out)
-    curves = list(side_by_side(one, range(seed, seed + populations), num_processes))
+    curves = list(parallel_map(one, range(seed, seed + populations), num_processes))
     return Replayed(
         populations=populations,
         people=people,

@@ -19,7 +19,7 @@ from labeling.sampling.tasks import choose_key_frames
 from vitau.media.faces import Follower
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import TASKS, Person, draw_person
-from vitau.processes import side_by_side
+from vitau.processes import parallel_map
 
 FRAMES_PER_TASK: Final = 2
 LEFT: Final = 0.3
@@ -42,7 +42,7 @@ class ChangeStatistics:
 
 def run(people: int, *, threshold: float, seed: int, num_processes: int | None = None) -> list[ChangeStatistics]:
     """Measure how different each kind of new material looks; ``quantiles`` are the 5, 50 and 95 % ones over patients."""
-    measured = list(side_by_side(partial(differences, seed), range(people), num_processes))
+    measured = list(parallel_map(partial(differences, seed), range(people), num_processes))
     kinds = {kind: np.array([each[kind] for each in measured]) for kind in measured[0]}
     return [
         ChangeStatistics(

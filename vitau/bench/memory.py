@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vitau.bench.measure import Case, Watch
-from vitau.processes import start_worker
+from vitau.processes import init_worker
 
 Prepare = Callable[..., Callable[[], float]]
 """Makes the work, which gives a number to compare; called in the fresh process, so it must be a function of a module."""
@@ -56,7 +56,7 @@ def compare_peaks(
 
 def peak_mb(prepare: Prepare, *arguments: Any) -> tuple[float, float]:
     """Do some work twice in a fresh process; give by how many MB the second time raised what it holds, and its number."""
-    with _memory_goes_back(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+    with _memory_goes_back(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=init_worker) as pool:
         return pool.submit(_second_time, prepare, arguments).result()
 
 

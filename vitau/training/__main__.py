@@ -47,16 +47,16 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = False,
     cache: Cache = None,
     mlflow_url: Tracking = None,
-    leave_with_starter: Annotated[bool, typer.Option(help="End when stdin ends: when whoever started this is gone.")] = False,
+    exit_with_parent: Annotated[bool, typer.Option(help="Exit when stdin is closed, because the parent process died.")] = False,
 ) -> None:
     """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT.
 
     Under `torchrun --nproc-per-node N -m vitau.training …` N processes train together, one per GPU or core.
     """
-    if leave_with_starter:
+    if exit_with_parent:
         from vitau import processes
 
-        processes.leave_with_starter()
+        processes.exit_with_parent()
     if context.invoked_subcommand:
         return
     if recipe is None or store is None or snapshot is None or out is None:

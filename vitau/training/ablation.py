@@ -21,7 +21,7 @@ from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.metrics import RegionMetrics
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.regions import RegionConfig
-from vitau.processes import start_worker
+from vitau.processes import init_worker
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
 from vitau.store import Store, open_store
 from vitau.store.atomic import write_atomic
@@ -253,7 +253,7 @@ def _train_cells(recipe: Recipe, store: Store, snapshot: str, out: Path, cells: 
 
 def _start() -> None:
     os.environ["VITAU_TORCH_THREADS"] = "1"
-    start_worker()
+    init_worker()
 
 
 def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) -> TrainingResult:

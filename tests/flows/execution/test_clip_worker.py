@@ -10,7 +10,7 @@ from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
-from vitau.processes import side_by_side
+from vitau.processes import parallel_map
 from vitau.schema import Skipped
 from vitau.store import open_store
 
@@ -73,8 +73,8 @@ def test_a_bad_clip_is_skipped_with_its_reason_and_the_others_are_ingested(sourc
 
 
 def test_two_processes_write_the_same_objects_as_one(sources, tmp_path):
-    alone = list(side_by_side(clip_work(str(tmp_path / "one"), KEY, RECIPE), sources[:3], 1))
-    together = list(side_by_side(clip_work(str(tmp_path / "two"), KEY, RECIPE), sources[:3], 2))
+    alone = list(parallel_map(clip_work(str(tmp_path / "one"), KEY, RECIPE), sources[:3], 1))
+    together = list(parallel_map(clip_work(str(tmp_path / "two"), KEY, RECIPE), sources[:3], 2))
     assert [outcome.frames for outcome in alone] == [outcome.frames for outcome in together]
     one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
     assert {key: one.get(key) for key in sorted(one.keys())} == {key: two.get(key) for key in sorted(two.keys())}

@@ -45,7 +45,7 @@ def test_a_training_of_two_processes_fails_with_the_error_of_one(tmp_path):
 
 
 def test_one_process_needs_no_torchrun_and_several_do():
-    assert command(["--recipe", "r"], 1)[1:] == ["-m", "vitau.training", "--leave-with-starter", "--recipe", "r"]
+    assert command(["--recipe", "r"], 1)[1:] == ["-m", "vitau.training", "--exit-with-parent", "--recipe", "r"]
     assert command([], 2)[1:4] == ["-m", "torch.distributed.run", "--standalone"]
 
 

@@ -17,7 +17,7 @@ from vitau.media.manifests import SYNTHETIC_SOURCE
 from vitau.media.synthetic.drawing import FRAME_SIZE, draw_frame
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.media.synthetic.values import Image
-from vitau.processes import start_worker
+from vitau.processes import init_worker
 from vitau.schema import AUS, Cohort
 from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 
@@ -98,7 +98,7 @@ def _write_clips(out: Path, people: list[Person], frames_per_task: int, fps: int
             write_clip(_clip_path(out, person), person, frames_per_task, fps)
             yield
         return
-    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=init_worker) as pool:
         waiting = [pool.submit(write_clip, _clip_path(out, person), person, frames_per_task, fps) for person in people]
         for ready in as_completed(waiting):
             ready.result()

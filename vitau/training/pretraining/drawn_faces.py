@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.data.dataset import Crops
-from vitau.processes import start_worker
+from vitau.processes import init_worker
 from vitau.schema import Split
 from vitau.store.atomic import atomic_path
 from vitau.training.pretraining.draw_worker import DrawnPeople, draw_chunk
@@ -69,7 +69,7 @@ def _draw_all(drawn: DrawnPeople, path: Path, workers: int, progress: Callable[[
     chunks = [range(start, min(start + CHUNK, drawn.num_people)) for start in range(0, drawn.num_people, CHUNK)]
     parts: dict[int, dict[str, Array]] = {}
     done = 0
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"), initializer=init_worker) as pool:
         futures = {pool.submit(draw_chunk, drawn, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
             parts[futures[future].start] = future.result()

@@ -1,4 +1,4 @@
-"""What the full profile stands on: PostgreSQL for everybody's rows, SeaweedFS for everybody's objects."""
+"""Backends of the profile ``full``: PostgreSQL for the databases, SeaweedFS for the objects."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _DEBIAN: Final = Path("/usr/lib/postgresql")
 
 
 def postgresql_programs() -> Path:
-    """Find PostgreSQL's programs: on the PATH, or where Debian keeps them; its extension pg_trgm must be there too."""
+    """Return the folder of PostgreSQL's programs, from the PATH or from Debian; Label Studio also needs its extension pg_trgm."""
     found = shutil.which("postgres")
     if found is not None:
         return Path(found).resolve().parent
@@ -31,7 +31,7 @@ def postgresql_programs() -> Path:
 
 
 def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
-    """Say how PostgreSQL is run: on loopback only, with a password."""
+    """Return the program of PostgreSQL, on loopback only and with a password."""
     data, programs, port = state / "postgresql", postgresql_programs(), port_of(addresses["postgresql"])
     user = _server_user()
 
@@ -60,7 +60,7 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
             )
             password.unlink()
             if made.returncode:
-                reason = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
+                reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
                 raise StackError(
                     f"PostgreSQL cannot make its folder {data} ({reason}): choose a state folder that its user can enter"
                 )
@@ -74,12 +74,12 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
         health=addresses["postgresql"],
         prepare=prepare,
         user=user,
-        stop=signal.SIGINT,  # SIGTERM would wait for every client to go
+        stop=signal.SIGINT,  # SIGTERM would wait for every client to disconnect
     )
 
 
 def _server_user() -> int | None:
-    """Whom PostgreSQL runs as, which refuses root."""
+    """Return the user for PostgreSQL, which refuses to run as root; None for the current user."""
     if os.geteuid() != 0:
         return None
     try:
@@ -89,13 +89,13 @@ def _server_user() -> int | None:
 
 
 def database_url(state: Path, addresses: Mapping[str, str], database: str, *, driver: str) -> str:
-    """Return the address of a database, password included."""
+    """Return the address of a database, with its password."""
     password = read_secrets(state)["postgresql_password"]
     return f"postgresql+{driver}://vitau:{password}@{HOST}:{port_of(addresses['postgresql'])}/{database}"
 
 
 def database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[], None]:
-    """Return what makes a database, if it is missing."""
+    """Return a function that creates a database if it is missing."""
 
     def prepare() -> None:
         import psycopg
@@ -110,7 +110,7 @@ def database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[
 
 
 def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
-    """Say how SeaweedFS is run: all its servers in one process, S3 with keys of its own for MLflow."""
+    """Return the program of SeaweedFS: all its servers in one process, with separate S3 keys for MLflow."""
     folder, kept = state / "seaweedfs", read_secrets(state)
     internal = ("master", "volume", "filer", "master grpc", "volume grpc", "filer grpc", "s3 grpc")
 
@@ -147,7 +147,7 @@ def _identity(name: str, secret: str, actions: Sequence[str]) -> dict[str, objec
 
 
 def s3_keys(addresses: Mapping[str, str], name: str, secret: str) -> dict[str, str]:
-    """Return boto3's variables."""
+    """Return the variables that boto3 reads."""
     return {
         "AWS_ENDPOINT_URL_S3": addresses["seaweedfs"],
         "AWS_ACCESS_KEY_ID": name,
@@ -157,7 +157,7 @@ def s3_keys(addresses: Mapping[str, str], name: str, secret: str) -> dict[str, s
 
 
 def make_buckets(addresses: Mapping[str, str], secret: str) -> None:
-    """Make the buckets that are missing.
+    """Create the missing buckets.
 
     Raises:
         StackError: S3 refuses.

@@ -1,6 +1,6 @@
-"""What the local services are: the programs of each profile, with their commands, their environment and what they need first.
+"""Definitions of the local services: the programs of each profile, with their commands, environments and dependencies.
 
-``embedded`` keeps everything in SQLite and a folder; ``full`` in PostgreSQL and S3, with workers and the receiver of hints.
+The profile ``embedded`` uses SQLite and a folder; ``full`` uses PostgreSQL and S3, with workers and the webhook server.
 """
 
 import os
@@ -24,12 +24,12 @@ from vitau.errors import StackError
 from vitau.store.atomic import atomic_path
 
 USER: Final = "annotator@vitau.local"
-MIGRATED: Final = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
-"""Label Studio's empty database, which `make setup` makes: its migrations take a core for a minute."""
+EMPTY_DATABASE: Final = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
+"""Label Studio's empty database, made by `make setup`: a new state starts from a copy, because migrations take a minute."""
 
 
 def names(profile: Profile) -> tuple[str, ...]:
-    """Name the services of a profile, in the order in which people read about them."""
+    """Return the names of a profile's services, in the order of the documents."""
     servers = ("label-studio", "mlflow", "prefect")
     if profile is Profile.EMBEDDED:
         return servers
@@ -37,7 +37,7 @@ def names(profile: Profile) -> tuple[str, ...]:
 
 
 def gpu_workers() -> tuple[str, ...]:
-    """Name the workers of the pool ``gpu``: one for each GPU, each doing one thing at a time; one where there is none."""
+    """Return the names of the workers of the pool ``gpu``: one per GPU, each with one run at a time; one without a GPU."""
     lister = shutil.which("nvidia-smi")
     if lister is None:
         return ("worker-gpu",)
@@ -47,21 +47,21 @@ def gpu_workers() -> tuple[str, ...]:
 
 
 def address(name: str, port: int) -> str:
-    """Say where a service answers."""
+    """Return the address of a service."""
     return f"postgresql://{HOST}:{port}" if name == "postgresql" else f"http://{HOST}:{port}"
 
 
 def program(name: str, state: Path, profile: Profile, addresses: Mapping[str, str]) -> Program:
-    """Say how a service is run.
+    """Return the program of a service.
 
     Args:
         name: one of :func:`names`.
-        state: the folder that keeps everything the services know, absolute.
-        profile: what the state is kept on.
+        state: the folder that holds all data of the services, absolute.
+        profile: the profile of the folder.
         addresses: service name → address, of all services of the profile.
     """
     full = profile is Profile.FULL
-    made = {
+    programs = {
         "postgresql": lambda: backends.postgresql(state, addresses),
         "seaweedfs": lambda: backends.seaweedfs(state, addresses),
         "label-studio": lambda: label_studio(state, addresses[name], addresses if full else None),
@@ -69,11 +69,11 @@ def program(name: str, state: Path, profile: Profile, addresses: Mapping[str, st
         "prefect": lambda: _prefect(state, addresses, full=full),
         "receiver": lambda: _receiver(state, addresses),
     }
-    return made.get(name, lambda: _worker(name, state, addresses))()
+    return programs.get(name, lambda: _worker(name, state, addresses))()
 
 
-def missing(name: str) -> str | None:
-    """Return the program that a service needs and that is not installed, if there is one."""
+def missing_program(name: str) -> str | None:
+    """Return the program that a service needs if it is not installed."""
     needed = {
         "label-studio": ROOT / ".venv-label-studio" / "bin" / "label-studio",
         "seaweedfs": backends.WEED,
@@ -82,13 +82,13 @@ def missing(name: str) -> str | None:
     return None if needed.exists() else str(needed)
 
 
-def remedy(name: str) -> str:
-    """Say how a service is installed."""
+def install_hint(name: str) -> str:
+    """Return the way to install a service."""
     return "install Debian's package postgresql" if name == "postgresql" else "run `make setup`"
 
 
 def environment(state: Path, profile: Profile, addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that point the settings, Prefect and MLflow at the services of a state folder."""
+    """Return the environment variables of a state folder's services: settings, and those of Prefect, MLflow and boto3."""
     kept = read_secrets(state)
     common = {
         "VITAU_PSEUDONYM_KEY": kept["pseudonym_key"],
@@ -116,7 +116,7 @@ _MLFLOW_ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the demo says once where everything is
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the demo prints the addresses once
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
@@ -131,7 +131,7 @@ def _prefect_environment(state: Path) -> dict[str, str]:
 
 
 def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -> Program:
-    """Say how Label Studio is run: on SQLite, or with the ``full`` profile's addresses on PostgreSQL."""
+    """Return the program of Label Studio: on SQLite, or with the addresses of the profile ``full`` on PostgreSQL."""
     kept = read_secrets(state)
     store = state / "store"
     store.mkdir(exist_ok=True)
@@ -168,22 +168,22 @@ def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -
         environment=extra,
         health=f"{url}/health",
         after=() if full is None else ("postgresql",),
-        prepare=partial(begin_migrated, state) if full is None else database(state, full, "label_studio"),
+        prepare=partial(copy_empty_database, state) if full is None else database(state, full, "label_studio"),
     )
 
 
-def begin_migrated(state: Path) -> None:
-    """Let a new state begin with the empty database that set-up made; without one, Label Studio makes its own."""
-    own = state / "label-studio" / MIGRATED.name
-    if MIGRATED.exists() and not own.exists():
+def copy_empty_database(state: Path) -> None:
+    """Copy the empty database into a new state; without one, Label Studio migrates its own."""
+    own = state / "label-studio" / EMPTY_DATABASE.name
+    if EMPTY_DATABASE.exists() and not own.exists():
         own.parent.mkdir(exist_ok=True)
         with atomic_path(own) as partial_database:
-            shutil.copyfile(MIGRATED, partial_database)
+            shutil.copyfile(EMPTY_DATABASE, partial_database)
 
 
 def _mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
     url = addresses["mlflow"]
-    # its job runners are for language models: six processes, 20 s of processor time at each start, nothing of ours
+    # its job runners serve language models and start six processes
     extra = {**_MLFLOW_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if full:
         extra |= {
@@ -232,12 +232,12 @@ def _prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Progra
 
 
 def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
-    """A Prefect worker; the first one applies the deployments before it starts."""
+    """Return the program of a Prefect worker; that of the pool ``cpu`` first applies the deployments."""
     _, pool, *number = name.split("-")
     url = addresses[name]
     extra = {
         **environment(state, Profile.FULL, addresses),
-        "PYTHONPATH": str(ROOT),  # flows are entered by module
+        "PYTHONPATH": str(ROOT),  # entrypoints are modules
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_WORKER_QUERY_SECONDS": "3",
         "PREFECT_WORKER_WEBSERVER_HOST": HOST,
@@ -253,7 +253,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
         try:
             crash_orphaned_runs(extra["PREFECT_API_URL"], pool)
         except httpx.HTTPError as error:
-            raise StackError(f"Prefect does not say what runs ({type(error).__name__})") from error
+            raise StackError(f"Prefect does not list its runs ({type(error).__name__})") from error
 
     limit = "1" if pool == "gpu" else "2"
     return Program(
@@ -270,7 +270,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
 
 
 def _deploy(state: Path, extra: Mapping[str, str]) -> None:
-    """Apply the deployments, unless these were applied already."""
+    """Apply the deployments unless the same ones are applied already."""
     files = (ROOT / "infra" / "prefect.yaml", ROOT / "flows" / "deploy.py")
     digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     note = state / "deployed"
@@ -285,7 +285,7 @@ def _deploy(state: Path, extra: Mapping[str, str]) -> None:
         check=False,
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise StackError(f"the deployments cannot be applied: {reason}")
     note.write_text(digest)
 

@@ -1,7 +1,6 @@
-"""The local services on loopback, started, waited for, found again, stopped; a supervisor keeps them running.
+"""The local services on loopback: start, wait, find and stop them; a supervisor restarts those that crash.
 
-Everything they keep lies under one state folder. Secrets are drawn at random on the first start and kept there, readable by
-the owner only.
+One state folder holds all their data. Its secrets are random, made on the first start, and readable by the owner only.
 """
 
 import contextlib
@@ -28,19 +27,19 @@ from flows.settings import ROOT
 from vitau.errors import StackError
 from vitau.store.atomic import write_atomic
 
-_FIRST_START_S: Final = 300.0  # on PostgreSQL Label Studio migrates for up to 130 s on two busy cores
-_STOP_S: Final = 20.0
-_STOP_ALL_S: Final = 90.0  # the supervisor stops in order; SeaweedFS alone takes 12 s
-_DEATHS: Final = 3
-"""A service that dies this often before it answers will not answer."""
+_FIRST_START_S: Final = 300.0  # Label Studio migrates its database, which takes minutes on PostgreSQL
+_STOP_TIMEOUT_S: Final = 20.0
+_STOP_ALL_TIMEOUT_S: Final = 90.0  # the supervisor stops the services one after the other
+_MOST_DEATHS: Final = 3
+"""Crashes before the first answer after which `wait` gives up."""
 NAMES: Final = definitions.names(Profile.EMBEDDED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A service: where it answers, and the process that is it (its pid and the time that the kernel started it).
+    """A service: its address and its process, identified by pid and start time (seconds since 1970).
 
-    The pid is 0 before its first start; ``deaths`` counts how often it died since it last answered.
+    The pid is 0 before the first start; ``deaths`` counts the crashes since the service last answered.
     """
 
     name: str
@@ -55,33 +54,33 @@ def start(state: Path, ports: Mapping[str, int] | None = None, profile: Profile 
     """Start the services that do not run yet, without waiting for them.
 
     Args:
-        state: the folder that keeps everything the services know.
-        ports: service name → port; a free one is chosen for every name that is absent.
-        profile: what the state is kept on; by default what it was first, or else embedded.
+        state: the folder that holds all data of the services.
+        ports: service name → port; every other service gets a free port.
+        profile: by default that of the folder, or embedded for a new one.
 
     Raises:
-        StackError: a given port is taken, a program is missing, or the folder is of another profile.
+        StackError: a given port is taken, a program is missing, or the folder has another profile.
     """
     state.mkdir(parents=True, exist_ok=True)
-    with _alone(state):
-        profile = _settle(state, profile)
-        if supervised(state):
+    with _exclusive_lock(state):
+        profile = _choose_profile(state, profile)
+        if is_supervised(state):
             return running(state)
-        known = {service.name: service for service in written(state)}
+        known = {service.name: service for service in recorded_services(state)}
         alive = {name: service for name, service in known.items() if process_of(service) is not None}
         wanted = {
-            name: _port(name, (ports or {}).get(name)) for name in definitions.names(profile) if name not in alive
-        }  # all, before any starts
+            name: choose_port(name, (ports or {}).get(name)) for name in definitions.names(profile) if name not in alive
+        }  # before any service starts, so that a taken port changes nothing
         for name in wanted:
-            if (program := definitions.missing(name)) is not None:
-                raise StackError(f"{name} is not installed ({program} is missing): {definitions.remedy(name)}")
+            if (program := definitions.missing_program(name)) is not None:
+                raise StackError(f"{name} is not installed ({program} is missing): {definitions.install_hint(name)}")
         urls = {name: service.url for name, service in alive.items()}
         urls |= {name: definitions.address(name, port) for name, port in wanted.items()}
         services = [
             alive.get(name) or _not_started(name, state.resolve(), profile, urls) for name in definitions.names(profile)
         ]
         (state / "profile").write_text(profile)
-        remember(state, services)
+        record_services(state, services)
         _start_supervisor(state)
     return services
 
@@ -92,47 +91,49 @@ def wait(
     """Wait until every service answers.
 
     Raises:
-        StackError: one died or did not answer in time; the sentence names its log.
+        StackError: a service crashed or did not answer in time; the message names its log.
     """
     waiting = [service.name for service in services]
     deadline = time.monotonic() + timeout_s
     while waiting:
-        now = {service.name: service for service in written(state)}
-        kept = supervised(state)
+        now = {service.name: service for service in recorded_services(state)}
+        supervised = is_supervised(state)
         for name in tuple(waiting):
             service = now[name]
-            if service.pid and healthy(service):
+            if service.pid and is_healthy(service):
                 tell(f"{name} answers at {service.url}")
                 waiting.remove(name)
-            elif service.deaths >= _DEATHS or (process_of(service) is None and not kept):
-                raise StackError(f"{name} stopped while starting: read {log_of(state, name)}")
+            elif service.deaths >= _MOST_DEATHS or (process_of(service) is None and not supervised):
+                raise StackError(f"{name} stopped while starting: read {log_path(state, name)}")
         if waiting and time.monotonic() > deadline:
-            raise StackError(f"{waiting[0]} did not answer within {timeout_s:.0f} s: read {log_of(state, waiting[0])}")
+            raise StackError(f"{waiting[0]} did not answer within {timeout_s:.0f} s: read {log_path(state, waiting[0])}")
         time.sleep(0.3 if waiting else 0)
 
 
 def running(state: Path) -> list[Service]:
-    """Return the services of a state folder that run, or that its supervisor is about to start."""
-    kept = supervised(state)
-    return [service for service in written(state) if kept or process_of(service) is not None]
+    """Return the services of a state folder that run or that its supervisor will start."""
+    supervised = is_supervised(state)
+    return [service for service in recorded_services(state) if supervised or process_of(service) is not None]
 
 
 def stop(state: Path) -> list[str]:
-    """Stop the services of a state folder, first politely, and return their names."""
+    """Stop the services of a state folder and return their names; SIGKILL follows SIGTERM after a timeout."""
     stopped = [service.name for service in running(state)]
-    supervisor = _supervisor(state)
+    supervisor = _recorded_supervisor(state)
     if supervisor is not None and (process := process_of(supervisor)) is not None:
-        with contextlib.suppress(psutil.Error):  # gone meanwhile; or hanging, and SIGKILL below reaches it
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile, or it hangs and gets SIGKILL below
             process.terminate()
-            process.wait(_STOP_ALL_S)
+            process.wait(_STOP_ALL_TIMEOUT_S)
         signal_group(supervisor, signal.SIGKILL)
-    left = [service for service in written(state) if process_of(service) is not None]  # of a supervisor that was killed
+    left = [
+        service for service in recorded_services(state) if process_of(service) is not None
+    ]  # orphans of a killed supervisor
     for service in left:
         signal_group(service, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_S
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
     for service in left:
         if (process := process_of(service)) is not None:
-            with contextlib.suppress(psutil.TimeoutExpired):  # SIGKILL below reaches it
+            with contextlib.suppress(psutil.TimeoutExpired):  # it gets SIGKILL below
                 process.wait(max(0.1, deadline - time.monotonic()))
         signal_group(service, signal.SIGKILL)
     for name in ("services.json", "supervisor.json"):
@@ -140,18 +141,18 @@ def stop(state: Path) -> list[str]:
     return stopped
 
 
-def supervised(state: Path) -> bool:
-    """Say whether somebody looks after the services of a state folder."""
-    supervisor = _supervisor(state)
+def is_supervised(state: Path) -> bool:
+    """Return whether a supervisor runs for a state folder."""
+    supervisor = _recorded_supervisor(state)
     return supervisor is not None and process_of(supervisor) is not None
 
 
 def profile_of(state: Path) -> Profile | None:
-    """Return the profile of a state folder, nothing of a new one."""
+    """Return the profile of a state folder, None for a new one."""
     path = state / "profile"
     if path.exists():
         return Profile(path.read_text().strip())
-    return Profile.EMBEDDED if (state / "catalog.db").exists() else None  # made before there were profiles
+    return Profile.EMBEDDED if (state / "catalog.db").exists() else None  # older than the profiles
 
 
 def environment(state: Path, services: Sequence[Service]) -> dict[str, str]:
@@ -161,17 +162,17 @@ def environment(state: Path, services: Sequence[Service]) -> dict[str, str]:
 
 
 def log_in(state: Path) -> tuple[str, str]:
-    """Return the name and the password of Label Studio's first user."""
+    """Return the user name and the password for Label Studio."""
     return definitions.USER, read_secrets(state.resolve())["label_studio_password"]
 
 
-def remember(state: Path, services: Sequence[Service]) -> None:
-    """Write the services down, for whoever looks for them."""
+def record_services(state: Path, services: Sequence[Service]) -> None:
+    """Write the services of a state folder to `services.json`, by an atomic rename."""
     write_atomic(state / "services.json", json.dumps([asdict(service) for service in services], indent=1))
 
 
 def process_of(service: Service) -> psutil.Process | None:
-    """Find the process of a service, if it is alive: not another one with the same pid."""
+    """Return the process of a service if it is alive; another process with a reused pid does not count."""
     if not service.pid:
         return None
     try:
@@ -183,38 +184,38 @@ def process_of(service: Service) -> psutil.Process | None:
 
 
 def signal_group(service: Service, number: signal.Signals) -> None:
-    """Send a signal to a service and to all that it started."""
-    if service.pid:  # 0 would be our own group
-        with contextlib.suppress(ProcessLookupError):  # already gone, which is what was wanted
+    """Send a signal to the process group of a service: itself and its children."""
+    if service.pid:  # 0 would be the group of this process
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             os.killpg(service.pid, number)
 
 
-def healthy(service: Service) -> bool:
-    """Ask a service whether it can work."""
+def is_healthy(service: Service) -> bool:
+    """Check the health address of a service."""
     if service.health.startswith("postgresql:"):
         host, port = service.health.removeprefix("postgresql://").split(":")
-        asked = [str(postgresql_programs() / "pg_isready"), "--quiet", f"--host={host}", f"--port={port}"]
-        return subprocess.run(asked, check=False).returncode == 0
+        command = [str(postgresql_programs() / "pg_isready"), "--quiet", f"--host={host}", f"--port={port}"]
+        return subprocess.run(command, check=False).returncode == 0
     try:
         return httpx.get(service.health, timeout=5).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 
 
-def log_of(state: Path, name: str) -> Path:
-    """Return where a service writes its log."""
+def log_path(state: Path, name: str) -> Path:
+    """Return the log file of a service."""
     return state / "logs" / f"{name}.log"
 
 
 @contextlib.contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Let nobody else start services on this folder meanwhile."""
+def _exclusive_lock(state: Path) -> Iterator[None]:
+    """Hold an exclusive file lock: two commands must not start services on the same folder."""
     with (state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _settle(state: Path, wanted: Profile | None) -> Profile:
+def _choose_profile(state: Path, wanted: Profile | None) -> Profile:
     kept = profile_of(state)
     if kept is not None and wanted is not None and kept is not wanted:
         raise StackError(f"{state} was made with profile {kept} and cannot become {wanted}: choose another folder with STATE=…")
@@ -227,7 +228,7 @@ def _not_started(name: str, state: Path, profile: Profile, urls: Mapping[str, st
 
 
 def _start_supervisor(state: Path) -> None:
-    log = log_of(state, "supervisor")
+    log = log_path(state, "supervisor")
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -236,7 +237,7 @@ def _start_supervisor(state: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            start_new_session=True,  # Ctrl-C reaches only us
+            start_new_session=True,  # Ctrl-C must not reach it
         )
     _LEFT_RUNNING.append(process)
     started = psutil.Process(process.pid).create_time()
@@ -245,21 +246,26 @@ def _start_supervisor(state: Path) -> None:
 
 
 _LEFT_RUNNING: Final[list[subprocess.Popen[bytes]]] = []
-"""Our children outlive the objects that started them on purpose; kept here, Python does not warn of it."""
+"""Supervisors outlive this process on purpose; references to them keep Python from warning about that."""
 
 
-def _supervisor(state: Path) -> Service | None:
+def _recorded_supervisor(state: Path) -> Service | None:
     path = state / "supervisor.json"
     return Service(**json.loads(path.read_text())) if path.exists() else None
 
 
-def written(state: Path) -> list[Service]:
-    """Return the services of a state folder as they were last written down, dead or alive."""
+def recorded_services(state: Path) -> list[Service]:
+    """Return the services in `services.json` of a state folder, dead or alive."""
     path = state / "services.json"
     return [Service(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
 
 
-def _port(name: str, wanted: int | None) -> int:
+def choose_port(name: str, wanted: int | None = None) -> int:
+    """Return the wanted port if it is free, or any free port.
+
+    Raises:
+        StackError: the wanted port is taken.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""What the local services of one state folder share: the profile, the secrets, the ports, and the form of a program."""
+"""Parts that the local services of one state folder share: profile, secrets, ports, and the description of a program."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ _SECRETS: Final = (
 
 
 class Profile(StrEnum):
-    """Which services there are, and on what they keep their state."""
+    """Set of services and the backends that hold their data."""
 
     EMBEDDED = "embedded"
     FULL = "full"
@@ -30,9 +30,10 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """How a service is run: its command, the services that must answer before, and what is done before each start.
+    """Description of a service's program: its command, its dependencies, and a step before each start.
 
-    ``health`` is an address that answers 200, or a PostgreSQL server's.
+    ``health`` is an HTTP address that answers 200, or the address of a PostgreSQL server. ``after`` names the services that must
+    answer first, ``stop`` is the signal that ends the program.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Program:
 
 
 def read_secrets(state: Path) -> dict[str, str]:
-    """Return the state folder's secrets, drawn at random on the first call and readable by the owner only."""
+    """Return the secrets of a state folder; missing ones are made at random, and only the owner can read the file."""
     path = state / "secrets.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     lacking = [name for name in _SECRETS if name not in kept]
@@ -57,7 +58,7 @@ def read_secrets(state: Path) -> dict[str, str]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Find ports that nobody uses."""
+    """Return free ports."""
     with ExitStack() as probes:
         sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
         for probe in sockets:
@@ -68,5 +69,5 @@ def free_ports(number: int) -> list[int]:
 def port_of(address: str) -> int:
     """Return the port of an address."""
     port = urlsplit(address).port
-    assert port is not None, "our own addresses name their ports"
+    assert port is not None, "addresses of the stack name their ports"
     return port

@@ -1,6 +1,6 @@
-"""``python -m flows.local_stack.supervisor STATE``: start the services in order, restart crashed ones, stop in reverse order.
+"""``python -m flows.local_stack.supervisor STATE``: start services in dependency order, and restart those that crash.
 
-It is itself expendable: killed, it leaves the services running, and the next `up` starts another one that takes them over.
+The supervisor itself may be killed: the services keep running, and the next `up` starts another one that takes them over.
 """
 
 import contextlib
@@ -23,75 +23,81 @@ from flows.local_stack.stack import Service
 from flows.local_stack.state import Profile, Program
 from vitau.errors import VitauError
 
-_LOOK_S: Final = 0.3
-_STOP_S: Final = 20.0
-_LONGEST_WAIT_S: Final = 30.0
+_CHECK_INTERVAL_S: Final = 0.3
+_STOP_TIMEOUT_S: Final = 20.0
+_LONGEST_BACKOFF_S: Final = 30.0
 
 
 @dataclass(kw_only=True, slots=True)
 class ManagedService:
-    """A program that is kept running."""
+    """A service with the program that the supervisor keeps running.
+
+    ``process`` is the child of this supervisor, None if another one started the service. ``ready`` is set once the service
+    answers, ``not_before`` (seconds, monotonic) is the end of the backoff.
+    """
 
     program: Program
     service: Service
-    process: subprocess.Popen[bytes] | None = None  # nothing of a service that another supervisor started
-    answered: bool = False
+    process: subprocess.Popen[bytes] | None = None
+    ready: bool = False
     not_before: float = 0.0
 
 
-def keep(state: Path, over: threading.Event) -> None:
-    """Keep the services of a state folder running until ``over`` is set, then stop them."""
-    services = stack.written(state)
+def supervise(state: Path, stopping: threading.Event) -> None:
+    """Keep the services of a state folder running until ``stopping`` is set, then stop them."""
+    recorded = stack.recorded_services(state)
     profile = stack.profile_of(state) or Profile.EMBEDDED
-    urls = {service.name: service.url for service in services}
-    kept = [ManagedService(program=definitions.program(each.name, state, profile, urls), service=each) for each in services]
-    while not over.wait(_LOOK_S):
-        for each in kept:
-            look_after(each, kept, state)
-    stop(kept)
+    urls = {service.name: service.url for service in recorded}
+    managed = [
+        ManagedService(program=definitions.program(service.name, state, profile, urls), service=service) for service in recorded
+    ]
+    while not stopping.wait(_CHECK_INTERVAL_S):
+        for service in managed:
+            check_service(service, managed, state)
+    stop_services(managed)
 
 
-def look_after(each: ManagedService, kept: Sequence[ManagedService], state: Path) -> None:
-    """Start a program whose time has come, or notice that it died."""
-    before = each.service
-    if alive(each):
-        if not each.answered and stack.healthy(each.service):
-            each.answered, each.service = True, replace(each.service, deaths=0)
-            tell(f"{each.program.name} answers")
-    elif each.service.pid:
-        note_death(each)
-    elif time.monotonic() >= each.not_before and all(
-        other.answered for other in kept if other.program.name in each.program.after
+def check_service(managed: ManagedService, everything: Sequence[ManagedService], state: Path) -> None:
+    """Start a service that is due, or record that it is ready or has crashed; a change is written to the state folder."""
+    before = managed.service
+    if is_alive(managed):
+        if not managed.ready and stack.is_healthy(managed.service):
+            managed.ready, managed.service = True, replace(managed.service, deaths=0)
+            log(f"{managed.program.name} answers")
+    elif managed.service.pid:
+        record_crash(managed)
+    elif time.monotonic() >= managed.not_before and all(
+        other.ready for other in everything if other.program.name in managed.program.after
     ):
-        start(each, state)
-    if each.service != before:
-        stack.remember(state, [other.service for other in kept])
+        start_service(managed, state)
+    if managed.service != before:
+        stack.record_services(state, [other.service for other in everything])
 
 
-def alive(each: ManagedService) -> bool:
-    """Say whether a program runs; a child of ours that ended is buried by this."""
-    if each.process is not None:
-        return each.process.poll() is None
-    return stack.process_of(each.service) is not None
+def is_alive(managed: ManagedService) -> bool:
+    """Return whether a service runs; a child that ended is reaped."""
+    if managed.process is not None:
+        return managed.process.poll() is None
+    return stack.process_of(managed.service) is not None
 
 
-def note_death(each: ManagedService) -> None:
-    """Clear away what a dead program left, and wait longer the more often it died."""
-    stack.signal_group(each.service, signal.SIGKILL)
-    deaths = each.service.deaths + 1
-    pause = min(2.0 ** (deaths - 1), _LONGEST_WAIT_S)
-    how = "" if each.process is None else f" with exit code {each.process.returncode}"
-    tell(f"{each.program.name} ended{how}: again in {pause:.0f} s")
-    each.service = replace(each.service, pid=0, started=0, deaths=deaths)
-    each.process, each.answered, each.not_before = None, False, time.monotonic() + pause
+def record_crash(managed: ManagedService) -> None:
+    """Kill the orphaned processes of a crashed service and schedule its restart with exponential backoff."""
+    stack.signal_group(managed.service, signal.SIGKILL)
+    deaths = managed.service.deaths + 1
+    backoff_s = min(2.0 ** (deaths - 1), _LONGEST_BACKOFF_S)
+    how = "" if managed.process is None else f" with exit code {managed.process.returncode}"
+    log(f"{managed.program.name} ended{how}: restart in {backoff_s:.0f} s")
+    managed.service = replace(managed.service, pid=0, started=0, deaths=deaths)
+    managed.process, managed.ready, managed.not_before = None, False, time.monotonic() + backoff_s
 
 
-def start(each: ManagedService, state: Path) -> None:
-    """Prepare and start a program; what goes wrong counts as a death."""
-    program = each.program
-    log = stack.log_of(state, program.name)
-    log.parent.mkdir(exist_ok=True)
-    with log.open("ab") as file:
+def start_service(managed: ManagedService, state: Path) -> None:
+    """Prepare and start a program; a failure counts as a crash."""
+    program = managed.program
+    log_file = stack.log_path(state, program.name)
+    log_file.parent.mkdir(exist_ok=True)
+    with log_file.open("ab") as file:
         try:
             if program.prepare is not None:
                 program.prepare()
@@ -103,47 +109,47 @@ def start(each: ManagedService, state: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                start_new_session=True,  # its own group, so that all of it can be stopped
+                start_new_session=True,  # its own process group, so that its children can be stopped with it
             )
         except (VitauError, OSError) as error:
             file.write(f"Error: {error}\n".encode())
-            note_death(each)
+            record_crash(managed)
             return
-    each.process = process
-    each.service = replace(each.service, pid=process.pid, started=psutil.Process(process.pid).create_time())
-    tell(f"{program.name} started")
+    managed.process = process
+    managed.service = replace(managed.service, pid=process.pid, started=psutil.Process(process.pid).create_time())
+    log(f"{program.name} started")
 
 
-def stop(kept: Sequence[ManagedService]) -> None:
-    """Stop the programs, those first on which nobody stands."""
-    left = [each for each in kept if alive(each)]
+def stop_services(everything: Sequence[ManagedService]) -> None:
+    """Stop services in reverse dependency order: first those that no other running service needs."""
+    left = [managed for managed in everything if is_alive(managed)]
     while left:
-        needed = {name for each in left for name in each.program.after}
-        free = [each for each in left if each.program.name not in needed]
-        for each in free:
+        needed = {name for managed in left for name in managed.program.after}
+        free = [managed for managed in left if managed.program.name not in needed]
+        for managed in free:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(each.service.pid, each.program.stop)
-        deadline = time.monotonic() + _STOP_S
-        while time.monotonic() < deadline and any(alive(each) for each in free):
+                os.kill(managed.service.pid, managed.program.stop)
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while time.monotonic() < deadline and any(map(is_alive, free)):
             time.sleep(0.05)
-        for each in free:
-            stack.signal_group(each.service, signal.SIGKILL)
-            if each.process is not None:
-                each.process.wait()
-        left = [each for each in left if each not in free]
+        for managed in free:
+            stack.signal_group(managed.service, signal.SIGKILL)
+            if managed.process is not None:
+                managed.process.wait()
+        left = [managed for managed in left if managed not in free]
 
 
-def tell(sentence: str) -> None:
-    """Write a line of the log."""
+def log(sentence: str) -> None:
+    """Write a line to the supervisor's log."""
     print(time.strftime("%Y-%m-%d %H:%M:%S"), sentence, flush=True)
 
 
 def main() -> None:
-    """Keep the services of the state folder in the first argument, until SIGTERM."""
-    over = threading.Event()
+    """Supervise the services of the state folder in the first argument until SIGTERM."""
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    keep(Path(sys.argv[1]), over)
+        signal.signal(number, lambda *_: stopping.set())
+    supervise(Path(sys.argv[1]), stopping)
 
 
 if __name__ == "__main__":

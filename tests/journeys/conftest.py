@@ -144,7 +144,7 @@ class OwnLabelStudio:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.port = stack._port("label-studio", None)
+        self.port = stack.choose_port("label-studio")
         self.url, self.token = f"http://127.0.0.1:{self.port}", json.loads(SECRETS)["label_studio_token"]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -184,7 +184,7 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLa
 def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start an MLflow server for one test module; other tests count the versions in the session's server."""
     state = tmp_path_factory.mktemp("mlflow")
-    url = f"http://127.0.0.1:{stack._port('mlflow', None)}"
+    url = f"http://127.0.0.1:{stack.choose_port('mlflow')}"
     program = definitions.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
     process = _start_program(program, state)
     try:

@@ -65,7 +65,7 @@ class Full:
     catalog: Catalog
 
     def service(self, name: str) -> stack.Service:
-        return next(service for service in stack.written(self.state) if service.name == name)
+        return next(service for service in stack.recorded_services(self.state) if service.name == name)
 
 
 class Prefect:
@@ -176,7 +176,9 @@ def full(command, tmp_path_factory) -> Iterator[Full]:
         wanted = {**STARTED_BY_HAND, "VITAU_WATCH": str(inbox)}
         done = command("flows", "up", "--state", state, "--profile", "full", env=wanted)
         assert done.code == 0, done.err
-        assert [line.split()[0] for line in done.out.splitlines()][:-1] == [each.name for each in stack.written(state)]
+        assert [line.split()[0] for line in done.out.splitlines()][:-1] == [
+            each.name for each in stack.recorded_services(state)
+        ]
         drawing.join()
         environment = stack.environment(state, stack.running(state))
         with pytest.MonkeyPatch.context() as patch:
@@ -449,5 +451,5 @@ def test_an_erased_person_is_gone_and_is_not_ingested_again(full, story, prefect
 def test_a_crashed_service_is_restarted(full, story):
     before = full.service("mlflow")
     os.killpg(before.pid, signal.SIGKILL)
-    wait_for(lambda: full.service("mlflow").pid not in {0, before.pid} and stack.healthy(full.service("mlflow")), 90)
+    wait_for(lambda: full.service("mlflow").pid not in {0, before.pid} and stack.is_healthy(full.service("mlflow")), 90)
     assert full.service("mlflow").url == before.url

@@ -610,7 +610,7 @@ def test_the_benchmark_measures_and_deletes_its_projects(client, own_label_studi
 @contextmanager
 def receiving(hint: Callable[[int], None], secret: str = SECRET) -> Iterator[str]:
     """Run the webhook server on a free port; yield its URL."""
-    port = stack._port("receiver", None)
+    port = stack.choose_port("receiver")
     server = uvicorn.Server(
         uvicorn.Config(make_app(secret, hint, quiet_s=1.5), host="127.0.0.1", port=port, log_config=None, access_log=False)
     )

@@ -41,7 +41,7 @@ def running(tmp_path) -> Path:
     """A state folder on which services seem to run: this process stands for all of them."""
     started = psutil.Process().create_time()
     names = ("label-studio", "mlflow", "prefect")
-    stack.remember(
+    stack.record_services(
         tmp_path,
         [
             stack.Service(name=name, url=f"http://127.0.0.1:{port}", health="", pid=os.getpid(), started=started)

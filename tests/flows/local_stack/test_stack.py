@@ -15,7 +15,7 @@ from vitau.errors import StackError
 
 @pytest.fixture
 def pretend():
-    """Write down a process of our own as if it were a service."""
+    """Records a process of this test as if it were a service."""
     processes = []
 
     def start(state, code: str) -> stack.Service:
@@ -28,7 +28,7 @@ def pretend():
             pid=process.pid,
             started=psutil.Process(process.pid).create_time(),
         )
-        stack.remember(state, [service])
+        stack.record_services(state, [service])
         return service
 
     yield start
@@ -37,7 +37,7 @@ def pretend():
         process.wait()
 
 
-def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+def test_a_taken_port_is_one_sentence(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -82,20 +82,20 @@ def test_another_process_with_the_same_pid_is_not_the_service(tmp_path, pretend)
     assert stack.running(tmp_path) == []
 
 
-def test_a_service_that_dies_while_starting_names_its_log(tmp_path, pretend):
+def test_a_service_that_crashes_while_starting_names_its_log(tmp_path, pretend):
     service = pretend(tmp_path, "raise SystemExit(3)")
     with pytest.raises(StackError, match=r"mlflow stopped while starting: read .*logs/mlflow\.log"):
         stack.wait([service], tmp_path, timeout_s=20)
 
 
-def test_a_service_that_never_answers_is_given_up(tmp_path, pretend):
+def test_waiting_for_a_service_that_never_answers_ends_with_a_timeout(tmp_path, pretend):
     service = pretend(tmp_path, "import time; time.sleep(60)")
     with pytest.raises(StackError, match="mlflow did not answer within 0 s"):
         stack.wait([service], tmp_path, timeout_s=0)
     stack.stop(tmp_path)
 
 
-def test_secrets_are_drawn_once_and_only_the_owner_reads_them(tmp_path):
+def test_secrets_are_made_once_and_only_the_owner_can_read_them(tmp_path):
     first = stack.log_in(tmp_path)
     assert stack.log_in(tmp_path) == first
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
@@ -105,7 +105,7 @@ def test_secrets_are_drawn_once_and_only_the_owner_reads_them(tmp_path):
 
 def test_a_folder_keeps_its_profile(tmp_path):
     assert stack.profile_of(tmp_path) is None
-    (tmp_path / "catalog.db").touch()  # made before there were profiles
+    (tmp_path / "catalog.db").touch()  # older than the profiles
     assert stack.profile_of(tmp_path) is stack.Profile.EMBEDDED
     with pytest.raises(StackError) as caught:
         stack.start(tmp_path, profile=stack.Profile.FULL)
@@ -114,7 +114,7 @@ def test_a_folder_keeps_its_profile(tmp_path):
     )
 
 
-def test_a_gpu_worker_sees_one_gpu_and_does_one_thing_at_a_time(tmp_path, monkeypatch):
+def test_a_gpu_worker_has_one_gpu_and_one_run_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(services, "gpu_workers", lambda: ("worker-gpu-0", "worker-gpu-1"))
     urls = {name: services.address(name, 1 + number) for number, name in enumerate(services.names(stack.Profile.FULL))}
     worker = services.program("worker-gpu-1", tmp_path, stack.Profile.FULL, urls)
@@ -124,7 +124,7 @@ def test_a_gpu_worker_sees_one_gpu_and_does_one_thing_at_a_time(tmp_path, monkey
     assert set(worker.after) <= set(urls)
 
 
-def test_secrets_that_a_later_version_needs_are_added_and_the_others_stay(tmp_path):
+def test_a_new_secret_is_added_to_an_old_state_and_the_others_stay(tmp_path):
     (tmp_path / "secrets.json").write_text(json.dumps({"pseudonym_key": "the first one, for ever"}))
     kept = read_secrets(tmp_path)
     assert kept["pseudonym_key"] == "the first one, for ever"
@@ -132,16 +132,16 @@ def test_secrets_that_a_later_version_needs_are_added_and_the_others_stay(tmp_pa
     assert read_secrets(tmp_path) == kept
 
 
-def test_a_new_state_begins_with_the_migrated_database_and_what_is_there_is_kept(tmp_path, monkeypatch):
-    migrated, own = tmp_path / "made" / "label_studio.sqlite3", tmp_path / "state" / "label-studio" / "label_studio.sqlite3"
+def test_a_new_state_starts_with_a_copy_of_the_empty_database_and_an_old_one_keeps_its_own(tmp_path, monkeypatch):
+    empty, own = tmp_path / "made" / "label_studio.sqlite3", tmp_path / "state" / "label-studio" / "label_studio.sqlite3"
     own.parents[1].mkdir()
-    monkeypatch.setattr(services, "MIGRATED", migrated)
-    services.begin_migrated(own.parents[1])
-    assert not own.exists(), "nothing was made, so Label Studio makes its own"
-    migrated.parent.mkdir()
-    migrated.write_bytes(b"empty")
-    services.begin_migrated(own.parents[1])
+    monkeypatch.setattr(services, "EMPTY_DATABASE", empty)
+    services.copy_empty_database(own.parents[1])
+    assert not own.exists(), "there is nothing to copy, so Label Studio makes its own"
+    empty.parent.mkdir()
+    empty.write_bytes(b"empty")
+    services.copy_empty_database(own.parents[1])
     assert [path.name for path in own.parent.iterdir()] == [own.name]
     own.write_bytes(b"answers")
-    services.begin_migrated(own.parents[1])
+    services.copy_empty_database(own.parents[1])
     assert own.read_bytes() == b"answers"

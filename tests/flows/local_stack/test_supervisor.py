@@ -19,7 +19,7 @@ SERVE = "from http.server import *\nThreadingHTTPServer(('127.0.0.1', {}), Simpl
 
 @pytest.fixture
 def served(tmp_path) -> Iterator[Callable[..., supervisor.ManagedService]]:
-    """Lays out small web servers as services, and stops what is left of them."""
+    """Makes small web servers managed services, and stops those that still run at the end."""
     made: list[supervisor.ManagedService] = []
 
     def make(name: str, *, code: str = SERVE, after: Sequence[str] = (), prepare=None) -> supervisor.ManagedService:
@@ -36,62 +36,62 @@ def served(tmp_path) -> Iterator[Callable[..., supervisor.ManagedService]]:
         return made[-1]
 
     yield make
-    for each in made:
-        if each.service.pid:
-            stack.signal_group(each.service, signal.SIGKILL)
-        if each.process is not None:
-            each.process.wait()
+    for service in made:
+        if service.service.pid:
+            stack.signal_group(service.service, signal.SIGKILL)
+        if service.process is not None:
+            service.process.wait()
 
 
-def look_until(done: Callable[[], bool], kept: Sequence[supervisor.ManagedService], state) -> None:
+def check_until(done: Callable[[], bool], managed: Sequence[supervisor.ManagedService], state) -> None:
     deadline = time.monotonic() + 60
     while not done():
         assert time.monotonic() < deadline
-        for each in kept:
-            supervisor.look_after(each, kept, state)
+        for service in managed:
+            supervisor.check_service(service, managed, state)
         time.sleep(0.05)
 
 
-def test_a_service_starts_when_those_before_it_answer_and_all_are_written_down(served, tmp_path):
+def test_a_service_starts_when_its_dependencies_answer_and_all_are_recorded(served, tmp_path):
     last, first = served("last", after=["first"]), served("first")
-    kept = [last, first]
-    supervisor.look_after(last, kept, tmp_path)
+    managed = [last, first]
+    supervisor.check_service(last, managed, tmp_path)
     assert last.process is None
-    look_until(lambda: last.answered, kept, tmp_path)
+    check_until(lambda: last.ready, managed, tmp_path)
     assert last.service.started >= first.service.started
-    assert [(each.name, each.pid) for each in stack.written(tmp_path)] == [
+    assert [(service.name, service.pid) for service in stack.recorded_services(tmp_path)] == [
         ("last", last.service.pid),
         ("first", first.service.pid),
     ]
 
 
-def test_a_service_that_is_killed_comes_back_at_the_same_address(served, tmp_path):
+def test_a_killed_service_is_restarted_at_the_same_address(served, tmp_path):
     service = served("mlflow")
-    look_until(lambda: service.answered, [service], tmp_path)
+    check_until(lambda: service.ready, [service], tmp_path)
     killed, url = service.service.pid, service.service.url
     os.kill(killed, signal.SIGKILL)
-    look_until(lambda: service.answered and service.service.pid != killed, [service], tmp_path)
-    assert stack.written(tmp_path)[0].url == url
-    assert service.service.deaths == 0, "it answered since"
+    check_until(lambda: service.ready and service.service.pid != killed, [service], tmp_path)
+    assert stack.recorded_services(tmp_path)[0].url == url
+    assert service.service.deaths == 0, "the count starts again with an answer"
 
 
-def test_one_that_dies_again_and_again_waits_longer_each_time_and_is_given_up_by_who_waits_for_it(
+def test_a_service_that_crashes_repeatedly_is_restarted_with_exponential_backoff_and_wait_gives_up(
     served, tmp_path, monkeypatch
 ):
     service = served("mlflow", code="raise SystemExit(3)")
     paused = []
     for _ in range(3):
-        look_until(lambda: service.process is not None and service.process.poll() is not None, [service], tmp_path)
-        supervisor.look_after(service, [service], tmp_path)
+        check_until(lambda: service.process is not None and service.process.poll() is not None, [service], tmp_path)
+        supervisor.check_service(service, [service], tmp_path)
         paused.append(service.not_before - time.monotonic())
         service.not_before = 0
-    assert paused == [pytest.approx(each, abs=0.5) for each in (1, 2, 4)]
-    monkeypatch.setattr(stack, "supervised", lambda _: True)
+    assert paused == [pytest.approx(seconds, abs=0.5) for seconds in (1, 2, 4)]
+    monkeypatch.setattr(stack, "is_supervised", lambda _: True)
     with pytest.raises(StackError, match=r"mlflow stopped while starting: read .*mlflow\.log"):
-        stack.wait(stack.written(tmp_path), tmp_path, timeout_s=30)
+        stack.wait(stack.recorded_services(tmp_path), tmp_path, timeout_s=30)
 
 
-def test_what_cannot_be_prepared_is_said_in_the_log_and_tried_again(served, tmp_path):
+def test_a_failed_preparation_is_logged_and_retried(served, tmp_path):
     tries = []
 
     def prepare() -> None:
@@ -100,12 +100,12 @@ def test_what_cannot_be_prepared_is_said_in_the_log_and_tried_again(served, tmp_
             raise StackError("no bucket")
 
     service = served("mlflow", prepare=prepare)
-    look_until(lambda: service.answered, [service], tmp_path)
+    check_until(lambda: service.ready, [service], tmp_path)
     assert tries == [0, 1]
-    assert "Error: no bucket" in stack.log_of(tmp_path, "mlflow").read_text()
+    assert "Error: no bucket" in stack.log_path(tmp_path, "mlflow").read_text()
 
 
-def test_services_are_stopped_before_those_that_they_stand_on(served, tmp_path):
+def test_services_are_stopped_in_reverse_dependency_order(served, tmp_path):
     ends = tmp_path / "ends"
     code = (
         "import http.server, pathlib, signal, sys, time\n"
@@ -113,26 +113,26 @@ def test_services_are_stopped_before_those_that_they_stand_on(served, tmp_path):
         "signal.signal(signal.SIGTERM, end)\n"
         "http.server.HTTPServer(('127.0.0.1', {}), http.server.SimpleHTTPRequestHandler).serve_forever()"
     )
-    kept = [
+    managed = [
         served("store", code=code.replace("NAME", "store")),
         served("server", code=code.replace("NAME", "server"), after=["store"]),
         served("worker", code=code.replace("NAME", "worker"), after=["server"]),
     ]
-    look_until(lambda: kept[-1].answered, kept, tmp_path)
-    supervisor.stop(kept)
+    check_until(lambda: managed[-1].ready, managed, tmp_path)
+    supervisor.stop_services(managed)
     assert ends.read_text().split() == ["worker", "server", "store"]
 
 
-def test_another_supervisor_takes_over_what_a_killed_one_left(served, tmp_path, monkeypatch):
+def test_another_supervisor_takes_over_the_services_of_a_killed_one(served, tmp_path, monkeypatch):
     first = served("mlflow")
-    look_until(lambda: first.answered, [first], tmp_path)
-    monkeypatch.setattr(supervisor.programs, "program", lambda *_: first.program)
-    over = threading.Event()
-    thread = threading.Thread(target=supervisor.keep, args=(tmp_path, over))
+    check_until(lambda: first.ready, [first], tmp_path)
+    monkeypatch.setattr(supervisor.definitions, "program", lambda *_: first.program)
+    stopping = threading.Event()
+    thread = threading.Thread(target=supervisor.supervise, args=(tmp_path, stopping))
     thread.start()
     time.sleep(1)
-    assert stack.written(tmp_path)[0].pid == first.service.pid, "it was started a second time"
-    over.set()
+    assert stack.recorded_services(tmp_path)[0].pid == first.service.pid, "it was started a second time"
+    stopping.set()
     thread.join(30)
     with contextlib.suppress(subprocess.TimeoutExpired):
         first.process.wait(5)

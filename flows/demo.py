@@ -1,4 +1,4 @@
-"""The main job on drawn people: clips in, labels agreed, models registered, people scored, a report."""
+"""The demo flow, the main job on drawn people: ingest, label, freeze, train, score, report."""
 
 import csv
 import time
@@ -36,7 +36,7 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
     with stopwatch(seconds, "ingest"):
         ingested = ingest(cohort / "manifest.csv", settings=settings)
     with stopwatch(seconds, "annotate"):
-        labelled = label(workspace, cohort / "truth.csv")
+        labeled = simulate_labeling(workspace, cohort / "truth.csv")
     with stopwatch(seconds, "freeze"):
         snapshot = freeze(settings=settings)
     with stopwatch(seconds, "train"):
@@ -44,24 +44,24 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
     with stopwatch(seconds, "score"):
         scored = rescore(snapshot.digest, report=state / "report.html", settings=settings)
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
-    new = ingested.new_clips + labelled.new_answers + scored.new_subjects
-    return summarise(workspace, ingested, labelled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
+    new = ingested.new_clips + labeled.new_answers + scored.new_subjects
+    return summarize(workspace, ingested, labeled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
 
 
-def label(workspace: Workspace, truth: Path) -> AnnotateSummary:
+def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:
     """Run two simulated readers and a simulated adjudicator in Label Studio, between runs of the real flow."""
     settings = workspace.settings
     truths = read_truth(truth, settings.pseudonym_key.get_secret_value().encode())
     annotate(settings=settings)
     while simulate_readers(workspace, truths):
-        annotate(settings=settings)  # the next people come into the queues
+        annotate(settings=settings)  # refills the queues
     simulate_adjudicator(workspace, truths)
     return annotate(settings=settings)
 
 
 @task(cache_policy=NO_CACHE)
 def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> int:
-    """Answer every open task of both readers, right most of the time; returns how many those were."""
+    """Answer all open tasks of both readers, most of them correctly; return their number."""
     client = workspace.label_studio
     readers, _ = open_projects.fn(workspace)
     return sum(simulated_readers.answer_open_tasks(client, reader, truths, seed=SEED) for reader in readers)
@@ -69,7 +69,7 @@ def simulate_readers(workspace: Workspace, truths: dict[str, RegionLabels]) -> i
 
 @task(cache_policy=NO_CACHE)
 def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) -> None:
-    """Answer every open task of the adjudicator, right nearly always."""
+    """Answer all open tasks of the adjudicator, nearly all correctly."""
     _, adjudication = open_projects.fn(workspace)
     simulated_readers.answer_open_tasks(
         workspace.label_studio, adjudication, truths, seed=SEED, accuracy=simulated_readers.ADJUDICATOR_ACCURACY
@@ -77,7 +77,7 @@ def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) 
 
 
 def read_truth(path: Path, pseudonym_key: bytes) -> dict[str, RegionLabels]:
-    """Read what is true of the drawn patients, by pseudonym."""
+    """Read the true labels of the drawn patients, by pseudonym."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["palsied"] == "1"]
     truths = {}
@@ -87,15 +87,15 @@ def read_truth(path: Path, pseudonym_key: bytes) -> dict[str, RegionLabels]:
     return truths
 
 
-def summarise(
+def summarize(
     workspace: Workspace,
     ingested: IngestSummary,
-    labelled: AnnotateSummary,
+    labeled: AnnotateSummary,
     snapshot: Snapshot,
     trained: Mapping[str, Training],
     scored: RescoreSummary,
 ) -> dict[str, Any]:
-    """Say what came of it: counts, digests, and the numbers of the test people, each with its protocol."""
+    """Return the summary: counts, digests, and the metrics on the test people, each with its protocol."""
     return {
         "synthetic": snapshot.synthetic,
         "readers": "simulated",
@@ -105,10 +105,10 @@ def summarise(
         "detection_rate": round(ingested.detection_rate, 4),
         "quarantined": dict(ingested.quarantined),
         "skipped": len(ingested.skipped),
-        "agreement": labelled.agreement and round(labelled.agreement, 4),
-        "krippendorff_alpha": labelled.alpha and round(labelled.alpha, 4),
-        "adjudicated": labelled.adjudicated,
-        "ledger_offset": labelled.ledger_offset,
+        "agreement": labeled.agreement and round(labeled.agreement, 4),
+        "krippendorff_alpha": labeled.alpha and round(labeled.alpha, 4),
+        "adjudicated": labeled.adjudicated,
+        "ledger_offset": labeled.ledger_offset,
         "snapshot": snapshot.digest,
         "splits": {split.value: number for split, number in snapshot.subjects.items()},
         "palsy": test_metrics(trained[PALSY]),
@@ -137,7 +137,7 @@ def pretraining(training: Training) -> Pretraining:
 
 @contextmanager
 def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Note how long a stage takes."""
+    """Record the duration of a stage."""
     start = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - start, 1)

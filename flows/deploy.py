@@ -1,7 +1,7 @@
 """Apply the deployments of `infra/prefect.yaml` with their work pools, queues, and automations for orphaned runs; idempotent.
 
-A run sends heartbeats. An automation of Prefect's server sets a silent run to CRASHED, and another one reschedules it, up to
-three times. Where workers and runs share a machine there is no wait: a starting worker looks for orphaned runs itself.
+Runs send heartbeats. An automation of Prefect's server sets a run without heartbeats to CRASHED, and another one reschedules
+it, up to three times. On one machine no time is lost: a starting worker sets the orphaned runs of its pool to CRASHED at once.
 """
 
 import os
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 FILE: Final = ROOT / "infra" / "prefect.yaml"
 
 HEARTBEAT_S: Final = 30
-"""How often a run says that it lives, and Prefect's least."""
+"""Seconds between two heartbeats of a run; Prefect allows no less."""
 SILENCE_S: Final = 90
-"""How long a run may be silent."""
+"""Seconds without a heartbeat after which a run has crashed."""
 BEGINNING_S: Final = 600
-"""How long a run may take from a worker's hands to its first line."""
+"""Seconds that a run may take to start after a worker took it."""
 RESCHEDULES: Final = 3
-"""How often a crashed run is scheduled again: what kills its worker each time must not do so for ever."""
+"""Reschedules of a crashed run at most, because a run that kills its worker must not do so forever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queue:
-    """A work queue; of a pool's queues the one with the least priority number comes first."""
+    """A work queue; the queue with the lowest priority number of its pool comes first."""
 
     pool: str
     name: str
@@ -53,13 +53,13 @@ QUEUES: Final = (
 
 
 def deployments() -> list[dict[str, Any]]:
-    """Read what is to be deployed."""
+    """Return the deployments in `infra/prefect.yaml`."""
     found: list[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     return found
 
 
 def deploy() -> list[str]:
-    """Apply pools, queues, deployments and automations to the Prefect server; returns the names of the deployments.
+    """Apply pools, queues, deployments and automations to the Prefect server; return the names of the deployments.
 
     Raises:
         StackError: Prefect refuses a deployment.
@@ -79,11 +79,11 @@ def deploy() -> list[str]:
     if done.returncode:
         raise StackError(f"Prefect refuses the deployments: {' '.join(done.stderr.split()) or done.stdout[-500:]}")
     make_automations()
-    return [each["name"] for each in deployments()]
+    return [deployment["name"] for deployment in deployments()]
 
 
 def make_queues(client: "SyncPrefectClient") -> None:
-    """Make the pools and the queues that are missing, and set the queues' priorities and limits."""
+    """Create missing pools and queues, and set the priorities and limits of the queues."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -103,7 +103,7 @@ def make_queues(client: "SyncPrefectClient") -> None:
 
 
 def make_automations() -> None:
-    """Make or renew the automations that bring back what was killed."""
+    """Create or update the automations that reschedule orphaned runs."""
     from prefect.automations import Automation
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import EventTrigger, Posture
@@ -111,7 +111,7 @@ def make_automations() -> None:
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
     silent = Automation(
         name="ViTAU: a run that is silent has crashed",
-        description="The worker of such a run was killed, or its machine is gone.",
+        description="The worker of such a run was killed, or its machine failed.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             after={"prefect.flow-run.heartbeat"},
@@ -121,11 +121,11 @@ def make_automations() -> None:
             threshold=1,
             within=timedelta(seconds=SILENCE_S),
         ),
-        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"No sign of life for {SILENCE_S} s")],
+        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"No heartbeat for {SILENCE_S} s")],
     )
     stuck = Automation(
         name="ViTAU: a run that never began has crashed",
-        description="Its worker was killed before the first heartbeat, and the run holds a place in its queue.",
+        description="Its worker was killed before the first heartbeat, and the run still counts in its queue.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             after={"prefect.flow-run.Pending"},
@@ -135,11 +135,11 @@ def make_automations() -> None:
             threshold=1,
             within=timedelta(seconds=BEGINNING_S),
         ),
-        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"It did not begin within {BEGINNING_S} s")],
+        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"It did not start within {BEGINNING_S} s")],
     )
     crashed = Automation(
         name="ViTAU: a crashed run is scheduled again",
-        description=f"Up to {RESCHEDULES} times; every flow takes up where it was killed.",
+        description=f"Up to {RESCHEDULES} times; every flow continues where it was killed.",
         trigger=EventTrigger(
             posture=Posture.Reactive,
             expect={"prefect.flow-run.Crashed"},
@@ -147,19 +147,21 @@ def make_automations() -> None:
                 "prefect.resource.id": "prefect.flow-run.*",
                 "prefect.run-count": [str(count) for count in range(RESCHEDULES + 1)],
             },
-            match_related={"prefect.resource.role": "deployment"},  # what somebody ran by hand is theirs
+            match_related={"prefect.resource.role": "deployment"},  # a run by hand is up to the person who started it
             for_each={"prefect.resource.id"},
             threshold=1,
             within=timedelta(0),
         ),
         actions=[
-            ChangeFlowRunState(state="SCHEDULED", name="AwaitingRetry", message="Its worker died: on to the next", force=True)
+            ChangeFlowRunState(
+                state="SCHEDULED", name="AwaitingRetry", message="Its worker died: waiting for another one", force=True
+            )
         ],
     )
     for automation in (silent, stuck, crashed):
         try:
             known = Automation.read(name=automation.name)
-            assert isinstance(known, Automation), "outside of an event loop it is read at once"
+            assert isinstance(known, Automation), "outside of an event loop the call is synchronous"
             automation.id = known.id
             automation.update()
         except ValueError:
@@ -167,7 +169,7 @@ def make_automations() -> None:
 
 
 def crash_orphaned_runs(api_url: str, pool: str) -> int:
-    """Set the runs of a pool to CRASHED whose processes are gone, all of them on this machine; return how many those were."""
+    """Set the orphaned runs of a pool, whose processes on this machine are gone, to CRASHED; return their number."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}, "work_pools": {"name": {"any_": [pool]}}}
     crashed_runs = 0
     with httpx.Client(base_url=api_url, timeout=30) as client:

@@ -1,6 +1,7 @@
-"""Rounds of the annotate flow whenever Label Studio hints at an answer, and every so often in any case.
+"""Webhook server: runs the annotate flow when Label Studio reports an answer, and at regular times in any case.
 
-After each, and again when the readers paused, somebody must see whether it is time to train: this does too.
+Webhooks are hints, and polling makes up for lost ones. After a round, and again when the readers have paused, the server checks
+whether a retraining is due.
 """
 
 import threading
@@ -11,39 +12,38 @@ from typing import Final
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.label_studio.webhook import make_app
-from vitau.errors import LabelingError, VitauError
+from vitau.errors import VitauError
 
 Tell = Callable[[str], None]
-_LATER_S: Final = 1.0  # the pause begins with the last answer, which was given before it was pulled
+_MARGIN_S: Final = 1.0  # the pause starts with the last answer, which was given before it was pulled
 
 
-def receive(settings: Settings, *, host: str, port: int, every_s: float, tell: Tell) -> None:
-    """Listen for hints at ``host``:``port`` until stopped, and run a round every ``every_s`` seconds too.
+def serve(settings: Settings, *, host: str, port: int, every_s: float, tell: Tell) -> None:
+    """Listen for webhooks at ``host``:``port`` until stopped, and run a round every ``every_s`` seconds.
 
     Raises:
         LabelingError: there is no secret.
     """
     import uvicorn
 
-    if settings.webhook_secret is None:
-        raise LabelingError("the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET")
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
     rounds = Rounds(Workspace(settings), tell)
-    app = make_app(settings.webhook_secret.get_secret_value(), rounds.pull)
-    with rounds.every(every_s):
+    app = make_app(secret, rounds.run)
+    with rounds.polling(every_s):
         tell(f"Listening on http://{host}:{port}/webhook; Ctrl-C ends")
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
 class Rounds:
-    """Runs the annotate flow, one round at a time; what goes wrong in one is told, and the next makes it good."""
+    """Rounds of the annotate flow, one at a time. An error is printed, and the next round makes up for it."""
 
     def __init__(self, workspace: Workspace, tell: Tell) -> None:
         self._workspace, self._tell = workspace, tell
-        self._one_at_a_time, self._over = threading.Lock(), threading.Event()
-        self._pause: threading.Timer | None = None
+        self._one_at_a_time, self._stopping = threading.Lock(), threading.Event()
+        self._delayed_check: threading.Timer | None = None
 
-    def pull(self, project: int | None = None) -> None:
-        """Run a round; of one project of Label Studio only, if its number is given."""
+    def run(self, project: int | None = None) -> None:
+        """Run a round for all projects of Label Studio, or for the one with this number."""
         from flows.annotate import annotate
 
         with self._one_at_a_time:
@@ -53,15 +53,15 @@ class Rounds:
                 self._tell(f"Error: {error}")
                 return
         what = "everything" if project is None else f"project {project}"
-        self._tell(f"pulled {what}: {summary.new_answers} new answers, {summary.labeled} people labelled")
+        self._tell(f"pulled {what}: {summary.new_answers} new answers, {summary.labeled} people labeled")
         for notice in summary.notices:
             self._tell(notice)
         if summary.new_answers:
-            self._look_again(self._workspace.settings.retrain_quiet_s + _LATER_S)
-        self.look()
+            self._check_later(self._workspace.settings.retrain_quiet_s + _MARGIN_S)
+        self.check_retraining()
 
-    def look(self) -> None:
-        """Ask for a retraining if enough labels changed and the readers paused."""
+    def check_retraining(self) -> None:
+        """Request a retraining if enough labels changed and the readers paused."""
         from flows.promotion.retrain_trigger import retrain_if_due
 
         with self._one_at_a_time:
@@ -73,29 +73,29 @@ class Rounds:
         if run is not None:
             self._tell(f"enough labels changed: retraining {run}")
 
-    def _look_again(self, seconds: float) -> None:
-        """Look when the readers have paused; later, if they answer meanwhile."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._pause = threading.Timer(seconds, self.look)
-        self._pause.daemon = True
-        self._pause.start()
+    def _check_later(self, delay_s: float) -> None:
+        """Schedule a check for the end of the readers' pause; a later answer postpones it (debounce)."""
+        if self._delayed_check is not None:
+            self._delayed_check.cancel()
+        self._delayed_check = threading.Timer(delay_s, self.check_retraining)
+        self._delayed_check.daemon = True
+        self._delayed_check.start()
 
     @contextmanager
-    def every(self, seconds: float) -> Iterator[None]:
-        """Run a round now and every so many seconds, beside whatever is done inside."""
-        thread = threading.Thread(target=self._poll, args=(seconds,), name="poll", daemon=True)
+    def polling(self, every_s: float) -> Iterator[None]:
+        """Run a round at once and every ``every_s`` seconds, in a thread, until the ``with`` block ends."""
+        thread = threading.Thread(target=self._poll, args=(every_s,), name="poll", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._over.set()
-            if self._pause is not None:
-                self._pause.cancel()
+            self._stopping.set()
+            if self._delayed_check is not None:
+                self._delayed_check.cancel()
             thread.join()
 
-    def _poll(self, seconds: float) -> None:
+    def _poll(self, every_s: float) -> None:
         while True:
-            self.pull()
-            if self._over.wait(seconds):
+            self.run()
+            if self._stopping.wait(every_s):
                 return

@@ -1,4 +1,4 @@
-"""What every flow works on: the settings, the objects and the rows; and how a flow tells people how far it is."""
+"""Workspace of a flow: the settings, the object store, the catalog and the Label Studio client."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,29 +22,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workspace:
-    """The settings, and what they lead to, opened when first asked for."""
+    """The settings and the services that they name, each opened at its first use."""
 
     settings: Settings
 
     @cached_property
     def store(self) -> Store:
-        """The objects."""
+        """The object store."""
         return open_store(self.settings.store)
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The rows."""
+        """The catalog."""
         return open_catalog(self.settings.catalog.get_secret_value())
 
     @cached_property
     def label_studio(self) -> Any:
-        """Label Studio's client, for the functions of ``labeling.label_studio``."""
+        """The client of Label Studio."""
         from labeling.label_studio.client import connect
 
         return connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
     def ledger(self, upto: int | None = None) -> list[LedgerRow]:
-        """Read the answers up to an offset, or all; again only when the ledger has grown."""
+        """Return the answers up to an offset, or all; cached until the ledger grows."""
         return self._ledger_at(self.catalog.ledger_offset() if upto is None else upto)
 
     @cached_property
@@ -52,7 +52,7 @@ class Workspace:
         return lru_cache(maxsize=1)(lambda offset: self.catalog.ledger(upto=offset))
 
     def folder(self, name: str) -> Path:
-        """A local working folder by name, made if it is missing."""
+        """Return a local working folder by name, and create it if it is missing."""
         path = self.settings.work / name
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -60,7 +60,7 @@ class Workspace:
 
 @cache
 def exit_with_worker() -> None:
-    """End this process when the worker, who reads its output, is gone; once per process."""
+    """End this process when its worker, which reads its output, is gone; registered once per process."""
     processes.exit_with_reader()
 
 
@@ -73,11 +73,11 @@ class _Rate(ProgressColumn):
 
 
 def open_workspace(settings: Settings | None = None) -> Workspace:
-    """Open the workspace of the settings; without them, of the environment, as a deployed run does.
+    """Open the workspace of the settings; without them, of the environment, as deployed runs do.
 
-    A run that a Prefect worker started then ends with that worker.
+    In a run that a Prefect worker started, the process then ends together with that worker.
     """
-    if "PREFECT__WORKER_NAME" in os.environ:  # or a killed worker's run would go on beside its successor's, on the same GPU
+    if "PREFECT__WORKER_NAME" in os.environ:  # a run orphaned by a killed worker would share the GPU with its successor
         exit_with_worker()
     return Workspace(load_settings() if settings is None else settings)
 

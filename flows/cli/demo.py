@@ -61,7 +61,7 @@ def run_demo(state: Path, subjects: int, seed: int, size: str) -> dict[str, Any]
     summary |= {"report": f"{state}/report.html", "seconds": seconds}
     write_atomic(state / "summary.json", json.dumps(summary, indent=1) + "\n")
     if not new:
-        tell("Everything was there already: nothing was ingested, labelled, trained, registered or scored again.")
+        tell("Everything was there already: nothing was ingested, labeled, trained, registered or scored again.")
     return summary
 
 

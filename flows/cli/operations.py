@@ -93,9 +93,9 @@ def receive(
     Example: python -m flows receive --port 8090
     """
     settings = connect(state)
-    from flows.webhook_server import receive as run
+    from flows.webhook_server import serve
 
-    run(settings, host=host, port=port, every_s=every, tell=tell)
+    serve(settings, host=host, port=port, every_s=every, tell=tell)
 
 
 @app.command()

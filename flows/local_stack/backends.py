@@ -23,7 +23,7 @@ _DEBIAN: Final = Path("/usr/lib/postgresql")
 
 
 def postgresql_programs() -> Path:
-    """Return the folder of PostgreSQL's programs, from the PATH or from Debian; Label Studio also needs its extension pg_trgm."""
+    """Return the folder of PostgreSQL's programs, from the PATH or from Debian; its extension pg_trgm is needed too."""
     found = shutil.which("postgres")
     if found is not None:
         return Path(found).resolve().parent

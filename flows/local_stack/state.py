@@ -32,8 +32,8 @@ class Profile(StrEnum):
 class Program:
     """Description of a service's program: its command, its dependencies, and a step before each start.
 
-    ``health`` is an HTTP address that answers 200, or the address of a PostgreSQL server. ``after`` names the services that must
-    answer first, ``stop`` is the signal that ends the program.
+    ``health`` is an HTTP address that answers 200, or the address of a PostgreSQL server. ``after`` names the services that
+    must answer first, ``stop`` is the signal that ends the program.
     """
 
     name: str

@@ -10,59 +10,59 @@ from vitau.errors import LabelingError, StackError
 
 
 @pytest.fixture
-def rounds(monkeypatch) -> SimpleNamespace:
-    """Rounds that pull nothing real, with what they tell and how often they look whether it is time to train."""
+def server(monkeypatch) -> SimpleNamespace:
+    """Rounds that pull nothing real; they record their messages and their checks for a due retraining."""
     summary = SimpleNamespace(new_answers=8, labeled=1, notices=())
-    found = SimpleNamespace(told=[], looks=[], summary=summary, looked=threading.Semaphore(0), run=None)
+    recorded = SimpleNamespace(messages=[], checks=[], summary=summary, checked=threading.Semaphore(0), run=None)
 
-    def look(_) -> str | None:
-        found.looks.append(threading.current_thread().name)
-        found.looked.release()
-        if isinstance(found.run, Exception):
-            raise found.run
-        return found.run
+    def check(_) -> str | None:
+        recorded.checks.append(threading.current_thread().name)
+        recorded.checked.release()
+        if isinstance(recorded.run, Exception):
+            raise recorded.run
+        return recorded.run
 
     monkeypatch.setattr(annotate, "annotate", lambda **_: summary)
-    monkeypatch.setattr(retrain_trigger, "retrain_if_due", look)
-    monkeypatch.setattr("flows.webhook_server._LATER_S", 0.1)
+    monkeypatch.setattr(retrain_trigger, "retrain_if_due", check)
+    monkeypatch.setattr("flows.webhook_server._MARGIN_S", 0.1)
     workspace = SimpleNamespace(settings=SimpleNamespace(retrain_quiet_s=0.2))
-    found.rounds = Rounds(workspace, found.told.append)
-    return found
+    recorded.rounds = Rounds(workspace, recorded.messages.append)
+    return recorded
 
 
-def test_after_new_answers_it_looks_at_once_and_again_when_the_readers_have_paused(rounds):
-    rounds.rounds.pull(7)
-    assert len(rounds.looks) == 1
-    assert rounds.looked.acquire(timeout=1)
-    assert rounds.looked.acquire(timeout=10), "nobody looked when the readers had paused"
-    assert len(rounds.looks) == 2
+def test_after_new_answers_a_retraining_is_checked_at_once_and_again_when_the_readers_have_paused(server):
+    server.rounds.run(7)
+    assert len(server.checks) == 1
+    assert server.checked.acquire(timeout=1)
+    assert server.checked.acquire(timeout=10), "no check followed the pause of the readers"
+    assert len(server.checks) == 2
 
 
-def test_a_burst_puts_the_second_look_off_and_there_is_one(rounds):
+def test_a_burst_of_answers_postpones_the_second_check_and_there_is_one(server):
     for _ in range(5):
-        rounds.rounds.pull(7)
+        server.rounds.run(7)
     for _ in range(6):
-        assert rounds.looked.acquire(timeout=10)
-    assert not rounds.looked.acquire(timeout=0.6)
+        assert server.checked.acquire(timeout=10)
+    assert not server.checked.acquire(timeout=0.6)
 
 
-def test_without_new_answers_there_is_nothing_to_wait_for(rounds):
-    rounds.summary.new_answers = 0
-    rounds.rounds.pull()
-    assert rounds.looked.acquire(timeout=1)
-    assert not rounds.looked.acquire(timeout=0.6)
+def test_without_new_answers_no_second_check_follows(server):
+    server.summary.new_answers = 0
+    server.rounds.run()
+    assert server.checked.acquire(timeout=1)
+    assert not server.checked.acquire(timeout=0.6)
 
 
-def test_a_retraining_is_told_and_what_goes_wrong_too_without_an_end_to_the_rounds(rounds, monkeypatch):
-    rounds.run = "brave-lion"
-    rounds.rounds.look()
-    assert rounds.told == ["enough labels changed: retraining brave-lion"]
-    rounds.run = StackError("Prefect cannot be asked")
-    rounds.rounds.look()
+def test_a_retraining_and_an_error_are_printed_and_the_rounds_go_on(server, monkeypatch):
+    server.run = "brave-lion"
+    server.rounds.check_retraining()
+    assert server.messages == ["enough labels changed: retraining brave-lion"]
+    server.run = StackError("Prefect does not answer")
+    server.rounds.check_retraining()
 
     def fail(**_) -> None:
         raise LabelingError("no answer")
 
     monkeypatch.setattr(annotate, "annotate", fail)
-    rounds.rounds.pull()
-    assert rounds.told[1:] == ["Error: Prefect cannot be asked", "Error: no answer"]
+    server.rounds.run()
+    assert server.messages[1:] == ["Error: Prefect does not answer", "Error: no answer"]

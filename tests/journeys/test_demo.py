@@ -140,7 +140,7 @@ def test_nothing_is_entered_twice(repeated):
 def test_the_second_run_finds_everything_done_and_reports_it(repeated):
     assert repeated.run.code == 0, repeated.run.err
     assert (
-        "Everything was there already: nothing was ingested, labelled, trained, registered or scored again." in repeated.run.err
+        "Everything was there already: nothing was ingested, labeled, trained, registered or scored again." in repeated.run.err
     )
     same = [{name: value for name, value in found.items() if name != "seconds"} for found in (repeated.before, repeated.after)]
     assert same[0] == same[1]

@@ -1,4 +1,4 @@
-# The application: flows, workers of the pool cpu, the receiver, and the servers of Prefect and MLflow.
+# The application: flows, workers of the pool cpu, the webhook receiver, and the servers of Prefect and MLflow.
 # Build from the root of the checkout: docker build -f infra/app.Dockerfile -t vitau-app:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
@@ -18,7 +18,7 @@ COPY infra/prefect.yaml infra/prefect.yaml
 COPY infra/with-secrets /usr/local/bin/with-secrets
 RUN pip install --no-deps --no-build-isolation .
 
-# flows, labeling and validation are not packages: they are found here, by every process
+# flows, labeling and validation are not installed: every process imports them from here
 ENV PYTHONPATH=/app VITAU_WORK=/var/lib/vitau/work PREFECT_HOME=/var/lib/vitau/prefect \
     DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false
 USER vitau

@@ -1,4 +1,4 @@
-"""``python infra/make_secrets.py FOLDER``: draws the secrets of `compose.yaml`, a file each; what is there already stays."""
+"""Generate the secrets of `compose.yaml`, one file each: ``python infra/make_secrets.py FOLDER``. Existing files are kept."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def make_secrets(folder: Path) -> list[str]:
-    """Write the files that are missing, readable by the owner only; returns their names."""
+    """Write the missing files, readable by the owner only; return their names."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = {name: secrets.token_hex(20) for name in ("postgresql", "s3", "mlflow_s3")}
     if (folder / "POSTGRES_PASSWORD").exists() != (folder / "s3.json").exists():
@@ -35,21 +35,21 @@ def make_secrets(folder: Path) -> list[str]:
         "LABEL_STUDIO_PASSWORD": secrets.token_hex(20),
         "SECRET_KEY": secrets.token_hex(20),
     }
-    made = [name for name in files if not (folder / name).exists()]
-    for name in made:
+    missing = [name for name in files if not (folder / name).exists()]
+    for name in missing:
         path = folder / name
         path.touch(mode=0o600)
         path.write_text(files[name])
-    return made
+    return missing
 
 
 def identity(name: str, secret: str, actions: list[str]) -> dict[str, object]:
-    """Lay out who may do what, as SeaweedFS reads it."""
+    """Return an identity with its key and permissions, in the format of SeaweedFS."""
     return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
 
 
 def credentials(name: str, secret: str) -> str:
-    """Lay out keys as boto3 reads them from AWS_SHARED_CREDENTIALS_FILE."""
+    """Return an AWS_SHARED_CREDENTIALS_FILE, as boto3 reads it."""
     return f"[default]\naws_access_key_id = {name}\naws_secret_access_key = {secret}\n"
 
 

@@ -1,4 +1,4 @@
-# The trainer: the application on a machine with NVIDIA GPUs (driver and container toolkit are the host's; CUDA comes with torch).
+# The trainer: the application on a machine with NVIDIA GPUs. The host has driver and container toolkit; CUDA comes with torch.
 # Build after the application: docker build -f infra/trainer.Dockerfile -t vitau-trainer:0.1.0 .
 FROM vitau-app:0.1.0
 

@@ -1,1 +1,1 @@
-"""Great Expectations: what a table must satisfy before it may go on."""
+"""The three validation gates, run with Great Expectations."""

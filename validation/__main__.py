@@ -1,4 +1,4 @@
-"""``python -m validation frames FILE``: a frame table against gate 1, from the command line."""
+"""Validate a frame table against gate 1: ``python -m validation frames FILE``."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from vitau.errors import GateError, VitauError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print how many frames are kept and what fails; 1 if the gate is not passed or the file is not a frame table."""
+    """Print the counts of frames and the failures; return 1 if the gate fails or the file is not a frame table."""
     parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
     gates = parser.add_subparsers(dest="gate", required=True)
     frames = gates.add_parser("frames", help="gate 1: a frame table, one row per sampled frame of a clip")
@@ -50,8 +50,8 @@ def _frames(path: Path, docs: Path | None, *, as_json: bool) -> int:
         }
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        told = ", ".join(f"{count} {reason}" for reason, count in quarantined.most_common()) or "none"
-        sys.stdout.write(f"{len(rows)} frames, in quarantine: {told}\n")
+        counts = ", ".join(f"{count} {reason}" for reason, count in quarantined.most_common()) or "none"
+        sys.stdout.write(f"{len(rows)} frames, in quarantine: {counts}\n")
         sys.stdout.writelines(f"{failure}\n" for failure in result.failures)
     require(result)
     return 0

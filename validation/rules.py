@@ -1,4 +1,4 @@
-"""The row rule of gate 1, and the columns that the gates need but no table has: vectorised, without Great Expectations."""
+"""The row rule of gate 1, and the tables that the gates validate, vectorized and without Great Expectations."""
 
 import hashlib
 import json
@@ -17,15 +17,15 @@ from vitau.schema import AUS, Cohort, QuarantineReason
 Table: TypeAlias = pa.Table | pd.DataFrame
 
 NESTED = ("box", "landmarks", "crop_landmarks")
-"""List columns of a frame table; the gate sees their lengths, null where the list is."""
+"""List columns of a frame table. The gate validates their lengths, null where the list is null."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameLimits:
-    """What a frame must be to be used; a measure that is missing on a face is outside its limit.
+    """The limits within which a frame is used. A missing measure of a face is outside its limit.
 
-    ``sharpness_min`` separates motion blur and video mush from skin; ``detector_score_min`` is dlib's own threshold;
-    ``clipped_max`` is a share of the face's pixels without detail. Lengths are px of the recording, angles degrees.
+    ``sharpness_min`` separates motion blur and compression artifacts from skin; ``detector_score_min`` is dlib's own threshold;
+    ``clipped_max`` is the share of the face's pixels without detail. Lengths are in px of the recording, angles in degrees.
     """
 
     face_px_min: float = 30.0
@@ -39,11 +39,11 @@ class FrameLimits:
 
     @property
     def digest(self) -> str:
-        """Name of these limits in object keys: 16 hexadecimal digits."""
+        """Digest of these limits in object keys: 16 hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def intervals(self) -> dict[str, tuple[float | None, float | None]]:
-        """Measure -> closed interval, ``None`` where it is open: the one statement that rule and suite both read."""
+        """Return measure → closed interval, ``None`` for no limit. The row rule and the suite both use it."""
         return {
             "face_px": (self.face_px_min, None),
             "detector_score": (self.detector_score_min, None),
@@ -56,16 +56,20 @@ class FrameLimits:
 
 
 def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[QuarantineReason | None]:
-    """Return why each frame must not be used, or ``None``: the first failing check in the order of `QuarantineReason`.
+    """Return the reason why each frame must not be used, the first in the order of `QuarantineReason`, or ``None``.
 
-    ``table`` has the columns of ``FRAME_COLUMNS`` (``crop`` and ``embedding`` are not read). Raises ``ValueError`` if a column
-    that the rule reads is missing.
+    Args:
+        table: columns of ``FRAME_COLUMNS``; ``crop`` and ``embedding`` are not read.
+        limits: by default those of :class:`FrameLimits`.
+
+    Raises:
+        ValueError: a column that the rule reads is missing.
     """
     limits = limits or FrameLimits()
     rows = table if isinstance(table, pd.DataFrame) and "box_length" in table else frame_rows(table)
     within = {measure: _within(rows[measure], *interval) for measure, interval in limits.intervals().items()}
-    shadowed = ~within["clipped"] & (rows["brightness"] < 128)  # the lost detail is in the dark, not in the light
-    asked = {
+    shadowed = ~within["clipped"] & (rows["brightness"] < 128)  # the pixels without detail are the dark ones
+    failing = {
         QuarantineReason.NO_FACE: (rows["num_faces"] < 1) | rows["box_length"].isna() | rows["landmarks_length"].isna(),
         QuarantineReason.NOT_ALIGNED: rows["crop_landmarks_length"].isna(),
         QuarantineReason.SMALL: ~within["face_px"],
@@ -75,17 +79,19 @@ def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[
         QuarantineReason.BRIGHT: ~within["brightness"] | ~within["clipped"],
         QuarantineReason.TURNED: ~within["yaw_deg"] | ~within["pitch_deg"],
     }
-    failed = np.column_stack([asked[reason].to_numpy(dtype=bool) for reason in QuarantineReason])
+    failed = np.column_stack([failing[reason].to_numpy(dtype=bool) for reason in QuarantineReason])
     answers = np.array([*QuarantineReason, None], dtype=object)
-    return answers[np.where(failed.any(axis=1), failed.argmax(axis=1), len(asked))].tolist()
+    return answers[np.where(failed.any(axis=1), failed.argmax(axis=1), len(failing))].tolist()
 
 
 def frame_rows(table: Table, reasons: list[QuarantineReason | None] | None = None) -> pd.DataFrame:
-    """What gate 1 reads of a frame table: its scalars, the lengths of its lists, the step of the index, the quarantine.
+    """Return the table that gate 1 validates: a frame table without images and embeddings, one row per frame.
 
-    Adds ``box_length``, ``landmarks_length``, ``crop_landmarks_length`` (null where the list is), ``index_step`` (to the row
-    before in the same clip, null in the first) and ``quarantine`` (``reasons``, all null if not given). The image and the
-    embedding stay behind. Raises ``ValueError`` if a list column or a column of the row rule is missing.
+    Added columns: ``box_length``, ``landmarks_length``, ``crop_landmarks_length`` (null where the list is null),
+    ``index_step`` (from the previous row of the clip, null in its first) and ``quarantine`` (``reasons``, by default null).
+
+    Raises:
+        ValueError: a list column or a column of the row rule is missing.
     """
     needed = {*NESTED, "clip", "frame_index", "num_faces", *FrameLimits().intervals()}
     if missing := needed - set(table.column_names if isinstance(table, pa.Table) else table.columns):
@@ -104,10 +110,10 @@ def frame_rows(table: Table, reasons: list[QuarantineReason | None] | None = Non
 
 
 def label_rows(table: Table, subjects: Mapping[str, Cohort], agreement: float | None = None) -> pd.DataFrame:
-    """What gate 2 reads of the label table (one row per subject and AU: ``subject``, ``au``, ``affected``, ``side``).
+    """Return the table that gate 2 validates, one row per subject and AU: ``subject``, ``au``, ``affected``, ``side``.
 
-    Adds ``known`` (the subject is among ``subjects``), ``num_sides`` (different sides given for one subject),
-    ``contradiction`` (null, or which), ``surprise`` (null, or how the answer differs from the subject's cohort) and
+    Added columns: ``known`` (the subject is among ``subjects``), ``num_sides`` (number of different sides of the subject),
+    ``contradiction`` (a sentence or null), ``surprise`` (a sentence or null: the labels do not fit the cohort) and
     ``agreement`` (of the readers, one number for all rows).
     """
     rows = (table.to_pandas() if isinstance(table, pa.Table) else table).reset_index(drop=True)
@@ -127,11 +133,11 @@ def label_rows(table: Table, subjects: Mapping[str, Cohort], agreement: float | 
 
 
 def snapshot_rows(table: Table, nearest: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """What gate 3 reads of a snapshot: one row per subject, from one row per frame in ``SNAPSHOT_COLUMNS``.
+    """Return the table that gate 3 validates: one row per subject, from one row per frame in ``SNAPSHOT_COLUMNS``.
 
-    Adds ``num_frames``, ``num_splits`` and ``num_cohorts`` (of the subject, 1 each), ``num_answers`` (different label rows,
-    1), ``class_name`` and ``class_size`` (subjects of its cohort in its split), ``source_cohorts`` (cohorts in its source) and
-    ``nearest_other`` (of :func:`nearest_other_subject`, null where not known).
+    Added columns: ``num_frames``; ``num_splits``, ``num_cohorts`` and ``num_answers`` (different labels), which must be 1;
+    ``class_name`` and ``class_size`` (subjects of the same cohort in the same split); ``source_cohorts`` (cohorts in the
+    subject's source); ``nearest_other`` (from :func:`nearest_other_subject`, null if unknown).
     """
     frames = table.to_pandas() if isinstance(table, pa.Table) else table
     answers = frames[["side", *(au.value for au in AUS)]].astype("string").fillna("").agg("|".join, axis=1)
@@ -152,10 +158,17 @@ def snapshot_rows(table: Table, nearest: Mapping[str, float] | None = None) -> p
 
 
 def nearest_other_subject(embeddings: ArrayLike, subjects: list[str]) -> dict[str, float]:
-    """Subject -> smallest Euclidean distance from one of its identity embeddings to another subject's.
+    """Compute, for each subject, the smallest Euclidean distance between its identity embeddings and any other subject's.
 
-    ``embeddings`` is (N, 128), ``subjects`` names the N rows. A subject alone in the table is missing from the answer. Below
-    0.6 dlib calls two photos the same person, which among many strangers is often wrong; a gate wants a lower floor.
+    dlib takes two photos with a distance below 0.6 for the same person. Among many people that is often wrong, so the gate
+    uses a lower floor.
+
+    Args:
+        embeddings: (N, 128).
+        subjects: names of the N rows.
+
+    Returns:
+        Subject → distance; empty if there is only one subject.
     """
     points = np.asarray(embeddings, dtype=np.float64)
     if points.ndim != 2 or len(points) != len(subjects):
@@ -171,7 +184,7 @@ def nearest_other_subject(embeddings: ArrayLike, subjects: list[str]) -> dict[st
 
 
 def _within(values: pd.Series, low: float | None, high: float | None) -> pd.Series:
-    """Whether a value is there and in the closed interval."""
+    """Return whether each value is present and in the closed interval."""
     answer = values.notna()
     if low is not None:
         answer &= values >= low
@@ -181,7 +194,7 @@ def _within(values: pd.Series, low: float | None, high: float | None) -> pd.Seri
 
 
 def _first(conditions: list[pd.Series], sentences: list[str]) -> NDArray[np.object_]:
-    """Per row the sentence of the first condition that holds, else ``None``."""
+    """Return, per row, the sentence of the first condition that applies, or ``None``."""
     answer = np.full(len(conditions[0]), None, dtype=object)
     for condition, sentence in zip(reversed(conditions), reversed(sentences), strict=True):
         answer[condition.to_numpy(dtype=bool)] = sentence

@@ -1,4 +1,4 @@
-"""The one door to Great Expectations: a table against a suite, with Data Docs."""
+"""Validate a table against a suite with Great Expectations, and write Data Docs."""
 
 import os
 import warnings
@@ -13,12 +13,12 @@ from validation.suites import Expected, Suite
 from vitau.errors import GateError
 
 KEPT = "quarantine.isna()"
-"""Row condition of the expectations that are asked only of rows outside quarantine."""
+"""Row condition of the expectations about rows outside quarantine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateResult:
-    """What a gate found. ``flagged`` are the positions of the rows that failed anything critical; ``docs`` is an index.html."""
+    """The result of a gate. ``flagged`` are the positions of rows with a critical failure; ``docs`` is an index.html."""
 
     gate: str
     passed: bool
@@ -30,14 +30,19 @@ class GateResult:
 
 
 def check(rows: pd.DataFrame, suite: Suite, docs_dir: Path | None = None) -> GateResult:
-    """What ``rows`` (one of the tables of :mod:`validation.rules`) does not satisfy in ``suite``.
+    """Validate a table against a suite.
 
-    A failure is a sentence with its count and an example; an expectation of severity ``warning`` fails nothing. Data Docs are
-    written under ``docs_dir`` if it is given. Importing Great Expectations costs about ten seconds, a validation 0.2 s.
+    Each failure is a sentence with the number of rows and an example. An expectation with severity ``warning`` does not fail
+    the gate. The first call imports Great Expectations, which takes seconds.
+
+    Args:
+        rows: a table of :mod:`validation.rules`.
+        suite: the expectations.
+        docs_dir: folder for Data Docs; none are written by default.
     """
     rows = rows.reset_index(drop=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of Great Expectations' own imports (sre_constants)
+        warnings.simplefilter("ignore", DeprecationWarning)  # from imports of Great Expectations (sre_constants)
         results, docs = _validate(rows, suite, docs_dir)
     failed = [(expected, result) for expected, result in zip(suite.expectations, results, strict=True) if not result["success"]]
     critical = [(expected, result) for expected, result in failed if expected.severity == "critical"]
@@ -53,7 +58,7 @@ def check(rows: pd.DataFrame, suite: Suite, docs_dir: Path | None = None) -> Gat
 
 
 def require(result: GateResult) -> GateResult:
-    """The result itself if the gate was passed; raises ``GateError`` with one sentence if not."""
+    """Return the result if the gate is passed. Raises GateError with one sentence."""
     if result.passed:
         return result
     first, others = result.failures[0], len(result.failures) - 1
@@ -63,9 +68,9 @@ def require(result: GateResult) -> GateResult:
 
 
 def _validate(rows: pd.DataFrame, suite: Suite, docs_dir: Path | None) -> tuple[list[dict[str, Any]], Path | None]:
-    """The results in the order of the suite, and the page that shows them."""
+    """Run the suite; return its results in order and the path of the Data Docs, if any."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx  # ten seconds: only who validates pays for it
+    import great_expectations as gx  # slow to import
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.registry import get_expectation_impl
 
@@ -107,7 +112,7 @@ def _unexpected_rows(result: Mapping[str, Any]) -> list[int]:
 
 
 def _sentence(rows: pd.DataFrame, expected: Expected, result: Mapping[str, Any]) -> str:
-    """What fails, in how many rows, and the first of them; only pseudonyms and digests can show."""
+    """Format a failure with its number of rows and the first of them; it shows pseudonyms and digests only."""
     failing = _unexpected_rows(result)
     exception = next(iter(_exceptions(result)), None)
     if exception is not None and not failing:
@@ -121,7 +126,7 @@ def _sentence(rows: pd.DataFrame, expected: Expected, result: Mapping[str, Any])
 
 
 def _exceptions(result: Mapping[str, Any]) -> list[str]:
-    """The messages of what Great Expectations itself could not compute; one level deep, or one per metric."""
+    """Return the messages of exceptions inside Great Expectations, which are one level deep or one per metric."""
     info = result.get("exception_info") or {}
     infos = [info] if "raised_exception" in info else list(info.values())
     return [str(entry["exception_message"]).splitlines()[0] for entry in infos if entry.get("raised_exception")]

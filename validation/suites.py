@@ -1,4 +1,4 @@
-"""The three gates as data: what must hold, said once as an expectation and once as a sentence for people."""
+"""The suites of the three gates: each expectation with the sentence that is shown if it fails."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,26 +15,26 @@ _LENGTHS = {name: int(FRAME_COLUMNS[name].type.split("[")[1].rstrip("]")) for na
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """One expectation: its Great Expectations type and arguments, and the sentence that a person reads where it fails."""
+    """An expectation: its Great Expectations type and arguments, and the sentence that is shown if it fails."""
 
     type: str
     kwargs: Mapping[str, Any]
     otherwise: str
     severity: Severity = "critical"
     only_kept: bool = field(default=False)
-    """Asked of the rows that are not in quarantine."""
+    """Applies only to rows outside quarantine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
-    """A gate: its name and everything it expects, in the order in which it is told."""
+    """A gate: its name and its expectations, in the order in which failures are reported."""
 
     name: str
     expectations: tuple[Expected, ...]
 
 
 def frames_suite(limits: FrameLimits | None = None) -> Suite:
-    """Gate 1, on :func:`validation.rules.frame_rows`: the table is whole, and every row that is kept is within the limits."""
+    """Return gate 1, for :func:`validation.rules.frame_rows`: the table is complete, and kept rows are within the limits."""
     limits = limits or FrameLimits()
     scalars = {name: column for name, column in FRAME_COLUMNS.items() if column.type in _PANDAS_TYPES}
     return Suite(
@@ -62,7 +62,7 @@ def frames_suite(limits: FrameLimits | None = None) -> Suite:
 
 
 def labels_suite(agreement_min: float = 0.6) -> Suite:
-    """Gate 2, on :func:`validation.rules.label_rows`: one answer per person and region, agreed on, without a contradiction."""
+    """Return gate 2, for :func:`validation.rules.label_rows`: one label per person and region, agreed on and consistent."""
     return Suite(
         name="labels",
         expectations=(
@@ -85,10 +85,11 @@ def labels_suite(agreement_min: float = 0.6) -> Suite:
 
 
 def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1) -> Suite:
-    """Gate 3, on :func:`validation.rules.snapshot_rows`: people are divided cleanly, and a model could not cheat by source.
+    """Return gate 3, for :func:`validation.rules.snapshot_rows`: no person is in two splits, and sources are not cohorts.
 
-    ``identity_floor`` is the smallest distance allowed between the face embeddings of two subjects, ``class_min`` the
-    smallest number of subjects per split and cohort.
+    Args:
+        identity_floor: smallest distance allowed between the face embeddings of two subjects.
+        class_min: smallest number of subjects per split and cohort.
     """
     classes = [f"{split.value}/{cohort.value}" for split in Split for cohort in Cohort]
     return Suite(

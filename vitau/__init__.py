@@ -1,4 +1,4 @@
-"""ViTAU: facial palsy from clips of faces: recognised, its regions named, the evidence shown."""
+"""ViTAU: recognize facial palsy in photos and clips of faces, name the affected regions and their side, and show why."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ __all__ = ["Predictor", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """Import what is heavy when it is first asked for: `import vitau` alone costs nothing."""
+    """Import `Predictor` on first use, so that `import vitau` alone does not load torch."""
     if name == "Predictor":
         from vitau.scoring.predict import Predictor
 

@@ -1,4 +1,4 @@
-"""The catalog's tables, as SQLAlchemy declares them; `migrations/` brings a database to this form."""
+"""The catalog's tables in SQLAlchemy. The migrations upgrade a database to this form."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -74,7 +74,7 @@ frame_tables = sa.Table(
 skipped = sa.Table(
     "skipped",
     metadata,
-    sa.Column("source", sa.String, primary_key=True),  # digest of what was read: a manifest, a tree
+    sa.Column("source", sa.String, primary_key=True),  # digest of the source: a manifest, a tree
     sa.Column("item", sa.String, primary_key=True),
     sa.Column("reason", sa.String, nullable=False),
     _recorded_at(),
@@ -83,7 +83,7 @@ skipped = sa.Table(
 ledger = sa.Table(
     "ledger",
     metadata,
-    # given by whoever appends, under a lock: answers and merges share one sequence, in the order of their commits
+    # assigned under a lock by the writer: answers and merges share one sequence, in the order of their commits
     sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     _subject(),
     sa.Column("au", sa.String, nullable=False),
@@ -96,8 +96,8 @@ ledger = sa.Table(
     sa.Column("answered_at", sa.String, nullable=False),
     sa.Column("frames_shown", sa.JSON, nullable=False),
     sa.Column("note", sa.String),
-    sa.Column("retracted", sa.Boolean, nullable=False, server_default=sa.false()),  # takes back what was said before
-    sa.Column("suggestion", sa.Float),  # the score on the page, null for a blind answer
+    sa.Column("retracted", sa.Boolean, nullable=False, server_default=sa.false()),  # cancels the answer of this annotation
+    sa.Column("suggestion", sa.Float),  # the score that the reader saw, null for a blind answer
     sa.Column("suggested_by", sa.String),
     sa.Column("grade", sa.Integer),  # House–Brackmann
     sa.Column("lead_time_s", sa.Float),
@@ -112,9 +112,9 @@ ledger = sa.Table(
 merges = sa.Table(
     "merges",
     metadata,
-    sa.Column("merged", sa.String, sa.ForeignKey("subjects.pseudonym"), primary_key=True),  # a person merges once
+    sa.Column("merged", sa.String, sa.ForeignKey("subjects.pseudonym"), primary_key=True),  # a subject is merged once
     sa.Column("kept", sa.String, sa.ForeignKey("subjects.pseudonym"), nullable=False),
-    sa.Column("offset", sa.BigInteger, nullable=False),  # a place in the ledger's order
+    sa.Column("offset", sa.BigInteger, nullable=False),  # in the ledger's sequence
     sa.Column("why", sa.String, nullable=False),
     _recorded_at(),
     sa.UniqueConstraint("offset"),
@@ -124,7 +124,7 @@ merges = sa.Table(
 unusable_frames = sa.Table(
     "unusable_frames",
     metadata,
-    sa.Column("frame", sa.String, primary_key=True),  # "<clip sha256>:<frame index>", called unusable by a reader
+    sa.Column("frame", sa.String, primary_key=True),  # "<clip sha256>:<frame index>", marked by a reader
     _recorded_at(),
 )
 
@@ -132,7 +132,7 @@ labels = sa.Table(
     "labels",
     metadata,
     _subject(primary_key=True),
-    sa.Column("au", sa.String, primary_key=True),  # the primary key is the promise: one answer per subject and AU
+    sa.Column("au", sa.String, primary_key=True),  # the primary key guarantees one answer per subject and AU
     sa.Column("affected", sa.Boolean, nullable=False),
     sa.Column("side", sa.String),
     sa.Column("ledger_offset", sa.Integer, nullable=False),
@@ -191,7 +191,7 @@ scores = sa.Table(
 pulls = sa.Table(
     "pulls",
     metadata,
-    sa.Column("project", sa.String, primary_key=True),  # "<number> <time it was made>", Label Studio's
+    sa.Column("project", sa.String, primary_key=True),  # "<number> <creation time>", Label Studio's
     sa.Column("title", sa.String, nullable=False),
     sa.Column("reader", sa.String, nullable=False),
     sa.Column("stage", sa.String, nullable=False),
@@ -207,7 +207,9 @@ seen_annotations = sa.Table(
     metadata,
     sa.Column("project", sa.String, primary_key=True),
     sa.Column("annotation", sa.String, primary_key=True),
-    sa.Column("subject", sa.String, primary_key=True),  # a restored backup gives a number out again; not only people we know
+    sa.Column(
+        "subject", sa.String, primary_key=True
+    ),  # a restored backup reuses numbers; no foreign key: unknown subjects are recorded too
     sa.Column("task", sa.Integer, nullable=False),
     sa.Column("version", sa.String, nullable=False),
     sa.Column("problem", sa.String),
@@ -219,9 +221,9 @@ seen_annotations = sa.Table(
 promotions = sa.Table(
     "promotions",
     metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 …: a trigger keeps it so
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 …, enforced by a trigger
     sa.Column("model", sa.String, nullable=False),
-    sa.Column("once", sa.String, unique=True),  # what a verdict hangs on; null where a person decided
+    sa.Column("once", sa.String, unique=True),  # idempotency key: digest of the inputs; null where a person decided
     sa.Column("record", sa.Text, nullable=False),  # canonical JSON, as it was signed
     sa.Column("signature", sa.String(64), nullable=False),
     _recorded_at(),
@@ -231,7 +233,7 @@ priorities = sa.Table(
     "priorities",
     metadata,
     _subject(primary_key=True),
-    sa.Column("rank", sa.Integer, nullable=False),  # 1 is asked about first
+    sa.Column("rank", sa.Integer, nullable=False),  # 1 is labeled first
     sa.Column("why", sa.String, nullable=False),
     _recorded_at(),
 )
@@ -239,9 +241,9 @@ priorities = sa.Table(
 claims = sa.Table(
     "claims",
     metadata,
-    sa.Column("work", sa.String, primary_key=True),  # "frames/…" or "scores/…": a name, never a person's
+    sa.Column("work", sa.String, primary_key=True),  # "frames/…" or "scores/…"; it identifies no person
     sa.Column("owner", sa.String, nullable=False),
-    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, by the database's clock
+    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, database clock
     _recorded_at(),
 )
 
@@ -250,8 +252,8 @@ erasures = sa.Table(
     metadata,
     _subject(primary_key=True),
     sa.Column("finished_at", sa.String),
-    sa.Column("snapshots", sa.JSON, nullable=False),  # digests of those that hold the person
-    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models that learnt from them
+    sa.Column("snapshots", sa.JSON, nullable=False),  # digests of the snapshots that hold the person
+    sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models that were trained on the person
     _recorded_at(),
 )
 
@@ -259,9 +261,9 @@ comparisons = sa.Table(
     "comparisons",
     metadata,
     _subject(primary_key=True),
-    sa.Column("material", sa.String, primary_key=True),  # names the clips that the person had
-    sa.Column("shown", sa.String, primary_key=True),  # names the frames that were shown
-    sa.Column("frames", sa.JSON, nullable=False),  # the key frames of the material
+    sa.Column("material", sa.String, primary_key=True),  # digest of the person's clips
+    sa.Column("shown", sa.String, primary_key=True),  # digest of the frames that were shown
+    sa.Column("frames", sa.JSON, nullable=False),  # key frames of these clips
     sa.Column("difference", sa.Float),
     _recorded_at(),
 )

@@ -1,7 +1,7 @@
-"""Objects by key in a folder or an S3 bucket: written once, checksummed, listable, erasable.
+"""The object store: a folder or an S3 bucket.
 
-A key is a relative path with forward slashes. Writing is create-only: the first writer wins and later ones are told so, and a
-crash leaves either the whole object or nothing.
+A key is a relative path with forward slashes. Writes are atomic and create-only: the first writer wins, and later writers learn
+that the object exists.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def open_store(uri: str | Path) -> Store:
 
     Raises:
         ValueError: another scheme.
-        StoreError: the folder cannot be made.
+        StoreError: the folder cannot be created.
     """
     text = str(uri)
     parts = urlsplit(text)

@@ -1,4 +1,4 @@
-"""Objects as files under a folder."""
+"""The object store in a folder: one file per object."""
 
 import errno
 import os
@@ -14,20 +14,20 @@ from vitau.errors import StoreError
 from vitau.store.atomic import atomic_path
 from vitau.store.interface import Store, checked_key, missing, verified
 
-_PARTIAL: Final = ".partial"  # the folder of what is being written; no key begins with a dot
+_PARTIAL: Final = ".partial"  # folder of unfinished objects; no key begins with a dot
 _COPY_BUFFER: Final = 1 << 20
 _ABANDONED_S: Final = 24 * 3600
 
 
 class FolderStore(Store):
-    """Objects as files under a folder; an exclusive hard link decides who was first."""
+    """Objects as files under a folder. An exclusive hard link makes writes atomic and create-only."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.uri = self.folder.as_uri()
         with _disk_errors(self.uri):
             (self.folder / _PARTIAL).mkdir(parents=True, exist_ok=True)
-            for partial in (self.folder / _PARTIAL).iterdir():  # what a killed writer left; nobody writes for a day
+            for partial in (self.folder / _PARTIAL).iterdir():  # left by a killed writer: no write takes a day
                 with suppress(FileNotFoundError):
                     if time.time() - partial.stat().st_mtime > _ABANDONED_S:
                         partial.unlink()
@@ -96,8 +96,8 @@ class FolderStore(Store):
         return len(keys)
 
 
-class _disk_errors:  # noqa: N801 (used as a `with` statement's verb)
-    """Turn what a disk says into one sentence."""
+class _disk_errors:  # noqa: N801 (reads as the verb of a `with` statement)
+    """Convert errors of the disk to StoreError."""
 
     def __init__(self, location: str) -> None:
         self.location = location

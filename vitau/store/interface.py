@@ -1,4 +1,4 @@
-"""What a store can do, and what every kind of it asks of keys and bytes."""
+"""The interface of an object store, and the checks of keys and bytes that all stores share."""
 
 import hashlib
 import re
@@ -13,20 +13,20 @@ _KEY: Final = re.compile(r"[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*")
 
 
 class Store(ABC):
-    """A place for objects. Open one with :func:`vitau.store.open_store`."""
+    """An object store. Open one with :func:`vitau.store.open_store`."""
 
     uri: str
 
     @abstractmethod
     def put(self, key: str, data: bytes | Path) -> bool:
-        """Write an object unless its key is taken.
+        """Write an object, unless the key exists.
 
         Args:
             key: relative path with forward slashes.
             data: the bytes, or a local file that holds them.
 
         Returns:
-            True if this call created the object, False if it was there before.
+            True if this call created the object, False if it existed.
 
         Raises:
             ValueError: the key is not a plain relative path.
@@ -35,27 +35,27 @@ class Store(ABC):
 
     @abstractmethod
     def download(self, key: str, path: Path) -> Path:
-        """Copy an object to a local file, which appears whole or not at all. Raises ObjectNotFoundError."""
+        """Copy an object to a local file, atomically. Raises ObjectNotFoundError."""
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Tell whether the key is taken."""
+        """Return whether the key exists."""
 
     @abstractmethod
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """List the keys that begin with a prefix, sorted."""
+        """Yield the keys with a prefix, sorted."""
 
     @abstractmethod
     def erase(self, prefix: str) -> int:
-        """Delete every object whose key begins with a prefix and return how many there were."""
+        """Delete every object with a prefix; return how many there were."""
 
     @abstractmethod
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """Read an object whole; with ``sha256``, check its bytes.
+        """Read a whole object; with ``sha256``, verify its bytes.
 
         Raises:
-            ObjectNotFoundError: the key is not taken.
-            ChecksumError: the bytes are not those that the digest names.
+            ObjectNotFoundError: the key does not exist.
+            ChecksumError: the bytes do not have this digest.
         """
 
     def location(self, key: str) -> str:
@@ -72,19 +72,19 @@ def sha256_of(data: bytes | Path) -> str:
 
 
 def checked_key(key: str) -> str:
-    """Return a key that is a plain relative path. Raises ValueError."""
+    """Return the key if it is a plain relative path. Raises ValueError."""
     if not _KEY.fullmatch(key) or key.startswith(".") or ".." in key.split("/"):
         raise ValueError(f"{key!r} is not an object key: use letters, digits, '.', '_', '=' and '-' between single slashes")
     return key
 
 
 def missing(location: str) -> ObjectNotFoundError:
-    """Say that there is no object."""
+    """Build the error for a missing object."""
     return ObjectNotFoundError(f"no object at {location}: it was never written, or it was erased")
 
 
 def verified(data: bytes, location: str, sha256: str | None) -> bytes:
-    """Return bytes that are those of a digest, if one is given. Raises ChecksumError."""
+    """Return the bytes if they have the digest, or if none is given. Raises ChecksumError."""
     if sha256 is not None and sha256_of(data) != sha256:
         raise ChecksumError(
             f"{location} does not have the bytes that were written (sha256 {sha256[:12]}…): restore it from a copy"

@@ -1,4 +1,4 @@
-"""Objects in a bucket of S3, or of a server that speaks like it."""
+"""The object store in a bucket of S3, or of a compatible server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from vitau.store.interface import Store, checked_key, missing, sha256_of, verifi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Keys:
-    """How an S3 store is opened, for another service that must open it too."""
+    """The address and the keys of an S3 store, for another service that must open it too."""
 
     endpoint_url: str
     access_key: str
@@ -21,10 +21,10 @@ class S3Keys:
 
 
 class S3Store(Store):
-    """Objects in a bucket; a conditional put (``If-None-Match: *``) decides who was first."""
+    """Objects in a bucket. A conditional put (``If-None-Match: *``) makes writes create-only."""
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
-        import boto3  # 0.5 s, and a folder store needs none of it
+        import boto3  # slow to import, and a folder store does not need it
         from botocore.config import Config
 
         self.bucket = bucket
@@ -33,7 +33,7 @@ class S3Store(Store):
         self._client: Any = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
 
     def access(self) -> S3Keys:
-        """Return the endpoint, the keys and the region with which this store is opened, for a service that signs addresses."""
+        """Return the endpoint, keys and region of this store, for a service that signs URLs."""
         import boto3
 
         session = boto3.Session()
@@ -48,10 +48,10 @@ class S3Store(Store):
         )
 
     def signed_address(self, key: str, *, valid_s: int) -> str:
-        """Return an address at which anybody can read the object for some seconds."""
-        place = {"Bucket": self.bucket, "Key": self.prefix + checked_key(key)}
+        """Return a presigned URL, with which anyone can read the object for ``valid_s`` seconds."""
+        parameters = {"Bucket": self.bucket, "Key": self.prefix + checked_key(key)}
         with _s3_errors(self.location(key)):
-            address: str = self._client.generate_presigned_url("get_object", Params=place, ExpiresIn=valid_s)
+            address: str = self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=valid_s)
         return address
 
     def put(self, key: str, data: bytes | Path) -> bool:
@@ -110,10 +110,10 @@ class S3Store(Store):
 
 
 def make_bucket(name: str) -> None:
-    """Make an S3 bucket, if it is missing.
+    """Create an S3 bucket, if it is missing.
 
     Raises:
-        StoreError: S3 cannot be reached, or refuses.
+        StoreError: S3 cannot be reached, or refuses the request.
     """
     store = S3Store(name)
     with _s3_errors(store.uri):
@@ -121,8 +121,8 @@ def make_bucket(name: str) -> None:
             store._client.create_bucket(Bucket=name)  # noqa: SLF001
 
 
-class _s3_errors:  # noqa: N801 (used as a `with` statement's verb)
-    """Turn what S3 says into one sentence; a lost race is an outcome, not an error."""
+class _s3_errors:  # noqa: N801 (reads as the verb of a `with` statement)
+    """Convert errors of S3 to StoreError. A lost race is no error: it sets ``taken``."""
 
     taken = False
 

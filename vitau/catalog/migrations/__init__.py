@@ -1,1 +1,1 @@
-"""The tables of the catalog through time."""
+"""The schema migrations of the catalog, run by Alembic."""

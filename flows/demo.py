@@ -10,7 +10,8 @@ from typing import Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.annotate import AnnotateSummary, annotate, open_projects
+from flows.annotate import AnnotateSummary, annotate
+from flows.annotation.push_tasks import open_projects
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result

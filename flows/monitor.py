@@ -243,7 +243,7 @@ def ask_about(workspace: Workspace, before: People, now: People, drifted: Sequen
 @task(cache_policy=NO_CACHE)
 def put_before_readers(workspace: Workspace, asked: Mapping[str, str]) -> tuple[int, tuple[str, ...]]:
     """Open the readers' tasks about these people, if they have none; where Label Studio is away, the next `annotate` does."""
-    from flows.annotate import open_projects, push_tasks
+    from flows.annotation.push_tasks import open_projects, push_tasks
 
     if not asked:
         return 0, ()

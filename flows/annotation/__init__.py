@@ -1,1 +1,1 @@
-"""The steps of the annotate flow."""
+"""The steps of the annotate flow: pull answers, choose key frames, queue people, push tasks, resolve the consensus."""

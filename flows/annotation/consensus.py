@@ -1,4 +1,4 @@
-"""The labels for the people who manage them: as they were, how far they can be trusted, out, in, and two subjects made one."""
+"""The commands of the labeling manager: consensus at any ledger offset, agreement, CSV export and import, merged subjects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from vitau.store.atomic import write_atomic
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """How far the readers agree, and how each of them reads, at a ledger offset."""
+    """The agreement of the readers and the statistics of each reader, at a ledger offset."""
 
     ledger_offset: int
     rule: Rule
@@ -34,7 +34,7 @@ class LabelReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """A training whose snapshot holds the frames of a person in another split than the person has now."""
+    """A training whose snapshot has a person in another split than the person's current one."""
 
     model: str
     version: int
@@ -44,7 +44,7 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSummary:
-    """What came of a merge: whether it is new, the split of the person now, and the trainings that saw them in another one."""
+    """The result of a merge: whether it is new, the person's split, and the trainings that used another split."""
 
     new: bool
     kept: str
@@ -54,30 +54,30 @@ class MergeSummary:
     trained_on: list[TrainedOn]
 
 
-def agree(workspace: Workspace, rows: Sequence[LedgerRow]) -> Consensus:
-    """What the readers say together in some rows of the ledger, by the rule of the settings."""
+def resolve_consensus(workspace: Workspace, rows: Sequence[LedgerRow]) -> Consensus:
+    """Return the consensus of some rows of the ledger by the rule of the settings."""
     settings = workspace.settings
     return consensus(rows, settings.readers, rule=settings.consensus_rule, guests=settings.guest_readers)
 
 
 def labels_at(workspace: Workspace, offset: int) -> tuple[RegionLabels, ...]:
-    """Rebuild the labels at a ledger offset, by today's rule.
+    """Return the labels at a ledger offset by the current rule.
 
     Raises:
-        CatalogError: the ledger has not come so far.
+        CatalogError: the ledger ends before the offset.
     """
     last = workspace.catalog.ledger_offset()
     if offset > last:
         raise CatalogError(f"the ledger ends at offset {last}: there is no state {offset} yet")
-    return agree(workspace, workspace.catalog.ledger(upto=offset)).labels
+    return resolve_consensus(workspace, workspace.catalog.ledger(upto=offset)).labels
 
 
 def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) -> LabelReport:
-    """Measure how far the readers agree, and how each of them reads."""
+    """Compute the agreement of the readers, and the statistics of each reader."""
     offset = workspace.catalog.ledger_offset()
     rows = workspace.catalog.ledger(upto=offset)
-    state, words = agree(workspace, rows), standing_answers(rows)
-    readers = sorted({reader for voices in words.blind.values() for reader in voices})
+    state, standing = resolve_consensus(workspace, rows), standing_answers(rows)
+    readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     return LabelReport(
         ledger_offset=offset,
         rule=workspace.settings.consensus_rule,
@@ -85,26 +85,26 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
         waiting=len(state.waiting),
         disputed=len(state.disagreements),
         adjudicated=len(state.adjudicated),
-        agreement=agreement_report(words, readers, num_resamples=num_resamples),
-        readers=reader_reports(words, state.labels, num_resamples=num_resamples),
+        agreement=agreement_report(standing, readers, num_resamples=num_resamples),
+        readers=reader_reports(standing, state.labels, num_resamples=num_resamples),
     )
 
 
 def export_answers(catalog: Catalog, path: Path) -> int:
-    """Write the ledger as a CSV, whole or not at all; returns how many answers."""
+    """Write the ledger as a CSV file, atomically; return the number of rows."""
     rows = catalog.ledger()
     write_atomic(path, write_csv(rows))
     return len(rows)
 
 
 def import_answers(workspace: Workspace, path: Path, *, source: str) -> tuple[int, int]:
-    """Append the answers of a CSV to the ledger, all or none; returns how many there are, and how many are new.
+    """Append the answers of a CSV file to the ledger, all or none; return the number of answers, and of new ones.
 
     Raises:
-        LabelingError: the file cannot be read, or a line of it is wrong; every such line is named.
+        LabelingError: the file cannot be read, or lines of it are wrong; every wrong line is named.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark in front
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -119,8 +119,8 @@ def import_answers(workspace: Workspace, path: Path, *, source: str) -> tuple[in
 
 
 def find_pseudonym(known: set[str], settings: Settings, source: str, name: str) -> str | None:
-    """Find a person by pseudonym or by the source's own id; ``None`` for a stranger."""
-    from vitau.media.sources import pseudonym  # OpenCV and PyAV, which no other command of the labels needs
+    """Return the pseudonym of a person, given the pseudonym or the source's own id; ``None`` if the person is unknown."""
+    from vitau.media.sources import pseudonym  # loads OpenCV and PyAV, which the other commands do not need
 
     if name in known:
         return name
@@ -129,30 +129,30 @@ def find_pseudonym(known: set[str], settings: Settings, source: str, name: str) 
 
 
 def check_readers(settings: Settings, rows: Sequence[LedgerRow]) -> None:
-    """Refuse blind answers of readers whom the consensus would not know.
+    """Raise if the consensus would ignore the reader of a blind answer.
 
     Raises:
-        LabelingError: some are neither ours nor guests.
+        LabelingError: a reader is in neither list of the settings.
     """
-    strangers = {row.reader for row in rows if row.stage is Stage.READER} - {*settings.readers, *settings.guest_readers}
-    if strangers:
+    unknown = {row.reader for row in rows if row.stage is Stage.READER} - {*settings.readers, *settings.guest_readers}
+    if unknown:
         raise LabelingError(
-            f"readers {', '.join(sorted(strangers))} are neither in VITAU_READERS nor in VITAU_GUEST_READERS: "
-            "name them there first, so that the consensus hears them"
+            f"readers {', '.join(sorted(unknown))} are neither in VITAU_READERS nor in VITAU_GUEST_READERS: "
+            "name them there first, so that the consensus includes them"
         )
 
 
 def merge_subjects(workspace: Workspace, kept: str, merged: str, *, why: str) -> MergeSummary:
-    """Make two subjects one person, and find the trainings that saw the person in a split that is no longer theirs.
+    """Merge two subjects into one person, and return the trainings that used the person in another split.
 
     Raises:
-        CatalogError: they cannot be one person; the sentence says why.
+        CatalogError: the subjects cannot be merged; the message has the reason.
     """
     catalog = workspace.catalog
     new = catalog.merge(kept, merged, why=why)
     name = catalog.merged_names()[merged]
     split = catalog.splits().get(name)
-    offset = next(each.offset for each in catalog.merges() if each.merged == merged)
+    offset = next(merge.offset for merge in catalog.merges() if merge.merged == merged)
     return MergeSummary(
         new=new,
         kept=name,
@@ -164,7 +164,7 @@ def merge_subjects(workspace: Workspace, kept: str, merged: str, *, why: str) ->
 
 
 def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> list[TrainedOn]:
-    """List the trainings whose snapshot holds one of these names in another split than ``split``."""
+    """Return the trainings whose snapshot has one of these names in another split than ``split``."""
     from vitau.data import snapshot as snapshots
 
     found = []
@@ -176,8 +176,8 @@ def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> li
         people = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
         moved = {Split(people[name]) for name in names & people.keys()} - {split}
         found += [
-            TrainedOn(model=each.model, version=each.version, snapshot=frozen.digest, split=min(moved))
-            for each in trainings
+            TrainedOn(model=training.model, version=training.version, snapshot=frozen.digest, split=min(moved))
+            for training in trainings
             if moved
         ]
     return found

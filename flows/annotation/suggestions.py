@@ -1,4 +1,4 @@
-"""What the champion says of people, as the last scoring left it in the catalog: no model is loaded and no registry asked."""
+"""The champion's latest scores, read from the catalog: neither the model nor the registry is needed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from vitau.schema import AU, AUS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Champion:
-    """The model that scored somebody last, under its name and version, and the summary of everybody whom it scored."""
+class ChampionScores:
+    """The name and version of the model that scored last, and its summary of every scored subject."""
 
     name: str
     summaries: Mapping[str, Mapping[str, Any]]
 
     def suggestions(self, subject: str) -> dict[AU, float] | None:
-        """Return the score of each region, above 0 for affected; ``None`` for a person not scored, or judged healthy."""
+        """Return the score of each region, above 0 for affected; ``None`` for a subject not scored or recognized as healthy."""
         regions = self.summaries.get(subject, {}).get("regions") or {}
         return {AU(au): float(region["score"]) for au, region in regions.items()} or None
 
     def probabilities(self, subject: str) -> NDArray[np.float64] | None:
-        """Return the share of frames that call each region affected, (8,), ``None`` for a person not scored.
+        """Return the share of frames in which each region is affected, (8,); ``None`` for a subject not scored.
 
-        1/2 everywhere for a patient whom recognition judged healthy: the regions were not looked at.
+        All shares are 1/2 for a subject recognized as healthy, whose regions were not scored.
         """
         if subject not in self.summaries:
             return None
@@ -34,13 +34,13 @@ class Champion:
         return np.array([float(regions[au]["share_affected"]) if au in regions else 0.5 for au in AUS])
 
 
-def scored_champion(workspace: Workspace) -> Champion | None:
-    """Find what the last scoring said; ``None`` if nobody was ever scored."""
+def load_champion_scores(workspace: Workspace) -> ChampionScores | None:
+    """Load the scores of the model that scored last; ``None`` if no subject was ever scored."""
     digest = workspace.catalog.last_scored_by()
     if digest is None:
         return None
-    names = workspace.catalog.merged_names()
-    summaries = {each.subject: each.summary for each in workspace.catalog.scores(digest) if each.subject not in names}
+    merged = workspace.catalog.merged_names()
+    summaries = {score.subject: score.summary for score in workspace.catalog.scores(digest) if score.subject not in merged}
     training = workspace.catalog.training_of(digest)
     name = f"{training.model}/{training.version}" if training else f"model {digest[:12]}"
-    return Champion(name=name, summaries=summaries)
+    return ChampionScores(name=name, summaries=summaries)

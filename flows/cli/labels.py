@@ -57,11 +57,11 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
     Example: python -m flows labels stale
     """
     settings = connect(state)
-    from flows.annotation.key_frames import stale as find_stale
+    from flows.annotation.key_frames import find_stale_answers
     from flows.workspace import open_workspace
 
     workspace = open_workspace(settings)
-    found = find_stale(workspace, workspace.ledger())
+    found = find_stale_answers(workspace, workspace.ledger())
     if as_json:
         print_json(found)
     else:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from flows.annotation.consensus import agree
+from flows.annotation.consensus import resolve_consensus
 from flows.workspace import Workspace
 from vitau.errors import StackError
 from vitau.schema import AU, RegionLabels, Side, Snapshot
@@ -49,7 +49,7 @@ def num_changed(workspace: Workspace, trained: Snapshot | None, labels: Iterable
     """Count the labels (one for each person and AU) that differ from those on which was trained: new, other, or gone."""
     before: Iterable[RegionLabels] = ()
     if trained is not None:
-        before = agree(workspace, workspace.ledger(trained.ledger_offset)).labels
+        before = resolve_consensus(workspace, workspace.ledger(trained.ledger_offset)).labels
     old, new = cells(before), cells(labels)
     return sum(old.get(cell) != new.get(cell) for cell in old.keys() | new.keys())
 

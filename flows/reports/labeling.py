@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from flows.annotation.consensus import agree
-from flows.annotation.key_frames import stale
-from flows.annotation.pull_answers import ADJUDICATOR, palsied
+from flows.annotation.consensus import resolve_consensus
+from flows.annotation.key_frames import find_stale_answers, patients
+from flows.annotation.pull_answers import ADJUDICATOR
 from flows.workspace import Workspace
 from labeling.progress import Progress, duration, progress
 from vitau.scoring.pages import page_environment
@@ -21,15 +21,15 @@ def labeling_progress(workspace: Workspace) -> Progress:
     catalog, readers = workspace.catalog, workspace.settings.readers
     rows = workspace.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
-    agreed = agree(workspace, rows)
+    agreed = resolve_consensus(workspace, rows)
     return progress(
         agreed,
         rows,
-        palsied(workspace),
+        patients(workspace),
         readers=readers,
         adjudicator=ADJUDICATOR,
         skipped=unreadable,
-        stale=stale(workspace, rows),
+        stale=find_stale_answers(workspace, rows),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from flows.annotation.consensus import agree
+from flows.annotation.consensus import resolve_consensus
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
@@ -134,7 +134,9 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
         yield Fact(item="8b", about="raw agreement, 95 % interval over people", value=raw, where=where)
     rule = workspace.settings.consensus_rule
     frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
-    agreed = {each.subject: (_side(each.side), *map(each.affected.get, AUS)) for each in agree(workspace, ledger).labels}
+    agreed = {
+        each.subject: (_side(each.side), *map(each.affected.get, AUS)) for each in resolve_consensus(workspace, ledger).labels
+    }
     same = sum(agreed.get(subject) == answer for subject, answer in frozen.items())
     value = f"{rule}; applied again it gives the frozen labels of {same} of {len(frozen)} palsied people"
     yield Fact(item="8a", about="consensus rule", value=value, where=f"settings, and {where}")

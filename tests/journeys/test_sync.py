@@ -28,8 +28,8 @@ from prefect.settings import (
 )
 from pydantic import SecretStr
 
-from flows.annotate import AnnotateSummary, one_round
-from flows.annotation.key_frames import stale
+from flows.annotate import AnnotateSummary, annotate_workspace
+from flows.annotation.key_frames import find_stale_answers
 from flows.annotation.pull_answers import PullOptions
 from flows.execution.clip_worker import ingest_clip
 from flows.local_stack import stack
@@ -217,7 +217,7 @@ def workspace(study, open_workspace, tmp_path) -> Workspace:
 
 def run_round(workspace: Workspace, **options: bool) -> AnnotateSummary:
     """Run the steps of the flow, each a task of the session's Prefect."""
-    return one_round(workspace, PullOptions(**options))
+    return annotate_workspace(workspace, PullOptions(**options))
 
 
 def project_of(client: Any, title: str) -> ReaderProject:
@@ -471,7 +471,7 @@ def test_new_frames_that_look_different_are_asked_about_again_and_the_old_answer
     last = last_rows(workspace)
     assert last["a", who["different"]].frames_shown == tuple(after[again]["frames"])
     assert last["a", who["open"]].frames_shown == tuple(before[renewed]["frames"])
-    waiting = {(answer.reader, answer.subject) for answer in stale(workspace, workspace.catalog.ledger())}
+    waiting = {(answer.reader, answer.subject) for answer in find_stale_answers(workspace, workspace.catalog.ledger())}
     assert waiting == {("b", who["different"]), ("a", who["open"])}
     (b_again,) = [number for number, data in data_of(client, "ViTAU b").items() if data["after"] == 1]
     create_annotation(client, b_again, RIGHT)
@@ -692,7 +692,7 @@ def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, 
     submit(client, "ViTAU a", second, LEFT)
     done = command(*annotate, env=environment)
     assert (done.code, json.loads(done.out)["new_answers"]) == (0, 8)
-    assert done.err == "2 answers of ViTAU a cannot be read; `flows status` says why\n"
+    assert done.err == "2 answers of ViTAU a cannot be read; `flows status` shows why\n"
     done = command("flows", "status", "--state", tmp_path / "none", env=environment)
     assert done.code == 0, done.err
     unreadable, unknown = (

@@ -1,4 +1,4 @@
-"""The commands of the people who manage labels, on a real catalog and store; no service runs."""
+"""The commands of the labeling manager on a real catalog and store; no service runs."""
 
 import json
 import os
@@ -62,13 +62,13 @@ def workspace(new_catalog: Callable[[], Catalog], tmp_path: Path) -> Workspace:
 
 
 def on(catalog: Catalog, settings: Settings) -> Workspace:
-    """A workspace on a catalog that is open already, and closed by whoever opened it."""
+    """Return a workspace on an open catalog, which the caller closes."""
     workspace = Workspace(settings)
     vars(workspace)["catalog"] = catalog
     return workspace
 
 
-def test_past_labels_are_rebuilt_at_every_offset(workspace):
+def test_past_labels_are_resolved_at_every_offset(workspace):
     catalog = workspace.catalog
     catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
     catalog.append_answers(answers("p1", "reader-b", AU.AU2, version="2"))
@@ -90,19 +90,19 @@ def test_the_rule_is_a_setting(workspace):
     assert {rule: len(labels) for rule, labels in by_rule.items()} == {"unanimous": 1, "majority": 1, "adjudicated": 0}
 
 
-def test_a_report_counts_people_and_measures_readers(workspace):
+def test_a_report_counts_people_and_has_statistics_of_readers(workspace):
     workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b", AU.AU1))
     workspace.catalog.append_answers(answers("p2", "reader-a") + answers("p2", "reader-b", AU.AU2) + answers("p3", "reader-a"))
     found = label_report(workspace, num_resamples=20)
     assert (found.ledger_offset, found.labeled, found.disputed, found.waiting) == (40, 1, 1, 1)
     assert found.agreement.overall.raw == 15 / 16
-    assert [(each.reader, each.num_subjects, each.speed.median_s) for each in found.readers] == [
+    assert [(reader.reader, reader.num_subjects, reader.speed.median_s) for reader in found.readers] == [
         ("reader-a", 3, 15.5),
         ("reader-b", 2, 15.5),
     ]
 
 
-def test_an_export_is_whole_and_taken_in_again_adds_nothing(workspace, tmp_path):
+def test_an_export_is_complete_and_importing_it_adds_no_row(workspace, tmp_path):
     workspace.catalog.append_answers(answers("p1", "reader-a", AU.AU1) + answers("p1", "reader-b"))
     file = tmp_path / "ledger.csv"
     assert export_answers(workspace.catalog, file) == 16
@@ -119,7 +119,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_a_study_labelled_elsewhere_is_taken_in_by_its_own_ids_and_becomes_labels(workspace, tmp_path):
+def test_a_study_labeled_elsewhere_is_imported_by_its_own_ids_and_becomes_labels(workspace, tmp_path):
     lines = [
         f"Jean Valjean,{reader},{au},{'yes,left' if au == 'AU1' else 'no,'}" for reader in ("paris-1", "paris-2") for au in AUS
     ]
@@ -132,22 +132,22 @@ def test_a_study_labelled_elsewhere_is_taken_in_by_its_own_ids_and_becomes_label
         import_answers(workspace, file, source="rome")
 
 
-def test_nothing_is_taken_in_of_a_file_with_a_wrong_line(workspace, tmp_path):
+def test_a_file_with_a_wrong_line_is_not_imported(workspace, tmp_path):
     file = write(tmp_path / "study.csv", "p1,paris-1,AU1,no,", "p1,paris-1,AU1,yes,left")
-    with pytest.raises(LabelingError, match=r"nothing of .*study\.csv was imported\nline 3: two answers for one cell"):
+    with pytest.raises(LabelingError, match=r"nothing of .*study\.csv was imported\nline 3: duplicate answer"):
         import_answers(workspace, file, source="paris")
     strange = write(tmp_path / "strange.csv", "p1,paris-1,AU1,no,", "p1,rome-1,AU1,no,")
     with pytest.raises(LabelingError) as caught:
         import_answers(workspace, strange, source="paris")
     assert str(caught.value) == (
         "readers rome-1 are neither in VITAU_READERS nor in VITAU_GUEST_READERS: "
-        "name them there first, so that the consensus hears them"
+        "name them there first, so that the consensus includes them"
     )
     assert workspace.catalog.ledger_offset() == 0
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), (b"subject\xff", "it is not UTF-8")])
-def test_a_file_that_cannot_be_read_is_one_sentence(workspace, tmp_path, content, reason):
+def test_an_unreadable_file_is_one_sentence(workspace, tmp_path, content, reason):
     file = tmp_path / "study.csv"
     if content is not None:
         file.write_bytes(content)
@@ -160,7 +160,7 @@ def freeze(workspace: Workspace, splits: dict[str, str]) -> str:
     rows = [
         {
             "subject": name,
-            "clip": f"{place:064x}",
+            "clip": f"{index:064x}",
             "frame_index": 0,
             "frames_key": "k",
             "source": "synthetic",
@@ -169,7 +169,7 @@ def freeze(workspace: Workspace, splits: dict[str, str]) -> str:
             "side": None,
             **dict.fromkeys(AUS, False),
         }
-        for place, (name, split) in enumerate(splits.items())
+        for index, (name, split) in enumerate(splits.items())
     ]
     frozen = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), workspace.store, 1)
     workspace.catalog.add_snapshot(frozen)
@@ -190,13 +190,13 @@ def freeze(workspace: Workspace, splits: dict[str, str]) -> str:
     return frozen.digest
 
 
-def test_a_merge_says_which_trainings_saw_the_person_in_another_split(workspace):
+def test_a_merge_returns_the_trainings_that_used_the_person_in_another_split(workspace):
     freeze(workspace, {"p3": "train"})
     digest = freeze(workspace, {"p1": "train", "p2": "test", "p3": "train"})
     workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TEST}, strata={"p1": "palsy", "p2": "palsy"})
     found = merge_subjects(workspace, "p1", "p2", why="same face")
     assert (found.new, found.kept, found.split, found.ledger_offset) == (True, "p1", Split.TEST, 1)
-    assert [(each.model, each.version, each.snapshot, each.split) for each in found.trained_on] == [
+    assert [(training.model, training.version, training.snapshot, training.split) for training in found.trained_on] == [
         ("vitau-palsy", 4, digest, Split.TRAIN),
         ("vitau-regions", 4, digest, Split.TRAIN),
     ]
@@ -204,7 +204,7 @@ def test_a_merge_says_which_trainings_saw_the_person_in_another_split(workspace)
     assert replace(again, new=True) == found
 
 
-def test_a_merge_within_one_split_asks_for_no_training(workspace):
+def test_a_merge_within_one_split_affects_no_training(workspace):
     freeze(workspace, {"p1": "train", "p2": "train"})
     workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TRAIN}, strata={"p1": "palsy", "p2": "palsy"})
     assert merge_subjects(workspace, "p1", "p2", why="same face").trained_on == []
@@ -212,7 +212,7 @@ def test_a_merge_within_one_split_asks_for_no_training(workspace):
 
 @pytest.fixture
 def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Runs ``python -m flows labels ARGUMENTS…`` on the workspace."""
+    """Run ``python -m flows labels ARGUMENTS…`` on the workspace."""
     settings = workspace.settings
     environment = {
         "VITAU_STORE": settings.store,
@@ -240,9 +240,9 @@ def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, st
     return run
 
 
-def test_the_commands_print_data_on_stdout_and_talk_on_stderr(workspace, command, tmp_path):
+def test_the_commands_print_data_on_stdout_and_messages_on_stderr(workspace, command, tmp_path):
     rows = [answers(name, reader, AU.AU1) for name in ("p1", "p2") for reader in ("reader-a", "reader-b")]
-    workspace.catalog.append_answers([row for each in rows for row in each])
+    workspace.catalog.append_answers([row for page in rows for row in page])
     assert command("at", 16) == (
         0,
         "subject  side  AU1  AU2  AU4  AU6  AU9  AU12  AU25  AU26\np1       left  1    0    0    0    0    0     0     0\n",
@@ -267,7 +267,7 @@ def test_the_commands_print_data_on_stdout_and_talk_on_stderr(workspace, command
     assert (code, json.loads(out)["ledger_offset"], err) == (0, 33, "The labels follow with the next `annotate`.\n")
 
 
-def test_what_is_wrong_is_said_in_a_sentence_and_exit_code_1(command, tmp_path):
+def test_an_error_is_a_sentence_and_exit_code_1(command, tmp_path):
     assert command("at", 7) == (1, "", "Error: the ledger ends at offset 0: there is no state 7 yet\n")
     file = write(tmp_path / "study.csv", "p1,Ada Lovelace,AU1,no,", "p1,paris-1,AU3,no,", "p9,paris-1,AU1,no,")
     code, out, err = command("import", file, "--source", "paris")

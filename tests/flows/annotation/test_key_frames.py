@@ -1,4 +1,4 @@
-"""What there is of people, whether it looks new, and whom readers are asked about next: real frames, no service."""
+"""Key frames, stale answers and the readers' queues, on real frames and without a service."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from flows.annotation.consensus import merge_subjects
-from flows.annotation.key_frames import compare_material, materials, reader_tasks, stale
-from flows.annotation.suggestions import scored_champion
-from flows.annotation.task_queue import whom_to_ask
+from flows.annotation.key_frames import build_reader_tasks, compare_material, find_stale_answers, materials
+from flows.annotation.suggestions import load_champion_scores
+from flows.annotation.task_queue import assign_people
 from flows.execution.clip_worker import ingest_clip
 from flows.reports.labeling import labeling_progress
 from flows.rescore import waiting_frames
@@ -35,7 +35,7 @@ def store(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(store: Path, cohort: Path, tmp_path: Path) -> Iterator[Workspace]:
-    """Four drawn people with their frames; all of them are taken for patients."""
+    """Four drawn people with their frames, all of them patients."""
     settings = Settings(
         store=store.as_uri(),
         catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
@@ -88,16 +88,18 @@ def people(workspace: Workspace) -> list[str]:
 
 @pytest.fixture(scope="module")
 def unlike(cohort: Path) -> tuple[str, str]:
-    """Two people who look different: by 0.19, where 0.12 is asked about again."""
+    """Two people who differ by 0.19; answers are stale above 0.12."""
     first, second, *_ = read_manifest(cohort / "manifest.csv")[0]
     return to_subject(second, KEY).pseudonym, to_subject(first, KEY).pseudonym
 
 
 def frames_of(workspace: Workspace, *subjects: str) -> dict[str, list[str]]:
-    return {who: task["data"]["frames"] for who, task in reader_tasks(workspace, subjects).items()}
+    return {subject: task["data"]["frames"] for subject, task in build_reader_tasks(workspace, subjects).items()}
 
 
-def test_a_merge_asks_those_again_who_were_not_shown_the_other_and_not_those_who_said_the_same_of_both(workspace, unlike):
+def test_after_a_merge_a_reader_of_one_of_them_is_asked_again_and_a_reader_with_the_same_answer_to_both_is_not(
+    workspace, unlike
+):
     one, other = unlike
     shown = frames_of(workspace, one, other)
     workspace.catalog.append_answers(
@@ -107,56 +109,59 @@ def test_a_merge_asks_those_again_who_were_not_shown_the_other_and_not_those_who
             *answer("b", one, shown[one], AU.AU12),
         ]
     )
-    assert compare_material.fn(workspace) == 0, "nothing is new before"
+    assert compare_material.fn(workspace) == 0, "no frame is new before the merge"
     merge_subjects(workspace, one, other, why="the same face")
     assert compare_material.fn(workspace) == 1
-    assert compare_material.fn(workspace) == 0, "nothing is compared twice"
-    (found,) = stale(workspace, workspace.catalog.ledger())
+    assert compare_material.fn(workspace) == 0, "no comparison is made twice"
+    (found,) = find_stale_answers(workspace, workspace.catalog.ledger())
     assert (found.reader, found.subject) == ("b", one)
     assert found.difference > workspace.settings.ask_again_above
     done = labeling_progress(workspace)
-    assert (done.labeled, done.stale, [each.again for each in done.readers]) == (1, 1, [0, 1, 0])
+    assert (done.labeled, done.stale, [reader.again for reader in done.readers]) == (1, 1, [0, 1, 0])
     calm = with_settings(workspace, ask_again_above=found.difference)
-    assert stale(calm, workspace.catalog.ledger()) == [], "the threshold is a setting, and nothing is measured again"
+    assert find_stale_answers(calm, workspace.catalog.ledger()) == [], "the threshold is a setting, and comparisons stay"
 
 
-def test_a_merge_of_two_who_were_answered_differently_is_asked_about_again(workspace, unlike):
+def test_after_a_merge_of_two_with_different_answers_their_reader_is_asked_again(workspace, unlike):
     one, other = unlike
     shown = frames_of(workspace, one, other)
     workspace.catalog.append_answers([*answer("a", one, shown[one], AU.AU12), *answer("a", other, shown[other], AU.AU9)])
     merge_subjects(workspace, one, other, why="the same face")
     compare_material.fn(workspace)
-    assert [each.reader for each in stale(workspace, workspace.catalog.ledger())] == ["a"]
+    assert [answer.reader for answer in find_stale_answers(workspace, workspace.catalog.ledger())] == ["a"]
     both = frames_of(workspace, one)[one]
     workspace.catalog.append_answers(answer("a", one, both, AU.AU1, number=2))
     compare_material.fn(workspace)
-    assert stale(workspace, workspace.catalog.ledger()) == []
+    assert find_stale_answers(workspace, workspace.catalog.ledger()) == []
 
 
 def tasks(*subjects: str, answered: bool = False) -> list[PushedTask]:
-    return [PushedTask(id=place, subject=who, material=None, answered=answered) for place, who in enumerate(subjects, start=1)]
+    return [
+        PushedTask(id=number, subject=subject, material=None, answered=answered)
+        for number, subject in enumerate(subjects, start=1)
+    ]
 
 
 def new_of(workspace: Workspace, asked: dict[str, list[PushedTask]]) -> dict[str, list[str]]:
-    return {reader: wish.new for reader, wish in whom_to_ask(workspace, asked, {}, set()).items()}
+    return {reader: assignment.new for reader, assignment in assign_people(workspace, asked, {}, set()).items()}
 
 
-def test_a_queue_is_filled_up_and_no_further_and_first_with_whom_another_reader_has_begun(workspace):
-    everybody = people(workspace)
+def test_a_queue_is_filled_to_its_length_and_first_with_people_another_reader_has_begun(workspace):
+    everyone = people(workspace)
     short = with_settings(workspace, queue=2)
     first = new_of(short, {"a": [], "b": []})
     assert first["a"] == first["b"]
     assert len(first["a"]) == 2
-    begun = everybody[3]
+    begun = everyone[3]
     later = new_of(short, {"a": tasks(begun, answered=True), "b": []})
     assert later["b"][0] == begun
     assert [len(later["a"]), len(later["b"])] == [2, 2]
     assert begun not in later["a"]
-    full = new_of(short, {"a": tasks(*everybody[:2]), "b": tasks(*everybody[:2], answered=True)})
-    assert (full["a"], sorted(full["b"])) == ([], sorted(everybody[2:]))
+    full = new_of(short, {"a": tasks(*everyone[:2]), "b": tasks(*everyone[:2], answered=True)})
+    assert (full["a"], sorted(full["b"])) == ([], sorted(everyone[2:]))
 
 
-def test_without_scores_people_come_by_how_they_move_and_by_chance_where_that_is_asked_for(workspace):
+def test_without_scores_people_are_ordered_by_movement_or_at_random_by_the_settings(workspace):
     orders = {order: new_of(with_settings(workspace, order=order), {"a": []})["a"] for order in Order}
     assert sorted(orders["informative"]) == sorted(orders["random"]) == sorted(people(workspace))
     assert orders["informative"] != orders["random"]
@@ -164,28 +169,28 @@ def test_without_scores_people_come_by_how_they_move_and_by_chance_where_that_is
 
 
 def scored(workspace: Workspace, shares: dict[str, float | None], digest: str = "d" * 64) -> None:
-    for who, share in shares.items():
+    for subject, share in shares.items():
         regions = {au.value: {"score": share - 0.5, "share_affected": share} for au in AUS} if share is not None else {}
-        workspace.catalog.add_score(ScoredSubject(model_digest=digest, subject=who, key="k", summary={"regions": regions}))
+        workspace.catalog.add_score(ScoredSubject(model_digest=digest, subject=subject, key="k", summary={"regions": regions}))
 
 
-def test_whom_the_champion_knows_least_comes_first_and_whom_it_has_not_scored_last(workspace):
+def test_people_of_whom_the_champion_is_least_certain_come_first_and_people_without_a_score_last(workspace):
     sure, doubtful, healthy, unscored = people(workspace)
     scored(workspace, {sure: 0.02, doubtful: 0.4, healthy: None})
     order = new_of(workspace, {"a": []})["a"]
-    assert order[0] in {doubtful, healthy}, "what was not looked at is not known"
+    assert order[0] in {doubtful, healthy}, "unscored regions are uncertain"
     assert order[-1] == unscored
     assert order.index(sure) == 2
 
 
-def test_suggestions_are_the_champions_scores_under_its_name_and_nothing_where_it_has_none(workspace):
+def test_suggestions_are_the_scores_of_the_champion_with_its_name_and_absent_without_a_score(workspace):
     one, healthy, unscored, _ = people(workspace)
-    assert scored_champion(workspace) is None
+    assert load_champion_scores(workspace) is None
     scored(workspace, {one: 0.9}, digest="old")
     snapshot = Snapshot(digest="s", uri="u", ledger_offset=1, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
     workspace.catalog.add_snapshot(snapshot)
     scored(workspace, {one: 0.8, healthy: None}, digest="new")
-    champion = scored_champion(workspace)
+    champion = load_champion_scores(workspace)
     assert champion.name == "model new"
     workspace.catalog.add_training(
         Training(
@@ -200,24 +205,24 @@ def test_suggestions_are_the_champions_scores_under_its_name_and_nothing_where_i
             metrics={},
         )
     )
-    champion = scored_champion(workspace)
+    champion = load_champion_scores(workspace)
     assert champion.name == "vitau-regions/3"
-    made = reader_tasks(workspace, [one, healthy, unscored], champion)
+    made = build_reader_tasks(workspace, [one, healthy, unscored], champion)
     assert made[one]["data"]["suggestions"] == {au.value: pytest.approx(0.3) for au in AUS}
     assert made[one]["data"]["suggested_by"] == "vitau-regions/3"
-    assert [made[who]["data"]["suggestions"] for who in (healthy, unscored)] == [None, None]
+    assert [made[subject]["data"]["suggestions"] for subject in (healthy, unscored)] == [None, None]
     assert made[healthy]["data"]["suggested_by"] is None
     assert np.array_equal(champion.probabilities(healthy), [0.5] * 8)
-    blind = reader_tasks(workspace, [one])[one]["data"]
+    blind = build_reader_tasks(workspace, [one])[one]["data"]
     assert (blind["suggestions"], blind["suggested"]) == (None, "")
 
 
-def test_people_without_a_usable_frame_are_not_asked_about(workspace):
-    there = materials(workspace)
-    assert sorted(there) == people(workspace)
+def test_people_without_a_usable_frame_get_no_task(workspace):
+    before = materials(workspace)
+    assert sorted(before) == people(workspace)
     bare = workspace.catalog.subjects()[0]
     workspace.catalog.add_subject(type(bare)(pseudonym="nobody seen", cohort=Cohort.PALSY, source="s"))
-    assert materials(workspace) == there
+    assert materials(workspace) == before
 
 
 def test_a_frame_that_a_reader_marked_unusable_is_not_shown_again(workspace):
@@ -229,15 +234,15 @@ def test_a_frame_that_a_reader_marked_unusable_is_not_shown_again(workspace):
     assert after
 
 
-def test_a_person_of_whom_every_frame_is_marked_unusable_is_neither_shown_nor_scored(workspace):
+def test_a_person_without_an_unmarked_frame_is_neither_shown_nor_scored(workspace):
     subject, *others = people(workspace)
     workspace.catalog.append_answers(answer("a", subject, frames_of(workspace, subject)[subject], AU.AU12))
     (table,) = materials(workspace)[subject].tables
     workspace.catalog.add_unusable_frames(frame_name(table.clip, index) for index in range(table.num_frames))
     assert sorted(materials(workspace)) == others
-    assert reader_tasks(workspace, [subject]) == {}
+    assert build_reader_tasks(workspace, [subject]) == {}
     assert compare_material.fn(workspace) == 0
-    assert stale(workspace, workspace.catalog.ledger()) == []
+    assert find_stale_answers(workspace, workspace.catalog.ledger()) == []
     assert sorted(new_of(workspace, {"b": []})["b"]) == others
     assert sorted(set(waiting_frames.fn(workspace)["subject"].to_pylist())) == others
 
@@ -248,16 +253,16 @@ def test_frames_marked_unusable_in_the_answer_to_a_new_task_do_not_make_it_stale
     workspace.catalog.append_answers(answer("b", one, shown[one], AU.AU12))
     merge_subjects(workspace, one, other, why="the same face")
     compare_material.fn(workspace)
-    assert len(stale(workspace, workspace.catalog.ledger())) == 1
+    assert len(find_stale_answers(workspace, workspace.catalog.ledger())) == 1
     both = frames_of(workspace, one)[one]
     workspace.catalog.append_answers(answer("b", one, both, AU.AU9, number=2))
     workspace.catalog.add_unusable_frames(both[::2])
     compare_material.fn(workspace)
-    assert stale(workspace, workspace.catalog.ledger()) == []
+    assert find_stale_answers(workspace, workspace.catalog.ledger()) == []
     assert compare_material.fn(workspace) == 0
 
 
-def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspace):
+def test_people_without_labels_are_scored_on_request_on_every_usable_frame(workspace):
     labeled, *others = people(workspace)
     workspace.catalog.set_labels([RegionLabels(subject=labeled, affected={AU.AU1: True}, side=Side.LEFT)], ledger_offset=1)
     (table,) = materials(workspace)[others[0]].tables
@@ -270,6 +275,6 @@ def test_who_has_no_label_yet_is_scored_on_request_on_every_usable_frame(workspa
     left = [row["frame_index"] for row in waiting_frames.fn(workspace).to_pylist() if row["subject"] == others[0]]
     assert left == mine[1:], "a frame that a reader marked unusable is not scored"
     workspace.catalog.set_labels(
-        [RegionLabels(subject=who, affected={AU.AU1: False}) for who in (labeled, *others)], ledger_offset=1
+        [RegionLabels(subject=subject, affected={AU.AU1: False}) for subject in (labeled, *others)], ledger_offset=1
     )
     assert waiting_frames.fn(workspace).num_rows == 0

@@ -59,7 +59,7 @@ def say(workspace: Workspace, subject: str, *, at: datetime = NOON, affected: AU
         for au in AUS
     ]
     workspace.catalog.append_answers(rows)
-    labels = retrain_trigger.agree(workspace, workspace.catalog.ledger()).labels
+    labels = retrain_trigger.resolve_consensus(workspace, workspace.catalog.ledger()).labels
     workspace.catalog.set_labels(labels, ledger_offset=workspace.catalog.ledger_offset())
 
 

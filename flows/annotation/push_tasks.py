@@ -1,0 +1,138 @@
+"""Push tasks: open the readers' projects, fill their queues, and pass disagreements to the adjudicator."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, TypeAlias
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.annotation.key_frames import build_reader_tasks, find_stale_answers, material_names
+from flows.annotation.pull_answers import ADJUDICATOR
+from flows.annotation.suggestions import load_champion_scores
+from flows.annotation.task_queue import assign_people
+from flows.settings import Settings
+from flows.workspace import Workspace
+from labeling.consensus.consensus import Consensus
+from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.projects import Receiver, S3Access, ensure_project
+from labeling.label_studio.push import push, pushed_tasks
+from labeling.sampling.staleness import Stale, shown_frames
+from labeling.sampling.tasks import build_adjudication_task
+from vitau.schema import AU, AUS, LedgerRow, Stage
+from vitau.store import S3Store
+
+Case: TypeAlias = tuple[Collection[AU], bool]
+"""The regions that the adjudicator settles about a person, and whether the side is to be settled too."""
+
+
+@task(cache_policy=NO_CACHE)
+def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProject]:
+    """Return one project per blind reader, and the adjudicator's; create those that are missing."""
+    store, settings = workspace.store, workspace.settings
+    open_project = partial(
+        ensure_project,
+        workspace.label_studio,
+        store_uri=settings.store,
+        s3=S3Access(**asdict(store.access())) if isinstance(store, S3Store) else None,
+        receiver=webhook_receiver(settings),
+    )
+    readers = [open_project(f"ViTAU {reader}", reader=reader, stage=Stage.READER) for reader in settings.readers]
+    return readers, open_project("ViTAU adjudication", reader=ADJUDICATOR, stage=Stage.ADJUDICATION)
+
+
+@task(cache_policy=NO_CACHE)
+def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
+    """Fill every reader's queue; return the number of people who are new to a reader.
+
+    Pictures are read only for people whom a project lacks. A round without news costs one list of tasks per project.
+    """
+    names, rows = workspace.catalog.merged_names(), workspace.ledger()
+    pushed = {reader.reader: pushed_tasks(workspace.label_studio, reader, names=names) for reader in readers}
+    num_answers = {
+        (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
+    }
+    stale = {(answer.reader, answer.subject) for answer in find_stale_answers(workspace, rows) if answer.stage is Stage.READER}
+    people = {
+        reader: [*assignment.again, *assignment.new]
+        for reader, assignment in assign_people(workspace, pushed, num_answers, stale).items()
+    }
+    champion = load_champion_scores(workspace) if workspace.settings.suggest_to_readers else None
+    tasks = build_reader_tasks(workspace, sorted(set().union(*people.values())), champion)
+    num_new = 0
+    for reader in readers:
+        mine = [
+            with_after(tasks[subject], num_answers.get((reader.reader, subject), 0))
+            for subject in people[reader.reader]
+            if subject in tasks
+        ]
+        num_new = max(num_new, push(workspace.label_studio, reader, mine, names=names))
+    return num_new
+
+
+@task(cache_policy=NO_CACHE)
+def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consensus: Consensus) -> int:
+    """Push the people about whom the readers differ to the adjudicator, with the readers' answers; return how many are new."""
+    rows, names = workspace.ledger(), workspace.catalog.merged_names()
+    cases = adjudication_cases(consensus, find_stale_answers(workspace, rows))
+    if not cases:
+        return 0
+    num_rulings = {shown.subject: len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.ADJUDICATION}
+    current = material_names(workspace)
+    covered = {
+        pushed.subject
+        for pushed in pushed_tasks(workspace.label_studio, adjudication, names=names)
+        if pushed.covers(current.get(pushed.subject), num_rulings.get(pushed.subject, 0))
+    }
+    missing = {subject: case for subject, case in sorted(cases.items()) if subject not in covered}
+    tasks = build_adjudication_tasks(workspace, missing, rows, num_rulings)
+    return push(workspace.label_studio, adjudication, tasks, names=names)
+
+
+def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str, Case]:
+    """Return what the adjudicator settles, by subject: disagreements, and rulings that are stale.
+
+    A person about whom a reader is asked again waits for that reader.
+    """
+    stale_subjects: dict[Stage, set[str]] = {stage: set() for stage in Stage}
+    for answer in stale:
+        stale_subjects[answer.stage].add(answer.subject)
+    cases: dict[str, Case] = {case.subject: (case.regions, case.side) for case in consensus.disagreements}
+    cases |= {subject: (AUS, True) for subject in consensus.adjudicated if subject in stale_subjects[Stage.ADJUDICATION]}
+    return {subject: case for subject, case in cases.items() if subject not in stale_subjects[Stage.READER]}
+
+
+def build_adjudication_tasks(
+    workspace: Workspace, cases: Mapping[str, Case], rows: Iterable[LedgerRow], num_rulings: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Build the adjudicator's task of each case, with the readers' answers and, if the settings allow, suggestions."""
+    champion = load_champion_scores(workspace) if workspace.settings.suggest_to_adjudicator else None
+    answers = [row for row in rows if row.stage is Stage.READER]
+    tasks = []
+    for subject, reader_task in build_reader_tasks(workspace, list(cases)).items():
+        regions, side = cases[subject]
+        suggestions = champion.suggestions(subject) if champion else None
+        tasks.append(
+            build_adjudication_task(
+                with_after(reader_task, num_rulings.get(subject, 0)),
+                [row for row in answers if row.subject == subject],
+                regions,
+                side=side,
+                suggestions=suggestions,
+                suggested_by=champion.name if champion and suggestions else None,
+            )
+        )
+    return tasks
+
+
+def with_after(reader_task: Mapping[str, Any], num_answers: int) -> dict[str, Any]:
+    """Return a task with the number of its reader's earlier answers about the person."""
+    return {**reader_task, "data": {**reader_task["data"], "after": num_answers}}
+
+
+def webhook_receiver(settings: Settings) -> Receiver | None:
+    """Return the address that Label Studio notifies of new answers, ``None`` if the settings have none."""
+    if settings.webhook_url is None or settings.webhook_secret is None:
+        return None
+    return Receiver(url=settings.webhook_url, secret=settings.webhook_secret.get_secret_value())

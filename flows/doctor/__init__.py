@@ -1,17 +1,20 @@
-"""What may be wrong with the services and the machine, tried one by one: `python -m flows doctor`."""
+"""Checks of the services and of this machine: `python -m flows doctor`."""
 
 from collections.abc import Mapping
 from functools import partial
 
 from flows.doctor import label_studio, machine, services, storage
-from flows.doctor.findings import CHECK_S, AilmentError, Check, Finding, Result, run_checks, secrets_of
+from flows.doctor.findings import CHECK_TIMEOUT_S, Check, CheckFailedError, Finding, Result, run_checks, secrets_of
 from flows.settings import Settings, SettingsError, load_settings
 
 __all__ = ["Finding", "Result", "checks", "doctor"]
 
 
-def doctor(environ: Mapping[str, str], timeout_s: float = CHECK_S) -> list[Finding]:
-    """Look at everything; without settings at the machine only. Nothing that was tried is left behind, no secret is told."""
+def doctor(environ: Mapping[str, str], timeout_s: float = CHECK_TIMEOUT_S) -> list[Finding]:
+    """Run all checks; without settings only those of the machine.
+
+    The checks remove what they create, and the findings contain no secret.
+    """
     settings, missing = None, ""
     try:
         settings = load_settings(environ)
@@ -21,7 +24,7 @@ def doctor(environ: Mapping[str, str], timeout_s: float = CHECK_S) -> list[Findi
 
 
 def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> list[tuple[str, Check]]:
-    """List all checks by name."""
+    """Return all checks with their names."""
     of_machine: list[tuple[str, Check]] = [
         ("packages", machine.packages),
         ("dlib and its models", machine.faces),
@@ -53,5 +56,5 @@ def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> 
 
 def _settings(missing: str) -> str:
     if missing:
-        raise AilmentError(missing)
-    return "the environment says where everything is"
+        raise CheckFailedError(missing)
+    return "all settings are present"

@@ -1,4 +1,4 @@
-"""Every check of the doctor met with what it looks for; the services that are well are in the journey."""
+"""Every check of the doctor with a fault that it must find; healthy services are in the journey."""
 
 import importlib
 import json
@@ -17,8 +17,8 @@ import boto3
 import pytest
 
 from flows.doctor import label_studio, machine, services, storage
-from flows.doctor.findings import HIDDEN, AilmentError, NotApplicableError, Result, SymptomError, run_checks, secrets_of
-from flows.settings import Settings
+from flows.doctor.findings import CheckFailedError, CheckWarningError, NotApplicableError, Result, run_checks, secrets_of
+from flows.settings import HIDDEN, Settings
 from vitau.catalog.catalog import open_catalog
 
 CLOSED = "http://127.0.0.1:1"
@@ -71,10 +71,10 @@ def server(answer):
 
 
 def package(folder, name, version, *requires):
-    """Installs the metadata of a package, as pip would."""
+    """Install the metadata of a package, as pip would."""
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {each}" for each in requires)]
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {name}" for name in requires)]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
 
 
@@ -86,18 +86,18 @@ def test_packages_that_do_not_work_together_are_named(tmp_path, monkeypatch):
     package(tmp_path, "opencv-python", "4.12.0.88")
     package(tmp_path, "torchvision", "0.20.0", "torch==2.5.0")
     importlib.invalidate_caches()
-    with pytest.raises(AilmentError) as caught:
+    with pytest.raises(CheckFailedError) as caught:
         machine.packages()
     torch = machine.installed("torch").partition("+")[0]
     assert str(caught.value) == (
         "fastapi 0.153.1 is too new (Prefect 3.8.8 raises TypeError at the first flow); "
-        "sqlalchemy 2.1.0 is too new (Prefect 3.8.8 schedules no runs and says nothing); "
-        "opencv-python lies beside opencv-python-headless, and both are cv2; "
-        f"torchvision wants torch 2.5.0 and torch is {torch}: install what constraints.txt pins (`make setup`)"
+        "sqlalchemy 2.1.0 is too new (Prefect 3.8.8 silently schedules no runs); "
+        "opencv-python and opencv-python-headless are both installed as cv2; "
+        f"torchvision needs torch 2.5.0 and torch is {torch}: install what constraints.txt pins (`make setup`)"
     )
 
 
-def test_this_machine_is_well_and_its_models_are_there(settings):
+def test_this_machine_passes_its_checks(settings):
     assert machine.faces() == "a drawn face is found, with 68 landmarks and an identity of 128 numbers"
     assert machine.video() == "h264 is written and read"
     assert "GB are free" in machine.disk(settings(), least_gb=0.001)
@@ -107,46 +107,46 @@ def test_missing_models_and_a_missing_encoder_are_sentences(monkeypatch):
     import av
 
     monkeypatch.setitem(sys.modules, "face_recognition_models", None)
-    with pytest.raises(AilmentError, match=r"^dlib's models are missing: install face-recognition-models"):
+    with pytest.raises(CheckFailedError, match=r"^dlib's models are missing: install face-recognition-models"):
         machine.faces()
     monkeypatch.setattr(av, "codecs_available", set())
-    with pytest.raises(AilmentError, match=r"^PyAV has no h264 encoder"):
+    with pytest.raises(CheckFailedError, match=r"^PyAV has no h264 encoder"):
         machine.video()
 
 
-def test_a_disk_that_fills_is_a_warning_and_a_full_one_an_ailment(settings):
+def test_a_nearly_full_disk_is_a_warning_and_a_full_one_fails(settings):
     free = shutil.disk_usage("/").free / (1 << 30)
-    with pytest.raises(SymptomError, match=r"GB are free for .*, less than .*: make room"):
+    with pytest.raises(CheckWarningError, match=r"GB are free for .*, less than .*: free some space"):
         machine.disk(settings(), least_gb=5 * free)
-    with pytest.raises(AilmentError, match="make room before the next flow"):
+    with pytest.raises(CheckFailedError, match="free some space before the next flow"):
         machine.disk(settings(), least_gb=100 * free)
 
 
 def test_more_threads_than_cores_are_a_warning(settings, monkeypatch):
     cores = len(os.sched_getaffinity(0))
     monkeypatch.setenv("VITAU_TORCH_THREADS", str(cores))
-    with pytest.raises(SymptomError, match="2 trainings with"):
+    with pytest.raises(CheckWarningError, match="2 trainings with"):
         machine.threads(settings(num_trainings=2))
-    with pytest.raises(SymptomError, match=f"VITAU_NUM_PROCESSES is {cores + 1}"):
+    with pytest.raises(CheckWarningError, match=f"VITAU_NUM_PROCESSES is {cores + 1}"):
         machine.threads(settings(num_processes=cores + 1))
 
 
-def test_a_receiver_and_a_cluster_that_are_not_there_are_sentences(settings):
+def test_a_missing_webhook_server_and_a_missing_cluster_are_sentences(settings):
     with pytest.raises(NotApplicableError):
         machine.receiver(settings())
-    with pytest.raises(AilmentError, match="VITAU_WEBHOOK_SECRET is not"):
+    with pytest.raises(CheckFailedError, match="VITAU_WEBHOOK_SECRET is not"):
         machine.receiver(settings(webhook_url=CLOSED))
     with pytest.raises(
-        AilmentError, match=r"^nobody listens at 127.0.0.1:1 \(Connection refused\): start `python -m flows receive`"
+        CheckFailedError, match=r"^nothing listens at 127.0.0.1:1 \(Connection refused\): start `python -m flows receive`"
     ):
         machine.receiver(settings(webhook_url=CLOSED, webhook_secret="a secret that is long enough"))
-    with pytest.raises(AilmentError, match="start it with `ray start --head`"):
+    with pytest.raises(CheckFailedError, match="start it with `ray start --head`"):
         machine.ray(settings(ray_address="127.0.0.1:1"))
 
 
-def test_a_folder_and_a_sqlite_file_are_well_and_nothing_is_left_there(settings, tmp_path):
+def test_a_folder_and_a_sqlite_file_pass_and_nothing_is_left_there(settings, tmp_path):
     assert storage.objects(settings()) == "written, read, and a second write refused"
-    assert storage.rows(settings()) == "sqlite: 6 writers at once"
+    assert storage.rows(settings()) == "sqlite: 6 writers in parallel"
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     catalog = open_catalog(settings().catalog.get_secret_value())
     assert catalog.leases() == {}
@@ -155,13 +155,13 @@ def test_a_folder_and_a_sqlite_file_are_well_and_nothing_is_left_there(settings,
         storage.addresses(settings())
 
 
-def test_a_catalog_without_a_write_ahead_log_is_an_ailment(settings):
-    with pytest.raises(AilmentError, match="keeps its journal as memory, not wal"):
+def test_a_catalog_without_a_write_ahead_log_fails(settings):
+    with pytest.raises(CheckFailedError, match="has journal mode memory, not wal"):
         storage.rows(settings(catalog="sqlite:///:memory:"))
 
 
 class CarelessStore:
-    """An object store over HTTP that overwrites whatever it is asked to, and shows it to anybody."""
+    """An object store over HTTP that overwrites objects and shows them to anyone."""
 
     def __init__(self):
         self.kept = {}
@@ -195,14 +195,14 @@ def careless(monkeypatch):
         yield store
 
 
-def test_a_store_that_overwrites_is_found_out_and_left_clean(settings, careless):
-    with pytest.raises(AilmentError, match=r"^s3://bucket ignores conditional puts \(If-None-Match: \*\): two workers"):
+def test_a_store_that_overwrites_objects_fails_and_is_left_clean(settings, careless):
+    with pytest.raises(CheckFailedError, match=r"^s3://bucket ignores conditional puts \(If-None-Match: \*\): two workers"):
         storage.objects(settings(store="s3://bucket"))
     assert careless.kept == {}
 
 
-def test_a_store_that_shows_everything_to_anybody_is_found_out(settings, careless):
-    with pytest.raises(AilmentError, match=r"^s3://bucket shows its objects to anybody"):
+def test_a_store_that_shows_its_objects_to_anyone_fails(settings, careless):
+    with pytest.raises(CheckFailedError, match=r"^s3://bucket shows its objects to anyone"):
         storage.addresses(settings(store="s3://bucket"))
     assert careless.kept == {}
 
@@ -215,8 +215,8 @@ def test_a_store_that_shows_everything_to_anybody_is_found_out(settings, careles
         (lambda _: services.prefect(f"{CLOSED}/api"), "start it (`make up` on one machine), or correct PREFECT_API_URL"),
     ],
 )
-def test_a_service_that_is_away_is_a_sentence(settings, check, sentence):
-    with pytest.raises(AilmentError) as caught:
+def test_a_service_that_does_not_answer_is_a_sentence(settings, check, sentence):
+    with pytest.raises(CheckFailedError) as caught:
         check(settings())
     assert str(caught.value).startswith(f"nothing answers at {CLOSED}")
     assert str(caught.value).endswith(f"(ConnectError): {sentence}")
@@ -225,19 +225,19 @@ def test_a_service_that_is_away_is_a_sentence(settings, check, sentence):
 def test_label_studio_without_legacy_tokens_or_of_another_release_is_a_sentence(settings):
     answers = {"/api/version": (200, b'{"release": "1.24.0"}'), "/api/current-user/whoami": (200, b"{}")}
     with server(lambda _, path, __: answers[path]) as url:
-        with pytest.raises(SymptomError, match=r"^Label Studio is 1\.24\.0, and 1\.23 was tried"):
+        with pytest.raises(CheckWarningError, match=r"^Label Studio is 1\.24\.0, and 1\.23 was tried"):
             label_studio.account(settings(label_studio_url=url))
-        said = "Authentication token no longer valid: legacy token authentication has been disabled for this organization"
-        answers["/api/current-user/whoami"] = (401, json.dumps({"detail": said}).encode())
-        with pytest.raises(AilmentError, match="does not take legacy tokens: turn them on"):
+        detail = "Authentication token no longer valid: legacy token authentication has been disabled for this organization"
+        answers["/api/current-user/whoami"] = (401, json.dumps({"detail": detail}).encode())
+        with pytest.raises(CheckFailedError, match="does not accept legacy tokens: enable them"):
             label_studio.account(settings(label_studio_url=url))
 
 
-def test_label_studio_that_guards_private_addresses_is_a_sentence(settings):
+def test_label_studio_that_blocks_private_addresses_is_a_sentence(settings):
     with server(lambda *_: (403, b'{"detail": "URL resolves to a reserved network address (block: 127.0.0.0/8)"}')) as url:
         with pytest.raises(NotApplicableError):
             label_studio.addresses(settings(label_studio_url=url))
-        with pytest.raises(AilmentError, match=r"SSRF protection blocks the private address of the receiver"):
+        with pytest.raises(CheckFailedError, match=r"SSRF protection blocks the private address of the webhook server"):
             label_studio.addresses(settings(label_studio_url=url, webhook_url="http://127.0.0.1:8090/webhook"))
 
 
@@ -245,28 +245,28 @@ def test_a_connection_of_label_studio_that_leads_to_aws_is_a_sentence(settings):
     answers = {"/api/projects/": {"results": [{"id": 3}]}, "/api/storages/s3": [{"bucket": "vitau", "s3_endpoint": None}]}
     with (
         server(lambda _, path, __: (200, json.dumps(answers[urlsplit(path).path]).encode())) as url,
-        pytest.raises(AilmentError, match=r"^project 3 of Label Studio looks for vitau at AWS and not at http://s3\.here"),
+        pytest.raises(CheckFailedError, match=r"^project 3 of Label Studio reads vitau from AWS and not from http://s3\.here"),
     ):
         label_studio.wrong_endpoint(settings(label_studio_url=url), "vitau", "http://s3.here")
 
 
-def test_mlflow_that_could_take_files_in_parts_and_is_not_asked_to_is_a_warning(settings, monkeypatch):
+def test_mlflow_with_s3_and_without_multipart_uploads_is_a_warning(settings, monkeypatch):
     monkeypatch.delenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", raising=False)
-    asked = []
+    requests = []
 
     def answer(method, path, body):
-        asked.append(f"{method} {path.split('/')[4]}")
+        requests.append(f"{method} {path.split('/')[4]}")
         return 200, b"x" * 4096 if method == "GET" else b'{"upload_id": "7"}'
 
     with server(answer) as url:
-        with pytest.raises(SymptomError, match="set MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true"):
+        with pytest.raises(CheckWarningError, match="set MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true"):
             services.mlflow_artifacts(settings(mlflow_url=url))
         monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
-        assert services.mlflow_artifacts(settings(mlflow_url=url)) == "files go through its proxy, large ones in parts"
-    assert asked[:5] == ["PUT artifacts", "GET artifacts", "DELETE artifacts", "POST mpu", "POST mpu"]
+        assert services.mlflow_artifacts(settings(mlflow_url=url)) == "files pass its proxy, large ones in parts"
+    assert requests[:5] == ["PUT artifacts", "GET artifacts", "DELETE artifacts", "POST mpu", "POST mpu"]
 
 
-def test_a_champion_whose_files_are_gone_is_a_sentence(settings):
+def test_a_champion_without_its_files_is_a_sentence(settings):
     answers = {
         "/health": (200, b"OK"),
         "/version": (200, b"3.17.2"),
@@ -275,12 +275,12 @@ def test_a_champion_whose_files_are_gone_is_a_sentence(settings):
     }
     with (
         server(lambda _, path, __: answers[urlsplit(path).path]) as url,
-        pytest.raises(AilmentError, match=r"^vitau-regions 4 is champion and its files cannot be read \(500: gone\)"),
+        pytest.raises(CheckFailedError, match=r"^vitau-regions 4 is champion and its files cannot be read \(500: gone\)"),
     ):
         services.mlflow(settings(mlflow_url=url))
     with (
         server(lambda *_: (200, b"<html>another page</html>")) as url,
-        pytest.raises(AilmentError, match="is not MLflow: correct VITAU_MLFLOW_URL"),
+        pytest.raises(CheckFailedError, match="is not MLflow: correct VITAU_MLFLOW_URL"),
     ):
         services.mlflow(settings(mlflow_url=url))
 
@@ -289,68 +289,68 @@ def test_prefect_of_another_release_is_a_sentence():
     answers = {"/api/health": b"true", "/api/admin/version": b'"3.1.0"'}
     with (
         server(lambda _, path, __: (200, answers[path])) as url,
-        pytest.raises(AilmentError, match=r"^Prefect's server is 3\.1\.0 and ours is 3\.8\.8"),
+        pytest.raises(CheckFailedError, match=r"^Prefect's server is 3\.1\.0 and the client is 3\.8\.8"),
     ):
         services.prefect(f"{url}/api")
     with (
         server(lambda *_: (200, b"<html>")) as url,
-        pytest.raises(AilmentError, match="is not Prefect's API: PREFECT_API_URL ends in /api"),
+        pytest.raises(CheckFailedError, match="is not Prefect's API: PREFECT_API_URL ends in /api"),
     ):
         services.prefect(url)
 
 
 def test_a_schedule_without_runs_is_a_sentence_and_the_trial_is_removed(monkeypatch):
-    monkeypatch.setattr(services, "_SCHEDULED_S", 0.0)
-    asked = []
+    monkeypatch.setattr(services, "_SCHEDULE_TIMEOUT_S", 0.0)
+    requests = []
 
     def answer(method, path, body):
-        asked.append(f"{method} {path}")
+        requests.append(f"{method} {path}")
         return 200, b"0" if path.endswith("count") else b'{"id": "7"}'
 
-    with server(answer) as url, pytest.raises(AilmentError, match=r"^Prefect makes no runs of a schedule"):
+    with server(answer) as url, pytest.raises(CheckFailedError, match=r"^Prefect creates no runs of a schedule"):
         services.schedules(url)
-    assert asked[-2:] == ["DELETE /deployments/7", "DELETE /flows/7"]
+    assert requests[-2:] == ["DELETE /deployments/7", "DELETE /flows/7"]
 
 
-@pytest.mark.parametrize(("apart_s", "kind"), [(0, None), (120, SymptomError), (1200, AilmentError)])
-def test_a_clock_that_is_wrong_is_a_sentence(settings, apart_s, kind):
+@pytest.mark.parametrize(("skew_s", "kind"), [(0, None), (120, CheckWarningError), (1200, CheckFailedError)])
+def test_a_wrong_clock_is_a_sentence(settings, skew_s, kind):
     def stamped(*_):
-        return 200, b"", ("Date", format_datetime(datetime.now(UTC) + timedelta(seconds=apart_s), usegmt=True))
+        return 200, b"", ("Date", format_datetime(datetime.now(UTC) + timedelta(seconds=skew_s), usegmt=True))
 
     with server(stamped) as url:
-        asked = settings(label_studio_url=url)
+        given = settings(label_studio_url=url)
         if kind is None:
-            assert services.clock(asked, None).startswith("the clock of Label Studio is")
+            assert services.clock(given, None).startswith("the clock of Label Studio differs by")
         else:
-            with pytest.raises(kind, match=r"^the clock of Label Studio is 1\d+ s from ours.*\(NTP\)$"):
-                services.clock(asked, None)
+            with pytest.raises(kind, match=r"^the clock of Label Studio differs by 1\d+ s from that of this machine.*\(NTP\)$"):
+                services.clock(given, None)
 
 
-def test_a_check_that_hangs_or_breaks_hurts_no_other_and_no_secret_is_told(settings):
-    def well():
-        return "well"
+def test_a_check_that_hangs_or_raises_affects_no_other_and_no_secret_is_printed(settings):
+    def passes():
+        return "passed"
 
     def hangs():
         time.sleep(3)
         return "too late"
 
-    def breaks():
+    def raises():
         raise KeyError("the token\nof pass:word")
 
     hidden = secrets_of(settings(catalog="postgresql+psycopg://user:pass:word@db/vitau"))
-    found = run_checks([("hangs", hangs), ("breaks", breaks), ("well", well)], hidden, timeout_s=0.5)
-    assert [(each.check, each.result) for each in found] == [
+    found = run_checks([("hangs", hangs), ("raises", raises), ("passes", passes)], hidden, timeout_s=0.5)
+    assert [(finding.check, finding.result) for finding in found] == [
         ("hangs", Result.FAILED),
-        ("breaks", Result.FAILED),
-        ("well", Result.OK),
+        ("raises", Result.FAILED),
+        ("passes", Result.OK),
     ]
     assert "did not end within" in found[0].sentence
     assert found[1].sentence == rf"KeyError: '{HIDDEN}\nof {HIDDEN}'"
 
 
-def test_a_catalog_that_cannot_be_reached_is_told_without_its_password(settings):
-    asked = settings(catalog="postgresql+psycopg://vitau:hush-hush@127.0.0.1:1/vitau")
-    [found] = run_checks([("rows", lambda: storage.rows(asked))], secrets_of(asked))
+def test_an_unreachable_catalog_is_reported_without_its_password(settings):
+    given = settings(catalog="postgresql+psycopg://vitau:hush-hush@127.0.0.1:1/vitau")
+    [found] = run_checks([("rows", lambda: storage.rows(given))], secrets_of(given))
     assert found.result is Result.FAILED
     assert found.sentence.startswith("the catalog cannot be reached or written")
     assert "hush-hush" not in found.sentence

@@ -8,7 +8,7 @@ import pytest
 
 from flows.doctor import label_studio
 from flows.doctor import services as checks
-from flows.doctor.findings import AilmentError
+from flows.doctor.findings import CheckFailedError
 from flows.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -60,14 +60,14 @@ def test_a_wrong_token_is_found_and_is_in_the_table(services, command, tmp_path)
 
 
 def test_a_store_that_label_studio_does_not_serve_is_found(demos, settings, tmp_path):
-    with pytest.raises(AilmentError, match=f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path}"):
+    with pytest.raises(CheckFailedError, match=f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path}"):
         label_studio.pictures(changed(settings, store=tmp_path.as_uri()))
 
 
 def test_an_address_of_another_service_is_found(settings):
-    with pytest.raises(AilmentError, match="is not MLflow: correct VITAU_MLFLOW_URL"):
+    with pytest.raises(CheckFailedError, match="is not MLflow: correct VITAU_MLFLOW_URL"):
         checks.mlflow(changed(settings, mlflow_url=settings.label_studio_url))
-    with pytest.raises(AilmentError, match="PREFECT_API_URL ends in /api"):
+    with pytest.raises(CheckFailedError, match="PREFECT_API_URL ends in /api"):
         checks.prefect(os.environ["PREFECT_API_URL"].removesuffix("/api"))
 
 
@@ -77,7 +77,7 @@ def test_a_run_that_no_worker_takes_is_found(settings):
     late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": "2026-01-01T00:00:00Z"}}
     run = httpx.post(f"{api}/flow_runs/", json={"flow_id": flow, "state": late}).json()["id"]
     try:
-        with pytest.raises(AilmentError, match=r"^1 runs are late: no worker takes them"):
+        with pytest.raises(CheckFailedError, match=r"^1 runs are late: no worker takes them"):
             checks.prefect(api)
     finally:
         httpx.delete(f"{api}/flow_runs/{run}")

@@ -138,7 +138,7 @@ def test_the_doctor_passes_this_store_and_this_database(store, postgresql_url, t
     settings = Settings(**(given | elsewhere))
     assert storage.objects(settings) == "written, read, and a second write refused"
     assert storage.addresses(settings).endswith("opens a signed address and refuses an unsigned one")
-    assert storage.rows(settings) == "postgresql: 6 writers at once"
+    assert storage.rows(settings) == "postgresql: 6 writers in parallel"
     assert list(store.keys()) == []
 
 

@@ -23,7 +23,10 @@ Array = npt.NDArray[Any]
 CHUNK: Final = 50
 VALIDATION_SHARE: Final = 0.08
 DRAWING_VERSION: Final = "b7969dda08d4c5d584d5c04d83c1e293e810ec3e855b7c97e7615e85edb5704f"
-"""Names the drawing code in cache and training keys. Replace it whenever a drawn image changes; a test compares them."""
+"""Version of the drawing code, part of cache and training keys: replace it when a drawn image changes.
+
+A test compares a few drawings with the numbers of this version.
+"""
 
 
 def drawn_crops(

@@ -1,9 +1,7 @@
 """The demo flow, the main job on drawn people: ingest, label, freeze, train, score, report."""
 
 import csv
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
 from vitau.evaluation.training_result import Pretraining
 from vitau.media.sources import pseudonym
+from vitau.progress import stopwatch
 from vitau.schema import AUS, RegionLabels, Side, Snapshot
 
 SEED: Final = 7
@@ -134,11 +133,3 @@ def pretraining(training: Training) -> Pretraining:
     found = training_result(training).pretraining
     assert found is not None, "every recipe of the demo is pretrained"
     return found
-
-
-@contextmanager
-def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Record the duration of a stage."""
-    start = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - start, 1)

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace, progress
+from flows.workspace import Workspace, open_workspace
 from validation.rules import nearest_other_subject, snapshot_rows
 from validation.suites import snapshot_suite
 from vitau.catalog.catalog import FrameTable
@@ -16,6 +16,7 @@ from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.data.splits import assign
 from vitau.data.usable_frames import UsableFrames
+from vitau.progress import track
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
 
@@ -78,7 +79,7 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
     """Pass gate 3: nobody in two splits, no face in two people, both cohorts in each split, sources not confounded."""
     embeddings, owners = [], []
     tables = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
-    for key, subject in progress(tables.items(), "comparing identities", len(tables)):
+    for key, subject in track(tables.items(), "comparing identities", len(tables)):
         frames = read_table(workspace.store, key, ["embedding"])
         for embedding in frames["embedding"].drop_null().to_pylist():
             embeddings.append(embedding)

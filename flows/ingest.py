@@ -18,7 +18,7 @@ from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace, progress
+from flows.workspace import Workspace, open_workspace
 from validation.rules import frame_rows
 from validation.suites import frames_suite
 from vitau.catalog.catalog import FrameTable
@@ -28,6 +28,7 @@ from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip, read_manifest
 from vitau.media.sources import read_ckplus, read_photos, to_subject
+from vitau.progress import track
 from vitau.schema import Skipped
 
 BATCH: Final = 64
@@ -138,7 +139,7 @@ def ingest_batch(
 
         work = clip_work(settings.store, pseudonym_key(workspace), recipe)
         working = spread.run(free(), work, num_processes=min(settings.num_processes or os.cpu_count() or 1, len(batch)))
-        outcomes = list(progress(working, "cutting faces", len(batch)))
+        outcomes = list(track(working, "cutting faces", len(batch)))
         known = {table.clip for table in catalog.frame_tables(frames_version(recipe))}
         new = [each.rows for each in outcomes if isinstance(each, Ingested) and each.clip.sha256 not in known]
         if new:

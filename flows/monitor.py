@@ -27,7 +27,7 @@ from flows.promotion.registered_models import REGIONS, known_training
 from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace, progress
+from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
@@ -35,6 +35,7 @@ from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
+from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split, canonical_name
 
@@ -154,7 +155,7 @@ def gather_people(workspace: Workspace, frames: pa.Table, said: Mapping[str, Map
     source = dict(zip(rows["subject"], rows["source"], strict=True))
     quality: dict[str, list[dict[str, Any]]] = {name: [] for name in sorted(source)}
     faces: dict[str, list[list[float]]] = {name: [] for name in quality}
-    for key, indices in progress(wanted.items(), "reading frames", len(wanted)):
+    for key, indices in track(wanted.items(), "reading frames", len(wanted)):
         table = read_table(workspace.store, key, ["frame_index", *QUALITY, "embedding"]).to_pylist()
         quality[owner[key]] += [row for row in table if row["frame_index"] in indices]
         faces[owner[key]] += [row["embedding"] for row in table if row["embedding"] is not None]

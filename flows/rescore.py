@@ -20,10 +20,11 @@ from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
 from flows.reports.scoring import build_report
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace, progress
+from flows.workspace import Workspace, open_workspace
 from vitau.data import snapshot as snapshots
 from vitau.data.layout import score_work_name
 from vitau.errors import RegistryError
+from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import Split
 from vitau.scoring.predict import Predictor
@@ -167,7 +168,7 @@ def score_shard(
                 else:
                     yield frames
 
-        for score in progress(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
+        for score in track(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
             catalog.add_score(score)
             leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)

@@ -1,23 +1,17 @@
 """Workspace of a flow: the settings, the object store, the catalog and the Label Studio client."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from typing import Any
 
 from flows.settings import Settings, load_settings
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
 from vitau.store import Store, open_store
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,14 +58,6 @@ def exit_with_worker() -> None:
     processes.exit_with_reader()
 
 
-class _Rate(ProgressColumn):
-    """Items per second."""
-
-    def render(self, task: Task) -> Text:
-        """Draw the rate, nothing before it is known."""
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
 def open_workspace(settings: Settings | None = None) -> Workspace:
     """Open the workspace of the settings; without them, of the environment, as deployed runs do.
 
@@ -80,11 +66,3 @@ def open_workspace(settings: Settings | None = None) -> Workspace:
     if "PREFECT__WORKER_NAME" in os.environ:  # a run orphaned by a killed worker would share the GPU with its successor
         exit_with_worker()
     return Workspace(load_settings() if settings is None else settings)
-
-
-def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Hand on the items while a bar on stderr shows how many of ``total`` came, and the time left; quiet off a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(items, total=total, description=title)

@@ -5,14 +5,14 @@ Data goes to stdout, messages to stderr. An error is one line and exit code 1.
 
 import sys
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 import vitau
 from vitau.errors import VitauError
+from vitau.progress import bar, track
 from vitau.registry import DEFAULT_TRACKING_URI
 
 # heavy modules are imported inside the command that needs them: `vitau --help` must take less than a second
@@ -62,9 +62,8 @@ def synth(
     """
     from vitau.media.synthetic.cohort import write_cohort
 
-    with _progress() as bar:
-        task = bar.add_task("drawing people", total=subjects)
-        manifest = write_cohort(out, subjects, seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with bar("drawing people", subjects, transient=True) as update:
+        manifest = write_cohort(out, subjects, seed, progress=update)
     typer.echo(manifest)
 
 
@@ -198,10 +197,8 @@ def bench(
     from vitau.bench.run import run
 
     failed = False
-    with _progress() as bar:
-        task = bar.add_task("bench", total=None)
-        watch = partial(_show_round, bar, task)
-        for result in run(name, rounds, watch):
+    with bar("bench", transient=True) as update:
+        for result in run(name, rounds, lambda case, done, total: update(done, total, case)):
             if isinstance(result, VitauError):
                 failed = True
                 typer.echo(f"Error: {result}", err=True)
@@ -231,28 +228,12 @@ def _model_folder(model: str, tracking_uri: str) -> Path:
     return model_folder(model, tracking_uri, watch=_watch_files)
 
 
-def _progress() -> Any:
-    """Return a progress bar with the time left on stderr; it is disabled when stderr is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-
-
-def _show_round(bar: Any, task: Any, case: str, done: int, total: int) -> None:
-    bar.update(task, description=case, completed=done, total=total)
-
-
 def _watch(paths: Iterable[Path], total: int) -> Iterator[Path]:
-    with _progress() as bar:
-        yield from bar.track(paths, total=total, description="scoring")
+    return track(paths, "scoring", total, transient=True)
 
 
 def _watch_files(names: Iterable[str], total: int) -> Iterator[str]:
-    with _progress() as bar:
-        yield from bar.track(names, total=total, description="fetching")
+    return track(names, "fetching", total, transient=True)
 
 
 if __name__ == "__main__":

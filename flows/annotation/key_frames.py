@@ -13,13 +13,14 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.annotation.suggestions import ChampionScores
 from flows.execution.clip_worker import frames_version
-from flows.workspace import Workspace, progress
+from flows.workspace import Workspace
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import Shown, Stale, difference, material_name, shown_frames, stale_answers
 from labeling.sampling.tasks import build_task, choose_key_frames, image_url
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.usable_frames import UsableFrames
+from vitau.progress import track
 from vitau.schema import Cohort, Comparison, LedgerRow
 
 NUM_KEY_FRAMES: Final = 8
@@ -87,7 +88,7 @@ def compare_material(workspace: Workspace) -> int:
             continue
         if (shown.subject, material.name, shown.name) not in known:
             waiting[shown.subject][shown.name] = shown
-    for subject in progress(waiting, "comparing new frames", len(waiting)):
+    for subject in track(waiting, "comparing new frames", len(waiting)):
         for comparison in compare_person(workspace, subject, current[subject], waiting[subject].values()):
             catalog.add_comparison(comparison)
     return sum(map(len, waiting.values()))
@@ -141,7 +142,7 @@ def build_reader_tasks(
     urls = clip_urls(workspace)
     tasks = {}
     present = [subject for subject in subjects if subject in current]
-    for subject in progress(present, "choosing key frames", len(present)):
+    for subject in track(present, "choosing key frames", len(present)):
         images, frames = write_key_frames(workspace, subject, current[subject], usable)
         suggestions = champion.suggestions(subject) if champion else None
         tasks[subject] = build_task(

@@ -8,10 +8,11 @@ import numpy as np
 
 from flows.annotation.key_frames import Material, landmarks_of, materials, usable_frames
 from flows.annotation.suggestions import ChampionScores, load_champion_scores
-from flows.workspace import Workspace, progress
+from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask, due_subjects
 from labeling.sampling.active_learning import Order, informative_order, random_order, varied_order
 from labeling.sampling.landmark_shapes import movement
+from vitau.progress import track
 
 POOL: Final = 500
 """People, drawn at random, who are compared with each other in one round; the others follow in random order."""
@@ -97,7 +98,7 @@ def order_by_movement(
     moves = np.stack(
         [
             movement(landmarks_of(usable.read(people[subject].tables, ("frame_index", "crop_landmarks"))))
-            for subject in progress(compared, "comparing how people move", len(compared))
+            for subject in track(compared, "comparing how people move", len(compared))
         ]
     )
     return [pool[index] for index in varied_order(moves[: len(pool)], moves[len(pool) :])]

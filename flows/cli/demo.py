@@ -14,6 +14,7 @@ import typer
 from flows.cli.connection import Connection, resolve_own, use
 from flows.cli.console import DEMO, Size, State, tell
 from flows.local_stack import stack
+from vitau.progress import bar, stopwatch
 
 app = typer.Typer()
 
@@ -45,11 +46,10 @@ def run_demo(state: Path, subjects: int, seed: int, size: str) -> dict[str, Any]
     start = time.monotonic()
     with services(state, leave_running=bool(stack.running(state))) as running:
         tell(f"Drawing {subjects} people (synthetic: nobody is real) while the services start …")
-        drawing = time.monotonic()
         cohort = state.resolve() / "cohort"
-        with bar("drawing people", subjects) as drawn:
-            write_cohort(cohort, subjects, seed, progress=drawn)
-        seconds = {"synth": round(time.monotonic() - drawing, 1)}
+        seconds: dict[str, float] = {}
+        with stopwatch(seconds, "synth"), bar("drawing people", subjects) as update:
+            write_cohort(cohort, subjects, seed, progress=update)
         stack.wait(running, state, tell=tell)
         seconds["services"] = round(time.monotonic() - start, 1)
         settings = use(connection(state, running))
@@ -90,18 +90,6 @@ def send_prefect_log() -> None:
 
         APILogWorker.drain_all(timeout=10)
         EventsWorker.drain_all(timeout=10)
-
-
-@contextmanager
-def bar(title: str, total: int) -> Iterator[Any]:
-    """Show a progress bar on stderr, only on a terminal; yields a callback (done, total)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as shown:
-        task = shown.add_task(title, total=total)
-        yield lambda done, _: shown.update(task, completed=done)
 
 
 def describe(summary: dict[str, Any], state: Path) -> str:

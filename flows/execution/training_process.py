@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from logging import Logger, LoggerAdapter
 from typing import Final, TypeAlias
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from flows.settings import ROOT
 from vitau.errors import TrainingError
+from vitau.progress import bars, stderr_console
 
 Listener: TypeAlias = Callable[[str, str], None]
 """Called with the name of the training and a line of its log."""
@@ -85,7 +83,7 @@ def failure_reason(lines: Sequence[str]) -> str:
 @contextmanager
 def show_trainings() -> Iterator[Listener]:
     """Yield a listener that shows an epoch bar per training on a terminal, or writes lines to stderr and the run's log."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = stderr_console()
     if not console.is_terminal:
         log = run_log()
 
@@ -96,20 +94,19 @@ def show_trainings() -> Iterator[Listener]:
 
         yield write
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
+    with bars(console) as group:
         tasks = {}
 
         def show(name: str, line: str) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=None)
+                tasks[name] = group.add_task(name, total=None)
             epoch = _EPOCH.search(line)
             if epoch:
-                bars.update(
+                group.update(
                     tasks[name], completed=int(epoch[1]), total=int(epoch[2]), description=f"{name}: {line[epoch.end() + 2 :]}"
                 )
             else:
-                bars.update(tasks[name], description=f"{name}: {line}")
+                group.update(tasks[name], description=f"{name}: {line}")
 
         yield show
 

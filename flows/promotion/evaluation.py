@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from flows.workspace import Workspace, progress
+from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.signing import canonical
 from vitau.data import snapshot as snapshots
@@ -18,6 +18,7 @@ from vitau.data.dataset import Crops, load_crops
 from vitau.errors import ChecksumError
 from vitau.evaluation.measure import by_subject
 from vitau.evaluation.promotion import Answers, HeldOut
+from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import CROP_SIZE, Split, canonical_name
 from vitau.scoring.predict import Predictor
@@ -125,7 +126,7 @@ def answer(predictor: Predictor, crops: Crops) -> Answers:
     """
     palsy_N = np.zeros(len(crops))
     region_NA = np.full(crops.affected_NA.shape, np.nan)
-    for rows in progress(list(crops.batches(CHUNK)), "scoring held-out people", -(-len(crops) // CHUNK)):
+    for rows in track(list(crops.batches(CHUNK)), "scoring held-out people", -(-len(crops) // CHUNK)):
         scores = predictor.score_crops(crops.pixels(rows), analyse_all=True)
         palsy_N[rows], region_NA[rows] = scores.palsy_N, scores.region_NA
     frames = crops.subject_N.tolist()

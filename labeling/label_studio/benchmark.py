@@ -16,6 +16,7 @@ from labeling.label_studio.projects import ensure_project
 from labeling.label_studio.pull import OVERLAP, pull, write_pull_number
 from labeling.label_studio.push import push
 from labeling.sampling.tasks import build_task
+from vitau.progress import stopwatch
 from vitau.schema import AU, AUS, LedgerEntry, Side, Stage
 
 NUM_CHANGES = 10
@@ -74,18 +75,18 @@ def _measure(
         push(client, answered, [task | given for task in tasks])
         imported = time.monotonic()
         report(f"{size} people: push tasks")
-        with _stopwatch(seconds, "push_s"):
+        with stopwatch(seconds, "push_s", digits=2):
             assert push(client, open_, tasks) == size
         sleep(max(0.0, imported + OVERLAP.total_seconds() - time.monotonic()))
         report(f"{size} people: pull answers")
-        with _stopwatch(seconds, "whole_pull_s"):
+        with stopwatch(seconds, "whole_pull_s", digits=2):
             pulled = pull(client, answered, set(subjects))
             write_pull_number(client, pulled.state)
         assert len(pulled.rows) == size * len(AUS)
         entries = [LedgerEntry(annotation=seen.annotation, subject=seen.subject, version=seen.version) for seen in pulled.seen]
         for seen in pulled.seen[:: size // NUM_CHANGES][:NUM_CHANGES]:
             client.annotations.update(int(seen.annotation), result=to_result(_CORRECTION))
-        with _stopwatch(seconds, "pull_of_10_changes_s"):
+        with stopwatch(seconds, "pull_of_10_changes_s", digits=2):
             changes = pull(client, answered, set(subjects), state=pulled.state, seen=pulled.seen, entries=entries)
         assert (len(changes.rows), changes.whole) == (NUM_CHANGES * len(AUS), False)
         if answer:
@@ -134,10 +135,3 @@ def _project(client: Any, title: str, store_uri: str) -> Iterator[ReaderProject]
         yield project
     finally:
         client.projects.delete(project.id)
-
-
-@contextmanager
-def _stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - start, 2)

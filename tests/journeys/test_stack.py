@@ -25,7 +25,7 @@ import pytest
 import sqlalchemy as sa
 
 from flows.cli.demo import DRAWN_IDENTITY_FLOOR
-from flows.demo import SEED, read_truth, stopwatch
+from flows.demo import SEED, read_truth
 from flows.execution.training_process import run_training
 from flows.local_stack import stack
 from flows.local_stack.services import gpu_workers
@@ -37,6 +37,7 @@ from labeling.label_studio.client import connect
 from vitau.catalog import tables
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic.cohort import write_cohort
+from vitau.progress import stopwatch
 from vitau.schema import RegionLabels, Side, Split, Stage
 from vitau.store import Store, open_store
 

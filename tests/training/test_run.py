@@ -16,9 +16,9 @@ from vitau.data.dataset import Crops
 from vitau.errors import TrainingError
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.models.vit import build_vit
+from vitau.progress import Reporter
 from vitau.store import Store, sha256_of
 from vitau.training.recipes import RECIPES
-from vitau.training.reporting.progress import Talk
 from vitau.training.run import choose_device, pretrain, shrunk, train
 
 MakeSnapshot = Callable[..., tuple[Store, str]]
@@ -60,10 +60,10 @@ def test_the_state_of_a_finished_training_is_nowhere(make_snapshot: MakeSnapshot
         if line.startswith("epoch 2"):
             raise KeyboardInterrupt
 
-    talk = Talk()
-    talk.say = kill  # type: ignore[method-assign]
+    reporter = Reporter()
+    reporter.line = kill  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        train(unfinished, store, digest, tmp_path / "here", checkpoints_to_store=True, talk=talk)
+        train(unfinished, store, digest, tmp_path / "here", checkpoints_to_store=True, reporter=reporter)
     assert len(list(store.keys("checkpoints/"))) == 1
     result = train(unfinished, store, digest, tmp_path / "there", checkpoints_to_store=True)
     assert result.seconds > 0

@@ -22,12 +22,12 @@ from vitau.evaluation.metrics import RegionMetrics
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.regions import RegionConfig
 from vitau.processes import init_worker
+from vitau.progress import Reporter
 from vitau.schema import AUS, PAPER_AUS, Protocol, Snapshot
 from vitau.store import Store, open_store
 from vitau.store.atomic import write_atomic
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import drawn_crops
-from vitau.training.reporting.progress import Talk
 from vitau.training.run import CACHE, METRICS, pretrain, train
 
 Features = Literal["all", "early", "middle", "late"]
@@ -82,7 +82,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     features: Sequence[str] = FEATURES,
     drawn_people: int | None = None,
     jobs: int | None = None,
-    talk: Talk | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Train a region recipe with every loss and every part of the generator's pyramid, and write one table of all.
 
@@ -100,7 +100,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
         drawn_people: how many people each cell's pretraining sees; the recipe's number, but at most ``DRAWN_PEOPLE``, by
             default.
         jobs: cells trained at a time, each in a process of its own with one thread; as many as there are cores by default.
-        talk: tells the progress.
+        reporter: tells the progress.
 
     Returns:
         What ``ablation.json`` says; each of its ``rows`` names its protocol.
@@ -108,7 +108,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     Raises:
         TrainingError: if the recipe or a name does not fit, ``out`` holds another grid, or a cell cannot be trained.
     """
-    talk = talk or Talk()
+    reporter = reporter or Reporter()
     grid = list(_grid(losses, features))
     recipe = _with_people(recipe, drawn_people)
     settings = {
@@ -120,7 +120,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     _claim(out, settings)
     left = [cell for cell in grid if not (out / CELLS / cell.name / METRICS).exists()]
     if left:
-        _train_cells(recipe, store, snapshot, out, left, jobs or len(os.sched_getaffinity(0)), talk)
+        _train_cells(recipe, store, snapshot, out, left, jobs or len(os.sched_getaffinity(0)), reporter)
     shutil.rmtree(out / CACHE, ignore_errors=True)
     rows = [_row(cell, json.loads((out / CELLS / cell.name / METRICS).read_text())) for cell in grid]
     result = {**settings, "synthetic": frozen.synthetic, "seed": recipe.train.seed, "rows": rows}
@@ -223,22 +223,24 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         write_atomic(path, json.dumps(settings, indent=1) + "\n")
 
 
-def _train_cells(recipe: Recipe, store: Store, snapshot: str, out: Path, cells: list[Cell], jobs: int, talk: Talk) -> None:
+def _train_cells(
+    recipe: Recipe, store: Store, snapshot: str, out: Path, cells: list[Cell], jobs: int, reporter: Reporter
+) -> None:
     """Train what is left, all from the same pictures."""
     cache = out / CACHE
-    with talk.task("decode crops") as step:
+    with reporter.task("decode crops") as step:
         load_crops(store, snapshot, cache, step)
     if recipe.drawn is not None:
-        with talk.task("draw people") as step:
+        with reporter.task("draw people") as step:
             drawn_crops(recipe.drawn, cache, workers=jobs, progress=step)
     pool = ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_start)
-    with talk.task("train the grid") as step:
+    with reporter.task("train the grid") as step:
         try:
             futures = {pool.submit(_train_cell, recipe, cell, store.uri, snapshot, out): cell for cell in cells}
             for done, future in enumerate(as_completed(futures), start=1):
                 row = _row(futures[future], future.result())
                 told = "undefined" if row["auroc"] is None else f"{row['auroc']:.3f}"
-                talk.say(
+                reporter.line(
                     f"{futures[future].name}: accuracy {row['accuracy']:.3f}, AUROC {told}, protocol {row['protocol']}, "
                     f"{row['seconds']:.0f} s, {done} of {len(cells)}"
                 )
@@ -266,12 +268,12 @@ def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) 
         train=replace(recipe.train, loss=cell.loss),
         pretrain=None if recipe.pretrain is None else replace(recipe.pretrain, loss=cell.loss),
     )
-    folder, silent = out / CELLS / cell.name, Talk(Console(quiet=True, force_terminal=False))
+    folder, silent = out / CELLS / cell.name, Reporter(Console(quiet=True, force_terminal=False))
     pretrained = None
     try:
         if recipe.pretrain is not None:
             pretrained = folder / PRETRAINED
-            pretrain(recipe, pretrained, cache=out / CACHE, talk=silent)
-        return train(recipe, open_store(uri), snapshot, folder, pretrained=pretrained, cache=out / CACHE, talk=silent)
+            pretrain(recipe, pretrained, cache=out / CACHE, reporter=silent)
+        return train(recipe, open_store(uri), snapshot, folder, pretrained=pretrained, cache=out / CACHE, reporter=silent)
     except TrainingError as error:
         raise TrainingError(f"cell {cell.name}: {error}") from error

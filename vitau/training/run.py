@@ -21,6 +21,7 @@ from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.models.vit import build_vit
 from vitau.processes import keep_freed_memory
+from vitau.progress import Reporter
 from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.store.atomic import write_atomic
@@ -31,7 +32,6 @@ from vitau.training.parallel import broadcast_from_main, is_main_process, main_p
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
-from vitau.training.reporting.progress import Talk
 from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
 
@@ -53,7 +53,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     cache: Path | None = None,
     checkpoints_to_store: bool = False,
     mlflow_url: str | None = None,
-    talk: Talk | None = None,
+    reporter: Reporter | None = None,
 ) -> TrainingResult:
     """Train on a snapshot; a folder that is complete is left alone.
 
@@ -69,7 +69,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
         checkpoints_to_store: keep the state of the training in the store as well, so that another machine can go on.
         mlflow_url: of the server that gets curves, system metrics and, of regions, heatmaps of drawn faces; none by default.
-        talk: tells the progress.
+        reporter: tells the progress.
 
     Returns:
         The content of ``metrics.json``.
@@ -82,9 +82,9 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     """
     if (out / METRICS).exists():
         return _complete(out, recipe=recipe.name, snapshot=snapshot)
-    talk = talk or Talk(quiet=not is_main_process())
+    reporter = reporter or Reporter(quiet=not is_main_process())
     frozen = describe(load(store, snapshot), snapshot, "")
-    with main_process_first(), talk.task("decode crops") as step:
+    with main_process_first(), reporter.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
@@ -95,9 +95,9 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         started_from |= _brought(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
     if recipe.train.keep_statistics and origin is None:
-        talk.say(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
+        reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
-    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, talk, mlflow_url)
+    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url)
     lineage = {
         "protocol": Protocol.SUBJECTS,
         "snapshot": snapshot,
@@ -113,7 +113,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
 
 
 def pretrain(
-    recipe: Recipe, out: Path, *, cache: Path | None = None, mlflow_url: str | None = None, talk: Talk | None = None
+    recipe: Recipe, out: Path, *, cache: Path | None = None, mlflow_url: str | None = None, reporter: Reporter | None = None
 ) -> TrainingResult:
     """Train on drawn people who are in no cohort; a folder that is complete is left alone. See :func:`train`.
 
@@ -122,7 +122,7 @@ def pretrain(
         out: gets ``model/``, ``metrics.json`` and ``history.json``.
         cache: folder of the drawn pictures, which both recipes can share; by default inside ``out`` and deleted at the end.
         mlflow_url: of the server that gets curves, system metrics and pictures; none by default.
-        talk: tells the progress.
+        reporter: tells the progress.
 
     Raises:
         TrainingError: if the recipe has no pretraining, or the loss is not finite.
@@ -132,15 +132,15 @@ def pretrain(
         return _complete(out, recipe=recipe.name)
     if recipe.pretrain is None or recipe.drawn is None:
         raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: train it with weights of your own")
-    talk, started = talk or Talk(quiet=not is_main_process()), time.monotonic()
-    with main_process_first(), talk.task("draw people") as step:
+    reporter, started = reporter or Reporter(quiet=not is_main_process()), time.monotonic()
+    with main_process_first(), reporter.task("draw people") as step:
         crops = drawn_crops(recipe.drawn, cache or out / CACHE, workers=len(os.sched_getaffinity(0)), progress=step)
     costs = {"drawing_seconds": round(time.monotonic() - started, 1)}
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     model, _ = _start(recipe, None)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
-    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, talk, mlflow_url)
+    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url)
     lineage = {"protocol": Protocol.SUBJECTS, "synthetic": True, "drawn": asdict(recipe.drawn)}
     result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
@@ -229,7 +229,7 @@ def _fit(
     model: Model,
     crops: Crops,
     checkpoint: Checkpoint,
-    talk: Talk,
+    reporter: Reporter,
     mlflow_url: str | None,
 ) -> tuple[History, str | None]:
     """Train and tell; returns the id of the run in MLflow as well, if there is one."""
@@ -239,7 +239,7 @@ def _fit(
     if isinstance(model, RegionModel):
         model.encoder.keep_statistics = config.keep_statistics
     size, sigma = recipe.model_input_size, recipe.model.sigma if isinstance(recipe.model, RegionConfig) else None
-    with watching(recipe, config, model, checkpoint.identity, talk, mlflow_url) as (observer, run_id):
+    with watching(recipe, config, model, checkpoint.identity, reporter, mlflow_url) as (observer, run_id):
         history = fit(
             WithSides(model).to(device) if config.side_weight else model,
             objective(recipe.kind, config, sigma, sided=recipe.sided),

@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 
 from vitau.errors import RegistryError
 from vitau.models.regions import RegionConfig, build_regions
+from vitau.progress import Reporter
 from vitau.registry import registry
 from vitau.registry.tracking import EXPERIMENT, tracked_run
 from vitau.store import Store
 from vitau.training.recipes import RECIPES
 from vitau.training.reporting import heatmap_images
-from vitau.training.reporting.progress import Talk
 from vitau.training.run import train
 
 MakeSnapshot = Callable[..., tuple[Store, str]]
@@ -46,14 +46,14 @@ def test_a_killed_training_goes_on_in_its_run_and_nothing_is_there_twice(
     recipe = RECIPES["tiny-regions"]()
     recipe = replace(recipe, train=replace(recipe.train, epochs=EPOCHS, batch_size=4))
 
-    class Killed(Talk):
-        def say(self, line: str) -> None:
-            if line.startswith("epoch 2"):
+    class Killed(Reporter):
+        def line(self, text: str) -> None:
+            if text.startswith("epoch 2"):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, talk=Killed())
-    result = train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, talk=Talk(quiet=True))
+        train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, reporter=Killed())
+    result = train(recipe, store, digest, tmp_path / "out", mlflow_url=mlflow_url, reporter=Reporter(quiet=True))
     client = MlflowClient(mlflow_url)
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.run_id == result.run_id

@@ -9,11 +9,11 @@ from typing import Final
 from torch import nn
 
 from vitau.models.regions import RegionConfig
+from vitau.progress import Reporter
 from vitau.training.checkpoint import Epoch
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import Observer
 from vitau.training.parallel import is_main_process
-from vitau.training.reporting.progress import Talk
 
 STEPS_BETWEEN: Final = 20
 """Every so many batches the loss is written."""
@@ -21,7 +21,7 @@ STEPS_BETWEEN: Final = 20
 
 @contextmanager
 def watching(
-    recipe: Recipe, config: TrainConfig, model: nn.Module, identity: str, talk: Talk, mlflow_url: str | None
+    recipe: Recipe, config: TrainConfig, model: nn.Module, identity: str, reporter: Reporter, mlflow_url: str | None
 ) -> Iterator[tuple[Observer, str | None]]:
     """Watch a training; give the watcher, and the id of its run in MLflow if there is one.
 
@@ -30,16 +30,16 @@ def watching(
         config: how: on a snapshot or, before it, on drawn people.
         model: whose heatmaps are drawn after every epoch; with averaged weights, those that go on being trained.
         identity: of the training: one that goes on finds its run by it, on another machine too.
-        talk: tells people.
+        reporter: tells people.
         mlflow_url: of the server; of several processes only the first writes there.
     """
 
     def tell(epoch: Epoch) -> None:
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in epoch.validation.items() if name != "selection")
         turn = f"epoch {epoch.number + 1}/{config.epochs}"
-        talk.say(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
+        reporter.line(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
 
-    with talk.task(f"train {recipe.name}") as bar:
+    with reporter.task(f"train {recipe.name}") as bar:
         if mlflow_url is None or not is_main_process():
             yield Observer(batch=lambda done, steps, _loss: bar(done, steps), epoch=tell), None
             return
@@ -47,7 +47,7 @@ def watching(
 
         settings = {"recipe": recipe.name, **{name: value for name, value in asdict(config).items() if name != "augmentation"}}
         key = sha256(identity.encode()).hexdigest()
-        with tracked_run(mlflow_url, recipe.name, key=key, settings=settings, tell=talk.say) as run:
+        with tracked_run(mlflow_url, recipe.name, key=key, settings=settings, tell=reporter.line) as run:
 
             def batch(done: int, steps: int, loss: float) -> None:
                 bar(done, steps)

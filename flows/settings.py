@@ -30,7 +30,7 @@ def _parse_list(value: Any) -> Any:
 
 
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
-"""A pseudonym; the ledger keeps it forever."""
+"""A pseudonym; the ledger never deletes it."""
 Readers: TypeAlias = Annotated[tuple[ReaderName, ...], BeforeValidator(_parse_list)]
 """Pseudonyms; in the environment a JSON list, such as ``["reader-a", "reader-b"]``."""
 

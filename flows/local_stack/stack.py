@@ -32,7 +32,6 @@ _STOP_TIMEOUT_S: Final = 20.0
 _STOP_ALL_TIMEOUT_S: Final = 90.0  # the supervisor stops the services one after the other
 _MOST_DEATHS: Final = 3
 """Crashes before the first answer after which `wait` gives up."""
-NAMES: Final = definitions.names(Profile.EMBEDDED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ def flow_of(deployment: dict[str, Any]) -> Any:
 
 
 def in_words(deployment: dict[str, Any]) -> str:
-    """Say a schedule as the operators' page does."""
+    """Return a schedule in the words of the operators' page."""
     if not deployment["schedules"]:
         return "by hand"
     (schedule,) = deployment["schedules"]
@@ -32,10 +32,10 @@ def in_words(deployment: dict[str, Any]) -> str:
 
 
 def parameters(deployment: dict[str, Any]) -> str:
-    """Say a flow's parameters as the operators' page does."""
-    asked = flow_of(deployment).parameters
-    required = set(asked.required)
-    return ", ".join(f"`{name}`" + ("" if name in required else " (optional)") for name in asked.properties) or "none"
+    """Return the parameters of a flow in the words of the operators' page."""
+    schema = flow_of(deployment).parameters
+    required = set(schema.required)
+    return ", ".join(f"`{name}`" + ("" if name in required else " (optional)") for name in schema.properties) or "none"
 
 
 def test_the_page_for_operators_has_every_deployment_with_its_schedule_queue_and_parameters():
@@ -43,22 +43,25 @@ def test_the_page_for_operators_has_every_deployment_with_its_schedule_queue_and
     section = page.split("\n## Deployments\n")[1].split("\n## ")[0]
     table = re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \| `(\w+)` / `(\w+)` \| .+ \|$", section, re.MULTILINE)
     assert table == [
-        (each["name"], in_words(each), parameters(each), each["work_pool"]["name"], each["work_pool"]["work_queue_name"])
-        for each in DEPLOYMENTS
+        (
+            *(deployment["name"], in_words(deployment), parameters(deployment)),
+            *(deployment["work_pool"]["name"], deployment["work_pool"]["work_queue_name"]),
+        )
+        for deployment in DEPLOYMENTS
     ]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
-def test_a_deployments_entrypoint_is_a_flow_with_a_time_limit_that_knows_its_parameters(deployment):
+def test_an_entrypoint_is_a_flow_with_a_time_limit_that_accepts_the_parameters_of_its_deployment(deployment):
     flow = flow_of(deployment)
     assert flow.timeout_seconds is not None
     assert flow.timeout_seconds >= 3600
     assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
-    assert flow.retries == 0, "what is repeated is a request to a service, or the whole run by its schedule"
+    assert flow.retries == 0, "a request to a service is retried, or the whole run by its schedule"
 
 
 def test_every_deployment_goes_to_a_queue_that_has_its_priority_and_every_queue_is_used():
-    used = {(each["work_pool"]["name"], each["work_pool"]["work_queue_name"]) for each in DEPLOYMENTS}
+    used = {(deployment["work_pool"]["name"], deployment["work_pool"]["work_queue_name"]) for deployment in DEPLOYMENTS}
     assert used == {(queue.pool, queue.name) for queue in QUEUES}
 
 

@@ -38,7 +38,7 @@ def catalog(watched):
 
 
 def go() -> dict[str, int]:
-    """The flow's steps without Prefect's server; the journey of the whole stack runs it with one."""
+    """Run the flow's steps without Prefect's server; the journey of the whole stack runs them with one."""
     with disable_run_logger():
         return ingest_new.fn()
 
@@ -63,7 +63,7 @@ def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manif
     assert read == ["manifest.csv"] * 2
 
 
-def test_one_of_which_something_was_skipped_is_read_again(watched, monkeypatch):
+def test_a_manifest_with_skipped_clips_is_read_again(watched, monkeypatch):
     monkeypatch.setattr(deployments.ingest, "fn", lambda *_, **__: summary(skipped=1))
     write(watched / "manifest.csv", [{"subject": "s1", "clip": "later.mp4", "cohort": "palsy"}])
     assert [go() for _ in range(2)] == [{"manifests": 1, "unreadable": 0, "new_clips": 1, "skipped": 1}] * 2
@@ -80,7 +80,7 @@ def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(wat
     assert "subject" in item.reason
 
 
-def test_where_no_folder_is_watched_nothing_is_done(watched, monkeypatch):
+def test_without_a_watched_folder_nothing_is_done(watched, monkeypatch):
     monkeypatch.delenv("VITAU_WATCH")
     assert go()["manifests"] == 0
 
@@ -93,7 +93,7 @@ def summary(*, skipped: int = 0):
     return IngestSummary(clips=1, new_clips=1, cut_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)
 
 
-def test_reading_rows_and_pulling_labels_load_no_torch():
+def test_reading_the_catalog_and_pulling_labels_load_no_torch():
     code = "import sys, flows.reports.lineage, flows.deployments, flows.promote; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

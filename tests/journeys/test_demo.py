@@ -14,7 +14,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from flows.local_stack import services as definitions
 from flows.local_stack import stack
+from flows.local_stack.state import Profile
 from vitau.store import open_store
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]
@@ -151,7 +153,7 @@ def test_up_prints_the_addresses_and_down_leaves_no_process(services, repeated):
     lines = services.printed.out.splitlines()
     addresses = {service.name: service.url for service in stack.running(services.state)}
     assert lines == [
-        *(f"{name:13} {addresses[name]}" for name in stack.NAMES),
+        *(f"{name:13} {addresses[name]}" for name in definitions.names(Profile.EMBEDDED)),
         "log-in to Label Studio: annotator@vitau.local  only-for-these-tests",
     ]
     assert (repeated.stopped.code, repeated.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")

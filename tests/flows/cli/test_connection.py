@@ -38,7 +38,7 @@ DEMO = Path("demo")
 
 @pytest.fixture
 def running(tmp_path) -> Path:
-    """A state folder on which services seem to run: this process stands for all of them."""
+    """A state folder on which services seem to run: this process represents all of them."""
     started = psutil.Process().create_time()
     names = ("label-studio", "mlflow", "prefect")
     stack.record_services(

@@ -125,9 +125,9 @@ def test_a_gpu_worker_has_one_gpu_and_one_run_at_a_time(tmp_path, monkeypatch):
 
 
 def test_a_new_secret_is_added_to_an_old_state_and_the_others_stay(tmp_path):
-    (tmp_path / "secrets.json").write_text(json.dumps({"pseudonym_key": "the first one, for ever"}))
+    (tmp_path / "secrets.json").write_text(json.dumps({"pseudonym_key": "the first one, which stays"}))
     kept = read_secrets(tmp_path)
-    assert kept["pseudonym_key"] == "the first one, for ever"
+    assert kept["pseudonym_key"] == "the first one, which stays"
     assert len(kept["webhook_secret"]) >= 16
     assert read_secrets(tmp_path) == kept
 

@@ -153,7 +153,7 @@ def erase(
 ) -> None:
     """Erase a person: recordings, pictures, scores and tasks. Prints the models that were trained on the person.
 
-    Example: python -m flows erase 0b5c86e2f7a41d93 --yes
+    Example: python -m flows erase PSEUDONYM --yes
     """
     settings = connect(state)
     confirm(f"erasing {subject} for good", yes=yes)

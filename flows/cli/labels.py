@@ -159,7 +159,7 @@ def merge(
 ) -> None:
     """Merge two subjects who are one person, with both histories. Prints the models trained on the person in another split.
 
-    Example: python -m flows labels merge 0b5c86e2f7a41d93 77aa02c41be95d10 --why "same face" --yes
+    Example: python -m flows labels merge PSEUDONYM OTHER --why "same face" --yes
     """
     settings = connect(state)
     confirm(f"merging {other} into {kept} for good", yes=yes)

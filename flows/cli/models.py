@@ -47,7 +47,7 @@ By = Annotated[str | None, typer.Option(help="Person who decides, for the record
 def retrain(snapshot: Snapshot, size: Size = "tiny", state: State = DEMO) -> None:
     """Train both models on a snapshot, register them, and promote those that pass the promotion policy.
 
-    Example: python -m flows retrain 3f9a --size small
+    Example: python -m flows retrain DIGEST --size small
     """
     settings = connect(state)
     from flows.retrain import retrain as run
@@ -69,7 +69,7 @@ def rescore(
 ) -> None:
     """Score the held-out people of a snapshot with the champions, and write the report.
 
-    Example: python -m flows rescore 3f9a --out report.html
+    Example: python -m flows rescore DIGEST --out report.html
     """
     settings = connect(state)
     from flows.execution.executor import Engine

@@ -1,5 +1,6 @@
 """Commands that operate the services: start, stop, check and configure them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import SecretStr
 
-from flows.cli.connection import Connection, connect, find_connection, require
+from flows.cli.connection import Connection, connect, find_connection, require, use
 from flows.cli.console import (
     DEMO,
     Json,
@@ -21,7 +22,7 @@ from flows.cli.console import (
 )
 from flows.local_stack import stack
 from flows.local_stack.state import Profile
-from flows.settings import HIDDEN, SIZES, Settings, mask_password, variable
+from flows.settings import HIDDEN, SIZES, Settings, SettingsError, mask_password, variable
 
 app = typer.Typer()
 
@@ -104,12 +105,16 @@ def doctor(state: State = DEMO, *, as_json: Json = False) -> None:
 
     Example: python -m flows doctor --json
     """
-    connection = find_connection(state)  # if it names no services, the check of the settings fails and the others run
-    connection.export()
+    connection = find_connection(state)
+    settings, problem = None, ""
+    try:
+        settings = use(connection)
+    except SettingsError as error:  # a finding: the checks of the machine run without settings
+        problem = str(error)
     from flows.doctor import Result
     from flows.doctor import doctor as run
 
-    findings = run(connection.variables)
+    findings = run(settings, problem, connection.variables.get("PREFECT_API_URL"))
     if as_json:
         print_json(findings)
     else:
@@ -126,11 +131,15 @@ def config(state: State = DEMO, *, as_json: Json = False) -> None:
     Example: python -m flows config --json
     """
     connection = require(find_connection(state))
-    entries = list(config_entries(connection, connection.settings()))
+    entries = list(config_entries(connection, use(connection)))
     if as_json:
         print_json(entries)
     else:
-        typer.echo(render_table(["variable", "value", "source"], ([e.variable, str(e.value), e.source] for e in entries)))
+        typer.echo(
+            render_table(
+                ["variable", "value", "source"], ([entry.variable, shown(entry.value), entry.source] for entry in entries)
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +171,13 @@ def masked(field: str, value: Any) -> Any:
     if isinstance(value, str):
         return mask_password(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def shown(value: Any) -> str:
+    """Return a value as a cell of the table; a dash for a setting without one."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @app.command("bench-engines")

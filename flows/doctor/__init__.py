@@ -1,29 +1,31 @@
 """Checks of the services and of this machine: `python -m flows doctor`."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import CHECK_TIMEOUT_S, Check, CheckFailedError, Finding, Result, run_checks, secrets_of
-from flows.settings import Settings, SettingsError, load_settings
+from flows.settings import Settings
 
 __all__ = ["Finding", "Result", "checks", "doctor"]
 
 
-def doctor(environ: Mapping[str, str], timeout_s: float = CHECK_TIMEOUT_S) -> list[Finding]:
+def doctor(
+    settings: Settings | None, problem: str, prefect_api: str | None, timeout_s: float = CHECK_TIMEOUT_S
+) -> list[Finding]:
     """Run all checks; without settings only those of the machine.
 
     The checks remove what they create, and the findings contain no secret.
+
+    Args:
+        settings: None if they cannot be loaded.
+        problem: the reason why they cannot.
+        prefect_api: the address of Prefect's API, if there is one.
+        timeout_s: seconds that a check may take.
     """
-    settings, missing = None, ""
-    try:
-        settings = load_settings(environ)
-    except SettingsError as error:
-        missing = str(error)
-    return run_checks(checks(settings, missing, environ.get("PREFECT_API_URL")), secrets_of(settings), timeout_s)
+    return run_checks(checks(settings, problem, prefect_api), secrets_of(settings), timeout_s)
 
 
-def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> list[tuple[str, Check]]:
+def checks(settings: Settings | None, problem: str, prefect_api: str | None) -> list[tuple[str, Check]]:
     """Return all checks with their names."""
     of_machine: list[tuple[str, Check]] = [
         ("packages", machine.packages),
@@ -32,7 +34,7 @@ def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> 
         ("GPU", machine.gpu),
         ("disk", partial(machine.disk, settings)),
         ("threads", partial(machine.threads, settings)),
-        ("settings", partial(_settings, missing)),
+        ("settings", partial(_settings, problem)),
     ]
     if settings is None:
         return of_machine
@@ -54,7 +56,7 @@ def checks(settings: Settings | None, missing: str, prefect_api: str | None) -> 
     ]
 
 
-def _settings(missing: str) -> str:
-    if missing:
-        raise CheckFailedError(missing)
+def _settings(problem: str) -> str:
+    if problem:
+        raise CheckFailedError(problem)
     return "all settings are present"

@@ -24,19 +24,19 @@ def run(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with a model and a photo, in which the commands run."""
-    folder = tmp_path_factory.mktemp("place")
+def workdir(tmp_path_factory):
+    """Create a folder with a model and a photo, in which the commands run."""
+    folder = tmp_path_factory.mktemp("workdir")
     torch.manual_seed(0)
     save_model(
-        folder / "judge" / "model", build_vit(VIT), VIT, threshold=0.001, synthetic=True, recipe="tiny", protocol="subjects"
+        folder / "my-model" / "model", build_vit(VIT), VIT, threshold=0.001, synthetic=True, recipe="tiny", protocol="subjects"
     )
     image = draw_frame(draw_person(5, 1), "rest", 0.0).image
     cv2.imwrite(str(folder / "person.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return folder
 
 
-def test_help_needs_nothing_heavy(tmp_path):
+def test_help_imports_nothing_heavy(tmp_path):
     heavy = (
         "import sys, vitau.cli; print([name for name in ('torch', 'mlflow', 'cv2', 'pyarrow', 'numpy') if name in sys.modules])"
     )
@@ -69,16 +69,16 @@ def test_a_cohort_is_drawn_and_its_manifest_named(tmp_path):
         assert len(list(csv.DictReader(file))) == 1
 
 
-def test_scores_are_data_on_stdout_and_talk_is_on_stderr(place, tmp_path):
-    done = run("score", "judge", "person.png", "--out", tmp_path / "out", "--json", cwd=place)
+def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
+    done = run("score", "my-model", "person.png", "--out", tmp_path / "out", "--json", cwd=workdir)
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["synthetic"], answer["skipped"]) == (0, True, [])
     assert [(person["input"], person["palsied"]) for person in answer["people"]] == [("person.png", True)]
     assert done.stderr == f"The report is {tmp_path / 'out' / 'report.html'}\n"
 
 
-def test_a_bad_input_is_told_on_stderr_with_exit_code_1_and_the_rest_is_done(place, tmp_path):
-    done = run("score", "judge", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=place)
+def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scored(workdir, tmp_path):
+    done = run("score", "my-model", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout.split("\t")[:2]) == (1, ["person.png", "palsy"])
     assert done.stderr.splitlines()[0] == "Skipped missing.mp4: missing.mp4 is missing; check its path"
 
@@ -91,14 +91,14 @@ def test_a_bad_input_is_told_on_stderr_with_exit_code_1_and_the_rest_is_done(pla
             "Error: nowhere is no model folder: give one with model/ in it, or models:/NAME@champion\n",
         ),
         (
-            ["judge", "judge/model"],
-            "Error: judge/model holds neither pictures nor recordings; give photos, clips or folders of them\n",
+            ["my-model", "my-model/model"],
+            "Error: my-model/model contains neither photos nor clips; give photos, clips or folders of them\n",
         ),
         (["models:/x", "person.png"], "Error: models:/x names no model: write models:/NAME@champion or models:/NAME/VERSION\n"),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_1(place, tmp_path, arguments, message):
-    done = run("score", *arguments, "--out", tmp_path / "out", cwd=place)
+def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, message):
+    done = run("score", *arguments, "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
@@ -120,15 +120,15 @@ def test_an_unknown_value_is_one_sentence_and_exit_code_1(tmp_path, arguments, m
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
-def test_debug_shows_where_an_error_comes_from(place, tmp_path):
-    done = run("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=place)
+def test_debug_prints_the_traceback(workdir, tmp_path):
+    done = run("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
-def test_a_folder_without_checksums_is_not_called_checked(place):
-    done = run("check", "judge", cwd=place)
-    assert done.stderr == "Error: judge has no SHA256SUMS: give the folder of a pulled model\n"
+def test_a_folder_without_checksums_is_refused(workdir):
+    done = run("check", "my-model", cwd=workdir)
+    assert done.stderr == "Error: my-model has no SHA256SUMS: give the folder of a pulled model\n"
     assert (done.returncode, done.stdout) == (1, "")
 
 

@@ -144,7 +144,7 @@ def score(
     import json
 
     from vitau.evaluation.metrics import metrics_from_json
-    from vitau.scoring.batch import lines, person_record, score_inputs
+    from vitau.scoring.batch import person_record, score_inputs, summary_lines
     from vitau.scoring.predict import Predictor
 
     folder = _model_folder(model, tracking_uri)
@@ -173,7 +173,7 @@ def score(
     else:
         if predictor.synthetic:
             typer.echo("This model was trained on synthetic faces. What it predicts for real people means nothing.", err=True)
-        for line in lines(result):
+        for line in summary_lines(result):
             typer.echo(line)
     typer.echo(f"The report is {out / 'report.html'}", err=True)
     raise typer.Exit(1 if result.skipped else 0)

@@ -20,7 +20,7 @@ from vitau.data.parquet import read_table, write_table
 from vitau.media.frames import decode_crops
 from vitau.processes import single_threaded
 from vitau.scoring.aggregate import aggregate
-from vitau.scoring.overlays import draw_overlays, evenly
+from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
 from vitau.scoring.scores import score_rows, score_table
 from vitau.store import Store, open_store
@@ -108,7 +108,7 @@ def write_overlays(
     store: Store, predictor: Predictor, digest: str, subject: str, table: pa.Table, scored: pa.Table
 ) -> list[dict[str, Any]]:
     """Write the overlays of a few frames; return per frame its score and the keys of its pictures by name."""
-    indices = evenly(table.num_rows, OVERLAID_FRAMES)
+    indices = evenly_spaced(table.num_rows, OVERLAID_FRAMES)
     rows = scored.take(indices).to_pylist()
     drawn = draw_overlays(predictor, decode_crops(table.take(indices)), np.array([row["analysed"] for row in rows]))
     written = []

@@ -1,4 +1,4 @@
-"""What the report says of a scoring, gathered from the catalog and the store."""
+"""Scoring report: gather its content from the catalog and the store."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubjec
 
 
 def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapshot: str) -> Report:
-    """Gather everybody of a snapshot's test split whom the model with this digest scored."""
+    """Gather the people of a snapshot's test split who have a score by the model with this digest."""
     rows = snapshots.load(workspace.store, snapshot)
     splits = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
@@ -43,8 +43,8 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
 
 
 def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> list[ReportedModel]:
-    """Say of both models in the bundle with this digest which version they are, and how they did on their own test people."""
-    trained = {each.model: each for each in bundled(workspace, digest)}
+    """Return both models of the bundle with this digest: version, model card, and metrics on their own test people."""
+    trained = {training.model: training for training in bundled(workspace, digest)}
     cards: dict[str, dict[str, Any]] = {PALSY: predictor.recognition_card, REGIONS: predictor.card}
     return [
         ReportedModel(
@@ -62,7 +62,7 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
 def reported_subject(
     workspace: Workspace, score: ScoredSubject, threshold: float, label: RegionLabels | None, left_out: Mapping[str, int]
 ) -> ReportedSubject:
-    """Gather one person: the answer, the pictures, the frames that were not used, what the readers said."""
+    """Gather one person: score, overlays, unused frames, and the consensus of the readers."""
     frames = read_table(workspace.store, score.key)
     return ReportedSubject(
         name=score.subject,
@@ -82,7 +82,7 @@ def reported_subject(
 
 
 def quarantined(workspace: Workspace) -> dict[str, Counter[str]]:
-    """Count every person's frames in quarantine, by reason."""
+    """Count the quarantined frames of every person by reason."""
     owners = {clip.sha256: clip.subject for clip in workspace.catalog.clips()}
     counts: dict[str, Counter[str]] = {subject.pseudonym: Counter() for subject in workspace.catalog.subjects()}
     for table in workspace.catalog.frame_tables(frames_version()):
@@ -91,16 +91,16 @@ def quarantined(workspace: Workspace) -> dict[str, Counter[str]]:
 
 
 def unscored(workspace: Workspace, splits: Mapping[str, str], scored: set[str]) -> list[Skipped]:
-    """List who has a test split and no score, and what was skipped before anybody could be scored; each with its reason."""
+    """List people of the test split without a score, people without labels, and skipped recordings, with their reasons."""
     assigned = workspace.catalog.splits()
     recorded = {subject for subject, split in assigned.items() if split is Split.TEST}
     people = [
         Skipped(item=subject, reason="no usable frame" if subject not in splits else "not scored yet")
         for subject in sorted(recorded - scored)
     ]
-    unlabelled = [
+    unlabeled = [
         Skipped(item=subject.pseudonym, reason="the readers have not agreed on labels yet")
         for subject in workspace.catalog.subjects()
         if subject.pseudonym not in assigned
     ]
-    return people + unlabelled + workspace.catalog.skipped()
+    return people + unlabeled + workspace.catalog.skipped()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import difference
 from labeling.sampling.tasks import choose_key_frames
-from vitau.media.faces import Follower
+from vitau.media.faces import FaceTracker
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.processes import parallel_map
@@ -87,10 +87,10 @@ def only(clip: Clip, tasks: frozenset[str]) -> Clip:
 
 def film(person: Person, rng: np.random.Generator) -> Clip:
     """Draw a clip from the onset to the apex of each task, and look at it as ingest does."""
-    look, tasks, found = Follower().look, [], []
+    track, tasks, found = FaceTracker().track, [], []
     for task in TASKS:
         for number in range(FRAMES_PER_TASK):
-            _, face = look(draw_frame(person, task, (number + 1) / FRAMES_PER_TASK + float(rng.uniform(-0.1, 0)), rng).image)
+            _, face = track(draw_frame(person, task, (number + 1) / FRAMES_PER_TASK + float(rng.uniform(-0.1, 0)), rng).image)
             if face is not None:
                 tasks.append(task)
                 found.append(np.asarray(face.crop_landmarks, dtype=np.float64).ravel())

@@ -1,4 +1,4 @@
-"""Drawn pictures and small videos that the tests of media make for themselves."""
+"""Fixtures of the media tests: synthetic images and small videos."""
 
 import resource
 from collections.abc import Callable, Iterator, Sequence
@@ -18,16 +18,16 @@ WriteVideo = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def smiles() -> dict[int, list[np.ndarray]]:
-    """Three drawn people, four 640×480 frames of a smile each, RGB."""
+    """Draw three synthetic people, four 640×480 RGB frames of a smile per person."""
     people = {index: draw_person(1, index) for index in (3, 4, 5)}
     return {index: [draw_frame(person, "smile", a).image for a in (0.0, 0.3, 0.6, 0.9)] for index, person in people.items()}
 
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow over 4 kB: what a full disk does, to this process alone.
+    """Limit files of this process to 4 kB, which fails like a full disk.
 
-    Not a fixture: pytest writes a test's dot before it leaves the fixtures, and its output may be a long file.
+    Not a fixture: pytest writes its output before it leaves the fixtures, and its output may be a long file.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -39,7 +39,7 @@ def full_disk() -> Iterator[None]:
 
 @pytest.fixture
 def write_video(tmp_path: Path) -> WriteVideo:
-    """Write images as a video: at ``times_s``, or else at ``fps``."""
+    """Write images as a video, at ``times_s`` or at ``fps``."""
 
     def write(
         images: Sequence[np.ndarray], *, name: str = "clip.mp4", fps: int = 30, times_s: Sequence[float] | None = None
@@ -62,5 +62,5 @@ def write_video(tmp_path: Path) -> WriteVideo:
 
 
 def numbered(num: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
-    """Plain frames that say their number by their grey: 4 levels apart."""
+    """Return plain frames whose gray level encodes their number, 4 levels apart."""
     return [np.full((height, width, 3), 4 * index % 256, np.uint8) for index in range(num)]

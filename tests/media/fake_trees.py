@@ -1,4 +1,4 @@
-"""Fake data sets with the real layouts and the real file names; run as a script, it writes them into a folder to look at."""
+"""Fake data sets with the real layouts and file names; run as a script, it writes them into a folder."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,17 @@ CKPLUS_SEQUENCES = (
     ("S005", "002", 2, (640, 490), True),
     ("S132", "001", 3, (640, 480), False),
 )
-"""Subject, sequence, images, size, whether grey."""
+"""Subject, sequence, images, size, grayscale."""
 
 
 def write_ckplus(root: Path, *, nested: bool = False, copied: bool = False, stray: bool = False) -> Path:
-    """CK+ as its authors lay it out; nested as people unpack it, copied twice, with the litter of two systems."""
+    """Write CK+ with its original layout, optionally nested, with a copy, or with stray files of two systems."""
     images = root / "cohn-kanade-images" / "cohn-kanade-images" if nested else root / "cohn-kanade-images"
     rng = np.random.default_rng(5)
-    for subject, sequence, num_images, size, grey in CKPLUS_SEQUENCES:
+    for subject, sequence, num_images, size, gray in CKPLUS_SEQUENCES:
         for index in range(1, num_images + 1):
             name = f"{subject}_{sequence}_{index:08d}.png"
-            picture = rng.integers(0, 255, (size[1], size[0]) if grey else (size[1], size[0], 3)).astype(np.uint8)
+            picture = rng.integers(0, 255, (size[1], size[0]) if gray else (size[1], size[0], 3)).astype(np.uint8)
             write_image(images / subject / sequence / name, picture)
             if copied and subject == "S132":
                 write_image(root / "extended" / "copy" / "cohn-kanade-images" / subject / sequence / name, picture)
@@ -32,7 +32,7 @@ def write_ckplus(root: Path, *, nested: bool = False, copied: bool = False, stra
 
 
 def write_yfp(root: Path) -> Path:
-    """YFP as image sequences under a folder per patient, and as clips named after the patient."""
+    """Write YFP as image sequences in a folder per patient, and as clips named after the patient."""
     for patient, sequence in (("patient01", "1"), ("patient01", "2"), ("patient02", "1")):
         for index in range(1, 4):
             write_image(root / patient / sequence / f"{index}.jpg", np.full((30, 40, 3), index, np.uint8))
@@ -43,7 +43,7 @@ def write_yfp(root: Path) -> Path:
 
 
 def write_photos(root: Path) -> Path:
-    """Photos by cohort and person."""
+    """Write photos by cohort and person."""
     for name in ("palsy/7/rest.jpg", "palsy/7/smile.jpg", "palsy/8.png", "control/7.jpg"):
         write_image(root / name, np.full((30, 40, 3), 99, np.uint8))
     (root / "palsy" / "notes.txt").write_text("stray")
@@ -51,7 +51,7 @@ def write_photos(root: Path) -> Path:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """An image at a path whose folders may be missing."""
+    """Write an image; create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image)
 

@@ -1,4 +1,4 @@
-"""Sampling by the clip's own clock, image sequences, photos, and recordings that are none."""
+"""Sampling by timestamps, image sequences, photos, and files that are no recordings."""
 
 import io
 import struct
@@ -14,11 +14,11 @@ import pytest
 
 from tests.media.conftest import WriteVideo, numbered
 from vitau.errors import ClipError
-from vitau.media.clips import Decoded, Probe, probe, sample_frames
+from vitau.media.clips import DecodeCounts, Probe, probe, sample_frames
 
 
 def numbers(path: Path, **kwargs: float) -> list[int]:
-    """Which of the numbered frames were sampled."""
+    """Return the numbers of the sampled frames."""
     return [round(float(frame.image.mean()) / 4) for frame in sample_frames(path, **kwargs)]
 
 
@@ -37,7 +37,7 @@ def write_tar(path: Path, images: Sequence[np.ndarray | bytes], name: str = "{}.
 
 
 def faststart(path: Path) -> Path:
-    """The same packets with the index in front, so that a cut end leaves a readable beginning."""
+    """Rewrite the packets with the index first, so that a truncated file has a readable beginning."""
     out = path.with_name("faststart.mp4")
     with av.open(str(path)) as source, av.open(str(out), "w", options={"movflags": "faststart"}) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -55,7 +55,7 @@ def test_six_frames_are_taken_of_every_second(write_video: WriteVideo) -> None:
     assert [frame.index for frame in sample_frames(path)] == list(range(12))
 
 
-def test_another_rate_takes_as_many_as_it_says(write_video: WriteVideo) -> None:
+def test_another_rate_samples_that_many_frames_per_second(write_video: WriteVideo) -> None:
     assert numbers(write_video(numbered(60)), rate_fps=2) == [0, 15, 30, 45]
 
 
@@ -63,36 +63,36 @@ def test_a_clip_slower_than_the_rate_gives_each_frame_once(write_video: WriteVid
     assert numbers(write_video(numbered(8), fps=4)) == list(range(8))
 
 
-def test_frames_are_chosen_by_their_clock_when_the_frame_rate_varies(write_video: WriteVideo) -> None:
+def test_frames_are_sampled_by_their_timestamps_when_the_frame_rate_varies(write_video: WriteVideo) -> None:
     clock = [0.0, 0.05, 0.1, 0.2, 0.21, 0.6, 0.65, 0.7, 0.71, 0.9]
     path = write_video(numbered(10), times_s=clock)
     assert numbers(path) == [0, 3, 5, 7, 9]
     np.testing.assert_allclose(times(path), [0.0, 0.2, 0.6, 0.7, 0.9], atol=1e-3)
 
 
-def test_a_clip_whose_clock_starts_late_starts_at_zero(write_video: WriteVideo) -> None:
+def test_a_clip_whose_timestamps_start_late_starts_at_zero(write_video: WriteVideo) -> None:
     path = write_video(numbered(30), times_s=[5 + index / 30 for index in range(30)], name="late.mkv")
     assert times(path)[0] == 0.0
     assert numbers(path) == [0, 5, 10, 15, 20, 25]
 
 
-def test_a_time_range_takes_its_start_and_leaves_its_end(write_video: WriteVideo) -> None:
+def test_a_time_range_includes_its_start_and_excludes_its_end(write_video: WriteVideo) -> None:
     assert numbers(write_video(numbered(60)), start_s=0.5, end_s=1.0) == [15, 20, 25]
 
 
-def test_a_late_range_gives_the_frames_that_decoding_all_would(write_video: WriteVideo) -> None:
+def test_a_late_range_gives_the_same_frames_as_decoding_everything(write_video: WriteVideo) -> None:
     path = write_video([np.full((48, 64, 3), index, np.uint8) for index in range(150)], fps=10)
     everything = {frame.time_s: frame.image.mean() for frame in sample_frames(path, rate_fps=10)}
-    decoded = Decoded()
-    late = list(sample_frames(path, rate_fps=10, start_s=12.0, end_s=13.0, decoded=decoded))
+    counts = DecodeCounts()
+    late = list(sample_frames(path, rate_fps=10, start_s=12.0, end_s=13.0, counts=counts))
     assert [frame.time_s for frame in late] == [time_s for time_s in everything if 12 <= time_s < 13]
     assert [frame.image.mean() for frame in late] == [everything[frame.time_s] for frame in late]
-    assert decoded.num_frames < 40  # it did not decode from the start
+    assert counts.num_frames < 40  # decoding did not begin at the start
 
 
-def test_a_phone_clip_is_turned_upright(write_video: WriteVideo) -> None:
+def test_a_phone_clip_is_rotated_upright(write_video: WriteVideo) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
-    image[:, :16] = 255  # the left edge of the sensor is the top of the picture
+    image[:, :16] = 255  # the left edge of the sensor is the top of the image
     path = write_video([image] * 3)
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
@@ -104,10 +104,10 @@ def test_a_phone_clip_is_turned_upright(write_video: WriteVideo) -> None:
     assert frame.image[20:].mean() < 50
 
 
-def test_frames_come_one_by_one(write_video: WriteVideo) -> None:
-    decoded = Decoded()
-    list(islice(sample_frames(write_video(numbered(60)), decoded=decoded), 2))
-    assert decoded.num_frames < 30
+def test_frames_are_decoded_one_by_one(write_video: WriteVideo) -> None:
+    counts = DecodeCounts()
+    list(islice(sample_frames(write_video(numbered(60)), counts=counts), 2))
+    assert counts.num_frames < 30
 
 
 def test_images_of_a_sequence_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -119,29 +119,29 @@ def test_images_of_a_sequence_come_in_the_order_of_their_numbers(tmp_path: Path)
 
 def test_a_broken_image_of_a_sequence_is_counted_and_the_rest_kept(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "sequence.tar", [*numbered(2), b"nothing", *numbered(1)])
-    decoded = Decoded()
-    assert len(list(sample_frames(path, decoded=decoded))) == 3
-    assert decoded == Decoded(num_frames=3, num_damaged=1)
+    counts = DecodeCounts()
+    assert len(list(sample_frames(path, counts=counts))) == 3
+    assert counts == DecodeCounts(num_frames=3, num_damaged=1)
 
 
-def test_a_grey_photo_is_one_colour_frame(tmp_path: Path) -> None:
+def test_a_grayscale_photo_is_one_rgb_frame(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((40, 50), 77, np.uint8))
-    decoded = Decoded()
-    (frame,) = sample_frames(tmp_path / "photo.png", start_s=3.0, decoded=decoded)
-    assert decoded == Decoded(num_frames=1)
+    counts = DecodeCounts()
+    (frame,) = sample_frames(tmp_path / "photo.png", start_s=3.0, counts=counts)
+    assert counts == DecodeCounts(num_frames=1)
     assert frame.image.shape == (40, 50, 3)
     assert (frame.image == 77).all()
     assert frame.time_s == 0.0
 
 
-def test_colours_are_red_green_blue(tmp_path: Path, write_video: WriteVideo) -> None:
+def test_channels_are_red_green_blue(tmp_path: Path, write_video: WriteVideo) -> None:
     red = np.full((48, 64, 3), (220, 30, 30), np.uint8)
     cv2.imwrite(str(tmp_path / "photo.png"), red[..., ::-1])
     for path in (tmp_path / "photo.png", write_video([red])):
         np.testing.assert_allclose(next(sample_frames(path)).image[20, 20], (220, 30, 30), atol=8)
 
 
-def test_a_probe_says_what_a_recording_is(tmp_path: Path, write_video: WriteVideo) -> None:
+def test_a_probe_returns_kind_and_size(tmp_path: Path, write_video: WriteVideo) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((40, 50, 3), np.uint8))
     video = probe(write_video(numbered(60)))
     assert (video.kind, video.width, video.height) == ("video", 64, 48)
@@ -150,16 +150,16 @@ def test_a_probe_says_what_a_recording_is(tmp_path: Path, write_video: WriteVide
     assert probe(write_tar(tmp_path / "s.tar", numbered(2))) == Probe(kind="sequence", width=64, height=48)
 
 
-def test_a_clip_cut_off_in_its_middle_gives_what_decodes_and_says_so(write_video: WriteVideo) -> None:
+def test_a_truncated_clip_gives_its_readable_frames_and_is_reported(write_video: WriteVideo) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (90, 48, 64, 3)).astype(np.uint8)
     path = faststart(write_video(list(noise)))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 5])
-    decoded = Decoded()
-    frames = list(sample_frames(path, decoded=decoded))
+    counts = DecodeCounts()
+    frames = list(sample_frames(path, counts=counts))
     assert 3 <= len(frames) <= 12
-    assert decoded.num_damaged > 0 or decoded.truncated
-    assert decoded.num_frames < 60
+    assert counts.num_damaged > 0 or counts.truncated
+    assert counts.num_frames < 60
 
 
 def audio_only(path: Path) -> None:
@@ -214,7 +214,7 @@ def without_index(path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_decoded_is_refused_in_one_sentence(
+def test_a_file_that_cannot_be_decoded_is_refused_in_one_sentence(
     tmp_path: Path, write_video: WriteVideo, name: str, make: object, message: str
 ) -> None:
     write_video(numbered(30), name="whole.mp4")
@@ -225,11 +225,11 @@ def test_what_cannot_be_decoded_is_refused_in_one_sentence(
     assert str(refused.value) == message
 
 
-def test_a_range_behind_the_end_is_refused(write_video: WriteVideo) -> None:
+def test_a_range_after_the_end_is_refused(write_video: WriteVideo) -> None:
     with pytest.raises(ClipError, match=r"gives no frame from 50 s to 60 s; give a complete recording and a range inside it"):
         list(sample_frames(write_video(numbered(30)), start_s=50, end_s=60))
 
 
-def test_a_rate_of_nothing_is_a_bad_argument(tmp_path: Path) -> None:
+def test_a_rate_of_zero_is_a_bad_argument(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rate_fps is 0; give a positive number"):
         list(sample_frames(tmp_path / "any.mp4", rate_fps=0))

@@ -1,4 +1,4 @@
-"""Alignment, cutting, unmirroring, quality measures."""
+"""Alignment, extraction of crops, unmirroring, quality measures."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def in_crop(crop_to_frame: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def a_face(seed: int = 0) -> np.ndarray:
-    """68 points of an upright, roughly symmetric face, 300 px from a corner, with some scatter."""
+    """Return 68 points of an upright, roughly symmetric face, 300 px from a corner, with noise."""
     eye = np.array([(-25, 0), (-15, -6), (-5, -6), (5, 0), (-5, 5), (-15, 5)], float) + np.array((10, 0))
     points = np.zeros((68, 2))
     angle = np.linspace(np.pi, 0, 17)
@@ -36,15 +36,15 @@ def a_face(seed: int = 0) -> np.ndarray:
 
 
 def ffhq_quad(points: np.ndarray) -> np.ndarray:
-    """The four corners as FFHQ's recipe states them, upper left, lower left, lower right, upper right."""
+    """Compute the four corners by the FFHQ recipe: upper left, lower left, lower right, upper right."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     eyes, mouth = (left + right) / 2, (points[48] + points[54]) / 2
     x = (right - left) - np.flipud(mouth - eyes) * [-1, 1]
     x /= np.hypot(*x)
     x *= max(np.hypot(*(right - left)) * 2.0, np.hypot(*(mouth - eyes)) * 1.8)
     y = np.flipud(x) * [-1, 1]
-    centre = eyes + (mouth - eyes) * 0.1
-    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+    center = eyes + (mouth - eyes) * 0.1
+    return np.stack([center - x - y, center - x + y, center + x + y, center + x - y])
 
 
 def turned(points: np.ndarray, angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_the_corners_of_a_crop_are_those_of_ffhq(seed: int, angle: float, scale:
 
 @given(st.integers(0, 99), st.floats(-3, 3), st.floats(0.2, 5))
 @settings(max_examples=50)
-def test_a_face_looks_the_same_in_its_crop_wherever_it_was(seed: int, angle: float, scale: float) -> None:
+def test_a_face_has_the_same_crop_wherever_it_is_in_the_frame(seed: int, angle: float, scale: float) -> None:
     points = a_face(seed)
     moved = turned(points, angle, scale, (-40, 7))
     here, there = (in_crop(crops.alignment(p), p) for p in (points, moved))
@@ -71,40 +71,40 @@ def test_a_face_looks_the_same_in_its_crop_wherever_it_was(seed: int, angle: flo
 
 @given(st.integers(0, 99))
 @settings(deadline=None, max_examples=20)
-def test_points_that_go_to_the_frame_come_back(seed: int) -> None:
+def test_points_survive_the_round_trip_to_the_frame(seed: int) -> None:
     points = a_face(seed)
     matrix = crops.alignment(points)
     np.testing.assert_allclose(crops.transform(matrix, in_crop(matrix, points)), points, atol=1e-6)
 
 
-def test_the_numbers_in_a_mirror_are_those_of_the_other_side() -> None:
+def test_landmarks_of_a_mirror_image_take_the_numbers_of_the_other_side() -> None:
     numbers = np.array(MIRROR)
     assert sorted(numbers) == list(range(68))
     assert (numbers[numbers] == np.arange(68)).all()
-    points = (a_face() + (crops.renumbered(a_face()) * (-1, 1) + (640, 0))) / 2  # a face of two equal halves
+    points = (a_face() + (crops.renumbered(a_face()) * (-1, 1) + (640, 0))) / 2  # a symmetric face
     np.testing.assert_allclose(crops.renumbered(points) * (-1, 1) + (640, 0), points)
 
 
 def test_a_mirrored_frame_gives_the_crop_of_the_frame(smiles: dict[int, list[np.ndarray]]) -> None:
     image, points = smiles[3][0], a_face()
     mirrored = np.ascontiguousarray(image[:, ::-1])
-    seen = crops.renumbered(points) * (-1, 1) + (image.shape[1] - 1, 0)  # as dlib would number them in the mirror image
+    seen = crops.renumbered(points) * (-1, 1) + (image.shape[1] - 1, 0)  # in the order of dlib in the mirror image
     matrix, back = crops.alignment(points), crops.alignment(seen, mirrored=True)
-    difference = cv2.absdiff(crops.cut(image, matrix), crops.cut(mirrored, back))
+    difference = cv2.absdiff(crops.extract_crop(image, matrix), crops.extract_crop(mirrored, back))
     assert difference.mean() < 0.5
     np.testing.assert_allclose(in_crop(back, crops.renumbered(seen)), in_crop(matrix, points), atol=1e-6)
 
 
 def test_fine_detail_of_a_large_face_is_averaged_and_not_aliased() -> None:
     checks = (255 * (np.indices((2000, 2000)).sum(axis=0) % 2)).astype(np.uint8)
-    crop = crops.cut(np.dstack([checks] * 3), crops.alignment(turned(a_face(), 0.1, 5, (-600, -100))))
+    crop = crops.extract_crop(np.dstack([checks] * 3), crops.alignment(turned(a_face(), 0.1, 5, (-600, -100))))
     assert abs(float(crop.mean()) - 127.5) < 2
     assert crop.std() < 12
 
 
 def test_beyond_the_border_the_frame_is_reflected() -> None:
     image = np.full((480, 640, 3), 200, np.uint8)
-    crop = crops.cut(image, crops.alignment(a_face() - (320, 220)))
+    crop = crops.extract_crop(image, crops.alignment(a_face() - (320, 220)))
     assert (crop == 200).all()
 
 
@@ -116,7 +116,7 @@ def test_landmarks_of_another_shape_are_refused() -> None:
 
 
 def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The landmarks of our average head seen by a camera, turned by its axes."""
+    """Project the landmarks of the average head, rotated about its axes, into a camera."""
     matrix = np.eye(3)
     for axis, angle in ((1, -yaw), (0, -pitch), (2, roll)):
         matrix = matrix @ cv2.Rodrigues(np.radians(angle) * np.eye(3)[axis])[0]
@@ -129,11 +129,11 @@ def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 @given(st.floats(-40, 40), st.floats(-25, 25), st.floats(-30, 30))
 @settings(max_examples=50)
-def test_a_head_that_was_turned_by_known_angles_is_measured_so(yaw: float, pitch: float, roll: float) -> None:
+def test_known_rotations_of_a_head_are_measured(yaw: float, pitch: float, roll: float) -> None:
     np.testing.assert_allclose(crops.head_pose(posed(yaw, pitch, roll), SIZE), (yaw, pitch, roll), atol=0.5)
 
 
-def test_a_head_turned_to_its_left_has_its_nose_to_the_right_of_the_picture() -> None:
+def test_a_head_turned_to_its_left_has_its_nose_to_the_right_of_the_image() -> None:
     landmarks = posed(20, 0, 0)
     assert landmarks[30, 0] > landmarks[36:48, 0].mean() + 5
 
@@ -141,7 +141,7 @@ def test_a_head_turned_to_its_left_has_its_nose_to_the_right_of_the_picture() ->
 def measured(image: np.ndarray, points: np.ndarray, *, mirrored: bool = False) -> crops.Quality:
     matrix = crops.alignment(points, mirrored=mirrored)
     numbered = crops.renumbered(points) if mirrored else points
-    return crops.quality(crops.cut(image, matrix), in_crop(matrix, numbered), points, SIZE, mirrored=mirrored)
+    return crops.quality(crops.extract_crop(image, matrix), in_crop(matrix, numbered), points, SIZE, mirrored=mirrored)
 
 
 def test_blur_darkness_and_glare_show_in_the_quality(smiles: dict[int, list[np.ndarray]]) -> None:
@@ -164,7 +164,7 @@ def test_the_head_pose_in_a_mirrored_clip_is_that_of_the_person(smiles: dict[int
 
 
 def test_a_crop_survives_its_jpeg(smiles: dict[int, list[np.ndarray]]) -> None:
-    crop = crops.cut(smiles[3][0], crops.alignment(a_face()))
+    crop = crops.extract_crop(smiles[3][0], crops.alignment(a_face()))
     data = crops.to_jpeg(crop)
     assert data == crops.to_jpeg(crop.copy())
     assert np.abs(crops.from_jpeg(data).astype(int) - crop).mean() < 4

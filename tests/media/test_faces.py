@@ -1,23 +1,23 @@
-"""Detection, landmarks, identity, and keeping to one person."""
+"""Detection, landmarks, identity embeddings, and tracking of one person."""
 
 import cv2
 import numpy as np
 import pytest
 
 from vitau.media import faces
-from vitau.media.faces import Detection, Follower
+from vitau.media.faces import Detection, FaceTracker
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 
 DRAWN_PERSON = 0.35
-"""Drawn people resemble each other more than born ones: their own frames are within 0.25, the two here over 0.4 apart."""
+"""Largest distance for synthetic people: frames of one are within 0.25, these two people are over 0.4 apart."""
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.hstack([left, right])
 
 
-def nobody(like: np.ndarray) -> np.ndarray:
+def blank_like(like: np.ndarray) -> np.ndarray:
     return np.full_like(like, 120)
 
 
@@ -26,7 +26,7 @@ def is_left(face: faces.FaceCrop | None) -> bool:
     return face.box[0] + face.box[2] / 2 < 640
 
 
-def test_a_drawn_face_is_found_with_its_landmarks_where_they_were_drawn() -> None:
+def test_a_synthetic_face_is_detected_with_its_exact_landmarks() -> None:
     drawing = draw_frame(draw_person(1, 4), "rest", 0.0)
     (face,) = faces.detect(drawing.image)
     found = faces.landmarks(drawing.image, face.box)
@@ -36,9 +36,9 @@ def test_a_drawn_face_is_found_with_its_landmarks_where_they_were_drawn() -> Non
 
 
 @pytest.mark.parametrize("width", [320, 640, 1280])
-def test_a_box_is_in_px_of_the_frame_at_whatever_width_it_was_searched(smiles: dict[int, list[np.ndarray]], width: int) -> None:
+def test_a_box_is_in_px_of_the_frame_at_every_search_width(smiles: dict[int, list[np.ndarray]], width: int) -> None:
     (whole,), (face,) = faces.detect(smiles[4][0]), faces.detect(smiles[4][0], width)
-    assert faces.overlap(whole.box, face.box) > 0.5
+    assert faces.iou(whole.box, face.box) > 0.5
 
 
 def test_the_crop_has_its_landmarks_near_where_alignment_puts_them(smiles: dict[int, list[np.ndarray]]) -> None:
@@ -75,59 +75,59 @@ def test_a_person_is_nearer_to_themselves_than_to_others(smiles: dict[int, list[
     ("a", "b", "expected"),
     [((0, 0, 10, 10), (0, 0, 10, 10), 1.0), ((0, 0, 10, 10), (5, 0, 10, 10), 1 / 3), ((0, 0, 10, 10), (20, 20, 5, 5), 0.0)],
 )
-def test_overlap_is_the_intersection_over_the_union(a: faces.Box, b: faces.Box, expected: float) -> None:
-    assert faces.overlap(a, b) == pytest.approx(expected)
+def test_iou_is_the_intersection_over_the_union(a: faces.Box, b: faces.Box, expected: float) -> None:
+    assert faces.iou(a, b) == pytest.approx(expected)
 
 
-def test_the_person_of_interest_is_large_central_and_surely_a_face() -> None:
+def test_the_person_of_interest_is_large_central_and_confident() -> None:
     middle = Detection(box=(270, 190, 100, 100), score=2.0)
     assert faces.person_of_interest([Detection(box=(0, 0, 100, 100), score=2.0), middle], 640, 480) is middle
     assert faces.person_of_interest([Detection(box=(280, 200, 60, 60), score=2.0), middle], 640, 480) is middle
     assert faces.person_of_interest([Detection(box=(270, 190, 105, 105), score=0.2), middle], 640, 480) is middle
 
 
-def test_the_followed_person_is_kept_although_another_one_comes_into_view(smiles: dict[int, list[np.ndarray]]) -> None:
+def test_the_tracked_person_is_kept_when_another_one_comes_into_view(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
-    follower = Follower(same_person=DRAWN_PERSON)
-    num_faces, face = follower.look(side_by_side(one[0], nobody(one[0])))
+    tracker = FaceTracker(same_person=DRAWN_PERSON)
+    num_faces, face = tracker.track(side_by_side(one[0], blank_like(one[0])))
     assert num_faces == 1
     assert is_left(face)
     for step in (1, 2, 3):
-        _, face = follower.look(side_by_side(one[step], other[step]))
+        _, face = tracker.track(side_by_side(one[step], other[step]))
         assert is_left(face)
 
 
 def test_both_faces_in_view_are_counted(smiles: dict[int, list[np.ndarray]]) -> None:
-    num_faces, _ = Follower().look(side_by_side(smiles[4][0], smiles[5][0]))
+    num_faces, _ = FaceTracker().track(side_by_side(smiles[4][0], smiles[5][0]))
     assert num_faces == 2
 
 
-def test_a_stranger_is_not_taken_for_the_followed_person_who_left(smiles: dict[int, list[np.ndarray]]) -> None:
+def test_another_person_is_not_taken_for_the_tracked_person_who_left(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
-    follower = Follower(same_person=DRAWN_PERSON)
-    assert is_left(follower.look(side_by_side(one[0], nobody(one[0])))[1])
+    tracker = FaceTracker(same_person=DRAWN_PERSON)
+    assert is_left(tracker.track(side_by_side(one[0], blank_like(one[0])))[1])
     for step in (1, 2):
-        num_faces, face = follower.look(side_by_side(nobody(one[0]), other[step]))
+        num_faces, face = tracker.track(side_by_side(blank_like(one[0]), other[step]))
         assert face is None
         assert num_faces == 1
-    assert is_left(follower.look(side_by_side(one[3], other[3]))[1])
+    assert is_left(tracker.track(side_by_side(one[3], other[3]))[1])
 
 
-def test_the_followed_person_is_found_again_on_the_other_side(smiles: dict[int, list[np.ndarray]]) -> None:
+def test_the_tracked_person_is_found_again_on_the_other_side(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
-    follower = Follower(same_person=DRAWN_PERSON)
-    assert is_left(follower.look(side_by_side(one[0], nobody(one[0])))[1])
-    assert not is_left(follower.look(side_by_side(other[1], one[1]))[1])
+    tracker = FaceTracker(same_person=DRAWN_PERSON)
+    assert is_left(tracker.track(side_by_side(one[0], blank_like(one[0])))[1])
+    assert not is_left(tracker.track(side_by_side(other[1], one[1]))[1])
 
 
-def test_a_small_face_is_found_by_searching_finely(smiles: dict[int, list[np.ndarray]]) -> None:
+def test_a_small_face_is_found_at_the_fine_width(smiles: dict[int, list[np.ndarray]]) -> None:
     scene = np.full((540, 960, 3), 110, np.uint8)
     scene[200:380, 300:540] = cv2.resize(smiles[4][0], (240, 180), interpolation=cv2.INTER_AREA)
-    num_faces, face = Follower().look(scene)
+    num_faces, face = FaceTracker().track(scene)
     assert num_faces == 1
     assert face is not None
     assert 300 < face.box[0] < 540
 
 
-def test_nobody_is_found_where_nobody_is(smiles: dict[int, list[np.ndarray]]) -> None:
-    assert Follower().look(nobody(smiles[4][0])) == (0, None)
+def test_an_image_without_a_face_has_no_detection(smiles: dict[int, list[np.ndarray]]) -> None:
+    assert FaceTracker().track(blank_like(smiles[4][0])) == (0, None)

@@ -1,4 +1,4 @@
-"""The frame table: its rows, its bytes, its memory, and the faces of photos."""
+"""Frame tables: rows, bytes, memory, and the faces of photos."""
 
 import tracemalloc
 from pathlib import Path
@@ -23,11 +23,11 @@ def clip(**changes: object) -> Clip:
 
 @pytest.fixture
 def smile_mp4(write_video: WriteVideo, smiles: dict[int, list[np.ndarray]]) -> Path:
-    """A person who smiles, and then is gone for a frame."""
+    """Write a clip of a smiling person, without the person in one frame."""
     return write_video([*smiles[4], np.full_like(smiles[4][0], 120)], fps=6, name="smile.mp4")
 
 
-def test_every_sampled_frame_is_a_row_and_a_faceless_one_says_nothing_about_a_face(smile_mp4: Path, tmp_path: Path) -> None:
+def test_every_sampled_frame_is_a_row_and_without_a_face_its_columns_are_null(smile_mp4: Path, tmp_path: Path) -> None:
     summary = write_frames(clip(), smile_mp4, tmp_path / "frames.parquet")
     assert summary == FramesSummary(num_frames=5, num_faces=4, num_decoded=5, num_damaged=0, truncated=False)
     table = pq.read_table(tmp_path / "frames.parquet")
@@ -40,7 +40,7 @@ def test_every_sampled_frame_is_a_row_and_a_faceless_one_says_nothing_about_a_fa
     assert {len(row["crop_landmarks"]) for row in with_face} == {136}
 
 
-def test_the_identity_stands_on_one_frame(smile_mp4: Path, tmp_path: Path) -> None:
+def test_one_frame_has_the_identity_embedding(smile_mp4: Path, tmp_path: Path) -> None:
     write_frames(clip(), smile_mp4, tmp_path / "frames.parquet")
     embeddings = [row for row in pq.read_table(tmp_path / "frames.parquet")["embedding"].to_pylist() if row is not None]
     assert [len(embedding) for embedding in embeddings] == [128]
@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_the_clip(write_video: WriteVideo, tmp_path: P
     assert peak(900) < 1.25 * peak(150)
 
 
-def test_the_table_says_that_people_were_drawn(smile_mp4: Path, tmp_path: Path) -> None:
+def test_the_table_is_marked_as_synthetic(smile_mp4: Path, tmp_path: Path) -> None:
     write_frames(clip(synthetic=True), smile_mp4, tmp_path / "frames.parquet")
     assert pq.read_schema(tmp_path / "frames.parquet").metadata[b"synthetic"] == b"true"
 
@@ -109,7 +109,7 @@ def test_a_time_range_is_applied(smile_mp4: Path, tmp_path: Path) -> None:
     assert write_frames(clip(start_s=0.3, end_s=0.6), smile_mp4, tmp_path / "frames.parquet").num_frames == 2
 
 
-def test_a_photo_of_several_people_is_one_row_about_the_one_in_the_middle(
+def test_a_photo_of_several_people_is_one_row_about_the_person_in_the_middle(
     smiles: dict[int, list[np.ndarray]], tmp_path: Path
 ) -> None:
     left, right = (smiles[index][0] for index in (5, 4))
@@ -146,13 +146,13 @@ def test_a_broken_clip_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(smile_mp4: Path, tmp_path: Path) -> None:
-    sentence = r"^frames\.parquet cannot be written \(File too large\); make room on the disk$"
+    sentence = r"^frames\.parquet cannot be written \(File too large\); free space on the disk$"
     with pytest.raises(StoreError, match=sentence), full_disk():
         write_frames(clip(), smile_mp4, tmp_path / "frames.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["smile.mp4"]
 
 
-def test_the_schema_has_the_columns_of_the_domain_and_says_what_they_mean() -> None:
+def test_the_schema_has_the_columns_of_the_domain_with_their_meaning() -> None:
     schema = frame_schema()
     assert schema.names == list(FRAME_COLUMNS)
     assert [field.nullable for field in schema] == [column.nullable for column in FRAME_COLUMNS.values()]

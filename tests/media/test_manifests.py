@@ -1,4 +1,4 @@
-"""Manifests: what is read, what is skipped and why, what is refused as a whole."""
+"""Manifests: rows that are read, rows that are skipped with a reason, files that are refused."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def test_a_row_with_everything_is_read_whole(tmp_path: Path) -> None:
+def test_a_row_with_all_columns_is_read_completely(tmp_path: Path) -> None:
     header = "subject,clip,cohort,start_s,end_s,fps,source,consent,licence,mirrored"
     (clip,), skipped = read_manifest(write(tmp_path, f"{header}\nanna,a.mp4,Palsy,1.5,4,,clinic,written,CC-BY,yes\n"))
     assert skipped == []
@@ -29,7 +29,7 @@ def test_a_row_with_everything_is_read_whole(tmp_path: Path) -> None:
     assert clip.paths == (tmp_path / "a.mp4",)
 
 
-def test_a_row_with_the_least_has_nothing_made_up(tmp_path: Path) -> None:
+def test_a_minimal_row_has_no_invented_values(tmp_path: Path) -> None:
     (clip,), _ = read_manifest(write(tmp_path, "cohort,clip,subject\ncontrol,a.mp4,anna\n"))
     assert (clip.start_s, clip.end_s, clip.fps, clip.consent, clip.licence, clip.mirrored) == (
         None,
@@ -49,7 +49,7 @@ def test_a_manifest_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert skipped == []
 
 
-def test_the_source_synthetic_says_that_people_were_drawn(tmp_path: Path) -> None:
+def test_the_source_synthetic_marks_synthetic_people(tmp_path: Path) -> None:
     (clip,), _ = read_manifest(write(tmp_path, "subject,clip,cohort,source\nanna,a.mp4,palsy,synthetic\n"))
     assert clip.synthetic
 
@@ -60,12 +60,12 @@ def test_a_url_is_kept_as_it_is(tmp_path: Path) -> None:
     assert (clip.url, clip.paths) == (url, ())
 
 
-@pytest.mark.parametrize("place", ["patient01/2", "patient01/2/*.jpg"])
-def test_a_folder_or_a_pattern_is_an_image_sequence_in_the_order_of_its_numbers(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("pattern", ["patient01/2", "patient01/2/*.jpg"])
+def test_a_folder_or_a_pattern_is_an_image_sequence_in_the_order_of_its_numbers(tmp_path: Path, pattern: str) -> None:
     write_yfp(tmp_path)
     for index in (10, 11):
         (tmp_path / f"patient01/2/{index}.jpg").write_bytes(b"x")
-    (clip,), skipped = read_manifest(write(tmp_path, f"subject,clip,cohort,fps\nanna,{place},palsy,6\n"))
+    (clip,), skipped = read_manifest(write(tmp_path, f"subject,clip,cohort,fps\nanna,{pattern},palsy,6\n"))
     assert skipped == []
     assert [path.name for path in clip.paths] == ["1.jpg", "2.jpg", "3.jpg", "10.jpg", "11.jpg"]
     assert clip.fps == 6.0
@@ -88,7 +88,7 @@ def test_a_folder_or_a_pattern_is_an_image_sequence_in_the_order_of_its_numbers(
         ("anna,b.mp4,control,,,,", "its subject is palsy in row 2 and control here; correct one of them"),
     ],
 )
-def test_a_bad_row_is_skipped_with_its_reason_and_the_rest_goes_on(tmp_path: Path, row: str, reason: str) -> None:
+def test_a_bad_row_is_skipped_with_its_reason_and_the_rest_is_read(tmp_path: Path, row: str, reason: str) -> None:
     text = f"subject,clip,cohort,start_s,end_s,fps,mirrored\nanna,a.mp4,palsy,,,,\n{row}\ncleo,c.mp4,control,,,,\n"
     clips, skipped = read_manifest(write(tmp_path, text))
     assert [clip.row for clip in clips] == ["row 2", "row 4"]
@@ -112,7 +112,7 @@ def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
         read_manifest(write(tmp_path, ""))
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     path.write_bytes(b"subject,clip,cohort\n\xff\xfe\xff,a.mp4,palsy\n")
     with pytest.raises(SourceError, match=r"manifest.csv is not a CSV in UTF-8 .*; save it again as such"):

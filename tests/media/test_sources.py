@@ -27,15 +27,15 @@ def source_clip(**changes: object) -> SourceClip:
     return SourceClip(**{"row": "row 7", "subject_id": "anna", "cohort": Cohort.PALSY, "source": "clinic", **changes})
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and keeps the paths that were asked for."""
+class QuietServer(SimpleHTTPRequestHandler):
+    """Serves files and records the requested paths."""
 
-    asked: list[str] = []  # noqa: RUF012 - the server makes a handler per request; this is the one list of a test
+    requested: list[str] = []  # noqa: RUF012 - the server makes a handler per request; this is the one list of a test
 
     def log_message(self, *_: object) -> None: ...
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         super().do_GET()
 
 
@@ -46,15 +46,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
     yield
-    gc.collect()  # here, and not in a test that has nothing to do with it
+    gc.collect()  # collect them here, not in an unrelated test
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
-    """A web server on loopback over the folder ``web``."""
+    """Start a web server on loopback for the folder ``web``."""
     (tmp_path / "web").mkdir()
-    Quiet.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "web")))
+    QuietServer.requested.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietServer, directory=str(tmp_path / "web")))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -82,7 +82,7 @@ def test_copies_and_stray_files_in_ckplus_are_left_out_and_listed(tmp_path: Path
     assert "copy" not in str(clips[2].paths[0].relative_to(tmp_path))
 
 
-def test_grey_and_colour_sequences_of_both_sizes_decode_to_colour_frames(tmp_path: Path) -> None:
+def test_grayscale_and_color_sequences_of_both_sizes_decode_to_rgb_frames(tmp_path: Path) -> None:
     clips, _ = read_ckplus(write_ckplus(tmp_path / "ckplus"))
     shapes = [{frame.image.shape for frame in sample_frames(fetch(clip, tmp_path / "work"))} for clip in clips]
     assert shapes == [{(490, 640, 3)}, {(490, 640, 3)}, {(480, 640, 3)}]
@@ -157,12 +157,12 @@ def test_a_file_is_fetched_as_it_is(tmp_path: Path) -> None:
     assert fetch(source_clip(paths=(tmp_path / "a.mp4",)), tmp_path / "work") == tmp_path / "a.mp4"
 
 
-def test_a_file_that_went_missing_is_said_by_its_row(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_by_its_row(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"^row 7: its file is missing; check the path$"):
         fetch(source_clip(paths=(tmp_path / "anna.mp4",)), tmp_path / "work")
 
 
-def test_a_sequence_becomes_one_tar_that_depends_on_its_images_alone(tmp_path: Path) -> None:
+def test_the_tar_of_a_sequence_depends_on_its_images_alone(tmp_path: Path) -> None:
     digests = set()
     for place in ("here", "there"):
         clips, _ = read_ckplus(write_ckplus(tmp_path / place))
@@ -176,7 +176,7 @@ def test_a_sequence_becomes_one_tar_that_depends_on_its_images_alone(tmp_path: P
 
 def test_a_full_disk_while_packing_is_one_sentence(tmp_path: Path) -> None:
     clips, _ = read_ckplus(write_ckplus(tmp_path))
-    sentence = r"^sequence 1 cannot be packed \(File too large\); make room on the disk$"
+    sentence = r"^sequence 1 cannot be packed \(File too large\); free space on the disk$"
     with pytest.raises(StoreError, match=sentence), full_disk():
         fetch(clips[0], tmp_path / "work")
 
@@ -193,7 +193,7 @@ def test_a_url_is_downloaded_once_for_all_its_ranges(
     assert paths[0] == paths[1]
     assert paths[0].read_bytes() == (tmp_path / "web" / "talk.mp4").read_bytes()
     assert next(sample_frames(paths[0], start_s=1.0)).image.mean() / 4 == pytest.approx(30, abs=1)
-    assert 1 <= Quiet.asked.count("/talk.mp4") <= 2  # one look and one download
+    assert 1 <= QuietServer.requested.count("/talk.mp4") <= 2  # one request for metadata and one download
     assert "talk" not in paths[0].name
 
 
@@ -204,7 +204,7 @@ def test_a_url_is_downloaded_once_for_all_its_ranges(
         ("{served}/anna.mp4", "the server answers 404"),
     ],
 )
-def test_an_unreachable_url_is_one_sentence_that_names_nobody(
+def test_an_unreachable_url_is_one_sentence_without_an_identity(
     tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], url: str, what: str
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")

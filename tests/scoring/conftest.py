@@ -1,4 +1,4 @@
-"""Untrained tiny models as a registered folder would hold them, and drawn faces to score."""
+"""Untrained tiny models in the layout of a registered folder, and synthetic faces to score."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ REGIONS = RegionConfig(encoder=ENCODER, generator=GENERATOR, heatmap_size=32, si
 
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory):
-    """A model folder with both models, whose recognition has the given threshold."""
+    """Return a function that writes a model folder with both models and the given threshold of recognition."""
 
     def make(threshold, seed=0):
         folder = tmp_path_factory.mktemp("bundle")
@@ -41,26 +41,26 @@ def make_bundle(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def strict(make_bundle):
-    """Judges everybody healthy."""
+    """Load a model that recognizes no palsy."""
     return Predictor(make_bundle(0.999), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def lenient(make_bundle):
-    """Judges everybody palsied."""
+    """Load a model that recognizes a palsy in every face."""
     return Predictor(make_bundle(0.001), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def crops():
-    """Four drawn people at rest, (4, 256, 256, 3) uint8 RGB."""
+    """Draw four synthetic people at rest, (4, 256, 256, 3) uint8 RGB."""
     rng = np.random.default_rng(3)
     return np.stack([draw_crop(draw_person(5, index), "rest", 0.0, rng, 256).image for index in range(4)])
 
 
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory):
-    """A drawn person's photo as a file."""
+    """Write the photo of a synthetic person."""
     path = tmp_path_factory.mktemp("photo") / "person.png"
     image = draw_frame(draw_person(5, 1), "rest", 0.0).image
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -69,7 +69,7 @@ def photo(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
-    """A drawn person's clip as a file."""
+    """Write the clip of a synthetic person."""
     path = tmp_path_factory.mktemp("clip") / "person.mp4"
     write_clip(path, draw_person(5, 1))
     return path
@@ -77,7 +77,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def landscape(tmp_path_factory):
-    """A picture without a face."""
+    """Write an image without a face."""
     path = tmp_path_factory.mktemp("landscape") / "hills.jpg"
     rows = np.linspace(0, 255, 240, dtype=np.uint8)
     cv2.imwrite(str(path), np.dstack([np.tile(rows[:, None], (1, 320))] * 3))
@@ -86,7 +86,7 @@ def landscape(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tracking_uri(tmp_path_factory):
-    """A registry of this session's own, in a SQLite file."""
+    """Create a registry for this session in a SQLite file."""
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("mlflow")
@@ -97,7 +97,7 @@ def tracking_uri(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def registered(tracking_uri, make_bundle):
-    """Name, folder, version and run of a registered champion."""
+    """Register a champion; return its name, folder, version and run."""
     folder, name = make_bundle(0.001), "vitau-regions"
     interval = {"auroc": 0.8, "auroc_interval": [0.7, 0.9], "n_subjects": 30, "f1": None, "protocol": "subjects"}
     lineage = {"snapshot": "5" * 64, "ledger_offset": "120", "recipe": "tiny", "protocol": "subjects", "synthetic": "true"}

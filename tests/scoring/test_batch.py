@@ -8,12 +8,12 @@ import pytest
 
 from vitau.errors import ClipError
 from vitau.schema import AUS, SCORE_COLUMNS
-from vitau.scoring.batch import expand, lines, score_inputs
+from vitau.scoring.batch import list_files, score_inputs, summary_lines
 
 
 @pytest.fixture
 def bad_inputs(tmp_path, clip):
-    """Name -> what is said about it."""
+    """Return a folder with bad files, and the reason of each by name."""
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "empty.mp4").write_bytes(b"")
@@ -29,11 +29,11 @@ def bad_inputs(tmp_path, clip):
     }
 
 
-def test_bad_inputs_get_a_sentence_each_and_the_rest_is_scored(lenient, bad_inputs, photo, landscape, tmp_path):
+def test_every_bad_input_gets_a_sentence_and_the_rest_is_scored(lenient, bad_inputs, photo, landscape, tmp_path):
     folder, sentences = bad_inputs
     out = tmp_path / "out"
     result = score_inputs(lenient, [folder, folder / "missing.mov", landscape, photo], out, model_name="m")
-    assert {left.item.rsplit("/", 1)[1]: left.reason for left in result.skipped} == {
+    assert {skip.item.rsplit("/", 1)[1]: skip.reason for skip in result.skipped} == {
         **sentences,
         "hills.jpg": "hills.jpg shows no face; give a photo of a face that looks at the camera",
     }
@@ -43,7 +43,7 @@ def test_bad_inputs_get_a_sentence_each_and_the_rest_is_scored(lenient, bad_inpu
     assert all(sentence in (out / "report.html").read_text() for sentence in sentences.values())
 
 
-def test_the_folder_holds_tables_overlays_and_a_report(lenient, photo, clip, tmp_path):
+def test_the_folder_gets_tables_overlays_and_a_report(lenient, photo, clip, tmp_path):
     result = score_inputs(lenient, [photo, clip], tmp_path, model_name="m")
     table = pq.read_table(tmp_path / "scores.parquet")
     assert table.column_names == list(SCORE_COLUMNS)
@@ -53,7 +53,7 @@ def test_the_folder_holds_tables_overlays_and_a_report(lenient, photo, clip, tmp
     assert overlays == sorted(f"face0-frame00000-{name}.jpg" for name in ("face", "recognition", "regions", *AUS))
     assert len(list((tmp_path / "overlays" / "001-person").iterdir())) == 4 * len(overlays)
     assert "Synthetic." in (tmp_path / "report.html").read_text()
-    first, second = lines(result)
+    first, second = summary_lines(result)
     assert first.startswith(f"{photo}\tpalsy\t")
     assert "(one frame)" in first
     assert " to " in second
@@ -65,11 +65,11 @@ def test_other_files_of_a_folder_are_counted_and_named_ones_are_tried(lenient, p
     shutil.copy(photo, folder / "b.png")
     (folder / "notes.txt").write_text("x")
     (folder / ".hidden.png").write_text("x")
-    assert expand([folder, folder / "notes.txt"]) == ([folder / "b.png", folder / "notes.txt"], 1)
+    assert list_files([folder, folder / "notes.txt"]) == ([folder / "b.png", folder / "notes.txt"], 1)
 
 
 def test_a_folder_without_media_is_refused(lenient, tmp_path):
-    with pytest.raises(ClipError, match=r"holds neither pictures nor recordings; give photos, clips or folders of them$"):
+    with pytest.raises(ClipError, match=r"contains neither photos nor clips; give photos, clips or folders of them$"):
         score_inputs(lenient, [tmp_path], tmp_path / "out", model_name="m")
 
 
@@ -88,5 +88,5 @@ def test_a_recording_that_ends_early_is_scored_and_noted(lenient, clip, tmp_path
     result = score_inputs(lenient, [cut], tmp_path / "out", model_name="m")
     (person,) = result.people
     (note,) = person.notes
-    assert note.startswith("cut.mkv is not whole: ")
+    assert note.startswith("cut.mkv is incomplete: ")
     assert note in (tmp_path / "out" / "report.html").read_text()

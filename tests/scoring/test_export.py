@@ -21,14 +21,14 @@ from vitau.scoring.scores import score_rows
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the exporter's own
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # raised inside the exporter
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
 
 @pytest.fixture(scope="module")
 def folder(make_bundle, tmp_path_factory):
-    """A trained-looking sided model: batch-norm statistics of its own, every output used."""
+    """Write a sided model with batch-norm statistics as after training, and every output used."""
     made = tmp_path_factory.mktemp("sided")
     shutil.copytree(make_bundle(0.001) / "recognition", made / "recognition")
     config = replace(REGIONS, mode="sided", latent_route="mapping", num_outputs=9)
@@ -48,7 +48,7 @@ def exported(folder, tmp_path_factory):
     return out, export_onnx(folder, out)
 
 
-def test_both_networks_answer_as_torch_does_on_a_real_photo(folder, exported, photo):
+def test_both_networks_agree_with_pytorch_on_a_photo(folder, exported, photo):
     out, _ = exported
     predictor = Predictor(folder, device="cpu")
     (face,) = predictor.score(photo)
@@ -63,7 +63,7 @@ def test_both_networks_answer_as_torch_does_on_a_real_photo(folder, exported, ph
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_any_number_of_faces_goes_through(folder, exported, crops, count):
+def test_any_number_of_faces_is_accepted(folder, exported, crops, count):
     out, _ = exported
     predictor = Predictor(folder, device="cpu")
     expected = predictor.score_crops(crops[:count])
@@ -74,23 +74,23 @@ def test_any_number_of_faces_goes_through(folder, exported, crops, count):
     assert len(score_rows(expected, name="x", frame_index=range(count), time_s=range(count), box=[[0] * 4] * count)) == count
 
 
-def test_what_goes_in_and_out_is_written_beside(exported):
+def test_inputs_and_outputs_are_described_in_a_card(exported):
     out, networks = exported
-    assert [each.file for each in networks] == ["recognition.onnx", "regions.onnx"]
-    assert all(each.worst <= TOLERANCE for each in networks)
-    told = json.loads((out / "onnx.json").read_text())
-    assert (told["opset"], told["thresholds"]["recognition"]["threshold"], told["synthetic"]) == (OPSET, 0.001, True)
-    for each in networks:
-        model = onnx.load(out / each.file)
+    assert [network.file for network in networks] == ["recognition.onnx", "regions.onnx"]
+    assert all(network.worst <= TOLERANCE for network in networks)
+    card = json.loads((out / "onnx.json").read_text())
+    assert (card["opset"], card["thresholds"]["recognition"]["threshold"], card["synthetic"]) == (OPSET, 0.001, True)
+    for network in networks:
+        model = onnx.load(out / network.file)
         onnx.checker.check_model(model)
         assert {entry.domain: entry.version for entry in model.opset_import}[""] == OPSET
-        assert [entry.name for entry in model.graph.input] == list(told["networks"][each.file]["inputs"]) == ["crop"]
-        assert [entry.name for entry in model.graph.output] == list(told["networks"][each.file]["outputs"])
+        assert [entry.name for entry in model.graph.input] == list(card["networks"][network.file]["inputs"]) == ["crop"]
+        assert [entry.name for entry in model.graph.output] == list(card["networks"][network.file]["outputs"])
         assert {node.domain for node in model.graph.node} == {""}, "an operator of its own"
     assert sorted(path.name for path in out.iterdir()) == ["LANDMARKS.md", "onnx.json", "recognition.onnx", "regions.onnx"]
 
 
-def test_a_network_that_answers_otherwise_is_not_kept(make_bundle, tmp_path, monkeypatch):
+def test_a_network_that_differs_from_pytorch_is_not_written(make_bundle, tmp_path, monkeypatch):
     run = export.run_onnx
     monkeypatch.setattr(export, "run_onnx", lambda *given: [output + 0.01 for output in run(*given)])
     with pytest.raises(CheckpointError, match=r"^recognition\.onnx differs from torch by 1\.0e-02, which is too much"):

@@ -1,4 +1,4 @@
-"""Grad-CAM equals the reference package and looks at each image by itself."""
+"""Grad-CAM equals the reference package and is independent of the batch."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from vitau.scoring.gradcam import cam, gradcam
 
 
 def varied(model):
-    """Batch-norm statistics of a trained model: otherwise the first images would decide."""
+    """Set batch-norm statistics as in a trained model; otherwise the first images dominate."""
     generator = torch.Generator().manual_seed(1)
     for name, buffer in model.named_buffers():
         if name.endswith("running_var"):
@@ -43,7 +43,7 @@ def crop(request):
 
 
 def reference_cam(model, layer, crop, score, reshape=None):
-    """The reference package's map before it normalises and resizes."""
+    """Return the map of the reference package before it normalizes and resizes."""
     with GradCAM(model=model, target_layers=[layer], reshape_transform=reshape) as reference:
         reference(crop, targets=[score] * len(crop))
         held = reference.activations_and_grads
@@ -51,7 +51,7 @@ def reference_cam(model, layer, crop, score, reshape=None):
         return np.maximum(reference.get_cam_image(crop, layer, None, activations, slopes), 0)
 
 
-def test_maps_of_the_recognition_model_are_the_reference_s(palsy, crop):
+def test_maps_of_the_recognition_model_equal_the_reference(palsy, crop):
     ours = cam(palsy, crop)
     assert ours.shape == (len(crop), 2, 8, 8)
     for target in (0, 1):
@@ -59,7 +59,7 @@ def test_maps_of_the_recognition_model_are_the_reference_s(palsy, crop):
         np.testing.assert_allclose(ours[:, target] / expected.max(), expected / expected.max(), rtol=0, atol=1e-5)
 
 
-def test_maps_of_the_region_model_are_the_reference_s(regions, crop):
+def test_maps_of_the_region_model_equal_the_reference(regions, crop):
     ours = cam(regions, crop)
     assert ours.shape == (len(crop), 8, 32, 32)
     layer = regions.interpreter.blocks()[-1][0]
@@ -69,12 +69,12 @@ def test_maps_of_the_region_model_are_the_reference_s(regions, crop):
 
 
 @pytest.mark.parametrize("name", ["palsy", "regions"])
-def test_an_image_s_maps_do_not_depend_on_its_batch(name, request):
+def test_maps_of_an_image_do_not_depend_on_its_batch(name, request):
     model, crops = request.getfixturevalue(name), torch.randn(4, 3, 64, 64)
     torch.testing.assert_close(gradcam(model, crops)[2:3], gradcam(model, crops[2:3]), rtol=0, atol=1e-4)
 
 
-def test_maps_have_the_input_s_side_and_their_own_maximum_is_one(regions, crop):
+def test_maps_have_the_size_of_the_input_and_a_maximum_of_one(regions, crop):
     maps = gradcam(regions, crop, targets=[4, 1])
     assert maps.shape == (len(crop), 2, 64, 64)
     assert maps.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_maps_have_the_input_s_side_and_their_own_maximum_is_one(regions, crop):
     torch.testing.assert_close(maps * raw.amax((2, 3), keepdim=True), raw)
 
 
-def test_a_map_without_evidence_stays_zero(palsy, crop):
+def test_a_map_of_zeros_stays_zero(palsy, crop):
     palsy = build_vit(palsy.config).eval()
     torch.nn.init.zeros_(palsy.vit.head.weight)
     assert gradcam(palsy, crop).abs().max() == 0

@@ -8,7 +8,7 @@ import torch
 
 from tests.scoring.conftest import REGIONS
 from vitau.errors import CheckpointError, ClipError
-from vitau.media.clips import Decoded
+from vitau.media.clips import DecodeCounts
 from vitau.models.checkpoint import save_model
 from vitau.models.heatmaps import decode, decode_sides
 from vitau.models.regions import build_regions
@@ -17,7 +17,7 @@ from vitau.scoring.predict import Predictor
 from vitau.scoring.scores import score_rows, score_table
 
 
-def test_a_healthy_face_is_not_analysed_and_its_regions_are_null(strict, crops):
+def test_a_healthy_face_is_not_analyzed_and_its_regions_are_null(strict, crops):
     scores = strict.score_crops(crops)
     assert (scores.palsied_N.any(), scores.analysed_N.any(), np.isnan(scores.region_NA).all()) == (False, False, True)
     table = score_table(score_rows(scores, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4))
@@ -25,7 +25,7 @@ def test_a_healthy_face_is_not_analysed_and_its_regions_are_null(strict, crops):
     assert all(table[au].null_count == 4 for au in AUS)
 
 
-def test_a_palsied_face_is_analysed(lenient, crops):
+def test_a_palsied_face_is_analyzed(lenient, crops):
     scores = lenient.score_crops(crops)
     assert scores.palsied_N.all()
     assert scores.analysed_N.all()
@@ -37,7 +37,7 @@ def test_a_palsied_face_is_analysed(lenient, crops):
     np.testing.assert_allclose(scores.region_NA, regions, atol=1e-6)
 
 
-def test_a_sided_model_says_which_side_and_a_paired_one_does_not(make_bundle, lenient, crops, tmp_path):
+def test_a_sided_model_predicts_the_side_and_a_paired_one_does_not(make_bundle, lenient, crops, tmp_path):
     config = replace(REGIONS, mode="sided")
     torch.manual_seed(3)
     shutil.copytree(make_bundle(0.001) / "recognition", tmp_path / "recognition")
@@ -58,12 +58,12 @@ def test_a_sided_model_says_which_side_and_a_paired_one_does_not(make_bundle, le
     assert {value for name, value in row.items() if name.endswith(("right", "left", "side"))} == {None}
 
 
-def test_the_option_analyses_healthy_faces_too(strict, crops):
+def test_the_option_analyzes_healthy_faces_too(strict, crops):
     scores = strict.score_crops(crops, analyse_all=True)
     assert (scores.palsied_N.any(), scores.analysed_N.all(), np.isnan(scores.region_NA).any()) == (False, True, False)
 
 
-def test_scores_do_not_depend_on_the_company_in_the_batch(lenient, crops):
+def test_scores_do_not_depend_on_the_batch(lenient, crops):
     many = np.tile(crops, (9, 1, 1, 1))  # more than one batch
     scores = lenient.score_crops(many)
     alone = lenient.score_crops(crops[2:3])
@@ -75,7 +75,7 @@ def test_no_crops_give_no_scores(lenient, crops):
     assert lenient.score_crops(crops[:0]).region_NA.shape == (0, 8)
 
 
-def test_recognition_alone_judges_but_does_not_analyse(make_bundle, crops):
+def test_recognition_alone_scores_but_does_not_analyze(make_bundle, crops):
     predictor = Predictor(make_bundle(0.001) / "recognition")
     scores = predictor.score_crops(crops, analyse_all=True)
     assert (scores.palsied_N.all(), scores.analysed_N.any()) == (True, False)
@@ -86,10 +86,10 @@ def test_regions_without_recognition_are_refused(make_bundle):
     (folder / "recognition").rename(folder / "elsewhere")
     with pytest.raises(CheckpointError) as error:
         Predictor(folder)
-    assert str(error.value) == f"{folder} has a region model but no recognition/ to judge first: fetch the whole folder"
+    assert str(error.value) == f"{folder} has a region model but no recognition/ to run first: fetch the whole folder"
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is no model folder: give one with model/ in it"):
         Predictor(tmp_path / "none")
 
@@ -107,15 +107,15 @@ def test_all_faces_of_a_photo_are_scored_largest_first(lenient, photo):
     assert list(faces[0].row) == list(SCORE_COLUMNS)
 
 
-def test_a_clip_is_scored_six_times_a_second(lenient, clip):
-    decoded = Decoded()
-    faces = list(lenient.score_clip(clip, decoded=decoded))
-    assert len(faces) >= 0.9 * decoded.num_frames > 0
+def test_a_clip_is_scored_six_times_per_second(lenient, clip):
+    counts = DecodeCounts()
+    faces = list(lenient.score_clip(clip, counts=counts))
+    assert len(faces) >= 0.9 * counts.num_frames > 0
     assert np.diff([face.row["time_s"] for face in faces]).min() == pytest.approx(1 / 6, abs=1e-3)
     assert {face.row["input"] for face in faces} == {str(clip)}
 
 
-def test_a_photo_without_a_face_is_an_error_with_a_way_out(lenient, landscape):
+def test_a_photo_without_a_face_is_an_error_with_advice(lenient, landscape):
     with pytest.raises(ClipError) as error:
         list(lenient.score_path(landscape))
     assert str(error.value) == "hills.jpg shows no face; give a photo of a face that looks at the camera"
@@ -134,14 +134,14 @@ def test_three_lines_of_python_give_scores_and_heatmaps(make_bundle, photo):
         assert heatmaps[au].mean() == pytest.approx(face.regions[au], abs=1e-5)
 
 
-def test_a_photo_is_the_same_as_a_path_as_bytes_and_as_pixels(lenient, photo):
+def test_a_path_bytes_and_pixels_give_the_same_scores(lenient, photo):
     pixels = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
     (path,), (data,), (image,) = (lenient.score(source) for source in (photo, photo.read_bytes(), pixels))
     assert path.row | {"input": ""} == data.row == image.row
     assert lenient.score(photo.read_bytes(), "me")[0].row["input"] == "me"
 
 
-def test_a_healthy_face_has_no_regions_unless_asked_for(strict, photo):
+def test_a_healthy_face_has_no_regions_without_the_option(strict, photo):
     assert strict.score(photo)[0].regions == {}
     assert len(strict.score(photo, analyse_all=True)[0].regions) == 8
 
@@ -163,7 +163,7 @@ def test_a_sided_model_names_the_sides_of_a_face(make_bundle, photo, tmp_path):
         (None, "the photo shows no face; give a photo of a face that looks at the camera"),
     ],
 )
-def test_bytes_that_cannot_be_scored_are_an_error_with_a_way_out(lenient, landscape, data, sentence):
+def test_bytes_that_cannot_be_scored_are_an_error_with_advice(lenient, landscape, data, sentence):
     with pytest.raises(ClipError) as error:
         lenient.score(landscape.read_bytes() if data is None else data)
     assert str(error.value) == sentence

@@ -23,7 +23,7 @@ print(json.dumps({"vitau": vitau.__file__, "columns": list(images.columns), "ima
 
 @pytest.fixture(scope="module")
 def pulled(tracking_uri, registered, photo, clip, landscape, tmp_path_factory):
-    """What a process far from this repository gets from the pulled model, and its log."""
+    """Load the pulled model in a process outside this repository; return its folder, predictions and log."""
     folder = tmp_path_factory.mktemp("pulled")
     registry.download(tracking_uri, f"models:/{registered[0]}@champion", folder)
     done = subprocess.run(
@@ -32,12 +32,12 @@ def pulled(tracking_uri, registered, photo, clip, landscape, tmp_path_factory):
     return folder, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_the_model_brings_its_own_code(pulled):
+def test_the_model_contains_its_own_code(pulled):
     folder, answer, _ = pulled
     assert answer["vitau"] == str(folder / "code" / "vitau" / "__init__.py")
 
 
-def test_bytes_of_a_picture_become_one_row_per_face(pulled):
+def test_bytes_of_a_photo_become_one_row_per_face(pulled):
     _, answer, _ = pulled
     assert answer["columns"] == list(SCORE_COLUMNS)
     (face,) = answer["images"]

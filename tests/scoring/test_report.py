@@ -38,7 +38,7 @@ def make_page():
     return make
 
 
-def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page, palsied):
+def test_a_palsied_person_is_shown_with_uncertainty_and_consensus(make_page, palsied):
     subject = ReportedSubject(
         name="a1", score=palsied, left_out={"blurred": 2}, affected={AU.AU1: True, AU.AU9: False}, side=Side.LEFT
     )
@@ -50,25 +50,25 @@ def test_a_palsied_person_is_told_with_the_uncertainty_and_the_readers(make_page
     assert "The readers agreed on these affected regions: AU1 (left)." in text
 
 
-def test_the_side_stands_with_its_probability_where_the_model_tells_it(make_page, palsied):
+def test_the_side_is_shown_with_its_probability_for_a_sided_model(make_page, palsied):
     text, _ = make_page(ReportedSubject(name="a1", score=replace(palsied, right_side=0.13)))
     assert "AU2 (left, 87 %)" in text
     assert "A predicted side is shown with its probability according to the model." in text
     assert "The side of the face is not predicted." in make_page(ReportedSubject(name="a1", score=palsied))[0]
 
 
-def test_regions_of_a_healthy_person_are_not_analysed_rather_than_unaffected(make_page, healthy):
+def test_regions_of_a_healthy_person_are_not_analyzed_rather_than_unaffected(make_page, healthy):
     text, _ = make_page(ReportedSubject(name="a1", score=healthy))
     assert "No palsy is recognized: score 0.10, without an interval because there is only one frame, threshold 0.50." in text
     assert "Regions were not analyzed, because no palsy was recognized. This does not mean that none is affected." in text
 
 
-def test_the_page_says_synthetic_only_where_it_is(make_page, healthy):
+def test_the_page_is_marked_synthetic_only_if_it_is(make_page, healthy):
     assert "Synthetic. The models on this page" in make_page(synthetic=True)[0]
     assert "Synthetic." not in make_page(ReportedSubject(name="a1", score=healthy))[0]
 
 
-def test_what_was_not_scored_is_listed_with_its_reason(make_page):
+def test_a_file_that_was_not_scored_is_listed_with_its_reason(make_page):
     text, _ = make_page(
         ReportedSubject(name="b2", score=None, left_out={"no_face": 14}), skipped=[Skipped(item="x.mp4", reason="it is empty")]
     )
@@ -76,7 +76,7 @@ def test_what_was_not_scored_is_listed_with_its_reason(make_page):
     assert "0 frames used; not used: 14 without a face." in text
 
 
-def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page, palsied):
+def test_the_page_loads_nothing_and_names_are_escaped(make_page, palsied):
     frame = KeyFrame(
         label="at 0.5 s", palsy_score=0.8, overlays={"face": b"\xff\xd8", "recognition": b"\xff\xd8", "AU1": b"\xff\xd8"}
     )
@@ -88,7 +88,7 @@ def test_the_page_needs_nothing_from_outside_and_no_name_can_break_it(make_page,
     assert html.count("data:image/jpeg;base64,/9g=") == 3
 
 
-def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
+def test_metrics_of_a_model_are_shown_with_protocol_people_and_interval(make_page):
     region = RegionDecisionMetrics(num_subjects=9, num_affected=4, accuracy=Estimate(value=0.5))
     metrics = RegionMetrics(
         protocol=Protocol.SUBJECTS,
@@ -102,13 +102,13 @@ def test_numbers_of_a_model_stand_with_protocol_people_and_interval(make_page):
     assert "jaw AU26 4 of 9 not defined 0.50" in text
 
 
-def test_pages_beside_it_are_linked(healthy):
+def test_related_pages_are_linked(healthy):
     report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
     assert "More pages" not in render(report)
     assert 'More pages: <a href="labeling.html">labeling</a>.' in render(replace(report, related={"labeling": "labeling.html"}))
 
 
-def test_the_page_is_written_whole(tmp_path, healthy):
+def test_the_page_is_written_atomically(tmp_path, healthy):
     report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
     assert write_report(report, tmp_path / "report.html").read_text().endswith("</html>")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vitau.bench.measure import Result, Watch, compare
 from vitau.media.crops import Image
-from vitau.media.faces import Detection, FaceCrop, Follower, align
+from vitau.media.faces import Detection, FaceCrop, FaceTracker, align
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import draw_person
 
@@ -53,8 +53,8 @@ def bench(
 
 def follow(images: Sequence[Image]) -> Faces:
     """Look as ingest does."""
-    look = Follower().look
-    return [look(image)[1] for image in images]
+    track = FaceTracker().track
+    return [track(image)[1] for image in images]
 
 
 def search_all(images: Sequence[Image]) -> Faces:

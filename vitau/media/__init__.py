@@ -1,1 +1,1 @@
-"""From a recording to aligned faces: sources, decoding, detection, alignment, and people that are drawn."""
+"""Media: list sources, decode and sample recordings, detect, track and align faces, measure quality, draw synthetic people."""

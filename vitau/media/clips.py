@@ -1,4 +1,4 @@
-"""Recordings as streams of frames, sampled at a steady rate by their own clock: videos, image sequences, photos."""
+"""Decoding and sampling of recordings: videos, image sequences and photos as streams of frames."""
 
 import re
 import tarfile
@@ -18,18 +18,18 @@ from vitau.media.crops import Image
 PHOTO_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SEQUENCE_SUFFIX: Final = ".tar"
 VIDEO_SUFFIXES: Final = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-"""Suffixes by which videos are found in a folder; a file that is named is tried whatever its suffix."""
+"""Suffixes of videos in folders; a file given by name may have any suffix."""
 RATE_FPS: Final = 6.0
 
-_EARLY_S: Final = 1e-3  # a frame may come this much before its moment: the clocks of videos are rounded
-_SEEK_S: Final = 10.0  # a range that begins earlier is reached faster by decoding up to it
+_EARLY_S: Final = 1e-3  # tolerance of a frame before its sampling time, because timestamps of videos are rounded
+_SEEK_S: Final = 10.0  # decoding up to an earlier start is faster than seeking
 
-_Moment: TypeAlias = tuple[float, Callable[[], Image]]  # s, and the picture for whoever wants it
+_TimedImage: TypeAlias = tuple[float, Callable[[], Image]]  # time in s; the image is converted only when it is sampled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SampledFrame:
-    """One sampled frame, RGB uint8: ``index`` counts the sampled ones from 0, ``time_s`` runs from the recording's start."""
+    """One sampled frame, RGB uint8: ``index`` counts sampled frames from 0, ``time_s`` starts with the recording."""
 
     index: int
     time_s: float
@@ -37,10 +37,10 @@ class SampledFrame:
 
 
 @dataclass(kw_only=True, slots=True)
-class Decoded:
-    """What came of decoding, counted while it runs, because headers lie: frames, and frames or packets that were damaged.
+class DecodeCounts:
+    """Counts of decoded frames, and of damaged frames and packets; updated while decoding, because headers may be wrong.
 
-    ``truncated`` says that the recording ends long before its header says.
+    ``truncated``: the recording ends long before the duration in its header.
     """
 
     num_frames: int = 0
@@ -50,7 +50,7 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What a recording says of itself before it is decoded; only a video has a ``duration_s``."""
+    """The metadata of a recording, read without decoding it; only a video has a ``duration_s``."""
 
     kind: str
     width: int
@@ -59,7 +59,7 @@ class Probe:
 
 
 def probe(path: Path) -> Probe:
-    """The kind (``video``, ``sequence`` or ``photo``) and the size of a recording.
+    """Return the kind (``video``, ``sequence`` or ``photo``) and the size of a recording.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a picture.
@@ -69,10 +69,10 @@ def probe(path: Path) -> Probe:
         with _opened(path) as container:
             stream = container.streams.video[0]
             return Probe(kind=kind, width=stream.width, height=stream.height, duration_s=_duration_s(stream, container))
-    _, picture = next(_photo(path, Decoded()) if kind == "photo" else _sequence(path, 1.0, Decoded()), (0.0, None))
-    if picture is None:
+    _, load = next(_photo(path, DecodeCounts()) if kind == "photo" else _sequence(path, 1.0, DecodeCounts()), (0.0, None))
+    if load is None:
         raise ClipError(f"{path.name} holds no image; give a tar of images")
-    height, width = picture().shape[:2]
+    height, width = load().shape[:2]
     return Probe(kind=kind, width=width, height=height)
 
 
@@ -83,43 +83,42 @@ def sample_frames(
     end_s: float | None = None,
     fps: float | None = None,
     *,
-    decoded: Decoded | None = None,
+    counts: DecodeCounts | None = None,
 ) -> Iterator[SampledFrame]:
-    """The frames of a recording at a steady rate, one in memory at a time.
+    """Yield the frames of a recording at a constant rate, one in memory at a time.
 
-    Taken is the first frame at or after each moment ``start_s`` + k / ``rate_fps``, by the frames' own timestamps: a variable
-    frame rate does not matter, and a recording with fewer frames than that gives each of them once.
+    The first frame at or after each time ``start_s`` + k / ``rate_fps`` is sampled, by the timestamps of the frames. A variable
+    frame rate does not matter. A recording with fewer frames yields each frame once.
 
     Args:
         path: a video, an uncompressed tar of images (in the order of their names), or a photo.
-        rate_fps: frames to take per second.
-        start_s: where to begin, s from the start of the recording.
-        end_s: where to stop; a frame at this moment is not taken.
-        fps: frames per second of an image sequence; without it, every image is taken.
-        decoded: where to count what decodes, for the caller to look at afterwards. Damage in a recording is stepped over and
-            counted here; what decodes is kept.
+        rate_fps: sampled frames per second.
+        start_s: start of the range, s from the start of the recording.
+        end_s: end of the range, exclusive.
+        fps: frames per second of an image sequence; without it, every image is sampled.
+        counts: updated while decoding. Damaged frames are skipped and counted.
 
     Raises:
-        ClipError: missing, empty, neither a video nor an image, or nothing in the time range decodes.
+        ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
         ValueError: a rate that is not positive.
     """
     if rate_fps <= 0:
         raise ValueError(f"rate_fps is {rate_fps:g}; give a positive number of frames per second")
-    counts = decoded if decoded is not None else Decoded()
+    counts = counts if counts is not None else DecodeCounts()
     kind = _kind(path)
     if kind == "video":
-        moments = _video(path, start_s or 0.0, counts)
+        timed_images = _video(path, start_s or 0.0, counts)
     elif kind == "photo":
-        moments, start_s, end_s = _photo(path, counts), None, None
+        timed_images, start_s, end_s = _photo(path, counts), None, None
     else:
-        moments = _sequence(path, fps or rate_fps, counts)
+        timed_images = _sequence(path, fps or rate_fps, counts)
     begin_s, index, due = start_s or 0.0, 0, 0
-    for time_s, picture in moments:
+    for time_s, load in timed_images:
         if end_s is not None and time_s >= end_s - _EARLY_S:
             break
         if time_s < begin_s + due / rate_fps - _EARLY_S:
             continue
-        yield SampledFrame(index=index, time_s=round(time_s, 6), image=picture())
+        yield SampledFrame(index=index, time_s=round(time_s, 6), image=load())
         index += 1
         due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
     if index == 0:
@@ -139,7 +138,7 @@ def _kind(path: Path) -> str:
 
 def _opened(path: Path) -> Any:
     try:
-        # a playlist that calls itself a video must not reach the network
+        # a playlist named as a video must not open network addresses
         container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
     except (av.FFmpegError, ValueError) as error:
         with path.open("rb") as file:
@@ -156,27 +155,27 @@ def _opened(path: Path) -> Any:
     return container
 
 
-def _video(path: Path, start_s: float, counts: Decoded) -> Iterator[_Moment]:
+def _video(path: Path, start_s: float, counts: DecodeCounts) -> Iterator[_TimedImage]:
     with _opened(path) as container:
         if start_s > _SEEK_S:
             stream = container.streams.video[0]
             container.seek(int(start_s / stream.time_base) + (stream.start_time or 0), stream=stream)
-            moments = _decoded(container, counts)
-            first = next(moments, None)
+            timed_images = _decoded(container, counts)
+            first = next(timed_images, None)
             if first is not None and first[0] <= start_s:
                 yield first
-                yield from moments
+                yield from timed_images
                 return
             counts.num_frames = counts.num_damaged = 0
-    # a range at the start, or an index that led past the place
+    # a range near the start, or a seek that went too far
     with _opened(path) as container:
         yield from _decoded(container, counts)
 
 
-def _decoded(container: Any, counts: Decoded) -> Iterator[_Moment]:
-    """All frames from where the container stands, damaged ones stepped over and counted."""
+def _decoded(container: Any, counts: DecodeCounts) -> Iterator[_TimedImage]:
+    """Yield all frames from the current position of the container; skip and count damaged ones."""
     stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # clips are decoded side by side: more threads would only wait for each other
+    stream.codec_context.thread_count = 1  # clips are decoded in parallel processes: more threads would compete
     aspect = float(stream.sample_aspect_ratio or 1)
     start, last_s = stream.start_time or 0, 0.0
     for packet in _packets(container, stream, counts):
@@ -199,7 +198,7 @@ def _decoded(container: Any, counts: Decoded) -> Iterator[_Moment]:
     counts.truncated = duration_s is not None and last_s < 0.9 * duration_s - 1
 
 
-def _packets(container: Any, stream: Any, counts: Decoded) -> Iterator[Any]:
+def _packets(container: Any, stream: Any, counts: DecodeCounts) -> Iterator[Any]:
     packets = container.demux(stream)
     while True:
         try:
@@ -213,7 +212,7 @@ def _packets(container: Any, stream: Any, counts: Decoded) -> Iterator[Any]:
 
 
 def _upright(frame: Any, aspect: float) -> Image:
-    """The frame as a player shows it: square pixels, turned as the camera's metadata says."""
+    """Return the frame with square pixels, rotated according to its metadata."""
     image: Image = frame.to_ndarray(format="rgb24")
     if not 0.99 < aspect < 1.01:
         image = cv2.resize(image, (round(image.shape[1] * aspect), image.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -226,7 +225,7 @@ def _duration_s(stream: Any, container: Any) -> float | None:
     return container.duration / av.time_base if container.duration else None
 
 
-def _photo(path: Path, counts: Decoded) -> Iterator[_Moment]:
+def _photo(path: Path, counts: DecodeCounts) -> Iterator[_TimedImage]:
     image = decode_image(path.read_bytes())
     if image is None:
         raise ClipError(f"{path.name} is not an image that can be read; save it again as JPEG or PNG")
@@ -234,14 +233,14 @@ def _photo(path: Path, counts: Decoded) -> Iterator[_Moment]:
     yield 0.0, partial(np.asarray, image)
 
 
-def _sequence(path: Path, fps: float, counts: Decoded) -> Iterator[_Moment]:
+def _sequence(path: Path, fps: float, counts: DecodeCounts) -> Iterator[_TimedImage]:
     try:
-        archive = tarfile.open(path, mode="r:")  # noqa: SIM115 - closed below; only the opening is guarded
+        archive = tarfile.open(path, mode="r:")  # noqa: SIM115 - closed below; only opening may raise TarError
     except tarfile.TarError as error:
         raise ClipError(f"{path.name} is not an uncompressed tar of images; pack the images again") from error
     with archive:
         members = [m for m in _members(archive, counts) if Path(m.name).suffix.lower() in PHOTO_SUFFIXES]
-        for position, member in enumerate(sorted(members, key=lambda member: natural(member.name))):
+        for position, member in enumerate(sorted(members, key=lambda member: natural_key(member.name))):
             file = archive.extractfile(member)
             image = None if file is None else decode_image(file.read())
             if image is None:
@@ -251,8 +250,8 @@ def _sequence(path: Path, fps: float, counts: Decoded) -> Iterator[_Moment]:
             yield position / fps, partial(np.asarray, image)
 
 
-def _members(archive: tarfile.TarFile, counts: Decoded) -> Iterator[tarfile.TarInfo]:
-    """The files of an archive, up to where it is damaged."""
+def _members(archive: tarfile.TarFile, counts: DecodeCounts) -> Iterator[tarfile.TarInfo]:
+    """Yield the files of an archive, up to the first damage."""
     while True:
         try:
             member = archive.next()
@@ -265,13 +264,13 @@ def _members(archive: tarfile.TarFile, counts: Decoded) -> Iterator[tarfile.TarI
             yield member
 
 
-def natural(name: str) -> tuple[tuple[str, int], ...]:
-    """A sort key under which frame 9 comes before frame 10."""
+def natural_key(name: str) -> tuple[tuple[str, int], ...]:
+    """Return a sort key that puts frame 9 before frame 10."""
     return tuple((text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name.casefold()))
 
 
 def decode_image(data: bytes) -> Image | None:
-    """RGB, turned as EXIF says, grey made colour; None where it is no image."""
+    """Decode an image as (H, W, 3) uint8 RGB, rotated according to EXIF; None if the bytes are no image."""
     if not data:
         return None
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -1,4 +1,4 @@
-"""From 68 landmarks to an aligned square crop, unmirrored once and for all here, and the measures of its quality."""
+"""Aligned crops: alignment by 68 landmarks, unmirroring, extraction, and quality measures."""
 
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -12,7 +12,7 @@ from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 Points: TypeAlias = NDArray[np.floating[Any]]
-"""(N, 2) x and y in px; the centre of the first pixel is (0, 0)."""
+"""(N, 2) x and y in px; the center of the first pixel is (0, 0)."""
 
 LEFT_EYE: Final = slice(36, 42)
 RIGHT_EYE: Final = slice(42, 48)
@@ -21,8 +21,8 @@ MOUTH_CORNERS: Final = (48, 54)
 MAX_SUPERSAMPLING: Final = 12
 
 _POSE_POINTS: Final = np.array([8, 27, 30, 33, 36, 39, 42, 45, 48, 54])
-# mm from the midpoint of the eyes; x to the right of the picture, y down, z away from the camera. Proportions of adult
-# heads, measured and rounded by us; good to some degrees, which is what a gate on the turn of a head needs.
+# mm from the midpoint of the eyes; x to the right of the picture, y down, z away from the camera. Rounded proportions of
+# adult heads: the pose is accurate to a few degrees, which suffices for a limit on the turn of the head.
 _POSE_MODEL: Final = np.array(
     [
         (0.0, 126.0, 4.0),
@@ -40,21 +40,21 @@ _POSE_MODEL: Final = np.array(
 
 
 def alignment(landmarks: Points, size: int = CROP_SIZE, *, mirrored: bool = False) -> NDArray[np.float64]:
-    """The map from px of an aligned crop to px of the frame, as FFHQ aligns its faces.
+    """Compute the affine map from px of an aligned crop to px of the frame, with the alignment of FFHQ.
 
-    With the eye centres, the mouth corners, ``e`` from eye to eye and ``m`` from the eyes to the mouth: x = e − rot90(m),
-    scaled to max(2·|e|, 1.8·|m|), is half the crop's width; its centre is the eyes + 0.1·m (Karras et al., CVPR 2019).
+    With ``e`` from eye to eye and ``m`` from the eyes to the mouth, x = e − rot90(m), scaled to max(2·|e|, 1.8·|m|), is half
+    the crop's width. The crop's center is the midpoint of the eyes + 0.1·m (Karras et al., CVPR 2019).
 
     Args:
-        landmarks: (68, 2), numbered as dlib numbers them in the picture, whether mirrored or not.
+        landmarks: (68, 2), in dlib's order as seen in the picture, also in a mirrored one.
         size: side of the crop, px.
-        mirrored: the picture is a mirror image; the map then flips it back.
+        mirrored: the picture is a mirror image; the map then includes the flip.
 
     Returns:
         (2, 3) affine; apply it with :func:`transform`.
 
     Raises:
-        ValueError: not 68 points, or eyes and mouth at one place.
+        ValueError: not 68 points, or eyes and mouth coincide.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (NUM_LANDMARKS, 2):
@@ -71,7 +71,7 @@ def alignment(landmarks: Points, size: int = CROP_SIZE, *, mirrored: bool = Fals
     y = _rot90(x)
     corner = eyes + 0.1 * eyes_to_mouth - x - y
     step_u, step_v = 2 * x / size, 2 * y / size
-    origin = corner + (step_u + step_v) / 2  # centre of the crop's first pixel
+    origin = corner + (step_u + step_v) / 2  # center of the crop's first pixel
     crop_to_frame = np.column_stack([step_u, step_v, origin])
     if mirrored:
         crop_to_frame = np.column_stack([-step_u, step_v, origin + (size - 1) * step_u])
@@ -79,19 +79,19 @@ def alignment(landmarks: Points, size: int = CROP_SIZE, *, mirrored: bool = Fals
 
 
 def transform(affine: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
-    """Points (N, 2) under a (2, 3) affine."""
+    """Return points (N, 2) mapped by a (2, 3) affine."""
     return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
 
 
 def renumbered(landmarks: Points) -> Points:
-    """Landmarks (68, 2) found in a mirrored picture, numbered by the person's own sides; the positions stay where they are."""
+    """Return landmarks (68, 2) of a mirrored picture in the order of the person's own sides; the positions do not change."""
     return landmarks[list(MIRROR)]
 
 
-def cut(image: Image, crop_to_frame: NDArray[np.float64], size: int = CROP_SIZE) -> Image:
-    """The crop (size, size, 3) uint8 that an alignment selects: reflected borders, antialiased where the face is larger.
+def extract_crop(image: Image, crop_to_frame: NDArray[np.float64], size: int = CROP_SIZE) -> Image:
+    """Extract the aligned crop (size, size, 3) uint8, with reflected borders.
 
-    A face wider than the crop is sampled on a finer grid and averaged over it, so that a downscaled wrinkle does not flicker.
+    A face larger than the crop is supersampled and averaged, so that fine structure does not alias.
     """
     scale = np.linalg.norm(crop_to_frame[:, 0])
     finer = int(np.clip(np.ceil(scale - 1e-6), 1, MAX_SUPERSAMPLING))
@@ -109,7 +109,7 @@ def cut(image: Image, crop_to_frame: NDArray[np.float64], size: int = CROP_SIZE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
-    """How good a crop is; the fields are columns of the frame table, with their units."""
+    """Quality measures of a crop; the fields are columns of the frame table, with their units."""
 
     sharpness: float
     brightness: float
@@ -123,14 +123,14 @@ class Quality:
 def quality(
     crop: Image, crop_landmarks: Points, landmarks: Points, frame_size: tuple[int, int], *, mirrored: bool = False
 ) -> Quality:
-    """Sharpness, exposure, size and head pose of one face.
+    """Measure sharpness, exposure, size and head pose of one face.
 
     Args:
         crop: (S, S, 3) uint8 RGB.
         crop_landmarks: (68, 2) px of the crop.
-        landmarks: (68, 2) px of the frame, numbered as dlib numbers them in the picture.
+        landmarks: (68, 2) px of the frame, in dlib's order as seen in the picture.
         frame_size: width and height of the frame, px.
-        mirrored: the frame is a mirror image; the head pose is that of the person, not of the picture.
+        mirrored: the frame is a mirror image; the head pose is always the person's own.
     """
     luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     face = np.zeros_like(luma)
@@ -151,7 +151,7 @@ def quality(
 
 
 def head_pose(landmarks: Points, frame_size: tuple[int, int]) -> tuple[float, float, float]:
-    """Yaw (to the person's left), pitch (upwards) and roll (clockwise in the picture) of an unmirrored face, degrees.
+    """Estimate yaw (to the person's left), pitch (up) and roll (clockwise in the picture) of an unmirrored face, degrees.
 
     Ten rigid points of an average head are fitted to the landmarks by perspective n-point, with a camera whose focal length is
     1.2 times the longer side of the frame.
@@ -164,7 +164,7 @@ def head_pose(landmarks: Points, frame_size: tuple[int, int]) -> tuple[float, fl
     depth = focal * 74 / max(float(np.linalg.norm(eyes - mouth)), 1.0)
     shift = np.append((eyes - camera[:2, 2]) * depth / focal, depth)
     start = np.zeros((3, 1)), shift[:, None]
-    # started from a face that looks at the camera: the free start sometimes ends behind it
+    # start with a face towards the camera: without a start, the solution may lie behind the camera
     _, rotation, _ = cv2.solvePnP(_POSE_MODEL, points, camera, None, *start, useExtrinsicGuess=True)
     head: NDArray[np.float64] = cv2.Rodrigues(rotation)[0]
     gaze = -head[:, 2]
@@ -175,13 +175,13 @@ def head_pose(landmarks: Points, frame_size: tuple[int, int]) -> tuple[float, fl
 
 
 def to_jpeg(crop: Image) -> bytes:
-    """A crop as JPEG at quality 95; the same crop gives the same bytes."""
+    """Encode a crop as JPEG of quality 95; the same crop gives the same bytes."""
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     return encoded.tobytes()
 
 
 def from_jpeg(data: bytes) -> Image:
-    """The crop (S, S, 3) uint8 RGB of :func:`to_jpeg`."""
+    """Decode a crop (S, S, 3) uint8 RGB from :func:`to_jpeg`."""
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 

@@ -1,4 +1,4 @@
-"""From a clip to its frame table: one row per sampled frame, streamed into one immutable Parquet file."""
+"""Frame tables: one row per sampled frame of a clip, streamed into one Parquet file."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitau.errors import StoreError
-from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, sample_frames
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, SampledFrame, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, renumbered, to_jpeg
-from vitau.media.faces import FaceCrop, Follower, align, detect, embed, person_of_interest
+from vitau.media.faces import FaceCrop, FaceTracker, align, detect, embed, person_of_interest
 from vitau.schema import FRAME_COLUMNS, Clip
 
 ROW_GROUP: Final = 100
-"""Frames in memory at a time, as rows with their crops as JPEG."""
+"""Rows per row group, and in memory at a time."""
 SMALL_PICTURE: Final = 1_000_000
-"""Pixels up to which a photo is enlarged twofold before it is searched for faces."""
+"""Largest photo, in pixels, that is enlarged twofold before detection."""
 
 _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "string": pa.string(),
@@ -30,7 +30,7 @@ _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "float32": pa.float32(),
     "float64": pa.float64(),
     "binary": pa.binary(),
-    # Arrow writes a fixed-size list with nulls into Parquet but cannot read it back (25.0.1): the lists are plain ones
+    # plain lists: Arrow writes a fixed-size list with nulls into Parquet but cannot read it back
     "fixed_size_list<float>[4]": pa.list_(pa.float32()),
     "fixed_size_list<float>[128]": pa.list_(pa.float32()),
     "fixed_size_list<float>[136]": pa.list_(pa.float32()),
@@ -41,14 +41,14 @@ _Row: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameRecipe:
-    """How frames are made of a clip. ``version`` rises whenever the code gives other frames for the same parameters."""
+    """The parameters of frame extraction; ``version`` increases when the code gives other frames for the same parameters."""
 
     rate_fps: float = RATE_FPS
     version: int = 1
 
     @property
     def digest(self) -> str:
-        """The name of this recipe in an object's key: the first 16 hex digits of a sha256."""
+        """Identifier of this recipe in object keys: the first 16 hex digits of a SHA-256."""
         return hashlib.sha256(
             json.dumps(asdict(self) | {"rate_fps": float(self.rate_fps)}, sort_keys=True).encode()
         ).hexdigest()[:16]
@@ -56,7 +56,7 @@ class FrameRecipe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FramesSummary:
-    """What became of a clip: sampled frames, those with the followed face, and what decoding counted."""
+    """Counts of one clip: sampled frames, frames with the tracked face, and the counts of decoding."""
 
     num_frames: int
     num_faces: int
@@ -66,7 +66,7 @@ class FramesSummary:
 
 
 def frame_schema() -> pa.Schema:
-    """The Arrow schema of a frame table; every field says what it means."""
+    """Return the Arrow schema of a frame table, with the meaning of every field in its metadata."""
     return pa.schema(
         [
             pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
@@ -78,43 +78,42 @@ def frame_schema() -> pa.Schema:
 def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None = None) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
-    Every sampled frame is a row; where the followed face is not found, everything about it is null. At most 100 rows are in
-    memory. The identity embedding stands on the best frame of the first row group that has a face. ``out`` appears whole or not
-    at all.
+    Every sampled frame is a row; without the tracked face, its columns are null. At most 100 rows are in memory. The identity
+    embedding is stored in the best frame of the first row group with a face. The file is written atomically.
 
     Args:
-        clip: whose row it is, its time range, its fps as an image sequence, whether it is mirrored.
-        path: where its bytes lie.
+        clip: the clip's subject, time range, fps of an image sequence, and whether it is mirrored.
+        path: the recording.
         out: the Parquet file to write, one row group per 100 frames.
-        recipe: how to make the frames; the default is 6 per second.
+        recipe: parameters of the extraction; by default 6 frames per second.
 
     Raises:
-        ClipError: missing, empty, neither a video nor an image, or nothing in the time range decodes.
+        ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
         StoreError: the disk is full.
     """
-    from vitau.store.atomic import atomic_path  # this module travels with registered models, the store does not
+    from vitau.store.atomic import atomic_path  # registered models ship this module without vitau.store
 
     recipe = recipe or FrameRecipe()
-    counts, num_frames, num_faces = Decoded(), 0, 0
-    about = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
-    schema = frame_schema().with_metadata(about)
-    look = _photo_look(clip) if path.suffix.lower() in PHOTO_SUFFIXES else Follower(mirrored=clip.mirrored).look
-    rows = _Rows()
+    counts, num_frames, num_faces = DecodeCounts(), 0, 0
+    metadata = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
+    schema = frame_schema().with_metadata(metadata)
+    track = _photo_tracker(clip) if path.suffix.lower() in PHOTO_SUFFIXES else FaceTracker(mirrored=clip.mirrored).track
+    rows = _RowGroup()
     try:
         with (
             atomic_path(out) as partial,
             pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=_with_statistics()) as writer,
         ):
-            for frame in sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, decoded=counts):
-                faces_in_view, face = look(frame.image)
+            for frame in sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts):
+                faces_in_view, face = track(frame.image)
                 rows.add(_row(clip, frame, faces_in_view, face), face)
                 num_frames, num_faces = num_frames + 1, num_faces + (face is not None)
                 if len(rows.rows) == ROW_GROUP:
                     writer.write_table(rows.take(schema))
             if rows.rows:
                 writer.write_table(rows.take(schema))
-    except OSError as error:  # a bad recording is a ClipError: this is the disk
-        raise StoreError(f"{out.name} cannot be written ({os.strerror(error.errno or 0)}); make room on the disk") from error
+    except OSError as error:  # a bad recording raises ClipError, so this comes from the disk
+        raise StoreError(f"{out.name} cannot be written ({os.strerror(error.errno or 0)}); free space on the disk") from error
     return FramesSummary(
         num_frames=num_frames,
         num_faces=num_faces,
@@ -125,7 +124,7 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
 
 
 def find_faces(image: Image, *, mirrored: bool = False) -> list[FaceCrop]:
-    """All faces of one photo (H, W, 3) uint8 RGB, largest first, with aligned crops; a small photo is searched enlarged."""
+    """Detect and align all faces of one photo (H, W, 3) uint8 RGB, largest first; a small photo is enlarged for detection."""
     small = image.shape[0] * image.shape[1] <= SMALL_PICTURE
     found = detect(image, 2 * max(image.shape[:2]) if small else None)
     return [
@@ -135,7 +134,7 @@ def find_faces(image: Image, *, mirrored: bool = False) -> list[FaceCrop]:
 
 
 def decode_crops(table: pa.Table) -> Image:
-    """The crops of a frame table, (N, 256, 256, 3) uint8 RGB.
+    """Decode the crops of a frame table, (N, 256, 256, 3) uint8 RGB.
 
     Raises:
         ValueError: a row has no face.
@@ -145,8 +144,8 @@ def decode_crops(table: pa.Table) -> Image:
     return np.stack([from_jpeg(crop.as_py()) for crop in table["crop"]])
 
 
-class _Rows:
-    """The rows of the row group at hand, and the best face among them as long as none has an embedding."""
+class _RowGroup:
+    """Rows of the current row group, and the best face among them until an embedding is stored."""
 
     def __init__(self) -> None:
         self.rows: list[_Row] = []
@@ -155,10 +154,10 @@ class _Rows:
 
     def add(self, row: _Row, face: FaceCrop | None) -> None:
         if face is not None and not self._embedded:
-            # confident, and towards the camera: 30 degrees cost as much as one point of dlib's score
-            worth = row["detector_score"] - (abs(row["yaw_deg"]) + abs(row["pitch_deg"])) / 30
-            if self._best is None or worth > self._best[0]:
-                self._best = worth, len(self.rows), face
+            # prefer confident, frontal faces: 30 degrees count as much as one point of dlib's score
+            rank = row["detector_score"] - (abs(row["yaw_deg"]) + abs(row["pitch_deg"])) / 30
+            if self._best is None or rank > self._best[0]:
+                self._best = rank, len(self.rows), face
         self.rows.append(row)
 
     def take(self, schema: pa.Schema) -> pa.Table:
@@ -170,12 +169,12 @@ class _Rows:
         return pa.Table.from_pylist(rows, schema)
 
 
-def _photo_look(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]:
-    def look(image: Image) -> tuple[int, FaceCrop | None]:
+def _photo_tracker(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]:
+    def track(image: Image) -> tuple[int, FaceCrop | None]:
         faces = find_faces(image, mirrored=clip.mirrored)
         return len(faces), person_of_interest(faces, image.shape[1], image.shape[0]) if faces else None
 
-    return look
+    return track
 
 
 def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None) -> _Row:
@@ -207,4 +206,4 @@ def _flat(points: NDArray[Any]) -> list[float]:
 
 
 def _with_statistics() -> list[str]:
-    return [name for name, column in FRAME_COLUMNS.items() if column.type != "binary"]  # a crop is no bound of anything
+    return [name for name, column in FRAME_COLUMNS.items() if column.type != "binary"]  # statistics of a crop are useless

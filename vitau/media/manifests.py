@@ -1,4 +1,4 @@
-"""A manifest: the table in which people list the recordings to ingest, read row by row."""
+"""Manifests: CSV tables that list the recordings to ingest."""
 
 import csv
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vitau.errors import SourceError
-from vitau.media.clips import PHOTO_SUFFIXES, natural
+from vitau.media.clips import PHOTO_SUFFIXES, natural_key
 from vitau.schema import Cohort, Skipped
 
 MANIFEST_COLUMNS: Final = (
@@ -24,18 +24,18 @@ MANIFEST_COLUMNS: Final = (
     "licence",
     "mirrored",
 )
-"""The columns of a manifest; the first three must be there."""
-NEEDED_COLUMNS: Final = MANIFEST_COLUMNS[:3]
+"""The columns of a manifest; the first three are required."""
+REQUIRED_COLUMNS: Final = MANIFEST_COLUMNS[:3]
 SYNTHETIC_SOURCE: Final = "synthetic"
 _YES_NO: Final[Mapping[str, bool]] = {"": False, "0": False, "1": True, "false": False, "no": False, "true": True, "yes": True}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceClip:
-    """A recording that a source lists, before it has a digest and its person a pseudonym.
+    """A recording listed by a source, before it has a digest and its person a pseudonym.
 
-    ``row`` says where in the source it stands ("row 7") without naming anybody. ``subject_id`` is the source's own. Exactly one
-    of ``url`` and ``paths`` is given: one file, or the images of a sequence in their order, with ``fps`` where it is known.
+    ``row`` is its position in the source ("row 7"), without an identity. ``subject_id`` is the source's own identifier. Exactly
+    one of ``url`` and ``paths`` is given. ``paths`` is one file, or the images of a sequence in order, with ``fps`` if known.
     """
 
     row: str
@@ -53,18 +53,18 @@ class SourceClip:
 
     @property
     def synthetic(self) -> bool:
-        """Whether a person was drawn: so says the name of the source."""
+        """True if the person is synthetic, according to the name of the source."""
         return self.source == SYNTHETIC_SOURCE
 
 
 def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
-    """The clips of a manifest CSV, and the rows that cannot be used, each with its reason.
+    """Read a manifest CSV; return its clips, and the rows that cannot be used with their reasons.
 
-    A row is counted as a spreadsheet counts it: the header is row 1. A clip is a URL, a file, a folder of images or a pattern
-    such as ``images/*.png``; relative paths start at the manifest's folder.
+    Rows are numbered as in a spreadsheet: the header is row 1. A clip is a URL, a file, a folder of images or a pattern such
+    as ``images/*.png``. Relative paths start at the manifest's folder.
 
     Raises:
-        SourceError: no such file, not UTF-8 text, or a needed column is missing.
+        SourceError: no such file, not UTF-8 text, or a required column is missing.
     """
     if not path.is_file():
         raise SourceError(f"{path} is missing; give the path of a manifest CSV")
@@ -74,20 +74,20 @@ def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path.name} is not a CSV in UTF-8 ({error}); save it again as such") from error
     header = [name.strip().lower() for name in table[0]] if table else []
-    missing = [name for name in NEEDED_COLUMNS if name not in header]
+    missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise SourceError(f"{path.name} has no column {names}; a manifest needs subject, clip and cohort")
     clips: list[SourceClip] = []
     skipped: list[Skipped] = []
-    listed = _Listed()
+    listed = _ListedRows()
     for number, cells in enumerate(table[1:], start=2):
         if not any(cell.strip() for cell in cells):
             continue
         values = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
         try:
             clip = _manifest_clip(f"row {number}", values, path.parent)
-            listed.refuse_clash(clip)
+            listed.add(clip)
         except _RowError as error:
             skipped.append(Skipped(item=f"row {number}", reason=str(error)))
         else:
@@ -96,22 +96,22 @@ def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
 
 
 def is_photo(path: Path) -> bool:
-    """Whether a file is named as an image, and is not one of those that systems hide beside images."""
+    """Return True for a file with the suffix of an image that is not hidden."""
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 class _RowError(Exception):
-    """Why a row cannot be used, in words that name nobody."""
+    """The reason that a row cannot be used; it contains no identity."""
 
 
-class _Listed:
-    """What the rows so far have said, to find a row that repeats or contradicts one."""
+class _ListedRows:
+    """Rows read so far, to find a row that repeats or contradicts one of them."""
 
     def __init__(self) -> None:
         self._clips: dict[tuple[object, ...], SourceClip] = {}
         self._people: dict[tuple[str, str], SourceClip] = {}
 
-    def refuse_clash(self, clip: SourceClip) -> None:
+    def add(self, clip: SourceClip) -> None:
         same = self._clips.get((clip.url, clip.paths, clip.start_s, clip.end_s))
         if same is not None:
             person = "" if same.subject_id == clip.subject_id else ", under another subject"
@@ -168,15 +168,15 @@ def _number(values: Mapping[str, str], name: str) -> float | None:
     return number
 
 
-def _files(folder: Path, place: str) -> tuple[Path, ...]:
-    path = folder / place
+def _files(folder: Path, pattern: str) -> tuple[Path, ...]:
+    path = folder / pattern
     if path.is_file():
         return (path.resolve(),)
     images: list[Path] = []
     if path.is_dir():
         images = [file for file in path.iterdir() if is_photo(file)]
-    elif "*" in place or "?" in place:
+    elif "*" in pattern or "?" in pattern:
         images = [file for file in path.parent.glob(path.name) if is_photo(file)]
     if not images:
         raise _RowError("its clip is missing: there is no such file, folder of images or pattern; check the path")
-    return tuple(sorted((image.resolve() for image in images), key=lambda image: natural(image.name)))
+    return tuple(sorted((image.resolve() for image in images), key=lambda image: natural_key(image.name)))

@@ -1,4 +1,4 @@
-"""Where recordings come from: a manifest, the CK+ and YFP trees, photos, URLs; what is left out is listed with its reason."""
+"""Sources of recordings: CK+ and YFP trees, photos and URLs; their clips under digests and their people under pseudonyms."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from typing import Final
 import yt_dlp
 
 from vitau.errors import ClipError, SourceError, StoreError
-from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural
+from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
 from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo
 from vitau.schema import Clip, Cohort, Skipped, Subject
 
@@ -24,23 +24,23 @@ _CKPLUS_IMAGE: Final = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECAS
 
 
 def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip], list[Skipped]]:
-    """The sequences of a CK+ tree, ``cohn-kanade-images/S005/001/S005_001_00000001.png``; all are controls.
+    """List the sequences of a CK+ tree, ``cohn-kanade-images/S005/001/S005_001_00000001.png``; all are controls.
 
-    The names of the images count, not the folders above them; of several copies of a sequence the fullest is taken, then the
-    one nearest to the root. Without ``fps`` every image is a frame; CK+ was recorded at 30 per second.
+    Sequences are identified by the names of their images, not by folders. Of several copies the most complete one is taken,
+    then the one closest to the root. Without ``fps`` every image is a frame; CK+ was recorded at 30 frames per second.
 
     Raises:
-        SourceError: no such folder, no image of CK+ in it, or only the CSV that lacks the subjects.
+        SourceError: no such folder, no CK+ image in it, or only the CSV without subjects.
     """
     if not root.is_dir() and root.name != SUBJECTLESS_CSV:
         raise SourceError(f"{root} is not a folder; give the one that holds cohn-kanade-images")
     copies: dict[tuple[str, str], dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    num_stray = 0
+    num_others = 0
     for file in sorted(root.rglob("*")):
         if match := _CKPLUS_IMAGE.fullmatch(file.name):
             copies[match[1].upper(), match[2]][file.parent].append(file)
         elif file.is_file():
-            num_stray += 1
+            num_others += 1
     if not copies and SUBJECTLESS_CSV in (root.name, *(file.name for file in root.glob("*.csv"))):
         raise SourceError(
             f"{SUBJECTLESS_CSV} does not say who is in its 48×48 pictures, so one person would be in training and in test; "
@@ -60,25 +60,25 @@ def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip],
             )
         )
         skipped += [Skipped(item=f"sequence {number}", reason="another copy of it, in another folder") for _ in others]
-    if num_stray:
-        skipped.append(Skipped(item=f"{num_stray} files", reason="not named as CK+ names its images"))
+    if num_others:
+        skipped.append(Skipped(item=f"{num_others} files", reason="not named as CK+ names its images"))
     return clips, skipped
 
 
 def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
-    """Draft a manifest for a folder of YFP's clips or image sequences, to be completed by hand; the number of its rows.
+    """Draft a manifest of YFP clips or image sequences, to be completed by hand; return the number of rows.
 
-    A clip's patient is its topmost folder, or where it lies directly in ``folder`` the first part of its name
+    A clip's patient is its topmost folder. For a clip directly in ``folder``, it is the first part of the file name
     (``patient03_2.mp4`` → ``patient03``). Image sequences get YFP's 6 frames per second.
 
     Raises:
-        SourceError: no clips in the folder, or the manifest is there already (perhaps completed by hand).
+        SourceError: no clips in the folder, or the manifest exists already.
     """
     if out_csv.exists():
         raise SourceError(f"{out_csv} is there already; move it away or draft under another name")
     videos = [file for file in folder.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")]
     sequences = {file.parent for file in folder.rglob("*") if is_photo(file)} - {folder}
-    found = sorted([*videos, *sequences], key=lambda clip: natural(str(clip.relative_to(folder))))
+    found = sorted([*videos, *sequences], key=lambda clip: natural_key(str(clip.relative_to(folder))))
     if not found:
         raise SourceError(f"{folder} holds no videos and no folders of images; give the folder of the YFP clips")
     with out_csv.open("w", encoding="utf-8", newline="") as file:
@@ -100,12 +100,12 @@ def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
 
 
 def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[SourceClip], list[Skipped]]:
-    """The photos of a folder: those of one sub-folder are of one person, those directly in it each of another one.
+    """List the photos of a folder: a subfolder holds one person, a photo directly in the folder is a person of its own.
 
-    Without a ``cohort`` it is the topmost folder's name: ``palsy/7/smile.jpg``, ``control/12.jpg``.
+    Without ``cohort``, the topmost folder names it: ``palsy/7/smile.jpg``, ``control/12.jpg``.
 
     Raises:
-        SourceError: no such folder, or no photo in it whose cohort is known.
+        SourceError: no such folder, or no photo in it with a known cohort.
     """
     if cohort is not None:
         clips, skipped = _photos_of(folder, folder, cohort, 1)
@@ -120,13 +120,13 @@ def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[Source
 
 
 def fetch(clip: SourceClip, work_dir: Path) -> Path:
-    """The local file of a clip: itself, a tar of a sequence's images, or the download of a URL, both kept in ``work_dir``.
+    """Return the local file of a clip; a tar of images or a download is written into ``work_dir``.
 
-    A tar depends on nothing but the images and their order. A URL is downloaded whole, once for all of its time ranges, so that
-    its digest does not depend on where a downloader cuts; the range is applied when its frames are sampled.
+    The bytes of a tar depend only on the images and their order. A URL is downloaded whole, once for all time ranges, so that
+    its digest does not depend on how a downloader cuts. The range is applied when frames are sampled.
 
     Raises:
-        ClipError: a file is gone, or the URL cannot be reached or holds no video.
+        ClipError: a file is missing, or the URL cannot be reached or holds no video.
         StoreError: the disk is full.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -140,12 +140,12 @@ def fetch(clip: SourceClip, work_dir: Path) -> Path:
     try:
         _pack(clip.paths, out)
     except OSError as error:
-        raise StoreError(f"{clip.row} cannot be packed ({os.strerror(error.errno or 0)}); make room on the disk") from error
+        raise StoreError(f"{clip.row} cannot be packed ({os.strerror(error.errno or 0)}); free space on the disk") from error
     return out
 
 
 def clip_digest(path: Path, start_s: float | None = None, end_s: float | None = None) -> str:
-    """The sha256 of a clip's bytes; where only a part of them is meant, of that digest and the time range."""
+    """Compute the SHA-256 of a clip's bytes; with a time range, of that digest and the range."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if start_s is None and end_s is None:
@@ -155,10 +155,10 @@ def clip_digest(path: Path, start_s: float | None = None, end_s: float | None = 
 
 
 def pseudonym(key: bytes, source: str, subject_id: str) -> str:
-    """A person's pseudonym: the first 20 hex digits of the HMAC-SHA256 of the source and its own id, under a secret key.
+    """Compute a person's pseudonym: the first 20 hex digits of the HMAC-SHA256 of the source and its identifier.
 
     Raises:
-        ValueError: an empty key, under which anybody could try ids.
+        ValueError: an empty key, with which identifiers could be guessed.
     """
     if not key:
         raise ValueError("the key of the pseudonyms is empty; set a secret one")
@@ -166,13 +166,13 @@ def pseudonym(key: bytes, source: str, subject_id: str) -> str:
 
 
 def to_subject(clip: SourceClip, key: bytes) -> Subject:
-    """The person of a clip, under a pseudonym."""
+    """Return the person of a clip under a pseudonym."""
     person = pseudonym(key, clip.source, clip.subject_id)
     return Subject(pseudonym=person, cohort=clip.cohort, source=clip.source, synthetic=clip.synthetic)
 
 
 def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
-    """The clip as the catalog knows it, once its bytes are at ``path``."""
+    """Return the catalog's record of a clip with its bytes at ``path``."""
     return Clip(
         sha256=clip_digest(path, clip.start_s, clip.end_s),
         subject=pseudonym(key, clip.source, clip.subject_id),
@@ -190,13 +190,13 @@ def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
 
 def _photos_of(root: Path, folder: Path, cohort: Cohort, first: int) -> tuple[list[SourceClip], list[Skipped]]:
     files = sorted(
-        (file for file in folder.rglob("*") if file.is_file()), key=lambda file: natural(str(file.relative_to(folder)))
+        (file for file in folder.rglob("*") if file.is_file()), key=lambda file: natural_key(str(file.relative_to(folder)))
     )
     photos = [file for file in files if is_photo(file)]
     clips = [
         SourceClip(
             row=f"photo {number}",
-            subject_id=f"{root.resolve().name}/{cohort}/{photo.relative_to(folder).parts[0]}",  # a 7.jpg is in many folders
+            subject_id=f"{root.resolve().name}/{cohort}/{photo.relative_to(folder).parts[0]}",  # unique across folders
             cohort=cohort,
             source="photos",
             paths=(photo,),
@@ -211,13 +211,13 @@ def _pack(paths: tuple[Path, ...], out: Path) -> None:
     with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as archive:
         for number, path in enumerate(paths):
             data = path.read_bytes()
-            member = tarfile.TarInfo(f"{number:08d}{path.suffix.lower()}")  # the images' own names may name the person
+            member = tarfile.TarInfo(f"{number:08d}{path.suffix.lower()}")  # file names may contain an identity
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
 
 
-class _Silent:
-    """What yt-dlp has to say; its errors are raised as well."""
+class _SilentLogger:
+    """Discards the log of yt-dlp, which also raises its errors."""
 
     def debug(self, message: str) -> None: ...
     def warning(self, message: str) -> None: ...
@@ -226,22 +226,22 @@ class _Silent:
 
 def _download(row: str, url: str, work_dir: Path) -> Path:
     name = _sha256(url.encode())[:20]
-    for there in work_dir.glob(f"{name}.*"):
-        if there.suffix not in {".part", ".ytdl"}:
-            return there
+    for existing in work_dir.glob(f"{name}.*"):
+        if existing.suffix not in {".part", ".ytdl"}:
+            return existing
     options = {
-        "format": "bv*[height<=1080][ext=mp4]/bv*[height<=1080]/b[height<=1080]/b/bv*",  # a picture; sound is not needed
+        "format": "bv*[height<=1080][ext=mp4]/bv*[height<=1080]/b[height<=1080]/b/bv*",  # sound is not needed
         "outtmpl": str(work_dir / f"{name}.%(ext)s"),
         "noplaylist": True,
         "socket_timeout": 20,
-        "logger": _Silent(),
+        "logger": _SilentLogger(),
         "noprogress": True,
         "quiet": True,
     }
     try:
         with yt_dlp.YoutubeDL(options) as downloader:
-            found = downloader.extract_info(url, download=True)
-            return Path(found["requested_downloads"][0]["filepath"])
+            info = downloader.extract_info(url, download=True)
+            return Path(info["requested_downloads"][0]["filepath"])
     except yt_dlp.utils.DownloadError as error:
         cause = error.exc_info[1] if error.exc_info else None
         status = getattr(cause, "status", None)

@@ -1,1 +1,1 @@
-"""How trained networks are used: prediction, Grad-CAM, the registry, the report."""
+"""Scoring: prediction, Grad-CAM, aggregation by person, overlays, the report, and ONNX export."""

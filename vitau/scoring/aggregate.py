@@ -1,4 +1,4 @@
-"""From the scores of frames to the answer about a person, with its uncertainty."""
+"""Aggregation of the scores of frames to the score of a person, with its uncertainty."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ NUM_RESAMPLES: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionScore:
-    """One region of one person: mean score over the analysed frames with its 95 % interval, −1 to 1, affected above 0.
+    """One region of one person: mean score of the analyzed frames with its 95 % interval, −1 to 1, affected above 0.
 
-    ``share_affected`` is the share of the analysed frames that say "affected", 0 to 1.
+    ``share_affected`` is the share of analyzed frames with a score above 0, 0 to 1.
     """
 
     score: float
@@ -29,11 +29,11 @@ class RegionScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubjectScore:
-    """The answer about one person.
+    """The score of one person.
 
-    ``palsy_score`` is the mean over the frames with its 95 % interval; ``uncertain``: the interval holds the threshold.
-    ``regions`` is empty where the region model was not asked: "not analysed", not "no". ``right_side`` is the mean probability
-    that the person's right is the affected side, ``None`` unless a sided model was asked.
+    ``palsy_score`` is the mean over the frames with its 95 % interval; ``uncertain``: the interval contains the threshold.
+    ``regions`` is empty if the regions were not analyzed, which does not mean unaffected. ``right_side`` is the mean
+    probability that the person's right side is affected, ``None`` without a sided model.
     """
 
     palsy_score: float
@@ -47,7 +47,7 @@ class SubjectScore:
     right_side: float | None = None
 
     def summary(self) -> dict[str, Any]:
-        """The same as JSON values, numbers rounded to 4 digits."""
+        """Return the score as JSON values, rounded to 4 digits."""
         regions = {
             au.value: {
                 "score": round(region.score, 4),
@@ -71,20 +71,20 @@ class SubjectScore:
 
 
 def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, seed: int = 0) -> SubjectScore | None:
-    """Sum up the frames of one person: means, and 95 % intervals from a bootstrap over the frames.
+    """Aggregate the frames of one person: means, and 95 % intervals from a bootstrap over the frames.
 
-    The interval says how much the answer hangs on the frames that happened to be taken, not how often the model is wrong about
-    people; frames of one recording resemble each other, so it is rather too narrow. A person who is judged healthy as a whole
-    has no regions, though single frames may have been analysed, unless ``analyse_all``.
+    The interval describes the uncertainty from the choice of frames, not how often the model is wrong about people. It is
+    rather too narrow, because frames of one recording resemble each other. A person without a recognized palsy has no regions
+    unless ``analyse_all``, although single frames may have been analyzed.
 
     Args:
         table: rows of ``SCORE_COLUMNS``, all of one person.
-        threshold: recognition's, from validation people.
-        analyse_all: show regions of people judged healthy as well.
-        seed: of the bootstrap.
+        threshold: threshold of recognition, chosen on validation people.
+        analyse_all: include the regions of people without a recognized palsy.
+        seed: seed of the bootstrap.
 
     Returns:
-        ``None`` if there is no row: nobody was scored.
+        The score, or ``None`` if the table is empty.
     """
     if not table.num_rows:
         return None
@@ -94,7 +94,7 @@ def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, s
     analysed_N = table["analysed"].to_numpy().astype(bool)
     region_NA = np.column_stack([table[au].to_numpy() for au in AUS]).astype(np.float64)[analysed_N]
     right_N = table["right_side"].drop_null().to_numpy()
-    asked = len(region_NA) > 0 and (score >= threshold or analyse_all)
+    analyzed = len(region_NA) > 0 and (score >= threshold or analyse_all)
     return SubjectScore(
         palsy_score=score,
         interval=interval,
@@ -103,8 +103,8 @@ def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, s
         uncertain=interval is not None and interval[0] < threshold <= interval[1],
         num_frames=table.num_rows,
         num_analysed=int(analysed_N.sum()),
-        regions=_regions(region_NA, seed) if asked else {},
-        right_side=float(right_N.mean()) if asked and len(right_N) else None,
+        regions=_regions(region_NA, seed) if analyzed else {},
+        right_side=float(right_N.mean()) if analyzed and len(right_N) else None,
     )
 
 
@@ -117,7 +117,7 @@ def _regions(region_NA: NDArray[np.float64], seed: int) -> dict[AU, RegionScore]
 
 
 def _interval(value_NK: NDArray[np.float64], seed: int) -> list[Interval | None]:
-    """Per column the 2.5 and 97.5 % quantiles of the mean over resampled rows; rows are drawn with multinomial weights."""
+    """Compute per column the 2.5 and 97.5 % quantiles of the mean over resampled rows, with multinomial weights."""
     count, num_columns = value_NK.shape
     if count < 2:
         return [None] * num_columns

@@ -1,4 +1,4 @@
-"""Photos and clips of one call, scored into a folder: tables, overlays, a report, and a list of what could not be scored."""
+"""Scoring of photos and clips into a folder: tables, overlays, a report, and the skipped files with their reasons."""
 
 import csv
 import json
@@ -14,21 +14,21 @@ import pyarrow.parquet as pq
 
 from vitau.errors import ClipError
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
-from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, Decoded
+from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, DecodeCounts
 from vitau.schema import Skipped
 from vitau.scoring.aggregate import SubjectScore, aggregate
-from vitau.scoring.overlays import draw_overlays, evenly
+from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
 from vitau.scoring.scores import ScoredFace, score_table
 
 NUM_KEY_FRAMES: Final = 4
-"""Frames of a person that are drawn with overlays."""
+"""Frames of a person that get overlays."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredPerson:
-    """One face of a photo, or the person of interest of a clip, with the answer about them."""
+    """The score of one face of a photo, or of the tracked person of a clip."""
 
     input: str
     face_index: int
@@ -38,7 +38,7 @@ class ScoredPerson:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchResult:
-    """What was scored, what was not and why, and how many files of folders were no pictures or recordings."""
+    """Scored people, skipped files with their reasons, and the number of other files in folders."""
 
     people: tuple[ScoredPerson, ...]
     skipped: tuple[Skipped, ...]
@@ -55,26 +55,26 @@ def score_inputs(
     analyse_all: bool = False,
     watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
 ) -> BatchResult:
-    """Score files and folders of files; what cannot be scored is listed and the rest is done.
+    """Score files and folders of files; skip a file that cannot be scored, and record the reason.
 
     Writes ``scores.parquet``, ``scores.csv``, ``people.json``, ``skipped.csv``, ``overlays/`` and ``report.html`` into ``out``.
 
     Args:
         predictor: the model.
         inputs: photos, clips, folders.
-        out: made where it is missing; files of an earlier call are replaced.
-        model_name: how the report calls the model.
-        metrics: of the model's test people, for the report.
-        analyse_all: let the region model look at healthy faces as well.
-        watch: goes around the paths to show progress; gets their number.
+        out: output folder; created if missing, earlier files are replaced.
+        model_name: name of the model in the report.
+        metrics: metrics of the model on its test people, for the report.
+        analyse_all: analyze the regions of healthy faces too.
+        watch: wraps the paths and their number to show progress.
 
     Raises:
-        ClipError: there is no file to score at all.
+        ClipError: there is no file to score.
     """
-    paths, num_ignored = expand(inputs)
+    paths, num_ignored = list_files(inputs)
     if not paths:
         raise ClipError(
-            f"{', '.join(map(str, inputs))} holds neither pictures nor recordings; give photos, clips or folders of them"
+            f"{', '.join(map(str, inputs))} contains neither photos nor clips; give photos, clips or folders of them"
         )
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -82,20 +82,20 @@ def score_inputs(
     people: list[ScoredPerson] = []
     reported: list[ReportedSubject] = []
     for number, path in enumerate(watch(paths, len(paths))):
-        decoded = Decoded()
+        counts = DecodeCounts()
         try:
-            kept = _Kept()
-            rows += [kept.add(face) for face in predictor.score_path(path, analyse_all=analyse_all, decoded=decoded)]
+            sampler = _FaceSampler()
+            rows += [sampler.add(face) for face in predictor.score_path(path, analyse_all=analyse_all, counts=counts)]
         except ClipError as error:
             skipped.append(Skipped(item=str(path), reason=str(error)))
             continue
-        for face_index, (own_rows, faces) in kept.people.items():
+        for face_index, (own_rows, faces) in sampler.people.items():
             score = aggregate(score_table(own_rows), predictor.threshold, analyse_all=analyse_all)
-            if score is None:  # nobody is kept without a row
+            if score is None:  # every person has a row
                 continue
-            person = ScoredPerson(input=str(path), face_index=face_index, score=score, notes=_notes(path, decoded))
+            person = ScoredPerson(input=str(path), face_index=face_index, score=score, notes=_notes(path, counts))
             frames = _draw(predictor, faces, out / "overlays" / f"{number:03d}-{path.stem}")
-            name = path.name if len(kept.people) == 1 else f"{path.name}, face {face_index + 1}"
+            name = path.name if len(sampler.people) == 1 else f"{path.name}, face {face_index + 1}"
             people.append(person)
             reported.append(ReportedSubject(name=name, score=score, key_frames=frames, notes=person.notes))
     _write_tables(out, rows, people, skipped)
@@ -107,8 +107,8 @@ def score_inputs(
     return BatchResult(people=tuple(people), skipped=tuple(skipped), num_ignored=num_ignored)
 
 
-def expand(inputs: Iterable[Path]) -> tuple[list[Path], int]:
-    """The files to score, those of folders by name, and how many files of folders are no pictures or recordings."""
+def list_files(inputs: Iterable[Path]) -> tuple[list[Path], int]:
+    """Return the files to score, sorted within folders, and the number of other files in folders."""
     paths: list[Path] = []
     num_ignored = 0
     for path in inputs:
@@ -123,7 +123,7 @@ def expand(inputs: Iterable[Path]) -> tuple[list[Path], int]:
 
 
 def person_record(person: ScoredPerson) -> dict[str, Any]:
-    """A person as JSON values."""
+    """Return the score of a person as JSON values."""
     return {
         "input": person.input,
         "face_index": person.face_index,
@@ -132,8 +132,8 @@ def person_record(person: ScoredPerson) -> dict[str, Any]:
     }
 
 
-class _Kept:
-    """The rows of each person of one input, and faces spread evenly over the time, however long it is."""
+class _FaceSampler:
+    """Collects the rows of each person of one input, and a bounded number of faces spread evenly over time."""
 
     def __init__(self) -> None:
         self.people: dict[int, tuple[list[dict[str, Any]], list[ScoredFace]]] = {}
@@ -153,8 +153,8 @@ class _Kept:
 
 
 def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path) -> list[KeyFrame]:
-    """Draw the overlays of some faces of a person, write them, and give them to the report."""
-    chosen = [faces[position] for position in evenly(len(faces), NUM_KEY_FRAMES)]
+    """Draw and write overlays of some faces of a person; return them for the report."""
+    chosen = [faces[position] for position in evenly_spaced(len(faces), NUM_KEY_FRAMES)]
     analysed_N = np.array([face.row["analysed"] for face in chosen], dtype=bool)
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
@@ -169,10 +169,14 @@ def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path) -> li
     return frames
 
 
-def _notes(path: Path, decoded: Decoded) -> tuple[str, ...]:
-    damage = [f"{decoded.num_damaged} damaged frames or packets were stepped over"] if decoded.num_damaged else []
-    ends = ["it ends long before its header says"] if decoded.truncated else []
-    return (f"{path.name} is not whole: {' and '.join(ends + damage)}; what decodes was scored.",) if ends + damage else ()
+def _notes(path: Path, counts: DecodeCounts) -> tuple[str, ...]:
+    damage = [f"{counts.num_damaged} damaged frames or packets were skipped"] if counts.num_damaged else []
+    ends = ["it ends long before the duration in its header"] if counts.truncated else []
+    return (
+        (f"{path.name} is incomplete: {' and '.join(ends + damage)}. The readable frames were scored.",)
+        if ends + damage
+        else ()
+    )
 
 
 def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[ScoredPerson], skipped: Sequence[Skipped]) -> None:
@@ -184,24 +188,24 @@ def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[Scored
     with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("item", "reason"))
-        writer.writerows((left.item, left.reason) for left in skipped)
+        writer.writerows((skip.item, skip.reason) for skip in skipped)
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """The table with the box as four columns, as CSV needs it."""
+    """Return the table with the box as four columns, for CSV."""
     corners = table["box"].to_pylist()
     for position, name in enumerate(("box_x", "box_y", "box_width", "box_height")):
         table = table.append_column(name, pa.array([corner[position] for corner in corners], pa.float32()))
     return table.drop_columns("box")
 
 
-def lines(result: BatchResult) -> Iterator[str]:
-    """One line per person for people to read: input, decision, score with interval, affected regions."""
+def summary_lines(result: BatchResult) -> Iterator[str]:
+    """Yield one line of text per person: input, decision, score with interval, affected regions."""
     for person in result.people:
         score = person.score
         face = f" face {person.face_index + 1}" if person.face_index else ""
-        spread = "one frame" if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
+        interval = "one frame" if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
         affected = ", ".join(au.value for au, region in score.regions.items() if region.affected) or "none"
-        regions = affected if score.regions else "not analysed"
+        regions = affected if score.regions else "not analyzed"
         decision = ("palsy" if score.palsied else "no palsy") + (" (uncertain)" if score.uncertain else "")
-        yield f"{person.input}{face}\t{decision}\t{score.palsy_score:.2f} ({spread})\tregions: {regions}"
+        yield f"{person.input}{face}\t{decision}\t{score.palsy_score:.2f} ({interval})\tregions: {regions}"

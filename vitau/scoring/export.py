@@ -1,4 +1,4 @@
-"""Both networks as ONNX, for programs without torch: compared with torch as they are written, and described beside."""
+"""ONNX export of both networks, compared with PyTorch and described in ``onnx.json``."""
 
 import json
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ from vitau.store.atomic import atomic_path
 
 OPSET: Final = 20
 TOLERANCE: Final = 1e-4
-"""The largest difference from torch with which a file is kept; heatmaps of an untrained model may be far from [−1, 1]."""
+"""Largest accepted difference from PyTorch; relative to the largest value where that is above 1."""
 CARD: Final = "onnx.json"
 NUM_COMPARED: Final = 3
-"""Drawn faces on which both are compared; the batch with which a file is made is of another size."""
+"""Synthetic faces of the comparison; the batch of the export has another size."""
 
 PREPROCESSING: Final = (
-    "find the face and its 68 landmarks with dlib",
-    "align and cut the square of FFHQ's alignment at 256 px, reflected at the borders (vitau.media.crops)",
+    "detect the face and its 68 landmarks with dlib",
+    "extract the crop of the FFHQ alignment at 256 px, with reflected borders (vitau.media.crops)",
     "resize the crop to the side of the input with an antialiased bilinear filter, corners not aligned",
     "uint8 RGB / 127.5 - 1, channels first: float32 in [-1, 1]",
 )
@@ -40,7 +40,7 @@ PREPROCESSING: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """One written network: its largest difference from torch, and what goes in and out, by name."""
+    """One exported network: its largest difference from PyTorch, and its inputs and outputs by name."""
 
     file: str
     opset: int
@@ -50,7 +50,7 @@ class Exported:
 
 
 class Recognition(nn.Module):
-    """From a crop to the probability of a palsy."""
+    """Computes the probability of a palsy from a crop."""
 
     outputs: Final = {"palsy_score": "float32 (B,), probability of a palsy, 0 to 1"}
 
@@ -59,12 +59,12 @@ class Recognition(nn.Module):
         self.model = model
 
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs in their order."""
+        """Return the outputs in the order of ``outputs``."""
         return (self.model(crop_BCHW).softmax(1)[:, 1],)
 
 
 class Regions(nn.Module):
-    """From a crop to the heatmaps and the scores of the regions, and of their sides where the model is sided."""
+    """Computes heatmaps and scores of the regions from a crop, and of their sides with a sided model."""
 
     def __init__(self, model: RegionModel, side_scales: Mapping[str, float]) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Regions(nn.Module):
             }
 
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs in their order."""
+        """Return the outputs in the order of ``outputs``."""
         heatmaps_BAHW = self.model(crop_BCHW)
         outputs = (heatmaps_BAHW, self.model.scores(heatmaps_BAHW))
         if not self.side_scales:
@@ -92,17 +92,17 @@ class Regions(nn.Module):
 
 
 def export_onnx(folder: Path, out: Path) -> list[Exported]:
-    """Write ``recognition.onnx``, for a region model ``regions.onnx`` as well, and ``onnx.json``, which describes them.
+    """Write ``recognition.onnx``, for a region model also ``regions.onnx``, and their description ``onnx.json``.
 
     Args:
-        folder: of a model.
-        out: made where it is missing; files of an earlier export are replaced.
+        folder: a model folder.
+        out: output folder; created if missing, earlier files are replaced.
 
     Raises:
-        CheckpointError: the model cannot be read, the packages of the extra ``onnx`` are missing, or a written network differs
-            from torch by more than 1e-4 on drawn faces.
+        CheckpointError: the model cannot be read, the packages of the extra ``onnx`` are missing, or an exported
+            network differs from PyTorch by more than 1e-4 on synthetic faces.
     """
-    _require()
+    _require_onnx()
     predictor = Predictor(folder, device="cpu")
     networks: dict[str, tuple[Recognition | Regions, int]] = {
         "recognition.onnx": (Recognition(predictor.recognition), predictor.recognition.input_size)
@@ -111,7 +111,7 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         networks["regions.onnx"] = Regions(predictor.regions, predictor.side_scales), predictor.regions.input_size
     out.mkdir(parents=True, exist_ok=True)
     exported = [_export(network.eval(), size, out / file) for file, (network, size) in networks.items()]
-    told: dict[str, Any] = {
+    card: dict[str, Any] = {
         "model_digest": predictor.digest,
         "synthetic": predictor.synthetic,
         "opset": OPSET,
@@ -119,23 +119,27 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         "preprocessing": PREPROCESSING,
         "thresholds": read_thresholds(folder) or {"recognition": {"threshold": predictor.threshold}},
         "networks": {
-            each.file: {"inputs": each.inputs, "outputs": each.outputs, "largest_difference_from_torch": each.worst}
-            for each in exported
+            network.file: {
+                "inputs": network.inputs,
+                "outputs": network.outputs,
+                "largest_difference_from_torch": network.worst,
+            }
+            for network in exported
         },
     }
     (out / LANDMARKS).write_text(LANDMARKS_TEXT, encoding="utf-8")
-    (out / CARD).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return exported
 
 
-def drawn_crops(count: int) -> NDArray[np.uint8]:
-    """Draw aligned faces (N, 256, 256, 3) uint8 RGB of people who do not exist."""
+def synthetic_crops(count: int) -> NDArray[np.uint8]:
+    """Draw aligned faces (N, 256, 256, 3) uint8 RGB of synthetic people."""
     rng = np.random.default_rng(0)
     return np.stack([draw_crop(draw_person(0, index), "rest", 0.0, rng, CROP_SIZE).image for index in range(count)])
 
 
 def _export(network: Recognition | Regions, size: int, path: Path) -> Exported:
-    crops_NHWC = drawn_crops(NUM_COMPARED)
+    crops_NHWC = synthetic_crops(NUM_COMPARED)
     names = list(network.outputs)
     with torch.inference_mode():
         expected = [output.numpy() for output in network(to_input(crops_NHWC, size))]
@@ -147,27 +151,27 @@ def _export(network: Recognition | Regions, size: int, path: Path) -> Exported:
         input_names=["crop"],
         output_names=names,
         dynamic_shapes=({0: torch.export.Dim("B", min=1)},),
-        optimize=False,  # onnxscript 0.7.2 loses a constant where two clamps read one map; the runtime optimises anyway
+        optimize=False,  # onnxscript 0.7.2 loses a constant if two clamps read one map; the runtime optimizes anyway
         verbose=False,
     )
     assert program is not None
     with atomic_path(path) as partial:
         program.save(str(partial), external_data=False)
-        seen = run_onnx(partial, to_input(crops_NHWC, size).contiguous().numpy())
-        worst = max(difference(own, theirs) for own, theirs in zip(expected, seen, strict=True))
+        actual = run_onnx(partial, to_input(crops_NHWC, size).contiguous().numpy())
+        worst = max(relative_difference(*pair) for pair in zip(expected, actual, strict=True))
         if not worst <= TOLERANCE:
-            raise CheckpointError(f"{path.name} differs from torch by {worst:.1e}, which is too much: it was not kept")
+            raise CheckpointError(f"{path.name} differs from PyTorch by {worst:.1e}, which is too much: it was not written")
     inputs = {"crop": f"float32 (B, 3, {size}, {size}) in [-1, 1], RGB, aligned; any B"}
     return Exported(file=path.name, opset=OPSET, worst=worst, inputs=inputs, outputs=dict(network.outputs))
 
 
-def difference(own: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    """The largest difference between two outputs, as a share of the largest value where that is above 1."""
-    return float(np.abs(own - theirs).max() / max(1.0, float(np.abs(own).max())))
+def relative_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+    """Return the largest difference between two outputs, relative to the largest value where that is above 1."""
+    return float(np.abs(expected - actual).max() / max(1.0, float(np.abs(expected).max())))
 
 
 def run_onnx(path: Path, crop_BCHW: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Run a written network on the processor; returns its outputs in their order."""
+    """Run an exported network on the CPU; return its outputs in order."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -175,7 +179,7 @@ def run_onnx(path: Path, crop_BCHW: NDArray[np.float32]) -> list[NDArray[np.floa
     return outputs
 
 
-def _require() -> None:
+def _require_onnx() -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017) of both models: where the network looked for an answer."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017) of both models."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,20 +15,20 @@ Step = Callable[[Tensor], Tensor]
 
 
 def gradcam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[int] | None = None) -> Tensor:
-    """Show where the network looked for its answers, laid over the input.
+    """Compute Grad-CAM maps at the resolution of the input.
 
     Args:
         model: in evaluation mode.
         crop_BCHW: the model's input, float32 in [−1, 1], any number of images.
-        targets: which answers: logits of the recognition model (0 healthy, 1 palsied), regions by their place in ``schema.AUS``
-            for the region model; all by default.
+        targets: outputs to explain, all by default: logits of the recognition model (0 healthy, 1 palsied), or regions by their
+            index in ``schema.AUS``.
 
     Returns:
-        float32 (B, T, H, W) in [0, 1], of the input's side. Every map is divided by its own maximum, so maps say where, not how
-        much; a map without any evidence stays 0.
+        float32 (B, T, H, W) in [0, 1]. Every map is divided by its own maximum, so maps show the position, not the strength; a
+        map that is 0 everywhere stays 0.
 
     Raises:
-        ValueError: the model is in training mode, or there is no such target.
+        ValueError: the model is in training mode, or a target does not exist.
     """
     map_BTHW = cam(model, crop_BCHW, targets)
     map_BTHW = functional.interpolate(map_BTHW, size=crop_BCHW.shape[-2:], mode="bilinear", align_corners=False)
@@ -37,14 +37,14 @@ def gradcam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[
 
 
 def cam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[int] | None = None) -> Tensor:
-    """Return the maps of :func:`gradcam` as they are computed: L = ReLU(Σ_k α_k A^k) with α_k the mean of ∂y/∂A^k (METHOD §5).
+    """Compute the maps L = ReLU(Σ_k α_k A^k) of a layer A, with α_k the mean of ∂y/∂A^k (METHOD §5).
 
-    The layer A is what enters the last block for the ViT, laid out on the patch grid without class and register tokens, and the
-    last convolution before the heatmap output for the region model, whose answers y are the decoded scores. Up to the layer
-    everything runs once and without gradients; the rest is differentiated once per target, for all images together.
+    For the ViT, A is the input of the last block on the patch grid, without class and register tokens. For the region model, A
+    is the last convolution before the heatmap output, and y are the decoded scores. The network up to the layer runs once
+    without gradients. The rest is differentiated once per target, for all images together.
 
     Returns:
-        float32 (B, T, h, w), of the layer's side, not normalised.
+        float32 (B, T, h, w), at the resolution of the layer, not normalized.
     """
     if model.training:
         raise ValueError("Grad-CAM of a model in training mode mixes the images of a batch: call model.eval() first")
@@ -64,7 +64,7 @@ def cam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[int]
 
 
 def split(model: PalsyViT | RegionModel) -> tuple[Step, Step, Step]:
-    """Return the ways from the input to the layer, from there to the scores (B, U), and from there to maps (B, K, H, W)."""
+    """Return functions: input to layer, layer to scores (B, U), layer to maps (B, K, H, W)."""
     if isinstance(model, PalsyViT):
         return model.tokens, model.tail, model.token_maps
     return model.features, lambda layer: model.scores(model.tail(layer)), lambda layer: layer

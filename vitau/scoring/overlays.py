@@ -1,4 +1,4 @@
-"""Pictures of the evidence: Grad-CAM and heatmaps laid over a face, as small JPEGs."""
+"""Overlays: Grad-CAM maps and heatmaps over a face, as small JPEGs."""
 
 from typing import Any, Final
 
@@ -17,25 +17,26 @@ FACE: Final = "face"
 RECOGNITION: Final = "recognition"
 REGIONS: Final = "regions"
 AFFECTED: Final = (214, 62, 20)
-"""Colour of a heatmap above 0, RGB."""
+"""Color of a heatmap above 0, RGB."""
 SPARED: Final = (28, 108, 200)
-"""Colour of a heatmap below 0, RGB."""
+"""Color of a heatmap below 0, RGB."""
 
 Image = NDArray[np.uint8]
 
 
 def draw_overlays(predictor: Predictor, crop_NHWC: Image, analysed_N: NDArray[np.bool_]) -> list[dict[str, bytes]]:
-    """What the models looked at in each of N crops (N, S, S, 3) uint8 RGB, as JPEGs by name.
+    """Draw the overlays of N crops (N, S, S, 3) uint8 RGB.
 
     Returns:
-        Per crop: ``face``; ``recognition``, Grad-CAM of "palsied"; where analysed ``regions``, the heatmaps (orange affected,
-        blue spared; at each point the strongest of the 8), and ``AU1`` … ``AU26``, Grad-CAM of each region's score.
+        JPEGs by name, per crop: ``face``, and ``recognition`` with the Grad-CAM of "palsied". For analyzed crops also
+        ``regions`` with the strongest of the 8 heatmaps at each point (orange affected, blue spared), and ``AU1`` … ``AU26``
+        with the Grad-CAM of each region's score.
     """
     if not len(crop_NHWC):
         return []
     palsied_N1HW = gradcam(predictor.recognition, predictor.to_input(crop_NHWC, predictor.recognition), [1]).cpu().numpy()
     drawn = [
-        {FACE: to_jpeg(small(crop)), RECOGNITION: to_jpeg(cam_overlay(crop, map_HW))}
+        {FACE: to_jpeg(shrink(crop)), RECOGNITION: to_jpeg(cam_overlay(crop, map_HW))}
         for crop, (map_HW,) in zip(crop_NHWC, palsied_N1HW, strict=True)
     ]
     rows = np.flatnonzero(analysed_N)
@@ -50,43 +51,43 @@ def draw_overlays(predictor: Predictor, crop_NHWC: Image, analysed_N: NDArray[np
     return drawn
 
 
-def small(crop: Image) -> Image:
-    """The crop at the side of an overlay."""
+def shrink(crop: Image) -> Image:
+    """Resize a crop to the size of an overlay."""
     return np.asarray(cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def cam_overlay(crop: Image, cam_HW: NDArray[np.float32]) -> Image:
-    """A map in [0, 1] over a crop: the stronger, the more of its colour; where it is 0 the face is untouched."""
+    """Blend a map in [0, 1] over a crop; where it is 0, the face is unchanged."""
     level = (np.clip(_scaled(cam_HW), 0, 1) * 255).astype(np.uint8)
-    colour = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return _blend(small(crop), colour, 0.75 * level[..., None] / 255)
+    color = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return _blend(shrink(crop), color, 0.75 * level[..., None] / 255)
 
 
 def heatmap_overlay(crop: Image, heatmap_AHW: NDArray[np.float32]) -> Image:
-    """Heatmaps (8, h, w) over a crop: at each point the strongest of the 8, orange above 0 and blue below."""
+    """Blend the strongest of 8 heatmaps (8, h, w) at each point over a crop, orange above 0 and blue below."""
     clamped_AHW = np.clip(heatmap_AHW, -1, 1)
     strongest = np.take_along_axis(clamped_AHW, np.abs(clamped_AHW).argmax(0)[None], axis=0)[0]
     value = _scaled(strongest)[..., None]
-    colour = np.where(value > 0, np.array(AFFECTED), np.array(SPARED))
-    return _blend(small(crop), colour, 0.75 * np.abs(value))
+    color = np.where(value > 0, np.array(AFFECTED), np.array(SPARED))
+    return _blend(shrink(crop), color, 0.75 * np.abs(value))
 
 
 def to_jpeg(image: Image) -> bytes:
-    """A picture (H, W, 3) uint8 RGB as JPEG."""
+    """Encode an image (H, W, 3) uint8 RGB as JPEG."""
     written, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not written:
-        raise ValueError(f"a picture of shape {image.shape} cannot be written as JPEG")
+        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
     return bytes(encoded.tobytes())
 
 
-def evenly(count: int, wanted: int) -> list[int]:
-    """Positions of up to ``wanted`` items spread evenly over ``count``, in order."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted))}) if count else []
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Return up to ``wanted`` positions, evenly spaced over ``count`` items, in order."""
+    return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted))}) if count else []
 
 
 def _scaled(map_HW: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(map_HW.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR))
 
 
-def _blend(face: Image, colour: NDArray[Any], alpha: NDArray[np.float64]) -> Image:
-    return np.clip(face * (1 - alpha) + colour * alpha, 0, 255).astype(np.uint8)
+def _blend(face: Image, color: NDArray[Any], alpha: NDArray[np.float64]) -> Image:
+    return np.clip(face * (1 - alpha) + color * alpha, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From faces to scores: recognition judges every face, the region model looks at those judged palsied."""
+"""Prediction: recognition scores every face, the region model the faces with a recognized palsy."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from vitau.errors import CheckpointError, ClipError
-from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, Decoded, SampledFrame, decode_image, sample_frames
-from vitau.media.faces import FaceCrop, Follower
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, SampledFrame, decode_image, sample_frames
+from vitau.media.faces import FaceCrop, FaceTracker
 from vitau.media.frames import find_faces
 from vitau.models.checkpoint import CARD, load_model, model_digest
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
@@ -32,7 +32,7 @@ _Item = TypeVar("_Item")
 
 
 def batches(items: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
-    """Lists of up to ``size`` items."""
+    """Yield lists of up to ``size`` items."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -47,18 +47,18 @@ class Predictor:
         for face in predictor.score("photo.jpg"):
             print(face.palsy_score, face.regions, predictor.heatmaps_of(face))
 
-    ``recognition`` judges first; ``regions`` is None in a folder that holds recognition only. ``card`` is that of the folder's
-    own model, ``threshold`` is recognition's, ``synthetic`` says that a model has seen drawings.
+    ``recognition`` runs first; ``regions`` is None in a folder with recognition only. ``card`` is the model card of the
+    folder's own model. ``threshold`` is that of recognition. ``synthetic``: a model was trained on synthetic people.
 
     Args:
-        model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache;
-            a folder holds ``model/``, for regions with ``recognition/`` beside it, or is a recognition model itself.
-        device: the first GPU if there is one, else the processor, unless it is named.
-        tracking_uri: of the MLflow server that knows ``models:/…``; by default ``MLFLOW_TRACKING_URI``.
+        model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache.
+            A folder contains ``model/``, and ``recognition/`` beside a region model, or is a recognition model itself.
+        device: by default the first GPU if there is one, else the CPU.
+        tracking_uri: address of the MLflow server for ``models:/…``; by default ``MLFLOW_TRACKING_URI``.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or regions come without the recognition that judges first.
-        ChecksumError: a file is not what was registered.
+        CheckpointError: a file is missing or damaged, or a region model has no recognition beside it.
+        ChecksumError: a file differs from the registered one.
         RegistryError: there is no such model, or the registry cannot be reached.
     """
 
@@ -72,23 +72,23 @@ class Predictor:
         loaded, self.card = load_model(own)
         self.folder, self.digest = folder, model_digest(own)
         self.regions = None if isinstance(loaded, PalsyViT) else loaded.to(self.device).eval()
-        judge, self.recognition_card = (loaded, self.card) if isinstance(loaded, PalsyViT) else _judge(folder)
-        self.recognition = judge.to(self.device).eval()
+        recognition, self.recognition_card = (loaded, self.card) if isinstance(loaded, PalsyViT) else _load_recognition(folder)
+        self.recognition = recognition.to(self.device).eval()
         threshold = self.recognition_card.get("threshold")
         self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
-        self.synthetic = any(bool(each.get("synthetic")) for each in (self.card, self.recognition_card))
+        self.synthetic = any(bool(card.get("synthetic")) for card in (self.card, self.recognition_card))
 
     def score(
         self, source: str | Path | bytes | NDArray[np.uint8], name: str | None = None, *, analyse_all: bool = False
     ) -> list[ScoredFace]:
-        """All faces of a photo, largest first, or the person of interest in every sampled frame of a clip.
+        """Score all faces of a photo, largest first, or the tracked person in every sampled frame of a clip.
 
         Args:
-            source: the path of a photo or a clip, the bytes of a photo, or a picture (H, W, 3) uint8 RGB. A long clip is better
-                scored by :meth:`score_clip`, which keeps nothing.
-            name: what ``input`` says in the rows; by default the path.
-            analyse_all: let the region model look at faces judged healthy as well.
+            source: the path of a photo or a clip, the bytes of a photo, or an image (H, W, 3) uint8 RGB. Use
+                :meth:`score_clip` for a long clip: it keeps nothing in memory.
+            name: value of ``input`` in the rows; by default the path.
+            analyse_all: analyze the regions of faces without a recognized palsy too.
 
         Raises:
             ClipError: it is missing, empty, neither a photo nor a clip, or without a face.
@@ -104,17 +104,17 @@ class Predictor:
         return faces
 
     def heatmaps_of(self, face: ScoredFace) -> dict[AU, NDArray[np.float32]]:
-        """Where the region model sees each region of a face affected (above 0) or spared: maps (h, w) in [−1, 1] of the crop.
+        """Return the heatmap of each region on the crop: (h, w) in [−1, 1], affected above 0, spared below.
 
         Raises:
-            ValueError: the folder holds recognition only.
+            ValueError: the folder contains recognition only.
         """
         heatmap_AHW = self.heatmaps(face.crop[None])[0].clamp(-1, 1).float().cpu().numpy()
         return dict(zip(AUS, heatmap_AHW, strict=True))
 
     @torch.inference_mode()
     def score_crops(self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False) -> CropScores:
-        """Score aligned crops (N, S, S, 3) uint8 RGB; with ``analyse_all`` the region model looks at healthy faces as well."""
+        """Score aligned crops (N, S, S, 3) uint8 RGB; with ``analyse_all``, analyze the regions of healthy faces too."""
         palsy_N = np.zeros(len(crop_NHWC), dtype=np.float32)
         region_NA = np.full((len(crop_NHWC), len(AUS)), np.nan, dtype=np.float32)
         for start in range(0, len(crop_NHWC), BATCH):
@@ -136,26 +136,26 @@ class Predictor:
         return replace(scores, right_N=right_N, sided_NA2=sided_NA2) if self.side_scales else scores
 
     def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
-        """Crops as one of the two models takes them, on its device."""
+        """Convert crops to the input of one of the two models, on its device."""
         return to_input(torch.from_numpy(np.ascontiguousarray(crop_NHWC)).to(self.device), model.input_size)
 
     @torch.inference_mode()
     def heatmaps(self, crop_NHWC: NDArray[np.uint8]) -> torch.Tensor:
-        """Heatmaps (N, 8, h, w) of aligned crops, not clamped.
+        """Compute heatmaps (N, 8, h, w) of aligned crops, not clamped.
 
         Raises:
-            ValueError: the folder holds recognition only.
+            ValueError: the folder contains recognition only.
         """
         if self.regions is None:
-            raise ValueError("this folder holds recognition only; load a regions model to see its heatmaps")
+            raise ValueError("this folder contains recognition only; load a region model to get heatmaps")
         heatmaps: torch.Tensor = self.regions(self.to_input(crop_NHWC, self.regions))
         return heatmaps
 
     def score_image(self, image: NDArray[np.uint8], name: str = "", *, analyse_all: bool = False) -> list[ScoredFace]:
-        """All faces of one picture (H, W, 3) uint8 RGB, largest first; none found is an empty list."""
+        """Score all faces of one image (H, W, 3) uint8 RGB, largest first; return an empty list if there is none."""
         faces = find_faces(image)
-        seen = [(SampledFrame(index=0, time_s=0.0, image=image), index, face) for index, face in enumerate(faces)]
-        return self._score(name, seen, analyse_all=analyse_all)
+        detected = [(SampledFrame(index=0, time_s=0.0, image=image), index, face) for index, face in enumerate(faces)]
+        return self._score(name, detected, analyse_all=analyse_all)
 
     def score_clip(
         self,
@@ -164,33 +164,33 @@ class Predictor:
         *,
         rate_fps: float = RATE_FPS,
         analyse_all: bool = False,
-        decoded: Decoded | None = None,
+        counts: DecodeCounts | None = None,
     ) -> Iterator[ScoredFace]:
-        """The person of interest in the frames of a clip, six a second; memory does not grow with the clip.
+        """Score the tracked person in the sampled frames of a clip; memory does not grow with the clip.
 
-        ``decoded`` counts what decodes, for the caller to look at afterwards.
+        ``counts`` is updated while the clip is decoded.
 
         Raises:
             ClipError: missing, empty, not a video, truncated, or no face in any frame.
         """
-        follower, num_frames, num_faces = Follower(), 0, 0
-        for frames in batches(sample_frames(path, rate_fps, decoded=decoded)):
-            seen = [(frame, 0, face) for frame in frames if (face := follower.look(frame.image)[1]) is not None]
-            num_frames, num_faces = num_frames + len(frames), num_faces + len(seen)
-            yield from self._score(name or str(path), seen, analyse_all=analyse_all)
+        tracker, num_frames, num_faces = FaceTracker(), 0, 0
+        for frames in batches(sample_frames(path, rate_fps, counts=counts)):
+            tracked = [(frame, 0, face) for frame in frames if (face := tracker.track(frame.image)[1]) is not None]
+            num_frames, num_faces = num_frames + len(frames), num_faces + len(tracked)
+            yield from self._score(name or str(path), tracked, analyse_all=analyse_all)
         if not num_faces:
             raise ClipError(f"{path.name} shows no face in any of its {num_frames} sampled frames; give a clip of a face")
 
     def score_path(
-        self, path: Path, name: str | None = None, *, analyse_all: bool = False, decoded: Decoded | None = None
+        self, path: Path, name: str | None = None, *, analyse_all: bool = False, counts: DecodeCounts | None = None
     ) -> Iterator[ScoredFace]:
-        """A photo by :meth:`score_image`, anything else by :meth:`score_clip`.
+        """Score a photo with :meth:`score_image`, any other file with :meth:`score_clip`.
 
         Raises:
             ClipError: missing, empty, neither an image nor a video, or without a face.
         """
         if path.suffix.lower() not in PHOTO_SUFFIXES:
-            yield from self.score_clip(path, name, analyse_all=analyse_all, decoded=decoded)
+            yield from self.score_clip(path, name, analyse_all=analyse_all, counts=counts)
             return
         faces = [
             face
@@ -201,19 +201,21 @@ class Predictor:
             raise ClipError(f"{path.name} shows no face; give a photo of a face that looks at the camera")
         yield from faces
 
-    def _score(self, name: str, seen: Sequence[tuple[SampledFrame, int, FaceCrop]], *, analyse_all: bool) -> list[ScoredFace]:
-        if not seen:
+    def _score(
+        self, name: str, detected: Sequence[tuple[SampledFrame, int, FaceCrop]], *, analyse_all: bool
+    ) -> list[ScoredFace]:
+        if not detected:
             return []
-        scores = self.score_crops(np.stack([face.crop for _, _, face in seen]), analyse_all=analyse_all)
+        scores = self.score_crops(np.stack([face.crop for _, _, face in detected]), analyse_all=analyse_all)
         rows = score_rows(
             scores,
             name=name,
-            frame_index=[frame.index for frame, _, _ in seen],
-            time_s=[frame.time_s for frame, _, _ in seen],
-            box=[face.box for _, _, face in seen],
-            face_index=[index for _, index, _ in seen],
+            frame_index=[frame.index for frame, _, _ in detected],
+            time_s=[frame.time_s for frame, _, _ in detected],
+            box=[face.box for _, _, face in detected],
+            face_index=[index for _, index, _ in detected],
         )
-        return [ScoredFace(row=row, crop=face.crop) for row, (_, _, face) in zip(rows, seen, strict=True)]
+        return [ScoredFace(row=row, crop=face.crop) for row, (_, _, face) in zip(rows, detected, strict=True)]
 
 
 def _folder(model: str | Path, tracking_uri: str | None) -> Path:
@@ -224,9 +226,9 @@ def _folder(model: str | Path, tracking_uri: str | None) -> Path:
     return model_folder(model, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI)
 
 
-def _judge(folder: Path) -> tuple[PalsyViT, dict[str, Any]]:
+def _load_recognition(folder: Path) -> tuple[PalsyViT, dict[str, Any]]:
     if not (folder / RECOGNITION / CARD).is_file():
-        raise CheckpointError(f"{folder} has a region model but no {RECOGNITION}/ to judge first: fetch the whole folder")
+        raise CheckpointError(f"{folder} has a region model but no {RECOGNITION}/ to run first: fetch the whole folder")
     recognition, card = load_model(folder / RECOGNITION)
     if not isinstance(recognition, PalsyViT):
         raise CheckpointError(f"{folder / RECOGNITION} is no recognition model: fetch the whole folder again")

@@ -1,6 +1,7 @@
-"""The registered model as MLflow runs it, as code and not as a pickle: raw pictures in, one row per face out.
+"""The registered model as an MLflow model: images in, one row per face out.
 
-MLflow executes this file (models from code); it needs the packages of its requirements, not this repository.
+MLflow executes this file (models from code) instead of loading a pickle. It needs the packages of its requirements, not this
+repository.
 """
 
 import logging
@@ -15,17 +16,17 @@ from vitau.schema import SCORE_COLUMNS
 from vitau.scoring.predict import Predictor
 
 BUNDLE: Final = "bundle"
-"""Name of the artifact that holds the model folder."""
+"""Name of the artifact with the model folder."""
 
 logger = logging.getLogger(__name__)
 
 
 class FaceScorer(PythonModel):
-    """Finds, aligns and scores faces.
+    """Detects, aligns and scores faces.
 
-    Input: a DataFrame with ``image`` (encoded bytes of a picture) or ``path`` (of a picture or a clip) in each row. Output: a
-    DataFrame of ``SCORE_COLUMNS``, one row per face; ``input`` is the path, or the position of the row. An input without a face
-    or that cannot be read has no row, and a warning in the log of ``vitau.scoring``.
+    Input: a DataFrame with ``image`` (encoded bytes of a photo) or ``path`` (of a photo or a clip) in each row. Output: a
+    DataFrame of ``SCORE_COLUMNS``, one row per face; ``input`` is the path, or the position of the row. An input that cannot be
+    read or has no face has no row, and a warning in the log of ``vitau.scoring``.
     """
 
     def load_context(self, context: Any) -> None:
@@ -33,19 +34,19 @@ class FaceScorer(PythonModel):
         self.predictor = Predictor(context.artifacts[BUNDLE])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score every row; ``params={"analyse_all": True}`` lets the region model look at healthy faces as well."""
+        """Score every row; ``params={"analyse_all": True}`` analyzes the regions of healthy faces too."""
         del context
         analyse_all = bool((params or {}).get("analyse_all", False))
         rows: list[dict[str, Any]] = []
-        for position, given in enumerate(model_input.to_dict("records")):
+        for position, row in enumerate(model_input.to_dict("records")):
             try:
-                rows += self._score(position, given, analyse_all=analyse_all)
+                rows += self._score(position, row, analyse_all=analyse_all)
             except ClipError as error:
                 logger.warning("input %d has no scores: %s", position, error)
         return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
-    def _score(self, position: int, given: dict[str, Any], *, analyse_all: bool) -> list[dict[str, Any]]:
-        data, path = given.get("image"), given.get("path")
+    def _score(self, position: int, row: dict[str, Any], *, analyse_all: bool) -> list[dict[str, Any]]:
+        data, path = row.get("image"), row.get("path")
         if isinstance(data, bytes):
             return [face.row for face in self.predictor.score(data, str(position), analyse_all=analyse_all)]
         if isinstance(path, str):

@@ -1,4 +1,4 @@
-"""One page that a clinician can read: per person the decision, how sure it is, the regions, the evidence, what is missing."""
+"""The report: one HTML page for clinicians with decisions, uncertainty, regions, pictures, and skipped files."""
 
 import base64
 import datetime as dt
@@ -42,7 +42,7 @@ PICTURE_WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedModel:
-    """A model as the report tells it: ``card`` is its ``model.json``, ``metrics`` those of its test people, if known."""
+    """A model in the report: ``card`` is its ``model.json``, ``metrics`` are those of its test people, if known."""
 
     name: str
     version: int | None = None
@@ -53,7 +53,7 @@ class ReportedModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyFrame:
-    """One frame with its overlays by name (JPEG), and the region scores that it got itself."""
+    """One frame with its palsy score and its overlays by name (JPEG)."""
 
     label: str
     palsy_score: float
@@ -62,10 +62,10 @@ class KeyFrame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedSubject:
-    """One person; ``score`` is None if nothing of them could be scored.
+    """One person; ``score`` is None if no frame could be scored.
 
-    ``left_out`` counts frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are what the
-    readers agreed on, where there are readers.
+    ``left_out`` counts unused frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are the
+    consensus of the readers, if there is one.
     """
 
     name: str
@@ -79,9 +79,9 @@ class ReportedSubject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything on the page. ``lineage`` names what the models and scores come from; ``skipped`` was not scored at all.
+    """The content of the page. ``lineage`` names the origin of models and scores, ``skipped`` what was not scored.
 
-    ``related`` are pages beside this one: title → address, relative to it.
+    ``related`` are other pages: title → address relative to this page.
     """
 
     title: str
@@ -95,7 +95,7 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """The page as self-contained HTML: styles, pictures and all."""
+    """Render the report as a self-contained HTML page."""
     environment = page_environment()
     environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
@@ -110,7 +110,7 @@ def render(report: Report) -> str:
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
         uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
         scored=sum(subject.score is not None for subject in report.subjects),
-        side=likelier_side,
+        side=probable_side,
         sided=any(subject.score.right_side is not None for subject in report.subjects if subject.score),
         num_frames=sum(subject.score.num_frames for subject in report.subjects if subject.score),
         read=any(subject.affected is not None for subject in report.subjects),
@@ -126,13 +126,13 @@ def write_report(report: Report, path: Path) -> Path:
 
 
 def region_scale(subjects: Sequence[ReportedSubject]) -> float:
-    """The score at which a region's bar is full: the largest on the page, so that bars of different people compare."""
+    """Return the largest region score of the page, the scale of all bars."""
     regions = [region for subject in subjects if subject.score for region in subject.score.regions.values()]
     return max([0.01, *(abs(end) for region in regions for end in (region.score, *(region.interval or ())))])
 
 
-def likelier_side(right_side: float) -> str:
-    """The likelier side with its probability: "right, 93 %"."""
+def probable_side(right_side: float) -> str:
+    """Format the more probable side with its probability: "right, 93 %"."""
     side, probability = (Side.RIGHT, right_side) if right_side >= 0.5 else (Side.LEFT, 1 - right_side)
     return f"{side}, {percent(probability)}"
 
@@ -143,10 +143,10 @@ def percent(share: float) -> str:
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG as an address that holds it."""
+    """Return a JPEG as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number with a true minus sign."""
+    """Format a number with a minus sign instead of a hyphen."""
     return f"{value:.{digits}f}".replace("-", "−")

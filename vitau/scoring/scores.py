@@ -18,16 +18,16 @@ _ARROW_TYPES: Final = {
     "float32": pa.float32(),
     "float64": pa.float64(),
     "bool": pa.bool_(),
-    "fixed_size_list<float>[4]": pa.list_(pa.float32()),  # a plain list, as in the frame tables
+    "fixed_size_list<float>[4]": pa.list_(pa.float32()),  # plain lists, as in frame tables
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CropScores:
-    """What the models say of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False.
+    """Scores of N crops: ``region_NA`` (N, 8) is in [−1, 1], NaN where ``analysed_N`` is False.
 
-    A sided region model adds probabilities: ``right_N`` that the person's right is the affected side, and ``sided_NA2``
-    (N, 8, 2) of the right and left side of each region; NaN where ``analysed_N`` is False.
+    A sided region model adds probabilities: ``right_N`` (N,) that the person's right side is affected, and ``sided_NA2``
+    (N, 8, 2) for the right and left side of each region. Both are NaN where ``analysed_N`` is False.
     """
 
     palsy_N: NDArray[np.float32]
@@ -40,7 +40,7 @@ class CropScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ScoredFace:
-    """One face with its row of ``SCORE_COLUMNS`` and the crop (256, 256, 3) uint8 RGB that was scored."""
+    """One face: its row of ``SCORE_COLUMNS``, and the scored crop (256, 256, 3) uint8 RGB."""
 
     row: dict[str, Any]
     crop: NDArray[np.uint8]
@@ -52,29 +52,29 @@ class ScoredFace:
 
     @property
     def palsied(self) -> bool:
-        """Whether the probability reaches the model's threshold."""
+        """True if the probability reaches the model's threshold."""
         return bool(self.row["palsied"])
 
     @property
     def regions(self) -> dict[AU, float]:
-        """The scores of the regions, −1 to 1, affected above 0; empty where the region model was not asked."""
+        """Scores of the regions, −1 to 1, affected above 0; empty if the regions were not analyzed."""
         return {au: float(self.row[au]) for au in AUS if self.row[au] is not None}
 
     @property
     def right_side(self) -> float | None:
-        """Probability that the person's right is the affected side; ``None`` unless a sided model was asked."""
+        """Probability that the person's right side is affected; ``None`` without a sided model."""
         right: float | None = self.row["right_side"]
         return right
 
     @property
     def sides(self) -> dict[AU, tuple[float, float]]:
-        """Probabilities that the right and the left of each region are affected; empty unless a sided model was asked."""
+        """Probabilities that the right and left side of each region are affected; empty without a sided model."""
         pairs = {au: (self.row[f"{au}_right"], self.row[f"{au}_left"]) for au in AUS}
         return {au: (float(right), float(left)) for au, (right, left) in pairs.items() if right is not None}
 
 
 def score_schema() -> pa.Schema:
-    """The Arrow schema of a score table; every field says what it means."""
+    """Return the Arrow schema of a score table, with the meaning of every field in its metadata."""
     return pa.schema(
         [
             pa.field(name, _ARROW_TYPES[column.type], nullable=column.nullable, metadata={"meaning": column.meaning})
@@ -84,7 +84,7 @@ def score_schema() -> pa.Schema:
 
 
 def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Rows of ``SCORE_COLUMNS`` as an Arrow table."""
+    """Return rows of ``SCORE_COLUMNS`` as an Arrow table."""
     return pa.Table.from_pylist(list(rows), schema=score_schema())
 
 
@@ -97,7 +97,7 @@ def score_rows(
     box: Sequence[Sequence[float]],
     face_index: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analysed is None."""
+    """Return rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analyzed is None."""
     faces = face_index if face_index is not None else [0] * len(frame_index)
     values_NC = np.concatenate([scores.region_NA, _sides(scores)], axis=1)
     regions = [
@@ -122,7 +122,7 @@ def score_rows(
 
 
 def _sides(scores: CropScores) -> NDArray[np.float32]:
-    """The columns of sides (N, 17), NaN for a paired model."""
+    """Return the columns of sides (N, 17), NaN for a model without sides."""
     num_faces = len(scores.palsy_N)
     if scores.right_N is None or scores.sided_NA2 is None:
         return np.full((num_faces, 1 + 2 * len(AUS)), np.nan, dtype=np.float32)

@@ -49,7 +49,7 @@ def answers(subject: str, reader: str, seconds: float) -> list[LedgerRow]:
     ]
 
 
-def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_path):
+def test_controls_are_not_labeled_and_no_service_is_needed(workspace, tmp_path):
     for name, cohort in {"p1": Cohort.PALSY, "p2": Cohort.PALSY, "c1": Cohort.CONTROL}.items():
         workspace.catalog.add_subject(Subject(pseudonym=name, cohort=cohort, source="synthetic", synthetic=True))
     workspace.catalog.append_answers([*answers("p1", "a", 12), *answers("p1", "b", 18), *answers("p2", "a", 14)])
@@ -57,24 +57,24 @@ def test_controls_are_not_asked_about_and_no_service_is_needed(workspace, tmp_pa
     workspace.catalog.set_skipped("a manifest", [Skipped(item="row 3", reason="its clip is missing")])
     done = labeling_progress(workspace)
     assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (2, 1, 1, 0)
-    assert [(each.reader, each.answered, each.open, each.left_s) for each in done.readers] == [
+    assert [(reader.reader, reader.answered, reader.open, reader.left_s) for reader in done.readers] == [
         ("a", 2, 0, 0),
         ("b", 1, 1, 18),
         ("adjudicator", 0, 0, None),
     ]
-    assert [each.item for each in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
+    assert [skipped.item for skipped in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
     write_labeling_page(workspace, done, tmp_path / "progress.html")
     assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
     with pytest.raises(StoreError, match=r"progress\.html cannot be written: No such file or directory; give another place"):
         write_labeling_page(workspace, done, tmp_path / "nowhere" / "progress.html")
 
 
-def test_nobody_is_asked_about_yet(workspace):
+def test_without_people_all_counts_are_zero(workspace):
     done = labeling_progress(workspace)
     assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (0, 0, 0, 0)
 
 
-def test_the_ledger_is_read_again_only_when_it_has_grown_or_two_people_are_found_to_be_one(workspace):
+def test_the_ledger_is_read_again_only_after_new_answers_or_a_merge(workspace):
     for name in ("p1", "p2"):
         workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
     workspace.catalog.append_answers(answers("p1", "a", 12))

@@ -17,9 +17,9 @@ from vitau.schema import AUS
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("cohort")
-    told = []
-    write_cohort(out, 4, 8, frames_per_task=1, progress=lambda done, of: told.append((done, of)))
-    return out, told
+    calls = []
+    write_cohort(out, 4, 8, frames_per_task=1, progress=lambda done, of: calls.append((done, of)))
+    return out, calls
 
 
 def read(path):
@@ -28,9 +28,9 @@ def read(path):
 
 
 def test_a_cohort_has_a_clip_a_manifest_row_and_a_truth_row_per_person(cohort):
-    out, told = cohort
+    out, calls = cohort
     manifest, truth = read(out / "manifest.csv"), read(out / "truth.csv")
-    assert told == [(done, 4) for done in range(5)]
+    assert calls == [(done, 4) for done in range(5)]
     assert (
         [row["subject"] for row in manifest]
         == [row["subject"] for row in truth]
@@ -47,7 +47,7 @@ def test_a_cohort_has_a_clip_a_manifest_row_and_a_truth_row_per_person(cohort):
     assert not list(out.rglob("*.partial*"))
 
 
-def test_a_clip_is_h264_at_its_rate_shows_every_task_and_says_that_it_is_synthetic(cohort):
+def test_a_clip_is_h264_at_its_rate_shows_every_task_and_is_marked_synthetic(cohort):
     out, _ = cohort
     with av.open(out / "clips" / "synthetic-8-0001.mp4") as container:
         stream = container.streams.video[0]
@@ -56,7 +56,7 @@ def test_a_clip_is_h264_at_its_rate_shows_every_task_and_says_that_it_is_synthet
         assert sum(1 for _ in container.decode(stream)) == len(TASKS)
 
 
-def test_writing_a_cohort_again_keeps_what_is_there_and_a_larger_one_adds_people(cohort, tmp_path):
+def test_writing_a_cohort_again_keeps_its_clips_and_a_larger_one_adds_people(cohort, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(cohort[0], out)
     clip = out / "clips" / "synthetic-8-0001.mp4"
@@ -73,7 +73,7 @@ def test_a_folder_keeps_one_population(cohort):
         write_cohort(out, 4, 9, frames_per_task=1)
 
 
-def test_a_cohort_of_nobody_is_refused(tmp_path):
+def test_an_empty_cohort_is_refused(tmp_path):
     with pytest.raises(ValueError, match="0 subjects with 2 frames per task make no cohort; give at least 1 of each"):
         write_cohort(tmp_path, 0, 1)
 

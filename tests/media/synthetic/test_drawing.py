@@ -1,3 +1,5 @@
+"""Synthetic people are reproducible, their palsies show in the right place, and dlib sees their landmarks."""
+
 import dataclasses
 
 import cv2
@@ -30,20 +32,20 @@ def crop(person, task="rest", amount=0.0, size=128):
 
 
 def difference(person, au):
-    """How an affected region of the left side changes a small frame (240, 320), and the unaffected frame's landmarks."""
+    """Return the change of a small frame (240, 320) by an affected region of the left side, and the landmarks without it."""
     plain, changed = (draw_frame(p, "rest", 0.0, np.random.default_rng(5), (320, 240)) for p in (person, weakened(person, au)))
     change = (changed.image.astype(float) - plain.image).sum(axis=2)
     return np.where(np.abs(change) > 12, change, 0), plain.landmarks
 
 
-def test_landmarks_without_a_picture_are_those_of_the_picture():
+def test_landmarks_without_an_image_equal_those_of_the_image():
     frame = draw_frame(draw_person(3, 7), "smile", 0.8, np.random.default_rng(1)).landmarks
     bare = draw_landmarks(draw_person(3, 7), "smile", 0.8, np.random.default_rng(1))
     frame, bare = ((points - points.mean(0)) / np.linalg.norm(points - points.mean(0)) for points in (frame, bare))
     assert np.allclose(frame, bare)
 
 
-def test_a_seed_draws_the_same_person_whoever_was_drawn_before():
+def test_a_seed_draws_the_same_person_in_any_order():
     first = draw_frame(draw_person(3, 7), "smile", 0.8)
     draw_person(3, 6)
     again = draw_frame(draw_person(3, 7), "smile", 0.8)
@@ -75,7 +77,7 @@ def test_exactly_half_of_the_people_are_palsied_and_on_one_side():
     assert 0.4 < np.mean([person.side is Side.LEFT for person in people if person.palsied]) < 0.6
 
 
-def test_every_region_is_affected_in_about_half_of_the_palsies_and_none_says_another():
+def test_every_region_is_affected_in_about_half_of_the_palsies_and_none_predicts_another():
     affected = np.array([[au in draw_person(12, index, palsied=True).affected for au in AUS] for index in range(600)])
     assert np.all((affected.mean(axis=0) > 0.4) & (affected.mean(axis=0) < 0.6))
     together = np.corrcoef(affected.T) - np.eye(len(AUS))
@@ -93,8 +95,8 @@ def test_an_affected_region_changes_the_resting_face_at_its_place_and_on_its_sid
         left_half = np.arange(change.shape[1]) > landmarks[27:31, 0].mean() - 3
         assert (
             change[:, left_half].sum() > 1.2 * change[:, ~left_half].sum()
-        )  # the nose, the lips and the chin are pulled across
-    assert np.median(changes) > 60  # of 765: plain to see
+        )  # the palsy also shifts the nose, the lips and the chin
+    assert np.median(changes) > 60  # of 765, which is clearly visible
 
 
 def test_the_regions_do_not_look_like_each_other():
@@ -107,7 +109,7 @@ def test_the_regions_do_not_look_like_each_other():
 def test_right_and_left_are_the_persons_own():
     drooping_left = crop(weakened(draw_person(21, 1, palsied=False), AU.AU12, side=1)).landmarks
     drooping_right = crop(weakened(draw_person(21, 1, palsied=False), AU.AU12, side=0)).landmarks
-    assert drooping_left[54, 1] - drooping_left[48, 1] > 3  # 54 lies to the right in the picture
+    assert drooping_left[54, 1] - drooping_left[48, 1] > 3  # 54 is on the right of the image
     assert drooping_right[48, 1] - drooping_right[54, 1] > 3
 
 
@@ -136,7 +138,7 @@ def test_no_expression_tears_the_lips_crosses_the_lids_or_notches_the_jaw(index,
         assert np.all(eye.upper <= eye.lower + 1e-9)
     outline = np.rint(shape.outline * 1000).astype(np.int32)
     defects = cv2.convexityDefects(outline[:, None], cv2.convexHull(outline[:, None], returnPoints=False))
-    assert defects is None or defects[:, 0, 3].max() / 256 < 110  # a jowl hangs; a notch would be deeper
+    assert defects is None or defects[:, 0, 3].max() / 256 < 110  # a jowl sags; a notch would be deeper
 
 
 def test_a_healthy_eye_closes_and_an_affected_one_stays_open():
@@ -163,7 +165,7 @@ def test_the_landmarks_are_where_dlib_sees_them():
         assert away.mean() < 0.15
 
 
-def test_a_drawn_crop_lies_as_the_alignment_of_its_landmarks_would_put_it():
+def test_a_drawn_crop_agrees_with_the_alignment_of_its_landmarks():
     for index, size in enumerate((64, 96, 256, 64, 64)):
         drawing = crop(draw_person(31, index), size=size)
         assert drawing.image.shape == (size, size, 3)

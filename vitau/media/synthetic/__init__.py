@@ -1,1 +1,1 @@
-"""A parametric face: who it is, what it does, its shape, its picture. Nothing here was recorded from anybody."""
+"""Synthetic people: a parametric model of faces with and without palsy; nothing was recorded from a real person."""

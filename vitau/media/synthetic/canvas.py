@@ -1,7 +1,7 @@
-"""The canvas that a face is painted on, flat and in face units, and the warp from there into a picture.
+"""Canvas of a face in face units, and the warp from the canvas into an image.
 
-Edges and lines are soft functions of the columns or rows, so a canvas of any resolution is antialiased. Turning the head shifts
-every pixel by its depth.
+Edges and lines are smooth functions of columns or rows, so every resolution is antialiased. A turn of the head shifts each
+pixel by its depth.
 """
 
 import math
@@ -25,7 +25,7 @@ BOTTOM_V: Final = 2.6
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A window of the canvas: its pixels, its columns and rows in face units, px per unit."""
+    """A window of the canvas: pixels, columns and rows in face units, and px per unit."""
 
     rgb: Canvas
     u: Canvas
@@ -35,26 +35,26 @@ class Patch:
     columns: slice
 
     def window(self, left: float, top: float, right: float, bottom: float) -> "Patch":
-        """The part of a whole canvas between these columns and rows."""
+        """Return the window of a whole canvas between these columns and rows, face units."""
         columns, rows = _span(left - LEFT_U, right - LEFT_U, self.scale), _span(top - TOP_V, bottom - TOP_V, self.scale)
         return Patch(self.rgb[rows, columns], self.u[:, columns], self.v[rows], self.scale, rows, columns)
 
     def soft(self, distance: Canvas) -> Canvas:
-        """Coverage of pixels whose signed distance to an edge (positive inside) is given in face units."""
+        """Return the coverage of pixels from their signed distance to an edge (positive inside), face units."""
         return clip(distance * self.scale + 0.5, 0, 1)
 
     def line(self, distance: Canvas, width: float) -> Canvas:
-        """A soft line of a Gaussian profile; one thinner than a pixel becomes fainter, not thinner."""
+        """Return the coverage of a line with a Gaussian profile; a line thinner than a pixel becomes fainter."""
         least = max(width, 0.55 / self.scale)
         return (width / least) * np.exp(-np.square(distance / np.float32(least)))
 
-    def lay(self, colour: Floats | Canvas, coverage: Canvas) -> None:
-        """Cover pixels with a colour, RGB 0–1, by a share (H, W)."""
+    def lay(self, color: Floats | Canvas, coverage: Canvas) -> None:
+        """Blend a color, RGB 0–1, over the pixels by a coverage (H, W)."""
         rgb = self.rgb
-        rgb += coverage[..., None] * (np.asarray(colour, dtype=np.float32) - rgb)
+        rgb += coverage[..., None] * (np.asarray(color, dtype=np.float32) - rgb)
 
     def darken(self, amount: Canvas) -> None:
-        """Take a share (H, W) of the light away; a negative one adds light."""
+        """Remove a share (H, W) of the light; a negative share adds light."""
         rgb = self.rgb
         rgb *= 1 - amount[..., None]
 
@@ -65,18 +65,18 @@ def _span(low: float, high: float, scale: float) -> slice:
 
 
 def clip(value: Canvas | float, low: float, high: float) -> Canvas:
-    """Clip as ``np.clip`` does, in a third of its time on small patches."""
+    """Clip values to a range; faster than ``np.clip`` on small patches."""
     return np.minimum(np.maximum(value, low), high)
 
 
 def spread(mask: Canvas, radius: float) -> Canvas:
-    """A wide blur, computed on a quarter of the resolution."""
+    """Blur a mask widely, at a quarter of the resolution."""
     small = cv2.resize(mask, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), max(radius / 4, 0.4)), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def curve(patch_axis: Canvas, along: Floats, across: Floats) -> Canvas:
-    """Read a curve, given by points from either end, at the pixels of an axis."""
+    """Interpolate a curve, given by points in either direction, at the pixels of an axis."""
     order = slice(None) if along[0] < along[-1] else slice(None, None, -1)
     return np.interp(patch_axis, along[order], across[order]).astype(np.float32)
 
@@ -87,7 +87,7 @@ def _noise_bank() -> Canvas:
 
 
 def noise(shape: tuple[int, ...], cells: tuple[int, int], grain: int) -> Canvas:
-    """Smooth noise with so many cells per axis, fixed to the person by ``grain``; finer than the pixels it averages out."""
+    """Return smooth noise with ``cells`` per axis, seeded by ``grain``; noise finer than the pixels averages out."""
     rows, columns = min(cells[0], shape[0], 256), min(cells[1], shape[1], 256)
     top, left = grain % 251, (grain // 251) % 253
     noise = cv2.resize(_noise_bank()[top : top + rows, left : left + columns], shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -96,7 +96,7 @@ def noise(shape: tuple[int, ...], cells: tuple[int, int], grain: int) -> Canvas:
 
 
 def polygon(points: Floats, size: tuple[int, int], scale: float) -> Canvas:
-    """Cover a polygon (N, 2), face units: (H, W) in 0–1, antialiased."""
+    """Return the antialiased coverage (H, W), 0–1, of a polygon (N, 2) in face units."""
     mask = np.zeros(size, np.uint8)
     px = np.rint(((points - (LEFT_U, TOP_V)) * scale - 0.5) * 256).astype(np.int32)
     cv2.fillPoly(mask, [px], 255, lineType=cv2.LINE_AA, shift=8)
@@ -104,7 +104,7 @@ def polygon(points: Floats, size: tuple[int, int], scale: float) -> Canvas:
 
 
 def bump(patch: Patch, u: float, v: float, width: float, height: float) -> Canvas:
-    """A Gaussian hill of height 1, (H, W)."""
+    """Return a Gaussian of height 1, (H, W)."""
     return np.exp(-np.square((patch.v - v) / np.float32(height))) * np.exp(-np.square((patch.u - u) / np.float32(width)))
 
 
@@ -115,7 +115,7 @@ def _depth(u: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
 
 
 def project(points: Floats, pose: Pose, face_to_image: Floats) -> Floats:
-    """Where points of the face (N, 2), face units, are seen: (N, 2) px, by the affine (2, 3) after the turn of the head."""
+    """Project points of the face (N, 2), face units, into the image (N, 2), px: turn of the head, then the affine (2, 3)."""
     yaw, pitch, roll = np.deg2rad([pose.yaw_deg, pose.pitch_deg, pose.roll_deg])
     depth = _depth(points[:, 0], points[:, 1])
     turned = np.stack([points[:, 0] * np.cos(yaw) + depth * np.sin(yaw), points[:, 1] * np.cos(pitch) - depth * np.sin(pitch)])
@@ -125,7 +125,7 @@ def project(points: Floats, pose: Pose, face_to_image: Floats) -> Floats:
 
 
 def warp(rgb: Canvas, coverage: Canvas, background: Image, pose: Pose, face_to_image: Floats, px_per_unit: float) -> Image:
-    """Place a painted face over a background, RGB uint8 (H, W, 3); the inverse of :func:`project`, by fixed-point steps."""
+    """Warp a painted face over a background, RGB uint8 (H, W, 3); inverts :func:`project` by fixed-point iteration."""
     height, width = background.shape[:2]
     step = max(2, min(8, width // 32))
     yaw, pitch, roll = np.deg2rad([pose.yaw_deg, pose.pitch_deg, pose.roll_deg])

@@ -24,7 +24,7 @@ from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 LOOK_VERSION: Final = 2
 """Version of the drawings: a folder does not mix people of two versions."""
 COLUMNS: Final = ("subject", "clip", "cohort", "source", "consent", "licence", "mirrored")
-"""Columns of the manifest that is written; the others of a manifest stay absent."""
+"""Columns of the written manifest."""
 TRUTH_COLUMNS: Final = ("subject", "palsied", "side", "severity", *AUS)
 
 
@@ -38,19 +38,18 @@ def write_cohort(
     num_processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw a cohort: one h264 clip per person, ``manifest.csv`` to ingest and ``truth.csv`` to compare with.
+    """Write a cohort: one H.264 clip per person, ``manifest.csv`` to ingest, and ``truth.csv``.
 
-    Clips that are already there are kept, so an interrupted call goes on where it stopped, and a larger cohort of the same seed
-    adds people to a smaller one.
+    Existing clips are kept: an interrupted call is continued, and a larger cohort of the same seed extends a smaller one.
 
     Args:
-        out: folder; the clips go to ``out/clips``, what they were drawn with to ``out/cohort.json``.
-        num_subjects: people; half of them (of an even number) are palsied.
-        seed: names the population.
-        frames_per_task: frames from the onset to the apex of each of the 7 tasks.
+        out: folder; clips are written to ``out/clips``, the parameters of the drawing to ``out/cohort.json``.
+        num_subjects: number of people; half of them have a palsy.
+        seed: identifies the population.
+        frames_per_task: frames from onset to apex of each of the 7 tasks.
         fps: frames per second of the clips.
-        num_processes: how many draw at once; by default one per processor.
-        progress: called with (clips there, clips in all), first with what is kept, then after each.
+        num_processes: number of worker processes; by default one per processor.
+        progress: called with (existing clips, all clips), first with the kept clips, then after every clip.
 
     Returns:
         The manifest's path.
@@ -71,11 +70,11 @@ def write_cohort(
     _claim(out, drawn_with | {"first_subject": people[0].subject})
     remove_partials(out / "clips")
     wanted = [person for person in people if not _clip_path(out, person).exists()]
-    tell = progress or (lambda _done, _all: None)
-    tell(num_subjects - len(wanted), num_subjects)
+    report = progress or (lambda _done, _all: None)
+    report(num_subjects - len(wanted), num_subjects)
     written = _write_clips(out, wanted, frames_per_task, fps, num_processes or os.cpu_count() or 1)
     for done, _ in enumerate(written, start=num_subjects - len(wanted) + 1):
-        tell(done, num_subjects)
+        report(done, num_subjects)
     _write_rows(out / "truth.csv", TRUTH_COLUMNS, (_truth_row(person) for person in people))
     manifest = out / "manifest.csv"
     _write_rows(manifest, COLUMNS, (_manifest_row(out, person) for person in people))
@@ -83,13 +82,13 @@ def write_cohort(
 
 
 def _claim(out: Path, drawn_with: dict[str, Any]) -> None:
-    """Let a folder hold one population, the first to come: a manifest lists one."""
+    """Raise ValueError if the folder holds another population; a manifest lists only one."""
     note = out / "cohort.json"
     if not note.exists():
         write_atomic(note, json.dumps(drawn_with, indent=1) + "\n")
-    there = json.loads(note.read_text(encoding="utf-8"))
-    if there != drawn_with:
-        raise ValueError(f"{out} holds people drawn with {there}, not with {drawn_with}; give another folder")
+    existing = json.loads(note.read_text(encoding="utf-8"))
+    if existing != drawn_with:
+        raise ValueError(f"{out} holds people drawn with {existing}, not with {drawn_with}; give another folder")
 
 
 def _write_clips(out: Path, people: list[Person], frames_per_task: int, fps: int, num_processes: int) -> Iterator[None]:
@@ -106,7 +105,7 @@ def _write_clips(out: Path, people: list[Person], frames_per_task: int, fps: int
 
 
 def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 6) -> None:
-    """Write one person's clip, 640 × 480 h264, all tasks from onset to apex; there is either the whole clip or none."""
+    """Write one person's clip, 640 × 480 H.264, all tasks from onset to apex, by an atomic rename."""
     with atomic_path(path) as partial, av.open(partial, "w") as container:
         container.metadata["comment"] = "synthetic: a drawn person, no recording of anybody"
         options = {"crf": "18", "preset": "veryfast", "threads": "1"}
@@ -119,7 +118,7 @@ def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 
 
 
 def draw_clip(person: Person, frames_per_task: int = 2) -> Iterator[Image]:
-    """Draw the frames of a clip, RGB uint8, in the order of the tasks: from onset to apex of each."""
+    """Draw the frames of a clip, RGB uint8, task by task from onset to apex."""
     rng = np.random.default_rng([person.seed, person.index, 4])
     for task in TASKS:
         for number in range(frames_per_task):

@@ -24,7 +24,7 @@ _ALIGNMENT_SD: Final = ((slice(36, 42), 0.02), (slice(42, 48), 0.02), (slice(48,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawing:
-    """A picture, RGB uint8 (H, W, 3), and where its 68 landmarks are, (68, 2) px."""
+    """An image, RGB uint8 (H, W, 3), with its exact 68 landmarks (68, 2), px."""
 
     image: Image
     landmarks: Floats
@@ -33,13 +33,13 @@ class Drawing:
 def draw_frame(
     person: Person, task: str, amount: float, rng: Generator | None = None, size: tuple[int, int] = FRAME_SIZE
 ) -> Drawing:
-    """Draw a camera frame of a person who is ``amount`` (0–1) into a task.
+    """Draw a camera frame of a person performing a task.
 
     Args:
         person: from :func:`draw_person`.
         task: one of ``TASKS``.
-        amount: 0 at rest, 1 at the person's full effort.
-        rng: what changes from frame to frame (head, gaze, blinks, noise); by default always the same.
+        amount: progress of the task, from 0 at rest to 1 at the person's full effort.
+        rng: source of what changes from frame to frame (head, gaze, blinks, noise); by default always the same.
         size: width and height, px.
 
     Raises:
@@ -50,17 +50,17 @@ def draw_frame(
     shape = shape_face(person.look, act(person, task, amount, rng))
     pose = _moved(person.pose, rng)
     scale = camera.zoom * height / FRAME_SIZE[1]
-    place = np.array(camera.position) * (width / FRAME_SIZE[0], height / FRAME_SIZE[1]) + rng.normal(0, 0.03 * scale, 2)
-    face_to_image = np.column_stack([np.eye(2) * scale, place])
+    origin = np.array(camera.position) * (width / FRAME_SIZE[0], height / FRAME_SIZE[1]) + rng.normal(0, 0.03 * scale, 2)
+    face_to_image = np.column_stack([np.eye(2) * scale, origin])
     blur_px = camera.blur_px + float(rng.random() < 0.01) * rng.uniform(2, 4)
-    image = _take(person, shape, pose, face_to_image, (width, height), blur_px, rng)
+    image = _photograph(person, shape, pose, face_to_image, (width, height), blur_px, rng)
     return Drawing(image=image, landmarks=project(shape.landmarks, pose, face_to_image))
 
 
 def draw_crop(person: Person, task: str, amount: float, rng: Generator, size: int = 96) -> Drawing:
-    """Draw an aligned crop directly, as if a frame had been found, aligned and cut: much cheaper than doing so.
+    """Draw an aligned crop directly, much cheaper than drawing a frame, detecting the face and aligning it.
 
-    The landmarks scatter a little before the alignment, as dlib's do; the ones returned, (68, 2) px of the crop, are exact.
+    Alignment uses landmarks with noise like that of dlib. The returned landmarks, (68, 2) px of the crop, are exact.
 
     Raises:
         ValueError: an unknown task.
@@ -68,18 +68,18 @@ def draw_crop(person: Person, task: str, amount: float, rng: Generator, size: in
     rng = _checked(person, task, rng)
     shape = shape_face(person.look, act(person, task, amount, rng))
     pose = _moved(person.pose, rng)
-    seen = project(shape.landmarks, pose, np.eye(2, 3))
-    found = seen.copy()
+    exact = project(shape.landmarks, pose, np.eye(2, 3))
+    noisy = exact.copy()
     for points, sd in _ALIGNMENT_SD:
-        found[points] += rng.normal(0, sd, 2)
-    crop_to_face = alignment(found, size)
+        noisy[points] += rng.normal(0, sd, 2)
+    crop_to_face = alignment(noisy, size)
     face_to_image = cv2.invertAffineTransform(crop_to_face)
-    image = _take(person, shape, pose, face_to_image, (size, size), person.camera.blur_px, rng)
+    image = _photograph(person, shape, pose, face_to_image, (size, size), person.camera.blur_px, rng)
     return Drawing(image=image, landmarks=project(shape.landmarks, pose, face_to_image))
 
 
 def draw_landmarks(person: Person, task: str, amount: float, rng: Generator | None = None) -> Floats:
-    """The 68 landmarks of :func:`draw_frame` without painting the frame: exact, (68, 2) face units, x to the right, y down."""
+    """Return the exact 68 landmarks of :func:`draw_frame` without painting: (68, 2) face units, x to the right, y down."""
     rng = _checked(person, task, rng)
     shape = shape_face(person.look, act(person, task, amount, rng))
     return project(shape.landmarks, _moved(person.pose, rng), np.eye(2, 3))
@@ -100,14 +100,14 @@ def _moved(pose: Pose, rng: Generator) -> Pose:
     )
 
 
-def _take(
+def _photograph(
     person: Person, shape: Shape, pose: Pose, face_to_image: Floats, size: tuple[int, int], blur_px: float, rng: Generator
 ) -> Image:
-    """Paint, place, blur and add noise; a picture smaller than the camera's is drawn larger, then averaged down."""
+    """Paint, warp, blur and add noise; a small image is drawn at twice its size and averaged."""
     scale = float(np.hypot(*face_to_image[:, 0]))
     shrink = min(1.0, scale / person.camera.zoom)
     fine = 2 if shrink < 0.5 else 1
-    if fine > 1:  # the centre of pixel 0 moves with the grid
+    if fine > 1:  # the center of pixel 0 moves with the grid
         face_to_image = np.column_stack([face_to_image[:, :2] * fine, (face_to_image[:, 2] + 0.5) * fine - 0.5])
     large = (size[0] * fine, size[1] * fine)
     canvas_scale = scale * (1.6 if fine > 1 else 1.0)
@@ -126,7 +126,7 @@ def _take(
 
 @lru_cache(maxsize=4)
 def _sensor_noise(width: int, height: int) -> Image:
-    """More noise than a picture needs, so that each takes another window of it; 128 is no noise."""
+    """Return sensor noise around 128, larger than an image, from which every image takes a random window."""
     noise = np.random.default_rng(width).normal(128, _NOISE_SD, (height + 160, width + 160, 3))
     return np.clip(noise, 0, 255).astype(np.uint8)
 
@@ -141,9 +141,9 @@ def _background(seed: int, size: tuple[int, int]) -> Image:
     image[:] = wall * (1 + rng.normal(0, 0.15) * across + rng.normal(0, 0.15) * down)
     for _ in range(int(rng.integers(0, 7))):
         corner, extent = rng.integers((-10, -10), (width, height)), rng.integers(4, 34, 2)
-        colour = wall * rng.uniform(0.5, 1.4) * rng.normal(1, 0.12, 3)
+        color = wall * rng.uniform(0.5, 1.4) * rng.normal(1, 0.12, 3)
         cv2.rectangle(
-            image, corner.tolist(), (corner + extent).tolist(), colour.tolist(), thickness=int(rng.choice([-1, -1, 2]))
+            image, corner.tolist(), (corner + extent).tolist(), color.tolist(), thickness=int(rng.choice([-1, -1, 2]))
         )
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 4))
     return cv2.convertScaleAbs(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), alpha=255.0)

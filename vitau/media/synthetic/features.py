@@ -1,4 +1,4 @@
-"""The features of a face, each painted on its window of the canvas: forehead, folds, nose, eyes, brows, mouth."""
+"""Features of a face, painted on windows of the canvas: forehead, folds, nose, eyes, brows, mouth."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from vitau.media.synthetic.values import SIGNS, Look
 
 
 def paint_forehead(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
-    """Lines of the forehead over the inner and the outer brow, and the frown line, of one side."""
+    """Paint the lines of the forehead over the inner and outer brow, and the frown line, of one side."""
     sign = SIGNS[side]
     inner, outer = (float(depth) for depth in shape.forehead[side])
     patch = canvas.window(min(0, sign * 1.0), -1.1, max(0, sign * 1.0), -0.42)
@@ -23,7 +23,7 @@ def paint_forehead(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
 
 
 def paint_orbit(canvas: Patch, look: Look, eye: Eye, side: int) -> None:
-    """The bag under the lower lid, which hangs when the cheek does, and crow's feet."""
+    """Paint the bag under the lower lid, which sags with the cheek, and the crow's feet."""
     sign = SIGNS[side]
     patch = canvas.window(sign * 0.6 - 0.55, -0.1, sign * 0.6 + 0.55, 0.55)
     along = (sign * patch.u - look.eye_u) / look.eye_half
@@ -39,7 +39,7 @@ def paint_orbit(canvas: Patch, look: Look, eye: Eye, side: int) -> None:
 
 
 def paint_folds(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
-    """Nasolabial fold in two halves, marionette line below a drooping corner, the jowl's edge, of one side."""
+    """Paint the nasolabial fold in two halves, the marionette line, and the edge of the jowl, of one side."""
     sign, mouth, end = SIGNS[side], shape.mouth, (0, 80)[side]
     ala_u, ala_v = (float(part) for part in shape.ala[side])
     corner_u, corner_v = abs(float(mouth.u[end])), float(mouth.top[end])
@@ -61,7 +61,7 @@ def paint_folds(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
 
 
 def paint_nose(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
-    """Ala, nostril and the shadow under the tip, of one side."""
+    """Paint the ala, the nostril and the shadow under the tip of the nose, of one side."""
     sign, middle = SIGNS[side], shape.nose_u
     patch = canvas.window(middle - 0.5, 0.3, middle + 0.5, 0.95)
     ala_u, ala_v = (float(part) for part in shape.ala[side])
@@ -83,7 +83,7 @@ def paint_nose(canvas: Patch, look: Look, shape: Shape, side: int) -> None:
 
 
 def paint_eye(canvas: Patch, look: Look, eye: Eye, side: int) -> None:
-    """Lids, crease, lashes, and where the lids part the white, the iris and its light."""
+    """Paint lids, crease and lashes, and between open lids the sclera, the iris and its highlight."""
     sign = SIGNS[side]
     patch = canvas.window(sign * look.eye_u - 0.42, -0.40, sign * look.eye_u + 0.42, 0.34)
     u, v = patch.u, patch.v
@@ -118,7 +118,7 @@ def paint_eye(canvas: Patch, look: Look, eye: Eye, side: int) -> None:
 
 
 def paint_brow(canvas: Patch, look: Look, brow: Brow, side: int) -> None:
-    """Hairs between the brow's edges."""
+    """Paint the hairs between the edges of the brow."""
     low, high = float(np.min(brow.v)) - 0.15, float(np.max(brow.v)) + 0.15
     patch = canvas.window(float(brow.u.min()) - 0.05, low, float(brow.u.max()) + 0.05, high)
     middle, half = curve(patch.u[0], brow.u, brow.v), curve(patch.u[0], brow.u, brow.half)
@@ -131,7 +131,7 @@ def paint_brow(canvas: Patch, look: Look, brow: Brow, side: int) -> None:
 
 
 def paint_mouth(canvas: Patch, look: Look, mouth: Mouth) -> None:
-    """Lips, the shadow below, and between them the dark, teeth and tongue."""
+    """Paint the lips, the shadow below them, and between them the dark, teeth and tongue."""
     patch = canvas.window(
         float(mouth.u[0]) - 0.08, float(mouth.top.min()) - 0.1, float(mouth.u[-1]) + 0.08, float(mouth.bottom.max()) + 0.14
     )

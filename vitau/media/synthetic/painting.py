@@ -1,4 +1,4 @@
-"""The painter: a shape in face units becomes skin, shaded folds, features and hair."""
+"""Painting of a face: a shape in face units becomes skin, shaded folds, features and hair."""
 
 import cv2
 import numpy as np
@@ -46,12 +46,12 @@ def paint(look: Look, shape: Shape, light: Light, px_per_unit: float) -> tuple[C
     rgb = canvas.rgb
     rgb *= np.asarray(light.tint, dtype=np.float32)
     peak = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    rgb *= (1 - 0.6 * np.maximum(1 - 0.75 / np.maximum(peak, 0.75), 0))[..., None]  # highlights roll off and keep their hue
+    rgb *= (1 - 0.6 * np.maximum(1 - 0.75 / np.maximum(peak, 0.75), 0))[..., None]  # compress highlights and keep their hue
     return rgb, coverage
 
 
 def _backdrop(canvas: Patch, look: Look, head: Canvas) -> Canvas:
-    """Hair behind the head, neck, shirt and ears; returns what the whole figure covers."""
+    """Paint the hair behind the head, neck, shirt and ears; return the coverage of the whole figure."""
     hairy = look.hairline_v > -1.5
     canvas.rgb[:] = look.hair * 0.55 if hairy else look.skin * 0.7
     covered = head.copy()
@@ -107,7 +107,7 @@ def _skin(canvas: Patch, look: Look, shape: Shape) -> Canvas:
 
 
 def _relief(look: Look, shape: Shape) -> NDArray[np.float64]:
-    """The bumps and hollows of the face: (K, 5) of height, u, v, width, height along v."""
+    """Return the relief of the face: (K, 5) of height, u, v, width, height along v."""
     nose, mouth, chin = shape.nose_u, shape.mouth, shape.chin
     rows = [
         (0.20 * look.nose_height, nose * 0.4, 0.12, 0.13, 0.40),
@@ -154,7 +154,7 @@ def _shade(canvas: Patch, look: Look, shape: Shape, light: Light, head: Canvas) 
 
 
 def _fall_edge(look: Look, v: Canvas) -> Canvas:
-    """Half the width of long hair at each height: falls in waves and closes in a round end."""
+    """Return half the width of long hair at each height: wavy, with a round end."""
     end = 2.3 * look.hair_length
     rounded = np.sqrt(clip((end - v) / 0.5, 0, 1))
     return (look.head_half + look.hair_volume) * (1 + 0.05 * np.sin(2.6 * v + look.grain % 6) + 0.04 * v) * rounded - 2 * (
@@ -163,7 +163,7 @@ def _fall_edge(look: Look, v: Canvas) -> Canvas:
 
 
 def _hair(canvas: Patch, look: Look, coverage: Canvas, light: Light) -> None:
-    """Hair over the forehead and the temples, and its strands wherever hair shows."""
+    """Paint the hair over the forehead and temples, with its strands."""
     if look.hairline_v <= -1.5:
         return
     long = look.hair_length > 0.25

@@ -1,4 +1,4 @@
-"""Drawn people: their looks, their palsy, and how they perform a task."""
+"""Synthetic people: their looks, their palsy, and how they perform a task."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,7 @@ from vitau.media.synthetic.values import ASYMMETRY_SD, Camera, Expression, Float
 from vitau.schema import AU, AUS, Side
 
 TASKS: Final = ("rest", "brow_raise", "eye_closure", "snarl", "smile", "lip_pucker", "jaw_opening")
-"""What every drawn person is asked to do, in this order."""
+"""The tasks of a clip, in order."""
 
 _UPPER: Final = frozenset({AU.AU1, AU.AU2, AU.AU4, AU.AU6})
 _LOWER: Final = frozenset({AU.AU9, AU.AU12, AU.AU25, AU.AU26})
@@ -50,11 +50,11 @@ _IRISES: Final = np.array([(62, 38, 24), (88, 58, 34), (104, 92, 52), (78, 106, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """A drawn person.
+    """A synthetic person.
 
-    ``affected`` are the regions of the palsy, ``side`` and ``severity`` (0.4–1) its own; in a control none, ``None`` and 0.
-    ``weak`` (8, 2) is the loss per region and side that :class:`Expression` explains; ``effort`` per task and ``evenness`` per
-    task and side are habits.
+    ``affected`` are the regions of the palsy, ``side`` and ``severity`` (0.4–1) describe it; in a control they are empty,
+    ``None`` and 0. ``weak`` (8, 2) is the loss per region and side, as in :class:`Expression`. ``effort`` per task and
+    ``evenness`` per task and side are habits.
     """
 
     seed: int
@@ -73,17 +73,17 @@ class Person:
 
     @property
     def subject(self) -> str:
-        """The name in a manifest: people of two populations never share one."""
+        """Name in a manifest, unique among all populations."""
         return f"synthetic-{self.seed}-{self.index + 1:04d}"
 
 
 def draw_person(seed: int, index: int, palsied: bool | None = None) -> Person:
-    """Draw the person number ``index`` of a seed, the same on every call and for every size of a cohort.
+    """Draw person number ``index`` of a seed; the result does not depend on the size of the cohort.
 
     Args:
-        seed: names the population.
-        index: 0, 1, …
-        palsied: forces a palsy or a control with the same looks; by default one of the two people 2k and 2k + 1 is palsied.
+        seed: identifies the population.
+        index: counted from 0.
+        palsied: force a palsy or a control, with the same looks; by default one of the people 2k and 2k + 1 has a palsy.
     """
     if palsied is None:
         palsied = (index % 2 == 1) == bool(np.random.default_rng([seed, index // 2, 0]).random() < 0.5)
@@ -129,8 +129,8 @@ def _draw_look(rng: Generator) -> Look:
     skin = np.array([np.interp(tone, np.arange(len(_SKINS)), channel) for channel in _SKINS.T]) * rng.normal(1, 0.015, 3)
     age = float(rng.beta(1.6, 1.8))
     dark = tone > 3.5
-    grey = rng.random() < age * 0.7
-    hair = _HAIRS[rng.integers(6, 8)] if grey else _HAIRS[rng.integers(0, 2 if dark else 6)]
+    gray = rng.random() < age * 0.7
+    hair = _HAIRS[rng.integers(6, 8)] if gray else _HAIRS[rng.integers(0, 2 if dark else 6)]
     iris = _IRISES[rng.integers(0, 2 if dark else 6)]
     woman = rng.random() < 0.5
     bald = not woman and rng.random() < 0.12 + 0.25 * age
@@ -196,7 +196,7 @@ def _draw_camera(rng: Generator) -> Camera:
 
 
 def act(person: Person, task: str, amount: float, rng: Generator) -> Expression:
-    """A face on its way into a task, with the blinks, winks and crooked habits of everybody."""
+    """Return the expression of a person in a task, with random blinks, winks and asymmetric habits."""
     number = TASKS.index(task)
     a = amount * person.effort[number] * person.evenness[number]
     tiny = np.abs(rng.normal(0, 0.03, (6, 2)))

@@ -1,7 +1,7 @@
-"""The shape of a drawn face: looks and expression in, curves and the exact 68 landmarks out.
+"""Shape of a synthetic face: curves and exact 68 landmarks from looks and expression.
 
-Face coordinates: the unit is about the distance between the eyes, the origin lies between them, u runs to the picture's right,
-v down.
+Face coordinates: the unit is about the distance between the eyes. The origin lies between them, u points to the right of the
+image, v down.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from vitau.schema import AU, AUS, NUM_LANDMARKS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brow:
-    """One brow: columns from the nose outwards, middle line and half thickness over them."""
+    """One brow: columns from the nose outward, center line and half thickness."""
 
     u: Floats
     v: Floats
@@ -23,7 +23,7 @@ class Brow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Eye:
-    """One eye: columns from the inner corner outwards, the lids' edges, the crease, and where the iris is."""
+    """One eye: columns from the inner corner outward, edges of the lids, crease, and position of the iris."""
 
     u: Floats
     upper: Floats
@@ -37,7 +37,7 @@ class Eye:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mouth:
-    """The lips: columns from the right corner to the left one, four edges from top to bottom, the column of Cupid's bow."""
+    """The lips: columns from the right to the left corner, four edges from top to bottom, column of Cupid's bow."""
 
     u: Floats
     top: Floats
@@ -49,7 +49,7 @@ class Mouth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """Everything the painter needs about one frame of a face, and the 68 landmarks (dlib's order, face units)."""
+    """The geometry of one frame of a face, and its 68 landmarks (dlib's order, face units)."""
 
     outline: Floats
     brows: tuple[Brow, Brow]
@@ -70,11 +70,11 @@ class Shape:
 
 
 def shape_face(look: Look, act: Expression) -> Shape:
-    """Bend a face into an expression.
+    """Compute the shape of a face with an expression.
 
-    An affected region moves little and hangs in a way of its own: AU1 the brow's inner end and the lines above it, AU2 its tail
-    and the lid below it, AU4 its middle and its thickness, AU6 the lower lid and the cheek, AU9 the ala, the nostril and the
-    upper nasolabial fold, AU12 the lip corner, AU25 half of the lips, AU26 the chin and the jowl.
+    An affected region moves little and droops. AU1 changes the inner brow and the lines above it, AU2 the tail of the brow and
+    the lid below it, AU4 the middle and the thickness of the brow. AU6 changes the lower lid and the cheek, AU9 the ala, the
+    nostril and the upper nasolabial fold. AU12 changes the lip corner, AU25 half of the lips, AU26 the chin and the jowl.
     """
     weak = dict(zip(AUS, act.weak, strict=True))
     mouth = _mouth(look, act, weak)
@@ -111,7 +111,7 @@ def shape_face(look: Look, act: Expression) -> Shape:
 
 
 def _forehead(look: Look, act: Expression, weak: dict[AU, Floats]) -> Floats:
-    """Depth of the forehead's lines, (2 sides, inner and outer half)."""
+    """Compute the depth of the lines of the forehead, (2 sides, inner and outer half)."""
     lines = 0.06 + 0.55 * look.age**1.5
     inner = (lines + 0.85 * act.raise_in * (1 - 0.93 * weak[AU.AU1])) * (1 - 0.97 * weak[AU.AU1])
     outer = (lines + 0.75 * act.raise_out * (1 - 0.93 * weak[AU.AU2])) * (1 - 0.97 * weak[AU.AU2])
@@ -220,7 +220,7 @@ def _deviation(look: Look, w26: Floats) -> float:
 
 
 def _outline(look: Look, act: Expression, w26: Floats) -> tuple[Floats, tuple[float, float], Floats]:
-    """Closed outline of the head (17 + 31 points, the jaw's landmarks first), the chin and the jowls."""
+    """Compute the closed outline of the head (17 + 31 points, the jaw's landmarks first), the chin and the jowls."""
     jaw = act.jaw * (1 - 0.3 * w26.max())
     chin_v, deviation = look.chin_v + 0.40 * jaw, _deviation(look, w26)
     jowl = np.maximum(look.asymmetry["jowl"] + 0.02 * look.age, 0) + 0.085 * w26

@@ -1,4 +1,4 @@
-"""The values that a drawn face is made of: its looks, its expression, the light, the pose, the camera."""
+"""Values that describe a synthetic face: looks, expression, light, pose, camera."""
 
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -10,7 +10,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Image: TypeAlias = NDArray[np.uint8]
 
 SIGNS: Final = (-1.0, 1.0)
-"""Which way the person's right and left side lie in the picture; index 0 of every pair is the person's right."""
+"""Direction of the person's right and left side in the image; index 0 of every pair is the person's right."""
 
 ASYMMETRY_SD: Final = {
     "brow_in": 0.022,
@@ -32,12 +32,12 @@ ASYMMETRY_SD: Final = {
     "cheek": 0.12,
     "fold": 0.18,
 }
-"""Standard deviations of what differs between the two halves of every face, palsied or not."""
+"""Standard deviations of the natural asymmetry of every face, palsied or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """A person at rest: proportions in face units, colours as RGB in 0–1, amounts in 0–1."""
+    """A person at rest: proportions in face units, colors as RGB in 0–1, amounts in 0–1."""
 
     skin: Floats
     hair: Floats
@@ -80,9 +80,9 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expression:
-    """What a face does in one frame: pairs per side, 0 at rest, 1 at a full effort of a healthy face.
+    """The expression of a face in one frame: pairs per side, 0 at rest, 1 at the full effort of a healthy face.
 
-    ``weak`` is (8, 2): per action unit (in the order of ``AUS``) and side, how much of the movement and the tone is lost.
+    ``weak`` (8, 2) is the lost share of movement and tone, per action unit (in the order of ``AUS``) and side.
     """
 
     raise_in: Floats
@@ -101,7 +101,7 @@ class Expression:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Light:
-    """Where the light comes from (unit vector, z towards the camera), how hard it is, and its colour."""
+    """The light: its direction (unit vector, z towards the camera), hardness and color."""
 
     direction: Floats
     hardness: float

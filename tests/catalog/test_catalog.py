@@ -24,13 +24,13 @@ def catalog(new_catalog: Callable[[], Catalog]) -> Catalog:
     return catalog
 
 
-def test_the_migrations_make_the_tables_that_the_code_declares(catalog):
+def test_the_migrations_create_the_tables_that_the_code_declares(catalog):
     with catalog.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_what_is_added_is_found_and_adding_it_again_changes_nothing(catalog):
+def test_added_rows_are_found_and_adding_them_again_changes_nothing(catalog):
     table = FrameTable(
         clip=CLIP.sha256, recipe="r", key="k", num_frames=3, num_faces=2, quarantine_key="q", quarantined={"no_face": 1}
     )
@@ -72,13 +72,13 @@ def test_a_recording_belongs_to_one_person(catalog):
         catalog.add_clip(replace(CLIP, subject="bert"))
 
 
-def test_a_frame_called_unusable_stays_so(catalog):
+def test_an_unusable_frame_stays_unusable(catalog):
     assert catalog.add_unusable_frames({"c:1", "c:2"}) == 2
     assert catalog.add_unusable_frames({"c:2"}) == 0
     assert catalog.unusable_frames() == {"c:1", "c:2"}
 
 
-def test_what_is_skipped_is_listed_until_it_works(catalog):
+def test_a_skipped_item_is_listed_until_it_works(catalog):
     bad, worse = Skipped(item="row 3", reason="no such file"), Skipped(item="row 4", reason="empty")
     catalog.set_skipped("manifest", [bad, worse])
     catalog.set_skipped("another", [bad])
@@ -86,7 +86,7 @@ def test_what_is_skipped_is_listed_until_it_works(catalog):
     assert catalog.skipped() == [bad, worse]
 
 
-def test_nobody_changes_split(catalog):
+def test_a_split_never_changes(catalog):
     strata = {"anna": "palsy", "bert": "control"}
     assert catalog.add_splits({"anna": Split.TEST}, strata=strata) == 1
     assert catalog.add_splits({"anna": Split.TRAIN, "bert": Split.TRAIN}, strata=strata) == 1
@@ -97,12 +97,12 @@ def _open(url: str) -> int:
     return len(open_catalog(url).subjects())
 
 
-def test_several_processes_may_open_a_new_catalog_at_once(tmp_path):
+def test_several_processes_can_open_a_new_catalog_at_once(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         assert pool.map(_open, [f"sqlite:///{tmp_path}/new.db"] * 4) == [0] * 4
 
 
-def test_a_database_that_cannot_be_reached_is_one_sentence(tmp_path):
+def test_an_unreachable_database_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CatalogError, match="the catalog's database URL cannot be read"):
         open_catalog("nonsense")
@@ -110,14 +110,18 @@ def test_a_database_that_cannot_be_reached_is_one_sentence(tmp_path):
         open_catalog("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
 
 
-def test_a_comparison_is_made_once_and_says_what_was_compared(catalog):
+def test_a_comparison_is_recorded_once(catalog):
     first = Comparison(subject="anna", material="m1", shown="s", frames=("c:1", "c:2"), difference=0.25)
     unknown = replace(first, material="m2", difference=None)
-    assert [catalog.add_comparison(each) for each in (unknown, first, replace(first, difference=0.5))] == [True, True, False]
+    assert [catalog.add_comparison(comparison) for comparison in (unknown, first, replace(first, difference=0.5))] == [
+        True,
+        True,
+        False,
+    ]
     assert catalog.comparisons() == [first, unknown]
 
 
-def test_the_champion_of_the_last_scoring_is_the_model_that_scored_last(catalog):
+def test_the_model_of_the_newest_score_is_the_champion_of_the_last_scoring(catalog):
     assert catalog.last_scored_by() is None
     for digest, subject in (("one", "anna"), ("two", "anna"), ("two", "bert"), ("one", "anna")):
         catalog.add_score(ScoredSubject(model_digest=digest, subject=subject, key="s", summary={}))

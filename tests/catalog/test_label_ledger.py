@@ -1,4 +1,4 @@
-"""The ledger on SQLite and on PostgreSQL: it only grows, at its end; merges are read, never written into it."""
+"""The ledger on SQLite and on PostgreSQL: append-only, and merges never change its rows."""
 
 import threading
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def test_every_field_of_an_answer_is_kept(catalog):
     assert catalog.ledger() == [ANSWER, retraction]
 
 
-def test_an_answer_is_read_once_and_a_changed_one_is_a_new_row(catalog):
+def test_an_answer_is_appended_once_and_a_changed_one_is_a_new_row(catalog):
     assert catalog.append_answers([ANSWER, replace(ANSWER, au=AU.AU1, affected=None, side=None)]) == 2
     assert catalog.append_answers([ANSWER]) == 0
     corrected = replace(ANSWER, affected=False, side=None, version="later")
@@ -79,7 +79,7 @@ def test_an_answer_is_read_once_and_a_changed_one_is_a_new_row(catalog):
     assert catalog.ledger_offset() == 3
 
 
-def test_what_a_reader_said_is_one_entry_per_answer_in_the_order_of_the_ledger(catalog):
+def test_the_entries_of_a_reader_are_one_per_annotation_in_the_order_of_the_ledger(catalog):
     answers = [replace(ANSWER, au=au) for au in AUS]
     back = [replace(row, version="retracted", affected=None, side=None, retracted=True) for row in answers]
     catalog.append_answers([*answers, *back, *(replace(row, reader="reader-b", annotation="8") for row in answers)])
@@ -90,7 +90,7 @@ def test_what_a_reader_said_is_one_entry_per_answer_in_the_order_of_the_ledger(c
     assert catalog.ledger_entries("reader-a", Stage.ADJUDICATION) == []
 
 
-def test_more_answers_than_one_statement_takes_keep_their_order(catalog):
+def test_answers_of_several_batches_keep_their_order(catalog):
     answers = [replace(ANSWER, annotation=str(number), au=au) for number in range(300) for au in AUS]
     assert catalog.append_answers(answers[:900]) == 900
     assert catalog.append_answers(answers) == 1500
@@ -98,7 +98,7 @@ def test_more_answers_than_one_statement_takes_keep_their_order(catalog):
     assert catalog.ledger_offset() == 2400
 
 
-def test_appending_looks_up_only_what_is_appended(catalog):
+def test_appending_queries_only_the_annotations_that_are_appended(catalog):
     catalog.append_answers([replace(ANSWER, annotation=str(number)) for number in range(100)])
     fetched = []
 
@@ -107,12 +107,12 @@ def test_appending_looks_up_only_what_is_appended(catalog):
 
     sa.event.listen(catalog.engine, "before_cursor_execute", count)
     catalog.append_answers([replace(ANSWER, annotation="7")])
-    asked = [each for each in fetched if "7" in (each.values() if isinstance(each, dict) else each)]
-    assert len(asked) == 1
-    assert len(asked[0]) == 1
+    queries = [query for query in fetched if "7" in (query.values() if isinstance(query, dict) else query)]
+    assert len(queries) == 1
+    assert len(queries[0]) == 1
 
 
-def test_the_ledger_refuses_to_forget(catalog):
+def test_the_ledger_refuses_changes_and_deletions(catalog):
     catalog.append_answers([ANSWER])
     catalog.merge("anna", "anne", why="same face")
     for statement in (
@@ -127,7 +127,7 @@ def test_the_ledger_refuses_to_forget(catalog):
     assert catalog.merged_names() == {"anne": "anna"}
 
 
-def test_nothing_slips_into_the_past_of_the_ledger(catalog):
+def test_no_row_is_inserted_before_the_end_of_the_ledger(catalog):
     catalog.append_answers([ANSWER])
     catalog.merge("anna", "anne", why="same face")
     answer = (
@@ -143,7 +143,7 @@ def test_nothing_slips_into_the_past_of_the_ledger(catalog):
     assert (catalog.ledger_offset(), len(catalog.ledger()), len(catalog.merges())) == (2, 1, 1)
 
 
-def test_those_who_append_at_once_wait_for_each_other_and_no_offset_is_given_twice(catalog):
+def test_concurrent_writers_wait_for_each_other_and_no_offset_is_used_twice(catalog):
     def append(reader: str) -> None:
         for number in range(20):
             catalog.append_answers([replace(ANSWER, reader=reader, annotation=f"{reader}:{number}", au=au) for au in AUS])
@@ -157,7 +157,7 @@ def test_those_who_append_at_once_wait_for_each_other_and_no_offset_is_given_twi
     assert len({(row.annotation, row.au) for row in catalog.ledger()}) == 480
 
 
-def test_an_answer_taken_back_under_the_version_that_gave_it_is_not_passed_over_silently(catalog):
+def test_a_retraction_under_the_version_of_its_answer_is_an_error(catalog):
     catalog.append_answers([ANSWER])
     with pytest.raises(ContradictionError) as caught:
         catalog.append_answers([replace(ANSWER, au=AU.AU1), replace(ANSWER, retracted=True)])
@@ -167,12 +167,12 @@ def test_an_answer_taken_back_under_the_version_that_gave_it_is_not_passed_over_
     assert catalog.ledger() == [ANSWER]
 
 
-def test_an_answer_about_a_stranger_is_refused(catalog):
+def test_an_answer_about_an_unknown_subject_is_refused(catalog):
     with pytest.raises(CatalogError, match=r"answers about 1 unknown subjects \(carl, …\)"):
         catalog.append_answers([replace(ANSWER, subject="carl")])
 
 
-def test_two_answers_for_one_subject_and_au_are_impossible_and_what_stood_before_stands(catalog):
+def test_two_labels_for_one_subject_and_au_are_refused_and_the_old_ones_stay(catalog):
     catalog.set_labels([LABEL], ledger_offset=1)
     other = RegionLabels(subject="anna", affected={AU.AU2: True}, side=Side.LEFT)
     with pytest.raises(ContradictionError, match="two answers for one subject and AU"):
@@ -189,7 +189,7 @@ def test_the_labels_are_those_of_the_last_consensus(catalog):
     assert catalog.labels() == [now]
 
 
-def test_two_subjects_found_to_be_one_person_have_both_histories_from_then_on(catalog):
+def test_merged_subjects_have_both_histories_from_then_on(catalog):
     other = replace(ANSWER, subject="anne", annotation="1:8", affected=False, side=None)
     later = replace(ANSWER, subject="anne", annotation="1:9")
     catalog.append_answers([ANSWER, other])
@@ -207,11 +207,11 @@ def test_merged_people_are_listed_once_and_keep_their_clips(catalog):
     for name, digest in (("anna", "b" * 64), ("anne", "a" * 64)):
         catalog.add_clip(Clip(sha256=digest, subject=name, source="synthetic", suffix=".mp4"))
     catalog.merge("anna", "anne", why="same face")
-    assert [each.pseudonym for each in catalog.subjects()] == ["ann", "anna", "bert"]
+    assert [subject.pseudonym for subject in catalog.subjects()] == ["ann", "anna", "bert"]
     assert catalog.pseudonyms() == {"ann", "anna", "anne", "bert"}
     assert [(clip.sha256[0], clip.subject) for clip in catalog.clips()] == [("a", "anna"), ("b", "anna")]
     known = Clip(sha256="a" * 64, subject="anna", source="synthetic", suffix=".mp4")
-    assert not catalog.add_clip(known)  # the manifest may say now that it is hers
+    assert not catalog.add_clip(known)  # the manifest may now have the canonical name
     assert not catalog.add_clip(replace(known, subject="anne"))
     with pytest.raises(ContradictionError, match="belongs to subject anne and cannot be ann's too"):
         catalog.add_clip(replace(known, subject="ann"))
@@ -229,14 +229,14 @@ def test_merged_people_are_listed_once_and_keep_their_clips(catalog):
         (Split.TRAIN, None, Split.TRAIN),
     ],
 )
-def test_nobody_ever_tested_is_trained_on_after_a_merge(catalog, kept, merged, split):
-    recorded = {name: each for name, each in (("anna", kept), ("anne", merged), ("bert", Split.TRAIN)) if each}
+def test_a_person_who_was_ever_tested_is_not_trained_on_after_a_merge(catalog, kept, merged, split):
+    recorded = {name: assigned for name, assigned in (("anna", kept), ("anne", merged), ("bert", Split.TRAIN)) if assigned}
     catalog.add_splits(recorded, strata=dict.fromkeys(recorded, "palsy"))
     catalog.merge("anna", "anne", why="same face")
     assert catalog.splits() == {"anna": split, "bert": Split.TRAIN}
 
 
-def test_merging_twice_is_no_error_and_merges_follow_each_other(catalog):
+def test_merging_is_idempotent_and_merges_can_be_chained(catalog):
     catalog.append_answers([replace(ANSWER, subject="ann")])
     assert catalog.merge("anne", "ann", why="same face")
     assert not catalog.merge("anne", "ann", why="again")
@@ -263,7 +263,7 @@ def test_merging_twice_is_no_error_and_merges_follow_each_other(catalog):
         ),
     ],
 )
-def test_a_merge_that_cannot_be_is_one_sentence_and_changes_nothing(catalog, kept, merged, sentence):
+def test_an_impossible_merge_is_an_error_and_changes_nothing(catalog, kept, merged, sentence):
     catalog.merge("anna", "anne", why="same face")
     with pytest.raises(CatalogError) as caught:
         catalog.merge(kept, merged, why="same face")
@@ -271,6 +271,6 @@ def test_a_merge_that_cannot_be_is_one_sentence_and_changes_nothing(catalog, kep
     assert len(catalog.merges()) == 1
 
 
-def test_a_merge_says_why(catalog):
+def test_a_merge_without_a_reason_is_refused(catalog):
     with pytest.raises(CatalogError, match="a merge needs its reason"):
         catalog.merge("anna", "anne", why=" ")

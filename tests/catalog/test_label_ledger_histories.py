@@ -1,4 +1,4 @@
-"""Histories of answers, corrections, deletions, merges and pulls, drawn by Hypothesis: the ledger's promises hold in each."""
+"""Random histories of answers, corrections, deletions, merges and pulls: the invariants of the ledger hold in each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ regions = st.dictionaries(st.sampled_from(AUS), st.sampled_from([True, None]), m
 
 @dataclass
 class Annotation:
-    """One annotation in a project of a Label Studio that a person's browser talks to."""
+    """An annotation in a project of Label Studio."""
 
     reader: str
     subject: str
@@ -53,7 +53,7 @@ class LabelStudio:
         return self.clock
 
     def rows(self, annotation: Annotation) -> list[LedgerRow]:
-        """What a pull reads of an annotation now; of a deleted one only if it was read before."""
+        """Return the rows that a pull reads of an annotation; of a deleted one only if it was read before."""
         if annotation.deleted and not annotation.given:
             return []
         annotation.given = True
@@ -76,7 +76,7 @@ class LabelStudio:
 
 
 def known(labels: list[RegionLabels]) -> list[RegionLabels]:
-    """Those of whom a region is known: who has none has no row in the table."""
+    """Return the labels with a known region; the others have no row in the table."""
     return [label for label in labels if label.affected]
 
 
@@ -106,7 +106,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions)
     def agree(self, subject: str, affected: dict[AU, bool | None]) -> MultipleResults[Annotation]:
-        """Both readers say the same, it is read, and it becomes the labels: what random answers rarely come to."""
+        """Add the same answer of both readers, pull it and make it the label, which random answers rarely become."""
         found = [self.answer(reader, subject, affected) for reader in READERS]
         self.append([row for annotation in found for row in self.studio.rows(annotation)])
         self.settle()
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.studio.annotations)
     @rule(data=st.data())
     def pull(self, data: st.DataObject) -> None:
-        """Read some of the annotations as they are now, the projects in any order, each in the order of its answers."""
+        """Read some of the annotations, the projects in any order, and within a project in the order of its answers."""
         order = data.draw(st.permutations(list(PROJECTS)))
         chosen = data.draw(st.sets(st.sampled_from(range(len(self.studio.annotations))), min_size=1))
         found = sorted((self.studio.annotations[index] for index in chosen), key=lambda a: (order.index(a.reader), a.clock))
@@ -135,7 +135,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.batches)
     @rule(data=st.data())
     def append_again(self, data: st.DataObject) -> None:
-        """Append what was appended before, whole or in part: nothing is new."""
+        """Append rows that were appended before, all or some: nothing is new."""
         again = [row for batch in data.draw(st.lists(st.sampled_from(self.batches), max_size=3)) for row in batch]
         again = again[data.draw(st.integers(0, 3)) :]
         assert self.catalog.append_answers(again) == 0
@@ -154,7 +154,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Make the consensus the labels, as `annotate` does."""
+        """Make the consensus the labels, as the flow `annotate` does."""
         offset = self.catalog.ledger_offset()
         labels = consensus(self.catalog.ledger(upto=offset), READERS).labels
         self.catalog.set_labels(labels, ledger_offset=offset)
@@ -168,7 +168,7 @@ class Histories(RuleBasedStateMachine):
         self.batches.append(rows)
 
     def state_at(self, offset: int) -> list[LedgerRow]:
-        """What the ledger reads at an offset, by the model."""
+        """Return the expected ledger at an offset, by the model."""
         into = {one: other for event in self.events[:offset] if isinstance(event, tuple) for one, other in [event]}
 
         def name(subject: str) -> str:
@@ -177,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         return [replace(row, subject=name(row.subject)) for row in self.events[:offset] if isinstance(row, LedgerRow)]
 
     @invariant()
-    def offsets_grow_one_by_one_and_no_row_changes(self) -> None:
+    def offsets_are_consecutive_and_no_row_changes(self) -> None:
         assert self.catalog.ledger_offset() == len(self.events)
         assert self.catalog.ledger() == self.state_at(len(self.events))
 
@@ -188,7 +188,7 @@ class Histories(RuleBasedStateMachine):
         assert known(list(consensus(self.catalog.ledger(upto=offset), READERS).labels)) == labels
 
     @invariant()
-    def the_consensus_hangs_on_the_last_words_alone(self) -> None:
+    def the_consensus_depends_on_standing_answers_only(self) -> None:
         rows = self.state_at(len(self.events))
         last: dict[tuple[object, ...], LedgerRow] = {}
         for row in rows:
@@ -197,9 +197,9 @@ class Histories(RuleBasedStateMachine):
             if not row.retracted:
                 last[key] = row
         newest = {key[:-1]: row for key, row in last.items()}
-        kept = [row for row in last.values() if any(row is each for each in newest.values())]
-        for each in Rule:
-            whole, alone = consensus(rows, READERS, rule=each), consensus(kept, READERS, rule=each)
+        kept = [row for row in last.values() if any(row is other for other in newest.values())]
+        for voting in Rule:
+            whole, alone = consensus(rows, READERS, rule=voting), consensus(kept, READERS, rule=voting)
             assert (whole.labels, whole.disagreements, whole.agreement) == (alone.labels, alone.disagreements, alone.agreement)
 
     def teardown(self) -> None:
@@ -209,7 +209,7 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_every_history_of_answers_corrections_deletions_merges_and_pulls_keeps_the_ledgers_promises(new_catalog):
+def test_the_invariants_of_the_ledger_hold_in_every_history(new_catalog):
     machine = type("Histories", (Histories,), {"new_catalog": staticmethod(new_catalog)})
     run_state_machine_as_test(
         machine,

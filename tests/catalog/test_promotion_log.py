@@ -1,4 +1,4 @@
-"""Decisions about champions on SQLite and on PostgreSQL: signed, chained, never changed."""
+"""The promotion log on SQLite and on PostgreSQL: signed, chained and append-only."""
 
 import threading
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def facts(version: int, action: Action, before: int | None, after: int | None, m
     return {"model": model, "version": version, "action": action, "before": before, "after": after, "by": "a test", "why": "é"}
 
 
-def test_a_record_is_found_as_it_was_signed(catalog):
+def test_a_record_is_read_as_it_was_signed(catalog):
     record, new = catalog.append_promotion(facts(1, Action.PROMOTED, None, 1), key=KEY)
     assert new
     assert catalog.promotions() == [record]
@@ -35,14 +35,14 @@ def test_a_record_is_found_as_it_was_signed(catalog):
     assert catalog.promotions("vitau-regions") == []
 
 
-def test_the_same_verdict_is_recorded_once(catalog):
+def test_the_same_decision_is_recorded_once(catalog):
     first, _ = catalog.append_promotion(facts(1, Action.PROMOTED, None, 1), key=KEY, once="v")
     again, new = catalog.append_promotion(facts(1, Action.REFUSED, None, None), key=KEY, once="v")
     assert (again, new) == (first, False)
     assert len(catalog.promotions()) == 1
 
 
-def test_a_chain_of_records_holds_and_says_which_key_signed(catalog):
+def test_an_intact_chain_is_verified_and_another_key_is_detected(catalog):
     for version in (1, 2, 3):
         catalog.append_promotion(facts(version, Action.PROMOTED, version - 1 or None, version), key=KEY)
     assert broken_records(catalog.promotions(), KEY) == {}
@@ -60,7 +60,7 @@ def test_a_chain_of_records_holds_and_says_which_key_signed(catalog):
         "INSERT INTO promotions VALUES (4, 'm', NULL, 'r', 's', 't')",
     ],
 )
-def test_the_database_refuses_to_change_or_slip_in_a_record(catalog, statement):
+def test_the_database_refuses_changes_deletions_and_insertions_before_the_end(catalog, statement):
     for version in (1, 2):
         catalog.append_promotion(facts(version, Action.PROMOTED, version - 1 or None, version), key=KEY)
     before = catalog.promotions()
@@ -69,9 +69,9 @@ def test_the_database_refuses_to_change_or_slip_in_a_record(catalog, statement):
     assert catalog.promotions() == before
 
 
-def test_whoever_gets_past_the_triggers_is_found_out(catalog):
+def test_changes_that_bypass_the_triggers_are_detected(catalog):
     if catalog.engine.dialect.name != "sqlite":
-        pytest.skip("one database is enough: nothing of it is asked")
+        pytest.skip("one database is enough: the check does not depend on it")
     for version in (1, 2, 3, 4):
         catalog.append_promotion(facts(version, Action.PROMOTED, version - 1 or None, version), key=KEY)
     with catalog.engine.connect() as connection, connection.begin():
@@ -86,7 +86,7 @@ def test_whoever_gets_past_the_triggers_is_found_out(catalog):
     }
 
 
-def test_records_of_several_writers_form_one_chain(catalog):
+def test_records_of_concurrent_writers_form_one_chain(catalog):
     def append(model: str) -> None:
         for version in range(5):
             catalog.append_promotion(facts(version, Action.REFUSED, None, None, model), key=KEY)
@@ -118,7 +118,7 @@ def recorded(*decisions: tuple[int, Action, int | None, int | None]) -> list[Pro
     ]
 
 
-def test_rolling_back_goes_down_step_by_step_and_refusals_move_nothing():
+def test_rollbacks_go_back_one_champion_at_a_time_and_refusals_change_nothing():
     records = recorded(
         (1, Action.PROMOTED, None, 1),
         (2, Action.PROMOTED, 1, 2),
@@ -130,12 +130,12 @@ def test_rolling_back_goes_down_step_by_step_and_refusals_move_nothing():
     assert [champion_stack(records[:upto]) for upto in range(7)] == [[], [1], [1, 2], [1, 2], [1, 2, 4], [1, 2], [1]]
 
 
-def test_a_champion_from_before_there_were_records_can_be_gone_back_to():
+def test_a_rollback_can_return_to_a_champion_from_before_the_first_record():
     assert champion_stack(recorded((3, Action.REFUSED, 2, 2), (4, Action.PROMOTED, 2, 4))) == [2, 4]
 
 
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))))
-def test_canonical_json_does_not_hang_on_the_order_of_keys(value):
+def test_canonical_json_does_not_depend_on_the_order_of_keys(value):
     text = canonical(value)
     assert text == canonical(dict(reversed(value.items())))
     assert text.isascii()

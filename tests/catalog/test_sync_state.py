@@ -1,4 +1,4 @@
-"""What the pulls noted, on SQLite and on PostgreSQL."""
+"""The state of pulls, on SQLite and on PostgreSQL."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ def catalog(new_catalog: Callable[[], Catalog]) -> Catalog:
     return new_catalog()
 
 
-def test_what_a_pull_saw_replaces_what_was_seen_before_and_can_be_forgotten(catalog):
+def test_a_pull_replaces_the_state_of_the_one_before_and_can_be_deleted(catalog):
     other = replace(SEEN, subject="nobody we know", problem="unknown subject")
     catalog.record_seen(STATE.project, [SEEN, other])
     catalog.record_seen("another project", [SEEN])
@@ -39,7 +39,7 @@ def test_what_a_pull_saw_replaces_what_was_seen_before_and_can_be_forgotten(cata
     assert catalog.seen_annotations("another project") == [SEEN]
 
 
-def test_ten_thousand_annotations_are_noted_at_once(catalog):
+def test_ten_thousand_annotations_are_recorded_at_once(catalog):
     many = [replace(SEEN, annotation=f"{number:05}") for number in range(10_000)]
     catalog.record_seen(STATE.project, many)
     assert catalog.seen_annotations(STATE.project) == many

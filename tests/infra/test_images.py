@@ -1,4 +1,4 @@
-"""What runs in containers, which nobody can start here: that its parts fit each other, the settings, and the code."""
+"""Static checks of compose file, images and Kubernetes manifests: they fit each other, the settings and the code."""
 
 import json
 import re
@@ -26,16 +26,16 @@ DOCKERFILES = {"vitau-app": INFRA / "app.Dockerfile", "vitau-trainer": INFRA / "
 FLOWS = {name: service for name, service in SERVICES.items() if "VITAU_STORE" in (service.get("environment") or {})}
 SETTINGS = {f"VITAU_{name.upper()}" for name in Settings.model_fields}
 REQUIRED = {f"VITAU_{name.upper()}" for name, field in Settings.model_fields.items() if field.is_required()}
-REQUIRED |= {"VITAU_SIGNING_KEY"}  # without it nothing is retrained
+REQUIRED |= {"VITAU_SIGNING_KEY"}  # required for retraining
 BY_NAME = pytest.mark.parametrize("name", SERVICES)
 
 
 def workloads() -> Iterator[dict[str, Any]]:
-    return (each for each in MANIFESTS if each["kind"] == "Deployment")
+    return (manifest for manifest in MANIFESTS if manifest["kind"] == "Deployment")
 
 
 def containers() -> Iterator[dict[str, Any]]:
-    return (container for each in workloads() for container in each["spec"]["template"]["spec"]["containers"])
+    return (container for workload in workloads() for container in workload["spec"]["template"]["spec"]["containers"])
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def secrets(tmp_path) -> Path:
 
 
 @BY_NAME
-def test_every_image_is_pinned_to_a_version_and_ours_to_this_one(name):
+def test_every_image_is_pinned_to_a_version_and_our_images_to_this_one(name):
     image, _, version = SERVICES[name]["image"].partition(":")
     assert re.fullmatch(r"v?\d+(\.\d+)+(-[a-z]+)?", version), f"{image}:{version}"
     if image in DOCKERFILES:
@@ -53,13 +53,13 @@ def test_every_image_is_pinned_to_a_version_and_ours_to_this_one(name):
 
 
 @BY_NAME
-def test_only_the_proxy_opens_a_port_and_is_on_the_outer_network(name):
+def test_only_the_proxy_has_open_ports_and_the_outer_network(name):
     open_to_all = "ports" in SERVICES[name] or "outside" in SERVICES[name]["networks"] or "network_mode" in SERVICES[name]
     assert open_to_all == (name == "proxy")
 
 
 @BY_NAME
-def test_every_service_that_stays_has_a_health_check_and_comes_back(name):
+def test_every_long_running_service_has_a_health_check_and_is_restarted(name):
     service = SERVICES[name]
     if service["restart"] == "no":
         assert any(
@@ -72,13 +72,13 @@ def test_every_service_that_stays_has_a_health_check_and_comes_back(name):
 
 
 @BY_NAME
-def test_what_a_service_waits_for_exists_and_says_when_it_is_ready(name):
+def test_the_dependencies_of_a_service_exist_and_have_a_condition(name):
     for other, how in SERVICES[name].get("depends_on", {}).items():
         ready = "service_completed_successfully" if SERVICES[other]["restart"] == "no" else "service_healthy"
         assert how == {"condition": ready}
 
 
-def test_every_volume_and_secret_is_declared_and_used_and_every_file_is_there(secrets):
+def test_every_volume_and_secret_is_declared_and_used_and_every_file_exists(secrets):
     volumes, named = set(), set()
     for service in SERVICES.values():
         named |= set(service.get("secrets", ()))
@@ -90,10 +90,12 @@ def test_every_volume_and_secret_is_declared_and_used_and_every_file_is_there(se
                 volumes.add(source)
     assert volumes == set(COMPOSE["volumes"])
     assert named == set(COMPOSE["secrets"])
-    assert {each["file"] for each in COMPOSE["secrets"].values()} == {f"./secrets/{path.name}" for path in secrets.iterdir()}
+    assert {secret["file"] for secret in COMPOSE["secrets"].values()} == {
+        f"./secrets/{path.name}" for path in secrets.iterdir()
+    }
 
 
-def test_no_secret_is_written_into_the_file(secrets):
+def test_the_compose_file_holds_no_secret(secrets):
     given = {key: value for service in SERVICES.values() for key, value in (service.get("environment") or {}).items()}
     secret = {key: value for key, value in given.items() if re.search("PASSWORD|SECRET|TOKEN|KEY|URI$|CATALOG", key)}
     assert {key for key, value in secret.items() if not re.match(r"/run/secrets/|\$\{|true$", value)} == set()
@@ -102,40 +104,40 @@ def test_no_secret_is_written_into_the_file(secrets):
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_service_that_runs_flows_has_every_setting_that_must_be_and_none_that_does_not_exist(name):
+def test_a_service_that_runs_flows_has_all_required_settings_and_no_unknown_one(name):
     given = {key for key in (*FLOWS[name]["environment"], *FLOWS[name]["secrets"]) if key.startswith("VITAU_")}
     assert given >= REQUIRED
     assert given <= SETTINGS
 
 
-def test_the_workers_take_from_every_pool_and_send_heartbeats_as_the_automation_expects():
+def test_workers_serve_every_pool_and_send_heartbeats_as_the_automation_expects():
     commands = [
         SERVICES["worker-cpu"]["command"],
         json.loads(re.findall(r"^CMD (.+)$", DOCKERFILES["vitau-trainer"].read_text(), re.MULTILINE)[0]),
     ]
     assert {command[command.index("--pool") + 1] for command in commands} == {queue.pool for queue in QUEUES}
     assert commands[1][commands[1].index("--limit") + 1] == "1", "one run for each GPU"
-    beats = {int(each["environment"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) for each in FLOWS.values()}
+    beats = {int(service["environment"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) for service in FLOWS.values()}
     beats.add(int(MANIFESTS[0]["data"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]))
     assert beats == {HEARTBEAT_S}
     assert SILENCE_S >= 3 * HEARTBEAT_S
 
 
-def test_every_command_of_ours_exists():
+def test_every_command_exists():
     ours = [service["command"] for service in SERVICES.values() if service.get("command", [])[:3] == ["python", "-m", "flows"]]
     ours += [container["args"] for container in containers() if container["args"][:3] == ["python", "-m", "flows"]]
     assert {command[3] for command in ours} == {"deploy", "receive"}
     assert {command[3] for command in ours} <= set(typer.main.get_group(flows_app).commands)
 
 
-def test_the_proxy_leads_to_services_that_are_there():
+def test_the_proxy_forwards_to_existing_services():
     targets = re.findall(r"reverse_proxy ([a-z-]+):(\d+)", (INFRA / "Caddyfile").read_text())
     assert {name for name, _ in targets} <= set(SERVICES)
     for name, port in targets:
         assert port in json.dumps(SERVICES[name]["command"]), f"{name} does not listen on {port}"
 
 
-def test_every_file_that_an_image_copies_is_there_and_every_package_too():
+def test_every_file_that_an_image_copies_exists_and_every_package_is_copied():
     copied = re.findall(r"^COPY (.+) \S+$", DOCKERFILES["vitau-app"].read_text(), re.MULTILINE)
     files = [name for line in copied for name in line.split()]
     assert [name for name in files if not (ROOT / name).exists()] == []
@@ -144,7 +146,7 @@ def test_every_file_that_an_image_copies_is_there_and_every_package_too():
     assert base == [f"vitau-app:{__version__}"]
 
 
-def test_what_is_in_the_secrets_folder_becomes_the_environment(tmp_path):
+def test_files_in_the_secrets_folder_become_environment_variables(tmp_path):
     (tmp_path / "VITAU_TOKEN").write_text("one $two\n")
     (tmp_path / "s3.json").write_text("{}")
     command = [INFRA / "with-secrets", sys.executable, "-c", "import os; print(sorted(os.environ.items()))"]
@@ -155,24 +157,24 @@ def test_what_is_in_the_secrets_folder_becomes_the_environment(tmp_path):
     assert "s3" not in done.stdout
 
 
-def test_secrets_fit_each_other_and_are_drawn_once(secrets):
+def test_secrets_are_consistent_and_generated_once(secrets):
     password = (secrets / "POSTGRES_PASSWORD").read_text()
     for name in ("POSTGRE_PASSWORD", "VITAU_CATALOG", "MLFLOW_BACKEND_STORE_URI", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
         assert password in (secrets / name).read_text()
     keys = {
-        each["name"]: each["credentials"][0]["secretKey"]
-        for each in json.loads((secrets / "s3.json").read_text())["identities"]
+        identity["name"]: identity["credentials"][0]["secretKey"]
+        for identity in json.loads((secrets / "s3.json").read_text())["identities"]
     }
     assert all(key in (secrets / f"s3_{name}").read_text() for name, key in keys.items())
     again = subprocess.run([sys.executable, INFRA / "make_secrets.py", secrets], check=True, capture_output=True, text=True)
     assert (again.stdout, (secrets / "POSTGRES_PASSWORD").read_text()) == ("", password)
 
 
-def test_in_kubernetes_every_workload_is_contained_healthy_and_of_this_version():
-    assert {each["metadata"]["name"] for each in workloads()} == {"worker-cpu", "worker-gpu", "receiver"}
-    for each in workloads():
-        pod = each["spec"]["template"]
-        assert each["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
+def test_every_workload_in_kubernetes_is_restricted_has_a_probe_and_has_this_version():
+    assert {workload["metadata"]["name"] for workload in workloads()} == {"worker-cpu", "worker-gpu", "receiver"}
+    for workload in workloads():
+        pod = workload["spec"]["template"]
+        assert workload["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"]
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
         mounted = {volume["name"] for volume in pod["spec"]["volumes"]}
         for container in pod["spec"]["containers"]:
@@ -185,7 +187,7 @@ def test_in_kubernetes_every_workload_is_contained_healthy_and_of_this_version()
     assert gpu["args"][gpu["args"].index("--limit") + 1] == str(gpu["resources"]["limits"]["nvidia.com/gpu"])
 
 
-def test_in_kubernetes_the_settings_are_all_there_and_the_secrets_are_named():
+def test_kubernetes_has_all_required_settings_and_names_the_secrets():
     settings = MANIFESTS[0]["data"]
     literals = set(re.findall(r"--from-literal=(\w+)=", (INFRA / "kubernetes" / "vitau.yaml").read_text()))
     assert {name for name in (*settings, *literals) if name.startswith("VITAU_")} <= SETTINGS
@@ -193,10 +195,10 @@ def test_in_kubernetes_the_settings_are_all_there_and_the_secrets_are_named():
     assert not set(settings) & literals
 
 
-def test_in_kubernetes_the_webhook_leads_to_the_receiver():
-    (service,) = [each for each in MANIFESTS if each["kind"] == "Service"]
+def test_the_webhook_in_kubernetes_reaches_the_receiver():
+    (service,) = [manifest for manifest in MANIFESTS if manifest["kind"] == "Service"]
     (port,) = service["spec"]["ports"]
     assert MANIFESTS[0]["data"]["VITAU_WEBHOOK_URL"] == f"http://{service['metadata']['name']}.vitau.svc:{port['port']}/webhook"
-    (receiver,) = [each for each in containers() if each["name"] == "receiver"]
+    (receiver,) = [container for container in containers() if container["name"] == "receiver"]
     assert receiver["ports"] == [{"name": port["targetPort"], "containerPort": port["port"]}]
     assert receiver["args"][-2:] == ["--port", str(port["port"])]

@@ -1,4 +1,4 @@
-"""The models and photos of the scoring tests, which the registry's tests register and download."""
+"""Fixtures of the scoring tests: models and photos, which the registry's tests register and download."""
 
 from tests.scoring.conftest import crops, make_bundle, photo, registered, tracking_uri
 

@@ -28,13 +28,13 @@ def champion(tracking_uri, registered):
 
 @pytest.fixture(scope="module")
 def two_versions(tracking_uri, make_bundle):
-    """The addresses of two versions of a model of this module's own."""
+    """The addresses of two versions of one model."""
     for seed, threshold in enumerate((0.6, 0.7)):
         registry.register(tracking_uri, "two-versions", make_bundle(threshold, seed), metrics={"test": {}}, lineage={})
     return "models:/two-versions/1", "models:/two-versions/2"
 
 
-def test_a_pulled_folder_holds_weights_and_texts_and_no_code(champion, registered, tmp_path):
+def test_a_pulled_folder_has_weights_and_texts_and_no_code(champion, registered, tmp_path):
     pulled = pull(*champion, tmp_path / "model")
     assert names(tmp_path / "model") == FILES
     assert (pulled.num_fetched, pulled.num_files) == (8, 10)
@@ -48,16 +48,16 @@ def test_a_pulled_folder_holds_weights_and_texts_and_no_code(champion, registere
         "run_id": registered[3],
     }
     assert "excludes commercial use" in (tmp_path / "model" / "LANDMARKS.md").read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["model"], "something was left beside it"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "a temporary file was left"
 
 
-def test_the_second_pull_fetches_nothing(champion, tmp_path, monkeypatch):
+def test_a_second_pull_downloads_nothing(champion, tmp_path, monkeypatch):
     pull(*champion, tmp_path / "model")
     monkeypatch.setattr(registry, "fetch_file", None)
     assert pull(*champion, tmp_path / "model").num_fetched == 0
 
 
-def test_a_pull_that_was_interrupted_goes_on_and_until_then_there_is_no_folder(champion, tmp_path):
+def test_an_interrupted_pull_leaves_no_folder_and_is_resumed(champion, tmp_path):
     def stop_after(count):
         def watch(waiting, _):
             for position, name in enumerate(waiting):
@@ -74,7 +74,7 @@ def test_a_pull_that_was_interrupted_goes_on_and_until_then_there_is_no_folder(c
     assert names(tmp_path / "model") == FILES
 
 
-def test_a_half_written_file_of_an_interrupted_pull_is_fetched_again(champion, tmp_path):
+def test_a_truncated_file_of_an_interrupted_pull_is_downloaded_again(champion, tmp_path):
     whole = pull(*champion, tmp_path / "model").folder
     part = whole.rename(tmp_path / ".model.partial")
     weights = part / "model" / "weights.safetensors"
@@ -84,14 +84,14 @@ def test_a_half_written_file_of_an_interrupted_pull_is_fetched_again(champion, t
     assert names(tmp_path / "model") == FILES
 
 
-def test_a_changed_byte_is_mended_by_pulling_again(champion, tmp_path):
+def test_pulling_again_repairs_a_changed_file(champion, tmp_path):
     folder = pull(*champion, tmp_path / "model").folder
     (folder / "metrics.json").write_text("{}")
     assert pull(*champion, tmp_path / "model").num_fetched == 1
     assert verify_sums(folder) == 9
 
 
-def test_another_version_takes_the_place_of_the_first_one_whole(tracking_uri, two_versions, tmp_path):
+def test_another_version_replaces_the_first_one_completely(tracking_uri, two_versions, tmp_path):
     for number, address in enumerate(two_versions, 1):
         assert pull(tracking_uri, address, tmp_path / "model").version.version == number
     assert Predictor(tmp_path / "model").threshold == 0.7
@@ -100,17 +100,17 @@ def test_another_version_takes_the_place_of_the_first_one_whole(tracking_uri, tw
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_what_is_no_pulled_model_is_left_alone(champion, tmp_path, kind):
-    place = tmp_path / "mine"
+def test_a_path_that_is_no_pulled_model_is_refused_and_unchanged(champion, tmp_path, kind):
+    path = tmp_path / "mine"
     if kind == "folder":
-        place.mkdir()
-    (place / "thesis.txt" if kind == "folder" else place).write_text("four years")
+        path.mkdir()
+    (path / "thesis.txt" if kind == "folder" else path).write_text("four years")
     with pytest.raises(RegistryError, match=r"mine holds something else than a pulled model: give the name of a new folder$"):
-        pull(*champion, place)
-    assert (place / "thesis.txt" if kind == "folder" else place).read_text() == "four years"
+        pull(*champion, path)
+    assert (path / "thesis.txt" if kind == "folder" else path).read_text() == "four years"
 
 
-def test_two_pulls_into_one_folder_do_not_mix(champion, tmp_path):
+def test_a_concurrent_pull_into_the_same_folder_is_refused(champion, tmp_path):
     (tmp_path / ".model.partial").mkdir()
     handle = os.open(tmp_path / ".model.partial", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -132,20 +132,20 @@ def test_files_that_were_changed_in_the_registry_are_refused(tracking_uri, make_
     (stored.parent / "model" / "weights.safetensors").write_bytes(b"0")
     with pytest.raises(ChecksumError, match=rf"of {name}/{version} came with other bytes than were registered: try again$"):
         pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model")
-    (stored.parent / "SHA256SUMS").unlink()  # as a version that was registered before there were any
+    (stored.parent / "SHA256SUMS").unlink()  # as in a version that was registered without checksums
     with pytest.raises(ChecksumError, match=rf"^{name}/{version} is not the model that was registered: its files were changed"):
         pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model")
     shutil.copy(where / "model" / "weights.safetensors", stored.parent / "model" / "weights.safetensors")
     assert verify_sums(pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model").folder) == 9
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(champion, tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_an_error(champion, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(RegistryError, match=r"cannot be written \(Not a directory\): what came is kept, so run it again$"):
         pull(*champion, tmp_path / "file" / "model")
 
 
-def test_a_predictor_takes_an_address_and_keeps_what_it_pulled(champion, photo, tmp_path, monkeypatch):
+def test_a_predictor_accepts_a_model_uri_and_caches_the_model(champion, photo, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     predictor = Predictor(champion[1], tracking_uri=champion[0])
     (face,) = predictor.score(photo)

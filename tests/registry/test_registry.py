@@ -15,26 +15,26 @@ METRICS = {
 }
 
 
-def test_the_same_folder_is_registered_once(tracking_uri, registered, make_bundle):
+def test_a_folder_is_registered_only_once(tracking_uri, registered, make_bundle):
     name, folder, version, run_id = registered
     assert registry.register(tracking_uri, name, folder, metrics=METRICS, lineage={}) == (version, run_id)
     other, _ = registry.register(tracking_uri, name, make_bundle(0.6, seed=1), metrics=METRICS, lineage={})
     assert other == version + 1
 
 
-def test_a_pulled_folder_is_the_one_that_was_registered_with_its_card_and_metrics(tracking_uri, registered, tmp_path):
+def test_a_downloaded_folder_equals_the_registered_one_and_has_its_card_and_metrics(tracking_uri, registered, tmp_path):
     name, folder, _, _ = registered
     pulled = registry.download(tracking_uri, f"models:/{name}@champion", tmp_path)
     assert Predictor(pulled).digest == Predictor(folder).digest
     assert registry.folder_digest(pulled) == registry.folder_digest(folder)
-    assert "**Synthetic: this model has learnt from drawings of faces." in (pulled / "README.md").read_text()
+    assert "**Synthetic: this model was trained on drawings of faces." in (pulled / "README.md").read_text()
     assert "- auroc on test people: 0.8 (95 % interval over people 0.70 to 0.90)" in (pulled / "README.md").read_text()
     assert json.loads((pulled / "metrics.json").read_text()) == METRICS["test"]
     shutil.rmtree(tmp_path / "code")
     assert not list(tmp_path.rglob("*.pkl")), "something was pickled"
 
 
-def test_run_and_version_carry_the_lineage_and_the_numbers(tracking_uri, registered):
+def test_run_and_version_have_the_lineage_and_the_metrics(tracking_uri, registered):
     from mlflow import MlflowClient
 
     name, _, version, run_id = registered
@@ -46,7 +46,7 @@ def test_run_and_version_carry_the_lineage_and_the_numbers(tracking_uri, registe
     assert (found.tags["snapshot"], found.tags["synthetic"], run.data.tags["ledger_offset"]) == ("5" * 64, "true", "120")
 
 
-def test_the_requirements_are_pinned_and_only_the_code_that_scoring_needs_travels(tracking_uri, registered, tmp_path):
+def test_requirements_are_pinned_and_only_the_code_that_scoring_needs_is_shipped(tracking_uri, registered, tmp_path):
     registry.download(tracking_uri, f"models:/{registered[0]}/{registered[2]}", tmp_path)
     requirements = (tmp_path / "requirements.txt").read_text().split()
     assert {line.split("==")[0] for line in requirements} == set(registry.REQUIREMENTS)
@@ -64,7 +64,7 @@ def test_the_requirements_are_pinned_and_only_the_code_that_scoring_needs_travel
         ("models:/{name}", "models:/{name} names no model: write models:/NAME@champion or models:/NAME/VERSION"),
     ],
 )
-def test_what_is_not_there_is_said_with_what_is(tracking_uri, registered, tmp_path, uri, message):
+def test_an_error_names_what_is_missing_and_what_exists(tracking_uri, registered, tmp_path, uri, message):
     from mlflow import MlflowClient
 
     name, models = registered[0], sorted(model.name for model in MlflowClient(tracking_uri).search_registered_models())
@@ -73,14 +73,14 @@ def test_what_is_not_there_is_said_with_what_is(tracking_uri, registered, tmp_pa
     assert str(error.value).split(", 2")[0] == message.format(name=name, models=", ".join(models))
 
 
-def test_a_champion_must_exist(tracking_uri, registered):
+def test_only_an_existing_version_can_become_champion(tracking_uri, registered):
     with pytest.raises(RegistryError, match=f"^no version 99 of {registered[0]}; there are 1"):
         registry.set_champion(tracking_uri, registered[0], 99)
     assert registry.champion(tracking_uri, registered[0]) == registered[2]
     assert registry.champion(tracking_uri, "nothing") is None
 
 
-def test_a_registry_that_is_down_is_said_within_seconds(tmp_path, monkeypatch):
+def test_an_unreachable_registry_is_an_error_within_seconds(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     start = time.monotonic()
     with pytest.raises(RegistryError, match=r"^the model registry at http://127\.0\.0\.1:9 refuses or cannot be reached: "):
@@ -88,6 +88,6 @@ def test_a_registry_that_is_down_is_said_within_seconds(tmp_path, monkeypatch):
     assert time.monotonic() - start < 20
 
 
-def test_the_card_says_what_the_model_was_pretrained_on():
+def test_the_card_names_the_pretraining():
     card = model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
     assert "- pretrained on 9000 drawn people who are in no data set" in card.splitlines()

@@ -9,7 +9,7 @@ from vitau.errors import StoreError
 from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 
 
-def test_text_is_written_with_its_own_line_ends_and_nothing_is_left_beside_it(tmp_path):
+def test_text_keeps_its_line_ends_and_no_temporary_file_is_left(tmp_path):
     path = tmp_path / "rows.csv"
     write_atomic(path, "a,é\r\n1,2\n")
     assert path.read_bytes() == "a,é\r\n1,2\n".encode()
@@ -28,7 +28,7 @@ def test_a_file_has_its_permissions_before_its_first_byte(tmp_path):
     assert (tmp_path / "open").stat().st_mode == plain.stat().st_mode
 
 
-def test_a_missing_folder_is_a_sentence(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     path = tmp_path / "missing" / "file"
     with pytest.raises(StoreError) as caught:
         write_atomic(path, "")
@@ -46,7 +46,7 @@ def write_and_fail(path, *, folder):
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_failure_keeps_the_old_content_and_leaves_nothing_beside_it(tmp_path, folder):
+def test_a_failure_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path, folder):
     path = tmp_path / "model.bin"
     path.write_text("old")
     with pytest.raises(ZeroDivisionError):
@@ -67,7 +67,7 @@ def test_a_folder_appears_complete_and_does_not_replace_one_with_content(tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_writers_at_once_do_not_share_a_temporary_file_and_the_last_rename_wins(tmp_path):
+def test_concurrent_writers_have_their_own_temporary_files_and_the_last_rename_wins(tmp_path):
     path = tmp_path / "page.html"
     with atomic_path(path) as slow:
         slow.write_text("slow")
@@ -77,7 +77,7 @@ def test_two_writers_at_once_do_not_share_a_temporary_file_and_the_last_rename_w
     assert path.read_text() == "slow"
 
 
-def test_what_a_killed_writer_left_is_removed_by_name(tmp_path):
+def test_temporary_files_of_a_killed_writer_are_removed_by_name(tmp_path):
     program = """
         import os, signal, sys
         from pathlib import Path

@@ -15,7 +15,7 @@ def store(tmp_path: Path) -> FolderStore:
     return store
 
 
-def test_what_is_put_is_what_is_got(store, tmp_path):
+def test_an_object_is_read_as_it_was_written(store, tmp_path):
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"film")
     assert store.put("subjects/a/raw.mp4", source)
@@ -23,13 +23,13 @@ def test_what_is_put_is_what_is_got(store, tmp_path):
     assert store.download("subjects/a/raw.mp4", tmp_path / "deep" / "copy").read_bytes() == b"film"
 
 
-def test_the_first_writer_wins_and_the_second_is_told(store):
+def test_the_first_writer_wins_and_the_second_learns_that_the_object_exists(store):
     assert store.put("k", b"first")
     assert not store.put("k", b"second")
     assert store.get("k") == b"first"
 
 
-def test_of_eight_writers_at_once_exactly_one_creates_the_object(store):
+def test_exactly_one_of_eight_concurrent_writers_creates_the_object(store):
     barrier, created = threading.Barrier(8), []
 
     def write(number: int) -> None:
@@ -46,7 +46,7 @@ def test_of_eight_writers_at_once_exactly_one_creates_the_object(store):
     assert store.get("race") == str(created[0]).encode() * 1000
 
 
-def test_a_prefix_is_listed_sorted_and_erased_without_its_neighbours(store):
+def test_a_prefix_is_listed_sorted_and_erased_without_its_neighbors(store):
     for key in ("s/ab/2", "s/ab/1", "s/a/1", "t"):
         store.put(key, b"")
     assert list(store.keys("s/a")) == ["s/a/1", "s/ab/1", "s/ab/2"]
@@ -63,7 +63,7 @@ def test_a_missing_object_is_named(store):
         store.download("nothing/here", store.folder / "copy")
 
 
-def test_changed_bytes_are_noticed(store):
+def test_changed_bytes_are_detected(store):
     store.put("k", b"true")
     (store.folder / "k").write_bytes(b"fake")
     with pytest.raises(ChecksumError):
@@ -71,12 +71,12 @@ def test_changed_bytes_are_noticed(store):
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a//b", "../a", "a/../b", "a b", ".hidden", "a/"])
-def test_a_key_that_is_no_plain_path_is_refused(store, key):
+def test_a_key_that_is_not_a_plain_path_is_refused(store, key):
     with pytest.raises(ValueError, match="not an object key"):
         store.put(key, b"")
 
 
-def test_a_write_that_fails_leaves_nothing_and_says_so_in_one_sentence(store, monkeypatch):
+def test_a_failed_write_is_an_error_and_leaves_nothing(store, monkeypatch):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -88,7 +88,7 @@ def test_a_write_that_fails_leaves_nothing_and_says_so_in_one_sentence(store, mo
     assert list((store.folder / ".partial").iterdir()) == []
 
 
-def test_what_a_killed_writer_left_is_no_object_and_goes_after_a_day(store):
+def test_files_of_a_killed_writer_are_no_objects_and_are_deleted_after_a_day(store):
     fresh, old = store.folder / ".partial" / "fresh", store.folder / ".partial" / "old"
     for partial in (fresh, old):
         partial.write_bytes(b"half")
@@ -97,6 +97,6 @@ def test_what_a_killed_writer_left_is_no_object_and_goes_after_a_day(store):
     assert (fresh.exists(), old.exists()) == (True, False)
 
 
-def test_a_store_of_another_kind_is_refused():
+def test_an_unknown_kind_of_store_is_refused():
     with pytest.raises(ValueError, match="no store at 'ftp://host/x'"):
         open_store("ftp://host/x")

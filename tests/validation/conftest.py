@@ -1,4 +1,4 @@
-"""Tables that the gates are shown."""
+"""Fixtures: tables for the gates."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def _arrow_type(name):
 
 @pytest.fixture(scope="session")
 def make_frames():
-    """Frames of one clip, all good; ``changes[i]`` overrides values of row i, ``None`` for absent."""
+    """A function that builds valid frames of one clip; ``changes[i]`` overrides values of row i, ``None`` is absent."""
 
     def make(changes):
         face = {"box": [0.0] * 4, "landmarks": [1.0] * 136, "crop_landmarks": [1.0] * 136, "crop": b"jpeg", "embedding": None}

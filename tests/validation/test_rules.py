@@ -37,11 +37,11 @@ NO_FACE = {"num_faces": 0, "box": None, "landmarks": None, "crop_landmarks": Non
         ({"sharpness": 3.0, "face_px": 10.0, "yaw_deg": 80.0}, QuarantineReason.SMALL),
     ],
 )
-def test_a_frame_is_quarantined_for_the_first_reason_that_holds(make_frames, change, reason):
+def test_a_frame_is_quarantined_for_the_first_reason_that_applies(make_frames, change, reason):
     assert quarantine_reasons(make_frames([{}, change])) == [None, reason]
 
 
-def test_the_answer_is_the_same_for_arrow_and_pandas(make_frames):
+def test_arrow_and_pandas_tables_have_the_same_reasons(make_frames):
     table = make_frames([{}, NO_FACE, {"sharpness": 1.0}])
     assert (
         quarantine_reasons(table.to_pandas())
@@ -59,11 +59,11 @@ def test_a_table_without_a_measure_is_refused(make_frames):
         quarantine_reasons(make_frames([{}]).drop_columns(["sharpness"]))
 
 
-def test_other_limits_have_another_digest():
+def test_different_limits_have_different_digests():
     assert FrameLimits().digest == FrameLimits().digest != FrameLimits(sharpness_min=16.0).digest
 
 
-def test_the_index_step_starts_anew_with_each_clip(make_frames):
+def test_the_index_step_restarts_with_each_clip(make_frames):
     table = pa.concat_tables([make_frames([{}, {}]), make_frames([{"clip": "c2"}, {"clip": "c2", "frame_index": 4}])])
     assert frame_rows(table)["index_step"].fillna(-1).tolist() == [-1, 1, -1, 4]
 
@@ -86,7 +86,7 @@ def test_a_person_in_two_splits_or_with_two_answers_is_counted(snapshot):
     assert rows["num_answers"].to_dict() == {f"s{i:02d}": 2 if i == 1 else 1 for i in range(12)}
 
 
-def test_the_nearest_other_subject_is_never_oneself(rng):
+def test_the_nearest_other_subject_is_another_one(rng):
     points = rng.normal(size=(12, 128))
     subjects = [f"s{i // 3}" for i in range(12)]
     direct = {

@@ -30,7 +30,9 @@ def _measure(edge):
 
 
 frames = st.one_of(
-    *(st.fixed_dictionaries({name: _measure(edge)}) for name, edge in EDGES.items()),  # alone, lest another reason hides it
+    *(
+        st.fixed_dictionaries({name: _measure(edge)}) for name, edge in EDGES.items()
+    ),  # one at a time: a first reason would hide it
     st.fixed_dictionaries({}, optional={name: _measure(edge) for name, edge in EDGES.items()}),
     st.just({"crop_landmarks": None}),
     st.just({"landmarks": None, "crop_landmarks": None}),
@@ -38,17 +40,17 @@ frames = st.one_of(
 )
 
 
-@settings(max_examples=5, deadline=None, phases=(Phase.generate,))  # a shrink would cost minutes
+@settings(max_examples=5, deadline=None, phases=(Phase.generate,))  # shrinking would take minutes
 @given(changes=st.lists(frames, min_size=30, max_size=120))
 def test_the_suite_flags_exactly_the_rows_that_the_rule_quarantines(make_frames, changes):
     table = make_frames(changes)
     reasons = quarantine_reasons(table)
-    result = check(frame_rows(table), frames_suite())  # nothing in quarantine yet: every row is asked
+    result = check(frame_rows(table), frames_suite())  # nothing is in quarantine yet: the limits apply to every row
     assert result.flagged == {row for row, reason in enumerate(reasons) if reason is not None}
     assert check(frame_rows(table, reasons), frames_suite()).failures == ()
 
 
-def test_suite_and_rule_read_the_same_limits(make_frames):
+def test_suite_and_rule_use_the_same_limits(make_frames):
     limits = FrameLimits(sharpness_min=50.0)
     table = make_frames([{"sharpness": 49.0}, {"sharpness": 51.0}])
     assert [reason is not None for reason in quarantine_reasons(table, limits)] == [True, False]
@@ -57,7 +59,7 @@ def test_suite_and_rule_read_the_same_limits(make_frames):
     )
 
 
-def test_a_frame_table_that_is_not_whole_is_told_in_sentences(make_frames):
+def test_an_incomplete_frame_table_fails_with_sentences(make_frames):
     rows = frame_rows(make_frames([{}, {}, {"frame_index": 1, "subject": None}]))
     failures = check(rows.drop(columns="roll_deg").astype({"time_s": "float32"}), frames_suite()).failures
     at_row_1 = "first: subject s1, clip c1, frame_index 1)"
@@ -129,7 +131,7 @@ def test_a_clean_snapshot_passes(snapshot):
         (lambda t: t.assign(AU6=[None, *t["AU6"][1:]]), "frames of one person carry different labels"),
     ],
 )
-def test_a_person_who_is_two_things_at_once_fails(snapshot, spoil, failure):
+def test_a_person_with_two_splits_cohorts_or_labels_fails(snapshot, spoil, failure):
     failures = check(snapshot_rows(spoil(snapshot)), snapshot_suite()).failures
     assert failures == (f"{failure} (1 of 12 rows, first: subject s00)",)
 

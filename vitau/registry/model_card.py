@@ -1,4 +1,4 @@
-"""The card of a model: what everybody who pulls it must know, on one page."""
+"""The card of a model: its use, lineage and test metrics on one page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from vitau.evaluation.metrics import metrics_from_json
 
 
 def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
-    """What everybody who pulls the model must know, as Markdown."""
+    """Render the card as Markdown: restrictions of use, lineage, and the metrics on test people."""
     lines = [f"# {name}", ""]
     if lineage.get("synthetic") == "true":
-        lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
+        lines += ["**Synthetic: this model was trained on drawings of faces. It must not be used for real people.**", ""]
     lines += ["For research only; not a medical device.", ""]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
     if pretraining := metrics.get("pretraining"):

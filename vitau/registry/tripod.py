@@ -100,7 +100,7 @@ def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
     answered = {fact.item for fact in facts if fact.value is not None}
     lines = [f"# Reporting sheet of {name}", ""]
     if synthetic:
-        lines += ["**Synthetic: this model has learnt from drawings of faces. It says nothing about real people.**", ""]
+        lines += ["**Synthetic: this model was trained on drawings of faces. It must not be used for real people.**", ""]
     lines += [
         "Written by the flow that registered the model, **from recorded facts only**. Anything else is",
         f"“{NOT_RECORDED}”, and people must answer it before they rely on the model. For research only;",

@@ -1,7 +1,7 @@
-"""Daily: do the people who come now resemble those the champion was taught with, and does it keep what it promised?
+"""Compare the people who arrived since the champion's snapshot with those in it, and the champion's performance on both.
 
-Whoever is new is scored by the champion, everything is compared by person, and where something drifted an event is sent and the
-people who differ most are put before the readers: labels of theirs are what the next training lacks.
+The champion scores the new people, and measures are compared by person. If something drifted, an event is emitted, and the
+people who differ most are the next that readers see: their labels are what the next training lacks.
 """
 
 import json
@@ -34,7 +34,7 @@ from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
 from vitau.errors import LabelingError
-from vitau.evaluation.drift import Drift, People, Promise, compare, promises, surprisal
+from vitau.evaluation.drift import Drift, People, PerformanceChange, compare, compare_performance, surprisal
 from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split, canonical_name
@@ -44,15 +44,26 @@ INPUTS: Final = tuple(name.replace("_", " ") for name in QUALITY)
 FACE: Final = "face (identity embedding)"
 PALSY_SCORE: Final = "palsy score"
 REGION_SCORE: Final = "mean region score"
-MOST_ASKED: Final = 20
-"""People who are put before the readers at once: an afternoon's work of two readers."""
+MAX_PRIORITIES: Final = 20
+"""Number of people who are put first at once: an afternoon of work for two readers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorSummary:
-    """What monitoring came to: people compared, what drifted, which promises are broken, who is asked about, where it says so.
+    """The result of monitoring.
 
-    ``new`` is False where the same people with the same scores and labels were looked at before: then no event is sent.
+    Attributes:
+        model: Name of the champion.
+        version: Of the champion.
+        people_before: Number of people in the snapshot.
+        people_now: Number of people who arrived since.
+        drifted: Measures that drifted.
+        broken: Metrics on which the champion does worse than on its test people.
+        asked_about: Number of people who are put first in the readers' queue.
+        pushed: Number of tasks that were opened.
+        report: Address of the page.
+        new: Whether these people with these scores and labels were not compared before. If they were, no event is emitted.
+        notices: Sentences for the operator.
     """
 
     model: str
@@ -70,33 +81,33 @@ class MonitorSummary:
 
 @flow(name="monitor")
 def monitor(report: Path | None = None, days: int | None = None, settings: Settings | None = None) -> MonitorSummary:
-    """Compare the people who came since the champion's snapshot (in the last ``days``, if given) with those in it."""
+    """Compare the people who arrived since the champion's snapshot (in the last ``days``, if given) with those in it."""
     workspace = open_workspace(settings)
     folder = fetch_champion(workspace)
     champion = champion_training(workspace)
-    taught = snapshots.load(workspace.store, champion.snapshot)
-    arrived = frames_of_others(workspace, taught, days)
-    score_people(workspace, folder, pa.concat_tables([held_out(taught), arrived]), Engine.LOCAL)
-    said, tested = what_it_says(workspace, champion), set(held_out(taught)["subject"].to_pylist())
-    before = gather_people(workspace, taught, {name: said[name] for name in tested & said.keys()})
-    now = gather_people(workspace, arrived, said)
+    trained_on = snapshots.load(workspace.store, champion.snapshot)
+    arrived = frames_of_new_people(workspace, trained_on, days)
+    score_people(workspace, folder, pa.concat_tables([held_out(trained_on), arrived]), Engine.LOCAL)
+    scores, tested = champion_scores(workspace, champion), set(held_out(trained_on)["subject"].to_pylist())
+    before = collect_people(workspace, trained_on, {name: scores[name] for name in tested & scores.keys()})
+    now = collect_people(workspace, arrived, scores)
     drifts = compare(before, now)
-    kept = check_promises(workspace, champion, taught, arrived)
-    drifted = [each for each in drifts if each.drifted]
-    asked = ask_about(workspace, before, now, drifted)
-    pushed, notices = put_before_readers(workspace, asked)
-    key, new = keep_report(workspace, champion, before, now, drifts, kept, asked, report)
-    broken = [each for each in kept if each.broken]
-    if new and (drifted or broken):
-        alarm(champion, drifted, broken, key)
+    changes = check_performance(workspace, champion, trained_on, arrived)
+    drifted = [drift for drift in drifts if drift.drifted]
+    priorities = prioritize(workspace, before, now, drifted)
+    pushed, notices = push_priorities(workspace, priorities)
+    key, new = store_report(workspace, champion, before, now, drifts, changes, priorities, report)
+    worse = [change for change in changes if change.broken]
+    if new and (drifted or worse):
+        emit_alarm(champion, drifted, worse, key)
     return MonitorSummary(
         model=REGIONS,
         version=champion.version,
         people_before=len(before.subjects),
         people_now=len(now.subjects),
-        drifted=tuple(named(each) for each in drifted),
-        broken=tuple(each.measure for each in broken),
-        asked_about=len(asked),
+        drifted=tuple(drift_name(drift) for drift in drifted),
+        broken=tuple(change.measure for change in worse),
+        asked_about=len(priorities),
         pushed=pushed,
         report=workspace.store.location(key),
         new=new,
@@ -105,23 +116,23 @@ def monitor(report: Path | None = None, days: int | None = None, settings: Setti
 
 
 def champion_training(workspace: Workspace) -> Training:
-    """Find the training of the region champion, which answers both questions."""
+    """Return the training of the region champion, whose bundle contains both models."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)
     assert version is not None, "its folder was fetched"
     return known_training(workspace, REGIONS, version)
 
 
-def held_out(taught: pa.Table) -> pa.Table:
-    """Take the frames of the test people of a snapshot: what the champion says of those it was taught with flatters it."""
-    return taught.filter(pc.equal(taught["split"], Split.TEST.value))
+def held_out(trained_on: pa.Table) -> pa.Table:
+    """Return the frames of the test people of a snapshot; scores of training people would be too good."""
+    return trained_on.filter(pc.equal(trained_on["split"], Split.TEST.value))
 
 
 @task(cache_policy=NO_CACHE)
-def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -> pa.Table:
-    """List the usable frames of everybody who is not in the snapshot, labelled or not, as a snapshot lists them."""
+def frames_of_new_people(workspace: Workspace, trained_on: pa.Table, days: int | None) -> pa.Table:
+    """List the usable frames of all people who are not in the snapshot, labeled or not, in the columns of a snapshot."""
     catalog = workspace.catalog
     merged = catalog.merged_names()
-    known = {canonical_name(name, merged) for name in pc.unique(taught["subject"]).to_pylist()}
+    known = {canonical_name(name, merged) for name in pc.unique(trained_on["subject"]).to_pylist()}
     since = "" if days is None else (datetime.now(UTC) - timedelta(days=days)).isoformat()
     chosen = {name for name, first in catalog.arrivals().items() if name not in known and first >= since}
     clips = {clip.sha256: clip for clip in catalog.clips() if clip.subject in chosen}
@@ -145,8 +156,8 @@ def frames_of_others(workspace: Workspace, taught: pa.Table, days: int | None) -
 
 
 @task(cache_policy=NO_CACHE)
-def gather_people(workspace: Workspace, frames: pa.Table, said: Mapping[str, Mapping[str, float]]) -> People:
-    """Make one person of a person's frames: their mean quality, the best one's face, and what the champion says of them."""
+def collect_people(workspace: Workspace, frames: pa.Table, scores: Mapping[str, Mapping[str, float]]) -> People:
+    """Collect the measures of each person: mean quality and face embedding over the frames, and the champion's scores."""
     rows = frames.select(["subject", "source", "frames_key", "frame_index"]).to_pydict()
     wanted: dict[str, set[int]] = {}
     for key, index in zip(rows["frames_key"], rows["frame_index"], strict=True):
@@ -164,10 +175,10 @@ def gather_people(workspace: Workspace, frames: pa.Table, said: Mapping[str, Map
         for name, shown in zip(QUALITY, INPUTS, strict=True)
     }
     numbers |= {
-        name: np.array([said.get(person, {}).get(name, np.nan) for person in quality]) for name in (PALSY_SCORE, REGION_SCORE)
+        name: np.array([scores.get(person, {}).get(name, np.nan) for person in quality]) for name in (PALSY_SCORE, REGION_SCORE)
     }
     unseen = np.full(EMBEDDING_SIZE, np.nan)
-    face_SD = np.array([np.mean(each, axis=0) if each else unseen for each in faces.values()]).reshape(-1, EMBEDDING_SIZE)
+    face_SD = np.array([np.mean(own, axis=0) if own else unseen for own in faces.values()]).reshape(-1, EMBEDDING_SIZE)
     return People(
         subjects=tuple(quality),
         source=tuple(source[person] for person in quality),
@@ -178,13 +189,13 @@ def gather_people(workspace: Workspace, frames: pa.Table, said: Mapping[str, Map
 
 
 def mean(values: Iterable[float | None]) -> float:
-    """Average what is there; not a number where nothing is."""
+    """Return the mean of the values that are not ``None``; NaN if there are none."""
     found = [value for value in values if value is not None]
     return sum(found) / len(found) if found else float("nan")
 
 
-def what_it_says(workspace: Workspace, champion: Training) -> dict[str, dict[str, float]]:
-    """Give what the champion says of everybody it scored: probability of a palsy, and the mean score of the regions."""
+def champion_scores(workspace: Workspace, champion: Training) -> dict[str, dict[str, float]]:
+    """Return the champion's scores by person: probability of a palsy, and the mean score of the regions."""
     found = {}
     for score in workspace.catalog.scores(champion.model_digest):
         regions = [region["score"] for region in score.summary["regions"].values()]
@@ -195,14 +206,17 @@ def what_it_says(workspace: Workspace, champion: Training) -> dict[str, dict[str
 
 
 @task(cache_policy=NO_CACHE)
-def check_promises(workspace: Workspace, champion: Training, taught: pa.Table, arrived: pa.Table) -> list[Promise]:
-    """Compare people who were scored first and labelled later with the test people: does the champion do as well on them?"""
+def check_performance(
+    workspace: Workspace, champion: Training, trained_on: pa.Table, arrived: pa.Table
+) -> list[PerformanceChange]:
+    """Compare the champion's performance on the test people with that on people who were scored first and labeled later."""
     labels = {name: answer for name, (_, answer) in labelled_people(workspace).items()}
-    cohorts = dict(zip(taught["subject"].to_pylist(), taught["cohort"].to_pylist(), strict=True))
+    cohorts = dict(zip(trained_on["subject"].to_pylist(), trained_on["cohort"].to_pylist(), strict=True))
     cohorts |= dict(zip(arrived["subject"].to_pylist(), arrived["cohort"].to_pylist(), strict=True))
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(champion.model_digest)}
     groups = [
-        sorted(set(table["subject"].to_pylist()) & labels.keys() & summaries.keys()) for table in (held_out(taught), arrived)
+        sorted(set(table["subject"].to_pylist()) & labels.keys() & summaries.keys())
+        for table in (held_out(trained_on), arrived)
     ]
     threshold = float(next(iter(summaries.values()))["threshold"]) if summaries else 0.5
     palsy, regions = [], []
@@ -213,73 +227,78 @@ def check_promises(workspace: Workspace, champion: Training, taught: pa.Table, a
         patients = [name for name, is_palsied in zip(people, palsied, strict=True) if is_palsied and summaries[name]["regions"]]
         truth = [[labels[name].affected.get(au, False) for au in AUS] for name in patients]
         known = [[au in labels[name].affected for au in AUS] for name in patients]
-        said = [[summaries[name]["regions"][au.value]["score"] for au in AUS] for name in patients]
+        scores = [[summaries[name]["regions"][au.value]["score"] for au in AUS] for name in patients]
         shape = (len(patients), len(AUS))
         regions.append(
-            (np.array(truth, bool).reshape(shape), np.array(known, bool).reshape(shape), np.array(said).reshape(shape))
+            (np.array(truth, bool).reshape(shape), np.array(known, bool).reshape(shape), np.array(scores).reshape(shape))
         )
     if not all(groups):
         return []
-    found = promises(palsy[0], palsy[1], name="recognition", threshold=threshold)
-    if all(len(each[0]) for each in regions):
-        found += promises(regions[0], regions[1], name="regions", threshold=np.nextafter(0.0, 1.0))
+    found = compare_performance(palsy[0], palsy[1], name="recognition", threshold=threshold)
+    if all(len(truth_SK) for truth_SK, _, _ in regions):
+        found += compare_performance(regions[0], regions[1], name="regions", threshold=np.nextafter(0.0, 1.0))
     return found
 
 
 @task(cache_policy=NO_CACHE)
-def ask_about(workspace: Workspace, before: People, now: People, drifted: Sequence[Drift]) -> dict[str, str]:
-    """Make those who differ most the first whom the readers are asked about: palsied people without a label."""
-    labelled = {answer.subject for answer in workspace.catalog.labels()}
-    waiting = {each.pseudonym for each in workspace.catalog.subjects() if each.cohort is Cohort.PALSY} - labelled
+def prioritize(workspace: Workspace, before: People, now: People, drifted: Sequence[Drift]) -> dict[str, str]:
+    """Put the palsied people without a label who differ most first in the readers' queue; returns the reason by person."""
+    labeled = {answer.subject for answer in workspace.catalog.labels()}
+    patients = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY}
+    waiting = patients - labeled
     bits = surprisal(before, now, drifted)
-    order = [place for place in np.argsort(-bits, kind="stable") if now.subjects[place] in waiting] if drifted else []
-    asked = {
-        now.subjects[place]: f"differs by {bits[place]:.1f} bits from those the champion knows" for place in order[:MOST_ASKED]
+    order = [index for index in np.argsort(-bits, kind="stable") if now.subjects[index] in waiting] if drifted else []
+    priorities = {
+        now.subjects[index]: f"differs by {bits[index]:.1f} bits from those the champion knows"
+        for index in order[:MAX_PRIORITIES]
     }
-    if list(asked.items()) != list(workspace.catalog.priority_subjects().items()):
-        workspace.catalog.set_priorities(asked)
-    return asked
+    if list(priorities.items()) != list(workspace.catalog.priority_subjects().items()):
+        workspace.catalog.set_priorities(priorities)
+    return priorities
 
 
 @task(cache_policy=NO_CACHE)
-def put_before_readers(workspace: Workspace, asked: Mapping[str, str]) -> tuple[int, tuple[str, ...]]:
-    """Open the readers' tasks about these people, if they have none; where Label Studio is away, the next `annotate` does."""
+def push_priorities(workspace: Workspace, priorities: Mapping[str, str]) -> tuple[int, tuple[str, ...]]:
+    """Create the tasks of these people that are missing; if Label Studio is unavailable, the next `annotate` creates them."""
     from flows.annotation.push_tasks import open_projects, push_tasks
 
-    if not asked:
+    if not priorities:
         return 0, ()
     try:
         readers, _ = open_projects(workspace)
         return push_tasks(workspace, readers), ()
     except LabelingError as error:
-        notice = f"{len(asked)} people wait for the readers, but Label Studio cannot be used ({error}); `annotate` asks later"
+        notice = (
+            f"{len(priorities)} people wait for the readers, but Label Studio is unavailable ({error}); "
+            "`annotate` creates their tasks later"
+        )
         get_logger(__name__).warning(notice)
         return 0, (notice,)
 
 
 @task(cache_policy=NO_CACHE)
-def keep_report(
+def store_report(
     workspace: Workspace,
     champion: Training,
     before: People,
     now: People,
     drifts: Sequence[Drift],
-    kept: Sequence[Promise],
-    asked: Mapping[str, str],
+    changes: Sequence[PerformanceChange],
+    priorities: Mapping[str, str],
     path: Path | None,
 ) -> tuple[str, bool]:
-    """Keep what was found, once for the same people with the same scores; returns the page's key, and whether it is new."""
+    """Store the findings, once for the same people with the same scores; returns the key of the page and whether it is new."""
     facts = {
         "model": REGIONS,
         "version": champion.version,
         "snapshot": champion.snapshot,
         "people_before": len(before.subjects),
         "people_now": len(now.subjects),
-        "drifts": [asdict(each) for each in drifts],
-        "promises": [asdict(each) for each in kept],
-        "asked_about": len(asked),
+        "drifts": [asdict(drift) for drift in drifts],
+        "promises": [asdict(change) for change in changes],
+        "asked_about": len(priorities),
     }
-    people = [list(now.subjects), sorted(asked)]
+    people = [list(now.subjects), sorted(priorities)]
     name = sha256(json.dumps([facts, people], sort_keys=True, default=str).encode()).hexdigest()[:16]
     html = render_drift_page(facts, before, now, at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     key = layout.monitoring_key(champion.model_digest, name, ".html")
@@ -290,19 +309,19 @@ def keep_report(
     return key, new
 
 
-def alarm(champion: Training, drifted: Sequence[Drift], broken: Sequence[Promise], key: str) -> None:
-    """Send the event that automations hear; nobody's pseudonym is in it."""
+def emit_alarm(champion: Training, drifted: Sequence[Drift], worse: Sequence[PerformanceChange], key: str) -> None:
+    """Emit the event that automations react to; it contains no pseudonym."""
     emit_event(
         event="vitau.monitor.alarm",
         resource={"prefect.resource.id": f"vitau.model.{REGIONS}", "vitau.version": str(champion.version)},
         payload={
-            "drifted": [named(each) for each in drifted],
-            "broken_promises": [each.measure for each in broken],
+            "drifted": [drift_name(drift) for drift in drifted],
+            "broken_promises": [change.measure for change in worse],
             "report": key,
         },
     )
 
 
-def named(drift: Drift) -> str:
-    """Name a comparison in words."""
+def drift_name(drift: Drift) -> str:
+    """Return the name of a comparison: the measure, and the source if there is one."""
     return drift.measure if drift.source is None else f"{drift.measure}, source {drift.source}"

@@ -1,7 +1,7 @@
-"""When to train again: enough labels changed since the last training, and the readers have paused. Once for each such change.
+"""The retraining trigger: enough labels changed since the last training, and no reader answered for a while (debounce).
 
-A burst of answers is one retraining: it is asked for when the readers were quiet for a while, under a key made of what was
-trained last and of the labels as they are; Prefect makes one run for a key, whoever asks for it and how often.
+A burst of answers leads to one retraining. Its idempotency key consists of the last trained snapshot and the current labels;
+Prefect creates one run for a key, however often it is requested.
 """
 
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ Cells = dict[tuple[str, AU], tuple[bool, Side | None]]
 
 
 def retrain_if_due(workspace: Workspace, *, at: datetime | None = None) -> str | None:
-    """Ask for a retraining if enough labels changed and the readers have paused; returns the name of its run, if it is new.
+    """Request a retraining if enough labels changed and the readers paused; returns the name of a new run.
 
-    A run that waits to begin will freeze these labels too: no second one is asked for.
+    A run that has not begun will freeze these labels too, so no second one is requested.
     """
     trained = last_trained(workspace)
     labels = workspace.catalog.labels()
@@ -40,13 +40,13 @@ def retrain_if_due(workspace: Workspace, *, at: datetime | None = None) -> str |
 
 
 def last_trained(workspace: Workspace) -> Snapshot | None:
-    """Return the youngest snapshot on which a model was trained."""
+    """Return the newest snapshot that a model was trained on."""
     catalog = workspace.catalog
-    return next((each for each in reversed(catalog.snapshots()) if catalog.trainings(each.digest)), None)
+    return next((snapshot for snapshot in reversed(catalog.snapshots()) if catalog.trainings(snapshot.digest)), None)
 
 
 def num_changed(workspace: Workspace, trained: Snapshot | None, labels: Iterable[RegionLabels]) -> int:
-    """Count the labels (one for each person and AU) that differ from those on which was trained: new, other, or gone."""
+    """Count the labels (one per person and AU) that are new, changed or gone since the training."""
     before: Iterable[RegionLabels] = ()
     if trained is not None:
         before = resolve_consensus(workspace, workspace.ledger(trained.ledger_offset)).labels
@@ -55,7 +55,7 @@ def num_changed(workspace: Workspace, trained: Snapshot | None, labels: Iterable
 
 
 def cells(labels: Iterable[RegionLabels]) -> Cells:
-    """Lay labels out by person and AU; a side counts where something is affected."""
+    """Return labels by person and AU; the side of a region counts if the region is affected."""
     return {
         (answer.subject, au): (affected, answer.side if affected else None)
         for answer in labels
@@ -65,13 +65,13 @@ def cells(labels: Iterable[RegionLabels]) -> Cells:
 
 
 def quiet(workspace: Workspace, at: datetime) -> bool:
-    """Say whether nobody answered for as long as the settings ask; by the clock of Label Studio."""
+    """Return whether no reader answered for as long as the settings require, by the clock of Label Studio."""
     answered = [datetime.fromisoformat(row.answered_at) for row in workspace.ledger()]
     return not answered or at - max(answered) >= timedelta(seconds=workspace.settings.retrain_quiet_s)
 
 
 def request(deployment: str, *, key: str | None = None) -> str | None:
-    """Ask for a run of a deployment; returns the run's name, nothing where it is asked for already or nobody deployed it.
+    """Request a run of a deployment; returns its name, or ``None`` if it was requested before or is not deployed.
 
     Raises:
         StackError: Prefect does not answer, or refuses.
@@ -83,17 +83,17 @@ def request(deployment: str, *, key: str | None = None) -> str | None:
     try:
         with get_client(sync_client=True) as client:
             deployed = client.read_deployment_by_name(deployment).id
-            if asked_for(client, deployed, key):
+            if is_requested(client, deployed, key):
                 return None
             return client.create_flow_run_from_deployment(deployed, idempotency_key=key).name
     except ObjectNotFound:
         return None
     except (httpx.HTTPError, PrefectException) as error:
-        raise StackError(f"Prefect cannot be asked for {deployment} ({type(error).__name__}): is it running?") from error
+        raise StackError(f"Prefect cannot start {deployment} ({type(error).__name__}): is it running?") from error
 
 
-def asked_for(client: "SyncPrefectClient", deployed: UUID, key: str | None) -> bool:
-    """Say whether a run of a deployment is about to begin, or was asked for under this key."""
+def is_requested(client: "SyncPrefectClient", deployed: UUID, key: str | None) -> bool:
+    """Return whether a run of a deployment is about to begin, or was requested under this key."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
 
@@ -101,8 +101,8 @@ def asked_for(client: "SyncPrefectClient", deployed: UUID, key: str | None) -> b
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
         expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
     )
-    wanted = [beginning]
+    filters_of_run = [beginning]
     if key is not None:
-        wanted.append(filters.FlowRunFilter(idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key])))
-    of_it = filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployed]))
-    return any(client.read_flow_runs(deployment_filter=of_it, flow_run_filter=each, limit=1) for each in wanted)
+        filters_of_run.append(filters.FlowRunFilter(idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=[key])))
+    own = filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployed]))
+    return any(client.read_flow_runs(deployment_filter=own, flow_run_filter=wanted, limit=1) for wanted in filters_of_run)

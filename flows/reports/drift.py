@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vitau.evaluation.drift import ALPHA, LEAST_EFFECT, MIN_PEOPLE, People
+from vitau.evaluation.drift import ALPHA, MIN_EFFECT, MIN_PEOPLE, People
 from vitau.scoring.pages import page_environment
 
 MONITOR_PAGE: Final = "monitor.html"
@@ -42,7 +42,7 @@ def render_drift_page(facts: Mapping[str, Any], before: People, now: People, *, 
             at=at,
             alpha=ALPHA,
             min_people=MIN_PEOPLE,
-            least_effect=LEAST_EFFECT["number"],
+            least_effect=MIN_EFFECT["number"],
             width=WIDTH,
             height=HEIGHT,
             synthetic="synthetic" in {*before.source, *now.source},

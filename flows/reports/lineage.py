@@ -1,6 +1,6 @@
-"""Where a score comes from, and what came of a clip or a person: the same chain read in both directions.
+"""Lineage: from a score back to its clips, and from a clip or person forward to models and scores.
 
-Everything is read from the catalog and the snapshots' own rows; people who were merged are followed under all their names.
+All facts come from the catalog and the rows of the snapshots. Merged people are followed under all their names.
 """
 
 import re
@@ -18,15 +18,15 @@ from vitau.errors import CatalogError
 from vitau.schema import Snapshot, Split, all_names, canonical_name
 
 SHOWN: Final = 8
-"""Clips that are listed one by one in the text; JSON has all of them."""
+"""Number of clips listed in the text; JSON has all of them."""
 
 SHORTEST: Final = 6
-"""Characters of a digest or pseudonym that are enough to mean it, if nothing else begins so."""
+"""Least number of characters of an abbreviated digest or pseudonym."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One thing in a chain: what it is, its name, what is known about it, and what it leads to."""
+    """One item of a chain: its kind, name and facts, and the items that it leads to."""
 
     kind: str
     name: str
@@ -35,15 +35,15 @@ class Node:
 
 
 def lineage(workspace: Workspace, name: str) -> Node:
-    """Follow what a name means: back from a score, a model version or a snapshot; forward from a clip or a person.
+    """Return the chain of a name: backward from a score, model version or snapshot, forward from a clip or person.
 
     Args:
-        workspace: the rows and the objects.
-        name: ``scores/<model digest>/<subject>…`` or ``<model digest>/<subject>``, ``vitau-palsy/2``, a model's or a snapshot's
-            digest, a clip's sha256, or a pseudonym; digests and pseudonyms may be cut to their first characters.
+        workspace: The catalog and the store.
+        name: ``scores/<model digest>/<subject>…`` or ``<model digest>/<subject>``, ``vitau-palsy/2``, the digest of a model or
+            snapshot, the sha256 of a clip, or a pseudonym. Digests and pseudonyms may be abbreviated.
 
     Raises:
-        CatalogError: nothing has this name, or more than one thing.
+        CatalogError: No item has this name, or several have.
     """
     score = parse_score_name(name)
     if score is not None:
@@ -51,78 +51,80 @@ def lineage(workspace: Workspace, name: str) -> Node:
     version = re.fullmatch(rf"(?:models:/)?({'|'.join(MODELS)})/(\d+)", name)
     if version is not None:
         return version_node(workspace, known_training(workspace, version[1], int(version[2])))
-    known = list(everything(workspace))
-    found = sorted({(kind, each) for kind, each in known if each == name}) or sorted(
-        {(kind, each) for kind, each in known if len(name) >= SHORTEST and each.startswith(name)}
+    known = list(all_items(workspace))
+    found = sorted({(kind, whole) for kind, whole in known if whole == name}) or sorted(
+        {(kind, whole) for kind, whole in known if len(name) >= SHORTEST and whole.startswith(name)}
     )
     if len(found) != 1:
-        what = f"{len(found)} things begin with {name}: write more of it" if found else f"nothing here is called {name}"
+        problem = f"{len(found)} names begin with {name}: give more characters" if found else f"no item is named {name}"
         raise CatalogError(
-            f"{what}; give a score (DIGEST/SUBJECT), a version (vitau-palsy/2), or at least {SHORTEST} characters of the "
+            f"{problem}; give a score (DIGEST/SUBJECT), a version (vitau-palsy/2), or at least {SHORTEST} characters of the "
             "digest of a model, a snapshot or a clip, or of a pseudonym"
         )
     kind, whole = found[0]
     if kind == "model":
-        return version_node(workspace, next(each for each in workspace.catalog.trainings() if each.model_digest == whole))
+        return version_node(
+            workspace, next(training for training in workspace.catalog.trainings() if training.model_digest == whole)
+        )
     if kind == "snapshot":
-        return snapshot_node(workspace, next(each for each in workspace.catalog.snapshots() if each.digest == whole))
+        return snapshot_node(workspace, next(frozen for frozen in workspace.catalog.snapshots() if frozen.digest == whole))
     return from_clip(workspace, whole) if kind == "clip" else from_subject(workspace, whole)
 
 
-def everything(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Name everything that can be asked about, with its kind."""
+def all_items(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield the kind and name of every item that lineage can start from."""
     catalog = workspace.catalog
-    yield from (("model", each.model_digest) for each in catalog.trainings())
-    yield from (("snapshot", each.digest) for each in catalog.snapshots())
-    yield from (("clip", each.sha256) for each in catalog.clips())
-    yield from (("subject", each) for each in catalog.pseudonyms())
+    yield from (("model", training.model_digest) for training in catalog.trainings())
+    yield from (("snapshot", snapshot.digest) for snapshot in catalog.snapshots())
+    yield from (("clip", clip.sha256) for clip in catalog.clips())
+    yield from (("subject", pseudonym) for pseudonym in catalog.pseudonyms())
 
 
 def from_score(workspace: Workspace, digest: str, subject: str) -> Node:
-    """Go back from a person's score to the model, its run, snapshot and ledger offset, and the clips of both ends."""
+    """Return the chain from a score back to the model, its run, snapshot and ledger offset, and the clips of both."""
     catalog = workspace.catalog
-    digests = sorted({each.model_digest for each in catalog.trainings() if each.model_digest.startswith(digest)})
-    scores = [each for whole in digests for each in catalog.scores(whole) if each.subject.startswith(subject)]
+    digests = sorted({own.model_digest for own in catalog.trainings() if own.model_digest.startswith(digest)})
+    scores = [score for whole in digests for score in catalog.scores(whole) if score.subject.startswith(subject)]
     if len(scores) != 1:
-        raise CatalogError(f"{len(scores)} scores are called {digest}/{subject}: write a model's digest and a pseudonym")
-    training = next(each for each in catalog.trainings() if each.model_digest == scores[0].model_digest)
+        raise CatalogError(f"{len(scores)} scores match {digest}/{subject}: give the digest of a model and a pseudonym")
+    training = next(own for own in catalog.trainings() if own.model_digest == scores[0].model_digest)
     return score_node(workspace, scores[0], version_node(workspace, training))
 
 
 def from_clip(workspace: Workspace, sha256: str) -> Node:
-    """Go forward from a clip to its frame tables, snapshots, versions trained on it, and the scores of its frames."""
-    clip = next(each for each in workspace.catalog.clips() if each.sha256 == sha256)
+    """Return the chain from a clip to its frame tables, snapshots, versions trained on it, and scores of its frames."""
+    clip = next(clip for clip in workspace.catalog.clips() if clip.sha256 == sha256)
     tables = [
         Node(
-            kind="frame table", name=each.key, facts={"frames": each.num_frames, "quarantined": sum(each.quarantined.values())}
+            kind="frame table",
+            name=table.key,
+            facts={"frames": table.num_frames, "quarantined": sum(table.quarantined.values())},
         )
-        for each in workspace.catalog.frame_tables_of(sha256)
+        for table in workspace.catalog.frame_tables_of(sha256)
     ]
     uses = forward(workspace, column="clip", names={sha256})
     scored = [
-        score_node(workspace, each)
-        for each in person_scores(workspace, clip.subject)
-        if sha256 in clips_scored(workspace, each)
+        score_node(workspace, score) for score in scores_of(workspace, clip.subject) if sha256 in scored_clips(workspace, score)
     ]
     facts = {"subject": clip.subject, "source": clip.source}
     return Node(kind="clip", name=sha256, facts=facts, leads_to=(*tables, *uses, *scored))
 
 
 def from_subject(workspace: Workspace, name: str) -> Node:
-    """Go forward from a person, under every name, to snapshots, versions trained on them, and scores."""
+    """Return the chain from a person, under every name, to snapshots, versions trained on them, and scores."""
     merged = workspace.catalog.merged_names()
     kept, names = canonical_name(name, merged), all_names(name, merged)
-    person = next(each for each in workspace.catalog.subjects() if each.pseudonym == kept)
+    person = next(subject for subject in workspace.catalog.subjects() if subject.pseudonym == kept)
     offsets = [offset for offset, subject in workspace.catalog.ledger_subjects() if subject in names]
     facts = {
         "cohort": person.cohort.value,
         "source": person.source,
         "also called": sorted(names - {kept}),
-        "clips": [each.sha256 for each in workspace.catalog.clips() if each.subject == kept],
+        "clips": [clip.sha256 for clip in workspace.catalog.clips() if clip.subject == kept],
         "answers": len(offsets),
         "last answer at ledger offset": max(offsets, default=None),
     }
-    scored = [score_node(workspace, each) for each in person_scores(workspace, kept)]
+    scored = [score_node(workspace, score) for score in scores_of(workspace, kept)]
     return Node(
         kind="subject",
         name=kept,
@@ -132,37 +134,41 @@ def from_subject(workspace: Workspace, name: str) -> Node:
 
 
 def forward(workspace: Workspace, *, column: str, names: set[str]) -> Iterator[Node]:
-    """Give every snapshot that holds one of these clips or people, in which split, with the versions made from it."""
+    """Yield every snapshot that contains one of these clips or people, with their splits and the versions trained on it."""
     for frozen in workspace.catalog.snapshots():
         rows = snapshots.load(workspace.store, frozen.digest).select([column, "split"]).to_pydict()
-        splits = {split for each, split in zip(rows[column], rows["split"], strict=True) if each in names}
+        splits = {split for name, split in zip(rows[column], rows["split"], strict=True) if name in names}
         if splits:
-            made = [
-                Node(kind="model version", name=f"{each.model}/{each.version}", facts=version_facts(workspace, each, splits))
-                for each in workspace.catalog.trainings(frozen.digest)
+            versions = [
+                Node(
+                    kind="model version",
+                    name=f"{training.model}/{training.version}",
+                    facts=version_facts(workspace, training, splits),
+                )
+                for training in workspace.catalog.trainings(frozen.digest)
             ]
             facts = {"split": ", ".join(sorted(splits)), "ledger offset": frozen.ledger_offset}
-            yield Node(kind="snapshot", name=frozen.digest, facts=facts, leads_to=tuple(made))
+            yield Node(kind="snapshot", name=frozen.digest, facts=facts, leads_to=tuple(versions))
 
 
 def version_facts(workspace: Workspace, training: Training, splits: set[str]) -> dict[str, Any]:
-    """Say what a version did with people of these splits, and what became of it."""
+    """Return how a version used people of these splits, and the decision about it."""
     used = {Split.TRAIN: "trained on", Split.VAL: "chosen by", Split.TEST: "tested on"}
-    words = ", ".join(used[split] for split in Split if split in splits)
-    return {"use": words, "recipe": training.recipe, "digest": training.model_digest, "decision": decision(workspace, training)}
+    use = ", ".join(used[split] for split in Split if split in splits)
+    return {"use": use, "recipe": training.recipe, "digest": training.model_digest, "decision": decision(workspace, training)}
 
 
 def version_node(workspace: Workspace, training: Training) -> Node:
-    """Go back from a version to its run, its snapshot, and the recognition that it carries."""
-    frozen = next(each for each in workspace.catalog.snapshots() if each.digest == training.snapshot)
-    carried = [
+    """Return the chain from a version back to its run, its snapshot, and the recognition in its bundle."""
+    frozen = next(own for own in workspace.catalog.snapshots() if own.digest == training.snapshot)
+    recognition = [
         Node(
             kind="recognition",
-            name=f"{each.model}/{each.version}",
-            facts={"digest": each.model_digest, "snapshot": each.snapshot},
+            name=f"{other.model}/{other.version}",
+            facts={"digest": other.model_digest, "snapshot": other.snapshot},
         )
-        for each in bundled(workspace, training.model_digest)
-        if each.model != training.model
+        for other in bundled(workspace, training.model_digest)
+        if other.model != training.model
     ]
     facts = {
         "digest": training.model_digest,
@@ -174,12 +180,12 @@ def version_node(workspace: Workspace, training: Training) -> Node:
         kind="model version",
         name=f"{training.model}/{training.version}",
         facts=facts,
-        leads_to=(snapshot_node(workspace, frozen), *carried),
+        leads_to=(snapshot_node(workspace, frozen), *recognition),
     )
 
 
 def snapshot_node(workspace: Workspace, frozen: Snapshot) -> Node:
-    """Go back from a snapshot to the labels' place in the ledger and the clips, by split."""
+    """Return the chain from a snapshot back to the ledger offset of its labels and to its clips by split."""
     rows = snapshots.load(workspace.store, frozen.digest).select(["clip", "split"]).to_pydict()
     clips: dict[str, set[str]] = {split: set() for split in Split}
     for clip, split in zip(rows["clip"], rows["split"], strict=True):
@@ -199,45 +205,45 @@ def snapshot_node(workspace: Workspace, frozen: Snapshot) -> Node:
 
 
 def score_node(workspace: Workspace, score: ScoredSubject, *leads_to: Node) -> Node:
-    """Say what was scored: whose clips, with which answer."""
+    """Return a score with the clips that it was computed from."""
     facts = {
         "model digest": score.model_digest,
         "palsied": score.summary.get("palsied"),
         "palsy score": score.summary.get("palsy_score"),
-        "clips": clips_scored(workspace, score),
+        "clips": scored_clips(workspace, score),
     }
     return Node(kind="score", name=score.key, facts=facts, leads_to=leads_to)
 
 
-def person_scores(workspace: Workspace, subject: str) -> list[ScoredSubject]:
-    """Give every score of a person, under all names."""
+def scores_of(workspace: Workspace, subject: str) -> list[ScoredSubject]:
+    """Return every score of a person, under all names."""
     merged = workspace.catalog.merged_names()
-    return [each for each in workspace.catalog.scores() if canonical_name(each.subject, merged) == subject]
+    return [score for score in workspace.catalog.scores() if canonical_name(score.subject, merged) == subject]
 
 
-def clips_scored(workspace: Workspace, score: ScoredSubject) -> list[str]:
-    """Name the clips whose frames went into a score."""
+def scored_clips(workspace: Workspace, score: ScoredSubject) -> list[str]:
+    """Return the clips whose frames a score was computed from."""
     table = read_table(workspace.store, score.key, ["input"])
     return sorted(set(table["input"].to_pylist()))
 
 
 def decision(workspace: Workspace, training: Training) -> str | None:
-    """Say what the last record about a version decided."""
-    records = [each for each in workspace.catalog.promotions(training.model) if each.version == training.version]
+    """Return the latest decision about a version with the number of its record."""
+    records = [own for own in workspace.catalog.promotions(training.model) if own.version == training.version]
     return f"{records[-1].action} (record {records[-1].number})" if records else None
 
 
 def tree(node: Node, indent: str = "") -> Iterator[str]:
-    """Lay a chain out as lines: a thing, what is known about it, and below it what it leads to."""
-    facts = "  ".join(f"{name}: {shown(value)}" for name, value in node.facts.items() if value is not None)
+    """Yield a chain as indented lines: an item with its facts, and below it the items that it leads to."""
+    facts = "  ".join(f"{name}: {format_fact(value)}" for name, value in node.facts.items() if value is not None)
     yield f"{indent}{node.kind} {node.name}" + (f"  ({facts})" if facts else "")
-    for each in node.leads_to:
-        yield from tree(each, indent + "  ")
+    for below in node.leads_to:
+        yield from tree(below, indent + "  ")
 
 
-def shown(value: Any) -> str:
-    """Write a fact for a terminal; of a long list the first ones, cut, and how many more there are."""
+def format_fact(value: Any) -> str:
+    """Return a fact as text; of a long list the first items, abbreviated, and the number of the others."""
     if not isinstance(value, list):
         return str(value)
     rest = f" and {len(value) - SHOWN} more" if len(value) > SHOWN else ""
-    return " ".join(str(each)[:12] for each in value[:SHOWN]) + rest
+    return " ".join(str(item)[:12] for item in value[:SHOWN]) + rest

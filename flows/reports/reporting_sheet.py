@@ -1,4 +1,4 @@
-"""The facts for a model's evidence sheet, each from where it is recorded: snapshot, catalog, ledger, training."""
+"""Collect the facts of a model's reporting sheet (TRIPOD+AI) from snapshot, catalog, ledger and training."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def build_reporting_sheet(
 
 
 def data_facts(workspace: Workspace, rows: pa.Table, digest: str) -> Iterator[Fact]:
-    """Say whose data it is: people, clips and frames by source and split, what was left out, licences and consent."""
+    """Yield facts about the data: people, clips and frames by source and split, exclusions, licenses and consent."""
     frozen, known = f"snapshot {digest[:12]}", "catalog, clips"
     people = {row["subject"]: row for row in rows.select(["subject", "source", "cohort", "split", "side", *AUS]).to_pylist()}
     used = set(rows["clip"].to_pylist())
@@ -73,9 +73,13 @@ def data_facts(workspace: Workspace, rows: pa.Table, digest: str) -> Iterator[Fa
 
 
 def preparation_facts(workspace: Workspace, keys: Mapping[str, str]) -> Iterator[Fact]:
-    """Say how the frames of these clips (by digest: the key of their table) were made, which were refused, and how many.
+    """Yield facts about the preparation of frames: how they were made, which were left out, and how many.
 
-    Nothing is said of frames that other code made than the one that registers.
+    Frames that were made by another version of the code are not described.
+
+    Args:
+        workspace: The catalog.
+        keys: Digest of a clip → key of its frame table.
     """
     recipe, limits, version = FrameRecipe(), FrameLimits(), frames_version()
     tables = [table for table in workspace.catalog.frame_tables(version) if keys.get(table.clip) == table.key]
@@ -94,12 +98,12 @@ def preparation_facts(workspace: Workspace, keys: Mapping[str, str]) -> Iterator
     yield Fact(item="11", about="frames left out, by first reason", value=reasons if known else None, where=where)
     left_out = workspace.catalog.skipped()
     yield Fact(item="20a", about="items of the sources left out", value=str(len(left_out)), where="catalog, skipped")
-    everybody = len(workspace.catalog.subjects())
-    yield Fact(item="20a", about="people known when it was registered", value=str(everybody), where="catalog, subjects")
+    num_people = len(workspace.catalog.subjects())
+    yield Fact(item="20a", about="people known when it was registered", value=str(num_people), where="catalog, subjects")
 
 
 def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterator[Fact]:
-    """Describe the people of each split by what their labels say; age, sex and skin are nowhere."""
+    """Yield facts about the people of each split from their labels; age, sex and skin tone are not recorded."""
     for split in Split:
         own = [person for person in people.values() if person["split"] == split and person["cohort"] == "palsy"]
         sides = counted(Counter(person["side"] or "none" for person in own).items())
@@ -116,18 +120,18 @@ def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterato
 
 
 def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Iterator[Fact]:
-    """Say who answered what, how far they agree, and whether today's rule gives the labels that were frozen."""
+    """Yield facts about readers and agreement, and whether today's rule reproduces the labels of the snapshot."""
     ledger = workspace.ledger(offset)
-    where, words = f"label ledger up to offset {offset}", standing_answers(ledger)
+    where, standing = f"label ledger up to offset {offset}", standing_answers(ledger)
     stages = Counter(row.stage.value for row in ledger)
     yield Fact(item="8a", about="answers by stage", value=counted(stages.items()), where=where)
-    readers = sorted({reader for voices in words.blind.values() for reader in voices})
+    readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     yield Fact(item="8b", about="blind readers, by pseudonym", value=", ".join(readers) or None, where=where)
     yield Fact(item="8b", about="qualifications of the readers", value=None)
-    yield Fact(item="8c", about="people read blind by two or more", value=_read_twice(words.blind), where=where)
-    yield Fact(item="8c", about="people ruled on by the adjudicator", value=str(len(words.rulings)), where=where)
+    yield Fact(item="8c", about="people read blind by two or more", value=_read_twice(standing.blind), where=where)
+    yield Fact(item="8c", about="people ruled on by the adjudicator", value=str(len(standing.rulings)), where=where)
     if len(readers) > 1:
-        overall = agreement_report(words, readers).overall
+        overall = agreement_report(standing, readers).overall
         alpha = format_metric(Estimate(value=overall.alpha, interval=overall.alpha_interval))
         raw = format_metric(Estimate(value=overall.raw, interval=overall.raw_interval))
         yield Fact(item="8b", about="Krippendorff's α, 95 % interval over people", value=alpha, where=where)
@@ -135,7 +139,8 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
     rule = workspace.settings.consensus_rule
     frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
     agreed = {
-        each.subject: (_side(each.side), *map(each.affected.get, AUS)) for each in resolve_consensus(workspace, ledger).labels
+        label.subject: (_side(label.side), *map(label.affected.get, AUS))
+        for label in resolve_consensus(workspace, ledger).labels
     }
     same = sum(agreed.get(subject) == answer for subject, answer in frozen.items())
     value = f"{rule}; applied again it gives the frozen labels of {same} of {len(frozen)} palsied people"
@@ -143,7 +148,7 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
 
 
 def model_facts(recipe_name: str, result: TrainingResult, recognition: Training | None) -> Iterator[Fact]:
-    """Say what was trained, how, on what, and what it gives out."""
+    """Yield facts about the model: what was trained, how, from what, and its output."""
     recipe, kind = RECIPES[recipe_name](), result.kind
     training, where = f"training of {recipe_name}, metrics.json", f"recipe {recipe_name}"
     yield Fact(item="1", about="kind of model", value=f"{kind}: {type(recipe.model).__name__}", where=training)
@@ -153,8 +158,8 @@ def model_facts(recipe_name: str, result: TrainingResult, recognition: Training 
     yield Fact(item="12c", about="model", value=_settings(asdict(recipe.model)), where=where)
     yield Fact(item="12c", about="training", value=_settings(asdict(recipe.train)), where=where)
     if recipe.pretrain and recipe.drawn and result.pretrained:
-        told = f"{_settings(asdict(recipe.drawn))}; {_settings(asdict(recipe.pretrain))}"
-        yield Fact(item="12c", about="pretraining on drawn people of no data set", value=told, where=where)
+        pretraining = f"{_settings(asdict(recipe.drawn))}; {_settings(asdict(recipe.pretrain))}"
+        yield Fact(item="12c", about="pretraining on drawn people of no data set", value=pretraining, where=where)
     weights = result.weights
     brought = ", ".join(str(digest)[:12] for digest in weights) if weights else None
     yield Fact(item="12c", about="weights it started from (sha256)", value=brought, where=training if brought else None)
@@ -176,7 +181,7 @@ def model_facts(recipe_name: str, result: TrainingResult, recognition: Training 
 
 
 def test_facts(result: TrainingResult) -> Iterator[Fact]:
-    """Say how it did on people who were never trained on, by protocol, each number with its interval over people."""
+    """Yield the metrics on test people with their intervals, and the protocol."""
     test, where = result.test, "training, metrics.json, test"
     yield Fact(item="12a", about="protocol", value=str(result.protocol), where="training, metrics.json")
     yield Fact(item="26", about="synthetic", value=str(result.synthetic).lower(), where="training, metrics.json")
@@ -218,7 +223,7 @@ def format_metric(metric: Estimate) -> str | None:
 
 
 def _noted(clips: Sequence[Clip], what: str) -> str | None:
-    """Count what the manifests note about the clips; ``None`` where they note nothing at all."""
+    """Count the notes of the manifests about the clips; ``None`` if no clip has one."""
     notes = Counter(getattr(clip, what) for clip in clips)
     if set(notes) <= {None}:
         return None
@@ -226,7 +231,7 @@ def _noted(clips: Sequence[Clip], what: str) -> str | None:
 
 
 def _read_twice(blind: Mapping[str, Mapping[str, Any]]) -> str:
-    return f"{sum(len(voices) > 1 for voices in blind.values())} of {len(blind)}"
+    return f"{sum(len(answers) > 1 for answers in blind.values())} of {len(blind)}"
 
 
 def _side(side: Side | None) -> str | None:
@@ -234,7 +239,7 @@ def _side(side: Side | None) -> str | None:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    """Write settings as ``name value``, those inside others in brackets."""
+    """Return settings as ``name value``, nested ones in parentheses."""
     parts = (
         f"{name} ({_settings(value)})" if isinstance(value, Mapping) else f"{name} {value}" for name, value in values.items()
     )

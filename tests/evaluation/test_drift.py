@@ -1,4 +1,4 @@
-"""Drift by person: silent where nothing changed, loud where it did; promises kept and broken."""
+"""Drift by person: no alarm without a change, an alarm with one; changes of performance."""
 
 import itertools
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitau.evaluation.drift import ALPHA, MIN_PEOPLE, People, compare, promises, psi, surprisal
+from vitau.evaluation.drift import ALPHA, MIN_PEOPLE, People, compare, compare_performance, psi, surprisal
 
 PERMUTATIONS = 2000
 
@@ -30,10 +30,10 @@ def people(num_people: int, seed: int, *, darker: float = 0.0, clinic: float = 0
 
 
 def drifted(before: People, now: People) -> set[tuple[str, str | None]]:
-    return {(each.measure, each.source) for each in compare(before, now, num_permutations=PERMUTATIONS) if each.drifted}
+    return {(drift.measure, drift.source) for drift in compare(before, now, num_permutations=PERMUTATIONS) if drift.drifted}
 
 
-def test_false_alarms_are_as_rare_as_promised():
+def test_false_alarms_are_as_rare_as_alpha_says():
     alarms = sum(bool(drifted(people(40, seed), people(25, 10_000 + seed))) for seed in range(40))
     assert alarms <= 3  # at ALPHA = 0.01 there are 4 or more of 40 once in 1 500 sets of seeds
 
@@ -42,7 +42,7 @@ def test_false_alarms_are_as_rare_as_promised():
     ("changed", "measure"),
     [({"darker": 30.0}, "brightness"), ({"clinic": 0.05}, "source"), ({"other_faces": 0.8}, "face")],
 )
-def test_what_changed_is_found_and_nothing_else(changed, measure):
+def test_the_changed_measure_is_found_and_no_other(changed, measure):
     found = drifted(people(80, 1), people(40, 2, **changed))
     assert {name for name, _ in found} == {measure}
     assert (measure, None) in found
@@ -50,7 +50,7 @@ def test_what_changed_is_found_and_nothing_else(changed, measure):
 
 def test_one_source_that_drifts_is_named():
     before, now = people(120, 1), people(80, 2)
-    clinic = np.array([each == "clinic" for each in now.source])
+    clinic = np.array([source == "clinic" for source in now.source])
     dark = replace(now, numbers=dict(now.numbers) | {"brightness": now.numbers["brightness"] - 25 * clinic})
     found = drifted(before, dark)
     assert ("brightness", "clinic") in found
@@ -62,10 +62,10 @@ def test_few_people_are_not_compared():
     assert len(compare(people(80, 1), people(MIN_PEOPLE, 2), num_permutations=100)) >= 5
 
 
-def test_a_sure_but_tiny_difference_wakes_nobody():
+def test_a_significant_but_tiny_difference_is_no_drift():
     before, now = people(6000, 1), people(6000, 2, darker=3.0)
     (found,) = [
-        each for each in compare(before, now, num_permutations=50) if (each.measure, each.source) == ("brightness", None)
+        drift for drift in compare(before, now, num_permutations=50) if (drift.measure, drift.source) == ("brightness", None)
     ]
     assert found.adjusted_p < ALPHA
     assert found.effect < 0.2
@@ -76,27 +76,27 @@ def test_people_without_a_value_or_a_face_are_left_out_of_that_measure():
     before, now = people(40, 1), people(40, 2)
     now.numbers["palsy score"][:10] = np.nan
     now.vectors["face"][:4] = np.nan
-    found = {(each.measure, each.source): each for each in compare(before, now, num_permutations=100)}
+    found = {(drift.measure, drift.source): drift for drift in compare(before, now, num_permutations=100)}
     assert (found["palsy score", None].num_now, found["face", None].num_now) == (30, 36)
 
 
 @given(seed=st.integers(0, 30))
-def test_the_adjusted_chance_is_never_less_than_the_chance_and_keeps_its_order(seed):
-    found = sorted(compare(people(20, seed), people(20, seed + 1), num_permutations=100), key=lambda each: each.p)
-    assert all(each.adjusted_p >= each.p for each in found)
+def test_an_adjusted_p_value_is_at_least_the_p_value_and_keeps_the_order(seed):
+    found = sorted(compare(people(20, seed), people(20, seed + 1), num_permutations=100), key=lambda drift: drift.p)
+    assert all(drift.adjusted_p >= drift.p for drift in found)
     assert all(one.adjusted_p <= other.adjusted_p for one, other in itertools.pairwise(found))
 
 
-def test_those_who_differ_most_are_the_strangest():
+def test_the_people_who_differ_most_have_the_highest_surprisal():
     before, now = people(80, 1), people(40, 2)
     now.numbers["brightness"][5:25] -= 90
-    found = [each for each in compare(before, now, num_permutations=PERMUTATIONS) if each.drifted]
+    found = [drift for drift in compare(before, now, num_permutations=PERMUTATIONS) if drift.drifted]
     bits = surprisal(before, now, found)
     assert set(np.argsort(-bits)[:20]) == set(range(5, 25))
     assert surprisal(before, now, []).tolist() == [0.0] * 40
 
 
-def test_a_face_far_from_all_others_is_stranger_than_one_among_them():
+def test_a_face_far_from_all_others_has_a_higher_surprisal_than_one_among_them():
     before, now = people(80, 1), people(40, 2)
     now.vectors["face"][7] += 4
     now.vectors["face"][8] = before.vectors["face"][3]
@@ -122,35 +122,38 @@ def answered(num_people: int, seed: int, skill: float) -> tuple[np.ndarray, np.n
     return truth, np.ones_like(truth), score
 
 
-def test_a_promise_is_broken_only_where_it_is_shown():
+def test_worse_performance_is_reported_only_if_shown():
     tested = answered(60, 1, 0.35)
-    kept = promises(tested, answered(60, 2, 0.35), name="recognition", threshold=0.5)
-    assert [(each.measure, each.broken) for each in kept] == [
+    kept = compare_performance(tested, answered(60, 2, 0.35), name="recognition", threshold=0.5)
+    assert [(change.measure, change.broken) for change in kept] == [
         ("recognition, AUROC", False),
         ("recognition, balanced accuracy", False),
     ]
-    broken = promises(tested, answered(60, 3, 0.02), name="recognition", threshold=0.5)
-    assert [each.broken for each in broken] == [True, True]
-    assert all(each.low < each.difference < each.high < 0 for each in broken)
-    assert promises(tested, answered(8, 3, 0.02), name="recognition", threshold=0.5) == []
+    broken = compare_performance(tested, answered(60, 3, 0.02), name="recognition", threshold=0.5)
+    assert [change.broken for change in broken] == [True, True]
+    assert all(change.low < change.difference < change.high < 0 for change in broken)
+    assert compare_performance(tested, answered(8, 3, 0.02), name="recognition", threshold=0.5) == []
 
 
-def test_a_promise_is_kept_for_99_of_100_models_that_keep_it():
+def test_equal_performance_is_rarely_reported_as_worse():
     broken = sum(
-        any(each.broken for each in promises(answered(40, seed, 0.2), answered(40, 500 + seed, 0.2), name="r", threshold=0.5))
+        any(
+            change.broken
+            for change in compare_performance(answered(40, seed, 0.2), answered(40, 500 + seed, 0.2), name="r", threshold=0.5)
+        )
         for seed in range(20)
     )
     assert broken <= 2
 
 
-def test_a_region_that_too_few_can_answer_is_left_out():
+def test_a_region_with_too_few_labels_is_left_out():
     rng = np.random.default_rng(0)
     truth = rng.random((50, 8)) < 0.5
     score = 0.3 * (2 * truth - 1.0) + rng.normal(0, 0.2, (50, 8))
     known = np.ones_like(truth)
     rare = known.copy()
     rare[8:, 2] = False
-    both = promises((truth, known, score), (truth, rare, score), name="regions", threshold=0.0)
+    both = compare_performance((truth, known, score), (truth, rare, score), name="regions", threshold=0.0)
     others = [column for column in range(8) if column != 2]
-    same = tuple(each[:, others] for each in (truth, known, score))
-    assert both[0].promised == promises(same, same, name="regions", threshold=0.0)[0].promised
+    same = tuple(values[:, others] for values in (truth, known, score))
+    assert both[0].promised == compare_performance(same, same, name="regions", threshold=0.0)[0].promised

@@ -1,4 +1,4 @@
-"""Who is champion, step by step, on a real registry in a file; what the evidence says is given, no service runs."""
+"""Promotion and rollback on a real registry in a file; verdicts are given, and no service runs."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognitio
 
 @pytest.fixture(scope="module")
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A registry with three versions of recognition; their folders hold no weights, since nobody scores with them."""
+    """A registry with three versions of recognition; their folders contain no weights, since nothing is scored."""
     folder = tmp_path_factory.mktemp("mlflow")
     url = f"sqlite:///{folder / 'mlflow.db'}"
     MlflowClient(url).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
@@ -37,7 +37,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
-    """Three trainings, the second of which the evidence refuses; no champion."""
+    """Three trainings, the second of which the verdict refuses; no champion."""
     settings = Settings(
         store=str(tmp_path / "store"),
         catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
@@ -58,9 +58,9 @@ def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
     client = MlflowClient(mlflow_url)
     if registry.champion(mlflow_url, PALSY) is not None:
         client.delete_registered_model_alias(PALSY, registry.CHAMPION)
-    for each in client.search_model_versions(f"name = '{PALSY}'"):
-        for tag in [name for name in each.tags if name.startswith("decision")]:
-            client.delete_model_version_tag(PALSY, each.version, tag)
+    for version in client.search_model_versions(f"name = '{PALSY}'"):
+        for tag in [name for name in version.tags if name.startswith("decision")]:
+            client.delete_model_version_tag(PALSY, version.version, tag)
     yield opened
     opened.catalog.engine.dispose()
 
@@ -94,7 +94,7 @@ def champion(workspace: Workspace) -> int | None:
     return registry.champion(workspace.settings.mlflow_url, PALSY)
 
 
-def test_a_verdict_is_carried_out_and_repeating_it_changes_nothing(workspace):
+def test_a_decision_moves_the_alias_once(workspace):
     first = decided(workspace, 1)
     assert (first.action, first.before, first.after, first.new) == ("promoted", None, 1, True)
     refused = decided(workspace, 2)
@@ -102,11 +102,14 @@ def test_a_verdict_is_carried_out_and_repeating_it_changes_nothing(workspace):
     assert champion(workspace) == 1
     for options in ({}, {"again": True}):
         again = decided(workspace, 1, **options), decided(workspace, 2, **options)
-        assert [(each.action, each.record, each.new) for each in again] == [("promoted", 1, False), ("refused", 2, False)]
+        assert [(decision.action, decision.record, decision.new) for decision in again] == [
+            ("promoted", 1, False),
+            ("refused", 2, False),
+        ]
     assert len(workspace.catalog.promotions()) == 2
 
 
-def test_mlflow_keeps_the_record_with_the_version(workspace):
+def test_mlflow_stores_the_record_with_the_version(workspace):
     decided(workspace, 1)
     (record,) = workspace.catalog.promotions()
     client = MlflowClient(workspace.settings.mlflow_url)
@@ -120,7 +123,7 @@ def test_mlflow_keeps_the_record_with_the_version(workspace):
     assert Path(local).read_text() == record.text
 
 
-def test_rolling_back_restores_the_champion_before_and_retraining_does_not_bring_the_other_back(workspace):
+def test_a_rollback_restores_the_previous_champion_and_retraining_does_not_undo_it(workspace):
     decided(workspace, 1)
     decided(workspace, 3)
     assert champion(workspace) == 3
@@ -155,7 +158,7 @@ def test_a_champion_that_was_displaced_by_hand_may_come_back_by_the_same_verdict
     assert (back.action, back.after, back.new, champion(workspace)) == ("promoted", 3, True, 3)
 
 
-def test_what_was_recorded_and_not_carried_out_is_finished(workspace, monkeypatch):
+def test_a_decision_that_was_recorded_but_not_published_is_finished(workspace, monkeypatch):
     decided(workspace, 1)
     monkeypatch.setattr(module, "publish", lambda *_: None)  # killed between the record and the alias
     decided(workspace, 3)
@@ -170,7 +173,7 @@ def test_what_was_recorded_and_not_carried_out_is_finished(workspace, monkeypatc
     assert (finished.after, champion(workspace), len(workspace.catalog.promotions())) == (1, 1, 3)
 
 
-def test_an_alias_moved_by_hand_is_said_and_needs_a_reason(workspace):
+def test_an_alias_moved_by_hand_is_an_error_without_a_reason(workspace):
     decided(workspace, 1)
     registry.set_champion(workspace.settings.mlflow_url, PALSY, 2)
     with pytest.raises(RegistryError) as caught:
@@ -179,23 +182,23 @@ def test_an_alias_moved_by_hand_is_said_and_needs_a_reason(workspace):
         "the alias champion of vitau-palsy is version 2, but record 1 says 1: it was moved by hand; "
         "`promote vitau-palsy VERSION --why …` records which version it should be"
     )
-    assert [each.problem for each in history(workspace)] == ["the alias champion is version 2, not 1"]
+    assert [entry.problem for entry in history(workspace)] == ["the alias champion is version 2, not 1"]
     assert decided(workspace, 3, again=True, why="as it should be").after == 3
-    assert [each.problem for each in history(workspace)] == [None, None]
+    assert [entry.problem for entry in history(workspace)] == [None, None]
 
 
-def test_a_champion_from_before_there_were_records_is_compared_with_and_gone_back_to(workspace):
+def test_a_champion_without_a_record_is_compared_with_and_restored(workspace):
     registry.set_champion(workspace.settings.mlflow_url, PALSY, 1)
     assert decided(workspace, 1).action == "champion"
     assert decided(workspace, 3).before == 1
     assert roll_back(workspace, PALSY, why="", by="a test").after == 1
 
 
-def test_history_finds_what_was_cut_off_at_the_end(workspace):
+def test_history_finds_records_missing_at_the_end(workspace):
     decided(workspace, 1)
     client = MlflowClient(workspace.settings.mlflow_url)
     client.set_model_version_tag(PALSY, "1", "decision_record", "7")
-    assert [each.problem for each in history(workspace)] == ["MLflow has a later record, 7, which the catalog lacks"]
+    assert [entry.problem for entry in history(workspace)] == ["MLflow has a later record, 7, which the catalog lacks"]
 
 
 def test_records_of_the_policy_with_latency_are_shown_verified_and_kept(workspace):
@@ -222,13 +225,13 @@ def test_without_a_key_nothing_is_decided(workspace):
         decided(unsigned, 1)
 
 
-def test_a_smoke_test_never_judges_itself_against_a_model_that_learnt_something():
+def test_the_smoke_policy_never_applies_against_a_really_trained_model():
     smoke, tiny = training(1, "smoke-palsy"), training(2)
     assert [policy_for(smoke, None), policy_for(smoke, smoke)] == [SMOKE, SMOKE]
     assert [policy_for(smoke, tiny), policy_for(tiny, smoke), policy_for(tiny, None)] == [PATIENTS] * 3
 
 
-def test_new_regions_go_along_with_the_recognition_that_stands(workspace):
+def test_new_regions_are_bundled_with_the_champion_of_recognition(workspace):
     assert standing_recognition(workspace, training(2)).version == 2
     decided(workspace, 1)
     decided(workspace, 2)

@@ -20,12 +20,12 @@ def test_a_sided_model_names_the_side_of_four_in_five_palsied_people_never_seen(
     assert recipe.pretrain is not None
     assert recipe.drawn is not None
     short = replace(recipe, pretrain=replace(recipe.pretrain, epochs=8), drawn=replace(recipe.drawn, num_people=2500))
-    told = pretrain(short, tmp_path / "out", cache=tmp_path / "cache")
-    assert told["side_scales"]["face"] > 0
+    result = pretrain(short, tmp_path / "out", cache=tmp_path / "cache")
+    assert result.side_scales["face"] > 0
     model, card = load_model(tmp_path / "out" / MODEL)
     unseen = drawn_crops(DrawnPeople(num_people=300, frames_per_person=1, size=64, seed="never seen"), tmp_path / "cache")
     unseen = unseen.where(unseen.palsied_N)
     scores = predict("regions", model, unseen, 64, torch.device("cpu"), sided=True)
-    sides = measure("regions", unseen, scores, scales=card["side_scales"])["sides"]
-    assert sides["n_subjects"] > 100
-    assert sides["accuracy"] >= 0.8
+    sides = measure("regions", unseen, scores, scales=card["side_scales"]).sides
+    assert sides.num_subjects > 100
+    assert sides.accuracy.value >= 0.8

@@ -103,11 +103,11 @@ def test_sides_are_measured_over_the_people_with_one(few_crops: Crops) -> None:
     right = np.where(few_crops.sided_NA2[..., 0], 0.2, -0.1)
     scores = np.stack([right, np.full_like(right, -0.1)], axis=-1).astype(np.float32)
     scales = fit_side_scales(few_crops, scores)
-    found = measure("regions", few_crops, scores, scales=scales)["sides"]
-    assert (found["accuracy"], found["n_right"]) == (1.0, found["n_subjects"])
-    assert found["n_subjects"] == len(set(few_crops.subject_N[few_crops.affected_NA.any(1)].tolist()))
-    wrong = measure("regions", few_crops, scores[..., ::-1].copy(), scales=scales)["sides"]
-    assert wrong["accuracy"] == 0.0
+    found = measure("regions", few_crops, scores, scales=scales).sides
+    assert (found.accuracy.value, found.num_right) == (1.0, found.num_subjects)
+    assert found.num_subjects == len(set(few_crops.subject_N[few_crops.affected_NA.any(1)].tolist()))
+    wrong = measure("regions", few_crops, scores[..., ::-1].copy(), scales=scales).sides
+    assert wrong.accuracy.value == 0.0
 
 
 def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> None:

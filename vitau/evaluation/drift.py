@@ -1,10 +1,11 @@
-"""Whether people who come now differ from those a model was taught with, and whether it keeps what it promised.
+"""Drift: compare new people with those a model was trained on, and the model's performance on both.
 
-People are the units, never frames: a person is one value per measure, the mean over the person's frames. Numbers are compared
-by the Kolmogorov–Smirnov statistic (scipy's p-value), embeddings by the energy distance (Székely and Rizzo, 2013) and mixtures
-by the total variation distance, both with a permutation of the people. Holm's correction over everything that was asked keeps
-the chance of any false alarm in a whole report below ``ALPHA``. PSI is told because people know it; nothing hangs on it, since
-with few people it is large by itself.
+People are the units, never frames: each measure has one value per person, the mean over the person's frames. Numbers are
+compared by the Kolmogorov–Smirnov statistic (p-value of scipy), embeddings by the energy distance (Székely and Rizzo, 2013),
+mixtures by the total variation distance. The latter two use a permutation test over people.
+
+Holm's correction over all comparisons keeps the probability of any false alarm in a report below ``ALPHA``. PSI is reported
+because it is widely known, but decides nothing: with few people it is large by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +21,23 @@ from vitau.evaluation.measure import decisions
 Array = npt.NDArray[Any]
 
 ALPHA: Final = 0.01
-"""Chance of any false alarm in a report about people like those before."""
+"""Probability of any false alarm in a report about people of the same population."""
 MIN_PEOPLE: Final = 8
-"""Fewer people on one side are not compared."""
-MIN_EACH: Final = 5
-"""Fewer people on either side of a yes/no question do not judge a promise."""
-LEAST_EFFECT: Final[Mapping[str, float]] = {"number": 0.2, "vector": 0.0, "mixture": 0.1}
-"""What is surer than chance and smaller than this is no reason to wake anybody: with thousands of people everything is sure."""
+"""Groups with fewer people are not compared."""
+MIN_PER_CLASS: Final = 5
+"""Performance is compared if each class of a question has at least as many people."""
+MIN_EFFECT: Final[Mapping[str, float]] = {"number": 0.2, "vector": 0.0, "mixture": 0.1}
+"""Smaller effects do not count as drift: with thousands of people every difference is significant."""
 NUM_PERMUTATIONS: Final = 9999
-MOST_PEOPLE: Final = 1000
-"""Of more people a seeded sample is compared where every pair must be: ``vector`` only."""
+MAX_PEOPLE: Final = 1000
+"""Size of the seeded sample of people for comparisons of all pairs: ``vector`` only."""
 NUM_RESAMPLES: Final = 4000
 PSI_BINS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class People:
-    """S people: ``numbers`` (S,) float and ``vectors`` (S, D) by name, NaN where absent; ``mixtures`` a word each."""
+    """Measures of S people by name: ``numbers`` (S,) float and ``vectors`` (S, D), NaN where absent; ``mixtures`` S words."""
 
     subjects: Sequence[str]
     source: Sequence[str]
@@ -47,9 +48,21 @@ class People:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drift:
-    """One measure compared: overall or within a ``source``; ``p`` by itself, ``adjusted_p`` among all that were asked.
+    """The comparison of one measure, overall or within a ``source``.
 
-    ``effect`` is the distance of the kind, 0 (alike) to 1 for numbers and mixtures. ``before`` and ``now`` are medians.
+    Attributes:
+        measure: Name of the measure.
+        kind: ``number``, ``vector`` or ``mixture``.
+        source: ``None`` for an overall comparison.
+        num_before: Number of people before.
+        num_now: Number of people now.
+        effect: Distance of the kind; 0 (equal) to 1 for numbers and mixtures.
+        p: Uncorrected p-value.
+        adjusted_p: After Holm's correction over all comparisons.
+        drifted: Whether the difference is both significant and large enough.
+        psi: Population stability index, of numbers.
+        before: Median before, of numbers.
+        now: Median now, of numbers.
     """
 
     measure: str
@@ -67,10 +80,19 @@ class Drift:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Promise:
-    """A number of the model on the people it was tested with, and on people who were scored first and labelled later.
+class PerformanceChange:
+    """A metric on the test people, and on people who were scored first and labeled later.
 
-    ``low`` and ``high`` are the 99 % interval of the difference; ``broken``: it lies wholly below 0.
+    Attributes:
+        measure: Name of the metric.
+        promised: Metric on the test people.
+        now: Metric on the others.
+        num_promised: Number of test people.
+        num_now: Number of others.
+        difference: ``now`` minus ``promised``.
+        low: Lower end of the 99 % interval of the difference.
+        high: Upper end.
+        broken: Whether the whole interval is below 0.
     """
 
     measure: str
@@ -85,42 +107,41 @@ class Promise:
 
 
 def compare(before: People, now: People, *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS) -> list[Drift]:
-    """Compare every measure that both have, overall and within each source that both have; what drifted first.
+    """Compare every measure of both groups, overall and within each source of both; drifted ones come first.
 
     Args:
-        before: the people the model was taught or tested with.
-        now: the people who come now.
-        seed: of the permutations.
-        num_permutations: at least a hundred for each measure, or nothing can be sure.
+        before: The people that the model was trained or tested on.
+        now: The new people.
+        seed: Of the permutations.
+        num_permutations: At least 100, or nothing can be significant.
     """
     found: list[Drift] = []
     sources = sorted(set(before.source) & set(now.source))
-    many = len(set(before.source) | set(now.source)) > 1
-    for source in (None, *(sources if many else ())):
-        chosen = [np.array([source in {None, each} for each in people.source], bool) for people in (before, now)]
+    several_sources = len(set(before.source) | set(now.source)) > 1
+    for source in (None, *(sources if several_sources else ())):
+        chosen = [np.array([source in {None, own} for own in people.source], bool) for people in (before, now)]
         for name in before.numbers.keys() & now.numbers.keys():
             values = [people.numbers[name][mask] for people, mask in zip((before, now), chosen, strict=True)]
-            found += _numbers(name, source, *(each[~np.isnan(each)] for each in values))
+            found += _numbers(name, source, *(value_S[~np.isnan(value_S)] for value_S in values))
         if source is not None:
             continue
         rng = np.random.default_rng(seed)
         for name in before.vectors.keys() & now.vectors.keys():
-            old, new = (each[~np.isnan(each).any(1)] for each in (before.vectors[name], now.vectors[name]))
+            old, new = (value_SD[~np.isnan(value_SD).any(1)] for value_SD in (before.vectors[name], now.vectors[name]))
             found += _vectors(name, old, new, rng, num_permutations)
         for name in before.mixtures.keys() & now.mixtures.keys():
             found += _mixtures(name, before.mixtures[name], now.mixtures[name], rng, num_permutations)
-    return sorted(_adjusted(found), key=lambda each: (not each.drifted, each.adjusted_p, -each.effect, each.measure))
+    return sorted(_adjusted(found), key=lambda drift: (not drift.drifted, drift.adjusted_p, -drift.effect, drift.measure))
 
 
 def surprisal(before: People, now: People, drifted: Sequence[Drift]) -> Array:
-    """Say of each person of ``now`` how unlike ``before`` they are in what drifted: bits of surprise, the mean over it.
+    """Compute how unlike the people before each person is, in the measures that drifted: (S,) bits, the mean over measures.
 
-    A number is as strange as few people before were so far out; a face as few people before had so far to their nearest
-    neighbour; a word as few people before had it.
+    The surprisal of a number comes from the share of people before who were as far out. That of a vector comes from the share
+    whose nearest neighbor was as far away, that of a word from its frequency.
     """
     bits = [np.zeros(len(now.subjects))]
-    for each in {(drift.measure, drift.kind) for drift in drifted}:
-        measure, kind = each
+    for measure, kind in {(drift.measure, drift.kind) for drift in drifted}:
         if kind == "number":
             old, new = before.numbers[measure], now.numbers[measure]
             old = old[~np.isnan(old)]
@@ -142,33 +163,35 @@ def surprisal(before: People, now: People, drifted: Sequence[Drift]) -> Array:
     return np.asarray(np.sum(bits, axis=0) / max(1, len(bits) - 1))
 
 
-def promises(
+def compare_performance(
     before: tuple[Array, Array, Array], now: tuple[Array, Array, Array], *, name: str, threshold: float, seed: int = 0
-) -> list[Promise]:
-    """Compare AUROC and balanced accuracy of people tested with those of people labelled later.
+) -> list[PerformanceChange]:
+    """Compare AUROC and balanced accuracy on the test people with those on people who were labeled later.
 
     Args:
-        before: truth, known (bool) and score of S people and K questions, each (S, K).
-        now: the same of other people.
-        name: of the questions; the numbers are means over those that both can answer.
-        threshold: called from there on.
-        seed: of the bootstrap; the two groups are drawn on their own, as they are other people.
+        before: Truth, known (bool) and score of S test people and K questions, each (S, K).
+        now: The same of other people.
+        name: Of the questions; metrics are means over the questions with enough people in both groups.
+        threshold: A question is answered with yes at or above it.
+        seed: Of the bootstrap. The groups are resampled independently, since they are different people.
     """
-    spreads = [_spread(*values, threshold=threshold, seed=seed + place) for place, values in enumerate((before, now))]
+    spreads = [
+        _resampled_metrics(*values, threshold=threshold, seed=seed + index) for index, values in enumerate((before, now))
+    ]
     found = []
     for measure, words in (("auroc", "AUROC"), ("balanced_accuracy", "balanced accuracy")):
         old_KR, new_KR = (spread[measure] for spread in spreads)
-        asked_K = ~np.isnan(old_KR[:, 0]) & ~np.isnan(new_KR[:, 0])
-        if not asked_K.any():
+        defined_K = ~np.isnan(old_KR[:, 0]) & ~np.isnan(new_KR[:, 0])
+        if not defined_K.any():
             continue
-        old_R, new_R = (np.mean(each[asked_K][:, ~np.isnan(each[asked_K]).any(0)], axis=0) for each in (old_KR, new_KR))
-        least = min(len(old_R), len(new_R))
-        difference_R = new_R[1:least] - old_R[1:least]
+        old_R, new_R = (_mean_over_questions(value_KR[defined_K]) for value_KR in (old_KR, new_KR))
+        num_common = min(len(old_R), len(new_R))
+        difference_R = new_R[1:num_common] - old_R[1:num_common]
         interval = percentile_interval(difference_R, QUANTILES_99)
         if interval is None:
             continue
         found.append(
-            Promise(
+            PerformanceChange(
                 measure=f"{name}, {words}",
                 promised=float(old_R[0]),
                 now=float(new_R[0]),
@@ -184,7 +207,7 @@ def promises(
 
 
 def psi(before: Array, now: Array) -> float:
-    """Give the population stability index over the deciles of ``before``, half a person added to each bin."""
+    """Compute the population stability index over the deciles of ``before``, with half a person added to each bin."""
     edges = np.quantile(before, np.linspace(0, 1, PSI_BINS + 1)[1:-1])
     shares = []
     for values in (before, now):
@@ -218,10 +241,10 @@ def _numbers(name: str, source: str | None, before: Array, now: Array) -> list[D
 def _vectors(name: str, before: Array, now: Array, rng: np.random.Generator, num_permutations: int) -> list[Drift]:
     if min(len(before), len(now)) < MIN_PEOPLE:
         return []
-    some = [each[np.sort(rng.permutation(len(each))[:MOST_PEOPLE])] for each in (before, now)]
-    everybody = np.concatenate(some)
-    distance_NN = _distances(everybody, everybody)
-    is_now = np.arange(len(everybody)) >= len(some[0])
+    some = [value_SD[np.sort(rng.permutation(len(value_SD))[:MAX_PEOPLE])] for value_SD in (before, now)]
+    pooled_ND = np.concatenate(some)
+    distance_NN = _distances(pooled_ND, pooled_ND)
+    is_now = np.arange(len(pooled_ND)) >= len(some[0])
 
     def energy(chosen_RN: Array) -> Array:
         weight_RN = chosen_RN / len(some[1]) - ~chosen_RN / len(some[0])
@@ -253,7 +276,7 @@ def _mixtures(
 
 
 def _permuted(found: float, statistic: Any, is_now: Array, rng: np.random.Generator, num_permutations: int) -> float:
-    """Share of divisions of the same people that are as far apart; some at a time, so that memory stays small."""
+    """Return the share of random divisions of the same people that are as far apart; in chunks, to bound memory."""
     as_far = 0
     for start in range(0, num_permutations, 500):
         rows = np.repeat(is_now[None], min(500, num_permutations - start), axis=0)
@@ -267,23 +290,33 @@ def _distances(one: Array, other: Array) -> Array:
 
 
 def _adjusted(found: Sequence[Drift]) -> list[Drift]:
-    """Holm's step-down correction; drifted is what is both sure and large enough."""
+    """Apply Holm's step-down correction; a measure drifted if its difference is significant and large enough."""
     worst, adjusted = 0.0, []
-    for rank, each in enumerate(sorted(found, key=lambda drift: drift.p)):
-        worst = max(worst, min(1.0, each.p * (len(found) - rank)))
-        sure = worst < ALPHA and each.effect >= LEAST_EFFECT[each.kind]
-        adjusted.append(replace(each, adjusted_p=worst, drifted=sure))
+    for rank, drift in enumerate(sorted(found, key=lambda drift: drift.p)):
+        worst = max(worst, min(1.0, drift.p * (len(found) - rank)))
+        drifted = worst < ALPHA and drift.effect >= MIN_EFFECT[drift.kind]
+        adjusted.append(replace(drift, adjusted_p=worst, drifted=drifted))
     return adjusted
 
 
-def _spread(truth_SK: Array, known_SK: Array, score_SK: Array, *, threshold: float, seed: int) -> dict[str, Array]:
-    """Numbers by question, (K, 1 + R): of everybody, then of the resamples; not a number where too few people are known."""
+def _mean_over_questions(value_KR: Array) -> Array:
+    """Return the mean of the resamples in which every question is defined."""
+    return np.asarray(np.mean(value_KR[:, ~np.isnan(value_KR).any(0)], axis=0))
+
+
+def _resampled_metrics(truth_SK: Array, known_SK: Array, score_SK: Array, *, threshold: float, seed: int) -> dict[str, Array]:
+    """Compute metrics by question, (K, 1 + R): of all people, then of the resamples; NaN where too few people are known."""
     weight_RS = with_point_estimate(resample_weights(len(truth_SK), NUM_RESAMPLES, seed))
     found: dict[str, list[Array]] = {"auroc": [], "balanced_accuracy": []}
     for truth_S, known_S, score_S in zip(truth_SK.T, known_SK.T, score_SK.T, strict=True):
-        asked_S = known_S & ~np.isnan(score_S)
-        numbers = decisions(truth_S[asked_S], score_S[asked_S] >= threshold, score_S[asked_S], weight_RS[:, asked_S])
-        enough = min(truth_S[asked_S].sum(), (~truth_S[asked_S]).sum()) >= MIN_EACH
-        for name, kept in found.items():
-            kept.append(numbers[name] if enough else np.full(len(weight_RS), np.nan))
-    return {name: np.stack(kept) for name, kept in found.items()}
+        known_and_scored_S = known_S & ~np.isnan(score_S)
+        numbers = decisions(
+            truth_S[known_and_scored_S],
+            score_S[known_and_scored_S] >= threshold,
+            score_S[known_and_scored_S],
+            weight_RS[:, known_and_scored_S],
+        )
+        enough = min(truth_S[known_and_scored_S].sum(), (~truth_S[known_and_scored_S]).sum()) >= MIN_PER_CLASS
+        for name, values in found.items():
+            values.append(numbers[name] if enough else np.full(len(weight_RS), np.nan))
+    return {name: np.stack(values) for name, values in found.items()}

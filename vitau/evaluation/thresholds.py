@@ -1,4 +1,4 @@
-"""What is fitted on validation people: the threshold of recognition and the scale of a logistic curve."""
+"""Fit on validation people: the threshold of recognition and the scale of a logistic curve."""
 
 from collections.abc import Sequence
 

@@ -1,3 +1,5 @@
+"""The retraining trigger: when a retraining is requested, and under which key."""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -35,14 +37,14 @@ def workspace(tmp_path) -> Workspace:
 
 @pytest.fixture
 def requests(monkeypatch) -> list[str]:
-    """The keys under which retrainings were asked for; Prefect's part is tried in the journey of the whole stack."""
+    """The keys of the requested retrainings; the journey of the full stack covers Prefect's part."""
     keys: list[str] = []
     monkeypatch.setattr(retrain_trigger, "request", lambda _, *, key: keys.append(key) or "run")
     return keys
 
 
-def say(workspace: Workspace, subject: str, *, at: datetime = NOON, affected: AU = AU.AU1, number: int = 1) -> None:
-    """What both readers answer, and the labels that follow."""
+def answer_as_both(workspace: Workspace, subject: str, *, at: datetime = NOON, affected: AU = AU.AU1, number: int = 1) -> None:
+    """Append the answers of both readers, and set the labels that follow."""
     rows = [
         LedgerRow(
             subject=subject,
@@ -64,7 +66,7 @@ def say(workspace: Workspace, subject: str, *, at: datetime = NOON, affected: AU
 
 
 def train(workspace: Workspace, digest: str) -> None:
-    """A snapshot of now, on which a model was trained."""
+    """Record a snapshot of the current labels and a training on it."""
     offset = workspace.catalog.ledger_offset()
     workspace.catalog.add_snapshot(
         Snapshot(digest=digest, uri="u", ledger_offset=offset, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
@@ -75,32 +77,32 @@ def train(workspace: Workspace, digest: str) -> None:
     workspace.catalog.add_training(training)
 
 
-def test_too_few_changed_labels_are_no_reason_and_enough_are_once_the_readers_pause(workspace, requests):
+def test_enough_changed_labels_trigger_a_retraining_once_the_readers_pause(workspace, requests):
     later = NOON + timedelta(seconds=600)
-    say(workspace, "p1")
+    answer_as_both(workspace, "p1")
     assert retrain_if_due(workspace, at=later) is None, "8 labels of 9"
-    say(workspace, "p2")
-    assert retrain_if_due(workspace, at=later - timedelta(seconds=1)) is None, "nobody paused for 600 s yet"
+    answer_as_both(workspace, "p2")
+    assert retrain_if_due(workspace, at=later - timedelta(seconds=1)) is None, "the pause is shorter than 600 s"
     assert requests == []
     assert retrain_if_due(workspace, at=later) == "run"
 
 
-def test_the_same_change_has_one_key_however_often_it_is_asked_and_another_change_another(workspace, requests):
+def test_a_change_has_one_key_however_often_it_is_requested(workspace, requests):
     for subject in ("p1", "p2"):
-        say(workspace, subject)
+        answer_as_both(workspace, subject)
     for _ in range(10):
         retrain_if_due(workspace, at=NOON + timedelta(hours=1))
     assert len(requests) == 10
     assert len(set(requests)) == 1
-    say(workspace, "p3", at=NOON + timedelta(hours=2))
+    answer_as_both(workspace, "p3", at=NOON + timedelta(hours=2))
     retrain_if_due(workspace, at=NOON + timedelta(hours=3))
     assert len(set(requests)) == 2
 
 
-def test_changes_count_from_the_last_snapshot_on_which_was_trained_not_from_one_that_was_only_frozen(workspace, requests):
-    say(workspace, "p1")
+def test_changes_count_from_the_last_trained_snapshot_not_from_one_that_was_only_frozen(workspace, requests):
+    answer_as_both(workspace, "p1")
     train(workspace, "trained")
-    say(workspace, "p2")
+    answer_as_both(workspace, "p2")
     workspace.catalog.add_snapshot(
         Snapshot(digest="frozen", uri="u", ledger_offset=32, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
     )
@@ -113,17 +115,17 @@ def test_changes_count_from_the_last_snapshot_on_which_was_trained_not_from_one_
     assert retrain_if_due(workspace, at=NOON + timedelta(hours=1)) is None
 
 
-def test_a_correction_counts_where_it_changes_something_and_so_do_a_new_side_and_a_label_that_is_gone(workspace):
-    say(workspace, "p1")
+def test_a_correction_a_new_side_and_a_removed_label_count_as_changes(workspace):
+    answer_as_both(workspace, "p1")
     train(workspace, "trained")
     trained = last_trained(workspace)
     (answer,) = workspace.catalog.labels()
     assert num_changed(workspace, trained, [replace(answer, side=Side.RIGHT)]) == 1, "the one region that is affected"
     gone: list[RegionLabels] = []
     assert num_changed(workspace, trained, gone) == len(AUS)
-    say(workspace, "p1", at=NOON + timedelta(minutes=1), affected=AU.AU2, number=2)
+    answer_as_both(workspace, "p1", at=NOON + timedelta(minutes=1), affected=AU.AU2, number=2)
     assert num_changed(workspace, trained, workspace.catalog.labels()) == 2, "AU1 no longer, AU2 now"
 
 
-def test_before_the_first_answer_all_is_quiet(workspace):
+def test_readers_without_answers_count_as_paused(workspace):
     assert quiet(workspace, NOON)

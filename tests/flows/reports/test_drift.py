@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flows.reports.drift import render_drift_page
-from vitau.evaluation.drift import People, Promise, compare
+from vitau.evaluation.drift import People, PerformanceChange, compare
 
 
 def people(shift: float, *, source: str = "clinic") -> People:
@@ -58,7 +58,7 @@ def test_equal_people_raise_no_alarm(render):
 
 
 def test_a_model_that_does_worse_is_named(render):
-    worse = Promise(
+    worse = PerformanceChange(
         measure="palsy, AUROC",
         promised=0.9,
         now=0.6,

@@ -1,4 +1,4 @@
-"""From a score back to its clips, from a clip forward to every model: on a real catalog and store, no service runs."""
+"""Lineage in both directions on a real catalog and store; no service runs."""
 
 import io
 import json
@@ -26,7 +26,7 @@ DIGESTS = {"vitau-palsy": "a" * 64, "vitau-regions": "b" * 64}
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    """Three people with a clip each, one snapshot, both models of it, a score; cleo was also called klio."""
+    """Three people with a clip each, one snapshot with both models, a score; cleo and klio were merged."""
     settings = Settings(
         store=str(tmp_path / "store"),
         catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
@@ -97,15 +97,15 @@ def answer(subject: str) -> LedgerRow:
     )
 
 
-def things(node: Node) -> list[tuple[str, str]]:
-    return [(node.kind, node.name), *(each for below in node.leads_to for each in things(below))]
+def items(node: Node) -> list[tuple[str, str]]:
+    return [(node.kind, node.name), *(item for below in node.leads_to for item in items(below))]
 
 
 @pytest.mark.parametrize("name", ["scores/{b}/cleo-0/frames.parquet", "{b}/cleo-0", "bbbbbb/cle"])
 def test_a_score_leads_back_to_model_run_snapshot_ledger_and_clips(workspace, name):
     found = lineage(workspace, name.format(b="b" * 64))
     digest = workspace.catalog.snapshots()[0].digest
-    assert things(found) == [
+    assert items(found) == [
         ("score", f"scores/{'b' * 64}/cleo-0/frames.parquet"),
         ("model version", "vitau-regions/1"),
         ("snapshot", digest),
@@ -125,10 +125,10 @@ def test_a_score_leads_back_to_model_run_snapshot_ledger_and_clips(workspace, na
 def test_a_clip_leads_to_every_model_that_was_trained_on_it(workspace, name):
     found = lineage(workspace, name)
     assert (found.kind, found.facts["subject"]) == ("clip", "anna-0")
-    assert [kind for kind, _ in things(found)] == ["clip", "frame table", "snapshot", "model version", "model version"]
-    frozen = next(each for each in found.leads_to if each.kind == "snapshot")
+    assert [kind for kind, _ in items(found)] == ["clip", "frame table", "snapshot", "model version", "model version"]
+    frozen = next(node for node in found.leads_to if node.kind == "snapshot")
     assert (frozen.facts["split"], frozen.facts["ledger offset"]) == ("train", 2)
-    assert [(each.name, each.facts["use"]) for each in frozen.leads_to] == [
+    assert [(node.name, node.facts["use"]) for node in frozen.leads_to] == [
         ("vitau-palsy/1", "trained on"),
         ("vitau-regions/1", "trained on"),
     ]
@@ -139,11 +139,11 @@ def test_a_person_is_followed_under_every_name(workspace, name):
     found = lineage(workspace, name)
     assert (found.name, found.facts["also called"]) == ("cleo-0", ["klio-0"])
     assert (found.facts["answers"], found.facts["last answer at ledger offset"]) == (1, 1)
-    assert [each.kind for each in found.leads_to] == ["snapshot", "score"]
+    assert [node.kind for node in found.leads_to] == ["snapshot", "score"]
     assert found.leads_to[0].leads_to[0].facts["use"] == "tested on"
 
 
-def test_a_version_a_digest_and_a_snapshot_are_known_by_their_names(workspace):
+def test_a_version_a_digest_and_a_snapshot_are_found_by_name(workspace):
     snapshot = workspace.catalog.snapshots()[0].digest
     assert lineage(workspace, "models:/vitau-palsy/1") == lineage(workspace, "a" * 64) == lineage(workspace, "aaaaaa")
     assert lineage(workspace, snapshot[:10]).name == snapshot
@@ -154,18 +154,18 @@ def test_a_version_a_digest_and_a_snapshot_are_known_by_their_names(workspace):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nobody", "nothing here is called nobody"),
-        ("0c", "nothing here is called 0c"),
-        ("ff/nobody", "0 scores are called ff/nobody"),
+        ("nobody", "no item is named nobody"),
+        ("0c", "no item is named 0c"),
+        ("ff/nobody", "0 scores match ff/nobody"),
     ],
 )
-def test_a_name_of_nothing_is_one_sentence(workspace, name, words):
+def test_an_unknown_name_is_one_sentence(workspace, name, words):
     with pytest.raises(CatalogError, match=f"^{words}") as caught:
         lineage(workspace, name)
     assert "\n" not in str(caught.value)
 
 
-def test_the_tree_is_for_people_and_the_json_has_everything(workspace):
+def test_the_tree_abbreviates_and_the_json_has_everything(workspace):
     found = lineage(workspace, "cleo-0")
     lines = list(tree(found))
     assert lines[0].startswith("subject cleo-0  (cohort: palsy  source: yfp  also called: klio-0  clips: 2c2c2c2c2c2c")
@@ -173,8 +173,8 @@ def test_the_tree_is_for_people_and_the_json_has_everything(workspace):
     assert json.loads(json.dumps(asdict(found)))["leads_to"][1]["facts"]["palsy score"] == 0.93
 
 
-@pytest.mark.parametrize(("name", "learnt"), [("anna-0", True), ("bert-0", True), ("cleo-0", False)])
-def test_an_erasure_names_the_versions_that_learnt_from_a_person_and_none_that_was_only_tested_on_them(workspace, name, learnt):
+@pytest.mark.parametrize(("name", "trained_on_them"), [("anna-0", True), ("bert-0", True), ("cleo-0", False)])
+def test_an_erasure_lists_versions_trained_on_a_person_and_none_that_was_only_tested_on_them(workspace, name, trained_on_them):
     seen, trained = seen_by(workspace, {name})
     assert seen == [workspace.catalog.snapshots()[0].digest]
-    assert trained == (["vitau-palsy/1", "vitau-regions/1"] if learnt else [])
+    assert trained == (["vitau-palsy/1", "vitau-regions/1"] if trained_on_them else [])

@@ -1,4 +1,4 @@
-"""The evidence sheet says what is recorded, says where, and says of the rest that nobody recorded it; no service runs."""
+"""The reporting sheet has what is recorded, with its place, and marks the rest as not recorded; no service runs."""
 
 import json
 import re
@@ -53,7 +53,7 @@ RESULT = TrainingResult.from_json(METRICS)
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """Eight people of two sources, half of them palsied, read by two readers of whom one errs once."""
+    """Eight people of two sources, half of them palsied, read by two readers, one of whom errs once."""
     folder = tmp_path_factory.mktemp("evidence")
     settings = Settings(
         store=(folder / "store").as_uri(),
@@ -88,7 +88,7 @@ def workspace(tmp_path_factory):
     frozen = snapshots.freeze(pa.Table.from_pylist(rows(), snapshots.snapshot_schema()), made.store, 64)
     catalog.add_snapshot(frozen)
     corrected = replace(answer("s1", "reader-b", AU.AU9), affected=False, version="2")
-    catalog.append_answers([corrected])  # after the snapshot: the sheet must not know of it
+    catalog.append_answers([corrected])  # after the snapshot: the sheet must not contain it
     yield made, frozen.digest
     catalog.engine.dispose()
 
@@ -190,18 +190,18 @@ def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
     save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
     (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
-    there = Workspace(made.settings.model_copy(update={"mlflow_url": uri, "work": tmp_path / "work"}))
-    training = register.fn(there, "vitau-palsy", "base-palsy", digest, tmp_path / "results", None)
-    there.catalog.engine.dispose()
+    registering = Workspace(made.settings.model_copy(update={"mlflow_url": uri, "work": tmp_path / "work"}))
+    training = register.fn(registering, "vitau-palsy", "base-palsy", digest, tmp_path / "results", None)
+    registering.catalog.engine.dispose()
     folder = pull(uri, f"models:/vitau-palsy/{training.version}", tmp_path / "pulled").folder
     sheet = (folder / "EVIDENCE.md").read_text()
     assert table(sheet)["12a", "split test"][0] == "2 people, 2 clips, 4 frames"
     assert MlflowClient(uri).download_artifacts(training.run_id, "EVIDENCE.md", str(tmp_path))
     assert (tmp_path / "EVIDENCE.md").read_text() == sheet
-    assert registry.folder_digest(folder) == training.model_digest, "scores are kept under the digest of what was registered"
+    assert registry.folder_digest(folder) == training.model_digest, "scores are stored under the digest of what was registered"
 
 
-def test_what_nobody_recorded_is_not_recorded(workspace):
+def test_a_fact_without_a_record_is_marked_as_not_recorded(workspace):
     made, digest = workspace
     bare = {name: value for name, value in METRICS.items() if name not in {"environment", "run_id", "test"}}
     sheet = build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, TrainingResult.from_json(bare), None)
@@ -216,7 +216,7 @@ def test_what_nobody_recorded_is_not_recorded(workspace):
         ("12c", "weights it started from (sha256)"),
     ]:
         assert found[item, about][0] == NOT_RECORDED, about
-    assert {item for item, _ in found} == set(ITEMS), "every item stands on the sheet"
+    assert {item for item, _ in found} == set(ITEMS), "every item is on the sheet"
     assert re.search(r"Without any record: 2, 3a, 3b, .*18a, .*\(\d+ of 52 items\)\.", sheet)
 
 
@@ -227,7 +227,7 @@ def test_frames_of_other_code_are_not_described(workspace, monkeypatch):
     assert found["7", "preprocessing"][0] == found["6b", "what a frame must be (gate 1)"][0] == NOT_RECORDED
 
 
-def test_no_pseudonym_of_a_person_stands_on_the_sheet(workspace):
+def test_the_sheet_contains_no_pseudonym_of_a_person(workspace):
     made, digest = workspace
     assert not re.search(r"\bs\d\b", build_reporting_sheet(made, "vitau-palsy", "tiny-palsy", digest, RESULT, None))
 

@@ -1,1 +1,1 @@
-"""Label Studio: one consistent set of region labels per person."""
+"""Labeling in Label Studio: one label of the facial regions per person."""

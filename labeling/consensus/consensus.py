@@ -8,8 +8,8 @@ missing answer. While a reader has not answered, the person waits, whatever the 
     ----------   -----------   -----------   -------------------------------------------------------
     yes —        anything      waiting       open until every reader has answered
 
-A *rule* decides when the readers agree. Otherwise an adjudicator, who sees their answers, gives a *ruling*. Let R be the number
-of readers of a person, n₁ of them with *yes* and n₀ with *no*, so that R − n₁ − n₀ cannot tell. The readers agree on k ∈ {0, 1}
+A *rule* decides when the readers agree. Otherwise an adjudicator, who sees their answers, gives a *ruling*. Let R readers
+answer about a person: n₁ of them *yes*, n₀ *no*, and R − n₁ − n₀ *cannot tell*. The readers agree on k ∈ {0, 1}
 
     unanimous      if n_k = R ≥ 1
     majority       if n_k > (n₀ + n₁) / 2 and n₀ + n₁ ≥ 2

@@ -1,8 +1,8 @@
 """Hotkeys of the labeling page, none of which Label Studio uses itself.
 
-Affected regions have the numbers of the picture of the regions; the number pad works too. "Cannot tell" is Shift with the
-row of ``a``, and a mark is Shift with the row of ``q`` without ``r``, both in the order of the regions. The keys for side,
-grade and unusable pictures are under the left hand.
+Affected regions have the numbers of the picture of the regions; the number pad works too. "Cannot tell" is Shift with the row
+of ``a``. A mark is Shift with the row of ``q`` without ``r``. Both are in the order of the regions. The keys for side, grade
+and unusable pictures are under the left hand.
 """
 
 from typing import Final

@@ -1,1 +1,1 @@
-"""Everything that talks to Label Studio."""
+"""Label Studio: client, projects, tasks, answers, accounts and the webhook server."""

@@ -1,8 +1,8 @@
 """Push tasks to a reader's project: import missing tasks, renew open ones, delete duplicates.
 
 A task is about one person and their *material*: all frames that existed when the task was made. A reader who has answered may
-get the same person again, in a new task whose ``after`` is the number of earlier answers; those answers stay. An open task that
-nobody has begun is renewed in place instead. It remembers what it showed before and until when, because its page may be open.
+get the same person again, in a new task whose ``after`` is the number of earlier answers; those answers stay. An open task
+without a draft is renewed in place instead. It remembers what it showed before and until when, because its page may be open.
 """
 
 from collections import defaultdict

@@ -35,7 +35,7 @@ def study(*lines: str, head: str = HEAD) -> str:
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[LedgerRow]:
-    """One whole answer, or one taken back."""
+    """Draw a whole answer, or a retracted one."""
     affected = {au: draw(st.sampled_from([True, False, None])) for au in draw(st.sets(st.sampled_from(AUS), min_size=1))}
     retracted = draw(st.booleans())
     one = LedgerRow(

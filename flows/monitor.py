@@ -34,7 +34,8 @@ from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
 from vitau.errors import LabelingError
-from vitau.evaluation.drift import Drift, People, PerformanceChange, compare, compare_performance, surprisal
+from vitau.evaluation.drift import Drift, People, compare, surprisal
+from vitau.evaluation.performance import PerformanceChange, compare_performance
 from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import AUS, EMBEDDING_SIZE, Cohort, Split, canonical_name

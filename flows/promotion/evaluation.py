@@ -29,7 +29,7 @@ CHUNK: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a decision rests on: held-out people, the scores of both models, and a digest of both.
+    """The basis of a decision: held-out people, the scores of both models, and a digest of both.
 
     ``num_left_out`` counts test people who are excluded because one of the models was trained on them.
     """

@@ -174,8 +174,8 @@ def model_facts(recipe_name: str, result: TrainingResult, recognition: Training 
         threshold = f"{result.threshold:.4f}, chosen on validation people"
         yield Fact(item="15", about="threshold", value=threshold, where=training)
     if recognition is not None:
-        judge = f"{recognition.model} version {recognition.version}"
-        yield Fact(item="22", about="recognition that judges first", value=judge, where="catalog, trainings")
+        name = f"{recognition.model} version {recognition.version}"
+        yield Fact(item="22", about="recognition that runs first", value=name, where="catalog, trainings")
     if result.environment:
         yield Fact(item="18f", about="code", value=f"vitau {result.environment['vitau']}", where=training)
 

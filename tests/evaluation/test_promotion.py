@@ -69,8 +69,8 @@ def test_too_few_people_of_one_cohort_refuse() -> None:
     verdict = decide_promotion(of, answers(of), None)
     assert checks(verdict) == {"held-out people"}
     assert verdict.against[0].sentence == ("4 palsied people and 4 others were held out from both; 5 of each are needed")
-    nobody = replace(people(8), palsied_S=np.zeros(8, bool))
-    assert checks(decide_promotion(nobody, answers(of), None)) == {"held-out people"}
+    controls = replace(people(8), palsied_S=np.zeros(8, bool))
+    assert checks(decide_promotion(controls, answers(of), None)) == {"held-out people"}
 
 
 def test_a_worse_challenger_is_refused_and_a_better_one_promoted() -> None:
@@ -118,11 +118,11 @@ def test_one_region_shown_to_be_below_chance_refuses_though_the_mean_is_good() -
 def test_a_subgroup_with_wrong_answers_refuses_and_a_tiny_one_is_not_judged() -> None:
     sources = ["yfp"] * 50 + ["clinic"] * 8 + ["phone"] * 2
     of = people(60, source=sources, sex=[None] * 60)
-    said = answers(of)
-    palsy = said.palsy_S.copy()
+    scores = answers(of)
+    palsy = scores.palsy_S.copy()
     palsy[50:58] = 1 - palsy[50:58]
     palsy[58:] = 1 - palsy[58:]
-    verdict = decide_promotion(of, replace(said, palsy_S=palsy), None)
+    verdict = decide_promotion(of, replace(scores, palsy_S=palsy), None)
     assert checks(verdict) == {"recognition, source clinic, share of correct answers"}
     unjudged = {reason.check: reason.sentence for reason in verdict.reasons if reason.holds is None}
     assert set(unjudged) == {"recognition, source phone", "regions, source phone", "regions, source clinic"}
@@ -138,25 +138,25 @@ def test_the_same_ranking_with_worse_probabilities_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("costs", "check", "words"),
+    ("costs", "sentence"),
     [
         (
             {"num_parameters": 5_000_000},
-            "size",
-            "size is 5 million parameters; at most 750 million parameters is allowed, 2.50 times the champion's 2 million",
+            (
+                "size is 5 million parameters; the limit is 750 million parameters, "
+                "2.50 times the champion's 2 million parameters (limit 2 times)"
+            ),
         ),
         (
             {"face_flops": 4_500_000_000},
-            "computation per face",
-            "computation per face is 4.5 GFLOP; at most 1000 GFLOP is allowed, 3.00 times the champion's 1.5 GFLOP",
+            "computation per face is 4.5 GFLOP; the limit is 1000 GFLOP, 3.00 times the champion's 1.5 GFLOP (limit 2 times)",
         ),
     ],
 )
-def test_a_cost_is_limited_relative_to_the_champion(costs: dict[str, int], check: str, words: str) -> None:
+def test_a_cost_is_limited_relative_to_the_champion(costs: dict[str, int], sentence: str) -> None:
     of = people()
     verdict = decide_promotion(of, answers(of, **costs), answers(of))
-    assert checks(verdict) == {check}
-    assert verdict.against[0].sentence.startswith(words)
+    assert [reason.sentence for reason in verdict.against] == [sentence]
     assert decide_promotion(of, answers(of, **costs), None).promote
 
 
@@ -186,7 +186,7 @@ def test_recognition_alone_has_no_checks_of_regions() -> None:
 @given(seed=st.integers(0, 50), skill=st.floats(-0.2, 0.4))
 def test_the_order_of_people_changes_nothing(seed: int, skill: float) -> None:
     of = people(30, seed, source=["a", "b", None] * 10)
-    said, other = answers(of, skill=skill, seed=seed), answers(of, seed=seed + 1)
+    own, other = answers(of, skill=skill, seed=seed), answers(of, seed=seed + 1)
     order = np.random.default_rng(seed).permutation(30)
 
     def shuffled(given: Answers) -> Answers:
@@ -199,9 +199,9 @@ def test_the_order_of_people_changes_nothing(seed: int, skill: float) -> None:
         known_SA=of.known_SA[order],
         groups={"source": [of.groups["source"][row] for row in order]},
     )
-    one = decide_promotion(of, said, other, num_resamples=50)
+    one = decide_promotion(of, own, other, num_resamples=50)
     assert canonical(asdict(one)) == canonical(
-        asdict(decide_promotion(mixed, shuffled(said), shuffled(other), num_resamples=50))
+        asdict(decide_promotion(mixed, shuffled(own), shuffled(other), num_resamples=50))
     )
 
 
@@ -216,9 +216,9 @@ def test_a_challenger_is_promoted_exactly_if_no_check_fails(seed: int, skill: fl
 @given(seed=st.integers(0, 100))
 def test_a_model_is_never_worse_than_itself(seed: int) -> None:
     of = people(40, seed)
-    said = answers(of, skill=0.3, seed=seed)
+    own = answers(of, skill=0.3, seed=seed)
     compared = [
-        reason for reason in decide_promotion(of, said, said, num_resamples=60).reasons if "champion's" in reason.sentence
+        reason for reason in decide_promotion(of, own, own, num_resamples=60).reasons if "champion's" in reason.sentence
     ]
     assert len(compared) == 8
     assert all(reason.holds for reason in compared)
@@ -226,10 +226,10 @@ def test_a_model_is_never_worse_than_itself(seed: int) -> None:
 
 def test_a_smoke_test_passes_with_two_people_and_no_skill() -> None:
     of = people(2)
-    said = answers(of, skill=-0.4)
-    assert decide_promotion(of, said, None, SMOKE).promote
-    assert decide_promotion(of, said, answers(of), SMOKE).promote
-    assert not decide_promotion(of, said, None, PATIENTS).promote
+    own = answers(of, skill=-0.4)
+    assert decide_promotion(of, own, None, SMOKE).promote
+    assert decide_promotion(of, own, answers(of), SMOKE).promote
+    assert not decide_promotion(of, own, None, PATIENTS).promote
 
 
 def test_regions_without_any_label_are_undecided() -> None:

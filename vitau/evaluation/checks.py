@@ -104,11 +104,11 @@ def not_larger(
     ratio = own / other if other else None
     compared = ""
     if ratio is not None and other is not None:
-        compared = f", {ratio:.2f} times the champion's {other / scale:.3g} {unit} (at most {max_ratio:g} times)"
+        compared = f", {ratio:.2f} times the champion's {other / scale:.3g} {unit} (limit {max_ratio:g} times)"
     return CheckResult(
         check=check,
         holds=own <= limit and (ratio is None or ratio <= max_ratio),
-        sentence=f"{check} is {own / scale:.3g} {unit}; at most {limit / scale:g} {unit} is allowed{compared}",
+        sentence=f"{check} is {own / scale:.3g} {unit}; the limit is {limit / scale:g} {unit}{compared}",
         numbers={"challenger": own, "champion": other, "times": ratio, "limit": limit, "limit_times": max_ratio},
     )
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from flows.reports.drift import render_drift_page
-from vitau.evaluation.drift import People, PerformanceChange, compare
+from vitau.evaluation.drift import People, compare
+from vitau.evaluation.performance import PerformanceChange
 
 
 def people(shift: float, *, source: str = "clinic") -> People:

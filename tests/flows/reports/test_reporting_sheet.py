@@ -53,7 +53,7 @@ RESULT = TrainingResult.from_json(METRICS)
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """Eight people of two sources, half of them palsied, read by two readers, one of whom errs once."""
+    """Eight people of two sources, half of them palsied, read by two readers; one of them errs once."""
     folder = tmp_path_factory.mktemp("evidence")
     settings = Settings(
         store=(folder / "store").as_uri(),

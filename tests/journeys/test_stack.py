@@ -178,7 +178,7 @@ def full(command, tmp_path_factory) -> Iterator[Full]:
         done = command("flows", "up", "--state", state, "--profile", "full", env=wanted)
         assert done.code == 0, done.err
         assert [line.split()[0] for line in done.out.splitlines()][:-1] == [
-            each.name for each in stack.recorded_services(state)
+            service.name for service in stack.recorded_services(state)
         ]
         drawing.join()
         environment = stack.environment(state, stack.running(state))

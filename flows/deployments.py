@@ -16,7 +16,7 @@ from prefect import flow, get_run_logger
 from flows import erase as erasure
 from flows.annotate import annotate
 from flows.freeze import freeze
-from flows.ingest import ingest, skip_list
+from flows.ingest import ingest, skip_list_name
 from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
 from flows.settings import Size
 from flows.workspace import Workspace, open_workspace
@@ -37,7 +37,7 @@ def ingest_new() -> dict[str, int]:
         try:
             summary = ingest.fn(manifest, settings=workspace.settings)
         except SourceError as error:  # the others are ingested all the same
-            workspace.catalog.set_skipped(skip_list(manifest), [Skipped(item=str(manifest), reason=str(error))])
+            workspace.catalog.set_skipped(skip_list_name(manifest), [Skipped(item=str(manifest), reason=str(error))])
             counted["unreadable"] += 1
             continue
         counted["new_clips"] += summary.new_clips

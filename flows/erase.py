@@ -1,7 +1,7 @@
-"""Erase a person: recordings, pictures, scores, tasks and rows. What is left are answers about a pseudonym, all taken back.
+"""The erase flow: delete a person's recordings, pictures, scores, tasks and rows, and retract the answers about them.
 
-The pseudonym itself stays, or the next ingest would bring the person back. So do the manifests of snapshots, which say what a
-model was trained on: pseudonyms and labels, no pictures.
+The pseudonym stays, so that the next ingest does not add the person again. The manifests of snapshots stay too: they record
+what a model was trained on, in pseudonyms and labels, without pictures.
 """
 
 import shutil
@@ -27,7 +27,7 @@ HOUR_S: Final = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class EraseSummary:
-    """What an erasure took away, and the models that learnt from the person: they stay until somebody retrains."""
+    """The counts of an erasure, and the snapshots and models that used the person; they stay until the next training."""
 
     objects: int
     tasks: int
@@ -38,21 +38,21 @@ class EraseSummary:
 
 @flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
 def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
-    """Erase a person by pseudonym, under every name that was merged into it; killed anywhere, running it again goes on.
+    """Erase a person by pseudonym, including every subject merged into it. After a kill, run it again: it is idempotent.
 
     Raises:
-        CatalogError: nobody has this pseudonym.
+        CatalogError: no subject has this pseudonym.
     """
     workspace = open_workspace(settings)
     names = pseudonyms_of(workspace, subject)
     workspace.catalog.begin_erasure(names)
     tasks = erase_tasks(workspace, names)
     answers = retract(workspace, names)
-    seen, trained = seen_by(workspace, names)
-    objects = erase_objects(workspace, names, seen)
+    frozen_in, trained = find_uses(workspace, names)
+    objects = erase_objects(workspace, names, frozen_in)
     workspace.catalog.delete_rows_of(names)
-    workspace.catalog.finish_erasure(names, snapshots=seen, trainings=trained)
-    return EraseSummary(objects=objects, tasks=tasks, answers=answers, snapshots=tuple(seen), trained=tuple(trained))
+    workspace.catalog.finish_erasure(names, snapshots=frozen_in, trainings=trained)
+    return EraseSummary(objects=objects, tasks=tasks, answers=answers, snapshots=tuple(frozen_in), trained=tuple(trained))
 
 
 def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
@@ -64,18 +64,18 @@ def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-tasks")
 def erase_tasks(workspace: Workspace, names: Collection[str]) -> int:
-    """Delete the person's tasks, answers and drafts included, in every project of ours; returns how many."""
+    """Delete the person's tasks with their answers and drafts in all ViTAU projects; return their number."""
     return erase_subjects(workspace.label_studio, names)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="take-back")
 def retract(workspace: Workspace, names: Collection[str]) -> int:
-    """Take back in the ledger every answer about the person that stands; returns how many."""
+    """Retract every standing answer about the person in the ledger; return their number."""
     last: dict[tuple[str, Stage, str, str], LedgerRow] = {}
     for row in workspace.catalog.ledger():
         if row.subject in names:
             last[row.reader, row.stage, row.annotation, row.au] = row
-    taken = [
+    retractions = [
         replace(
             row,
             affected=None,
@@ -89,14 +89,14 @@ def retract(workspace: Workspace, names: Collection[str]) -> int:
         for row in last.values()
         if not row.retracted
     ]
-    workspace.catalog.append_answers(taken)
-    return len({(row.reader, row.stage, row.annotation) for row in taken})
+    workspace.catalog.append_answers(retractions)
+    return len({(row.reader, row.stage, row.annotation) for row in retractions})
 
 
-def seen_by(workspace: Workspace, names: Collection[str]) -> tuple[list[str], list[str]]:
-    """List the snapshots that hold the person, and the models, ``name/version``, that were trained on them or chosen by them.
+def find_uses(workspace: Workspace, names: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the snapshots with the person, and the models, ``name/version``, trained or selected on the person.
 
-    A model that was only tested on somebody has learnt nothing from them.
+    A model that was only tested on the person learned nothing from them.
     """
     catalog = workspace.catalog
     splits: dict[str, set[str]] = {}
@@ -105,17 +105,19 @@ def seen_by(workspace: Workspace, names: Collection[str]) -> tuple[list[str], li
         theirs = rows.filter(pc.is_in(rows["subject"], pa.array(sorted(names))))
         if len(theirs):
             splits[frozen.digest] = set(theirs["split"].to_pylist())
-    learnt = [digest for digest, found in splits.items() if found != {Split.TEST}]
-    return list(splits), [f"{each.model}/{each.version}" for digest in learnt for each in catalog.trainings(digest)]
+    learned = [digest for digest, found in splits.items() if found != {Split.TEST}]
+    return list(splits), [
+        f"{training.model}/{training.version}" for digest in learned for training in catalog.trainings(digest)
+    ]
 
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-objects")
-def erase_objects(workspace: Workspace, names: Collection[str], seen: Sequence[str]) -> int:
-    """Delete the person's objects, and the reports that may show them; returns how many."""
+def erase_objects(workspace: Workspace, names: Collection[str], frozen_in: Sequence[str]) -> int:
+    """Delete the person's objects, and the reports that may show them; return the number of objects."""
     store = workspace.store
     models = {found[0] for key in store.keys(layout.SCORES) if (found := layout.parse_score_key(key))}
     prefixes = [layout.subject_prefix(name) for name in names]
     prefixes += [layout.score_prefix(model, name) for model in models for name in names]
-    prefixes += [layout.report_prefix(digest) for digest in seen]  # the next rescoring writes them anew
-    shutil.rmtree(workspace.settings.work / "crops", ignore_errors=True)  # this machine's cache of decoded faces
+    prefixes += [layout.report_prefix(digest) for digest in frozen_in]  # the next rescoring writes them anew
+    shutil.rmtree(workspace.settings.work / "crops", ignore_errors=True)  # the cache of decoded faces on this machine
     return sum(store.erase(prefix) for prefix in prefixes)

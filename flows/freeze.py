@@ -1,4 +1,4 @@
-"""From frames and labels to a frozen snapshot, past gate 3."""
+"""The freeze flow: join frames and labels, pass gate 3, and write a snapshot."""
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,10 @@ from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subje
 
 @flow(name="freeze")
 def freeze(settings: Settings | None = None) -> Snapshot:
-    """Freeze today's usable frames of everybody with a label, each person in their recorded split."""
+    """Freeze the usable frames of every labeled person, each in the recorded split."""
     workspace = open_workspace(settings)
     offset = workspace.catalog.ledger_offset()
-    people = labelled_people(workspace)
+    people = labeled_people(workspace)
     splits = assign_splits(workspace, people)
     rows = collect_rows(workspace, people, splits)
     check_people(workspace, rows)
@@ -34,8 +34,8 @@ def freeze(settings: Settings | None = None) -> Snapshot:
     return snapshot
 
 
-def labelled_people(workspace: Workspace) -> dict[str, tuple[Subject, RegionLabels]]:
-    """Return those who have labels, by pseudonym: patients by consensus; a control has no affected region."""
+def labeled_people(workspace: Workspace) -> dict[str, tuple[Subject, RegionLabels]]:
+    """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region."""
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
     people = {}
     for subject in workspace.catalog.subjects():
@@ -48,7 +48,7 @@ def labelled_people(workspace: Workspace) -> dict[str, tuple[Subject, RegionLabe
 
 @task(cache_policy=NO_CACHE)
 def assign_splits(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]]) -> dict[str, Split]:
-    """Record a split for everybody who has none, stratified by cohort and balanced by the number of affected regions."""
+    """Record a split for people without one, stratified by cohort and balanced by the number of affected regions."""
     cohorts = {name: subject.cohort.value for name, (subject, _) in people.items()}
     spread = {name: float(sum(answer.affected.values())) for name, (_, answer) in people.items()}
     assigned = assign(cohorts, existing=workspace.catalog.splits(), spread=spread)
@@ -58,7 +58,7 @@ def assign_splits(workspace: Workspace, people: dict[str, tuple[Subject, RegionL
 
 @task(cache_policy=NO_CACHE)
 def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]], splits: dict[str, Split]) -> pa.Table:
-    """List the usable frames of these people, as rows of a snapshot."""
+    """Return the usable frames of labeled people as rows of a snapshot."""
     catalog = workspace.catalog
     clips = {clip.sha256: clip for clip in catalog.clips()}
     usable = UsableFrames(workspace.store, catalog.unusable_frames())
@@ -70,13 +70,13 @@ def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLa
     ]
     missing = set(people) - {row["subject"] for row in rows}
     if missing:
-        get_run_logger().warning("%d labelled people have no usable frame and are left out", len(missing))
+        get_run_logger().warning("%d labeled people have no usable frame and are left out", len(missing))
     return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
 
 
 @task(cache_policy=NO_CACHE)
 def check_people(workspace: Workspace, rows: pa.Table) -> None:
-    """Pass gate 3: nobody in two splits, no face in two people, both cohorts in each split, sources not confounded."""
+    """Pass gate 3: no person in two splits, no face in two people, both cohorts in each split, sources not confounded."""
     embeddings, owners = [], []
     tables = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
     for key, subject in track(tables.items(), "comparing identities", len(tables)):
@@ -91,7 +91,7 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
 def frame_row(
     clip: Clip, table: FrameTable, index: int, person: tuple[Subject, RegionLabels], splits: dict[str, Split]
 ) -> dict[str, object]:
-    """Lay one frame out as a row of the snapshot."""
+    """Return one frame as a row of the snapshot."""
     subject, answer = person
     return {
         "subject": subject.pseudonym,

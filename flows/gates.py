@@ -1,4 +1,4 @@
-"""A validation gate as a task: the table is checked, its Data Docs go to the store, and what fails stops the flow."""
+"""The gate task: check a table, keep its Data Docs in the store, and stop the flow on a failure."""
 
 import tempfile
 from dataclasses import replace
@@ -20,7 +20,7 @@ def gate(workspace: Workspace, rows: pd.DataFrame, suite: Suite) -> GateResult:
     """Check a table and keep the Data Docs at ``validation/<gate>/<digest of rows and suite>/`` in the store.
 
     Raises:
-        GateError: an expectation that is not a mere warning fails.
+        GateError: an expectation fails that is more than a warning.
     """
     hashes = pd.util.hash_pandas_object(rows.astype("string")).to_numpy().tobytes()
     digest = sha256(hashes + repr(suite).encode()).hexdigest()[:16]
@@ -28,9 +28,9 @@ def gate(workspace: Workspace, rows: pd.DataFrame, suite: Suite) -> GateResult:
     with tempfile.TemporaryDirectory(prefix="vitau-docs-") as folder:
         docs = Path(folder) / "docs"
         result = check(rows, suite, docs)
-        if not workspace.store.exists(index):  # the same check once; pages are named by their time
+        if not workspace.store.exists(index):  # the same check is kept once; its pages are named by their time
             pages = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*") if path.is_file())
-            for page in sorted(pages, key=lambda page: page == "index.html"):  # last: it says that the rest is there
+            for page in sorted(pages, key=lambda page: page == "index.html"):  # last: it marks the others as complete
                 workspace.store.put(validation_key(suite.name, digest, page), docs / page)
     for warning in result.warnings:
         get_run_logger().warning("gate %s: %s", suite.name, warning)

@@ -1,4 +1,4 @@
-"""From a manifest or a tree of clips to frame tables in the store, each past gate 1."""
+"""The ingest flow: turn a manifest or a folder of clips into frame tables in the store that pass gate 1."""
 
 import os
 from collections import Counter
@@ -34,11 +34,11 @@ from vitau.schema import Skipped
 BATCH: Final = 64
 """Clips per Prefect task."""
 
-Outcome: TypeAlias = "Entered | Skipped"
+Outcome: TypeAlias = "Recorded | Skipped"
 
 
 class Layout(StrEnum):
-    """How a source is laid out."""
+    """The layout of a source."""
 
     MANIFEST = "manifest"
     CKPLUS = "ckplus"
@@ -46,8 +46,8 @@ class Layout(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entered:
-    """A clip that is in the catalog: its frame table, whether this run entered it, and whether it cut its faces."""
+class Recorded:
+    """A clip that is in the catalog: its frame table, whether this run recorded it, and whether it cropped its faces."""
 
     table: FrameTable
     new: bool
@@ -56,9 +56,16 @@ class Entered:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestSummary:
-    """What came of a source: clips by outcome, their frames, and everything that was skipped, with its reason.
+    """The counts of one source.
 
-    ``cut_clips`` are those whose faces this run cut itself; of several workers at one source, each cuts a part.
+    Attributes:
+        clips: in the catalog now.
+        new_clips: recorded by this run.
+        cut_clips: whose faces this run cropped itself; of several workers at one source, each crops a part.
+        frames: sampled from the clips.
+        faces: frames with a face.
+        quarantined: reason → number of frames.
+        skipped: items that could not be used, each with its reason.
     """
 
     clips: int
@@ -71,7 +78,7 @@ class IngestSummary:
 
     @property
     def detection_rate(self) -> float:
-        """Share of the sampled frames in which the person's face was found; 0 without a frame."""
+        """Share of the sampled frames with a face, 0 to 1; 0 without a frame."""
         return self.faces / self.frames if self.frames else 0.0
 
 
@@ -83,26 +90,19 @@ def ingest(
     engine: Engine = Engine.LOCAL,
     settings: Settings | None = None,
 ) -> IngestSummary:
-    """Bring every clip of a source into the store, cut its faces, and put the bad frames in quarantine.
+    """Write every clip of a source to the store, crop its faces, and quarantine bad frames.
 
-    Any number of workers may do this at once: a clip at which another one is, is left to it.
+    Any number of workers may ingest the same source at once: each clip is leased by one of them.
     """
     workspace = open_workspace(settings)
-    recipe = FrameRecipe(rate_fps=rate_fps)
     clips, skipped = read_source(source, layout)
-    works: dict[int, str] = {}
-    outcomes: dict[int, Outcome] = {}
-    settings = workspace.settings
-    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
-        for places in open_batches(workspace.catalog, len(clips), works, outcomes, BATCH):
-            for place in set(places) - set(works):
-                works[place] = clip_work_name(clips[place], pseudonym_key(workspace), recipe)
-            outcomes |= ingest_batch(workspace, {place: (works[place], clips[place]) for place in places}, recipe, spread)
-    return summarise(workspace, source, [outcomes[place] for place in sorted(outcomes)], skipped)
+    outcomes = ingest_clips(workspace, clips, FrameRecipe(rate_fps=rate_fps), engine)
+    record_skipped(workspace, source, outcomes, skipped)
+    return summarize(outcomes, skipped)
 
 
 def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Skipped]]:
-    """List the clips of a source, and what in it is no clip."""
+    """Return the clips of a source, and the items that are no clips."""
     match layout:
         case Layout.MANIFEST:
             return read_manifest(source)
@@ -112,51 +112,66 @@ def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Sk
             return read_photos(source)
 
 
+def ingest_clips(workspace: Workspace, clips: Sequence[SourceClip], recipe: FrameRecipe, engine: Engine) -> list[Outcome]:
+    """Ingest clips in batches, shared with other workers; return the outcome of each, in their order."""
+    settings = workspace.settings
+    lease_names: dict[int, str] = {}
+    outcomes: dict[int, Outcome] = {}
+    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
+        for indices in open_batches(workspace.catalog, len(clips), lease_names, outcomes, BATCH):
+            for index in indices:
+                if index not in lease_names:
+                    lease_names[index] = clip_work_name(clips[index], pseudonym_key(workspace), recipe)
+            batch = {index: (lease_names[index], clips[index]) for index in indices}
+            outcomes |= ingest_batch(workspace, batch, recipe, executor)
+    return [outcomes[index] for index in range(len(clips))]
+
+
 @task(cache_policy=NO_CACHE)
 def ingest_batch(
-    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], recipe: FrameRecipe, spread: Executor
+    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], recipe: FrameRecipe, executor: Executor
 ) -> dict[int, Outcome]:
-    """Ingest those clips of a batch at which nobody is, gate the frames of the new ones, and enter them in the catalog.
+    """Ingest the clips of a batch that no other worker holds: crop faces, pass gate 1, record them in the catalog.
 
     Args:
-        workspace: where to.
-        batch: place in the source → the name of the work and the clip.
-        recipe: how to make the frames.
-        spread: where to make them.
+        workspace: the rows and the objects.
+        batch: index of the clip → the name of its lease and the clip.
+        recipe: of the frames.
+        executor: runs the work on the clips.
 
     Returns:
-        Place in the source → what came of the clip. Those at which another worker is are missing.
+        Index of the clip → its outcome. Clips that another worker holds are missing.
     """
-    settings, catalog = workspace.settings, workspace.catalog
-    mine: list[int] = []
-    with LeaseHolder(catalog, settings.lease_s) as leases:
+    settings = workspace.settings
+    leased: list[int] = []
+    with LeaseHolder(workspace.catalog, settings.lease_s) as leases:
 
-        def free() -> Iterator[SourceClip]:
-            for place, (work, clip) in batch.items():
-                if leases.acquire(work):
-                    mine.append(place)
+        def acquire_clips() -> Iterator[SourceClip]:
+            for index, (lease_name, clip) in batch.items():
+                if leases.acquire(lease_name):
+                    leased.append(index)
                     yield clip
 
         work = clip_work(settings.store, pseudonym_key(workspace), recipe)
-        working = spread.run(free(), work, num_processes=min(settings.num_processes or os.cpu_count() or 1, len(batch)))
-        outcomes = list(track(working, "cutting faces", len(batch)))
-        known = {table.clip for table in catalog.frame_tables(frames_version(recipe))}
-        new = [each.rows for each in outcomes if isinstance(each, Ingested) and each.clip.sha256 not in known]
-        if new:
-            rows = pa.concat_tables(new)
-            limited = frame_rows(rows.drop_columns(["quarantine"]), rows["quarantine"].to_pylist())
-            gate(workspace, limited, frames_suite())
-        entered = [enter(workspace, each) if isinstance(each, Ingested) else each for each in outcomes]
-    return dict(zip(mine, entered, strict=True))
+        num_processes = min(settings.num_processes or os.cpu_count() or 1, len(batch))
+        results = executor.run(acquire_clips(), work, num_processes=num_processes)
+        ingested = list(track(results, "cropping faces", len(batch)))
+        check_new_frames(workspace, ingested, recipe)
+        outcomes = [record(workspace, clip) if isinstance(clip, Ingested) else clip for clip in ingested]
+    return dict(zip(leased, outcomes, strict=True))
 
 
-def pseudonym_key(workspace: Workspace) -> bytes:
-    """The key of the HMAC that makes pseudonyms."""
-    return workspace.settings.pseudonym_key.get_secret_value().encode()
+def check_new_frames(workspace: Workspace, ingested: Sequence[Ingested | Skipped], recipe: FrameRecipe) -> None:
+    """Pass gate 1 with the frames of the clips that are not in the catalog yet."""
+    known = {table.clip for table in workspace.catalog.frame_tables(frames_version(recipe))}
+    new = [clip.rows for clip in ingested if isinstance(clip, Ingested) and clip.clip.sha256 not in known]
+    if new:
+        rows = pa.concat_tables(new)
+        gate(workspace, frame_rows(rows.drop_columns(["quarantine"]), rows["quarantine"].to_pylist()), frames_suite())
 
 
-def enter(workspace: Workspace, ingested: Ingested) -> Outcome:
-    """Enter a clip in the catalog; one that contradicts it is taken out of the store again and skipped."""
+def record(workspace: Workspace, ingested: Ingested) -> Outcome:
+    """Record a clip in the catalog; if it contradicts the catalog, erase its objects and skip it."""
     clip, catalog = ingested.clip, workspace.catalog
     try:
         catalog.add_subject(to_subject(ingested.source, pseudonym_key(workspace)))
@@ -164,29 +179,42 @@ def enter(workspace: Workspace, ingested: Ingested) -> Outcome:
     except ContradictionError as error:
         workspace.store.erase(clip_prefix(clip.subject, clip.sha256))
         return Skipped(item=ingested.source.row, reason=str(error))
-    return Entered(table=ingested.frames, new=catalog.add_frame_table(ingested.frames), cut=ingested.cut)
+    return Recorded(table=ingested.frames, new=catalog.add_frame_table(ingested.frames), cut=ingested.cut)
 
 
-def summarise(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> IngestSummary:
-    """Count what came of a source, and keep the list of what was skipped."""
-    entered = [outcome for outcome in outcomes if isinstance(outcome, Entered)]
-    left_out = (*skipped, *(outcome for outcome in outcomes if isinstance(outcome, Skipped)))
-    workspace.catalog.set_skipped(skip_list(source), left_out)
-    if left_out:  # a reason may name a file, and a file's name a person: the log only counts
-        get_run_logger().warning(
-            "%d of %d items were skipped; the catalog says why", len(left_out), len(entered) + len(left_out)
-        )
+def record_skipped(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> None:
+    """Replace the catalog's list of the items of a source that were skipped."""
+    left_out = all_skipped(outcomes, skipped)
+    workspace.catalog.set_skipped(skip_list_name(source), left_out)
+    if left_out:  # only a count: a reason may name a file, and a file name may name a person
+        total = len(outcomes) + len(skipped)
+        get_run_logger().warning("%d of %d items were skipped; the catalog has the reasons", len(left_out), total)
+
+
+def summarize(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> IngestSummary:
+    """Count the outcomes of a source."""
+    recorded = [outcome for outcome in outcomes if isinstance(outcome, Recorded)]
     return IngestSummary(
-        clips=len(entered),
-        new_clips=sum(outcome.new for outcome in entered),
-        cut_clips=sum(outcome.cut for outcome in entered),
-        frames=sum(outcome.table.num_frames for outcome in entered),
-        faces=sum(outcome.table.num_faces for outcome in entered),
-        quarantined=dict(sum((Counter(outcome.table.quarantined) for outcome in entered), Counter())),
-        skipped=left_out,
+        clips=len(recorded),
+        new_clips=sum(clip.new for clip in recorded),
+        cut_clips=sum(clip.cut for clip in recorded),
+        frames=sum(clip.table.num_frames for clip in recorded),
+        faces=sum(clip.table.num_faces for clip in recorded),
+        quarantined=dict(sum((Counter(clip.table.quarantined) for clip in recorded), Counter())),
+        skipped=all_skipped(outcomes, skipped),
     )
 
 
-def skip_list(source: Path) -> str:
-    """Name the list of what was skipped of a source; not by its path, which may name a person."""
+def all_skipped(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    """Return the items that are no clips, and the clips that could not be used."""
+    return (*skipped, *(outcome for outcome in outcomes if isinstance(outcome, Skipped)))
+
+
+def pseudonym_key(workspace: Workspace) -> bytes:
+    """Return the key of the HMAC that makes pseudonyms."""
+    return workspace.settings.pseudonym_key.get_secret_value().encode()
+
+
+def skip_list_name(source: Path) -> str:
+    """Return the name of a source's list of skipped items: a digest, since its path may name a person."""
     return sha256(str(source.resolve()).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ from prefect.logging import get_logger
 
 from flows.execution.clip_worker import frames_version
 from flows.execution.executor import Engine
-from flows.freeze import labelled_people
+from flows.freeze import labeled_people
 from flows.promotion.registered_models import REGIONS, known_training
 from flows.reports.drift import render_drift_page
 from flows.rescore import fetch_champion, score_people
@@ -211,7 +211,7 @@ def check_performance(
     workspace: Workspace, champion: Training, trained_on: pa.Table, arrived: pa.Table
 ) -> list[PerformanceChange]:
     """Compare the champion's performance on the test people with that on people who were scored first and labeled later."""
-    labels = {name: answer for name, (_, answer) in labelled_people(workspace).items()}
+    labels = {name: answer for name, (_, answer) in labeled_people(workspace).items()}
     cohorts = dict(zip(trained_on["subject"].to_pylist(), trained_on["cohort"].to_pylist(), strict=True))
     cohorts |= dict(zip(arrived["subject"].to_pylist(), arrived["cohort"].to_pylist(), strict=True))
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(champion.model_digest)}

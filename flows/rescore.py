@@ -1,4 +1,4 @@
-"""From champions and people to scores, overlays and the report; whoever is scored already is not scored again."""
+"""The rescore flow: score people with the champion, once each, and write overlays and the report."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ SHARD: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class RescoreSummary:
-    """What a scoring came to: people scored, in all and by this run, the overlays that show why, and people left out."""
+    """The counts of one scoring: people in the report, people scored by this run, overlays, and people left out."""
 
     subjects: int
     new_subjects: int
@@ -48,42 +48,18 @@ class RescoreSummary:
 def rescore(
     snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False, settings: Settings | None = None
 ) -> RescoreSummary:
-    """Score the held-out people of a snapshot with the champions, and write the report.
+    """Score the held-out people of a snapshot with the champion, and write the report.
 
-    Any number of workers may do this at once: a person at whom another one is, is left to it. With ``waiting``, patients
-    without labels are scored as well, whom the report leaves out: the scores say whom to ask about next.
+    Any number of workers may score at once: each person is leased by one of them. With ``waiting``, patients without labels are
+    scored too, for the order of the readers' queues. The report leaves them out.
     """
     workspace = open_workspace(settings)
-    folder = fetch_champion(workspace)
-    frames = held_out_frames(workspace, snapshot)
-    new_subjects = score_people(workspace, folder, frames, engine)
+    champion = fetch_champion(workspace)
+    new_subjects = score_people(workspace, champion, held_out_frames(workspace, snapshot), engine)
     if waiting:
-        new_subjects += score_people(workspace, folder, waiting_frames(workspace), engine)
-    page = write_page(workspace, folder, snapshot, report)
-    return RescoreSummary(
-        subjects=len(page.subjects),
-        new_subjects=new_subjects,
-        overlays=sum(len(frame.overlays) for subject in page.subjects for frame in subject.key_frames),
-        not_scored=len(page.skipped),
-    )
-
-
-@task(cache_policy=NO_CACHE)
-def write_page(workspace: Workspace, folder: Path, snapshot: str, path: Path) -> Report:
-    """Write the report about everybody whom the champion scored in this test split, and the pages beside it."""
-    page = build_report(workspace, Predictor(folder), registry.folder_digest(folder), snapshot)
-    write_report(replace(page, related=pages_beside(workspace, path)), path)
-    return page
-
-
-def pages_beside(workspace: Workspace, report: Path) -> dict[str, str]:
-    """Write how the labelling goes beside a report; returns what the report links, also what monitoring left there."""
-    labelling, monitoring = report.with_name(LABELING_PAGE), report.with_name(MONITOR_PAGE)
-    write_labeling_page(workspace, labeling_progress(workspace), labelling)
-    related = {"how far the labelling is": labelling.name}
-    if monitoring.exists():
-        related["how people who came since compare"] = monitoring.name
-    return related
+        new_subjects += score_people(workspace, champion, waiting_frames(workspace), engine)
+    written = write_pages(workspace, champion, snapshot, report)
+    return summarize(written, new_subjects)
 
 
 @task(
@@ -93,7 +69,7 @@ def pages_beside(workspace: Workspace, report: Path) -> dict[str, str]:
     retry_condition_fn=is_service_unavailable,
 )
 def fetch_champion(workspace: Workspace) -> Path:
-    """Fetch the region champion, which brings the recognition that judges first."""
+    """Download the champion of the regions, with the recognition that it carries; return its folder."""
     version = registry.champion(workspace.settings.mlflow_url, REGIONS)
     if version is None:
         raise RegistryError(f"no version of {REGIONS} is champion yet: `python -m flows history` says what was refused and why")
@@ -104,72 +80,113 @@ def fetch_champion(workspace: Workspace) -> Path:
 
 @task(cache_policy=NO_CACHE)
 def held_out_frames(workspace: Workspace, snapshot: str) -> pa.Table:
-    """List the frames of the test people, as the snapshot froze them."""
+    """Return the frames of the test people of a snapshot."""
     rows = snapshots.load(workspace.store, snapshot)
     return rows.filter(pc.equal(rows["split"], Split.TEST.value))
 
 
 @task(cache_policy=NO_CACHE)
 def waiting_frames(workspace: Workspace) -> pa.Table:
-    """List the usable frames of the patients who have no labels yet."""
-    labelled = {answer.subject for answer in workspace.catalog.labels()}
+    """Return the usable frames of the patients without labels."""
+    labeled = {answer.subject for answer in workspace.catalog.labels()}
     usable = usable_frames(workspace)
-    rows = []
-    for subject, material in materials(workspace).items():
-        for table in material.tables if subject not in labelled else ():
-            rows += [{"subject": subject, "frame_index": index, "frames_key": table.key} for index in usable.indices(table)]
+    rows = [
+        {"subject": subject, "frame_index": index, "frames_key": table.key}
+        for subject, material in materials(workspace).items()
+        if subject not in labeled
+        for table in material.tables
+        for index in usable.indices(table)
+    ]
     schema = pa.schema([("subject", pa.string()), ("frame_index", pa.int32()), ("frames_key", pa.string())])
     return pa.Table.from_pylist(rows, schema)
 
 
-def score_people(workspace: Workspace, folder: Path, frames: pa.Table, engine: Engine) -> int:
-    """Score everybody who has no score by this champion yet, and share them with other workers; returns how many were ours."""
+def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine: Engine) -> int:
+    """Score everyone whom this champion has not scored, shared with other workers; return the number scored by this one.
+
+    Args:
+        workspace: the rows and the objects.
+        champion: folder of the model.
+        frames: rows with ``subject``, ``frame_index`` and ``frames_key``.
+        engine: local processes or Ray.
+    """
     settings, catalog = workspace.settings, workspace.catalog
-    elsewhere = engine is Engine.RAY and settings.ray_address is not None
-    digest = registry.folder_digest(folder)
-    work = SubjectWork(store_uri=settings.store, model=read_model_files(folder) if elsewhere else folder, digest=digest)
+    remote = engine is Engine.RAY and settings.ray_address is not None
+    digest = registry.folder_digest(champion)
+    work = SubjectWork(store_uri=settings.store, model=read_model_files(champion) if remote else champion, digest=digest)
     people = sorted(set(frames["subject"].to_pylist()))
-    works = {place: score_work_name(digest, subject) for place, subject in enumerate(people)}
+    lease_names = {index: score_work_name(digest, subject) for index, subject in enumerate(people)}
     scored = {score.subject for score in catalog.scores(digest)}
-    done = {place for place, subject in enumerate(people) if subject in scored}
+    done = {index for index, subject in enumerate(people) if subject in scored}
     num_ours = 0
-    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as spread:
-        for places in open_batches(catalog, len(people), works, done, SHARD):
-            shard = {people[place]: frames.filter(pc.equal(frames["subject"], people[place])) for place in places}
-            ours, theirs = score_shard(workspace, shard, work, spread)
-            done |= {place for place in places if people[place] in ours | theirs}
+    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
+        for indices in open_batches(catalog, len(people), lease_names, done, SHARD):
+            shard = {people[index]: frames.filter(pc.equal(frames["subject"], people[index])) for index in indices}
+            ours, theirs = score_shard(workspace, shard, work, executor)
+            done |= {index for index in indices if people[index] in ours | theirs}
             num_ours += len(ours)
     return num_ours
 
 
 @task(cache_policy=NO_CACHE)
 def score_shard(
-    workspace: Workspace, shard: Mapping[str, pa.Table], work: SubjectWork, spread: Executor
+    workspace: Workspace, shard: Mapping[str, pa.Table], work: SubjectWork, executor: Executor
 ) -> tuple[set[str], set[str]]:
-    """Score those of a shard at whom nobody is, and enter each in the catalog; returns whom we did, and whom others had done.
+    """Score the people of a shard that no other worker holds, and record each in the catalog.
 
     Args:
-        workspace: whose catalog.
-        shard: subject → their frames.
-        work: what a worker does for a person.
-        spread: where the workers are.
+        workspace: the rows and the objects.
+        shard: subject → frames.
+        work: the work on one subject.
+        executor: runs the work.
+
+    Returns:
+        The people scored by this worker, and the people whom another worker had just scored.
     """
     catalog = workspace.catalog
     ours: set[str] = set()
     theirs: set[str] = set()
     with LeaseHolder(catalog, workspace.settings.lease_s) as leases:
 
-        def free() -> Iterator[pa.Table]:
+        def acquire_people() -> Iterator[pa.Table]:
             for subject, frames in shard.items():
                 if not leases.acquire(score_work_name(work.digest, subject)):
                     continue
-                if catalog.is_scored(work.digest, subject):  # by who held it a moment ago
+                if catalog.is_scored(work.digest, subject):  # by the previous holder of the lease
                     theirs.add(subject)
                 else:
                     yield frames
 
-        for score in track(spread.run(free(), work, gpu=True), "scoring people", len(shard)):
+        for score in track(executor.run(acquire_people(), work, gpu=True), "scoring people", len(shard)):
             catalog.add_score(score)
             leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs
+
+
+@task(cache_policy=NO_CACHE)
+def write_pages(workspace: Workspace, champion: Path, snapshot: str, path: Path) -> Report:
+    """Write the report about the test people whom the champion scored, and the pages beside it; return the report."""
+    report = build_report(workspace, Predictor(champion), registry.folder_digest(champion), snapshot)
+    write_report(replace(report, related=write_related_pages(workspace, path)), path)
+    return report
+
+
+def write_related_pages(workspace: Workspace, report: Path) -> dict[str, str]:
+    """Write the labeling page beside a report; return link text → file name, including a drift page that exists."""
+    labeling_page, drift_page = report.with_name(LABELING_PAGE), report.with_name(MONITOR_PAGE)
+    write_labeling_page(workspace, labeling_progress(workspace), labeling_page)
+    related = {"labeling progress": labeling_page.name}
+    if drift_page.exists():
+        related["drift of new people"] = drift_page.name
+    return related
+
+
+def summarize(report: Report, new_subjects: int) -> RescoreSummary:
+    """Count what a report shows."""
+    return RescoreSummary(
+        subjects=len(report.subjects),
+        new_subjects=new_subjects,
+        overlays=sum(len(frame.overlays) for subject in report.subjects for frame in subject.key_frames),
+        not_scored=len(report.skipped),
+    )

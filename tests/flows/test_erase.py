@@ -4,22 +4,23 @@ import pytest
 
 from flows.erase import pseudonyms_of, retract
 from vitau.catalog.catalog import FrameTable
+from vitau.data.layout import frame_name
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC).isoformat()
 
 
-class Kept:
-    """The part of a workspace that has rows."""
+class Rows:
+    """A workspace with a catalog only."""
 
     def __init__(self, catalog) -> None:
         self.catalog = catalog
 
 
 @pytest.fixture
-def workspace(new_catalog) -> Kept:
-    """Three people with a clip each, answers and a split; p2 is p1 too."""
+def workspace(new_catalog) -> Rows:
+    """Three subjects with a clip, answers and a split each; p2 is merged into p1."""
     catalog = new_catalog()
     for name in ("p1", "p2", "p3"):
         catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True))
@@ -31,7 +32,7 @@ def workspace(new_catalog) -> Kept:
         catalog.append_answers(answers(name))
     catalog.add_splits(dict.fromkeys(("p1", "p2", "p3"), Split.TRAIN), strata=dict.fromkeys(("p1", "p2", "p3"), "palsy"))
     catalog.merge("p1", "p2", why="the same face")
-    return Kept(catalog)
+    return Rows(catalog)
 
 
 def answers(subject: str) -> list[LedgerRow]:
@@ -52,36 +53,38 @@ def answers(subject: str) -> list[LedgerRow]:
     ]
 
 
-def test_a_person_is_erased_under_every_name_whichever_is_given(workspace):
+def test_all_pseudonyms_of_a_person_are_found_from_any_of_them(workspace):
     assert pseudonyms_of(workspace, "p1") == pseudonyms_of(workspace, "p2") == {"p1", "p2"}
     with pytest.raises(CatalogError, match="no subject p9 is in the catalog: check the pseudonym"):
         pseudonyms_of(workspace, "p9")
 
 
-def test_every_answer_about_the_person_is_taken_back_once_and_nobody_elses(workspace):
+def test_every_answer_about_the_person_is_retracted_once_and_no_other(workspace):
     assert retract.fn(workspace, {"p1", "p2"}) == 2
-    taken = [row for row in workspace.catalog.ledger() if row.retracted]
-    assert {row.subject for row in taken} == {"p1"}
-    assert {row.note for row in taken} == {None}
+    retractions = [row for row in workspace.catalog.ledger() if row.retracted]
+    assert {row.subject for row in retractions} == {"p1"}
+    assert {row.note for row in retractions} == {None}
     assert retract.fn(workspace, {"p1", "p2"}) == 0, "again"
 
 
-def test_nothing_is_found_of_an_erased_person_and_nobody_takes_them_in_again(workspace):
+def test_an_erased_person_has_no_rows_and_cannot_be_added_again(workspace):
     catalog = workspace.catalog
+    catalog.add_unusable_frames({frame_name("p1".ljust(64, "0"), 0), frame_name("p3".ljust(64, "0"), 0)})
     catalog.begin_erasure({"p1", "p2"})
     assert [subject.pseudonym for subject in catalog.subjects()] == ["p3"]
     catalog.delete_rows_of({"p1", "p2"})
     assert [clip.subject for clip in catalog.clips()] == ["p3"]
     assert len(catalog.frame_tables("r")) == 1
     assert set(catalog.splits()) == {"p3"}
+    assert catalog.unusable_frames() == {frame_name("p3".ljust(64, "0"), 0)}
     with pytest.raises(ContradictionError, match="subject p2 was erased and is not taken in again: correct the manifest"):
         catalog.add_subject(Subject(pseudonym="p2", cohort=Cohort.PALSY, source="s", synthetic=True))
 
 
-def test_the_trail_says_when_and_what_had_seen_the_person_and_is_not_rewritten(workspace):
+def test_the_audit_trail_has_the_uses_of_the_person_and_is_not_rewritten(workspace):
     catalog = workspace.catalog
     catalog.begin_erasure({"p1"})
-    assert [(each.subject, each.finished_at) for each in catalog.erasures()] == [("p1", None)]
+    assert [(erasure.subject, erasure.finished_at) for erasure in catalog.erasures()] == [("p1", None)]
     catalog.finish_erasure({"p1"}, snapshots=["s1"], trainings=["vitau-palsy/3"])
     (first,) = catalog.erasures()
     assert (first.snapshots, first.trainings) == (["s1"], ["vitau-palsy/3"])

@@ -1,4 +1,4 @@
-"""People scored by several workers, and by Ray, without a registry: the model is an untrained one in a folder."""
+"""Scoring by several workers without a registry; the model is untrained and in a folder."""
 
 import threading
 
@@ -12,6 +12,7 @@ from flows.reports.drift import MONITOR_PAGE
 from flows.settings import Settings
 from flows.studies.engines import untrained, usable
 from flows.workspace import Workspace
+from vitau.data.layout import SCORES, parse_score_key
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
@@ -26,7 +27,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def frames(cohort, tmp_path):
-    """The usable frames of three people, whose clips lie in the store."""
+    """The usable frames of three people whose clips are in the store."""
     sources, _ = read_manifest(cohort / "manifest.csv")
     ingested = map(clip_work(str(tmp_path / "store"), KEY.encode(), FrameRecipe()), sources[:3])
     return pa.concat_tables(map(usable, ingested))
@@ -34,7 +35,7 @@ def frames(cohort, tmp_path):
 
 @pytest.fixture
 def make_workspace(cohort, tmp_path, monkeypatch):
-    """Opens the store under a catalog of the given name, in which the people are known."""
+    """Return a function that opens the store with a catalog of the given name, which has the people."""
     monkeypatch.setattr(rescore, "score_shard", rescore.score_shard.fn)  # no Prefect server is needed to score
     opened = []
 
@@ -59,16 +60,16 @@ def make_workspace(cohort, tmp_path, monkeypatch):
 
 
 def scores(workspace):
-    """What the catalog says of each person."""
-    [digest] = {key.split("/")[1] for key in workspace.store.keys("scores/")}
+    """Return the score of each person in the catalog."""
+    [digest] = {parse_score_key(key)[0] for key in workspace.store.keys(SCORES)}
     return {score.subject: (score.key, score.summary) for score in workspace.catalog.scores(digest)}
 
 
-def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make_workspace):
+def test_two_workers_share_the_people_and_score_each_once(frames, model, make_workspace):
     workspaces, ours = [make_workspace("one"), make_workspace("one")], []
     threads = [
-        threading.Thread(target=lambda each=each: ours.append(rescore.score_people(each, model, frames, Engine.LOCAL)))
-        for each in workspaces
+        threading.Thread(target=lambda own=own: ours.append(rescore.score_people(own, model, frames, Engine.LOCAL)))
+        for own in workspaces
     ]
     for thread in threads:
         thread.start()
@@ -80,10 +81,10 @@ def test_two_workers_share_the_people_and_score_nobody_twice(frames, model, make
     assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == 0
 
 
-def test_a_report_links_the_labelling_and_what_monitoring_left_beside_it(make_workspace, tmp_path):
+def test_a_report_links_the_labeling_page_and_an_existing_drift_page(make_workspace, tmp_path):
     workspace, report = make_workspace("beside"), tmp_path / "report.html"
-    labelling = {"how far the labelling is": "labeling.html"}
-    assert rescore.pages_beside(workspace, report) == labelling
+    labeling = {"labeling progress": "labeling.html"}
+    assert rescore.write_related_pages(workspace, report) == labeling
     assert "Labeling progress" in (tmp_path / "labeling.html").read_text()
     (tmp_path / MONITOR_PAGE).write_text("a page")
-    assert rescore.pages_beside(workspace, report) == labelling | {"how people who came since compare": "monitor.html"}
+    assert rescore.write_related_pages(workspace, report) == labeling | {"drift of new people": "monitor.html"}

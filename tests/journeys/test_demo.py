@@ -206,5 +206,5 @@ def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
             "broken": [alt for alt, whole in pictures if not whole],
             "errors": errors,
         }
-        page.click("text=how far the labelling is")
+        page.click("text=labeling progress")
         seen["labeling"] = page.inner_text("body")

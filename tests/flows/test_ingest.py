@@ -1,0 +1,79 @@
+"""Clips are ingested once, and a clip that contradicts the catalog leaves nothing in the store."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from flows import ingest
+from flows.execution.executor import Engine
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.data.layout import SUBJECTS
+from vitau.media.frames import FrameRecipe
+from vitau.media.manifests import SourceClip, read_manifest
+from vitau.schema import Skipped
+
+RECIPE = FrameRecipe()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    settings = Settings(
+        store=(tmp_path / "store").as_uri(),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("a key that only this test knows"),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url="http://127.0.0.1:9",
+        num_processes=1,
+    )
+    opened = Workspace(settings)
+    yield opened
+    opened.catalog.engine.dispose()
+
+
+@pytest.fixture
+def sources(cohort: Path) -> list[SourceClip]:
+    return read_manifest(cohort / "manifest.csv")[0][:2]
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """The tables that reach gate 1; no Prefect server runs."""
+    tables: list[pd.DataFrame] = []
+    monkeypatch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)
+    monkeypatch.setattr(ingest, "gate", lambda _workspace, rows, _suite: tables.append(rows))
+    return tables
+
+
+def test_clips_are_ingested_in_order_and_the_second_time_none_is_new_or_gated(workspace, sources, gated):
+    missing = replace(sources[0], row="row 9", paths=(sources[0].paths[0].with_name("missing.mp4"),))
+    first = ingest.ingest_clips(workspace, [sources[0], missing, sources[1]], RECIPE, Engine.LOCAL)
+    assert [type(outcome) for outcome in first] == [ingest.Recorded, Skipped, ingest.Recorded]
+    summary = ingest.summarize(first, [])
+    assert (summary.clips, summary.new_clips, summary.cut_clips) == (2, 2, 2)
+    assert [item.item for item in summary.skipped] == ["row 9"]
+    assert (len(gated), len(gated[0])) == (1, summary.frames)
+    again = ingest.summarize(ingest.ingest_clips(workspace, sources, RECIPE, Engine.LOCAL), [])
+    assert (again.clips, again.new_clips, again.cut_clips) == (2, 0, 0)
+    assert len(gated) == 1
+    assert workspace.catalog.leases() == {}
+
+
+def test_a_clip_that_contradicts_the_catalog_is_skipped_and_erased(workspace, sources, gated):
+    ingest.ingest_clips(workspace, sources[:1], RECIPE, Engine.LOCAL)
+    keys = list(workspace.store.keys(SUBJECTS))
+    other = replace(sources[0], subject_id=f"not {sources[0].subject_id}")
+    (outcome,) = ingest.ingest_clips(workspace, [other], RECIPE, Engine.LOCAL)
+    assert isinstance(outcome, Skipped)
+    assert list(workspace.store.keys(SUBJECTS)) == keys
+
+
+def test_the_list_of_skipped_items_is_not_named_by_the_path(tmp_path):
+    name = ingest.skip_list_name(tmp_path / "Ada Lovelace")
+    assert name == ingest.skip_list_name(tmp_path / "x" / ".." / "Ada Lovelace")
+    assert "Ada" not in name

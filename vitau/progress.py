@@ -91,7 +91,7 @@ class Reporter:
     @contextmanager
     def task(self, description: str) -> Iterator[Update]:
         """Show the progress of a task: a bar on a terminal, a plain line now and then elsewhere; yields the callback."""
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.quiet:
             with bar(description, console=self.console, transient=True) as update:
                 yield update
             return

@@ -24,8 +24,8 @@ from vitau.training import parallel
 from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe
 from vitau.training.fit import Observer, fit
+from vitau.training.losses import WithSides
 from vitau.training.recipes import RECIPES
-from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, objective
 
 MakeSnapshot = Callable[..., tuple[Store, str]]

@@ -11,9 +11,8 @@ from vitau.data.dataset import Crops
 from vitau.models.regions import RegionModel
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.training.config import Augmentation, TrainConfig
-from vitau.training.losses import bce_with_logits, cross_entropy, mse
+from vitau.training.losses import WithSides, bce_with_logits, cross_entropy, mse
 from vitau.training.recipes import RECIPES
-from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, fit_side_scales, measure, objective, predict
 
 CPU = torch.device("cpu")

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from rich.console import Console
-
 from vitau.data.dataset import load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
@@ -233,7 +231,7 @@ def _train_cells(
     if recipe.drawn is not None:
         with reporter.task("draw people") as step:
             drawn_crops(recipe.drawn, cache, workers=jobs, progress=step)
-    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_start)
+    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=init_worker)
     with reporter.task("train the grid") as step:
         try:
             futures = {pool.submit(_train_cell, recipe, cell, store.uri, snapshot, out): cell for cell in cells}
@@ -253,11 +251,6 @@ def _train_cells(
             pool.shutdown(cancel_futures=True)
 
 
-def _start() -> None:
-    os.environ["VITAU_TORCH_THREADS"] = "1"
-    init_worker()
-
-
 def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) -> TrainingResult:
     """Pretrain and train one cell in a process of its own."""
     assert isinstance(recipe.model, RegionConfig)
@@ -268,12 +261,21 @@ def _train_cell(recipe: Recipe, cell: Cell, uri: str, snapshot: str, out: Path) 
         train=replace(recipe.train, loss=cell.loss),
         pretrain=None if recipe.pretrain is None else replace(recipe.pretrain, loss=cell.loss),
     )
-    folder, silent = out / CELLS / cell.name, Reporter(Console(quiet=True, force_terminal=False))
+    folder, silent = out / CELLS / cell.name, Reporter(quiet=True)
     pretrained = None
     try:
         if recipe.pretrain is not None:
             pretrained = folder / PRETRAINED
-            pretrain(recipe, pretrained, cache=out / CACHE, reporter=silent)
-        return train(recipe, open_store(uri), snapshot, folder, pretrained=pretrained, cache=out / CACHE, reporter=silent)
+            pretrain(recipe, pretrained, cache=out / CACHE, num_threads=1, reporter=silent)
+        return train(
+            recipe,
+            open_store(uri),
+            snapshot,
+            folder,
+            pretrained=pretrained,
+            cache=out / CACHE,
+            num_threads=1,
+            reporter=silent,
+        )
     except TrainingError as error:
         raise TrainingError(f"cell {cell.name}: {error}") from error

@@ -28,11 +28,11 @@ from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import fit
+from vitau.training.losses import WithSides
 from vitau.training.parallel import broadcast_from_main, is_main_process, main_process_first
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
-from vitau.training.sides import WithSides
 from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
 
 MODEL: Final = "model"
@@ -53,6 +53,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     cache: Path | None = None,
     checkpoints_to_store: bool = False,
     mlflow_url: str | None = None,
+    num_threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> TrainingResult:
     """Train on a snapshot; a folder that is complete is left alone.
@@ -69,7 +70,8 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
         checkpoints_to_store: keep the state of the training in the store as well, so that another machine can go on.
         mlflow_url: of the server that gets curves, system metrics and, of regions, heatmaps of drawn faces; none by default.
-        reporter: tells the progress.
+        num_threads: see :func:`choose_device`.
+        reporter: writes messages and progress; on stderr by default.
 
     Returns:
         The content of ``metrics.json``.
@@ -97,7 +99,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     if recipe.train.keep_statistics and origin is None:
         reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
-    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url)
+    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads))
     lineage = {
         "protocol": Protocol.SUBJECTS,
         "snapshot": snapshot,
@@ -113,7 +115,13 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
 
 
 def pretrain(
-    recipe: Recipe, out: Path, *, cache: Path | None = None, mlflow_url: str | None = None, reporter: Reporter | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    mlflow_url: str | None = None,
+    num_threads: int | None = None,
+    reporter: Reporter | None = None,
 ) -> TrainingResult:
     """Train on drawn people who are in no cohort; a folder that is complete is left alone. See :func:`train`.
 
@@ -122,7 +130,8 @@ def pretrain(
         out: gets ``model/``, ``metrics.json`` and ``history.json``.
         cache: folder of the drawn pictures, which both recipes can share; by default inside ``out`` and deleted at the end.
         mlflow_url: of the server that gets curves, system metrics and pictures; none by default.
-        reporter: tells the progress.
+        num_threads: see :func:`choose_device`.
+        reporter: writes messages and progress; on stderr by default.
 
     Raises:
         TrainingError: if the recipe has no pretraining, or the loss is not finite.
@@ -140,24 +149,31 @@ def pretrain(
         crops = crops.where(crops.palsied_N)
     model, _ = _start(recipe, None)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
-    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url)
+    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads))
     lineage = {"protocol": Protocol.SUBJECTS, "synthetic": True, "drawn": asdict(recipe.drawn)}
     result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
     return result
 
 
-def choose_device() -> torch.device:
-    """Take the accelerator if there is one; on a processor, as many threads as ``VITAU_TORCH_THREADS`` says, else 1.
+def choose_device(num_threads: int | None = None) -> torch.device:
+    """Return the GPU of this process if there is one, else the processor, and set the number of torch's threads there.
 
-    The tiny models gain little from a second thread, and lose much where another process wants the core.
+    Args:
+        num_threads: of torch on a processor; by default the environment's ``VITAU_TORCH_THREADS``, else 1. The tiny models gain
+            little from a second thread, and lose much if another process needs its core.
+
+    Raises:
+        TrainingError: if ``VITAU_TORCH_THREADS`` is not a whole number from 1.
     """
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    threads = os.environ.get("VITAU_TORCH_THREADS", "1")
-    if not threads.isdigit() or int(threads) < 1:
-        raise TrainingError(f"VITAU_TORCH_THREADS is {threads!r}: give a whole number of threads from 1")
-    torch.set_num_threads(int(threads))
+    if num_threads is None:
+        threads = os.environ.get("VITAU_TORCH_THREADS", "1")
+        if not threads.isdigit() or int(threads) < 1:
+            raise TrainingError(f"VITAU_TORCH_THREADS is {threads!r}: give a whole number of threads from 1")
+        num_threads = int(threads)
+    torch.set_num_threads(num_threads)
     keep_freed_memory()
     return torch.device("cpu")
 
@@ -231,9 +247,9 @@ def _fit(
     checkpoint: Checkpoint,
     reporter: Reporter,
     mlflow_url: str | None,
+    device: torch.device,
 ) -> tuple[History, str | None]:
-    """Train and tell; returns the id of the run in MLflow as well, if there is one."""
-    device = choose_device()
+    """Train a model; return its history and the id of its MLflow run, if there is one."""
     model.to(device)
     set_recompute(model, config.recompute)
     if isinstance(model, RegionModel):

@@ -18,9 +18,8 @@ from vitau.models.heatmaps import decode, decode_sides, right_side_probability, 
 from vitau.models.inputs import to_input
 from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
-from vitau.training.losses import PALSY_LOSSES, REGION_LOSSES
+from vitau.training.losses import PALSY_LOSSES, REGION_LOSSES, WithSides
 from vitau.training.parallel import share, unwrap
-from vitau.training.sides import WithSides
 
 Array = npt.NDArray[Any]
 Kind = Literal["palsy", "regions"]

@@ -26,7 +26,7 @@ from vitau.store import Store, open_store
 from vitau.store.atomic import write_atomic
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import drawn_crops
-from vitau.training.run import CACHE, METRICS, pretrain, train
+from vitau.training.run import CACHE, METRICS, pretrain, read_result, train
 
 Features = Literal["all", "early", "middle", "late"]
 
@@ -120,7 +120,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     if left:
         _train_cells(recipe, store, snapshot, out, left, jobs or len(os.sched_getaffinity(0)), reporter)
     shutil.rmtree(out / CACHE, ignore_errors=True)
-    rows = [_row(cell, json.loads((out / CELLS / cell.name / METRICS).read_text())) for cell in grid]
+    rows = [_row(cell, read_result(out / CELLS / cell.name)) for cell in grid]
     result = {**settings, "synthetic": frozen.synthetic, "seed": recipe.train.seed, "rows": rows}
     write_atomic(out / f"{TABLE}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_atomic(out / f"{TABLE}.md", table(recipe, frozen, rows))

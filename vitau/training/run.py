@@ -83,7 +83,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         RegistryError: if the MLflow server cannot be reached at the start.
     """
     if (out / METRICS).exists():
-        return _complete(out, recipe=recipe.name, snapshot=snapshot)
+        return read_result(out, recipe=recipe.name, snapshot=snapshot)
     reporter = reporter or Reporter(quiet=not is_main_process())
     frozen = describe(load(store, snapshot), snapshot, "")
     with main_process_first(), reporter.task("decode crops") as step:
@@ -138,7 +138,7 @@ def pretrain(
         RegistryError: if the MLflow server cannot be reached at the start.
     """
     if (out / METRICS).exists():
-        return _complete(out, recipe=recipe.name)
+        return read_result(out, recipe=recipe.name)
     if recipe.pretrain is None or recipe.drawn is None:
         raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: train it with weights of your own")
     reporter, started = reporter or Reporter(quiet=not is_main_process()), time.monotonic()
@@ -217,7 +217,7 @@ def _brought(model: Model, weights: Sequence[str], store: Store, started_from: d
     return {"weights": bring_weights(model, weights, store)}
 
 
-def _complete(out: Path, **expected: str) -> TrainingResult:
+def read_result(out: Path, **expected: str) -> TrainingResult:
     """Read the result of a complete folder, which must be of the requested training."""
     found = TrainingResult.from_json(json.loads((out / METRICS).read_text()))
     for name, value in expected.items():

@@ -1,6 +1,6 @@
 """Promote a registered version to champion, or roll back. Every decision is a signed record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -10,31 +10,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 import vitau
+from flows.promotion.decisions import Decision, decision_of, finish_interrupted, publish, signing_key
 from flows.promotion.registered_models import MODELS, known_training, training_result
-from flows.settings import Settings, SettingsError
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
-from vitau.catalog.promotion_log import Action, PromotionRecord, broken_records, champion_stack
+from vitau.catalog.promotion_log import Action, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
 from vitau.evaluation.policy import PATIENTS, SMOKE, Policy
 from vitau.evaluation.promotion import decide_promotion
-from vitau.registry import registry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """The outcome for a version: champion before and after, number of the record, reasons against the version."""
-
-    model: str
-    version: int
-    action: str
-    before: int | None
-    after: int | None
-    record: int | None
-    new: bool
-    against: tuple[str, ...] = ()
-    why: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +41,6 @@ class Evaluation:
     repeated: bool = False
     rolled_back: bool = False
     decision: Decision | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditEntry:
-    """A record in the history; ``problem`` describes a wrong signature or a wrong alias."""
-
-    record: PromotionRecord
-    problem: str | None
 
 
 @flow(name="promote")
@@ -181,61 +158,6 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
     return decision_of(record, None, record.after, new=True)
 
 
-def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
-    """Return every decision in order, each with what is wrong with its signature, its number or the alias in MLflow."""
-    records = workspace.catalog.promotions()
-    problems = broken_records(records, signing_key(workspace))
-    for name in {record.model for record in records}:
-        last = [record for record in records if record.model == name][-1]
-        standing = registry.champion(workspace.settings.mlflow_url, name)
-        if standing != last.after:
-            problems.setdefault(last.number, f"the alias champion is version {standing}, not {last.after}")
-        newest = registry.last_decision(workspace.settings.mlflow_url, name)
-        if newest is not None and newest > last.number:
-            problems.setdefault(last.number, f"MLflow has a later record, {newest}, which the catalog lacks")
-    return [
-        AuditEntry(record=record, problem=problems.get(record.number))
-        for record in records
-        if model is None or record.model == model
-    ]
-
-
-def finish_interrupted(
-    workspace: Workspace, model: str, *, tolerant: bool = False
-) -> tuple[int | None, PromotionRecord | None]:
-    """Publish a decision that was recorded but not published.
-
-    Returns:
-        The version of the champion, and the record if one was published.
-
-    Raises:
-        RegistryError: The alias differs from the records, and ``tolerant`` is false.
-    """
-    standing = registry.champion(workspace.settings.mlflow_url, model)
-    records = workspace.catalog.promotions(model)
-    if not records or standing == records[-1].after:
-        return standing, None
-    last = records[-1]
-    if standing == last.before:
-        publish(workspace, last)
-        return last.after, last
-    if not tolerant:
-        raise RegistryError(
-            f"the alias champion of {model} is version {standing}, but record {last.number} says {last.after}: it was "
-            f"moved by hand; `promote {model} VERSION --why …` records which version it should be"
-        )
-    return standing, None
-
-
-def publish(workspace: Workspace, record: PromotionRecord) -> None:
-    """Write a record to MLflow: its text to the run, tags to the version, and last the alias."""
-    url = workspace.settings.mlflow_url
-    tags = {"decision": str(record.action), "decision_record": str(record.number), "decision_signature": record.signature}
-    registry.record_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
-    if record.after is not None and record.after != record.before:
-        registry.set_champion(url, record.model, record.after)
-
-
 def verdict_facts(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
     """Evaluate a version on held-out people and return the facts for its record."""
     from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
@@ -268,49 +190,3 @@ def evaluation_key(challenger: Training, champion: Training | None, policy: Poli
     """Return the digest of everything that determines an evaluation."""
     inputs = [challenger.model, challenger.version, challenger.model_digest, challenger.snapshot]
     return sha256(canonical([*inputs, champion and champion.model_digest, asdict(policy)]).encode()).hexdigest()
-
-
-def signing_key(workspace: Workspace) -> bytes:
-    """Return the key that signs the records.
-
-    Raises:
-        SettingsError: The settings contain none.
-    """
-    key = workspace.settings.signing_key
-    if key is None:
-        raise SettingsError("decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`, which creates one")
-    return key.get_secret_value().encode()
-
-
-def decision_of(
-    record: PromotionRecord | None, training: Training | None, standing: int | None, *, new: bool = False
-) -> Decision:
-    """Return the decision in a record; without a record, the champion was set before records were kept."""
-    if record is None:
-        assert training is not None
-        return Decision(
-            model=training.model,
-            version=training.version,
-            action="champion",
-            before=standing,
-            after=standing,
-            record=None,
-            new=False,
-        )
-    return Decision(
-        model=record.model,
-        version=record.version,
-        action=record.action.value,
-        before=record.before,
-        after=record.after,
-        record=record.number,
-        new=new,
-        against=against(record),
-        why=record.facts.get("why"),
-    )
-
-
-def against(record: PromotionRecord) -> tuple[str, ...]:
-    """Return the sentences of the checks that a version failed."""
-    reasons: Sequence[dict[str, Any]] = record.facts.get("verdict", {}).get("reasons", ())
-    return tuple(reason["sentence"] for reason in reasons if reason["holds"] is False)

@@ -14,7 +14,8 @@ from prefect.futures import PrefectFuture
 
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.execution.training_process import Listener, run_training, show_trainings
-from flows.promote import evaluate, promote_or_refuse, signing_key
+from flows.promote import evaluate, promote_or_refuse
+from flows.promotion.decisions import signing_key
 from flows.promotion.registered_models import MODELS, PALSY, REGIONS, standing_recognition
 from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.settings import Settings

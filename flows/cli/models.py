@@ -21,7 +21,7 @@ from flows.cli.console import (
 )
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
-    from flows.promote import AuditEntry, Decision
+    from flows.promotion.decisions import AuditEntry, Decision
 
 app = typer.Typer()
 
@@ -129,7 +129,7 @@ def history(model: AnyModel = None, as_json: Json = False, state: State = DEMO) 
     Example: python -m flows history vitau-regions --json
     """
     settings = connect(state)
-    from flows.promote import history as read_history
+    from flows.promotion.decisions import history as read_history
     from flows.workspace import open_workspace
 
     entries = read_history(open_workspace(settings), model)
@@ -198,7 +198,7 @@ def sentence(decision: "Decision") -> str:
 
 def entry_lines(entry: "AuditEntry") -> Sequence[str]:
     """Return a record for a terminal: version, time, person and reason; then the reasons against the version."""
-    from flows.promote import against
+    from flows.promotion.decisions import against
 
     record = entry.record
     moved = f"champion {record.before or 'none'} → {record.after or 'none'}"

@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from flows import promote as module
-from flows.promote import Decision, evaluate, finish_interrupted, history, policy_for, promote_or_refuse, publish, roll_back
+from flows.promote import evaluate, policy_for, promote_or_refuse, roll_back
+from flows.promotion.decisions import Decision, finish_interrupted, history, publish
 from flows.promotion.registered_models import PALSY, standing_recognition
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace

@@ -111,7 +111,7 @@ def doctor(state: State = DEMO, *, as_json: Json = False) -> None:
         settings = use(connection)
     except SettingsError as error:  # a finding: the checks of the machine run without settings
         problem = str(error)
-    from flows.doctor import Result
+    from flows.doctor import Result, exit_process
     from flows.doctor import doctor as run
 
     findings = run(settings, problem, connection.variables.get("PREFECT_API_URL"))
@@ -119,7 +119,7 @@ def doctor(state: State = DEMO, *, as_json: Json = False) -> None:
         print_json(findings)
     else:
         print_findings((finding.check, finding.result.value, finding.sentence) for finding in findings)
-    raise typer.Exit(1 if any(finding.result is Result.FAILED for finding in findings) else 0)
+    exit_process(1 if any(finding.result is Result.FAILED for finding in findings) else 0)
 
 
 @app.command()

@@ -3,10 +3,19 @@
 from functools import partial
 
 from flows.doctor import label_studio, machine, services, storage
-from flows.doctor.findings import CHECK_TIMEOUT_S, Check, CheckFailedError, Finding, Result, run_checks, secrets_of
+from flows.doctor.findings import (
+    CHECK_TIMEOUT_S,
+    Check,
+    CheckFailedError,
+    Finding,
+    Result,
+    exit_process,
+    run_checks,
+    secrets_of,
+)
 from flows.settings import Settings
 
-__all__ = ["Finding", "Result", "checks", "doctor"]
+__all__ = ["Finding", "Result", "checks", "doctor", "exit_process"]
 
 
 def doctor(

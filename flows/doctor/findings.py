@@ -1,12 +1,13 @@
 """Findings of the checks, and the runner: checks run in parallel, and none can end or delay the others."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from flows.settings import HIDDEN, Settings
 from vitau.errors import VitauError
@@ -15,6 +16,9 @@ CHECK_TIMEOUT_S: Final = 20.0
 """Seconds that a check may take."""
 _SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
                             "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "RAY_AUTH_TOKEN")  # fmt: skip
+
+
+_THREAD_PREFIX: Final = "check: "
 
 
 class Result(StrEnum):
@@ -59,7 +63,11 @@ def run_checks(
     threads = [
         (
             name,
-            threading.Thread(target=lambda name=name, check=check: found.update({name: _run_check(name, check)}), daemon=True),
+            threading.Thread(
+                target=lambda name=name, check=check: found.update({name: _run_check(name, check)}),
+                name=f"{_THREAD_PREFIX}{name}",
+                daemon=True,
+            ),
         )
         for name, check in checks
     ]
@@ -73,6 +81,18 @@ def run_checks(
         finding = found.get(name) or Finding(check=name, result=Result.FAILED, sentence=late.format(timeout_s))
         findings.append(Finding(check=name, result=finding.result, sentence=mask_secrets(finding.sentence, secrets)))
     return findings
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    If a check still runs, the interpreter is not finalized: native code in the thread of the check would abort it (SIGABRT).
+    """
+    if any(thread.name.startswith(_THREAD_PREFIX) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def mask_secrets(sentence: str, secrets: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ def database_url(state: Path, addresses: Mapping[str, str], database: str, *, dr
     return f"postgresql+{driver}://vitau:{password}@{HOST}:{port_of(addresses['postgresql'])}/{database}"
 
 
-def database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[], None]:
+def ensure_database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[], None]:
     """Return a function that creates a database if it is missing."""
 
     def prepare() -> None:

@@ -17,7 +17,7 @@ import httpx
 
 from flows.deploy import HEARTBEAT_S, crash_orphaned_runs
 from flows.local_stack import backends
-from flows.local_stack.backends import database, database_url, s3_keys
+from flows.local_stack.backends import database_url, ensure_database, s3_keys
 from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
@@ -168,7 +168,7 @@ def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -
         environment=extra,
         health=f"{url}/health",
         after=() if full is None else ("postgresql",),
-        prepare=partial(copy_empty_database, state) if full is None else database(state, full, "label_studio"),
+        prepare=partial(copy_empty_database, state) if full is None else ensure_database(state, full, "label_studio"),
     )
 
 
@@ -200,7 +200,7 @@ def _mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program
 
     def prepare() -> None:
         if full:
-            database(state, addresses, "mlflow")()
+            ensure_database(state, addresses, "mlflow")()
             backends.make_buckets(addresses, read_secrets(state)["s3_secret"])
         else:
             (state / "mlflow").mkdir(exist_ok=True)
@@ -227,7 +227,7 @@ def _prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Progra
         environment=extra,
         health=f"{url}/api/health",
         after=("postgresql",) if full else (),
-        prepare=database(state, addresses, "prefect") if full else None,
+        prepare=ensure_database(state, addresses, "prefect") if full else None,
     )
 
 
@@ -248,7 +248,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
 
     def prepare() -> None:
         if pool == "cpu":
-            database(state, addresses, "vitau")()
+            ensure_database(state, addresses, "vitau")()
             _deploy(state, extra)
         try:
             crash_orphaned_runs(extra["PREFECT_API_URL"], pool)

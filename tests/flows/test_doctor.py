@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ import pytest
 
 from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import CheckFailedError, CheckWarningError, NotApplicableError, Result, run_checks, secrets_of
-from flows.settings import HIDDEN, Settings
+from flows.settings import HIDDEN, ROOT, Settings
 from vitau.catalog.catalog import open_catalog
 
 CLOSED = "http://127.0.0.1:1"
@@ -354,3 +355,20 @@ def test_an_unreachable_catalog_is_reported_without_its_password(settings):
     assert found.result is Result.FAILED
     assert found.sentence.startswith("the catalog cannot be reached or written")
     assert "hush-hush" not in found.sentence
+
+
+def test_a_check_that_still_runs_native_code_does_not_abort_the_exit():
+    program = """
+import torch
+from flows.doctor.findings import exit_process, run_checks
+
+def hangs():
+    ones = torch.ones(64, 64)
+    while True:
+        (ones @ ones).sum().item()
+
+print(run_checks([("torch", hangs)], [], 0.5)[0].result)
+exit_process(1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "failed\n", "")

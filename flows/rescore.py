@@ -102,7 +102,7 @@ def waiting_frames(workspace: Workspace) -> pa.Table:
 
 
 def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine: Engine) -> int:
-    """Score everyone whom this champion has not scored, shared with other workers; return the number scored by this one.
+    """Score the people without a score by this champion, shared with other workers; return the number scored by this one.
 
     Args:
         workspace: the rows and the objects.
@@ -141,7 +141,7 @@ def score_shard(
         executor: runs the work.
 
     Returns:
-        The people scored by this worker, and the people whom another worker had just scored.
+        The people scored by this worker, and the people that another worker had just scored.
     """
     catalog = workspace.catalog
     ours: set[str] = set()
@@ -166,7 +166,7 @@ def score_shard(
 
 @task(cache_policy=NO_CACHE)
 def write_pages(workspace: Workspace, champion: Path, snapshot: str, path: Path) -> Report:
-    """Write the report about the test people whom the champion scored, and the pages beside it; return the report."""
+    """Write the report about the scored test people, and the pages beside it; return the report."""
     report = build_report(workspace, Predictor(champion), registry.folder_digest(champion), snapshot)
     write_report(replace(report, related=write_related_pages(workspace, path)), path)
     return report

@@ -44,7 +44,7 @@ class Material:
 
 
 def patients(workspace: Workspace) -> list[str]:
-    """Return the people about whom the readers are asked; a control has no affected region."""
+    """Return the patients, who are shown to the readers; a control has no affected region."""
     return [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY]
 
 

@@ -46,7 +46,7 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
 def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     """Fill every reader's queue; return the number of people who are new to a reader.
 
-    Pictures are read only for people whom a project lacks. A round without news costs one list of tasks per project.
+    Pictures are read only for people that a project lacks. A round without news costs one list of tasks per project.
     """
     names, rows = workspace.catalog.merged_names(), workspace.ledger()
     pushed = {reader.reader: pushed_tasks(workspace.label_studio, reader, names=names) for reader in readers}
@@ -73,7 +73,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
 
 @task(cache_policy=NO_CACHE)
 def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consensus: Consensus) -> int:
-    """Push the people about whom the readers differ to the adjudicator, with the readers' answers; return how many are new."""
+    """Push disagreements to the adjudicator, with the readers' answers; return the number of new tasks."""
     rows, names = workspace.ledger(), workspace.catalog.merged_names()
     cases = adjudication_cases(consensus, find_stale_answers(workspace, rows))
     if not cases:
@@ -93,7 +93,7 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consen
 def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str, Case]:
     """Return what the adjudicator settles, by subject: disagreements, and rulings that are stale.
 
-    A person about whom a reader is asked again waits for that reader.
+    A person is left out while a reader is asked again about them.
     """
     stale_subjects: dict[Stage, set[str]] = {stage: set() for stage in Stage}
     for answer in stale:

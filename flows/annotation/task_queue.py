@@ -34,7 +34,7 @@ def assign_people(
 ) -> dict[str, Assignment]:
     """Choose the people of every reader's next tasks, up to the length of the queue.
 
-    People whom another reader has begun come first, then those to whom monitoring gave priority.
+    People that another reader has begun come first, then those with priority from monitoring.
 
     Args:
         workspace: its settings have the order and the length of a queue.

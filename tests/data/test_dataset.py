@@ -73,9 +73,9 @@ def test_a_split_has_only_its_own_people(tmp_path: Path) -> None:
 
 def test_crops_are_decoded_once(tmp_path: Path) -> None:
     store, digest = _freeze(tmp_path)
-    told: list[tuple[int, int]] = []
-    load_crops(store, digest, tmp_path / "cache", lambda done, total: told.append((done, total)))
-    assert told == [(2, 6), (4, 6), (6, 6)]
+    calls: list[tuple[int, int]] = []
+    load_crops(store, digest, tmp_path / "cache", lambda done, total: calls.append((done, total)))
+    assert calls == [(2, 6), (4, 6), (6, 6)]
     store.erase("subjects/")
     again = load_crops(store, digest, tmp_path / "cache")
     assert again.pixels(slice(0, 1))[0, 0, 0].tolist() == [200, 7, 0]

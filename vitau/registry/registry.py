@@ -35,13 +35,15 @@ REQUIREMENTS: Final = (
 )
 """Distributions that a registered model needs; registration pins them to the installed versions."""
 
+_SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "media": ("clips", "crops", "faces", "frames"),
+    "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
+    "registry": ("bundle",),
+    "scoring": ("predict", "pyfunc", "scores"),
+}
 SHIPPED: Final = (
     *("__init__.py", "errors.py", "schema.py"),
-    *(f"media/{name}.py" for name in ("__init__", "clips", "crops", "faces", "frames")),
-    *(f"models/{name}.py" for name in ("__init__", "checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter")),
-    *(f"models/{name}.py" for name in ("recompute", "regions", "vit")),
-    *(f"registry/{name}.py" for name in ("__init__", "bundle")),
-    *(f"scoring/{name}.py" for name in ("__init__", "predict", "pyfunc", "scores")),
+    *(f"{folder}/{name}.py" for folder, names in _SHIPPED_MODULES.items() for name in ("__init__", *names)),
 )
 """The files of this package that travel with a registered model: those that :mod:`vitau.scoring.pyfunc` imports."""
 

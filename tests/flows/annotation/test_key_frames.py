@@ -174,7 +174,7 @@ def scored(workspace: Workspace, shares: dict[str, float | None], digest: str = 
         workspace.catalog.add_score(ScoredSubject(model_digest=digest, subject=subject, key="k", summary={"regions": regions}))
 
 
-def test_people_of_whom_the_champion_is_least_certain_come_first_and_people_without_a_score_last(workspace):
+def test_people_with_the_least_certain_scores_come_first_and_people_without_a_score_last(workspace):
     sure, doubtful, healthy, unscored = people(workspace)
     scored(workspace, {sure: 0.02, doubtful: 0.4, healthy: None})
     order = new_of(workspace, {"a": []})["a"]

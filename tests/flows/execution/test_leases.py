@@ -41,19 +41,19 @@ def test_work_that_another_worker_holds_comes_again_when_it_is_released(catalog)
     catalog.acquire_lease("1", "other", 60)
     threading.Timer(1, catalog.release_leases, (["1"], "other")).start()
     done, batches = set(), []
-    for places in open_batches(catalog, 3, {0: "0", 1: "1", 2: "2"}, done, 2):
-        batches.append(places)
+    for indices in open_batches(catalog, 3, {0: "0", 1: "1", 2: "2"}, done, 2):
+        batches.append(indices)
         with LeaseHolder(catalog, 60) as leases:
-            done |= {place for place in places if leases.acquire(str(place))}
+            done |= {index for index in indices if leases.acquire(str(index))}
     assert batches == [[0, 1], [2], [1]]
 
 
 def test_work_of_a_dead_worker_comes_again_when_the_lease_expires(catalog):
     catalog.acquire_lease("0", "killed", 1.2)
     began, done = time.monotonic(), set()
-    for places in open_batches(catalog, 1, {0: "0"}, done, 1):
+    for indices in open_batches(catalog, 1, {0: "0"}, done, 1):
         with LeaseHolder(catalog, 60) as leases:
-            done |= {place for place in places if leases.acquire(str(place))}
+            done |= {index for index in indices if leases.acquire(str(index))}
     assert 1.2 <= time.monotonic() - began < 10
 
 
@@ -78,7 +78,7 @@ def test_leases_of_a_killed_process_of_this_machine_are_released_at_once(catalog
         assert set(catalog.leases()) == {"0"}
         other.kill()
     done = set()
-    for places in open_batches(catalog, 1, {0: "0"}, done, 1):
+    for indices in open_batches(catalog, 1, {0: "0"}, done, 1):
         with LeaseHolder(catalog, 60) as leases:
-            done |= {place for place in places if leases.acquire(str(place))}
+            done |= {index for index in indices if leases.acquire(str(index))}
     assert done == {0}

@@ -48,8 +48,9 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
 
     Pictures are read only for people that a project lacks. A round without news costs one list of tasks per project.
     """
-    names, rows = workspace.catalog.merged_names(), workspace.ledger()
+    names = workspace.catalog.merged_names()
     pushed = {reader.reader: pushed_tasks(workspace.label_studio, reader, names=names) for reader in readers}
+    rows = workspace.ledger()
     num_answers = {
         (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
     }

@@ -171,6 +171,12 @@ def test_every_setting_is_in_the_example_environment_and_every_line_there_is_a_s
     assert named == {name.upper() for name in Settings.model_fields}
 
 
+def test_every_variable_that_a_page_names_is_in_the_example_environment():
+    example = (ROOT / "infra" / ".env.example").read_text()
+    named = set(re.findall(r"\bVITAU_[A-Z_]+[A-Z]", EVERYTHING)) - {"VITAU_REALLY_CLEAN"}
+    assert {name for name in named if f"{name}=" not in example} == set()
+
+
 def test_the_annotators_page_has_the_keys_of_the_labeling_page():
     page = (ROOT / "docs" / "annotators.md").read_text()
     for au in AUS:

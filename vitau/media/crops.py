@@ -42,8 +42,8 @@ _POSE_MODEL: Final = np.array(
 def alignment(landmarks: Points, size: int = CROP_SIZE, *, mirrored: bool = False) -> NDArray[np.float64]:
     """Compute the affine map from px of an aligned crop to px of the frame, with the alignment of FFHQ.
 
-    With ``e`` from eye to eye and ``m`` from the eyes to the mouth, x = e − rot90(m), scaled to max(2·|e|, 1.8·|m|), is half
-    the crop's width. The crop's center is the midpoint of the eyes + 0.1·m (Karras et al., CVPR 2019).
+    ``e`` is the vector from eye to eye, ``m`` from the eyes to the mouth. Half the crop's width is x = e − rot90(m), scaled to
+    max(2·|e|, 1.8·|m|). The crop's center is the midpoint of the eyes + 0.1·m (Karras et al., CVPR 2019).
 
     Args:
         landmarks: (68, 2), in dlib's order as seen in the picture, also in a mirrored one.
@@ -153,7 +153,7 @@ def quality(
 def head_pose(landmarks: Points, frame_size: tuple[int, int]) -> tuple[float, float, float]:
     """Estimate yaw (to the person's left), pitch (up) and roll (clockwise in the picture) of an unmirrored face, degrees.
 
-    Ten rigid points of an average head are fitted to the landmarks by perspective n-point, with a camera whose focal length is
+    Ten rigid points of an average head are fitted to the landmarks by perspective-n-point. The focal length of the camera is
     1.2 times the longer side of the frame.
     """
     width, height = frame_size

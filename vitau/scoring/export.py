@@ -99,8 +99,8 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         out: output folder; created if missing, earlier files are replaced.
 
     Raises:
-        CheckpointError: the model cannot be read, the packages of the extra ``onnx`` are missing, or an exported
-            network differs from PyTorch by more than 1e-4 on synthetic faces.
+        CheckpointError: the model cannot be read, the packages of the extra ``onnx`` are missing, or an exported network
+            differs from PyTorch by more than ``TOLERANCE``.
     """
     _require_onnx()
     predictor = Predictor(folder, device="cpu")

@@ -28,9 +28,9 @@ def draw_overlays(predictor: Predictor, crop_NHWC: Image, analysed_N: NDArray[np
     """Draw the overlays of N crops (N, S, S, 3) uint8 RGB.
 
     Returns:
-        JPEGs by name, per crop: ``face``, and ``recognition`` with the Grad-CAM of "palsied". For analyzed crops also
-        ``regions`` with the strongest of the 8 heatmaps at each point (orange affected, blue spared), and ``AU1`` … ``AU26``
-        with the Grad-CAM of each region's score.
+        JPEGs by name, per crop: ``face``, and ``recognition`` with the Grad-CAM of "palsied". Analyzed crops also have
+        ``regions`` and ``AU1`` … ``AU26``. ``regions`` shows the strongest of the 8 heatmaps at each point, orange for affected
+        and blue for spared. ``AU1`` … ``AU26`` show the Grad-CAM of each region's score.
     """
     if not len(crop_NHWC):
         return []

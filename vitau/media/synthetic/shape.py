@@ -73,8 +73,9 @@ def shape_face(look: Look, act: Expression) -> Shape:
     """Compute the shape of a face with an expression.
 
     An affected region moves little and droops. AU1 changes the inner brow and the lines above it, AU2 the tail of the brow and
-    the lid below it, AU4 the middle and the thickness of the brow. AU6 changes the lower lid and the cheek, AU9 the ala, the
-    nostril and the upper nasolabial fold. AU12 changes the lip corner, AU25 half of the lips, AU26 the chin and the jowl.
+    the lid below it. AU4 changes the middle and the thickness of the brow. AU6 changes the lower lid and the cheek, AU9 the
+    ala, the nostril and the upper nasolabial fold. AU12 changes the lip corner, AU25 half of the lips, AU26 the chin and the
+    jowl.
     """
     weak = dict(zip(AUS, act.weak, strict=True))
     mouth = _mouth(look, act, weak)

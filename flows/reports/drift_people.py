@@ -1,0 +1,110 @@
+"""The people that monitoring compares: their frames, and their measures from frames and scores."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.execution.clip_worker import frames_version
+from flows.workspace import Workspace
+from vitau.catalog.catalog import Training
+from vitau.data import snapshot as snapshots
+from vitau.data.parquet import read_table
+from vitau.data.usable_frames import UsableFrames
+from vitau.evaluation.drift import People
+from vitau.progress import track
+from vitau.schema import EMBEDDING_SIZE, Split, canonical_name
+
+QUALITY: Final = ("sharpness", "brightness", "clipped", "face_px", "yaw_deg", "pitch_deg", "roll_deg", "detector_score")
+INPUTS: Final = tuple(name.replace("_", " ") for name in QUALITY)
+FACE: Final = "face (identity embedding)"
+PALSY_SCORE: Final = "palsy score"
+REGION_SCORE: Final = "mean region score"
+
+
+def held_out(trained_on: pa.Table) -> pa.Table:
+    """Return the frames of the test people of a snapshot; scores of training people would be too good."""
+    return trained_on.filter(pc.equal(trained_on["split"], Split.TEST.value))
+
+
+@task(cache_policy=NO_CACHE)
+def frames_of_new_people(workspace: Workspace, trained_on: pa.Table, days: int | None) -> pa.Table:
+    """List the usable frames of all people who are not in the snapshot, labeled or not, in the columns of a snapshot."""
+    catalog = workspace.catalog
+    merged = catalog.merged_names()
+    known = {canonical_name(name, merged) for name in pc.unique(trained_on["subject"]).to_pylist()}
+    since = "" if days is None else (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    chosen = {name for name, first in catalog.arrivals().items() if name not in known and first >= since}
+    clips = {clip.sha256: clip for clip in catalog.clips() if clip.subject in chosen}
+    cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+    usable = UsableFrames(workspace.store, catalog.unusable_frames())
+    rows = [
+        {
+            "subject": clips[table.clip].subject,
+            "clip": table.clip,
+            "frame_index": index,
+            "frames_key": table.key,
+            "source": clips[table.clip].source,
+            "cohort": cohorts[clips[table.clip].subject].value,
+            "split": "",
+        }
+        for table in catalog.frame_tables(frames_version())
+        if table.clip in clips
+        for index in usable.indices(table)
+    ]
+    return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
+
+
+@task(cache_policy=NO_CACHE)
+def collect_people(workspace: Workspace, frames: pa.Table, scores: Mapping[str, Mapping[str, float]]) -> People:
+    """Collect the measures of each person: mean quality and face embedding over the frames, and the champion's scores."""
+    rows = frames.select(["subject", "source", "frames_key", "frame_index"]).to_pydict()
+    wanted: dict[str, set[int]] = {}
+    for key, index in zip(rows["frames_key"], rows["frame_index"], strict=True):
+        wanted.setdefault(key, set()).add(index)
+    owner = dict(zip(rows["frames_key"], rows["subject"], strict=True))
+    source = dict(zip(rows["subject"], rows["source"], strict=True))
+    quality: dict[str, list[dict[str, Any]]] = {name: [] for name in sorted(source)}
+    faces: dict[str, list[list[float]]] = {name: [] for name in quality}
+    for key, indices in track(wanted.items(), "reading frames", len(wanted)):
+        table = read_table(workspace.store, key, ["frame_index", *QUALITY, "embedding"]).to_pylist()
+        quality[owner[key]] += [row for row in table if row["frame_index"] in indices]
+        faces[owner[key]] += [row["embedding"] for row in table if row["embedding"] is not None]
+    numbers = {
+        shown: np.array([mean(row[name] for row in rows) for rows in quality.values()])
+        for name, shown in zip(QUALITY, INPUTS, strict=True)
+    }
+    numbers |= {
+        name: np.array([scores.get(person, {}).get(name, np.nan) for person in quality]) for name in (PALSY_SCORE, REGION_SCORE)
+    }
+    unseen = np.full(EMBEDDING_SIZE, np.nan)
+    face_SD = np.array([np.mean(own, axis=0) if own else unseen for own in faces.values()]).reshape(-1, EMBEDDING_SIZE)
+    return People(
+        subjects=tuple(quality),
+        source=tuple(source[person] for person in quality),
+        numbers=numbers,
+        vectors={FACE: face_SD},
+        mixtures={"source": tuple(source[person] for person in quality)},
+    )
+
+
+def mean(values: Iterable[float | None]) -> float:
+    """Return the mean of the values that are not ``None``; NaN if there are none."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else float("nan")
+
+
+def champion_scores(workspace: Workspace, champion: Training) -> dict[str, dict[str, float]]:
+    """Return the champion's scores by person: probability of a palsy, and the mean score of the regions."""
+    found = {}
+    for score in workspace.catalog.scores(champion.model_digest):
+        regions = [region["score"] for region in score.summary["regions"].values()]
+        found[score.subject] = {PALSY_SCORE: float(score.summary["palsy_score"])}
+        if regions:
+            found[score.subject][REGION_SCORE] = float(np.mean(regions))
+    return found

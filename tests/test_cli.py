@@ -94,7 +94,10 @@ def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scor
             ["my-model", "my-model/model"],
             "Error: my-model/model contains neither photos nor clips; give photos, clips or folders of them\n",
         ),
-        (["models:/x", "person.png"], "Error: models:/x names no model: write models:/NAME@champion or models:/NAME/VERSION\n"),
+        (
+            ["models:/x", "person.png"],
+            "Error: models:/x is not the address of a model: write models:/NAME@champion or models:/NAME/VERSION\n",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, message):
@@ -112,7 +115,10 @@ def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, mess
         ),
         (["synth", "out", "--seed", -1], "Error: the seed is -1; give 0 or more\n"),
         (["bench", "frames", "--rounds", 0], "Error: 0 rounds measure nothing; give 1 or more\n"),
-        (["pull", "nope", "out"], "Error: nope names no model: write models:/NAME@champion or models:/NAME/VERSION\n"),
+        (
+            ["pull", "nope", "out"],
+            "Error: nope is not the address of a model: write models:/NAME@champion or models:/NAME/VERSION\n",
+        ),
     ],
 )
 def test_an_unknown_value_is_one_sentence_and_exit_code_1(tmp_path, arguments, message):

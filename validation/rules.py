@@ -87,8 +87,8 @@ def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[
 def frame_rows(table: Table, reasons: list[QuarantineReason | None] | None = None) -> pd.DataFrame:
     """Return the table that gate 1 validates: a frame table without images and embeddings, one row per frame.
 
-    Added columns: ``box_length``, ``landmarks_length``, ``crop_landmarks_length`` (null where the list is null),
-    ``index_step`` (from the previous row of the clip, null in its first) and ``quarantine`` (``reasons``, by default null).
+    Added columns: ``box_length``, ``landmarks_length`` and ``crop_landmarks_length`` (null where the list is null);
+    ``index_step`` (from the previous row of the clip, null in its first); ``quarantine`` (``reasons``, by default null).
 
     Raises:
         ValueError: a list column or a column of the row rule is missing.

@@ -104,7 +104,7 @@ def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1) -> Suite:
             Expected(
                 type="expect_column_distinct_values_to_contain_set",
                 kwargs={"column": "class_name", "value_set": classes},
-                otherwise="a split has nobody of one cohort",
+                otherwise="a split has no person of one cohort",
             ),
             _between("class_size", class_min, None, otherwise=f"a split has fewer than {class_min} people of one cohort"),
             _between(

@@ -98,7 +98,7 @@ class Protocol(StrEnum):
 
 
 class Stage(StrEnum):
-    """The role of whoever gave an answer in the label ledger: a blind reader or the adjudicator."""
+    """The role in which an answer in the label ledger was given: blind reader or adjudicator."""
 
     READER = "reader"
     ADJUDICATION = "adjudication"
@@ -362,8 +362,8 @@ class LedgerEntry:
 class Comparison:
     """The difference between a person's key frames now and the frames that a reader was shown.
 
-    ``material`` is a digest of the person's present clips, ``shown`` one of the frames that were shown
-    (``labeling.sampling.staleness`` computes both), and ``frames`` are the present key frames. ``difference`` is the largest
+    ``material`` is a digest of the person's present clips, ``shown`` a digest of the shown frames;
+    ``labeling.sampling.staleness`` computes both. ``frames`` are the present key frames. ``difference`` is the largest
     distance from one of these to its nearest shown frame; ``None`` if no shown frame can be read any more.
     """
 

@@ -162,7 +162,8 @@ def test_a_retraction_under_the_version_of_its_answer_is_an_error(catalog):
     with pytest.raises(ContradictionError) as caught:
         catalog.append_answers([replace(ANSWER, au=AU.AU1), replace(ANSWER, retracted=True)])
     assert str(caught.value) == (
-        "annotation 1:7 is given and taken back in one version, 2026-11-23T00:00:00Z: a retraction needs a version of its own"
+        "annotation 1:7 is answered and retracted under one version, 2026-11-23T00:00:00Z: "
+        "a retraction needs a version of its own"
     )
     assert catalog.ledger() == [ANSWER]
 
@@ -272,5 +273,5 @@ def test_an_impossible_merge_is_an_error_and_changes_nothing(catalog, kept, merg
 
 
 def test_a_merge_without_a_reason_is_refused(catalog):
-    with pytest.raises(CatalogError, match="a merge needs its reason"):
+    with pytest.raises(CatalogError, match="a merge needs a reason"):
         catalog.merge("anna", "anne", why=" ")

@@ -77,7 +77,7 @@ def test_an_erased_person_has_no_rows_and_cannot_be_added_again(workspace):
     assert len(catalog.frame_tables("r")) == 1
     assert set(catalog.splits()) == {"p3"}
     assert catalog.unusable_frames() == {frame_name("p3".ljust(64, "0"), 0)}
-    with pytest.raises(ContradictionError, match="subject p2 was erased and is not taken in again: correct the manifest"):
+    with pytest.raises(ContradictionError, match="subject p2 was erased and cannot be added again: correct the manifest"):
         catalog.add_subject(Subject(pseudonym="p2", cohort=Cohort.PALSY, source="s", synthetic=True))
 
 

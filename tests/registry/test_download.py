@@ -105,7 +105,7 @@ def test_a_path_that_is_no_pulled_model_is_refused_and_unchanged(champion, tmp_p
     if kind == "folder":
         path.mkdir()
     (path / "thesis.txt" if kind == "folder" else path).write_text("four years")
-    with pytest.raises(RegistryError, match=r"mine holds something else than a pulled model: give the name of a new folder$"):
+    with pytest.raises(RegistryError, match=r"mine holds something other than a pulled model: give the name of a new folder$"):
         pull(*champion, path)
     assert (path / "thesis.txt" if kind == "folder" else path).read_text() == "four years"
 
@@ -130,7 +130,7 @@ def test_files_that_were_changed_in_the_registry_are_refused(tracking_uri, make_
         if tmp_path not in path.parents and path.read_bytes() == (where / "thresholds.json").read_bytes()
     ]
     (stored.parent / "model" / "weights.safetensors").write_bytes(b"0")
-    with pytest.raises(ChecksumError, match=rf"of {name}/{version} came with other bytes than were registered: try again$"):
+    with pytest.raises(ChecksumError, match=rf"of {name}/{version} arrived with other bytes than were registered: try again$"):
         pull(tracking_uri, f"models:/{name}/{version}", tmp_path / "model")
     (stored.parent / "SHA256SUMS").unlink()  # as in a version that was registered without checksums
     with pytest.raises(ChecksumError, match=rf"^{name}/{version} is not the model that was registered: its files were changed"):
@@ -141,7 +141,9 @@ def test_files_that_were_changed_in_the_registry_are_refused(tracking_uri, make_
 
 def test_an_unwritable_folder_is_an_error(champion, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RegistryError, match=r"cannot be written \(Not a directory\): what came is kept, so run it again$"):
+    with pytest.raises(
+        RegistryError, match=r"cannot be written \(Not a directory\): the downloaded files are kept, so run it again$"
+    ):
         pull(*champion, tmp_path / "file" / "model")
 
 

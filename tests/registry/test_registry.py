@@ -61,7 +61,7 @@ def test_requirements_are_pinned_and_only_the_code_that_scoring_needs_is_shipped
         ("models:/{name}/99", "no version 99 of {name}; there are 1"),
         ("models:/{name}@challenger", "no alias challenger of {name}; there are champion"),
         ("models:/nothing/1", "no model nothing in the registry; there are {models}"),
-        ("models:/{name}", "models:/{name} names no model: write models:/NAME@champion or models:/NAME/VERSION"),
+        ("models:/{name}", "models:/{name} is not the address of a model: write models:/NAME@champion or models:/NAME/VERSION"),
     ],
 )
 def test_an_error_names_what_is_missing_and_what_exists(tracking_uri, registered, tmp_path, uri, message):
@@ -83,7 +83,9 @@ def test_only_an_existing_version_can_become_champion(tracking_uri, registered):
 def test_an_unreachable_registry_is_an_error_within_seconds(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     start = time.monotonic()
-    with pytest.raises(RegistryError, match=r"^the model registry at http://127\.0\.0\.1:9 refuses or cannot be reached: "):
+    with pytest.raises(
+        RegistryError, match=r"^the model registry at http://127\.0\.0\.1:9 refuses the request or cannot be reached: "
+    ):
         registry.download("http://127.0.0.1:9", "models:/vitau-regions@champion", tmp_path)
     assert time.monotonic() - start < 20
 

@@ -138,7 +138,7 @@ def test_a_person_with_two_splits_cohorts_or_labels_fails(snapshot, spoil, failu
 
 def test_a_split_without_controls_fails(snapshot):
     only_patients = snapshot[~((snapshot["split"] == "val") & (snapshot["cohort"] == "control"))]
-    assert check(snapshot_rows(only_patients), snapshot_suite()).failures == ("a split has nobody of one cohort",)
+    assert check(snapshot_rows(only_patients), snapshot_suite()).failures == ("a split has no person of one cohort",)
 
 
 def test_one_face_under_two_names_fails(snapshot, rng):

@@ -87,7 +87,7 @@ class Catalog(LabelLedger, SyncState, PromotionLog, Leases, Erasures):
             ContradictionError: the person is known under another cohort, or was erased.
         """
         if subject.pseudonym in self._scalars(sa.select(erasures.c.subject)):
-            raise ContradictionError(f"subject {subject.pseudonym} was erased and is not taken in again: correct the manifest")
+            raise ContradictionError(f"subject {subject.pseudonym} was erased and cannot be added again: correct the manifest")
         if self._insert(subjects, [to_row(subject)]):
             return True
         known = self._rows(sa.select(subjects).where(subjects.c.pseudonym == subject.pseudonym))[0]

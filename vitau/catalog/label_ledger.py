@@ -76,7 +76,7 @@ class LabelLedger(Database):
         """
         columns = (ledger.c.annotation, ledger.c.subject, ledger.c.version, ledger.c.retracted)
         query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage)
-        one_region = ledger.c.au == AUS[0]  # an annotation answers for all regions: the row of one stands for it
+        one_region = ledger.c.au == AUS[0]  # an annotation has a row per region: one of them represents it
         return self._load(LedgerEntry, query.where(one_region).order_by(ledger.c.offset))
 
     def ledger_offset(self) -> int:
@@ -91,7 +91,7 @@ class LabelLedger(Database):
             ContradictionError: they are of different cohorts.
         """
         if not why.strip():
-            raise CatalogError("a merge needs its reason: say why the two are one person")
+            raise CatalogError("a merge needs a reason: state why the two are one person")
         with self._writing() as connection:
             offset = self._next_offset(connection)
             into = {row.merged: row.kept for row in connection.execute(sa.select(merges))}
@@ -182,7 +182,7 @@ def _new_rows(connection: sa.Connection, answers: Sequence[LedgerRow], offset: i
             new.append(to_row(answer, offset=offset + len(new)))
         if retracted.setdefault(key, answer.retracted) != answer.retracted:
             raise ContradictionError(
-                f"annotation {answer.annotation} is given and taken back in one version, {answer.version}: "
+                f"annotation {answer.annotation} is answered and retracted under one version, {answer.version}: "
                 "a retraction needs a version of its own"
             )
     return new

@@ -1,6 +1,6 @@
 """HMAC-SHA256 signatures over canonical JSON.
 
-A valid signature proves that a holder of the key wrote the bytes and that nobody else changed them. It does not identify the
+A valid signature proves that a holder of the key wrote the bytes and that they were not changed since. It does not identify the
 writer: every holder of the key can sign.
 """
 

@@ -50,7 +50,7 @@ def pull(tracking_uri: str, model_uri: str, folder: Path, *, watch: Watch = lamb
     folder = folder.absolute()
     found = registry.find_version(tracking_uri, model_uri)
     if folder.exists() and not _is_ours(folder):
-        raise RegistryError(f"{folder} holds something else than a pulled model: give the name of a new folder")
+        raise RegistryError(f"{folder} holds something other than a pulled model: give the name of a new folder")
     if _holds(folder, found):
         return Pulled(folder=folder, version=found, num_files=sum(1 for _ in list_files(folder)), num_fetched=0)
     part = folder.with_name(f".{folder.name}.partial")
@@ -60,7 +60,7 @@ def pull(tracking_uri: str, model_uri: str, folder: Path, *, watch: Watch = lamb
             _swap(part, folder)
     except OSError as error:
         raise RegistryError(
-            f"{folder} cannot be written ({error.strerror or error}): what came is kept, so run it again"
+            f"{folder} cannot be written ({error.strerror or error}): the downloaded files are kept, so run it again"
         ) from error
     return Pulled(folder=folder, version=found, num_files=sum(1 for _ in list_files(folder)), num_fetched=num_fetched)
 
@@ -111,7 +111,9 @@ def _complete(tracking_uri: str, found: registry.Version, part: Path, folder: Pa
     for name in watch(missing, len(missing)):
         file, sha256 = registry.fetch_file(tracking_uri, found, name, incoming), expected[name]
         if sha256 is not None and sha256_of(file) != sha256:
-            raise ChecksumError(f"{name} of {found.name}/{found.version} came with other bytes than were registered: try again")
+            raise ChecksumError(
+                f"{name} of {found.name}/{found.version} arrived with other bytes than were registered: try again"
+            )
         (part / name).parent.mkdir(parents=True, exist_ok=True)
         file.replace(part / name)
     shutil.rmtree(incoming, ignore_errors=True)

@@ -236,7 +236,7 @@ def _parse_address(model_uri: str) -> tuple[str, str | None, str | None]:
     """Parse an address into name, version and alias; one of the last two is ``None``."""
     parts = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
     if parts is None:
-        raise RegistryError(f"{model_uri} names no model: write models:/NAME@champion or models:/NAME/VERSION")
+        raise RegistryError(f"{model_uri} is not the address of a model: write models:/NAME@champion or models:/NAME/VERSION")
     return parts[1], parts[2], parts[3]
 
 

@@ -39,7 +39,9 @@ def connected(tracking_uri: str) -> Iterator[MlflowClient]:
         yield MlflowClient(tracking_uri)
     except MlflowException as error:
         first = str(error).splitlines()[0]
-        raise RegistryError(f"the model registry at {tracking_uri} refuses or cannot be reached: {first[:200]}") from error
+        raise RegistryError(
+            f"the model registry at {tracking_uri} refuses the request or cannot be reached: {first[:200]}"
+        ) from error
     finally:
         mlflow.set_tracking_uri(before)
 

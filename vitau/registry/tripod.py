@@ -96,7 +96,7 @@ def render(name: str, facts: Sequence[Fact], *, synthetic: bool) -> str:
         if fact.item not in ITEMS:
             raise ValueError(f"the fact about {fact.about} answers item {fact.item}, which TRIPOD+AI does not have")
         if fact.value is not None and not fact.where:
-            raise ValueError(f"the fact about {fact.about} does not say where it is recorded")
+            raise ValueError(f"the fact about {fact.about} has no source: name the place where it is recorded")
     answered = {fact.item for fact in facts if fact.value is not None}
     lines = [f"# Reporting sheet of {name}", ""]
     if synthetic:

@@ -233,7 +233,7 @@ def test_the_sheet_contains_no_pseudonym_of_a_person(workspace):
 
 
 def test_a_value_without_a_record_is_refused():
-    with pytest.raises(ValueError, match="the fact about age does not say where it is recorded"):
+    with pytest.raises(ValueError, match="the fact about age has no source: name the place where it is recorded"):
         render("m", [Fact(item="20b", about="age", value="40")], synthetic=False)
     with pytest.raises(ValueError, match="answers item 28, which TRIPOD"):
         render("m", [Fact(item="28", about="age", value=None)], synthetic=False)

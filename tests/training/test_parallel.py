@@ -133,7 +133,7 @@ def test_a_batch_that_cannot_be_shared_is_one_sentence(make_snapshot: MakeSnapsh
 
 def test_alone_a_process_is_the_first_and_has_everything() -> None:
     assert (parallel.world_size(), parallel.rank(), parallel.is_main_process()) == (1, 0, True)
-    assert parallel.share(7) == slice(0, 7)
+    assert parallel.shard(7) == slice(0, 7)
     assert parallel.all_gather({"a": 1}) == {"a": 1}
     assert parallel.broadcast_from_main(lambda: 5) == 5
     assert parallel.mean(torch.tensor(6.0), torch.tensor(4)) == 1.5

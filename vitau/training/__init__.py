@@ -1,1 +1,1 @@
-"""How the networks learn: configurations, recipes, losses, one loop."""
+"""Training of both networks: configurations, recipes, losses and one loop."""

@@ -15,16 +15,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe in vitau.training.recipes.")]
 Out = Annotated[
-    Path, typer.Option("--out", help="Folder of the results; a complete one is left alone, an incomplete one goes on.")
+    Path, typer.Option("--out", help="Folder of the results; a complete one is kept, an incomplete one is resumed.")
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option("--cache", help="Folder for decoded or drawn crops, to share between runs; else kept only while running."),
+    typer.Option("--cache", help="Folder for decoded or drawn crops, shared between runs; by default a temporary one."),
 ]
 
 
 Tracking = Annotated[
-    str | None, typer.Option("--mlflow-url", help="MLflow server that gets curves, system metrics and pictures while training.")
+    str | None,
+    typer.Option("--mlflow-url", help="MLflow server that receives curves, system metrics and images during the training."),
 ]
 
 
@@ -34,16 +35,16 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe in vitau.training.recipes.")] = None,
     store: Annotated[str | None, typer.Option(help="URI of the object store.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="Digest of the snapshot to train on.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; an incomplete one goes on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; an incomplete one is resumed.")] = None,
     pretrained: Annotated[
         Path | None, typer.Option(help="Model to start from: a model folder, or the results of `pretrain`.")
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="Weights of your own to start from: a file, store:KEY or hub; may be given several times, in order."),
+        typer.Option(help="Your own weights to start from: a file, store:KEY or hub. Repeat the option for several, in order."),
     ] = None,
     checkpoints_to_store: Annotated[
-        bool, typer.Option(help="Keep the state in the store while training, so that another machine can go on.")
+        bool, typer.Option(help="Write checkpoints to the store as well, so that another machine can resume.")
     ] = False,
     cache: Cache = None,
     mlflow_url: Tracking = None,
@@ -91,7 +92,7 @@ def pretrain(recipe: RecipeName, out: Out, cache: Cache = None, mlflow_url: Trac
 def ablate(
     store: Annotated[str, typer.Option(help="URI of the object store.")],
     snapshot: Annotated[str, typer.Option(help="Digest of the snapshot to train on.")],
-    out: Annotated[Path, typer.Option(help="Folder of the table and its cells; complete cells are left alone.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table and its cells; complete cells are kept.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe of the regions.")] = "tiny-regions",
     losses: Annotated[str | None, typer.Option(help="Some of the losses, with commas between; all by default.")] = None,
     features: Annotated[str | None, typer.Option(help="Some of all,early,middle,late; all by default.")] = None,
@@ -131,7 +132,7 @@ def _recipe(name: str) -> "Recipe":
 
 
 def main() -> None:
-    """Run the command; what is wrong with the world is one line and exit code 1."""
+    """Run the command; a ViTAU error becomes one line and exit code 1."""
     try:
         app()
     except VitauError as error:

@@ -85,23 +85,23 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
     """Train a region recipe with every loss and every part of the generator's pyramid, and write one table of all.
 
     Every cell pretrains, if the recipe does, and trains with its own loss and features and is otherwise the recipe: one
-    learning rate and one weight of the sides for all losses, whose scales differ. Pictures are decoded and drawn once for all.
+    learning rate and one weight of the sides for all losses, whose scales differ. Images are decoded and drawn once.
 
     Args:
         recipe: of the regions.
         store: holds the snapshot and its frame tables.
         snapshot: digest.
-        out: gets ``ablation.json``, ``ablation.md`` and a folder per cell in ``cells/``; complete cells are left alone. The
+        out: gets ``ablation.json``, ``ablation.md`` and a folder per cell in ``cells/``; complete cells are kept. The
             decoded crops in ``cache/`` show people, and are deleted when the table is complete.
         losses: some of ``LOSSES``.
         features: some of ``FEATURES``.
         drawn_people: how many people each cell's pretraining sees; the recipe's number, but at most ``DRAWN_PEOPLE``, by
             default.
         jobs: cells trained at a time, each in a process of its own with one thread; as many as there are cores by default.
-        reporter: tells the progress.
+        reporter: writes messages and progress; on stderr by default.
 
     Returns:
-        What ``ablation.json`` says; each of its ``rows`` names its protocol.
+        The content of ``ablation.json``; each of its ``rows`` names its protocol.
 
     Raises:
         TrainingError: if the recipe or a name does not fit, ``out`` holds another grid, or a cell cannot be trained.
@@ -128,7 +128,7 @@ def ablate(  # noqa: PLR0913 (all but the first four have defaults)
 
 
 def table(recipe: Recipe, frozen: Snapshot, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay out the rows of ``ablation.json`` as a page of Markdown, with what must be known before they are compared."""
+    """Render the rows of ``ablation.json`` as a page of Markdown, with the limits of their comparison."""
     people = "synthetic people" if frozen.synthetic else "people"
     drawn = "" if recipe.drawn is None else f", after pretraining on {recipe.drawn.num_people} drawn people"
     reasons = [
@@ -209,7 +209,7 @@ def _with_people(recipe: Recipe, drawn_people: int | None) -> Recipe:
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Keep a folder for one grid: cells of other settings must not stand in one table."""
+    """Reserve a folder for one grid: its table must not mix settings."""
     path = out / SETTINGS
     if path.exists():
         for what, found in json.loads(path.read_text()).items():
@@ -224,7 +224,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 def _train_cells(
     recipe: Recipe, store: Store, snapshot: str, out: Path, cells: list[Cell], jobs: int, reporter: Reporter
 ) -> None:
-    """Train what is left, all from the same pictures."""
+    """Train the missing cells, all from the same images."""
     cache = out / CACHE
     with reporter.task("decode crops") as step:
         load_crops(store, snapshot, cache, step)
@@ -237,16 +237,16 @@ def _train_cells(
             futures = {pool.submit(_train_cell, recipe, cell, store.uri, snapshot, out): cell for cell in cells}
             for done, future in enumerate(as_completed(futures), start=1):
                 row = _row(futures[future], future.result())
-                told = "undefined" if row["auroc"] is None else f"{row['auroc']:.3f}"
+                auroc = "undefined" if row["auroc"] is None else f"{row['auroc']:.3f}"
                 reporter.line(
-                    f"{futures[future].name}: accuracy {row['accuracy']:.3f}, AUROC {told}, protocol {row['protocol']}, "
+                    f"{futures[future].name}: accuracy {row['accuracy']:.3f}, AUROC {auroc}, protocol {row['protocol']}, "
                     f"{row['seconds']:.0f} s, {done} of {len(cells)}"
                 )
                 step(done, len(cells))
-        except BrokenProcessPool as death:
+        except BrokenProcessPool as error:
             raise TrainingError(
                 f"a process that trained a cell of {out} was killed: run it again with fewer --jobs, what is done stays"
-            ) from death
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""Small changes of a training picture that leave its labels true: mirror, move, relight."""
+"""Augmentation of training images that keeps their labels valid: mirroring, geometry, lighting and noise."""
 
 import math
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from vitau.training.config import Augmentation
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Changes:
-    """All that is random about B varied pictures: angle in rad, mirror −1 or 1, the others in the units of the input."""
+    """Random parameters of B augmented images: angle in rad, mirror −1 or 1, the others in the units of the input."""
 
     angle_B: Tensor
     scale_B: Tensor
@@ -26,12 +26,12 @@ class Changes:
     noise_BCHW: Tensor
 
     def of(self, rows: slice) -> Self:
-        """Take the changes of some of the pictures."""
+        """Return the parameters of some of the images."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.Generator) -> Changes:
-    """Draw the changes of a batch of pictures with a side of ``size`` px, on the generator's device."""
+    """Draw the parameters of a batch of images with a side of ``size`` px, on the generator's device."""
     device = generator.device
 
     def uniform(width: float, *shape: int) -> Tensor:
@@ -39,7 +39,7 @@ def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.G
 
     coin_B = torch.rand(batch, generator=generator, device=device)
     strength_B = torch.rand(batch, generator=generator, device=device) * config.noise
-    noise_BHWC = torch.randn(batch, size, size, 3, generator=generator, device=device)  # channels last, as the pictures are
+    noise_BHWC = torch.randn(batch, size, size, 3, generator=generator, device=device)  # channels last, as the images are
     return Changes(
         angle_B=uniform(math.radians(config.rotate_deg)),
         scale_B=1 + uniform(config.scale),
@@ -53,9 +53,9 @@ def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.G
 
 
 def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple[Tensor, Tensor, Tensor]:
-    """Vary pictures and move their landmarks with them; say which are now mirror images.
+    """Transform images and their landmarks, and return which images are mirrored.
 
-    In a mirrored picture the landmarks are renumbered: 36 is the outer corner of the right eye of the person one sees.
+    In a mirrored image the landmarks are renumbered: 36 is always the outer corner of the visible person's right eye.
 
     Args:
         crop_BCHW: float32 in [−1, 1].
@@ -63,7 +63,7 @@ def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple
         changes: of :func:`draw_changes`, on the same device.
 
     Returns:
-        Pictures and landmarks of the same shapes, and mirrored (B,) bool.
+        Images and landmarks of the same shapes, and mirrored (B,) bool.
     """
     mirror_B = changes.mirror_B
     cos_B, sin_B = torch.cos(changes.angle_B) * changes.scale_B, torch.sin(changes.angle_B) * changes.scale_B
@@ -75,6 +75,6 @@ def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple
     new_BL2 = (old_BL2 - changes.shift_B2[:, None]) @ torch.linalg.inv(linear_B22).mT
     landmarks_BL2 = (new_BL2 + 1) / 2 * CROP_SIZE - 0.5
     landmarks_BL2 = torch.where(mirror_B[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
-    colour_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
-    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(colour_BC11).add_(changes.noise_BCHW).clamp_(-1, 1)
+    color_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
+    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(color_BC11).add_(changes.noise_BCHW).clamp_(-1, 1)
     return crop_BCHW, landmarks_BL2, mirror_B < 0

@@ -1,4 +1,4 @@
-"""The state of an unfinished training in one file without pickles: weights, best weights, moments, history."""
+"""Checkpoints of an unfinished training: weights, best weights, optimizer state and history in one file without pickles."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ FILE: Final = "last.safetensors"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """What one epoch came to; ``validation`` holds numbers of validation people only."""
+    """Result of one epoch; ``validation`` holds metrics of the validation people only."""
 
     number: int
     train_loss: float
@@ -35,20 +35,20 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """All epochs so far; ``best`` is the number of the one whose weights count, from 0."""
+    """All epochs so far; ``best`` is the number of the best one, from 0."""
 
     epochs: tuple[Epoch, ...] = ()
     best: int | None = None
 
     @property
     def seconds(self) -> float:
-        """The time spent in all epochs, s."""
+        """Time spent in all epochs, s."""
         return sum(epoch.seconds for epoch in self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Position:
-    """Where in an epoch a training stands: ``done`` batches, the sum of their losses, the time, and torch's random states."""
+    """Position within an epoch: ``done`` batches, the sum of their losses, the time in s, and torch's random states."""
 
     done: int
     total_loss: float
@@ -58,7 +58,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class State:
-    """What a training resumes from: ``best`` is empty and ``position`` ``None`` where there is nothing of the kind."""
+    """State to resume from; ``best`` is empty before the first epoch, ``position`` is ``None`` between epochs."""
 
     history: History = field(default_factory=History)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class State:
 class Checkpoint:
     """A folder for the state of one training; ``identity`` names its data, start and settings.
 
-    With a ``store``, every state is an object there as well, so that another machine can go on; the newest counts, wherever it
-    is, and older objects are erased after it is whole. It holds weights and numbers, no picture and no name.
+    With a ``store``, every state is an object there as well, so that another machine can resume. The newest state counts,
+    wherever it is; older objects are erased after it is complete. A state holds weights and numbers, no picture and no name.
     """
 
     folder: Path
@@ -84,9 +84,9 @@ class Checkpoint:
         state: State,
         average: nn.Module | None = None,
     ) -> None:
-        """Write the state, which replaces the last one whole; ``average`` holds the averaged weights, if there are any.
+        """Replace the state atomically; ``average`` holds the averaged weights, if there are any.
 
-        Of several processes only the first writes.
+        Only the main process writes.
         """
         if not is_main_process():
             return
@@ -113,7 +113,7 @@ class Checkpoint:
                 self.store.erase(known)
 
     def clear(self) -> None:
-        """Delete the state, in the folder and in the store; of several processes only the first does."""
+        """Delete the state in the folder and in the store; only the main process does."""
         if not is_main_process():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -125,7 +125,7 @@ class Checkpoint:
         return checkpoint_prefix(sha256(self.identity.encode()).hexdigest())
 
     def _newest(self) -> Path:
-        """Fetch what the store has, if it is farther than the folder."""
+        """Return the path of the newest state; download it if the store is ahead of the folder."""
         path = self.folder / FILE
         stored = list(self.store.keys(self._prefix)) if self.store is not None else []
         if self.store is None or not stored:
@@ -138,10 +138,10 @@ class Checkpoint:
         return self.store.download(stored[-1], path)
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> State:
-        """Bring model, optimizer and averaged weights to the saved state, and give the rest of it.
+        """Load the saved state into model, optimizer and averaged weights; return the rest of it.
 
         Raises:
-            TrainingError: if what is saved is of another training, or damaged.
+            TrainingError: if the saved state belongs to another training or is damaged.
         """
         path = self._newest()
         if not path.exists():
@@ -169,7 +169,7 @@ class Checkpoint:
 
 
 def _place(metadata: dict[str, str]) -> str:
-    """Name how far a state is, so that names sort by it."""
+    """Return the name of a state; names sort by progress."""
     done = json.loads(metadata["position"])["done"] if "position" in metadata else 0
     return f"{len(json.loads(metadata['history'])['epochs']):06}-{done:09}"
 

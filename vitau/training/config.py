@@ -1,4 +1,4 @@
-"""What a training is told: numbers only, so that a recipe is one expression and a card can hold it."""
+"""Configuration of a training: plain values, so that a recipe is one expression and a model card can hold it."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,9 +10,9 @@ from vitau.training.pretraining.draw_worker import DrawnPeople
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """How much training pictures are varied; labels hold for all of it, since a region has no side.
+    """Ranges of the random changes of training images; none of them changes a label.
 
-    ``shift`` is in shares of the crop's side; ``gain``, ``bias`` and ``noise`` in the units of the input, [−1, 1].
+    ``shift`` is a share of the crop's side; ``gain``, ``bias`` and ``noise`` in the units of the input, [−1, 1].
     """
 
     flip: bool = True
@@ -29,19 +29,19 @@ class Augmentation:
 class TrainConfig:
     """The settings of one run of :func:`vitau.training.fit.fit`; the defaults are METHOD §3's.
 
-    ``side_weight`` is that of a second question, asked in training only: which side of each region is affected. Palsy is a
-    difference between the sides in either direction, which a small network finds late; the difference with its sign it finds at
-    once. ``warmup`` is the share of all steps in which the learning rate rises; it then stays or falls along a half cosine.
-    With ``ema`` above 0 the weights that are judged and kept are averages over the steps, of which so much stays at each.
-    The state is kept after every epoch, and within one every ``save_every`` batches, if above 0. ``accumulate`` batches make
-    one step of the optimizer, each counting alike: a large batch on a small device, but for batch normalisation, which still
-    sees the small ones. ``precision`` "bfloat16" computes forward passes in it where a GPU has it,
-    and changes nothing elsewhere; weights, gradients and moments stay float32. ``recompute`` computes activations again in the
-    backward pass instead of keeping them: about a third more time, for a fraction of the memory. ``keep_statistics`` leaves the
-    running statistics of the region encoder's batch normalisation as they came with its weights (its scales and shifts are
-    trained): those of a few pictures of a few people are worse than what a pretrained encoder knows.
-
-    ``batch_size`` is that of all processes together, where ``torchrun`` starts several.
+    * ``batch_size``: frames per batch of all processes together, if ``torchrun`` starts several.
+    * ``accumulate``: batches per optimizer step, with equal weights, for a large batch on a small device. Batch normalization
+      still sees the small batches.
+    * ``save_every``: batches between two checkpoints within an epoch; 0 for none. Each epoch ends with one.
+    * ``ema``: decay of the moving average of the weights, which is then evaluated and kept; 0 for none.
+    * ``precision``: "bfloat16" computes forward passes in it if the GPU supports it, and changes nothing elsewhere. Weights,
+      gradients and optimizer state stay float32.
+    * ``recompute``: compute activations again in the backward pass: about a third more time for a fraction of the memory.
+    * ``keep_statistics``: keep the running statistics of the region encoder's batch normalization; its scales and shifts are
+      trained. Those of a few frames of a few people are worse than those of a pretrained encoder.
+    * ``warmup``: share of all steps in which the learning rate rises; then it stays constant or falls along half a cosine.
+    * ``side_weight``: weight of an auxiliary loss, which side of each region is affected. A palsy is a difference between
+      the sides in either direction, which a small network finds late; it finds the signed difference early.
     """
 
     epochs: int = 15
@@ -65,7 +65,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """A whole training: which model, how it is trained on a snapshot, and what it sees before."""
+    """A whole training: the model, its training on a snapshot, and its pretraining on drawn people."""
 
     name: str
     kind: Literal["palsy", "regions"]
@@ -76,10 +76,10 @@ class Recipe:
 
     @property
     def sided(self) -> bool:
-        """Whether the heatmaps tell the sides of the regions apart."""
+        """True if the heatmaps distinguish the sides of the regions."""
         return isinstance(self.model, RegionConfig) and self.model.mode == "sided"
 
     @property
     def model_input_size(self) -> int:
-        """Side of the pictures that the model reads, px."""
+        """Side of the model's input images, px."""
         return self.model.encoder.input_size if isinstance(self.model, RegionConfig) else self.model.input_size

@@ -1,8 +1,8 @@
-"""Several processes as one training, one per GPU or per core: each computes its share of a batch, all take the same step.
+"""Data-parallel training: one process per GPU or core computes its shard of each batch, and all take the same step.
 
-``torchrun`` starts the processes and says who is who. With a process alone everything here does nothing. What is summed over
-a batch (losses, statistics of batch normalisation) is divided by what the whole batch has, so that the result is that of one
-process with the whole batch, whatever the shares are; only dropout differs, since every process draws its own.
+``torchrun`` starts the processes and sets their ranks. With a single process, every function here does nothing. Sums over a
+batch (losses, statistics of batch normalization) are divided by the count of the whole batch, so that the result is that of
+one process with the whole batch. Only dropout differs, because each process has its own random state.
 """
 
 import os
@@ -20,20 +20,20 @@ from vitau.errors import TrainingError
 
 T = TypeVar("T")
 
-PATIENCE: Final = timedelta(hours=2)
-"""How long processes wait for each other: the first one judges, decodes and writes while the others do nothing."""
+SYNC_TIMEOUT: Final = timedelta(hours=2)
+"""Longest wait of one process for another: the main process evaluates, decodes and writes while the others wait."""
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that ``torchrun`` started together with this one, if it did, and leave them at the end."""
+    """Join the process group of ``torchrun``, if it started this process, and leave it at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=SYNC_TIMEOUT)
     try:
         yield
     finally:
@@ -41,23 +41,23 @@ def process_group() -> Iterator[None]:
 
 
 def world_size() -> int:
-    """Count the processes of this training."""
+    """Return the number of processes of this training."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Say which of them this one is, from 0."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main_process() -> bool:
-    """Say whether this is the one that writes and talks."""
+    """Return whether this process is the one that writes and reports."""
     return rank() == 0
 
 
 @contextmanager
 def main_process_first() -> Iterator[None]:
-    """Let the first process through, and the others when it is done: they find what it made."""
+    """Run a block in the main process first; the others run it afterwards and find its results."""
     if not is_main_process():
         dist.barrier()
     yield
@@ -65,38 +65,41 @@ def main_process_first() -> Iterator[None]:
         dist.barrier()
 
 
-def broadcast_from_main(ask: Callable[[], T]) -> T:
-    """Call a function in the first process alone and give its answer in all."""
+def broadcast_from_main(compute: Callable[[], T]) -> T:
+    """Call a function in the main process only and return its result in all processes."""
     if world_size() == 1:
-        return ask()
-    answer = [ask() if is_main_process() else None]
-    dist.broadcast_object_list(answer, src=0)
-    return answer[0]  # type: ignore[return-value]
+        return compute()
+    result = [compute() if is_main_process() else None]
+    dist.broadcast_object_list(result, src=0)
+    return result[0]  # type: ignore[return-value]
 
 
 def all_gather(own: dict[str, T]) -> dict[str, T]:
-    """Put the dictionaries of all processes together; their keys differ."""
+    """Merge the dictionaries of all processes, which have different keys."""
     if world_size() == 1:
         return own
-    everybody: list[Any] = [None] * world_size()
-    dist.all_gather_object(everybody, own)
-    return {key: value for each in everybody for key, value in each.items()}
+    gathered: list[Any] = [None] * world_size()
+    dist.all_gather_object(gathered, own)
+    return {key: value for dictionary in gathered for key, value in dictionary.items()}
 
 
-def share(num_items: int) -> slice:
-    """Say which of a batch's items are this process's.
+def shard(num_items: int) -> slice:
+    """Return this process's slice of the items of a batch.
 
     Raises:
-        TrainingError: there are fewer items than processes.
+        TrainingError: if there are fewer items than processes.
     """
-    of_all, own = world_size(), rank()
-    if num_items < of_all:
-        raise TrainingError(f"a batch of {num_items} is too small for {of_all} processes: raise the batch size or start fewer")
-    return slice(num_items * own // of_all, num_items * (own + 1) // of_all)
+    size, own = world_size(), rank()
+    if num_items < size:
+        raise TrainingError(f"a batch of {num_items} is too small for {size} processes: raise the batch size or start fewer")
+    return slice(num_items * own // size, num_items * (own + 1) // size)
 
 
 def mean(total: Tensor, count: Tensor | float) -> Tensor:
-    """Divide this process's total by the mean count of all: averaged over processes, this is the mean over the whole batch."""
+    """Divide this process's total by the mean count of all processes.
+
+    The average of the results over processes is the mean over the whole batch.
+    """
     if world_size() == 1:
         return total / torch.as_tensor(count, device=total.device).clamp(min=1)
     counted = torch.as_tensor(count, dtype=torch.float32, device=total.device).clone()
@@ -114,7 +117,7 @@ def all_reduce_mean(value: Tensor) -> float:
 
 
 def wrap(model: nn.Module) -> nn.Module:
-    """Let the gradients of a model be averaged over all processes; alone, the model is returned as it is."""
+    """Wrap a model to average its gradients over all processes; a single process gets the model itself."""
     if world_size() == 1:
         return model
     return DistributedDataParallel(model, forward_sync_buffers=False)
@@ -126,12 +129,12 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def no_gradient_sync(model: nn.Module) -> AbstractContextManager[None]:
-    """Let gradients accumulate in each process: they are averaged once, before the step."""
+    """Return a context in which gradients accumulate in each process without being averaged."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over processes through which gradients flow: everybody's loss depends on everybody's share."""
+    """Differentiable sum over processes: the loss of each depends on the shards of all."""
 
     @staticmethod
     def forward(_context: Any, own: Tensor) -> Tensor:
@@ -147,10 +150,10 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the shares of all processes; torch's own refuses tensors on a processor."""
+    """Batch normalization over the shards of all processes; torch's own has no version for processors."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Normalise; in training by the statistics of the whole batch, in two passes, which loses no digits."""
+        """Normalize; in training by the statistics of the whole batch, in two passes, which keeps float32 precision."""
         if not self.training or world_size() == 1:
             return super().forward(x_BCHW)
         assert self.running_mean is not None
@@ -160,18 +163,18 @@ class SyncBatchNorm(nn.BatchNorm2d):
         x = x_BCHW.float()
         count = _Sum.apply(x.new_tensor(x.numel() / x.shape[1]))
         mean_C = _Sum.apply(x.sum((0, 2, 3))) / count
-        centred = x - mean_C[:, None, None]
-        var_C = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        centered = x - mean_C[:, None, None]
+        var_C = _Sum.apply(centered.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean_C, self.momentum)
             self.running_var.lerp_(var_C * count / (count - 1), self.momentum)
             self.num_batches_tracked += 1
         scale_C = self.weight * torch.rsqrt(var_C + self.eps)
-        return (centred * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
+        return (centered * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
 
 
 def sync_batch_norm(model: nn.Module) -> None:
-    """Let every batch normalisation of a model see the whole batch; its weights and their names stay."""
+    """Replace every batch normalization of a model by one over all processes; weights and their names stay."""
     if world_size() == 1:
         return
     for module in list(model.modules()):

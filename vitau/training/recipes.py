@@ -1,4 +1,4 @@
-"""Whole trainings by name: each says what it costs and what it scored."""
+"""Recipes: whole trainings by name, with their cost and their score."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,13 +17,13 @@ _SMALL_PEOPLE: Final = DrawnPeople(num_people=30000, frames_per_person=1, size=1
 
 
 def tiny_palsy() -> Recipe:
-    """Recognise a palsy with a small ViT on 64 px: 3 blocks of width 96 behind a convolutional stem, 16 tokens.
+    """Recognize a palsy with a small ViT on 64 px: 3 blocks of width 96 behind a convolutional stem, 16 tokens.
 
     Cost, on 2 cores with both tiny recipes side by side: drawing 9 000 people 43 s (shared), pretraining 206 s, training 13 s.
-    Score, AUROC by subject, synthetic people, protocol subjects: 0.972 [0.958, 0.983] on 720 drawn people by one picture each;
+    Score, AUROC by subject, synthetic people, protocol subjects: 0.972 [0.958, 0.983] on 720 drawn people by one image each;
     after training on 110 people, the demo's 30 unseen people: 0.978 [0.917, 1] twice, 0.991, 0.996 and 1.000 thrice in seven
-    runs, whose simulated readers and splits differ. The question for sides matters most: with an earlier, smaller stem and
-    6 000 people 0.84 without it, 0.957 with it.
+    runs, whose simulated readers and splits differ. The auxiliary loss of the sides matters most: with an earlier, smaller
+    stem and 6 000 people 0.84 without it, 0.957 with it.
     """
     return Recipe(
         name="tiny-palsy",
@@ -40,7 +40,7 @@ def tiny_regions() -> Recipe:
 
     Cost, on 2 cores with both tiny recipes side by side: drawing 9 000 people 43 s (shared), pretraining 187 s, training 17 s.
     Score, mean AUROC of the 8 regions by subject within palsied synthetic people, protocol subjects: 0.849 [0.829, 0.868] on
-    360 drawn people by one picture each; the demo's 15 unseen people: 0.815 [0.717, 0.908], 0.856, 0.858, 0.872, 0.894,
+    360 drawn people by one image each; the demo's 15 unseen people: 0.815 [0.717, 0.908], 0.856, 0.858, 0.872, 0.894,
     0.911 and 0.928 in seven runs, whose simulated readers and splits differ. The brow's two ends and the mouth are the hardest.
     """
     generator = GeneratorConfig(size=16, style_dim=32, mapping_layers=2, channel_multiplier=0.015625, max_channels=16)
@@ -63,7 +63,7 @@ def tiny_sided() -> Recipe:
     No published tool says which side of an action unit is affected; a palsy is almost always on one.
 
     Cost, on 2 cores: drawing 9 000 people 48 s, pretraining 145 s. Score on 300 palsied drawn people of another population, one
-    picture each: the affected side of the face is the right one for 97.3 % [95.3, 99.0], calibration error 0.04; mean AUROC of
+    image each: the affected side of the face is the right one for 97.3 % [95.3, 99.0], calibration error 0.04; mean AUROC of
     the 8 regions by subject 0.864 [0.842, 0.885] (protocol subjects, synthetic). Its threshold is worse than `tiny-regions`'s:
     of two sides the larger counts, and accuracy is 0.72 at 0.
     """
@@ -87,7 +87,7 @@ def _pretraining(*, epochs: int, batch_size: int, lr: float, loss: str) -> Train
 
 
 def paper_palsy() -> Recipe:
-    """Recognise a palsy with the paper's ViT: ViT-B/16 on 256 px, METHOD §3's settings, batch 4.
+    """Recognize a palsy with the paper's ViT: ViT-B/16 on 256 px, METHOD §3's settings, batch 4.
 
     Cost and score are not measured yet: it needs a GPU, YFP and CK+, and pretrained weights of the user's own.
     """
@@ -109,7 +109,7 @@ def paper_regions() -> Recipe:
 
 
 def base_palsy() -> Recipe:
-    """Recognise a palsy with a ViT-S/16 on 256 px: a quarter of `paper-palsy`'s weights, METHOD §3's settings, FG-Net's batch.
+    """Recognize a palsy with a ViT-S/16 on 256 px: a quarter of `paper-palsy`'s weights, METHOD §3's settings, FG-Net's batch.
 
     Cost and score are not measured yet: it needs a GPU and data of the user's own.
     """
@@ -135,7 +135,7 @@ def base_regions() -> Recipe:
 
 
 def small_palsy() -> Recipe:
-    """Recognise a palsy with a ViT of width 384 on 128 px behind a convolutional stem, pretrained on drawn people.
+    """Recognize a palsy with a ViT of width 384 on 128 px behind a convolutional stem, pretrained on drawn people.
 
     Meant for one GPU and an hour; cost and score are not measured yet, for want of a GPU.
     """
@@ -169,12 +169,12 @@ def small_regions() -> Recipe:
 
 
 def smoke_palsy() -> Recipe:
-    """Go through every step of `tiny-palsy` once, in seconds: it learns nothing and proves that all parts fit."""
+    """Run every step of `tiny-palsy` once, in seconds: it learns nothing, and shows that all parts work together."""
     return _smoke(tiny_palsy(), "smoke-palsy")
 
 
 def smoke_regions() -> Recipe:
-    """Go through every step of `tiny-regions` once, in seconds: it learns nothing and proves that all parts fit."""
+    """Run every step of `tiny-regions` once, in seconds: it learns nothing, and shows that all parts work together."""
     return _smoke(tiny_regions(), "smoke-regions")
 
 

@@ -1,4 +1,4 @@
-"""A whole training from a recipe: data in, model folder, metrics and history out; an interrupted one goes on."""
+"""A whole training from a recipe: reads a snapshot, writes model folder, metrics and history; resumes if interrupted."""
 
 import json
 import os
@@ -56,19 +56,19 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     num_threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> TrainingResult:
-    """Train on a snapshot; a folder that is complete is left alone.
+    """Train on a snapshot and return the result; a complete folder is only read.
 
-    Of several processes (:mod:`vitau.training.parallel`) all call this and get the same answer; the first one writes.
+    With several processes (:mod:`vitau.training.parallel`), all call this and get the same result; the main process writes.
 
     Args:
-        recipe: what to train and how.
+        recipe: the model and its training.
         store: holds the snapshot and its frame tables.
         snapshot: digest.
         out: gets ``model/``, ``metrics.json`` and ``history.json``; ``checkpoint/`` while it runs.
         pretrained: a model folder, or the ``out`` of :func:`pretrain`, to start from.
-        weights: where to find weights of the user's own instead, see :func:`vitau.models.weights.bring_weights`.
+        weights: sources of the user's own weights instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
-        checkpoints_to_store: keep the state of the training in the store as well, so that another machine can go on.
+        checkpoints_to_store: write checkpoints to the store as well, so that another machine can resume.
         mlflow_url: of the server that gets curves, system metrics and, of regions, heatmaps of drawn faces; none by default.
         num_threads: see :func:`choose_device`.
         reporter: writes messages and progress; on stderr by default.
@@ -94,7 +94,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     _check_splits(recipe, crops)
     model, started_from = _start(recipe, pretrained)
     if weights:
-        started_from |= _brought(model, weights, store, started_from)
+        started_from |= _load_own_weights(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
     if recipe.train.keep_statistics and origin is None:
         reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
@@ -123,12 +123,12 @@ def pretrain(
     num_threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> TrainingResult:
-    """Train on drawn people who are in no cohort; a folder that is complete is left alone. See :func:`train`.
+    """Train on drawn people who are in no cohort; a complete folder is only read. See :func:`train`.
 
     Args:
-        recipe: must say how many people to draw.
+        recipe: one with a pretraining.
         out: gets ``model/``, ``metrics.json`` and ``history.json``.
-        cache: folder of the drawn pictures, which both recipes can share; by default inside ``out`` and deleted at the end.
+        cache: folder of the drawn images, which recipes can share; by default inside ``out``, and deleted at the end.
         mlflow_url: of the server that gets curves, system metrics and pictures; none by default.
         num_threads: see :func:`choose_device`.
         reporter: writes messages and progress; on stderr by default.
@@ -179,7 +179,7 @@ def choose_device(num_threads: int | None = None) -> torch.device:
 
 
 def shrunk(crops: Crops, size: int) -> Crops:
-    """Scale the pixels to a small input once, in memory, by the models' own rule; larger inputs are scaled batch by batch."""
+    """Scale the pixels to a small input once, in memory, as the models would; larger inputs are scaled batch by batch."""
     if size >= crops.pixels_MSS3.shape[1] or size > 96:
         return crops
     parts = []
@@ -201,15 +201,15 @@ def _start(recipe: Recipe, pretrained: Path | None) -> tuple[Model, dict[str, An
             f"the model in {folder} was made by recipe {card.get('recipe')} and has another shape than {recipe.name}'s: "
             f"pretrain with --recipe {recipe.name}"
         )
-    said = {
+    lineage = {
         "pretrained": str(card.get("recipe")),
         "pretrained_digest": model_digest(folder),
         "pretrained_on_synthetic": bool(card.get("synthetic")),
     }
-    return model, said | ({"drawn": card["drawn"]} if "drawn" in card else {})
+    return model, lineage | ({"drawn": card["drawn"]} if "drawn" in card else {})
 
 
-def _brought(model: Model, weights: Sequence[str], store: Store, started_from: dict[str, Any]) -> dict[str, Any]:
+def _load_own_weights(model: Model, weights: Sequence[str], store: Store, started_from: dict[str, Any]) -> dict[str, Any]:
     if started_from:
         raise TrainingError("a training starts from --pretrained or from --weights: give one of them")
     from vitau.models.weights import bring_weights
@@ -227,7 +227,7 @@ def read_result(out: Path, **expected: str) -> TrainingResult:
 
 
 def _seconds(pretrained: Path | None) -> float:
-    """Read what a pretraining cost, drawing included; 0 where there was none or nobody wrote it down."""
+    """Return the seconds of a pretraining, drawing included; 0 without a pretraining or without its metrics."""
     if pretrained is None or not (pretrained / METRICS).exists():
         return 0.0
     result = TrainingResult.from_json(json.loads((pretrained / METRICS).read_text()))
@@ -277,7 +277,7 @@ def _conclude(
     lineage: dict[str, Any],
     costs: dict[str, Any],
 ) -> TrainingResult:
-    """Choose what validation people decide, measure both held-out splits, and write everything down."""
+    """Choose the threshold on validation people, compute the metrics of both held-out splits, and write all results."""
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)

@@ -1,4 +1,4 @@
-"""The two tasks as the loop sees them: batches of crops, a loss, scores, and what validation people say."""
+"""The two tasks, palsy and regions: batches of crops, objectives, predictions, metrics and validation."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from vitau.models.inputs import to_input
 from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
 from vitau.training.losses import PALSY_LOSSES, REGION_LOSSES, WithSides
-from vitau.training.parallel import share, unwrap
+from vitau.training.parallel import shard, unwrap
 
 Array = npt.NDArray[Any]
 Kind = Literal["palsy", "regions"]
 
 
 class SideScales(TypedDict):
-    """How steep the curves are that make probabilities of a sided model's scores: of the face, and of a region's side."""
+    """Slopes of the logistic curves from a sided model's scores to probabilities, for the face and for a region's side."""
 
     face: float
     region: float
@@ -38,7 +38,7 @@ FEW_RESAMPLES = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
-    """B frames on the training device: pictures in [−1, 1], landmarks in px of a 256 crop, labels."""
+    """B frames on the training device: images in [−1, 1], landmarks in px of a 256 crop, labels."""
 
     crop_BCHW: Tensor
     landmarks_BL2: Tensor
@@ -51,7 +51,7 @@ class Batch:
 class CropBatches:
     """Shuffled, augmented batches of crops; the order and the changes depend on the seed and the epoch only.
 
-    Of several processes each makes its own share of every batch. ``len`` counts the batches of an epoch.
+    With several processes, each builds its own shard of every batch. ``len`` is the number of batches in an epoch.
     """
 
     def __init__(self, crops: Crops, config: TrainConfig, input_size: int, device: torch.device) -> None:
@@ -61,22 +61,22 @@ class CropBatches:
         return math.ceil(len(self.crops) / self.config.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through the frames once.
+        """Yield the frames once, in batches.
 
         Raises:
-            TrainingError: a batch has fewer frames than there are processes.
+            TrainingError: if a batch has fewer frames than there are processes.
         """
         rng = np.random.default_rng([self.config.seed, number])
         order = rng.permutation(len(self.crops))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
-        for everybody in np.array_split(order, len(self)):
-            rows = share(len(everybody))
-            index = everybody[rows]
+        for batch in np.array_split(order, len(self)):
+            rows = shard(len(batch))
+            index = batch[rows]
             crop_BCHW = to_input(torch.from_numpy(self.crops.pixels(index)).to(self.device), self.input_size)
             landmarks_BL2 = torch.from_numpy(self.crops.landmarks_NL2[index]).to(self.device)
             sided_BA2 = torch.from_numpy(self.crops.sided_NA2[index]).to(self.device)
             if self.config.augmentation:
-                changes = draw_changes(len(everybody), self.input_size, self.config.augmentation, generator).of(rows)
+                changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator).of(rows)
                 crop_BCHW, landmarks_BL2, mirrored_B = augment(crop_BCHW, landmarks_BL2, changes)
                 sided_BA2 = torch.where(mirrored_B[:, None, None], sided_BA2.flip(2), sided_BA2)
             yield Batch(
@@ -92,10 +92,13 @@ class CropBatches:
 def objective(
     kind: Kind, config: TrainConfig, sigma: float | None = None, *, sided: bool = False
 ) -> Callable[[nn.Module, Batch], Tensor]:
-    """Make the loss of a task; ``sigma`` is that of the true heatmaps, px of the heatmap.
+    """Return the loss function of a task, (model, batch) → scalar.
 
-    ``sided`` heatmaps leave out the regions that are affected on a side nobody named. Called with a :class:`WithSides`, the
-    loss of its sides is added, ``config.side_weight`` times.
+    Args:
+        kind: the task.
+        config: names the loss. The loss of the sides of a :class:`WithSides` is added, times ``config.side_weight``.
+        sigma: of the true heatmaps, px of the heatmap.
+        sided: the heatmaps have sides; regions that are affected on an unknown side are left out.
 
     Raises:
         ValueError: if the task has no loss of that name.
@@ -115,18 +118,18 @@ def objective(
     def sides(model: nn.Module, batch: Batch) -> Tensor:
         heatmaps_BAHW = model(batch.crop_BCHW)
         true_BAHW = sided_heatmaps(batch.landmarks_BL2, batch.sided_BA2, heatmaps_BAHW.shape[-1], sigma)
-        return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA & _side_is_named(batch))
+        return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA & _side_is_known(batch))
 
-    asked = palsy if kind == "palsy" else sides if sided else regions
+    loss_of_task = palsy if kind == "palsy" else sides if sided else regions
 
     def with_sides(model: nn.Module, batch: Batch) -> Tensor:
-        loss, inner = asked(model, batch), unwrap(model)
+        loss, inner = loss_of_task(model, batch), unwrap(model)
         return loss + config.side_weight * inner.loss(batch.sided_BA2, batch.known_BA) if isinstance(inner, WithSides) else loss
 
     return with_sides
 
 
-def _side_is_named(batch: Batch) -> Tensor:
+def _side_is_known(batch: Batch) -> Tensor:
     return ~batch.affected_BA | batch.sided_BA2.any(-1)
 
 
@@ -148,7 +151,7 @@ def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device:
 def measure(
     kind: Kind, crops: Crops, scores: Array, *, threshold: float | None = None, scales: SideScales | None = None
 ) -> PalsyMetrics | RegionMetrics:
-    """Give the metrics of a task by subject (protocol ``subjects``).
+    """Compute the metrics of a task by subject (protocol ``subjects``).
 
     ``threshold`` is recognition's only; ``scales`` those of a sided region model, whose scores add the metrics of ``sides``.
     """
@@ -168,7 +171,7 @@ def choose_threshold(kind: Kind, crops: Crops, scores: Array) -> float | None:
 
 
 def fit_side_scales(crops: Crops, score_NA2: Array) -> SideScales:
-    """Fit the logistic curves that make probabilities of the scores of sides, on validation people."""
+    """Fit the logistic curves from the scores of sides to probabilities, on validation people."""
     named_NA = crops.known_NA & (~crops.affected_NA | crops.sided_NA2.any(-1))
     one_sided_N = _one_sided(crops)
     difference_N = side_difference(torch.from_numpy(score_NA2)).numpy()
@@ -185,10 +188,10 @@ def _one_sided(crops: Crops) -> Array:
 def validation(
     kind: Kind, crops: Crops, input_size: int, device: torch.device, *, sided: bool = False
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Make the function that judges an epoch on validation people.
+    """Return the function that evaluates an epoch on the validation people.
 
     Selection is the AUROC by subject less the Brier score (recognition) or the mean squared error of the score (regions), which
-    decides among the many epochs that rank a few people alike. A sided model is judged by its sides as well.
+    breaks ties between epochs that rank a few people equally. For a sided model the accuracy of its sides is added.
     """
 
     def validate(model: nn.Module) -> dict[str, float]:

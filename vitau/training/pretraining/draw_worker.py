@@ -1,4 +1,4 @@
-"""One share of the people drawn for pretraining: what a drawing process runs, so it imports little (torch takes seconds)."""
+"""Worker that draws a part of the people for pretraining; it does not import torch, which takes seconds."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawnPeople:
-    """How many people to draw for pretraining, and how often each; they are nobody's cohort."""
+    """Number of people to draw for pretraining, of frames per person, and their size in px; they are in no cohort."""
 
     num_people: int
     frames_per_person: int
@@ -26,7 +26,7 @@ class DrawnPeople:
 
 
 def population(name: str) -> int:
-    """Turn a name into the seed of a population: beyond 2⁶⁴, where no cohort's seed is."""
+    """Return the seed of a population by its name: above 2⁶⁴, where no cohort's seed is."""
     return (1 << 64) + int.from_bytes(sha256(f"vitau {name}".encode()).digest()[:7])
 
 

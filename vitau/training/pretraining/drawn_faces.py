@@ -1,4 +1,4 @@
-"""Pictures of drawn people for pretraining: nobody's cohort, made in processes, kept once per setting."""
+"""Images of drawn people for pretraining, in no cohort: drawn in processes, cached once per setting."""
 
 import fcntl
 from collections.abc import Callable
@@ -32,17 +32,17 @@ A test compares a few drawings with the numbers of this version.
 def drawn_crops(
     drawn: DrawnPeople, cache: Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Crops:
-    """Draw people, or read those drawn before with the same setting.
+    """Draw people, or read the cached ones of the same setting.
 
     Args:
-        drawn: how many people, how often, at what size.
-        cache: folder of the kept pictures; they show nobody.
-        workers: processes.
-        progress: told how many people of how many are done.
+        drawn: the setting.
+        cache: folder of the cached images; they show no real person.
+        workers: number of processes.
+        progress: called with the number of people done and of all.
 
     Returns:
-        Frames with pixels (S, S, 3) and exact landmarks; one person in twelve is for validation. Every person is as likely
-        palsied as not. The pictures do not depend on the number of workers.
+        Frames with pixels (S, S, 3) and exact landmarks. One person in twelve is in the validation split; half of them have a
+        palsy. The images do not depend on the number of workers.
     """
     name = sha256(repr((sorted(asdict(drawn).items()), DRAWING_VERSION)).encode()).hexdigest()[:16]
     path = cache / f"drawn-{name}.npz"

@@ -1,1 +1,1 @@
-"""What a training reports while it runs: progress, curves, images, environment."""
+"""Reports of a running training: metrics, curves, images and environment."""

@@ -1,4 +1,4 @@
-"""What a training ran on, so that the model can say so: software by version, hardware by kind; no name of a machine."""
+"""Environment of a training for the model card: software by version, hardware by kind, no name of a machine."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ SOFTWARE: Final = ("vitau", "torch", "torchvision", "timm", "numpy")
 
 
 def describe_environment(device: torch.device) -> dict[str, str]:
-    """Describe software and hardware of this process, all as text."""
+    """Return the software and hardware of this process, all as text."""
     on_gpu = device.type == "cuda"
     return {
         **{name: version(name) for name in SOFTWARE},

@@ -1,4 +1,4 @@
-"""What a region model sees in drawn faces, as one picture: never a face of anybody who is real."""
+"""Heatmaps of a region model on drawn faces, as one image; no real person is in it."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ SPARED: Final = np.array((28, 108, 200))
 
 
 def draw_heatmaps(model: nn.Module, config: RegionConfig, device: torch.device) -> bytes:
-    """Lay the heatmaps of a model over drawn palsied faces, the true ones below: orange affected, blue not.
+    """Render the heatmaps of a model over drawn palsied faces, above the true ones: orange is affected, blue is not.
 
     Returns:
         A PNG: a row of 9 tiles per face, the face and its 8 regions in the order of ``AUS``, and a row of the truth below.

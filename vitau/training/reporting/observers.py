@@ -1,4 +1,4 @@
-"""Who is told of a training while it runs: people by lines and a bar, and MLflow by curves and pictures."""
+"""Observers of a running training: lines and a progress bar on stderr, curves and images in MLflow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,22 +16,22 @@ from vitau.training.fit import Observer
 from vitau.training.parallel import is_main_process
 
 STEPS_BETWEEN: Final = 20
-"""Every so many batches the loss is written."""
+"""Batches between two losses that are written to MLflow."""
 
 
 @contextmanager
 def watching(
     recipe: Recipe, config: TrainConfig, model: nn.Module, identity: str, reporter: Reporter, mlflow_url: str | None
 ) -> Iterator[tuple[Observer, str | None]]:
-    """Watch a training; give the watcher, and the id of its run in MLflow if there is one.
+    """Observe a training; yields the observer, and the id of its MLflow run if there is one.
 
     Args:
-        recipe: what is trained.
-        config: how: on a snapshot or, before it, on drawn people.
-        model: whose heatmaps are drawn after every epoch; with averaged weights, those that go on being trained.
-        identity: of the training: one that goes on finds its run by it, on another machine too.
-        reporter: tells people.
-        mlflow_url: of the server; of several processes only the first writes there.
+        recipe: the model that is trained.
+        config: settings of the training, on a snapshot or, before it, on drawn people.
+        model: its heatmaps are rendered after every epoch; with averaged weights, those that are trained on.
+        identity: of the training; a resumed training finds its run by it, on another machine too.
+        reporter: writes lines and progress.
+        mlflow_url: address of the server; only the main process writes there.
     """
 
     def tell(epoch: Epoch) -> None:

@@ -1,4 +1,4 @@
-"""The orders replayed on drawn people, whose truth is known: how many labels each needs until a model is good enough."""
+"""Study of active learning on drawn people: how many labels each order of labeling needs for a target AUROC."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +19,14 @@ COMPONENTS: Final = 40
 FIRST: Final = 10
 BATCH: Final = 10
 SCATTER: Final = 0.01
-"""How far a landmark scatters, in distances between the eyes."""
+"""Standard deviation of a landmark, in distances between the eyes."""
 MIRRORED: Final = np.array([(one, other) for one, other in enumerate(MIRROR) if one < other])
 """The pairs of landmarks that mirror each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What a replay came to: the AUROC of all the labels, and what every order needs for each AUROC asked for."""
+    """Result of a simulation: the AUROC with all labels, and the number of labels of every order for each target."""
 
     populations: int
     people: int
@@ -39,15 +39,15 @@ class Replayed:
 def run(
     targets: list[float], *, populations: int, people: int, held_out: int, seed: int, num_processes: int | None = None
 ) -> Replayed:
-    """Draw populations, replay every order in each, and sum up.
+    """Draw populations, simulate every order in each, and summarize.
 
     Args:
         targets: mean AUROCs over the regions.
-        populations: how many, each of other people.
-        people: to ask about in each.
-        held_out: more people in each, on whom the model is measured.
-        seed: names the populations.
-        num_processes: how many are replayed at once; all cores by default.
+        populations: number of populations, each of other people.
+        people: to label in each.
+        held_out: more people in each, for the AUROC.
+        seed: of the populations.
+        num_processes: populations at a time; one per core by default.
     """
     one = partial(replay_population, people=people, held_out=held_out)
     curves = list(parallel_map(one, range(seed, seed + populations), num_processes))
@@ -62,19 +62,19 @@ def run(
 
 
 def replay_population(seed: int, *, people: int, held_out: int) -> list[Curve]:
-    """Draw one population and replay every order in it."""
+    """Draw one population and simulate every order in it."""
     drawn = draw_population(seed, people, held_out)
     return [simulate(drawn, order, auroc=mean_auroc, first=FIRST, batch=BATCH, seed=seed) for order in ORDERS]
 
 
 def draw_population(seed: int, people: int, held_out: int) -> Population:
-    """Draw palsied people in every facial task, and take features of their landmarks, which scatter as dlib's do."""
+    """Draw palsied people in every facial task, and compute features of their landmarks, with noise like dlib's."""
     features, movements, truths = [], [], []
     for index in range(people + held_out):
         person, rng = draw_person(seed, index, palsied=True), np.random.default_rng([seed, index, 9])
         frames = [draw_landmarks(person, task, float(rng.uniform(0.8, 1.0)), rng) for task in TASKS]
         points = np.stack(frames) + rng.normal(0, SCATTER, (len(TASKS), NUM_LANDMARKS, 2))
-        features.append(lopsidedness(points))
+        features.append(movement_asymmetry(points))
         movements.append(movement(points))
         truths.append([au in person.affected for au in AUS])
     feature_SD = np.stack(features)
@@ -89,8 +89,8 @@ def draw_population(seed: int, people: int, held_out: int) -> Population:
     )
 
 
-def lopsidedness(landmarks: Array) -> Array:
-    """How differently the halves of a face move in each task: (tasks × pairs of points × 2,), in distances between the eyes.
+def movement_asymmetry(landmarks: Array) -> Array:
+    """Compute how differently the halves of a face move in each task: (tasks × pairs × 2,), in distances between the eyes.
 
     Args:
         landmarks: (1 + tasks, 68, 2) of one person, the first at rest.
@@ -102,7 +102,7 @@ def lopsidedness(landmarks: Array) -> Array:
 
 
 def mean_auroc(truth_TA: NDArray[np.bool_], probability_TA: Array) -> float:
-    """The mean AUROC over the regions of people, one row each."""
+    """Compute the mean AUROC over the regions; one row per person."""
     names = [f"{number:06}" for number in range(len(truth_TA))]
     auroc = region_metrics(names, truth_TA, probability_TA, threshold=0.5, num_resamples=1).auroc.value
     assert auroc is not None, "the people held out are of both classes in some region"

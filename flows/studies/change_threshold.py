@@ -1,8 +1,8 @@
-"""How different frames look, measured on drawn patients of whom is known what is new; the threshold of a setting comes from it.
+"""Study of the threshold for changed material: differences between key frames of drawn patients with known changes.
 
-Each patient is drawn in four clips: one that the readers were shown, the same tasks on another day, the same tasks in another
-light before another camera, and the same tasks when most of the palsy is gone. They go the whole way of a recording: dlib finds
-the faces and the landmarks, and the key frames are chosen as for a task.
+Each patient is drawn in four clips: one that the readers saw, the same tasks on another day, in another light with another
+camera, and when most of the palsy is gone. The clips are processed like recordings: dlib finds faces and landmarks, and the
+key frames are chosen as for a labeling task.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from vitau.processes import parallel_map
 
 FRAMES_PER_TASK: Final = 2
 LEFT: Final = 0.3
-"""How much of the palsy is left when most of it is gone."""
+"""Share of the palsy that is left when most of it is gone."""
 FEW: Final = frozenset({"rest", "smile", "jaw_opening"})
-"""The tasks that were shown where the others are new."""
+"""The tasks that readers saw if the others are new."""
 
 Clip: TypeAlias = tuple[tuple[str, ...], NDArray[np.float64]]
 """The task of each frame in which dlib found the face, and its landmarks in the crop (N, 136)."""
@@ -41,9 +41,9 @@ class ChangeStatistics:
 
 
 def run(people: int, *, threshold: float, seed: int, num_processes: int | None = None) -> list[ChangeStatistics]:
-    """Measure how different each kind of new material looks; ``quantiles`` are the 5, 50 and 95 % ones over patients."""
+    """Measure the difference of each kind of new material; ``quantiles`` are the 5, 50 and 95 % ones over patients."""
     measured = list(parallel_map(partial(differences, seed), range(people), num_processes))
-    kinds = {kind: np.array([each[kind] for each in measured]) for kind in measured[0]}
+    kinds = {kind: np.array([patient[kind] for patient in measured]) for kind in measured[0]}
     return [
         ChangeStatistics(
             kind=kind,
@@ -55,13 +55,13 @@ def run(people: int, *, threshold: float, seed: int, num_processes: int | None =
 
 
 def differences(seed: int, index: int) -> dict[str, float]:
-    """Draw one patient's clips, and compare the key frames of all with those of what was shown, for each kind of novelty."""
+    """Draw one patient's clips, and compare their key frames with those that readers saw, for each kind of change."""
     person, other = draw_person(seed, index, palsied=True), draw_person(seed + 1, index, palsied=True)
     elsewhere = replace(person, light=other.light, camera=other.camera, pose=other.pose)
     better = replace(person, weak=person.weak * LEFT)
     shown, again, lit, healed = (
-        film(who, np.random.default_rng([seed, index, number]))
-        for number, who in enumerate((person, person, elsewhere, better))
+        film(drawn, np.random.default_rng([seed, index, number]))
+        for number, drawn in enumerate((person, person, elsewhere, better))
     )
     return {
         "nothing new": compare(shown, [shown, again]),
@@ -72,7 +72,7 @@ def differences(seed: int, index: int) -> dict[str, float]:
 
 
 def compare(shown: Clip, now: Sequence[Clip]) -> float:
-    """How different the key frames of some clips look from those of the one that was shown, the first of them."""
+    """Compute the difference between the key frames of some clips and those of the first, which readers saw."""
     landmarks = np.concatenate([points for _, points in now])
     clips = [str(number) for number, (tasks, _) in enumerate(now) for _ in tasks]
     moved = from_rest(landmarks, clips)
@@ -80,13 +80,13 @@ def compare(shown: Clip, now: Sequence[Clip]) -> float:
 
 
 def only(clip: Clip, tasks: frozenset[str]) -> Clip:
-    """Leave the frames of some tasks."""
+    """Return the frames of some tasks."""
     kept = [place for place, task in enumerate(clip[0]) if task in tasks]
     return tuple(clip[0][place] for place in kept), clip[1][kept]
 
 
 def film(person: Person, rng: np.random.Generator) -> Clip:
-    """Draw a clip from the onset to the apex of each task, and look at it as ingest does."""
+    """Draw a clip from the onset to the apex of each task, and track the face as ingest does."""
     track, tasks, found = FaceTracker().track, [], []
     for task in TASKS:
         for number in range(FRAMES_PER_TASK):

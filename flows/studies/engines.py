@@ -1,6 +1,6 @@
-"""One process beside Ray with one and two workers, on drawn people: the same bytes, and how much quicker two are than one.
+"""Study of the engines on drawn people: one process, and Ray with one and two workers, with the same objects and times.
 
-The models are untrained: what is measured is the work, not the answer.
+The models are untrained: the study measures time, not predictions.
 """
 
 import platform
@@ -32,14 +32,14 @@ from vitau.store import open_store, sha256_of
 from vitau.training.recipes import RECIPES
 
 _KEY: Final = b"names nobody: the people are drawn"
-_ANYBODY: Final = 0.0  # recognition's threshold: the region model looks at everybody
+_ANYBODY: Final = 0.0  # recognition's threshold: the region model scores everyone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Seconds of one kind of work: ``whole_s`` from the call on, ``work_s`` from the first piece's begin to the last one's end.
+    """Seconds of one kind of work: ``whole_s`` from the call, ``work_s`` from the first item's start to the last one's end.
 
-    Between the two lies the start of the workers, who import torch and load the model: seconds, however much work follows.
+    The difference is the start of the workers, which import torch and load the model; it does not depend on the work.
     """
 
     whole_s: float
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One way to do all the work: the seconds of Ray's start and of both parts, and the digests of what it left."""
+    """One run of all the work: the seconds of Ray's start and of both parts, and the digests of the objects."""
 
     engine: Engine
     num_workers: int
@@ -60,7 +60,7 @@ class Run:
 
 @dataclass(frozen=True)
 class _Timed:
-    """Work that says when it began and ended, by the one clock of this machine's processes."""
+    """Work that returns its start and end, by the monotonic clock that all processes of a machine share."""
 
     work: Callable[[Any], Any]
 
@@ -71,13 +71,13 @@ class _Timed:
 
 
 def bench(*, subjects: int, seed: int, size: str, rounds: int, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Measure all ways, Ray's in turns; every other round begins with two workers.
+    """Measure all engines, Ray's in alternation; every other round begins with two workers.
 
     Returns:
         Rates and ratios as JSON values; a ratio is the median of the rounds'.
 
     Raises:
-        EngineError: Ray is not installed, or an engine left other bytes than one process.
+        EngineError: if Ray is not installed, or an engine wrote other objects than one process.
     """
     with tempfile.TemporaryDirectory(prefix="vitau-bench-") as name:
         folder = Path(name)
@@ -98,14 +98,14 @@ def bench(*, subjects: int, seed: int, size: str, rounds: int, tell: Callable[[s
 
 
 def run(engine: Engine, num_workers: int, clips: Sequence[SourceClip], model: Path, store: Path) -> Run:
-    """Cut the faces of all clips into a fresh store, and score everybody in it."""
-    with Executor(engine, num_workers=num_workers) as spread:
+    """Ingest all clips into a fresh store, and score everyone in it."""
+    with Executor(engine, num_workers=num_workers) as executor:
         began = time.monotonic()
-        list(spread.run([0], abs))  # starts Ray
+        list(executor.run([0], abs))  # starts Ray
         start_s = time.monotonic() - began
-        outcomes, cut = timed(spread, clips, clip_work(str(store), _KEY, FrameRecipe()))
-        people = [frames for each in outcomes if isinstance(each, Ingested) and (frames := usable(each)).num_rows]
-        _, scored = timed(spread, people, SubjectWork(store_uri=str(store), model=model, digest=folder_digest(model)))
+        outcomes, cut = timed(executor, clips, clip_work(str(store), _KEY, FrameRecipe()))
+        people = [frames for outcome in outcomes if isinstance(outcome, Ingested) and (frames := usable(outcome)).num_rows]
+        _, scored = timed(executor, people, SubjectWork(store_uri=str(store), model=model, digest=folder_digest(model)))
     objects = open_store(store)
     return Run(
         engine=engine,
@@ -117,10 +117,10 @@ def run(engine: Engine, num_workers: int, clips: Sequence[SourceClip], model: Pa
     )
 
 
-def timed(spread: Executor, items: Sequence[Any], work: Callable[[Any], Any]) -> tuple[list[Any], Part]:
-    """Do the work; returns what came of it, and how long it took."""
+def timed(executor: Executor, items: Sequence[Any], work: Callable[[Any], Any]) -> tuple[list[Any], Part]:
+    """Do the work; return the results and the time."""
     began = time.monotonic()
-    done = list(spread.run(items, _Timed(work)))
+    done = list(executor.run(items, _Timed(work)))
     whole_s = time.monotonic() - began
     work_s = max(ended for _, ended, _ in done) - min(begun for begun, _, _ in done)
     return [outcome for _, _, outcome in done], Part(whole_s=whole_s, work_s=work_s)
@@ -133,7 +133,7 @@ def usable(ingested: Ingested) -> pa.Table:
 
 
 def untrained(folder: Path, size: str, seed: int) -> Path:
-    """Write a model folder with the weights that a training of this size begins with."""
+    """Write a model folder with the initial weights of a training of this size."""
     torch.manual_seed(seed)
     palsy, regions = RECIPES[f"{size}-palsy"]().model, RECIPES[f"{size}-regions"]().model
     assert isinstance(palsy, ViTConfig)
@@ -147,7 +147,7 @@ def check(run: Run, alone: Run) -> None:
     """Compare every object with that of one process.
 
     Raises:
-        EngineError: one is missing, is too many, or has other bytes.
+        EngineError: if an object is missing, additional or different.
     """
     if run.objects != alone.objects:
         other = sorted(set(run.objects.items()) ^ set(alone.objects.items()))
@@ -158,7 +158,7 @@ def check(run: Run, alone: Run) -> None:
 
 
 def describe(run: Run, num_clips: int) -> str:
-    """Say in a line how long a run took."""
+    """Return a line about the time of a run."""
     return (
         f"{run.engine}, {run.num_workers} worker{'s' * (run.num_workers > 1)}: {num_clips} clips in {run.clips.work_s:.1f} s, "
         f"people in {run.people.work_s:.1f} s; with the workers' start {run.clips.whole_s:.1f} s and {run.people.whole_s:.1f} s"
@@ -166,7 +166,7 @@ def describe(run: Run, num_clips: int) -> str:
 
 
 def summary(alone: Run, pairs: Sequence[Mapping[int, Run]], *, clips: int, seed: int, size: str) -> dict[str, Any]:
-    """Lay out what was measured."""
+    """Return the measurements as JSON values."""
     parts: dict[str, Callable[[Run], Part]] = {"clips": lambda run: run.clips, "people": lambda run: run.people}
     found = {
         name: {

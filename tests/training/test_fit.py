@@ -1,4 +1,4 @@
-"""The loop learns, keeps its best epoch, stops at nonsense, and can be killed."""
+"""The loop learns, keeps its best epoch, stops at a loss that is not finite, and resumes after a kill."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ CONFIG = TrainConfig(epochs=4, batch_size=8, lr=1e-2, grad_clip=1.0, schedule="c
 
 
 class Killed(BaseException):
-    """What a signal does to the loop."""
+    """Stand-in for a signal that ends the loop."""
 
 
 def _vit() -> PalsyViT:

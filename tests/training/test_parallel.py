@@ -1,4 +1,4 @@
-"""Two processes train as one: the same losses, the same weights, one who writes."""
+"""Two processes train as one: the same losses, the same weights, and only one writes."""
 
 import json
 import os
@@ -97,13 +97,16 @@ def test_two_processes_take_the_steps_of_one(kind: str, tmp_path: Path) -> None:
     done = together(__file__, kind, tmp_path)
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):
-        said = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert said == pytest.approx(alone, abs=1e-4), f"process {rank}"
+        losses = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert losses == pytest.approx(alone, abs=1e-4), f"process {rank}"
         state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         apart = {name: (state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()}
         assert torch.cat(list(apart.values())).mean() < 1e-6
-        for name, each in apart.items():  # AdamW makes a step of any gradient, were it a rounding error: 5 steps go up to 5e-3
-            assert each.mean() < 2e-4, name
+        for (
+            name,
+            difference,
+        ) in apart.items():  # AdamW makes a step of any gradient, were it a rounding error: 5 steps go up to 5e-3
+            assert difference.mean() < 2e-4, name
     assert max(abs(a - b) for a, b in pairwise(alone)) > 1e-3  # the steps did something
 
 
@@ -145,7 +148,7 @@ def test_alone_a_process_is_the_first_and_has_everything() -> None:
 
 
 def _main(kind: str, folder: Path) -> None:
-    """What each of the processes does."""
+    """Run one of the processes."""
     torch.set_num_threads(1)
     with parallel.process_group():
         if kind == "too-small":

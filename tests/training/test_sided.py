@@ -1,4 +1,4 @@
-"""A sided region model names the side of people whom it has never seen."""
+"""A sided region model finds the affected side of held-out people."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the loop is given: batches that can be made again, losses that skip what nobody knows, sides that turn with a mirror."""
+"""Batches are reproducible, losses skip unknown labels, and sides are swapped in a mirrored image."""
 
 from dataclasses import replace
 

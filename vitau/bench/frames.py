@@ -1,4 +1,4 @@
-"""Finding the face in every frame of a clip, beside dlib at full size on every frame."""
+"""Benchmark of face tracking in a clip against dlib's full search in every frame."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -52,19 +52,19 @@ def bench(
 
 
 def follow(images: Sequence[Image]) -> Faces:
-    """Look as ingest does."""
+    """Find the faces as ingest does."""
     track = FaceTracker().track
     return [track(image)[1] for image in images]
 
 
 def search_all(images: Sequence[Image]) -> Faces:
-    """Look at every frame as if it were the first."""
+    """Find the faces by a full search in every frame."""
     detector = dlib.get_frontal_face_detector()
     return [_best(detector, image) for image in images]
 
 
 def judge(ours: Faces, theirs: Faces) -> Mapping[str, float]:
-    """Say how far two lists of faces are apart: the share of frames with both, distances of their landmarks, px."""
+    """Compare two lists of faces: the share of frames with both, and the distances of their landmarks, px."""
     both = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
     assert both, "a drawn face is found"
     distances = np.stack([_distances(a, b) for a, b in both])

@@ -1,4 +1,4 @@
-"""Grad-CAM of both models beside the package `grad-cam`."""
+"""Benchmark of Grad-CAM on both models against the package `grad-cam`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -25,7 +25,7 @@ Model = PalsyViT | RegionModel
 
 
 def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None, vit: ViTConfig = VIT) -> Result:
-    """Lay maps over images: the tiny region model and a ViT of 8 answers, random weights, 1 and 8 targets, 4 images at a time.
+    """Compute maps of images: the tiny region model and a ViT of 8 classes, random weights, 1 and 8 targets, batches of 4.
 
     The baseline is the package as its authors document it: one call per target for the whole batch, hooks set up beforehand.
     Both sides end with maps of the input's side, each divided by its maximum.
@@ -68,7 +68,7 @@ def _case(name: str, model: Model, targets: Sequence[int], rounds: int, watch: W
 
 
 def _reference(model: Model, crop_BCHW: Tensor, targets: Sequence[int]) -> tuple[Callable[[], Tensor], Callable[[], Any]]:
-    """The package's finished maps (B, T, H, W), and those before it resizes and normalises (B, T, h, w)."""
+    """Return the package's finished maps (B, T, H, W), and those before it resizes and normalizes (B, T, h, w)."""
     try:
         from pytorch_grad_cam import GradCAM
     except ModuleNotFoundError as error:
@@ -97,7 +97,7 @@ def _reference(model: Model, crop_BCHW: Tensor, targets: Sequence[int]) -> tuple
 
 
 def _parts(model: Model) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
-    """The layer to look at, the way from one image's output to its answers, and from tokens to maps."""
+    """The target layer, and the functions from one image's output to its logits and from tokens to maps."""
     if isinstance(model, PalsyViT):
         return model.vit.blocks[-2], lambda out: out, model.token_maps
     return model.interpreter.blocks()[-1][model.interpreter.split - 1], decode, None

@@ -1,4 +1,4 @@
-"""Two ways to the same result, timed in turns in one process."""
+"""Timing of two implementations with the same result, in alternation in one process."""
 
 import os
 import platform
@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Watch = Callable[[str, int, int], None]
-"""Told what is measured, and how many rounds of how many are done."""
+"""Callback with the name of the case, and the number of rounds done and of all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """One measurement: ``ours`` and ``baseline`` in ``unit`` (more is better), ``ratio`` the median of the rounds' ratios.
 
-    ``max_difference`` is the largest between the two results over all rounds, in what the bench's ``difference`` says;
-    ``agreement`` holds what else compares them.
+    ``max_difference`` is the largest between the two results over all rounds, as the benchmark's ``difference`` describes;
+    ``agreement`` holds further comparisons.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """All cases of one bench, and in words what was compared and what ``max_difference`` is."""
+    """All cases of one benchmark; ``compared`` and ``difference`` describe the comparison and ``max_difference``."""
 
     name: str
     compared: str
@@ -53,17 +53,17 @@ def compare(
     rounds: int,
     watch: Watch,
 ) -> Case:
-    """Time two ways to one result: once each to warm up, then in turns, every other round in the other order.
+    """Time two implementations: once each to warm up, then in alternation, every other round in the reverse order.
 
     Args:
-        name: of the case.
-        ours: does the work once.
-        baseline: does the same work.
-        judge: compares their results, untimed; one entry is ``max_difference``.
-        amount: how much work that is, in the unit's numerator.
-        unit: of a rate.
+        name: name of the case.
+        ours: our implementation, called once per round.
+        baseline: the other implementation.
+        judge: compares the two results, untimed; one entry is ``max_difference``.
+        amount: amount of work in one call, in the unit's numerator.
+        unit: unit of the rates.
         rounds: at least 1.
-        watch: told of every finished round.
+        watch: called after every round.
     """
     judged = [judge(ours(), baseline())]
     pairs: list[tuple[float, float]] = []
@@ -91,7 +91,7 @@ def compare(
 
 
 def as_record(result: Result) -> dict[str, Any]:
-    """Lay a result out for JSON: the figures of its weakest case, the largest difference of all, the machine, every case."""
+    """Return a result as JSON values: the weakest case, the largest difference, the machine, and every case."""
     weakest = min(result.cases, key=lambda case: case.ratio)
     return {
         "name": result.name,
@@ -106,7 +106,7 @@ def as_record(result: Result) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What this was measured on, without its name; ``load`` is how many processes have wanted a core in the last minute."""
+    """Return the machine of a measurement, without its name; ``load`` is the load average of the last minute."""
     import torch
 
     return {

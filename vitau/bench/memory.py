@@ -1,4 +1,4 @@
-"""How much memory some work takes at its peak, each time in a fresh process so that nothing of what was before counts."""
+"""Peak memory of a function, each time in a fresh process so that earlier allocations do not count."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ from vitau.bench.measure import Case, Watch
 from vitau.processes import init_worker
 
 Prepare = Callable[..., Callable[[], float]]
-"""Makes the work, which gives a number to compare; called in the fresh process, so it must be a function of a module."""
+"""Builds the function to measure, which returns a number to compare; a function of a module, because it is pickled."""
 
 MB: Final = 1 << 20
 UNIT: Final = "images/GB"
@@ -23,7 +23,7 @@ UNIT: Final = "images/GB"
 def compare_peaks(
     name: str, ours: Prepare, baseline: Prepare, *arguments: Any, amount: float, rounds: int, watch: Watch
 ) -> Case:
-    """Measure what two ways to one result take in turns; the rates are images per GB (2³⁰ bytes) of peak memory.
+    """Measure two implementations in alternation; the rates are images per GB (2³⁰ bytes) of peak memory.
 
     Args:
         name: of the case.
@@ -55,14 +55,14 @@ def compare_peaks(
 
 
 def peak_mb(prepare: Prepare, *arguments: Any) -> tuple[float, float]:
-    """Do some work twice in a fresh process; give by how many MB the second time raised what it holds, and its number."""
-    with _memory_goes_back(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=init_worker) as pool:
-        return pool.submit(_second_time, prepare, arguments).result()
+    """Run a function twice in a fresh process; return how many MB the second run added at its peak, and its result."""
+    with _memory_returned(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=init_worker) as pool:
+        return pool.submit(_second_run, prepare, arguments).result()
 
 
-def _second_time(prepare: Prepare, arguments: tuple[Any, ...]) -> tuple[float, float]:
+def _second_run(prepare: Prepare, arguments: tuple[Any, ...]) -> tuple[float, float]:
     work = prepare(*arguments)
-    work()  # libraries and optimizers make what they keep
+    work()  # libraries and optimizers allocate what they keep
     gc.collect()
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now (Linux)
@@ -76,8 +76,8 @@ def _resident(field: str) -> int:
 
 
 @contextmanager
-def _memory_goes_back() -> Iterator[None]:
-    """Let the processes that are started here give large freed blocks back at once, or the second time would find them."""
+def _memory_returned() -> Iterator[None]:
+    """Make processes started in this block return large freed memory blocks at once; the second run would reuse them."""
     before = os.environ.get("MALLOC_MMAP_THRESHOLD_")
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:

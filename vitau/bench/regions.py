@@ -1,4 +1,4 @@
-"""One training step of the region model beside a straightforward one."""
+"""Benchmark of a training step of the region model against a straightforward one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -74,14 +74,14 @@ def _case(name: str, config: RegionConfig, train: TrainConfig, rounds: int, watc
 
 
 def prepare_ours(config: RegionConfig, train: TrainConfig) -> Callable[[], float]:
-    """Build the model and a batch, the same at every call; give our step."""
+    """Build the model and a batch, the same at every call; return our step."""
     model, batch = _model(config), _batch(train.batch_size, config.encoder.input_size)
     loss = objective("regions", train, config.sigma)
     return _stepper(model, lambda: loss(model, batch), train)
 
 
 def prepare_straightforward(config: RegionConfig, train: TrainConfig) -> Callable[[], float]:
-    """Build the same model and batch; give the step that computes everything and leaves every weight in training."""
+    """Build the same model and batch; return the step that computes everything and trains every weight."""
     model = _model(config).requires_grad_(requires_grad=True)
     batch = _batch(train.batch_size, config.encoder.input_size)
     return _stepper(model, lambda: straightforward_loss(model, batch, train), train)
@@ -98,7 +98,7 @@ def _judge(ours: float, theirs: float) -> Mapping[str, float]:
 
 
 def _stepper(model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig) -> Callable[[], float]:
-    """A function that goes one step as :func:`vitau.training.fit.fit` does and returns the loss."""
+    """Return a function that takes one step as :func:`vitau.training.fit.fit` does and returns the loss."""
     optimizer = adamw(model, train)
 
     def step() -> float:
@@ -113,7 +113,7 @@ def _stepper(model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig) -
 
 
 def _batch(size: int, side: int) -> Batch:
-    """Noise as pictures: the time of a step does not depend on what is to be seen."""
+    """Return a batch of noise: the time of a step does not depend on the content of the images."""
     generator = torch.Generator().manual_seed(3)
     crop_BCHW = torch.rand(size, 3, side, side, generator=generator) * 2 - 1
     affected_BA = torch.rand(size, len(AUS), generator=generator) < 0.5
@@ -128,7 +128,7 @@ def _batch(size: int, side: int) -> Batch:
 
 
 def straightforward_loss(model: RegionModel, batch: Batch, train: TrainConfig) -> Tensor:
-    """Compute everything there is, and then the loss."""
+    """Compute the loss from all features, used or not."""
     style_BSD = model.styles(batch.crop_BCHW)
     features, _picture = _everything(model, style_BSD)
     heatmaps_BAHW = model.interpreter([features[level] for level in model.config.levels])[:, : len(AUS)]
@@ -137,7 +137,7 @@ def straightforward_loss(model: RegionModel, batch: Batch, train: TrainConfig) -
 
 
 def _everything(model: RegionModel, style_BSD: Tensor) -> tuple[list[Tensor], Tensor]:
-    """All features and the picture, in one pass."""
+    """Return all features and the image, in one pass."""
     generator = model.generator
     features = generator.features(style_BSD, range(len(generator.config.resolutions)))
     picture: Tensor = generator.to_rgb1(features[0], style_BSD[:, 1])
@@ -147,7 +147,7 @@ def _everything(model: RegionModel, style_BSD: Tensor) -> tuple[list[Tensor], Te
 
 
 def looped_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int, sigma: float) -> Tensor:
-    """Draw the true heatmaps (B, 8, size, size) one by one, as the formula is most simply written down."""
+    """Draw the true heatmaps (B, 8, size, size) one by one, directly by the formula."""
     peaks_BAP2 = (peaks(landmarks_BL2) * (size / CROP_SIZE)).numpy()
     y, x = np.mgrid[:size, :size].astype(np.float32)
     maps = np.zeros((*affected_BA.shape, size, size), np.float32)

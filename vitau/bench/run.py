@@ -1,4 +1,4 @@
-"""The benches by name, and what `vitau bench` prints of them."""
+"""Benchmarks by name, and the output of `vitau bench`."""
 
 import importlib
 import json
@@ -12,7 +12,7 @@ BENCHES: Final = ("frames", "gradcam", "regions")
 
 
 def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchError]:
-    """Measure one bench, or all of them one after the other; one that cannot run here gives its error and the rest go on.
+    """Run one benchmark, or all of them in order; yields an error in place of a result that cannot be measured here.
 
     Raises:
         ValueError: there is no bench of that name, or there are no rounds.
@@ -21,8 +21,8 @@ def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchE
         raise ValueError(f"there is no bench {name!r}; take one of {', '.join(BENCHES)}, or all")
     if rounds is not None and rounds < 1:
         raise ValueError(f"{rounds} rounds measure nothing; give 1 or more")
-    for one in BENCHES if name == "all" else (name,):
-        bench = importlib.import_module(f"vitau.bench.{one}").bench  # torch, dlib: only for what is measured
+    for module in BENCHES if name == "all" else (name,):
+        bench = importlib.import_module(f"vitau.bench.{module}").bench  # torch, dlib: only for what is measured
         try:
             yield bench(watch=watch) if rounds is None else bench(rounds=rounds, watch=watch)
         except BenchError as error:
@@ -30,12 +30,12 @@ def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchE
 
 
 def as_json(result: Result) -> str:
-    """One line of JSON."""
+    """Return a result as one line of JSON."""
     return json.dumps(as_record(result), ensure_ascii=False)
 
 
 def as_table(result: Result) -> Any:
-    """A table for people, with the machine below it."""
+    """Return a result as a table with the machine below it."""
     from rich import box
     from rich.table import Table
 

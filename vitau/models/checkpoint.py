@@ -29,13 +29,13 @@ Model = PalsyViT | RegionModel
 
 
 def save_model(folder: Path, model: Model, config: ViTConfig | RegionConfig, **card: Any) -> str:
-    """Write ``weights.safetensors`` and ``model.json`` into a folder, which is made where it is missing.
+    """Write ``weights.safetensors`` and ``model.json`` into a folder, which is created if it is missing.
 
     Args:
         folder: where to write; the card is written last, so a folder with a card is complete.
         model: its weights and buffers are kept as they are, on whatever device.
-        config: what rebuilds the model; says its kind as well.
-        card: what else ``model.json`` says: threshold, synthetic, protocol, snapshot, recipe, … (JSON values).
+        config: configuration of the model, which also gives its kind.
+        card: further entries of ``model.json``: threshold, synthetic, protocol, snapshot, recipe, … (JSON values).
 
     Returns:
         The model's digest: sha256 of the bytes of both files, weights first.
@@ -55,7 +55,7 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
     """Rebuild a saved model, in evaluation mode on the CPU.
 
     Returns:
-        The model and its card: what ``model.json`` says.
+        The model and its card, the content of ``model.json``.
 
     Raises:
         CheckpointError: a file is missing or damaged, the kind or a setting is unknown, or the weights are another model's.
@@ -187,7 +187,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     Args:
         module: takes the tensors; unchanged where they do not fit.
         tensors: by the module's own names.
-        what: how a message calls the source of the tensors.
+        what: name of the source of the tensors, for messages.
 
     Raises:
         CheckpointError: names the first key that is missing, extra or misshapen, and says how many there are.

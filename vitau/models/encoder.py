@@ -18,7 +18,7 @@ COARSE, MIDDLE = 3, 7
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """The shape of an encoder. The defaults are the public one: IR-SE-50 on 256 px, 18 styles for a generator of 1024 px."""
+    """Architecture of an encoder. The defaults are the public one: IR-SE-50 on 256 px, 18 styles for a generator of 1024 px."""
 
     input_size: int = 256
     units: tuple[int, int, int, int] = (3, 4, 14, 3)
@@ -34,7 +34,7 @@ class EncoderConfig:
 
 
 class SqueezeExcite(nn.Module):
-    """Scales every channel by what all channels say on average (Hu et al., CVPR 2018)."""
+    """Squeeze and excitation: scales each channel by a gate computed from the means of all (Hu et al., CVPR 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -49,19 +49,19 @@ class SqueezeExcite(nn.Module):
 
 
 class Stride(nn.Module):
-    """Keeps every n-th pixel: what a maximum over one pixel does, without searching for it."""
+    """Subsampling by a stride: equal to max pooling over one pixel."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the thinned maps."""
+        """Return the subsampled maps."""
         return x_BCHW[:, :, :: self.stride, :: self.stride]
 
 
 class ThinnedConv(nn.Conv2d):
-    """A 1×1 convolution of some stride, without bias: thinned first, then convolved, which gives the same numbers.
+    """A 1×1 convolution with a stride and without bias: subsampled first, then convolved, with the same result.
 
     oneDNN's own strided 1×1 convolution corrupts memory in its backward pass on channels-last maps (torch 2.14.1).
     """
@@ -76,7 +76,7 @@ class ThinnedConv(nn.Conv2d):
 
 
 class Unit(nn.Module):
-    """One residual unit: normalise, convolve, PReLU, convolve with the stride, normalise, squeeze and excite."""
+    """One residual unit: normalize, convolve, PReLU, convolve with the stride, normalize, squeeze and excite."""
 
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
@@ -116,9 +116,9 @@ class StyleHead(nn.Module):
 
 
 class Encoder(Recomputing):
-    """From a face to one style per layer of the generator, without the average latent.
+    """Encoder of a face to one style per layer of the generator, without the average latent.
 
-    With ``keep_statistics`` its batch normalisation keeps the running statistics that it has, in training too.
+    With ``keep_statistics``, batch normalization keeps its running statistics in training.
     """
 
     keep_statistics = False
@@ -139,7 +139,7 @@ class Encoder(Recomputing):
         self.styles = nn.ModuleList(StyleHead(top, config.style_dim, side) for side in sides)
         self.latlayer1 = nn.Conv2d(laterals[1], top, 1)
         self.latlayer2 = nn.Conv2d(laterals[0], top, 1)
-        self.latlayer2.requires_grad_(requires_grad=config.num_styles > MIDDLE)  # else nobody reads the finest map
+        self.latlayer2.requires_grad_(requires_grad=config.num_styles > MIDDLE)  # else no head reads the finest map
         self.apply(keep_variance)
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class Encoder(Recomputing):
         return stack([self.stage(head, source) for head, source in zip(self.styles, sources, strict=True)], dim=1)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode, but for statistics that are kept."""
+        """Set training or evaluation mode; kept statistics stay in evaluation mode."""
         super().train(mode)
         if self.keep_statistics:
             for module in self.modules():
@@ -173,7 +173,7 @@ def enlarge(x_BCHW: Tensor, like_BCHW: Tensor) -> Tensor:
 
 
 def keep_variance(module: nn.Module) -> None:
-    """Start convolutions so that a signal keeps its size: torch's default loses it over a head's six."""
+    """Initialize a convolution to keep the variance of its input; torch's default loses it over a head's six layers."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, a=0.01)
         if module.bias is not None:

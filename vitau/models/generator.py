@@ -1,4 +1,4 @@
-"""StyleGAN2's generator (Karras et al., CVPR 2020), read for its activations; names are those of the public checkpoints."""
+"""StyleGAN2's generator (Karras et al., CVPR 2020), as a source of activations; names are those of the public checkpoints."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from vitau.models.recompute import Recomputing
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """The shape of a generator. The defaults are FFHQ's at 1024 px; a small one has a fractional channel multiplier."""
+    """Architecture of a generator. The defaults are FFHQ's at 1024 px; a small one has a fractional channel multiplier."""
 
     size: int = 1024
     style_dim: int = 512
@@ -35,7 +35,7 @@ class GeneratorConfig:
 
     @property
     def num_styles(self) -> int:
-        """How many style vectors one image takes."""
+        """Number of style vectors of one image."""
         return 2 * len(self.resolutions)
 
     def channels(self, resolution: int) -> int:
@@ -59,21 +59,21 @@ class EqualLinear(nn.Module):
         self.scale, self.lr_mul, self.activated = lr_mul / math.sqrt(width), lr_mul, activated
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the last axis."""
+        """Apply the layer to the last axis."""
         x = functional.linear(x, self.weight * self.scale, self.bias * self.lr_mul)
         return functional.leaky_relu(x, 0.2) * math.sqrt(2) if self.activated else x
 
 
 class PixelNorm(nn.Module):
-    """Scales vectors to a mean square of 1."""
+    """Layer that scales vectors to a mean square of 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis."""
+        """Normalize the last axis."""
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
 
 
 class Filter(nn.Module):
-    """Holds the blur of a doubling under its public name."""
+    """The blur of an upsampling, under its public name."""
 
     kernel: Tensor
 
@@ -118,7 +118,7 @@ class ModulatedConv(nn.Module):
 
 
 class NoiseWeight(nn.Module):
-    """How strongly a layer's noise acts."""
+    """Weight of a layer's noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class ActivationBias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x_BCHW: Tensor, noise_11HW: Tensor) -> Tensor:
-        """Activate."""
+        """Return the activation."""
         return functional.leaky_relu(x_BCHW + (noise_11HW + self.bias[:, None, None]), 0.2) * math.sqrt(2)
 
 
@@ -153,7 +153,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Reads a picture from an activation and adds it to the doubled picture of the resolution below."""
+    """Layer that converts an activation to an image and adds it to the upsampled image of the resolution below."""
 
     def __init__(self, width: int, style_dim: int, *, double: bool = True) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class ToRGB(nn.Module):
         self.upsample = Filter() if double else None
 
     def forward(self, x_BCHW: Tensor, style_BD: Tensor, below_B3HW: Tensor | None = None) -> Tensor:
-        """Return the picture so far."""
+        """Return the image up to this resolution."""
         picture: Tensor = self.conv(x_BCHW, style_BD) + self.bias
         if self.upsample is None or below_B3HW is None:
             return picture
@@ -194,7 +194,7 @@ class Noises(nn.Module):
 
 
 class Generator(Recomputing):
-    """The whole generator in its public layout; it computes only what is asked of it."""
+    """The whole generator in its public layout; it computes only the requested levels."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -217,12 +217,12 @@ class Generator(Recomputing):
         self.noises = Noises([lowest, *(side for side in higher for _ in range(2))])
 
     def mapping(self, z: Tensor) -> Tensor:
-        """Send vectors (…, D) through the mapping network."""
+        """Map vectors (…, D) by the mapping network."""
         w: Tensor = self.style(z)
         return w
 
     def activations(self, style_BSD: Tensor) -> Iterator[Tensor]:
-        """Yield the constant input, then the output of every styled convolution in order, each computed when asked for."""
+        """Yield the constant input, then the output of every styled convolution in order, each computed on demand."""
         x = self.input.input.expand(style_BSD.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         yield x
         layers = (self.conv1, *self.convs)
@@ -233,7 +233,7 @@ class Generator(Recomputing):
             yield x
 
     def features(self, style_BSD: Tensor, levels: Sequence[int]) -> list[Tensor]:
-        """Return the second activation of each chosen resolution; nothing above the last one is computed, and no picture.
+        """Return the second activation of each chosen resolution; nothing above the last one is computed, and no image.
 
         Args:
             style_BSD: one style per layer.
@@ -243,7 +243,7 @@ class Generator(Recomputing):
         return [x for i, x in enumerate(steps) if i % 2 == 1 and i // 2 in levels]
 
     def image(self, style_BSD: Tensor) -> Tensor:
-        """Return the picture (B, 3, size, size), about [−1, 1]: to check the network, not to analyse faces."""
+        """Return the image (B, 3, size, size), about [−1, 1]: to check the network, not to analyze faces."""
         lowest, *higher = self.features(style_BSD, range(len(self.config.resolutions)))
         picture: Tensor = self.to_rgb1(lowest, style_BSD[:, 1])
         for i, (to_rgb, x) in enumerate(zip(self.to_rgbs, higher, strict=True)):
@@ -251,7 +251,7 @@ class Generator(Recomputing):
         return picture
 
     def freeze_unused(self, levels: Sequence[int], *, mapping: bool) -> None:
-        """Take what :meth:`features` of these levels does not touch out of training, so that no optimiser waits for it."""
+        """Freeze the parameters that :meth:`features` of these levels does not use; they get no gradient."""
         unused = [self.to_rgb1, self.to_rgbs, self.convs[2 * levels[-1] :], *([] if mapping else [self.style])]
         for module in unused:
             module.requires_grad_(requires_grad=False)

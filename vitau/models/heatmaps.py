@@ -1,4 +1,4 @@
-"""Heatmaps of the 8 regions: drawn from landmarks and labels, read back as scores, turned with a mirrored face."""
+"""Heatmaps of the 8 regions: drawn from landmarks and labels, decoded to scores, mirrored with a face."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ CUT: Final = 0.01
 
 
 def peaks(landmarks_BL2: Tensor) -> Tensor:
-    """Find where the two Gaussians of every region stand.
+    """Compute the centers of the two Gaussians of every region.
 
     Args:
         landmarks_BL2: 68 points per image, x and y in px.
@@ -42,7 +42,7 @@ def peaks(landmarks_BL2: Tensor) -> Tensor:
 
 
 def sided_peaks(landmarks_BL2: Tensor) -> Tensor:
-    """Find where the Gaussian of each side of every region stands.
+    """Compute the center of the Gaussian of each side of every region.
 
     They are those of :func:`peaks`, ordered by the person's own sides; AU25, whose peaks are the upper and the lower lip,
     stands halfway between the middle of the lips and each corner instead.
@@ -62,7 +62,7 @@ def sided_peaks(landmarks_BL2: Tensor) -> Tensor:
 
 
 def true_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int = 128, sigma: float | None = None) -> Tensor:
-    """Draw what the region model should answer.
+    """Draw the true heatmaps of the region model.
 
     Two Gaussians of height 1 per region, cut to 0 below 0.01, positive for an affected region and negative for one that is not;
     their sum is clipped to [−1, 1] (METHOD §4, after FG-Net).
@@ -82,7 +82,7 @@ def true_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int = 128, s
 
 
 def sided_heatmaps(landmarks_BL2: Tensor, sided_BA2: Tensor, size: int = 128, sigma: float | None = None) -> Tensor:
-    """Draw what a sided region model should answer: as :func:`true_heatmaps`, but each side's Gaussian has its own sign.
+    """Draw the true heatmaps of a sided region model: as :func:`true_heatmaps`, but each side's Gaussian has its own sign.
 
     Args:
         landmarks_BL2: px of the 256 crop, numbered as the picture shows the person (see :func:`flip_landmarks`).
@@ -108,7 +108,7 @@ def _bells(peaks_BAP2: Tensor, size: int, sigma: float | None) -> Tensor:
 
 
 def decode(heatmaps_BAHW: Tensor) -> Tensor:
-    """Read the scores from heatmaps: the mean of each map clamped to [−1, 1]; above 0 the region is affected.
+    """Compute the scores of heatmaps: the mean of each map clamped to [−1, 1]; above 0 the region is affected.
 
     Returns:
         (B, 8) in [−1, 1].
@@ -117,7 +117,7 @@ def decode(heatmaps_BAHW: Tensor) -> Tensor:
 
 
 def decode_sides(heatmaps_BAHW: Tensor) -> Tensor:
-    """Read the scores of each side from sided heatmaps: the mean, clamped to [−1, 1], over the half of the map where it lies.
+    """Compute the scores of each side from sided heatmaps: the mean, clamped to [−1, 1], over its half of the map.
 
     An aligned face has its midline in the middle, so the person's right is the left half. Where both sides of a region lie
     close together, opposite signs pull their heatmap apart into the two halves.
@@ -130,7 +130,7 @@ def decode_sides(heatmaps_BAHW: Tensor) -> Tensor:
 
 
 def region_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
-    """Turn the scores of :func:`decode_sides` into probabilities (B, 8, 2) that a side of a region is affected.
+    """Convert the scores of :func:`decode_sides` to probabilities (B, 8, 2) that a side of a region is affected.
 
     ``scale`` is that of a logistic curve through 0, fitted on validation people (Platt, 1999, without an offset).
     """
@@ -138,9 +138,9 @@ def region_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
 
 
 def right_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
-    """Turn the scores of :func:`decode_sides` into the probability (B,) that the right is the affected side of the face.
+    """Convert the scores of :func:`decode_sides` to the probability (B,) that the right side of the face is affected.
 
-    It hangs on the mean difference between the sides over all regions; ``scale`` as in :func:`region_side_probability`.
+    It depends on the mean difference between the sides over all regions; ``scale`` as in :func:`region_side_probability`.
     """
     return torch.sigmoid(scale * side_difference(score_BA2))
 
@@ -151,7 +151,7 @@ def side_difference(score_BA2: Tensor) -> Tensor:
 
 
 def flip_landmarks(landmarks_BL2: Tensor, size: int = CROP_SIZE) -> Tensor:
-    """Mirror landmarks together with their picture of width ``size`` px: x turns round and paired points change places."""
+    """Mirror landmarks in an image of width ``size`` px: x is reflected and paired points are swapped."""
     mirrored = landmarks_BL2[..., list(MIRROR), :].clone()
     mirrored[..., 0] = size - 1 - mirrored[..., 0]
     return mirrored

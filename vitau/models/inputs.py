@@ -1,4 +1,4 @@
-"""Turns aligned face crops into the input of both models: the one place where that happens."""
+"""Input of both models from aligned face crops, the same in training and scoring."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,14 +8,14 @@ from torch.nn import functional
 
 
 def to_input(crop_NHWC: Tensor | npt.NDArray[np.uint8], size: int) -> Tensor:
-    """Scale crops to what the models read.
+    """Convert crops to the models' input.
 
     Args:
         crop_NHWC: uint8 RGB, square, any side; an array is taken to the CPU, a tensor stays on its device.
         size: side of the result, px. Resized by an antialiased bilinear filter where the crop has another side.
 
     Returns:
-        float32 (N, 3, size, size) in [−1, 1], RGB, channels last in memory: convolutions are faster so.
+        float32 (N, 3, size, size) in [−1, 1], RGB, channels last in memory, which makes convolutions faster.
 
     Raises:
         ValueError: the crops are not uint8 of shape (N, S, S, 3).

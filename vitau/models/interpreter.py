@@ -16,13 +16,13 @@ def resize(x_BCHW: Tensor, side: int) -> Tensor:
 
 
 class Interpreter(Recomputing):
-    """Adds the feature maps up from coarse to fine, one block between each two; the last block draws the heatmaps.
+    """Pyramid of blocks that adds the feature maps up from coarse to fine; the last block outputs the heatmaps.
 
     Args:
-        channels: of the feature maps, coarse first.
+        channels: channels of the feature maps, coarse first.
         resolutions: sides of the feature maps, px, each twice the one before.
         size: side of the heatmaps, px.
-        num_outputs: how many heatmaps.
+        num_outputs: number of heatmaps.
         dropout: share of activations dropped in every block.
     """
 
@@ -55,7 +55,7 @@ class Interpreter(Recomputing):
         return self.tail(self.before_output(features))
 
     def before_output(self, features: Sequence[Tensor]) -> Tensor:
-        """Return what the last convolution before the heatmap output gives (B, C, H, W), not yet rectified."""
+        """Return the output of the last convolution before the heatmaps (B, C, H, W), before its ReLU."""
         *blocks, last = self.blocks()
         lowest, *higher = [resize(x, self.size) if x.shape[-1] > self.size else x for x in features]
         x = lowest
@@ -64,7 +64,7 @@ class Interpreter(Recomputing):
         return self.stage(last[: self.split], x)
 
     def tail(self, x_BCHW: Tensor) -> Tensor:
-        """Go on from :meth:`before_output` to the heatmaps."""
+        """Compute the heatmaps from :meth:`before_output`."""
         *_, last = self.blocks()
         heatmaps = self.stage(last[self.split :], x_BCHW)
         return heatmaps if heatmaps.shape[-1] == self.size else resize(heatmaps, self.size)

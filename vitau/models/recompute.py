@@ -1,4 +1,4 @@
-"""Memory for time: activations that are computed again in the backward pass instead of being kept (Chen et al., 2016)."""
+"""Activation checkpointing: activations are computed again in the backward pass instead of kept (Chen et al., 2016)."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,10 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Recomputing(nn.Module):
-    """A network whose stages can be computed again in the backward pass: only what goes into each is then kept.
+    """Network whose stages can be computed again in the backward pass: only their inputs are then kept.
 
-    The second call draws the same dropout and leaves the running statistics of batch normalisation alone, so that the result,
-    the gradients and the statistics are those of one call.
+    The second call draws the same dropout and does not change the running statistics of batch normalization. Result,
+    gradients and statistics are therefore those of one call.
     """
 
     recompute = False
@@ -29,7 +29,7 @@ class Recomputing(nn.Module):
 
 
 def set_recompute(model: nn.Module, recompute: bool) -> None:
-    """Choose memory or time for all that can be recomputed in a model."""
+    """Switch recomputation on or off in all networks of a model that support it."""
     for module in model.modules():
         if isinstance(module, Recomputing):
             module.recompute = recompute

@@ -17,13 +17,13 @@ Array = npt.NDArray[Any]
 
 
 def normal(key: str, shape: tuple[int, ...]) -> Array:
-    """Draw float32 normal values by name; a larger first dimension goes on where a smaller one ends."""
+    """Draw float32 normal values by name; a larger first dimension continues a smaller one."""
     legacy = np.random.RandomState(zlib.crc32(key.encode()))  # its stream is frozen by NEP 19
     return legacy.standard_normal(int(np.prod(shape))).astype(np.float32).reshape(shape)
 
 
 def weights(own: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """Give every tensor of a state dict its value; blur filters, constants of the architecture, keep theirs.
+    """Return the value of every tensor of a state dict; blur filters, constants of the architecture, keep theirs.
 
     Args:
         own: the state dict, by the public checkpoint's names; its values may be on the meta device, blur filters excepted.

@@ -17,13 +17,14 @@ from vitau.schema import AUS
 
 @dataclass(frozen=True, kw_only=True)
 class RegionConfig:
-    """The shape of a region model; the defaults are the paper's.
+    """Architecture of a region model; the defaults are the paper's.
 
-    ``features`` says which third of the generator's pyramid is read, coarse first (the paper does not say how it divides it).
-    ``latent_route`` says whether the styles go straight into the generator (the paper) or through its mapping network first
-    (FG-Net's checkpoints). ``sigma`` is that of the true heatmaps, px of the heatmap. ``num_outputs`` above 8 is for weights
-    whose further outputs mean nothing (FG-Net's has 32). ``mode`` says what a heatmap tells: whether a region is affected
-    ("paired", the paper's: both peaks carry one sign), or which of its sides are ("sided": each peak carries its own).
+    * ``features``: the third of the generator's pyramid that is read, coarse first; the paper does not define the thirds.
+    * ``mode``: "paired" heatmaps (the paper's) show if a region is affected, both peaks with one sign. "sided" ones show which
+      of its sides are, each peak with its own sign.
+    * ``latent_route``: "wplus" feeds the styles into the generator (the paper), "mapping" into its mapping network (FG-Net).
+    * ``sigma``: of the true heatmaps, px of the heatmap.
+    * ``num_outputs``: above 8 for weights with further, unused outputs (FG-Net's have 32).
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -45,7 +46,7 @@ class RegionConfig:
 
     @property
     def levels(self) -> range:
-        """Which resolutions of the generator are read: 0 is 4 px, 1 is 8 px, …; a remainder goes to the earlier thirds."""
+        """Indices of the generator's resolutions that are read, 0 for 4 px; a remainder goes to the earlier thirds."""
         count = len(self.generator.resolutions)
         first, second = -(-count // 3), -(-2 * count // 3)
         return {"all": range(count), "early": range(first), "middle": range(first, second), "late": range(second, count)}[
@@ -59,7 +60,7 @@ def build_regions(config: RegionConfig) -> "RegionModel":
 
 
 class RegionModel(nn.Module):
-    """Encoder, generator and interpreter, trained together; split before the heatmap output so that Grad-CAM can look there."""
+    """Encoder, generator and interpreter, trained together; split before the heatmap output for Grad-CAM."""
 
     latent_avg: Tensor
 
@@ -85,18 +86,18 @@ class RegionModel(nn.Module):
         return self.tail(self.features(crop_BCHW))
 
     def styles(self, crop_BCHW: Tensor) -> Tensor:
-        """Return what the generator gets (B, S, D): the encoder's styles plus the average latent, mapped if so configured."""
+        """Return the generator's input (B, S, D): the encoder's styles plus the average latent, mapped if so configured."""
         style_BSD: Tensor = self.encoder(crop_BCHW) + self.latent_avg
         return self.generator.mapping(style_BSD) if self.config.latent_route == "mapping" else style_BSD
 
     def features(self, crop_BCHW: Tensor) -> Tensor:
-        """Return what the last convolution before the heatmap output gives (B, C, H, W)."""
+        """Return the output of the last convolution before the heatmaps (B, C, H, W)."""
         return self.interpreter.before_output(self.generator.features(self.styles(crop_BCHW), self.config.levels))
 
     def tail(self, x_BCHW: Tensor) -> Tensor:
-        """Go on from :meth:`features` to the heatmaps (B, 8, size, size)."""
+        """Compute the heatmaps (B, 8, size, size) from :meth:`features`."""
         return self.interpreter.tail(x_BCHW)[:, : len(AUS)]
 
     def scores(self, heatmaps_BAHW: Tensor) -> Tensor:
-        """Read the scores (B, 8) of the regions from heatmaps as the mode says: affected above 0."""
+        """Compute the scores (B, 8) of the regions from heatmaps by the mode: affected above 0."""
         return decode_sides(heatmaps_BAHW).amax(-1) if self.config.mode == "sided" else decode(heatmaps_BAHW)

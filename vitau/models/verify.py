@@ -1,4 +1,4 @@
-"""``python -m vitau.models.verify --oracle DIR``: is this the same network as the public one?
+"""``python -m vitau.models.verify --oracle DIR``: compare our networks with the public ones.
 
 A folder of reference numbers holds activations in ``gen_SIZE[cmMULTIPLIER].npz``, ``enc_STYLES.npz``, ``heatmaps.npz``,
 ``interp.npz``, ``e2e_wplus.npz`` and ``e2e_zplus.npz``, and the names and shapes of a checkpoint's tensors in ``keys_*.json``.
@@ -37,7 +37,7 @@ HEATMAP_SIGMA: Final = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """What one file came to: ``worst`` is the largest difference, ``of`` says in which unit; keys have no difference."""
+    """Result of one file: ``worst`` is the largest difference, ``of`` its unit; keys have no difference."""
 
     file: str
     compared: int
@@ -46,7 +46,7 @@ class Check:
     agrees: bool
 
     def line(self) -> str:
-        """The check as a line to read."""
+        """Return the check as a line of text."""
         worst = "" if self.worst is None else f", worst {self.worst:.1e} {self.of}"
         return f"{'ok     ' if self.agrees else 'DIFFERS'}  {self.file}: {self.compared} {self._what}{worst}"
 

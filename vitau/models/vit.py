@@ -1,4 +1,4 @@
-"""The recognition model: a vision transformer that says whether a face is palsied."""
+"""The recognition model: a vision transformer that classifies a face as healthy or palsied."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,10 @@ from vitau.models.recompute import Recomputing
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig:
-    """The shape of a recognition ViT: a named one of timm at any input size, or one of our own dimensions.
+    """Architecture of a recognition ViT: one of timm's by name at any input size, or one of our own dimensions.
 
-    With ``name``, only ``input_size`` and ``dropout`` are read besides. ``stem`` is what makes tokens of the picture: one
-    convolution of the patch's size ("patch"), or a stack of small ones, which a small ViT on few pictures needs (Xiao et al.,
+    With ``name``, only ``input_size`` and ``dropout`` are used besides. ``stem`` embeds the image as tokens: one
+    convolution of the patch's size ("patch"), or a stack of small ones, which a small ViT on few images needs (Xiao et al.,
     *Early convolutions help transformers see better*, NeurIPS 2021): one at each resolution ("conv") or two ("deep"), of
     ``stem_width`` channels at the finest, doubling up to the width; by default so that the last doubling reaches it. Dropout
     acts on positions, projections and the head.
@@ -42,7 +42,7 @@ def build_vit(config: ViTConfig) -> "PalsyViT":
     """Build the model with fresh weights.
 
     Raises:
-        ValueError: timm knows no vision transformer of that name, or the patch does not fit the input or the stem.
+        ValueError: if timm has no vision transformer of that name, or the patch does not fit the input or the stem.
     """
     rates = {"drop_rate": config.dropout, "pos_drop_rate": config.dropout, "proj_drop_rate": config.dropout}
     if config.name is not None:
@@ -68,7 +68,7 @@ def build_vit(config: ViTConfig) -> "PalsyViT":
 
 
 class ConvStem(nn.Module):
-    """Tokens by 3×3 convolutions of stride 2 down to the patch grid, then one 1×1 to the width; timm's embedding interface."""
+    """Patch embedding by 3×3 convolutions of stride 2 down to the patch grid, then a 1×1 convolution; timm's interface."""
 
     def __init__(
         self, twice: bool, first: int | None, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **_ignored: Any
@@ -87,7 +87,7 @@ class ConvStem(nn.Module):
         layers: list[nn.Module] = []
         for index, (narrow, wide) in enumerate(pairwise(widths)):
             layers += _convolution(narrow, wide, stride=2)
-            if twice and index > 0:  # at the finest resolution one is enough, and dear
+            if twice and index > 0:  # at the finest resolution one is enough, and it is slow
                 layers += _convolution(wide, wide, stride=1)
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], embed_dim, 1))
 
@@ -102,7 +102,7 @@ def _convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
 
 
 class PalsyViT(Recomputing):
-    """timm's vision transformer with two answers, split before its last block so that Grad-CAM can look there."""
+    """timm's vision transformer with two classes, split before its last block for Grad-CAM."""
 
     def __init__(self, config: ViTConfig, vit: VisionTransformer) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class PalsyViT(Recomputing):
         self.vit = vit
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
-        """Answer for crops float32 in [−1, 1]: logits (B, 2), healthy and palsied."""
+        """Return the logits (B, 2), healthy and palsied, of crops float32 in [−1, 1]."""
         return self.tail(self.tokens(crop_BCHW))
 
     def tokens(self, crop_BCHW: Tensor) -> Tensor:
@@ -124,11 +124,11 @@ class PalsyViT(Recomputing):
         return x
 
     def tail(self, token_BND: Tensor) -> Tensor:
-        """Go on from :meth:`tokens` to the logits (B, 2)."""
+        """Compute the logits (B, 2) from :meth:`tokens`."""
         return self.vit.forward_head(self.vit.norm(self.stage(self.vit.blocks[-1], token_BND)))
 
     def token_maps(self, token_BND: Tensor) -> Tensor:
-        """Lay the picture's tokens out as maps (B, D, H, W) of the patch grid; class and register tokens are dropped."""
+        """Return the tokens of the image as maps (B, D, H, W) of the patch grid, without class and register tokens."""
         height, width = self.vit.patch_embed.grid_size
         patch_BND = token_BND[:, self.vit.num_prefix_tokens :]
         return patch_BND.transpose(1, 2).reshape(len(patch_BND), -1, height, width)

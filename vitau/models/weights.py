@@ -24,15 +24,15 @@ _HEAD: Final = "head."
 
 
 def bring_weights(model: PalsyViT | RegionModel, sources: Sequence[str], store: Store) -> list[str]:
-    """Load weights of the user's own into a fresh model.
+    """Load the user's own weights into a fresh model.
 
-    A ViT takes the first source that is there, in the order given. A region model takes all of them, each a public checkpoint
-    that is known by what it holds: StyleGAN2 (``g_ema``), pSp (``state_dict`` and ``latent_avg``) or FG-Net (``interpreter``).
+    A ViT loads the first source that exists. A region model loads all of them, each a public checkpoint that is recognized
+    by its keys: StyleGAN2 (``g_ema``), pSp (``state_dict`` and ``latent_avg``) or FG-Net (``interpreter``).
 
     Args:
         model: changed in place; a ViT keeps its own head, its position embedding is resampled to its own grid.
         sources: paths of files, ``store:KEY`` of objects, or ``hub``: timm's own weights for the architecture's name.
-        store: where ``store:`` looks.
+        store: the object store of ``store:``.
 
     Returns:
         The sha256 of every file that was loaded (of the hub's tensors as safetensors); paths may name people, so no path.
@@ -62,7 +62,7 @@ def bring_weights(model: PalsyViT | RegionModel, sources: Sequence[str], store: 
 
 
 def _vit_tensors(model: PalsyViT, source: str, store: Store) -> tuple[Mapping[str, Tensor], str] | str:
-    """Read a ViT's tensors with their digest, or say in few words why there are none."""
+    """Return a ViT's tensors with their digest, or the reason why there are none."""
     if source == HUB:
         return _from_hub(model)
     with tempfile.TemporaryDirectory() as work:

@@ -49,7 +49,7 @@ def heatmap_cross_entropy(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Te
 
 
 def kl(heatmaps_BAHW: Tensor, true_BAHW: Tensor, known_BA: Tensor) -> Tensor:
-    """Compute the Kullback–Leibler divergence of where the maps have their signs, over the regions with a known label; a scalar.
+    """Compute the Kullback–Leibler divergence of the maps over space, over the regions with a known label; a scalar.
 
     The paper names this loss but does not define it for a signed map. Per pixel it would differ from the cross-entropy by a
     constant, so it is taken over space. The true map becomes one distribution over 2·H·W positions: its positive part and its

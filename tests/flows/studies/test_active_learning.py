@@ -1,4 +1,4 @@
-"""The orders are replayed, and the threshold is calibrated, on drawn people of whom everything is known."""
+"""The studies on drawn people: orders of labeling, and the threshold of changed material."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_a_population_is_drawn_the_same_again_and_its_held_out_people_are_others
 
 def test_a_small_replay_comes_to_a_number_for_every_order():
     found = active_learning.run([0.55], populations=2, people=40, held_out=20, seed=5, num_processes=1)
-    assert [each.order for each in found.savings] == list(ORDERS)
+    assert [saving.order for saving in found.savings] == list(ORDERS)
     assert all(10 <= saving.needed <= 40 for saving in found.savings)
 
 
@@ -29,24 +29,24 @@ def test_all_the_labels_teach_the_same_in_every_order_and_better_than_chance():
     assert 0.65 < ends[0] < 1  # about 0.80, with every arithmetic
 
 
-def test_halves_that_move_alike_are_not_lopsided_and_a_head_may_lie_anywhere():
+def test_halves_that_move_alike_have_no_asymmetry_wherever_the_head_is():
     rng = np.random.default_rng(0)
     even = rng.normal(size=(3, 68, 2))
     one, other = active_learning.MIRRORED.T
     even[:, other] = even[:, one] * (-1, 1)
-    assert np.allclose(active_learning.lopsidedness(even), 0)
+    assert np.allclose(active_learning.movement_asymmetry(even), 0)
     uneven = rng.normal(size=(3, 68, 2))
-    assert np.allclose(active_learning.lopsidedness(uneven * 7 + 30), active_learning.lopsidedness(uneven))
-    assert active_learning.lopsidedness(uneven).max() > 0.1
+    assert np.allclose(active_learning.movement_asymmetry(uneven * 7 + 30), active_learning.movement_asymmetry(uneven))
+    assert active_learning.movement_asymmetry(uneven).max() > 0.1
 
 
 @pytest.mark.slow
-def test_the_calibration_looks_at_each_kind_of_new_frames():
+def test_the_calibration_measures_each_kind_of_new_frames():
     (found,) = [change_threshold.run(1, threshold=0.12, seed=0, num_processes=1)]
-    assert [each.kind for each in found] == [
+    assert [statistics.kind for statistics in found] == [
         "nothing new",
         "another light and camera",
         "four tasks not shown before",
         "most of the palsy gone",
     ]
-    assert all(each.asked_again in {0, 1} and each.quantiles[0] == each.quantiles[2] > 0 for each in found)
+    assert all(one.asked_again in {0, 1} and one.quantiles[0] == one.quantiles[2] > 0 for one in found)

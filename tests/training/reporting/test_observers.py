@@ -35,7 +35,7 @@ def mlflow_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _steps(client: MlflowClient, run_id: str, metric: str) -> list[int]:
-    return [each.step for each in client.get_metric_history(run_id, metric)]
+    return [value.step for value in client.get_metric_history(run_id, metric)]
 
 
 def test_a_killed_training_goes_on_in_its_run_and_nothing_is_there_twice(
@@ -65,7 +65,7 @@ def test_a_killed_training_goes_on_in_its_run_and_nothing_is_there_twice(
     assert len(steps) % EPOCHS == 0
     assert "system/cpu_utilization_percentage" in run.data.metrics
     assert (run.data.params["recipe"], run.data.params["loss"]) == ("tiny-regions", "mse")
-    names = sorted(each.path for each in client.list_artifacts(run.info.run_id, "heatmaps"))
+    names = sorted(artifact.path for artifact in client.list_artifacts(run.info.run_id, "heatmaps"))
     assert names == [f"heatmaps/epoch-00{number}.png" for number in (1, 2, 3)]
 
 

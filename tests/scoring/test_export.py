@@ -93,7 +93,7 @@ def test_inputs_and_outputs_are_described_in_a_card(exported):
 def test_a_network_that_differs_from_pytorch_is_not_written(make_bundle, tmp_path, monkeypatch):
     run = export.run_onnx
     monkeypatch.setattr(export, "run_onnx", lambda *given: [output + 0.01 for output in run(*given)])
-    with pytest.raises(CheckpointError, match=r"^recognition\.onnx differs from torch by 1\.0e-02, which is too much"):
+    with pytest.raises(CheckpointError, match=r"^recognition\.onnx differs from PyTorch by 1\.0e-02, which is too much"):
         export_onnx(make_bundle(0.5) / "recognition", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -31,7 +31,7 @@ def canonical(rows: pa.Table) -> pa.Table:
     """Return rows in the order and with the types in which they are hashed.
 
     Raises:
-        SnapshotError: a column is missing or has another type, a value is missing, a frame occurs twice, or the frames of
+        SnapshotError: a column is missing or has another type; a value is missing; a frame occurs twice; or the frames of
             one person disagree about the cohort, the split or the labels.
     """
     missing = [name for name in SNAPSHOT_COLUMNS if name not in rows.column_names]

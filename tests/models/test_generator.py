@@ -32,7 +32,7 @@ def test_small_generators_have_the_public_keys(name, reference):
 
 
 @pytest.mark.parametrize("route", ["wplus", "zplus"])
-def test_every_activation_and_the_picture_are_the_public_ones(route, public, reference):
+def test_every_activation_and_the_image_are_the_public_ones(route, public, reference):
     generator, expected = public
     style = torch.from_numpy(reference.normal("input.wplus", (2, generator.config.num_styles, 512)))
     with torch.no_grad():

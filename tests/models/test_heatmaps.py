@@ -80,7 +80,7 @@ def test_landmarks_of_another_kind_are_refused():
         true_heatmaps(torch.zeros(1, 5, 2), torch.zeros(1, 8))
 
 
-def test_the_right_peaks_lie_on_the_right_of_the_person_who_is_left_in_the_picture(faces):
+def test_the_right_peaks_lie_on_the_right_of_the_person_who_is_on_the_left_of_the_image(faces):
     right, left = sided_peaks(faces[0]).unbind(2)
     assert (right[..., 0] < left[..., 0]).all()
     for i, au in enumerate(AUS):

@@ -49,7 +49,7 @@ def test_a_convolutional_stem_has_overlapping_convolutions_only_of_side_3_and_1(
         (ViTConfig(input_size=60, patch_size=16), "patches of 16 px do not tile an input of 60 px: choose a divisor"),
         (
             ViTConfig(input_size=36, patch_size=12, stem="conv"),
-            "a convolutional stem halves the picture, so patches of 12 px are",
+            "a convolutional stem halves the image, so patches of 12 px are",
         ),
     ],
 )

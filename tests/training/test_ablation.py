@@ -96,7 +96,7 @@ def test_a_killed_process_is_one_sentence(make_snapshot: MakeSnapshot, tmp_path:
 def test_a_cell_that_cannot_be_trained_is_named(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
     store, digest = make_snapshot(4)
     recipe = replace(RECIPES["smoke-regions"](), pretrain=None, drawn=None)
-    with pytest.raises(TrainingError, match=r"^cell kl-early: nobody palsied is in split test: label more people$"):
+    with pytest.raises(TrainingError, match=r"^cell kl-early: split test has no palsied people: label more people$"):
         ablate(recipe, store, digest, tmp_path / "out", losses=["kl"], features=["early"], jobs=1)
 
 
@@ -109,7 +109,7 @@ def test_a_cell_that_cannot_be_trained_is_named(make_snapshot: MakeSnapshot, tmp
             "no loss 'hinge' for the regions; there are mse, kl, cross_entropy, bce_with_logits",
         ),
         ("tiny-regions", {"features": ["none"]}, "no features 'none' for the regions; there are all, early, middle, late"),
-        ("tiny-palsy", {}, "recipe tiny-palsy recognises a palsy: the grid needs a recipe of the regions, as tiny-regions"),
+        ("tiny-palsy", {}, "recipe tiny-palsy recognizes a palsy: the grid needs a recipe of the regions, as tiny-regions"),
         (
             "paper-regions",
             {"drawn_people": 500},

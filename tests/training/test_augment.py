@@ -1,4 +1,4 @@
-"""A changed picture keeps its landmarks on the same pixels."""
+"""A changed image keeps its landmarks on the same pixels."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def _changes(batch: int, size: int, config: Augmentation) -> Changes:
 
 
 def _spots(point_B2: Tensor, size: int = 64) -> Tensor:
-    """Black pictures with a white blob at a point of the 256 crop."""
+    """Black images with a white blob at a point of the 256 crop."""
     grid = (torch.arange(size) + 0.5) * 256 / size - 0.5
     x_BW, y_BH = ((grid - point_B2[:, None, axis]) / 10 for axis in (0, 1))
     blob_BHW = torch.exp(-(y_BH[:, :, None] ** 2) / 2 - x_BW[:, None, :] ** 2 / 2)
@@ -49,14 +49,14 @@ def test_a_landmark_stays_on_its_spot(config: Augmentation) -> None:
     assert torch.allclose(_centre(crop_BCHW), landmarks_BL2[:, 0], atol=0.6)
 
 
-def test_half_of_the_pictures_are_mirrored_and_named() -> None:
+def test_half_of_the_images_are_mirrored_and_named() -> None:
     point_B2, changes = torch.tensor([[60.0, 100.0]]).expand(200, 2), _changes(200, 64, replace(STILL, flip=True))
     crop_BCHW, _, mirrored_B = augment(_spots(point_B2), point_B2[:, None].expand(-1, 68, -1), changes)
     assert 70 < mirrored_B.sum() < 130
     assert ((_centre(crop_BCHW)[:, 0] > 128) == mirrored_B).all()
 
 
-def test_landmarks_of_a_mirrored_picture_are_numbered_as_those_of_the_person_one_sees() -> None:
+def test_landmarks_of_a_mirrored_image_are_numbered_as_those_of_the_visible_person() -> None:
     torch.manual_seed(0)
     landmarks_BL2 = torch.rand(40, 68, 2) * 255
     changes = _changes(40, 16, replace(STILL, flip=True))
@@ -74,7 +74,7 @@ def test_nothing_changes_where_nothing_is_asked() -> None:
     assert not mirrored_B.any()
 
 
-def test_relit_pictures_stay_in_the_range_of_an_input() -> None:
+def test_relit_images_stay_in_the_range_of_an_input() -> None:
     changes = _changes(8, 16, Augmentation(gain=0.5, bias=0.5, noise=0.5))
     crop_BCHW, _, _ = augment(torch.ones(8, 3, 16, 16), torch.zeros(8, 68, 2), changes)
     assert crop_BCHW.abs().max() <= 1

@@ -22,7 +22,7 @@ CONFIG = TrainConfig(epochs=4, batch_size=8, lr=1e-2, grad_clip=1.0, schedule="c
 
 
 class Killed(BaseException):
-    """Stand-in for a signal that ends the loop."""
+    """Interruption of the loop, as by a signal."""
 
 
 def _vit() -> PalsyViT:

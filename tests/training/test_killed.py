@@ -1,4 +1,4 @@
-"""A process that is killed with SIGKILL in the middle of an epoch: the next one ends as if nothing had happened."""
+"""After SIGKILL in the middle of an epoch, the next process resumes with exactly the same losses."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_a_loss_curve_goes_on_exactly_after_a_kill_in_the_middle_of_an_epoch(tmp
 
 
 def _train(folder: Path) -> None:
-    """Train with dropout, changing pictures, warm-up and averaged weights; write the loss of every step."""
+    """Train with dropout, augmentation, warm-up and averaged weights; write the loss of every step."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     recipe, losses = RECIPES["tiny-regions"](), []

@@ -48,14 +48,14 @@ def together(code: str, *arguments: object, num_processes: int = 2) -> subproces
 
 
 def small(kind: str) -> Recipe:
-    """A tiny recipe that asks for sides, normalises batches and accumulates two of them; dropout alone would differ."""
+    """Return a tiny recipe with sides, batch normalization and accumulation of two batches; only dropout would differ."""
     recipe = RECIPES[f"tiny-{kind}"]()
     train = replace(recipe.train, epochs=1, batch_size=10, accumulate=2, side_weight=1.0, lr=1e-3)
     return replace(recipe, train=train)
 
 
 def losses_of(kind: str, crops: Crops, folder: Path) -> tuple[list[float], nn.Module]:
-    """Train for a few steps; give the loss of each, and the model."""
+    """Train for a few steps; return the loss of each, and the model."""
     recipe, losses = small(kind), []
     torch.manual_seed(3)
     regions = isinstance(recipe.model, RegionConfig)

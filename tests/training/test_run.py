@@ -97,7 +97,7 @@ def test_a_model_of_another_recipe_is_no_start(make_snapshot: MakeSnapshot, pret
 
 def test_a_split_without_people_is_named(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
     store, digest = make_snapshot(4)
-    with pytest.raises(TrainingError, match="nobody is in split test: label more people"):
+    with pytest.raises(TrainingError, match="split test has no people: label more people"):
         train(RECIPES["smoke-palsy"](), store, digest, tmp_path / "out")
 
 

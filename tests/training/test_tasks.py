@@ -56,7 +56,7 @@ def test_the_sides_are_asked_in_training_and_the_answer_of_the_model_stays(few_c
     assert asked.loss(torch.tensor([True, False]).expand(10, 8, 2), batch.known_BA) > 5
 
 
-def test_a_region_that_nobody_could_judge_teaches_nothing() -> None:
+def test_a_region_with_an_unknown_label_does_not_change_the_loss() -> None:
     torch.manual_seed(0)
     heatmaps, true = torch.randn(3, 8, 4, 4), torch.rand(3, 8, 4, 4)
     known = torch.ones(3, 8, dtype=torch.bool)
@@ -84,7 +84,7 @@ def test_an_unknown_loss_is_answered_with_those_there_are() -> None:
         objective("regions", replace(CONFIG, loss="hinge"))
 
 
-def test_a_region_affected_on_a_side_that_nobody_named_teaches_a_sided_model_nothing(few_crops: Crops) -> None:
+def test_a_region_affected_on_an_unknown_side_does_not_change_the_loss_of_a_sided_model(few_crops: Crops) -> None:
     batch = next(iter(CropBatches(few_crops, replace(CONFIG, augmentation=None), 16, CPU).epoch(0)))
     answer_BAHW = torch.randn(10, 8, 16, 16)
     loss = objective("regions", replace(CONFIG, loss="mse"), sided=True)

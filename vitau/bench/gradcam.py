@@ -41,7 +41,7 @@ def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None, vit: ViTConfig =
     return Result(
         name="gradcam",
         compared="Grad-CAM, ours beside the package grad-cam",
-        difference="of the maps before normalisation, as a share of the largest value",
+        difference="of the maps before normalization, as a share of the largest value",
         cases=tuple(cases),
     )
 

@@ -27,7 +27,7 @@ ROUNDS: Final = 15
 def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None) -> Result:
     """Train the tiny region model for some steps, all features and the early third, from the same weights on one batch.
 
-    The baseline computes the whole generator with its picture, draws the true heatmaps image by image and region by region, and
+    The baseline computes the whole generator with its image, draws the true heatmaps image by image and region by region, and
     leaves every weight in training; everything else is the same. Peak memory is that of a step, above what is held between two.
     """
     configs = {"all features": _config("all"), "early features": _config("early")}
@@ -130,7 +130,7 @@ def _batch(size: int, side: int) -> Batch:
 def straightforward_loss(model: RegionModel, batch: Batch, train: TrainConfig) -> Tensor:
     """Compute the loss from all features, used or not."""
     style_BSD = model.styles(batch.crop_BCHW)
-    features, _picture = _everything(model, style_BSD)
+    features, _image = _everything(model, style_BSD)
     heatmaps_BAHW = model.interpreter([features[level] for level in model.config.levels])[:, : len(AUS)]
     true_BAHW = looped_heatmaps(batch.landmarks_BL2, batch.affected_BA, model.config.heatmap_size, model.config.sigma)
     return REGION_LOSSES[train.loss](heatmaps_BAHW, true_BAHW, batch.known_BA)
@@ -140,10 +140,10 @@ def _everything(model: RegionModel, style_BSD: Tensor) -> tuple[list[Tensor], Te
     """Return all features and the image, in one pass."""
     generator = model.generator
     features = generator.features(style_BSD, range(len(generator.config.resolutions)))
-    picture: Tensor = generator.to_rgb1(features[0], style_BSD[:, 1])
+    image: Tensor = generator.to_rgb1(features[0], style_BSD[:, 1])
     for i, (to_rgb, x) in enumerate(zip(generator.to_rgbs, features[1:], strict=True)):
-        picture = to_rgb(x, style_BSD[:, 2 * i + 3], picture)
-    return features, picture
+        image = to_rgb(x, style_BSD[:, 2 * i + 3], image)
+    return features, image
 
 
 def looped_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int, sigma: float) -> Tensor:

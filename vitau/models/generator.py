@@ -163,13 +163,13 @@ class ToRGB(nn.Module):
 
     def forward(self, x_BCHW: Tensor, style_BD: Tensor, below_B3HW: Tensor | None = None) -> Tensor:
         """Return the image up to this resolution."""
-        picture: Tensor = self.conv(x_BCHW, style_BD) + self.bias
+        image: Tensor = self.conv(x_BCHW, style_BD) + self.bias
         if self.upsample is None or below_B3HW is None:
-            return picture
+            return image
         batch, channels, height, width = below_B3HW.shape
         spread = below_B3HW.new_zeros(batch, channels, 2 * height, 2 * width)
         spread[..., ::2, ::2] = below_B3HW
-        return picture + self.upsample(functional.pad(spread, (2, 1, 2, 1)))
+        return image + self.upsample(functional.pad(spread, (2, 1, 2, 1)))
 
 
 class ConstantInput(nn.Module):
@@ -245,10 +245,10 @@ class Generator(Recomputing):
     def image(self, style_BSD: Tensor) -> Tensor:
         """Return the image (B, 3, size, size), about [−1, 1]: to check the network, not to analyze faces."""
         lowest, *higher = self.features(style_BSD, range(len(self.config.resolutions)))
-        picture: Tensor = self.to_rgb1(lowest, style_BSD[:, 1])
+        image: Tensor = self.to_rgb1(lowest, style_BSD[:, 1])
         for i, (to_rgb, x) in enumerate(zip(self.to_rgbs, higher, strict=True)):
-            picture = to_rgb(x, style_BSD[:, 2 * i + 3], picture)
-        return picture
+            image = to_rgb(x, style_BSD[:, 2 * i + 3], image)
+        return image
 
     def freeze_unused(self, levels: Sequence[int], *, mapping: bool) -> None:
         """Freeze the parameters that :meth:`features` of these levels does not use; they get no gradient."""

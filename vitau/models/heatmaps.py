@@ -85,7 +85,7 @@ def sided_heatmaps(landmarks_BL2: Tensor, sided_BA2: Tensor, size: int = 128, si
     """Draw the true heatmaps of a sided region model: as :func:`true_heatmaps`, but each side's Gaussian has its own sign.
 
     Args:
-        landmarks_BL2: px of the 256 crop, numbered as the picture shows the person (see :func:`flip_landmarks`).
+        landmarks_BL2: px of the 256 crop, numbered as the image shows the person (see :func:`flip_landmarks`).
         sided_BA2: bool, whether the person's right and left side of each region is affected.
         size: side of the heatmaps, px.
         sigma: of the Gaussians, px of the heatmap; by default 20 at size 128 and in proportion at others.

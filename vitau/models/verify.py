@@ -128,7 +128,7 @@ def _encoder_check(path: Path, num_styles: str) -> Check:
     seen: dict[str, Array] = {}
     for name in layers.keys() & expected.keys():
         layers[name].register_forward_hook(lambda _module, _inputs, out, name=name: seen.update({name: reference.samples(out)}))
-    seen["latents"] = encoder(_picture()).numpy()
+    seen["latents"] = encoder(_image()).numpy()
     return _compare(path.name, seen, expected, relative=True)
 
 
@@ -155,7 +155,7 @@ def _interpreter_check(path: Path) -> Check:
 @torch.inference_mode()
 def _end_to_end_check(path: Path, route: str) -> Check:
     encoder, generator = _with_reference(_encoder("18"), "encoder."), _with_reference(_generator("1024"))
-    style_BSD = encoder(_picture()) + torch.from_numpy(reference.normal("latent_avg", (18, 512)))
+    style_BSD = encoder(_image()) + torch.from_numpy(reference.normal("latent_avg", (18, 512)))
     styles = generator.mapping(style_BSD) if route == "zplus" else style_BSD
     features = generator.features(styles, range(len(generator.config.resolutions)))
     heatmaps = _with_reference(_interpreter(), "interpreter.")(features)[:, :8, ::4, ::4]
@@ -163,7 +163,7 @@ def _end_to_end_check(path: Path, route: str) -> Check:
     return _compare(path.name, seen, _numbers(path), relative=True)
 
 
-def _picture() -> Tensor:
+def _image() -> Tensor:
     return torch.from_numpy(np.clip(reference.normal("input.image", (1, 3, 256, 256)) * 0.5, -1, 1))
 
 

@@ -77,7 +77,7 @@ class ConvStem(nn.Module):
         halvings = patch_size.bit_length() - 1
         if patch_size != 2**halvings or halvings < 1:
             raise ValueError(
-                f"a convolutional stem halves the picture, so patches of {patch_size} px are impossible: take 2, 4, 8, …"
+                f"a convolutional stem halves the image, so patches of {patch_size} px are impossible: take 2, 4, 8, …"
             )
         self.patch_size = patch_size
         self.grid_size = (img_size // patch_size, img_size // patch_size)

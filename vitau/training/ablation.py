@@ -198,7 +198,7 @@ def _grid(losses: Sequence[str], features: Sequence[str]) -> Iterator[Cell]:
 
 def _with_people(recipe: Recipe, drawn_people: int | None) -> Recipe:
     if not isinstance(recipe.model, RegionConfig):
-        raise TrainingError(f"recipe {recipe.name} recognises a palsy: the grid needs a recipe of the regions, as tiny-regions")
+        raise TrainingError(f"recipe {recipe.name} recognizes a palsy: the grid needs a recipe of the regions, as tiny-regions")
     if recipe.drawn is None:
         if drawn_people is not None:
             raise TrainingError(f"recipe {recipe.name} has no pretraining on drawn people: leave out --drawn-people")

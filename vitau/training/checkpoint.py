@@ -70,7 +70,7 @@ class Checkpoint:
     """A folder for the state of one training; ``identity`` names its data, start and settings.
 
     With a ``store``, every state is an object there as well, so that another machine can resume. The newest state counts,
-    wherever it is; older objects are erased after it is complete. A state holds weights and numbers, no picture and no name.
+    wherever it is; older objects are erased after it is complete. A state holds weights and numbers, no image and no name.
     """
 
     folder: Path

@@ -129,7 +129,7 @@ def pretrain(
         recipe: one with a pretraining.
         out: gets ``model/``, ``metrics.json`` and ``history.json``.
         cache: folder of the drawn images, which recipes can share; by default inside ``out``, and deleted at the end.
-        mlflow_url: of the server that gets curves, system metrics and pictures; none by default.
+        mlflow_url: of the server that gets curves, system metrics and images; none by default.
         num_threads: see :func:`choose_device`.
         reporter: writes messages and progress; on stderr by default.
 
@@ -309,7 +309,7 @@ def _conclude(
 def _check_splits(recipe: Recipe, crops: Crops) -> None:
     for split in Split:
         if not len(crops.of(split)):
-            raise TrainingError(f"nobody{' palsied' * (recipe.kind == 'regions')} is in split {split}: label more people")
+            raise TrainingError(f"split {split} has no {'palsied ' * (recipe.kind == 'regions')}people: label more people")
     if recipe.kind == "palsy" and len(set(crops.of(Split.TRAIN).palsied_N.tolist())) < 2:
         raise TrainingError("all training people are of one cohort: recognition needs palsied people and controls")
 

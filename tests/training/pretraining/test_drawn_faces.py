@@ -35,7 +35,7 @@ GRAY: Final = [
         [205.0, 195.9, 144.7, 132.6, 130.0, 156.5, 187.4, 185.7],
     ],
 ]
-"""Mean gray level of each 8×8 block of the first two people's pictures."""
+"""Mean gray level of each 8×8 block of the first two people's images."""
 COLORS: Final = [
     [130.4, 116.0, 98.1],
     [200.5, 196.9, 185.1],
@@ -46,7 +46,7 @@ COLORS: Final = [
     [111.2, 86.9, 75.6],
     [130.6, 116.7, 102.7],
 ]
-"""Mean color of each person's picture."""
+"""Mean color of each person's image."""
 POINTS: Final = (8, 30, 36, 45, 48, 54)
 LANDMARKS: Final = [
     [[127.9, 227.7], [128.0, 155.9], [80.1, 121.7], [173.0, 120.8], [98.0, 188.8], [157.2, 190.1]],
@@ -60,7 +60,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def test_people_have_pictures_landmarks_and_labels_that_agree(cache: Path) -> None:
+def test_people_have_images_landmarks_and_labels_that_agree(cache: Path) -> None:
     crops = drawn_crops(FEW, cache)
     assert crops.pixels(slice(None)).shape == (52, 32, 32, 3)
     assert crops.pixels(slice(None)).std() > 20
@@ -72,7 +72,7 @@ def test_people_have_pictures_landmarks_and_labels_that_agree(cache: Path) -> No
     assert (np.abs(eyes[:, 0] - 128) < 30).all()
 
 
-def test_nobody_is_in_two_splits(cache: Path) -> None:
+def test_no_person_is_in_two_splits(cache: Path) -> None:
     crops = drawn_crops(FEW, cache)
     train, val = set(crops.of(Split.TRAIN).subject_N), set(crops.of(Split.VAL).subject_N)
     assert not train & val
@@ -97,7 +97,7 @@ def test_their_population_is_beyond_every_seed_of_a_cohort() -> None:
 def test_the_drawings_are_those_of_the_version() -> None:
     """The tolerances are for rounding on other processors: a pixel moves its block's mean by 1/64 of its change."""
     bump = (
-        "the drawing code draws other pictures: replace DRAWING_VERSION in vitau/training/pretraining/drawn_faces.py by a new "
+        "the drawing code draws other images: replace DRAWING_VERSION in vitau/training/pretraining/drawn_faces.py by a new "
         "text, so that caches and trained models of the old drawings are not taken for new ones, and update these numbers"
     )
     drawn = draw_chunk(DRAWN, range(DRAWN.num_people))

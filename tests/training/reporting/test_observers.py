@@ -1,4 +1,4 @@
-"""A training writes its curves into one run, whatever happens to it; its pictures show drawn faces only."""
+"""A training writes its curves into one MLflow run, also after a kill; its images show drawn faces only."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ def _steps(client: MlflowClient, run_id: str, metric: str) -> list[int]:
     return [value.step for value in client.get_metric_history(run_id, metric)]
 
 
-def test_a_killed_training_goes_on_in_its_run_and_nothing_is_there_twice(
+def test_a_killed_training_resumes_its_run_and_writes_nothing_twice(
     make_snapshot: MakeSnapshot, mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vitau.training.reporting.observers.STEPS_BETWEEN", 1)
@@ -106,7 +106,7 @@ def test_a_server_that_is_down_at_the_start_is_one_sentence(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("mode", ["paired", "sided"])
-def test_a_picture_shows_drawn_faces_with_what_is_seen_above_what_is_true(mode: str) -> None:
+def test_an_image_shows_drawn_faces_with_predicted_heatmaps_above_true_ones(mode: str) -> None:
     config = RECIPES["tiny-regions" if mode == "paired" else "tiny-sided"]().model
     assert isinstance(config, RegionConfig)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What the adjudicator settles, computed without a service."""
+"""Disagreements for the adjudicator, computed without a service."""
 
 from dataclasses import replace
 

@@ -18,7 +18,7 @@ from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.decisions import signing_key
 from flows.promotion.registered_models import MODELS, PALSY, REGIONS, standing_recognition
 from flows.reports.reporting_sheet import build_reporting_sheet
-from flows.settings import Settings
+from flows.settings import SIZES, Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
@@ -40,7 +40,12 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
         snapshot: Digest of the snapshot.
         size: Family of recipes.
         settings: Read from the environment by default.
+
+    Raises:
+        ValueError: There is no such family of recipes.
     """
+    if size not in SIZES:
+        raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
     workspace = open_workspace(settings)
     signing_key(workspace)  # a missing setting must fail before hours of training
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}

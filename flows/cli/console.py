@@ -66,7 +66,7 @@ def tell_all(sentences: Iterable[str]) -> None:
 
 
 def confirm(action: str, *, yes: bool) -> None:
-    """Ask for a confirmation on a terminal; ``yes`` skips the question, and a refusal ends the command with exit code 1.
+    """Request a confirmation on a terminal; ``yes`` skips the question, and a refusal ends the command with exit code 1.
 
     Raises:
         ValueError: there is no terminal to ask on.

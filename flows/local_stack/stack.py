@@ -208,7 +208,7 @@ def log_path(state: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def _exclusive_lock(state: Path) -> Iterator[None]:
-    """Hold an exclusive file lock: two commands must not start services on the same folder."""
+    """Lock a state folder exclusively: two commands must not start services on the same folder."""
     with (state / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,8 @@
-"""The keys of trainings: existing databases find theirs by them."""
+"""The retrain flow before any training: the keys of trainings, and a wrong size."""
 
 import pytest
 
-from flows.retrain import training_key
+from flows.retrain import retrain, training_key
 
 
 @pytest.mark.parametrize(
@@ -12,3 +12,8 @@ from flows.retrain import training_key
 def test_existing_states_find_their_trainings(recipe, key):
     """The key is a digest of the recipe's repr: renaming a field of a configuration would train every model again."""
     assert training_key(recipe, "5" * 64) == key
+
+
+def test_an_unknown_size_is_one_sentence_before_anything_is_trained():
+    with pytest.raises(ValueError, match="there is no recipe size huge: choose one of tiny, "):
+        retrain.fn("5" * 64, "huge")

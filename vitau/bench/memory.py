@@ -32,7 +32,7 @@ def compare_peaks(
         arguments: of both.
         amount: images in that work.
         rounds: at least 1.
-        watch: told of every finished round.
+        watch: called after every round.
     """
     pairs, differences = [], []
     for number in range(rounds):

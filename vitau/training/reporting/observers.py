@@ -34,14 +34,14 @@ def watching(
         mlflow_url: address of the server; only the main process writes there.
     """
 
-    def tell(epoch: Epoch) -> None:
+    def log_epoch(epoch: Epoch) -> None:
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in epoch.validation.items() if name != "selection")
         turn = f"epoch {epoch.number + 1}/{config.epochs}"
         reporter.line(f"{turn}: loss {epoch.train_loss:.4f}, validation {numbers}, {epoch.seconds:.1f} s")
 
     with reporter.task(f"train {recipe.name}") as bar:
         if mlflow_url is None or not is_main_process():
-            yield Observer(batch=lambda done, steps, _loss: bar(done, steps), epoch=tell), None
+            yield Observer(batch=lambda done, steps, _loss: bar(done, steps), epoch=log_epoch), None
             return
         from vitau.registry.tracking import tracked_run  # MLflow costs seconds to import
 
@@ -54,14 +54,16 @@ def watching(
                 if done % STEPS_BETWEEN == 0:
                     run.step(done, loss)
 
-            def epoch(told: Epoch) -> None:
-                tell(told)
+            def epoch(finished: Epoch) -> None:
+                log_epoch(finished)
                 if isinstance(recipe.model, RegionConfig):
                     from vitau.training.reporting.heatmap_images import draw_heatmaps
 
                     device = next(model.parameters()).device
-                    run.picture(f"heatmaps/epoch-{told.number + 1:03}.png", draw_heatmaps(model, recipe.model, device))
-                validation = {f"validation_{name}": value for name, value in told.validation.items()}
-                run.epoch(told.number + 1, {"train_loss": told.train_loss, "epoch_seconds": told.seconds, **validation})
+                    run.picture(f"heatmaps/epoch-{finished.number + 1:03}.png", draw_heatmaps(model, recipe.model, device))
+                validation = {f"validation_{name}": value for name, value in finished.validation.items()}
+                run.epoch(
+                    finished.number + 1, {"train_loss": finished.train_loss, "epoch_seconds": finished.seconds, **validation}
+                )
 
             yield Observer(batch=batch, epoch=epoch), run.id

@@ -4,14 +4,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vitau.catalog.engine import Database
 from vitau.catalog.rows import from_row, now
-from vitau.catalog.signing import canonical, is_signed, key_fingerprint, sign
+from vitau.catalog.signing import ALGORITHM, canonical, is_signed, key_names, public_key, sign
 from vitau.catalog.tables import promotions
+
+OTHER_KEY: Final = "signed with another key than VITAU_SIGNING_KEY"
 
 
 class Action(StrEnum):
@@ -66,14 +69,15 @@ class PromotionLog(Database):
                 known = connection.execute(sa.select(promotions).where(promotions.c.once == once)).mappings().first()
                 if known is not None:
                     return _record(dict(known)), False
-            last = sa.select(promotions).order_by(promotions.c.number.desc()).limit(1)
-            before = connection.execute(last).mappings().first()
+            earlier = connection.execute(sa.select(promotions).order_by(promotions.c.number)).mappings().all()
             signed = {
                 **facts,
-                "number": 1 if before is None else before["number"] + 1,
-                "previous": None if before is None else before["signature"],
+                "number": earlier[-1]["number"] + 1 if earlier else 1,
+                "previous": earlier[-1]["signature"] if earlier else None,
+                "log": log_digest((row["record"], row["signature"]) for row in earlier),
                 "time": now(),
-                "key": key_fingerprint(key),
+                "algorithm": ALGORITHM,
+                "key": public_key(key),
             }
             text = canonical(signed)
             row = {
@@ -93,22 +97,46 @@ class PromotionLog(Database):
         return [_record(row) for row in self._rows(query if model is None else query.where(promotions.c.model == model))]
 
 
+def log_digest(signed: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of all records before one, given their texts and signatures in order."""
+    hasher = sha256()
+    for text, signature in signed:
+        hasher.update(f"{signature}\n{text}\n".encode())
+    return hasher.hexdigest()
+
+
 def broken_records(records: Sequence[PromotionRecord], key: bytes) -> dict[int, str]:
     """Verify the signatures and the chain of all records in order; return the reason for each broken one, by number.
 
-    A deleted end of the chain cannot be seen from the rest: compare the last number with the tag in MLflow.
+    Records of an earlier key are accepted before the first record of this key, which contains their digest. A deleted end of
+    the chain cannot be seen from the rest: compare the last number with the tag in MLflow.
     """
     problems: dict[int, str] = {}
+    names = key_names(key)
+    vouched = _num_vouched(records, key)
     previous, expected = None, 1
-    for record in records:
-        if record.facts["key"] != key_fingerprint(key):
-            problems[record.number] = "signed with another key than VITAU_SIGNING_KEY"
-        elif not is_signed(record.text, record.signature, key):
+    for position, record in enumerate(records):
+        if record.facts["key"] not in names:
+            if position >= vouched:
+                problems[record.number] = OTHER_KEY
+        elif not is_signed(record.text, record.signature, key, record.facts.get("algorithm")):
             problems[record.number] = "changed after it was signed"
-        elif record.number != expected or record.facts["previous"] != previous:
+        if record.number not in problems and (record.number != expected or record.facts["previous"] != previous):
             problems[record.number] = "not the successor of the record before it: one is missing or was exchanged"
         previous, expected = record.signature, record.number + 1
     return problems
+
+
+def _num_vouched(records: Sequence[PromotionRecord], key: bytes) -> int:
+    """Return how many records of earlier keys the first record of this key vouches for by their digest."""
+    names = key_names(key)
+    first = next((position for position, record in enumerate(records) if record.facts["key"] in names), 0)
+    if not first:
+        return 0
+    record = records[first]
+    whole = is_signed(record.text, record.signature, key, record.facts.get("algorithm"))
+    digest = log_digest((earlier.text, earlier.signature) for earlier in records[:first])
+    return first if whole and record.facts.get("log") == digest else 0
 
 
 def champion_stack(records: Iterable[PromotionRecord]) -> list[int]:
@@ -121,7 +149,8 @@ def champion_stack(records: Iterable[PromotionRecord]) -> list[int]:
         if record.action in {Action.PROMOTED, Action.OVERRIDDEN} and record.after is not None:
             if not stack and record.before is not None:
                 stack.append(record.before)
-            stack.append(record.after)
+            if record.after != (stack[-1] if stack else None):  # approved once more, after a change of the key
+                stack.append(record.after)
         elif record.action is Action.ROLLED_BACK:
             stack.pop()
     return stack

@@ -225,7 +225,7 @@ promotions = sa.Table(
     sa.Column("model", sa.String, nullable=False),
     sa.Column("once", sa.String, unique=True),  # idempotency key: digest of the inputs; null where a person decided
     sa.Column("record", sa.Text, nullable=False),  # canonical JSON, as it was signed
-    sa.Column("signature", sa.String(64), nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),  # Ed25519; 64 digits where it is an HMAC
     _recorded_at(),
 )
 

@@ -6,6 +6,7 @@ All packages share this one page, and `labeling` imports little else of `vitau`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final
 
 
@@ -135,6 +136,11 @@ def canonical_name(subject: str, merged: Mapping[str, str]) -> str:
         merged: every pseudonym that was merged into another → the one that was kept.
     """
     return merged.get(subject, subject)
+
+
+def tombstone(pseudonym: str) -> str:
+    """Return the name that replaces an erased person's pseudonym in every table, "erased-" and 32 hexadecimal digits."""
+    return "erased-" + sha256(f"vitau tombstone {pseudonym}".encode()).hexdigest()[:32]
 
 
 def all_names(subject: str, merged: Mapping[str, str]) -> set[str]:

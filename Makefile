@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-units test-journeys lint fmt bench wheel up down
+.PHONY: help setup demo test test-units test-journeys lint audit fmt bench wheel up down
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,6 +39,9 @@ lint: setup ## check format, lint rules, types, import layers, dependencies and 
 	@$(BIN)/codespell
 	@echo "lint: clean"
 
+audit: setup ## check the digests, licenses and known vulnerabilities of all packages; ARGS=--offline needs no network
+	@$(BIN)/python infra/audit.py $(ARGS)
+
 fmt: setup ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -58,12 +61,12 @@ up: setup ## start the services on the state of the demo; profile=full starts al
 down: setup ## stop the services; profile=full those in full/
 	@$(BIN)/python -m flows down --state $(STATE)
 
-# Nothing is resolved: every package is pinned, and `pip check` fails if the pins do not fit together.
+# Nothing is resolved: every package is pinned with its digests, and `pip check` fails if the pins do not fit together.
 .venv/.ready: constraints.txt pyproject.toml
 	@echo "Setting up .venv (the application) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ViTAU needs Python 3.11 or newer; set PYTHON=…")'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check --quiet
 	@printf '%s\n' '#!$(CURDIR)/$(BIN)/python' 'import sys' 'sys.path.insert(0, "$(CURDIR)")' \
@@ -74,7 +77,7 @@ down: setup ## stop the services; profile=full those in full/
 .venv-label-studio/.ready: constraints-label-studio.txt
 	@echo "Setting up .venv-label-studio (its pins conflict with ours) …"
 	@$(PYTHON) -m venv .venv-label-studio
-	@.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-label-studio.txt
+	@.venv-label-studio/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints-label-studio.txt
 	@.venv-label-studio/bin/python -m pip check --quiet
 	@rm -rf $(@D)/empty
 	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >$(@D)/empty.log 2>&1 || { cat $(@D)/empty.log; exit 1; }

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -96,7 +97,9 @@ def stranger(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     venv.create(place / "venv", with_pip=really)
     programs = place / "venv" / "bin"
     if really:
-        install = [programs / "python", "-m", "pip", "install", "-c", ROOT / "constraints.txt"]
+        pins = place / "pins.txt"  # without digests: pip would want one for the wheel too
+        pins.write_text("\n".join(re.findall(r"^\S+==[^\s;\\]+", (ROOT / "constraints.txt").read_text(), re.MULTILINE)))
+        install = [programs / "python", "-m", "pip", "install", "-c", pins]
     else:
         install = [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-index", "--no-deps"]
         (packages,) = (place / "venv" / "lib").glob("python*/site-packages")

@@ -152,7 +152,7 @@ def ingest_batch(
                     leased.append(index)
                     yield clip
 
-        work = clip_work(settings.store, pseudonym_key(workspace), recipe)
+        work = clip_work(settings.store, pseudonym_key(workspace), recipe, work=settings.work)
         num_processes = min(settings.num_processes or os.cpu_count() or 1, len(batch))
         results = executor.run(acquire_clips(), work, num_processes=num_processes)
         ingested = list(track(results, "cropping faces", len(batch)))

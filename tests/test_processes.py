@@ -1,15 +1,19 @@
 import contextlib
+import os
+import stat
 import subprocess
 import sys
 import textwrap
 import time
 from operator import neg
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from vitau.processes import parallel_map, single_threaded
+from vitau.errors import StoreError
+from vitau.processes import parallel_map, single_threaded, temporary_folder
 
 POOL = """
     import multiprocessing, os, sys, time
@@ -147,3 +151,53 @@ def test_a_process_that_writes_into_a_file_is_not_watched(tmp_path):
     with (tmp_path / "output").open("wb") as output:
         code = WATCHING.format("reader").replace("60", "1")
         assert subprocess.run([sys.executable, "-c", code], stdout=output, check=False).returncode == 0
+
+
+HOLDING = """
+    import sys, time
+    from pathlib import Path
+    from vitau.processes import temporary_folder
+
+    with temporary_folder(Path(sys.argv[1])) as folder:
+        (folder / "raw.mp4").write_bytes(b"a face")
+        print(folder, flush=True)
+        time.sleep(60)
+"""
+
+
+def test_the_temporary_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_is_kept(tmp_path):
+    parent = tmp_path / "work" / "tmp"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLDING), parent], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    folders = [Path(process.stdout.readline().strip()) for process in processes]
+    for folder in folders:
+        os.utime(folder, (0, 0))
+    processes[0].kill()
+    processes[0].wait()
+    with temporary_folder(parent) as own:
+        assert sorted(parent.iterdir()) == sorted([folders[1], own])
+        assert [stat.S_IMODE(folder.stat().st_mode) for folder in (parent, own)] == [0o700, 0o700]
+    processes[1].kill()
+    for process in processes:
+        process.communicate()
+    assert list(parent.iterdir()) == [folders[1]]
+
+
+def test_a_temporary_folder_that_cannot_be_created_is_one_sentence(tmp_path):
+    (tmp_path / "work").write_text("a file")
+    sentence = r"^no temporary folder can be created \(Not a directory\); check VITAU_WORK$"
+    with pytest.raises(StoreError, match=sentence), temporary_folder(tmp_path / "work" / "tmp"):
+        pass
+
+
+class _Threaded:
+    isolated = True
+
+    def __call__(self, number):
+        return number, os.getpid()
+
+
+def test_work_that_isolates_itself_is_called_by_threads_of_this_process():
+    assert list(parallel_map(_Threaded(), range(5), 2)) == [(number, os.getpid()) for number in range(5)]

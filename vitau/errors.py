@@ -6,6 +6,7 @@
     └── VitauError                       the state of the world does not permit the operation
         ├── SourceError                  a source of clips cannot be read
         ├── ClipError                    one clip cannot be used
+        │   └── DecoderDiedError         the process that decoded it was killed, crashed, or hung
         ├── StoreError                   an object or a file cannot be read or written
         │   ├── ObjectNotFoundError      no object has this key; also a KeyError
         │   └── ChecksumError            the bytes were changed
@@ -36,6 +37,10 @@ class SourceError(VitauError):
 
 class ClipError(VitauError):
     """One clip cannot be used: missing, empty, not a video, truncated, unreachable. The rest of its batch continues."""
+
+
+class DecoderDiedError(ClipError):
+    """The process that decoded a clip was killed, crashed, hung, or ran out of memory."""
 
 
 class StoreError(VitauError):

@@ -1,19 +1,25 @@
-"""Worker processes: a parallel map, one thread per process, and no orphaned processes when the parent dies."""
+"""Worker processes: a parallel map, one thread per process, and no orphaned processes or folders when a process dies."""
 
 import ctypes
+import fcntl
 import os
 import select
+import shutil
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from typing import Final, TypeVar
+
+from vitau.errors import StoreError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,6 +27,7 @@ Result = TypeVar("Result")
 _POLL_S: Final = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _NEVER: Final = 1 << 30
+_NEW_S: Final = 5.0
 
 
 def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], num_processes: int | None = None) -> Iterator[Result]:
@@ -30,7 +37,8 @@ def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], num_proc
     therefore take no more than they need.
 
     Args:
-        work: can be pickled.
+        work: can be pickled. If it has a true attribute ``isolated``, it uses processes of its own for what needs a processor:
+            then threads of this process call it.
         items: can be pickled.
         num_processes: processes of the pool, by default one per core; below two, this process does all the work.
     """
@@ -38,7 +46,12 @@ def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], num_proc
     if num_processes < 2:
         yield from map(work, items)
         return
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=init_worker) as pool:
+    pool: Executor
+    if getattr(work, "isolated", False):
+        pool = ThreadPoolExecutor(num_processes)
+    else:
+        pool = ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=init_worker)
+    with pool:
         remaining = iter(items)
         futures: deque[Future[Result]] = deque(pool.submit(work, item) for item in islice(remaining, num_processes + 1))
         while futures:
@@ -80,6 +93,44 @@ def single_threaded() -> Iterator[None]:
         cv2.setNumThreads(before[0])
         if torch is not None:
             torch.set_num_threads(before[1])
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Create a folder that only this user can read, and remove it at the end of the block.
+
+    Folders of killed processes are removed when the next one is created. A lock on the folder shows that its process is alive,
+    in other containers and after a restart of the machine too.
+
+    Raises:
+        StoreError: the folder cannot be created.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"no temporary folder can be created ({os.strerror(error.errno or 0)}); check VITAU_WORK") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders whose process ended without removing them."""
+    for folder in parent.iterdir():
+        with suppress(OSError):  # another process removes it, or holds its lock
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if time.time() - os.fstat(lock).st_mtime > _NEW_S:  # its process locks it just after creating it
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def keep_freed_memory() -> None:

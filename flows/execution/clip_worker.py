@@ -4,14 +4,14 @@ This module does not import Prefect, so that worker processes start quickly.
 """
 
 import hmac
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -19,10 +19,12 @@ from validation.rules import FrameLimits, quarantine_reasons
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
-from vitau.errors import ClipError, SourceError, StoreError
+from vitau.errors import EngineError, VitauError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.manifests import SourceClip
+from vitau.media.sandbox import Limits, run_isolated
 from vitau.media.sources import fetch, to_clip
+from vitau.processes import temporary_folder
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store
 
@@ -42,9 +44,6 @@ class Ingested:
     frames: FrameTable
     rows: pa.Table
     cut: bool
-
-
-ClipWork: TypeAlias = "Callable[[SourceClip], Ingested | Skipped]"
 
 
 def frames_version(recipe: FrameRecipe | None = None) -> str:
@@ -68,27 +67,101 @@ def clip_work_name(source: SourceClip, pseudonym_key: bytes, recipe: FrameRecipe
     return f"frames/{frames_version(recipe)}/{digest.hexdigest()[:32]}"
 
 
-def clip_work(store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> ClipWork:
-    """Return the work on a clip, to be sent to a worker: ingest it, or return the reason why it cannot be used."""
-    return partial(_ingest_or_skip, store_uri=store_uri, pseudonym_key=pseudonym_key, recipe=recipe)
+@dataclass(frozen=True, kw_only=True)
+class ClipWork:
+    """The work on a clip, to be sent to a worker: ingest it, or return the reason why it cannot be used.
+
+    Attributes:
+        store_uri: address of the store.
+        pseudonym_key: key of the HMAC that makes pseudonyms.
+        recipe: of the frames.
+        temporary: parent of the temporary folders of clips; by default the system's.
+        limits: of the process that decodes the clip.
+    """
+
+    store_uri: str
+    pseudonym_key: bytes
+    recipe: FrameRecipe
+    temporary: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    isolated: ClassVar[bool] = True  # it decodes in processes of its own
+
+    def __call__(self, source: SourceClip) -> Ingested | Skipped:
+        """Return the ingested clip, or its row and the reason why it was skipped.
+
+        Raises:
+            EngineError: no process can be started.
+        """
+        try:
+            store = open_store(self.store_uri)
+            return ingest_clip(source, store, self.pseudonym_key, self.recipe, temporary=self.temporary, limits=self.limits)
+        except EngineError:
+            raise
+        except VitauError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"its file cannot be read ({os.strerror(error.errno or 0)}); check its permissions"
+        except Exception as error:  # noqa: BLE001 - one clip must not end the ingest of the others
+            reason = f"its ingest failed ({type(error).__name__}); save it again with another program"
+        return Skipped(item=source.row, reason=reason.removeprefix(f"{source.row}: "))
 
 
-def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested:
+def clip_work(
+    store_uri: str,
+    pseudonym_key: bytes,
+    recipe: FrameRecipe,
+    *,
+    work: Path | None = None,
+    limits: Limits | None = None,
+) -> ClipWork:
+    """Return the work on a clip, with temporary folders in ``tmp`` of the folder ``work``."""
+    return ClipWork(
+        store_uri=store_uri,
+        pseudonym_key=pseudonym_key,
+        recipe=recipe,
+        temporary=None if work is None else work.resolve() / "tmp",
+        limits=limits or Limits(),
+    )
+
+
+def ingest_clip(
+    source: SourceClip,
+    store: Store,
+    pseudonym_key: bytes,
+    recipe: FrameRecipe,
+    *,
+    temporary: Path | None = None,
+    limits: Limits | None = None,
+) -> Ingested:
     """Write one clip and its frames to the store; existing objects are read, not computed again.
+
+    The recording is decoded in a process of its own.
 
     Raises:
         ClipError: the clip cannot be fetched or decoded.
         StoreError: an object cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="vitau-") as folder:
-        path = fetch(source, Path(folder))
+    with temporary_folder(temporary or Path(tempfile.gettempdir()) / f"vitau-{os.getuid()}") as folder:
+        path = fetch(source, folder)
         clip = to_clip(source, path, pseudonym_key)
         key = layout.frames_key(clip.subject, clip.sha256, recipe.digest)
         cut = not store.exists(key)
         if cut:
-            write_frames(clip, path, Path(folder) / "frames.parquet", recipe)
+            frames_file = folder / "frames.parquet"
+            run_isolated(partial(cut_frames, clip, path, frames_file, recipe), limits)
             store.put(layout.raw_key(clip.subject, clip.sha256, clip.suffix), path)
-            store.put(key, Path(folder) / "frames.parquet")
+            store.put(key, frames_file)
+    return _gated(source, clip, store, recipe, cut=cut)
+
+
+def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -> None:
+    """Write the frame table of a clip; run this in a process of its own."""
+    write_frames(clip, path, frames_file, recipe)
+
+
+def _gated(source: SourceClip, clip: Clip, store: Store, recipe: FrameRecipe, *, cut: bool) -> Ingested:
+    """Apply the row rule of gate 1 to the frames of a clip, and write those that it rejects."""
+    key = layout.frames_key(clip.subject, clip.sha256, recipe.digest)
     table = read_table(store, key)
     reasons = pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
     quarantined = pa.table({"frame_index": table["frame_index"], "reason": reasons}).filter(reasons.is_valid())
@@ -105,10 +178,3 @@ def ingest_clip(source: SourceClip, store: Store, pseudonym_key: bytes, recipe: 
     )
     rows = table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
     return Ingested(source=source, clip=clip, frames=frames, rows=rows, cut=cut)
-
-
-def _ingest_or_skip(source: SourceClip, *, store_uri: str, pseudonym_key: bytes, recipe: FrameRecipe) -> Ingested | Skipped:
-    try:
-        return ingest_clip(source, open_store(store_uri), pseudonym_key, recipe)
-    except (ClipError, SourceError, StoreError) as error:
-        return Skipped(item=source.row, reason=str(error).removeprefix(f"{source.row}: "))

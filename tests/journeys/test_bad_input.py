@@ -76,9 +76,9 @@ def test_every_bad_clip_of_a_manifest_is_one_sentence_and_the_others_are_ingeste
     assert done.err.splitlines() == [
         "Skipped row 3: its clip is missing: there is no such file, folder of images or pattern; check the path",
         "Skipped row 8: the same clip as row 2; remove one of them",
-        "Skipped row 4: empty.mp4 is empty (0 bytes); copy it again",
-        "Skipped row 5: letter.mp4 is not a video; give a video, a photo or a tar of images",
-        "Skipped row 6: cut.mp4 is truncated: its index (moov atom) is missing; copy or download it again",
+        "Skipped row 4: the recording is empty (0 bytes); copy it again",
+        "Skipped row 5: the recording is not a video; give a video, a photo or a tar of images",
+        "Skipped row 6: the recording is truncated: its index (moov atom) is missing; copy or download it again",
         "Skipped row 9: its URL cannot be downloaded, it cannot be reached or holds no video; check it in a browser",
     ]
     assert done.code == 1
@@ -102,10 +102,10 @@ def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(ba
         env={"MLFLOW_TRACKING_URI": services.environment["VITAU_MLFLOW_URL"]},
     )
     assert done.err.splitlines() == [
-        f"Skipped {bad}/missing.mp4: missing.mp4 is missing; check its path",
-        f"Skipped {bad}/empty.mp4: empty.mp4 is empty (0 bytes); copy it again",
-        f"Skipped {bad}/letter.mp4: letter.mp4 is not a video; give a video, a photo or a tar of images",
-        f"Skipped {bad}/cut.mp4: cut.mp4 is truncated: its index (moov atom) is missing; copy or download it again",
+        f"Skipped {bad}/missing.mp4: the recording is missing; check its path",
+        f"Skipped {bad}/empty.mp4: the recording is empty (0 bytes); copy it again",
+        f"Skipped {bad}/letter.mp4: the recording is not a video; give a video, a photo or a tar of images",
+        f"Skipped {bad}/cut.mp4: the recording is truncated: its index (moov atom) is missing; copy or download it again",
         f"Skipped {bad}/hills.mp4: hills.mp4 shows no face in any of its 6 sampled frames; give a clip of a face",
         f"Skipped {bad}/hills.jpg: hills.jpg shows no face; give a photo of a face that looks at the camera",
         f"The report is {out}/report.html",

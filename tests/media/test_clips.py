@@ -179,38 +179,38 @@ def without_index(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("gone.mp4", lambda _: None, "gone.mp4 is missing; check its path"),
-        ("empty.mp4", lambda path: path.touch(), "empty.mp4 is empty (0 bytes); copy it again"),
+        ("gone.mp4", lambda _: None, "the recording is missing; check its path"),
+        ("empty.mp4", lambda path: path.touch(), "the recording is empty (0 bytes); copy it again"),
         (
             "text.mp4",
             lambda path: path.write_text("this is no video " * 99),
-            "text.mp4 is not a video; give a video, a photo or a tar of images",
+            "the recording is not a video; give a video, a photo or a tar of images",
         ),
         (
             "notes.txt",
             lambda path: path.write_text("FFmpeg would play this " * 99),
-            "notes.txt is not a video; give a video, a photo or a tar of images",
+            "the recording is not a video; give a video, a photo or a tar of images",
         ),
         (
             "cut.mp4",
             without_index,
-            "cut.mp4 is truncated: its index (moov atom) is missing; copy or download it again",
+            "the recording is truncated: its index (moov atom) is missing; copy or download it again",
         ),
-        ("sound.mp4", audio_only, "sound.mp4 has no video stream; give a recording with a picture"),
+        ("sound.mp4", audio_only, "the recording has no video stream; give a recording with a picture"),
         (
             "photo.jpg",
             lambda path: path.write_bytes(b"no"),
-            "photo.jpg is not an image that can be read; save it again as JPEG or PNG",
+            "the photo is not an image that can be read; save it again as JPEG or PNG",
         ),
         (
             "images.tar",
             lambda path: path.write_bytes(b"no tar" * 200),
-            "images.tar is not an uncompressed tar of images; pack the images again",
+            "the recording is not an uncompressed tar of images; pack the images again",
         ),
         (
             "none.tar",
             lambda path: write_tar(path, [b"x"], "readme{}.txt"),
-            "none.tar gives no frame from 0 s to its end; give a complete recording and a range inside it",
+            "the recording gives no frame from 0 s to its end; give a complete recording and a range inside it",
         ),
     ],
 )

@@ -21,11 +21,11 @@ def bad_inputs(tmp_path, clip):
     (folder / "cut.mp4").write_bytes(clip.read_bytes()[:5000])
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 and no more")
     return folder, {
-        "empty.mp4": "empty.mp4 is empty (0 bytes); copy it again",
-        "text.mp4": "text.mp4 is not a video; give a video, a photo or a tar of images",
-        "cut.mp4": "cut.mp4 is truncated: its index (moov atom) is missing; copy or download it again",
-        "broken.jpg": "broken.jpg is not an image that can be read; save it again as JPEG or PNG",
-        "missing.mov": "missing.mov is missing; check its path",
+        "empty.mp4": "the recording is empty (0 bytes); copy it again",
+        "text.mp4": "the recording is not a video; give a video, a photo or a tar of images",
+        "cut.mp4": "the recording is truncated: its index (moov atom) is missing; copy or download it again",
+        "broken.jpg": "the photo is not an image that can be read; save it again as JPEG or PNG",
+        "missing.mov": "the recording is missing; check its path",
     }
 
 

@@ -236,6 +236,12 @@ def _model_path(name: str) -> str:
     return str(Path(spec.origin).parent / "models" / name)
 
 
+def load_models() -> None:
+    """Load dlib's models, which otherwise happens at their first use in this process."""
+    for load in (_detector, _predictor, _identity_net):
+        load()
+
+
 @functools.cache
 def _detector() -> Any:
     return dlib.get_frontal_face_detector()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitau.errors import StoreError
-from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, SampledFrame, sample_frames
+from vitau.media.clips import RATE_FPS, DecodeCounts, SampledFrame, kind_of, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, renumbered, to_jpeg
 from vitau.media.faces import FaceCrop, FaceTracker, align, detect, embed, person_of_interest
 from vitau.schema import FRAME_COLUMNS, Clip
@@ -97,7 +97,7 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
     counts, num_frames, num_faces = DecodeCounts(), 0, 0
     metadata = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
     schema = frame_schema().with_metadata(metadata)
-    track = _photo_tracker(clip) if path.suffix.lower() in PHOTO_SUFFIXES else FaceTracker(mirrored=clip.mirrored).track
+    track = _photo_tracker(clip) if kind_of(path) == "photo" else FaceTracker(mirrored=clip.mirrored).track
     rows = _RowGroup()
     try:
         with (

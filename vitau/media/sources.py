@@ -15,6 +15,7 @@ import yt_dlp
 
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
+from vitau.media.containers import storable_suffix
 from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo
 from vitau.schema import Clip, Cohort, Skipped, Subject
 
@@ -177,7 +178,7 @@ def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
         sha256=clip_digest(path, clip.start_s, clip.end_s),
         subject=pseudonym(key, clip.source, clip.subject_id),
         source=clip.source,
-        suffix=path.suffix.lower(),
+        suffix=storable_suffix(path),
         start_s=clip.start_s,
         end_s=clip.end_s,
         fps=clip.fps,

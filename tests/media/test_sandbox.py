@@ -1,0 +1,94 @@
+"""The sandbox: values and errors come back, and whatever kills a call concerns this call only."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from vitau.errors import ClipError, DecoderDiedError, StoreError
+from vitau.media.sandbox import DIED, Limits, run_isolated
+
+
+def raise_error(error: Exception) -> None:
+    raise error
+
+
+def allocate(num_bytes: int) -> int:
+    return len(bytearray(num_bytes))
+
+
+def write(path: Path, num_bytes: int) -> None:
+    path.write_bytes(bytes(num_bytes))
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def kill_server() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def fill_up() -> None:
+    for _ in iter(int, 1):
+        pass
+
+
+def test_a_call_returns_its_value_from_another_process() -> None:
+    assert run_isolated(partial(str.upper, "abc")) == "ABC"
+    assert run_isolated(os.getpid) != os.getpid()
+    assert run_isolated(os.getpid) != run_isolated(os.getpid)
+
+
+def test_an_error_of_a_call_is_raised_here() -> None:
+    with pytest.raises(StoreError, match=r"^no space left$"):
+        run_isolated(partial(raise_error, StoreError("no space left")))
+    with pytest.raises(ClipError, match=r"^the recording makes the decoder fail \(ZeroDivisionError\); save it again with"):
+        run_isolated(partial(raise_error, ZeroDivisionError("secret")))
+
+
+@pytest.mark.parametrize(
+    ("call", "limits", "reason"),
+    [
+        (os.abort, None, "killed by SIGABRT"),
+        (partial(os._exit, 3), None, "it ended without an answer"),
+        (partial(signal.raise_signal, signal.SIGKILL), None, "killed by SIGKILL"),
+        (partial(allocate, 3 << 30), None, "it needs more than 2.0 GiB of memory"),
+        (partial(raise_error, MemoryError()), None, "it needs more than 2.0 GiB of memory"),
+        (partial(time.sleep, 60), Limits(wall_s=0.3), "it was not done after 0.3 s"),
+        (fill_up, Limits(cpu_s=0.5), "it was not done after 0.5 s"),
+        (kill_server, None, "its server was killed"),
+    ],
+)
+def test_the_death_of_a_call_is_an_error_that_begins_with_the_same_words(
+    call: object, limits: Limits | None, reason: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(DecoderDiedError) as died:
+        run_isolated(call, limits)  # type: ignore[arg-type]
+    assert str(died.value).startswith(f"{DIED}: {reason}; ")
+    assert time.monotonic() - began < 20
+    assert run_isolated(partial(str.upper, "abc")) == "ABC", "the next call is not concerned"
+
+
+def test_a_call_cannot_fill_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match="OSError"):
+        run_isolated(partial(write, tmp_path / "large", 20_000), Limits(file_bytes=10_000))
+    assert (tmp_path / "large").stat().st_size == 10_000
+
+
+def test_a_call_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITAU_PSEUDONYM_KEY", "a secret of the tests")
+    assert "a secret of the tests" not in str(run_isolated(environment))
+
+
+def test_a_call_costs_milliseconds() -> None:
+    run_isolated(os.getpid)
+    began = time.monotonic()
+    for _ in range(20):
+        run_isolated(os.getpid)
+    assert (time.monotonic() - began) / 20 < 0.2

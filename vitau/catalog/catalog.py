@@ -1,55 +1,38 @@
 """The catalog of people, clips, frame tables, splits, snapshots, trainings and scores.
 
 Additions are idempotent: adding a known row changes nothing, adding one that contradicts it raises. Merged people are one
-person here. The ledger of answers and merges is in `vitau.catalog.label_ledger`.
+person here. People and clips are in `vitau.catalog.recordings`, answers and merges in `vitau.catalog.label_ledger`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vitau.catalog.engine import open_engine
 from vitau.catalog.erasures import Erasures
-from vitau.catalog.label_ledger import LabelLedger
-from vitau.catalog.leases import Leases
+from vitau.catalog.intake import Intake
 from vitau.catalog.promotion_log import PromotionLog
+from vitau.catalog.recordings import FrameTable, Recordings
 from vitau.catalog.rows import to_row
 from vitau.catalog.sync_state import SyncState
 from vitau.catalog.tables import (
     clips,
     comparisons,
-    erasures,
-    frame_tables,
-    merges,
     priorities,
     scores,
-    skipped,
     snapshots,
     splits,
-    subjects,
     trainings,
     unusable_frames,
 )
-from vitau.errors import ContradictionError
-from vitau.schema import Clip, Comparison, Skipped, Snapshot, Split, Subject, canonical_name
+from vitau.schema import Comparison, Snapshot, Split, canonical_name
+
+__all__ = ["Catalog", "FrameTable", "ScoredSubject", "Training", "open_catalog"]
 
 _STRICTEST: Final = (Split.TEST, Split.VAL, Split.TRAIN)
 """The order in which a split wins when two people are merged: a person who was ever tested is never trained on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameTable:
-    """The objects with the frames of a clip, and their counts; ``quarantined`` has the number of frames by reason."""
-
-    clip: str
-    recipe: str
-    key: str
-    num_frames: int
-    num_faces: int
-    quarantine_key: str
-    quarantined: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,77 +60,8 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(LabelLedger, SyncState, PromotionLog, Leases, Erasures):
+class Catalog(Recordings, Intake, SyncState, PromotionLog, Erasures):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
-
-    def add_subject(self, subject: Subject) -> bool:
-        """Add a person; return whether the person is new.
-
-        Raises:
-            ContradictionError: the person is known under another cohort, or was erased.
-        """
-        if subject.pseudonym in self._scalars(sa.select(erasures.c.subject)):
-            raise ContradictionError(f"subject {subject.pseudonym} was erased and cannot be added again: correct the manifest")
-        if self._insert(subjects, [to_row(subject)]):
-            return True
-        known = self._rows(sa.select(subjects).where(subjects.c.pseudonym == subject.pseudonym))[0]
-        if known["cohort"] != subject.cohort:
-            raise ContradictionError(
-                f"subject {subject.pseudonym} is {known['cohort']} and cannot be {subject.cohort} too: correct the manifest"
-            )
-        return False
-
-    def subjects(self) -> list[Subject]:
-        """Return every person once, by canonical name; erased people are left out."""
-        gone = sa.union_all(sa.select(merges.c.merged), sa.select(erasures.c.subject))
-        return self._load(Subject, sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
-
-    def add_clip(self, clip: Clip) -> bool:
-        """Add a clip; return whether it is new.
-
-        Raises:
-            ContradictionError: the same recording belongs to another person.
-        """
-        if self._insert(clips, [to_row(clip)]):
-            return True
-        owner = self._rows(sa.select(clips.c.subject).where(clips.c.sha256 == clip.sha256))[0]["subject"]
-        merged = self.merged_names()
-        if canonical_name(owner, merged) != canonical_name(clip.subject, merged):
-            raise ContradictionError(
-                f"clip {clip.sha256[:12]} belongs to subject {owner} and cannot be {clip.subject}'s too: "
-                "keep one row of the manifest, or give each person a time range"
-            )
-        return False
-
-    def clips(self) -> list[Clip]:
-        """Return every clip with the canonical name of its subject, by subject and digest."""
-        merged = self.merged_names()
-        found = self._load(Clip, sa.select(clips))
-        found = [replace(clip, subject=canonical_name(clip.subject, merged)) for clip in found]
-        return sorted(found, key=lambda clip: (clip.subject, clip.sha256))
-
-    def add_frame_table(self, table: FrameTable) -> bool:
-        """Add the frame table of a clip; return whether it is new."""
-        return bool(self._insert(frame_tables, [to_row(table)]))
-
-    def frame_tables(self, recipe: str) -> list[FrameTable]:
-        """Return the frame tables made by a recipe, given its digest, by clip."""
-        query = sa.select(frame_tables).where(frame_tables.c.recipe == recipe)
-        return self._load(FrameTable, query.order_by(frame_tables.c.clip))
-
-    def frame_tables_of(self, clip: str) -> list[FrameTable]:
-        """Return the frame tables of a clip by any recipe, oldest first."""
-        query = sa.select(frame_tables).where(frame_tables.c.clip == clip)
-        return self._load(FrameTable, query.order_by(frame_tables.c.recorded_at))
-
-    def set_skipped(self, source: str, items: Iterable[Skipped]) -> None:
-        """Replace the list of items that were left out of a source."""
-        rows = [to_row(item, source=source) for item in items]
-        self._replace_all(skipped, rows, skipped.c.source == source)
-
-    def skipped(self) -> list[Skipped]:
-        """Return every item that was left out, by source and item."""
-        return self._load(Skipped, sa.select(skipped).order_by(skipped.c.source, skipped.c.item))
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:
         """Add frames (``<clip sha256>:<frame index>``) that a reader marked as unusable; return how many are new."""

@@ -12,11 +12,14 @@ from vitau.catalog.tables import (
     comparisons,
     erasures,
     frame_tables,
+    ingest_claims,
     labels,
     priorities,
     scores,
     seen_annotations,
+    source_urls,
     splits,
+    statements,
     unusable_frames,
 )
 
@@ -57,8 +60,9 @@ class Erasures(Database):
             digests = connection.scalars(recordings).all()
             for digest in digests:
                 connection.execute(sa.delete(unusable_frames).where(unusable_frames.c.frame.startswith(f"{digest}:")))
-            connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip.in_(digests)))
-            for table in (clips, labels, splits, scores, seen_annotations, priorities, comparisons):
+            for of_clips in (frame_tables, statements, source_urls):
+                connection.execute(sa.delete(of_clips).where(of_clips.c.clip.in_(digests)))
+            for table in (ingest_claims, clips, labels, splits, scores, seen_annotations, priorities, comparisons):
                 connection.execute(sa.delete(table).where(table.c.subject.in_(names)))
 
     def finish_erasure(self, names: Collection[str], *, snapshots: Sequence[str], trainings: Sequence[str]) -> None:

@@ -38,25 +38,34 @@ def raw_key_beside(frames_key: str, suffix: str) -> str:
     return f"{folder}/raw{suffix}"
 
 
-def frames_key(subject: str, sha256: str, recipe: str) -> str:
-    """Return ``subjects/<subject>/clips/<sha256>/frames-<recipe>.parquet``, the key of a frame table."""
-    return f"{clip_prefix(subject, sha256)}frames-{recipe}.parquet"
+def frames_key(subject: str, sha256: str, recipe: str, revision: int = 0) -> str:
+    """Return ``subjects/<subject>/clips/<sha256>/frames-<recipe>.parquet``, the key of a frame table.
+
+    After a correction of how the clip is read, the name ends with ``-r<revision>``.
+    """
+    return f"{clip_prefix(subject, sha256)}frames-{recipe}{_revision(revision)}.parquet"
 
 
-def quarantine_key(subject: str, sha256: str, version: str) -> str:
+def quarantine_key(subject: str, sha256: str, version: str, revision: int = 0) -> str:
     """Return ``subjects/<subject>/clips/<sha256>/quarantine-<version>.parquet``, the key of the rows that gate 1 refuses.
 
     Args:
         subject: the pseudonym under which the clip was ingested.
         sha256: of the clip.
         version: ``<digest of the recipe>-<digest of the limits>``.
+        revision: of the frame table.
     """
-    return f"{clip_prefix(subject, sha256)}quarantine-{version}.parquet"
+    return f"{clip_prefix(subject, sha256)}quarantine-{version}{_revision(revision)}.parquet"
+
+
+def key_frame_prefix(subject: str, sha256: str) -> str:
+    """Return the prefix of the keys of a clip's pictures for the readers."""
+    return f"{subject_prefix(subject)}keyframes/{sha256[:_SHORT_DIGEST]}-"
 
 
 def key_frame_key(subject: str, sha256: str, frame_index: int) -> str:
     """Return ``subjects/<subject>/keyframes/<16 digits of sha256>-<frame index>.jpg``, the key of a picture for the readers."""
-    return f"{subject_prefix(subject)}keyframes/{sha256[:_SHORT_DIGEST]}-{frame_index}.jpg"
+    return f"{key_frame_prefix(subject, sha256)}{frame_index}.jpg"
 
 
 def snapshot_key(digest: str) -> str:
@@ -159,3 +168,7 @@ def parse_frame_name(name: str) -> tuple[str, str]:
     """Return the clip and the frame index, as text, of a frame's name."""
     clip, _, frame_index = name.rpartition(":")
     return clip, frame_index
+
+
+def _revision(number: int) -> str:
+    return f"-r{number}" if number else ""

@@ -9,7 +9,8 @@
         │   └── DecoderDiedError         the process that decoded it was killed, crashed, or hung
         ├── StoreError                   an object or a file cannot be read or written
         │   ├── ObjectNotFoundError      no object has this key; also a KeyError
-        │   └── ChecksumError            the bytes were changed
+        │   ├── ChecksumError            the bytes were changed
+        │   └── ErasedError              the object is of an erased person
         ├── CatalogError                 the database cannot be reached, or refuses a row
         │   └── ContradictionError       two facts exclude each other
         ├── GateError                    a table fails its validation
@@ -56,6 +57,10 @@ class ObjectNotFoundError(StoreError, KeyError):
 
 class ChecksumError(StoreError):
     """The bytes of an object or a file differ from those that were written."""
+
+
+class ErasedError(StoreError):
+    """An object of an erased person was written; it is not kept."""
 
 
 class CatalogError(VitauError):

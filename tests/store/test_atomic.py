@@ -1,12 +1,14 @@
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from vitau.errors import StoreError
-from vitau.store.atomic import atomic_path, remove_partials, write_atomic
+from vitau.store.atomic import atomic_path, make_private_folders, remove_partials, write_atomic
 
 
 def test_text_keeps_its_line_ends_and_no_temporary_file_is_left(tmp_path):
@@ -22,10 +24,32 @@ def test_a_file_has_its_permissions_before_its_first_byte(tmp_path):
     path = tmp_path / "secrets.json"
     write_atomic(path, "{}", mode=0o600)
     assert path.stat().st_mode & 0o777 == 0o600
-    write_atomic(tmp_path / "open", "")
-    plain = tmp_path / "plain"
-    plain.write_text("")
-    assert (tmp_path / "open").stat().st_mode == plain.stat().st_mode
+    write_atomic(tmp_path / "rows.csv", "")
+    assert (tmp_path / "rows.csv").stat().st_mode & 0o777 == 0o600
+    write_atomic(tmp_path / "page.html", "", mode=0o644)
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_and_a_folder_are_for_their_owner_only_whatever_the_umask_is(tmp_path):
+    before = os.umask(0)
+    try:
+        with atomic_path(tmp_path / "model.bin") as partial:
+            partial.write_text("weights")
+        with atomic_path(tmp_path / "crops") as partial:
+            partial.mkdir()
+        make_private_folders(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"model.bin": 0o600, "crops": 0o700, "a": 0o700, "b": 0o700}
+
+
+def test_content_is_on_the_disk_before_the_rename_and_the_name_afterwards(tmp_path, monkeypatch):
+    order, rename = [], Path.replace
+    monkeypatch.setattr("os.fsync", lambda descriptor: order.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix))
+    monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("rename"), rename(self, target)))
+    write_atomic(tmp_path / "rows.csv", "1")
+    assert order == [".csv", "rename", tmp_path.suffix]
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

@@ -1,11 +1,13 @@
 import os
+import stat
 import threading
 from pathlib import Path
 
 import pytest
 
-from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
-from vitau.store import FolderStore, open_store, sha256_of
+from vitau.errors import ChecksumError, ErasedError, ObjectNotFoundError, StoreError
+from vitau.schema import tombstone
+from vitau.store import Digest, FolderStore, open_store, sha256_of, tombstone_key
 
 
 @pytest.fixture
@@ -68,6 +70,112 @@ def test_changed_bytes_are_detected(store):
     (store.folder / "k").write_bytes(b"fake")
     with pytest.raises(ChecksumError):
         store.get("k", sha256=sha256_of(b"true"))
+
+
+def test_a_flipped_bit_is_noticed_by_every_read_without_being_told_the_digest(store, tmp_path):
+    store.put("k", b"true")
+    assert store.digest("k") == Digest(sha256=sha256_of(b"true"), size=4)
+    (store.folder / "k").write_bytes(b"tsue")
+    with pytest.raises(ChecksumError) as caught:
+        store.get("k")
+    assert str(caught.value) == (
+        f"{store.uri}/k does not have the bytes that were written (sha256 {sha256_of(b'true')[:12]}…): restore it from a copy"
+    )
+    with pytest.raises(ChecksumError):
+        store.download("k", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_object_of_an_earlier_version_has_no_digest_and_is_read(store):
+    (store.folder / "old").write_bytes(b"1")
+    assert store.digest("old") is None
+    assert store.get("old") == b"1"
+    store.put("new", b"2")
+    (digest,) = [path for path in (store.folder / ".digests").rglob("*") if path.is_file()]
+    digest.write_bytes(b"")  # a power failure left it empty
+    assert store.get("new") == b"2"
+
+
+def test_no_other_user_can_read_what_is_stored_whatever_the_umask_is(tmp_path):
+    before = os.umask(0)
+    try:
+        store = open_store(tmp_path / "state" / "objects")
+        store.put("subjects/a/clips/1/raw.mp4", b"face")
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_dir()} == {0o700}
+
+
+@pytest.mark.parametrize("key", ["subjects/anna/clips/1/raw.mp4", "scores/0f/anna/frames.parquet"])
+def test_an_object_of_an_erased_person_is_not_kept_and_nothing_of_it_is_left(store, key):
+    assert store.put(tombstone_key("anna"), b"")
+    with pytest.raises(ErasedError) as caught:
+        store.put(key, b"face")
+    assert str(caught.value) == f"{tombstone('anna')} was erased, and no object of an erased person is kept"
+    assert list(store.keys()) == [tombstone_key("anna")]
+    assert len([path for path in (store.folder / ".digests").rglob("*") if path.is_file()]) == 1
+    assert store.put(key.replace("anna", "bert"), b"face")
+
+
+def test_a_writer_who_began_before_an_erasure_leaves_nothing_behind(store, monkeypatch):
+    """The tombstone and the deletion come between the write and its check."""
+    create = FolderStore._create
+
+    def erased_meanwhile(self, key, data):
+        created = create(self, key, data)
+        if key.startswith("subjects/"):
+            self.put(tombstone_key("anna"), b"")
+            self.erase("subjects/anna/")
+        return created
+
+    monkeypatch.setattr(FolderStore, "_create", erased_meanwhile)
+    with pytest.raises(ErasedError):
+        store.put("subjects/anna/clips/1/raw.mp4", b"face")
+    assert list(store.keys("subjects/")) == []
+
+
+def test_erasing_beside_writers_raises_nothing_and_every_object_is_written(store):
+    ended, problems = threading.Event(), []
+
+    def erase() -> None:
+        while not ended.is_set():
+            try:
+                store.erase("s/a/")
+            except Exception as error:  # noqa: BLE001 - any error fails the test
+                problems.append(error)
+
+    def write(writer: int) -> None:
+        try:
+            for number in range(100):
+                store.put(f"s/a/{writer}/{number}", b"1")
+                store.put(f"s/b/{writer}-{number}", b"1")
+        except Exception as error:  # noqa: BLE001
+            problems.append(error)
+
+    erasers = [threading.Thread(target=erase) for _ in range(2)]
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(3)]
+    for thread in erasers + writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    ended.set()
+    for thread in erasers:
+        thread.join()
+    assert problems == []
+    assert len(list(store.keys("s/b/"))) == 300
+    assert store.erase("s/a/") + store.erase("s/a/") <= 300
+
+
+def test_an_object_and_its_name_are_on_the_disk_when_it_is_written(store, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(Path(f"/proc/self/fd/{fd}").readlink()), fsync(fd)))
+    store.put("a/b/k", b"data")
+    folders = [path for path in synced if path.is_dir()]
+    assert folders[-1] == store.folder / "a" / "b"
+    assert {store.folder, store.folder / "a"} <= set(folders)
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a//b", "../a", "a/../b", "a b", ".hidden", "a/"])

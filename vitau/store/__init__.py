@@ -8,10 +8,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vitau.store.folder import FolderStore
-from vitau.store.interface import Store, sha256_of
+from vitau.store.interface import TOMBSTONES, Digest, Store, sha256_of, tombstone_key
 from vitau.store.s3 import S3Store, make_bucket
 
-__all__ = ["FolderStore", "S3Store", "Store", "make_bucket", "open_store", "sha256_of"]
+__all__ = [
+    "TOMBSTONES",
+    "Digest",
+    "FolderStore",
+    "S3Store",
+    "Store",
+    "make_bucket",
+    "open_store",
+    "sha256_of",
+    "tombstone_key",
+]
 
 
 def open_store(uri: str | Path) -> Store:

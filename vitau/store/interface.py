@@ -1,15 +1,28 @@
-"""The interface of an object store, and the checks of keys and bytes that all stores share."""
+"""The interface of an object store, and the checks of keys, people and bytes that all stores share."""
 
 import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vitau.errors import ChecksumError, ObjectNotFoundError
+from vitau.errors import ChecksumError, ErasedError, ObjectNotFoundError
+from vitau.schema import tombstone
 
 _KEY: Final = re.compile(r"[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*")
+_PERSON: Final = re.compile(r"(?:subjects|scores/[^/]+)/([^/]+)/.+")
+TOMBSTONES: Final = "tombstones/"
+"""The prefix of the objects that name erased people; the key holds the tombstone, never the pseudonym."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Digest:
+    """The SHA-256, in hexadecimal digits, and the number of bytes of an object when it was written."""
+
+    sha256: str
+    size: int
 
 
 class Store(ABC):
@@ -17,9 +30,11 @@ class Store(ABC):
 
     uri: str
 
-    @abstractmethod
     def put(self, key: str, data: bytes | Path) -> bool:
         """Write an object, unless the key exists.
+
+        An object of an erased person is deleted again. The check comes after the write, and an erasure writes its tombstone
+        before it deletes: whichever is later removes the object.
 
         Args:
             key: relative path with forward slashes.
@@ -31,11 +46,31 @@ class Store(ABC):
         Raises:
             ValueError: the key is not a plain relative path.
             StoreError: the object cannot be written (a full disk, no permission, no connection).
+            ErasedError: the object is of a person who was erased.
         """
+        created = self._create(checked_key(key), data)
+        person = _PERSON.fullmatch(key)
+        if person is not None and self.exists(tombstone_key(person[1])):
+            self.erase(key)
+            raise ErasedError(f"{tombstone(person[1])} was erased, and no object of an erased person is kept")
+        return created
 
     @abstractmethod
-    def download(self, key: str, path: Path) -> Path:
-        """Copy an object to a local file, atomically. Raises ObjectNotFoundError."""
+    def _create(self, key: str, data: bytes | Path) -> bool:
+        """Write an object with its digest unless the key exists; return whether this call created it."""
+
+    @abstractmethod
+    def digest(self, key: str) -> Digest | None:
+        """Return the digest that the writer of an object left beside it; ``None`` if there is none, or no such object."""
+
+    @abstractmethod
+    def download(self, key: str, path: Path, *, sha256: str | None = None) -> Path:
+        """Copy an object to a local file, atomically, and verify its bytes as :meth:`get` does.
+
+        Raises:
+            ObjectNotFoundError: the key does not exist.
+            ChecksumError: the bytes were changed.
+        """
 
     @abstractmethod
     def exists(self, key: str) -> bool:
@@ -47,11 +82,11 @@ class Store(ABC):
 
     @abstractmethod
     def erase(self, prefix: str) -> int:
-        """Delete every object with a prefix; return how many there were."""
+        """Delete every object with a prefix; return how many there were. Concurrent writers and erasures are no error."""
 
     @abstractmethod
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """Read a whole object; with ``sha256``, verify its bytes.
+        """Read a whole object and verify its bytes: with ``sha256``, or else with the digest that its writer left.
 
         Raises:
             ObjectNotFoundError: the key does not exist.
@@ -63,6 +98,11 @@ class Store(ABC):
         return f"{self.uri}/{checked_key(key)}"
 
 
+def tombstone_key(pseudonym: str) -> str:
+    """Return ``tombstones/<tombstone>``, the key of the object that marks a person as erased."""
+    return f"{TOMBSTONES}{tombstone(pseudonym)}"
+
+
 def sha256_of(data: bytes | Path) -> str:
     """Return the hex SHA-256 of bytes or of a file's content."""
     if isinstance(data, bytes):
@@ -71,9 +111,14 @@ def sha256_of(data: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_key(text: str) -> bool:
+    """Return whether a text is a plain relative path, as every key is."""
+    return bool(_KEY.fullmatch(text)) and not text.startswith(".") and ".." not in text.split("/")
+
+
 def checked_key(key: str) -> str:
     """Return the key if it is a plain relative path. Raises ValueError."""
-    if not _KEY.fullmatch(key) or key.startswith(".") or ".." in key.split("/"):
+    if not is_key(key):
         raise ValueError(f"{key!r} is not an object key: use letters, digits, '.', '_', '=' and '-' between single slashes")
     return key
 
@@ -83,10 +128,9 @@ def missing(location: str) -> ObjectNotFoundError:
     return ObjectNotFoundError(f"no object at {location}: it was never written, or it was erased")
 
 
-def verified(data: bytes, location: str, sha256: str | None) -> bytes:
-    """Return the bytes if they have the digest, or if none is given. Raises ChecksumError."""
-    if sha256 is not None and sha256_of(data) != sha256:
+def check_digest(found: str, location: str, sha256: str | None) -> None:
+    """Raise ChecksumError if a digest is not the expected one; nothing is expected of ``None``."""
+    if sha256 is not None and found != sha256:
         raise ChecksumError(
             f"{location} does not have the bytes that were written (sha256 {sha256[:12]}…): restore it from a copy"
         )
-    return data

@@ -1,13 +1,23 @@
 """The object store in a bucket of S3, or of a compatible server."""
 
-from collections.abc import Iterator
+import hashlib
+import io
+import random
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Final, Self, TypeVar
 
-from vitau.errors import ObjectNotFoundError, StoreError
+from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
 from vitau.store.atomic import atomic_path
-from vitau.store.interface import Store, checked_key, missing, sha256_of, verified
+from vitau.store.interface import Digest, Store, check_digest, checked_key, missing, sha256_of
+
+T = TypeVar("T")
+
+_COPY_BUFFER: Final = 1 << 20
+_ATTEMPTS: Final = 6
+_BACKOFF_S: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +40,8 @@ class S3Store(Store):
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._client: Any = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+        config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=30)
+        self._client: Any = boto3.client("s3", config=config)
 
     def access(self) -> S3Keys:
         """Return the endpoint, keys and region of this store, for a service that signs URLs."""
@@ -54,37 +65,71 @@ class S3Store(Store):
             address: str = self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=valid_s)
         return address
 
-    def put(self, key: str, data: bytes | Path) -> bool:
+    def _create(self, key: str, data: bytes | Path) -> bool:
         digest = sha256_of(data)
-        with _s3_errors(self.location(key)) as outcome:
-            if isinstance(data, bytes):
-                self._put_body(key, data, digest)
-            else:
-                with data.open("rb") as file:
-                    self._put_body(key, file, digest)
-        return not outcome.taken
+
+        def put() -> bool:
+            with _s3_errors(self.location(key)) as outcome:
+                if isinstance(data, bytes):
+                    self._put_body(key, data, digest)
+                else:
+                    with data.open("rb") as file:
+                        self._put_body(key, file, digest)
+            return not outcome.taken
+
+        return _retried(put)
 
     def _put_body(self, key: str, body: Any, digest: str) -> None:
         self._client.put_object(
             Bucket=self.bucket,
-            Key=self.prefix + checked_key(key),
+            Key=self.prefix + key,
             Body=body,
             IfNoneMatch="*",
             Metadata={"sha256": digest},
             ChecksumAlgorithm="SHA256",
         )
 
-    def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        with _s3_errors(self.location(key)):
-            response = self._client.get_object(Bucket=self.bucket, Key=self.prefix + checked_key(key))
-            data: bytes = response["Body"].read()
-        return verified(data, self.location(key), sha256 or response["Metadata"].get("sha256"))
+    def digest(self, key: str) -> Digest | None:
+        try:
+            with _s3_errors(self.location(key)):
+                head = self._client.head_object(Bucket=self.bucket, Key=self.prefix + checked_key(key))
+        except ObjectNotFoundError:
+            return None
+        sha256 = head["Metadata"].get("sha256")
+        return None if sha256 is None else Digest(sha256=sha256, size=head["ContentLength"])
 
-    def download(self, key: str, path: Path) -> Path:
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        def read() -> bytes:
+            buffer = io.BytesIO()
+            self._read_into(key, buffer, sha256)
+            return buffer.getvalue()
+
+        return _retried(read)
+
+    def download(self, key: str, path: Path, *, sha256: str | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _s3_errors(self.location(key)), atomic_path(path) as partial:
-            self._client.download_file(self.bucket, self.prefix + checked_key(key), str(partial))
-        return path
+
+        def read() -> Path:
+            with atomic_path(path) as partial, partial.open("xb") as file:
+                self._read_into(key, file, sha256)
+            return path
+
+        return _retried(read)
+
+    def _read_into(self, key: str, file: IO[bytes], sha256: str | None) -> None:
+        """Copy an object into a file and verify its bytes; one without the digest of its writer is refused."""
+        location, digest = self.location(key), hashlib.sha256()
+        with _s3_errors(location):
+            response = self._client.get_object(Bucket=self.bucket, Key=self.prefix + checked_key(key))
+            for block in response["Body"].iter_chunks(_COPY_BUFFER):
+                file.write(block)
+                digest.update(block)
+        left = response["Metadata"].get("sha256")
+        if left is None:
+            raise ChecksumError(
+                f"{location} has no digest, so that ViTAU did not write it: delete it, or upload it with the metadata sha256=…"
+            )
+        check_digest(digest.hexdigest(), location, sha256 or left)
 
     def exists(self, key: str) -> bool:
         try:
@@ -121,6 +166,20 @@ def make_bucket(name: str) -> None:
             store._client.create_bucket(Bucket=name)  # noqa: SLF001
 
 
+class _TransientError(StoreError):
+    """A request that may succeed when it is repeated, and that botocore does not repeat itself."""
+
+
+def _retried(request: Callable[[], T]) -> T:
+    """Return the result of a request; repeat it a few times, with exponential backoff, after a transient error."""
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return request()
+        except _TransientError:
+            time.sleep(_BACKOFF_S * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
+    return request()
+
+
 class _s3_errors:  # noqa: N801 (reads as the verb of a `with` statement)
     """Convert errors of S3 to StoreError. A lost race is no error: it sets ``taken``."""
 
@@ -133,16 +192,28 @@ class _s3_errors:  # noqa: N801 (reads as the verb of a `with` statement)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            IncompleteReadError,
+            ReadTimeoutError,
+            ResponseStreamingError,
+        )
 
         if isinstance(error, ClientError):
             code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
+            if code in {"PreconditionFailed", "412"}:
                 self.taken = True
                 return True
+            if code in {"ConditionalRequestConflict", "409"}:
+                raise _TransientError(
+                    f"the object store cannot decide who writes {self.location} (409): run it again"
+                ) from error
             if code in {"NoSuchKey", "404", "NotFound"}:
                 raise missing(self.location) from error
             raise StoreError(f"the object store refuses {self.location} ({code}): check the bucket and the keys") from error
+        if isinstance(error, ResponseStreamingError | IncompleteReadError | ReadTimeoutError):
+            raise _TransientError(f"the object store stopped while it sent {self.location}: run it again") from error
         if isinstance(error, BotoCoreError):
             raise StoreError(f"the object store cannot be reached for {self.location}: {error}") from error
         return False

@@ -51,7 +51,7 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
 def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:
     """Run two simulated readers and a simulated adjudicator in Label Studio, between runs of the real flow."""
     settings = workspace.settings
-    truths = read_truth(truth, settings.pseudonym_key.get_secret_value().encode())
+    truths = read_truth(truth, settings.require_pseudonym_key())
     annotate(settings=settings)
     while simulate_readers(workspace, truths):
         annotate(settings=settings)  # refills the queues

@@ -7,15 +7,15 @@ it, up to three times. On one machine no time is lost: a starting worker sets th
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import psutil
 import yaml
 
+from flows.execution.prefect_api import open_api
 from flows.settings import ROOT
 from vitau.errors import StackError
 
@@ -43,6 +43,9 @@ class Queue:
     priority: int
     limit: int | None = None
 
+
+JOB_VARIABLES: Final = ("name", "labels", "stream_output")
+"""What a deployment may choose about the process of its runs; nothing of it runs code."""
 
 QUEUES: Final = (
     Queue(pool="cpu", name="labels", priority=1, limit=1),
@@ -84,14 +87,15 @@ def deploy() -> list[str]:
 
 def make_queues(client: "SyncPrefectClient") -> None:
     """Create missing pools and queues, and set the priorities and limits of the queues."""
-    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-    from prefect.workers.process import ProcessWorker
 
+    template = job_template()
     for pool in sorted({queue.pool for queue in QUEUES}):
-        template = ProcessWorker.get_default_base_job_template()
-        with suppress(ObjectAlreadyExists):
+        try:
             client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+        except ObjectAlreadyExists:  # it may have the template of an earlier version
+            client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
     for queue in QUEUES:
         try:
             known = client.read_work_queue_by_name(queue.name, work_pool_name=queue.pool)
@@ -100,6 +104,24 @@ def make_queues(client: "SyncPrefectClient") -> None:
             client.create_work_queue(
                 queue.name, work_pool_name=queue.pool, priority=queue.priority, concurrency_limit=queue.limit
             )
+
+
+def job_template() -> dict[str, Any]:
+    """Return the template of the pools: a deployment chooses no command, environment or folder of its runs.
+
+    Prefect's own template lets everyone who may change a deployment run any command as the worker.
+    """
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    return {
+        "job_configuration": {name: value for name, value in template["job_configuration"].items() if name in JOB_VARIABLES},
+        "variables": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {name: value for name, value in template["variables"]["properties"].items() if name in JOB_VARIABLES},
+        },
+    }
 
 
 def make_automations() -> None:
@@ -168,11 +190,11 @@ def make_automations() -> None:
             automation.create()
 
 
-def crash_orphaned_runs(api_url: str, pool: str) -> int:
+def crash_orphaned_runs(api_url: str, pool: str, environ: Mapping[str, str] = os.environ) -> int:
     """Set the orphaned runs of a pool, whose processes on this machine are gone, to CRASHED; return their number."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}, "work_pools": {"name": {"any_": [pool]}}}
     crashed_runs = 0
-    with httpx.Client(base_url=api_url, timeout=30) as client:
+    with open_api(api_url, environ) as client:
         found = client.post("/flow_runs/filter", json=wanted)
         found.raise_for_status()
         for run in found.json():

@@ -212,7 +212,7 @@ def all_skipped(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> tupl
 
 def pseudonym_key(workspace: Workspace) -> bytes:
     """Return the key of the HMAC that makes pseudonyms."""
-    return workspace.settings.pseudonym_key.get_secret_value().encode()
+    return workspace.settings.require_pseudonym_key()
 
 
 def skip_list_name(source: Path) -> str:

@@ -49,8 +49,10 @@ class Settings(BaseModel):
 
     store: str = Field(description="file:///folder or s3://bucket/prefix")
     catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
-    pseudonym_key: SecretStr = Field(
-        min_length=16, description="key of the HMAC that makes pseudonyms; a changed key makes every person a new one"
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="key of the HMAC that makes pseudonyms, only where names enter; a changed key makes every person a new one",
     )
     signing_key: SecretStr | None = Field(
         default=None, min_length=16, description="key of the HMAC that signs promotion decisions"
@@ -64,6 +66,11 @@ class Settings(BaseModel):
     webhook_secret: SecretStr | None = Field(
         default=None, min_length=16, description="secret that authenticates Label Studio's webhooks"
     )
+    pages_access_key: str | None = Field(
+        default=None,
+        description="S3 key with which Label Studio opens pictures; by default that of the flows, which may also write",
+    )
+    pages_secret_key: SecretStr | None = Field(default=None, description="secret of VITAU_PAGES_ACCESS_KEY")
     mlflow_url: str
     work: Path = Field(default=Path("work"), description="local folder for caches and training; safe to delete")
     num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; by default one per core")
@@ -110,6 +117,19 @@ class Settings(BaseModel):
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
     )
+
+    def require_pseudonym_key(self) -> bytes:
+        """Return the key that makes pseudonyms.
+
+        Raises:
+            SettingsError: this program has none, because no names of people should reach it.
+        """
+        if self.pseudonym_key is None:
+            raise SettingsError(
+                "VITAU_PSEUDONYM_KEY is not set, and names of people cannot become pseudonyms: set it for this command, "
+                "or run it where clips are ingested"
+            )
+        return self.pseudonym_key.get_secret_value().encode()
 
 
 class SettingsError(VitauError):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from flows.settings import Settings, load_settings
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
-from vitau.store import Store, open_store
+from vitau.store import S3Store, Store, open_store
+from vitau.store.s3 import S3Keys
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ class Workspace:
     @cached_property
     def _ledger_at(self) -> Callable[[int], list[LedgerRow]]:
         return lru_cache(maxsize=1)(lambda offset: self.catalog.ledger(upto=offset))
+
+    def label_pages_keys(self) -> S3Keys | None:
+        """Return the keys with which Label Studio opens pictures in S3: its own read-only ones if the settings name them."""
+        if not isinstance(self.store, S3Store):
+            return None
+        keys, settings = self.store.access(), self.settings
+        if settings.pages_access_key is None or settings.pages_secret_key is None:
+            return keys
+        return replace(keys, access_key=settings.pages_access_key, secret_key=settings.pages_secret_key.get_secret_value())
 
     def folder(self, name: str) -> Path:
         """Return a local working folder by name, and create it if it is missing."""

@@ -3,6 +3,7 @@
 Data goes to stdout, messages to stderr. An error is one line and exit code 1.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
+    os.umask(0o077)  # what it writes shows faces: for the current user only
     del version, debug  # --version has exited by now; main() reads --debug, because it handles the errors of all commands
 
 

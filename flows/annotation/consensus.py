@@ -124,7 +124,7 @@ def find_pseudonym(known: set[str], settings: Settings, source: str, name: str) 
 
     if name in known:
         return name
-    derived = pseudonym(settings.pseudonym_key.get_secret_value().encode(), source, name)
+    derived = pseudonym(settings.require_pseudonym_key(), source, name)
     return derived if derived in known else None
 
 

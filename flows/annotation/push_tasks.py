@@ -21,7 +21,6 @@ from labeling.label_studio.push import push, pushed_tasks
 from labeling.sampling.staleness import Stale, shown_frames
 from labeling.sampling.tasks import build_adjudication_task
 from vitau.schema import AU, AUS, LedgerRow, Stage
-from vitau.store import S3Store
 
 Case: TypeAlias = tuple[Collection[AU], bool]
 """The regions that the adjudicator settles about a person, and whether the side is to be settled too."""
@@ -30,12 +29,12 @@ Case: TypeAlias = tuple[Collection[AU], bool]
 @task(cache_policy=NO_CACHE)
 def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProject]:
     """Return one project per blind reader, and the adjudicator's; create those that are missing."""
-    store, settings = workspace.store, workspace.settings
+    keys, settings = workspace.label_pages_keys(), workspace.settings
     open_project = partial(
         ensure_project,
         workspace.label_studio,
         store_uri=settings.store,
-        s3=S3Access(**asdict(store.access())) if isinstance(store, S3Store) else None,
+        s3=None if keys is None else S3Access(**asdict(keys)),
         receiver=webhook_receiver(settings),
     )
     readers = [open_project(f"ViTAU {reader}", reader=reader, stage=Stage.READER) for reader in settings.readers]

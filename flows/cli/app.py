@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from flows.cli import data, demo, labels, models, operations, reports
 from flows.cli.connection import export_to_libraries
 from flows.cli.console import tell
+from flows.local_stack.state import PRIVATE
 from vitau.errors import VitauError
 
 _CONSOLE_LEVEL: Final = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
@@ -49,5 +50,6 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show Prefect's 
     A command works on the services that the environment names; infra/.env.example lists the variables. If neither VITAU_STORE
     nor VITAU_CATALOG is set, it works on the local services that run in --state. It first prints the store and the catalog.
     """
+    os.umask(PRIVATE)  # a report, an export and a cache show faces
     if not debug:  # Prefect's server keeps the log
         export_to_libraries({_CONSOLE_LEVEL: os.environ.get(_CONSOLE_LEVEL, "CRITICAL")})

@@ -44,7 +44,7 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Start the local services, wait for them, and print their addresses and the log-in.
+    """Start the local services, wait for them, and print their addresses and the log-ins.
 
     Example: python -m flows up --state full --profile full
     """
@@ -52,10 +52,10 @@ def up(
     running = stack.start(state, {name: port for name, port in ports.items() if port is not None}, profile)
     tell("Waiting for the services (the first start takes half a minute, on PostgreSQL two) …")
     stack.wait(running, state, tell=lambda _: None)
-    user, password = stack.log_in(state)
     for service in running:
         typer.echo(f"{service.name:13} {service.url}")
-    typer.echo(f"log-in to Label Studio: {user}  {password}")
+    for log_in in stack.log_ins(state):
+        typer.echo(f"log-in to {log_in.service}: {stack.describe(log_in)}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from flows.doctor.machine import numbers
 from flows.doctor.rest import request, summarize
 from flows.doctor.storage import endpoint_of
 from flows.settings import Settings
+from flows.workspace import Workspace
 from labeling.sampling.tasks import store_folder
 from vitau.store import S3Store, open_store
 
@@ -81,7 +82,8 @@ def pictures(settings: Settings) -> str:
     else:
         kind, store = "s3", open_store(settings.store)
         assert isinstance(store, S3Store)
-        keys, prefix = store.access(), urlsplit(settings.store).path.strip("/")
+        keys, prefix = Workspace(settings).label_pages_keys(), urlsplit(settings.store).path.strip("/")
+        assert keys is not None, "the store is in S3"
         trial |= {"bucket": store.bucket, "prefix": prefix, "presign": True, "s3_endpoint": keys.endpoint_url}
         trial |= {
             "aws_access_key_id": keys.access_key,

@@ -14,6 +14,7 @@ from flows.doctor.findings import CheckFailedError, CheckWarningError, NotApplic
 from flows.doctor.machine import numbers
 from flows.doctor.rest import REQUEST_TIMEOUT_S, request, summarize
 from flows.doctor.storage import endpoint_of
+from flows.execution.prefect_api import open_api
 from flows.settings import Settings
 from vitau.store import open_store
 
@@ -132,14 +133,9 @@ def request_prefect(api: str | None, method: str, path: str, **arguments: Any) -
     """Send a request to Prefect's server."""
     if not api:
         raise NotApplicableError("PREFECT_API_URL is not set: flows start their own server, and nothing is scheduled")
-    signed: dict[str, Any] = {}
-    if key := os.environ.get("PREFECT_API_KEY"):
-        signed = {"headers": {"Authorization": f"Bearer {key}"}}
-    elif auth := os.environ.get("PREFECT_API_AUTH_STRING"):
-        name, _, password = auth.partition(":")
-        signed = {"auth": (name, password)}
     remedy = "start it (`make up` on one machine), or correct PREFECT_API_URL"
-    found = request(method, api.rstrip("/") + path, remedy, **signed, **arguments)
+    with open_api(api.rstrip("/"), timeout_s=REQUEST_TIMEOUT_S) as client:
+        found = request(method, api.rstrip("/") + path, remedy, client=client, **arguments)
     if found.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         raise CheckFailedError(
             f"Prefect refuses the request ({found.status_code}): set PREFECT_API_AUTH_STRING or PREFECT_API_KEY"

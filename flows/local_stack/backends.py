@@ -11,14 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flows.local_stack.certificates import AUTHORITY, CERTIFICATE, KEY, make_certificates
 from flows.local_stack.state import HOST, Program, free_ports, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
-from vitau.store.atomic import atomic_path, remove_partials
+from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 
 WEED: Final = Path(sys.executable).parent / "weed"
 BUCKET: Final = "vitau"
 MLFLOW_BUCKET: Final = "mlflow"
+ADMIN, FLOWS, SCORING, PAGES, MLFLOW = "admin", "vitau", "scoring", "pages", "mlflow"
+"""The identities of S3, which are also their access keys."""
+RESULTS: Final = (
+    *("scores/", "reports/", "monitoring/", "snapshots/", "checkpoints/", "pretrained/", "models/", "validation/"),
+    "subjects/*/keyframes/",  # monitoring asks the readers about people
+)
+"""Prefixes under which training and scoring write."""
+INTERNAL: Final = ("master", "volume", "filer", "master grpc", "volume grpc", "filer grpc", "s3 grpc")
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 
 
@@ -36,6 +45,8 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
     user = _server_user()
 
     def prepare() -> None:
+        if user is not None:
+            admit(state, user)
         if data.exists():
             return
         remove_partials(state, data.name)
@@ -78,6 +89,12 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
     )
 
 
+def admit(state: Path, user: int) -> None:
+    """Let PostgreSQL's user pass through a state folder, without listing it: as root, its group may enter, others may not."""
+    os.chown(state, -1, pwd.getpwuid(user).pw_gid)
+    state.chmod(0o710)
+
+
 def _server_user() -> int | None:
     """Return the user for PostgreSQL, which refuses to run as root; None for the current user."""
     if os.geteuid() != 0:
@@ -110,28 +127,30 @@ def ensure_database(state: Path, addresses: Mapping[str, str], name: str) -> Cal
 
 
 def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
-    """Return the program of SeaweedFS: all its servers in one process, with separate S3 keys for MLflow."""
+    """Return the program of SeaweedFS: all its servers in one process.
+
+    S3 asks for keys. The other servers accept only programs with the certificate of this state folder, so that nobody reads
+    or deletes objects behind S3. Ports change with every start, and are noted for :func:`vacuum_volumes`.
+    """
     folder, kept = state / "seaweedfs", read_secrets(state)
-    internal = ("master", "volume", "filer", "master grpc", "volume grpc", "filer grpc", "s3 grpc")
+    ports = dict(zip(INTERNAL, free_ports(len(INTERNAL)), strict=True)) | {"s3": port_of(addresses["seaweedfs"])}
+    services = ("master", "volume", "filer", "s3")
 
     def prepare() -> None:
-        (folder / "data").mkdir(parents=True, exist_ok=True)
-        everything = ["Admin", "Read", "List", "Tagging", "Write"]
-        owners = [
-            _identity("vitau", kept["s3_secret"], everything),
-            _identity("mlflow", kept["mlflow_s3_secret"], [f"{action}:{MLFLOW_BUCKET}" for action in everything[1:]]),
-        ]
-        config = folder / "s3.json"
-        config.touch(mode=0o600)
-        config.write_text(json.dumps({"identities": owners}))
+        (folder / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_certificates(folder / "certificates")
+        write_atomic(folder / "security.toml", security(folder / "certificates"), mode=0o600)
+        write_atomic(folder / "s3.json", json.dumps({"identities": identities(kept)}), mode=0o600)
+        write_atomic(folder / "ports.json", json.dumps(ports), mode=0o600)
 
-    ports = dict(zip(internal, free_ports(len(internal)), strict=True)) | {"s3": port_of(addresses["seaweedfs"])}
-    services = ("master", "volume", "filer", "s3")
     return Program(
         name="seaweedfs",
         command=[
-            *(str(WEED), "-logdir", str(folder), "server", f"-ip={HOST}", f"-ip.bind={HOST}", f"-dir={folder / 'data'}"),
+            *(str(WEED), "-logdir", str(folder), f"-config_dir={folder}"),
+            *("server", f"-ip={HOST}", f"-ip.bind={HOST}", f"-dir={folder / 'data'}"),
             *("-s3", f"-s3.config={folder / 's3.json'}", "-master.telemetry=false"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # two more catalogs, which nobody uses
+            *("-filer.localSocket=seaweedfs/filer.sock", "-s3.localSocket=seaweedfs/s3.sock"),  # short, from the state folder
             *(f"-{name}.port={ports[name]}" for name in services),
             *(f"-{name}.port.grpc={ports[f'{name} grpc']}" for name in services),
             *("-master.volumeSizeLimitMB=256", "-volume.max=500"),
@@ -142,8 +161,59 @@ def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
     )
 
 
+def security(certificates: Path) -> str:
+    """Return SeaweedFS' security.toml: its servers require the certificate of this state folder, and present it."""
+    own = f'cert = "{certificates / CERTIFICATE}"\nkey = "{certificates / KEY}"\n'
+    authority = f'ca = "{certificates / AUTHORITY}"\n'
+    grpc = "".join(f"[grpc.{part}]\n{own}" for part in ("master", "volume", "filer", "s3", "client"))
+    https = "".join(f"[https.{part}]\n{own}{authority}" for part in ("master", "volume", "filer"))
+    return f"[grpc]\n{authority}{grpc}{https}[https.client]\nenabled = true\n{own}{authority}"
+
+
+def identities(kept: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return the identities of S3, each with the actions that its programs need.
+
+    The flows read and write their bucket. The label pages read pictures and clips. Training and scoring read everything and
+    write their results, but no recordings. Only the start of the services makes buckets.
+    """
+    objects = ("Read", "List", "Tagging", "Write")
+    scoring = [f"{action}:{BUCKET}" for action in ("Read", "List")]
+    scoring += [f"Write:{BUCKET}/{prefix}*" for prefix in RESULTS]
+    pages = [f"List:{BUCKET}", *(f"Read:{BUCKET}/subjects/*/{part}/*" for part in ("keyframes", "clips"))]
+    return [
+        _identity(ADMIN, kept["s3_admin_secret"], ["Admin", *objects]),
+        _identity(FLOWS, kept["s3_secret"], [f"{action}:{BUCKET}" for action in objects]),
+        _identity(SCORING, kept["scoring_s3_secret"], scoring),
+        _identity(PAGES, kept["pages_s3_secret"], pages),
+        _identity(MLFLOW, kept["mlflow_s3_secret"], [f"{action}:{MLFLOW_BUCKET}" for action in objects]),
+    ]
+
+
 def _identity(name: str, secret: str, actions: Sequence[str]) -> dict[str, object]:
     return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
+
+
+def vacuum_volumes(state: Path, *, timeout_s: float = 300) -> None:
+    """Remove the bytes of deleted objects from the volume files of the running SeaweedFS of a state folder.
+
+    Raises:
+        StackError: SeaweedFS does not answer, or refuses.
+    """
+    folder = state.resolve() / "seaweedfs"
+    ports = json.loads((folder / "ports.json").read_text())
+    master, filer = (f"{HOST}:{ports[name]}.{ports[f'{name} grpc']}" for name in ("master", "filer"))
+    done = subprocess.run(
+        [str(WEED), f"-config_dir={folder}", "shell", f"-master={master}", f"-filer={filer}"],
+        input="lock\nvolume.vacuum -garbageThreshold 0\nunlock\n",
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+    if done.returncode or "error" in (done.stdout + done.stderr).lower():
+        reason = ((done.stderr + done.stdout).strip().splitlines() or ["no message"])[-1]
+        raise StackError(f"SeaweedFS does not vacuum its volumes ({reason}): is it running?")
 
 
 def s3_keys(addresses: Mapping[str, str], name: str, secret: str) -> dict[str, str]:
@@ -165,7 +235,7 @@ def make_buckets(addresses: Mapping[str, str], secret: str) -> None:
     code = "import sys; from vitau.store import make_bucket; [make_bucket(name) for name in sys.argv[1:]]"
     made = subprocess.run(
         [sys.executable, "-c", code, BUCKET, MLFLOW_BUCKET],
-        env={**os.environ, **s3_keys(addresses, "vitau", secret)},  # boto3 reads its keys from the environment
+        env={**os.environ, **s3_keys(addresses, ADMIN, secret)},  # boto3 reads its keys from the environment
         cwd=ROOT,
         capture_output=True,
         text=True,

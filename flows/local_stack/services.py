@@ -17,8 +17,16 @@ import httpx
 
 from flows.deploy import HEARTBEAT_S, crash_orphaned_runs
 from flows.local_stack import backends
-from flows.local_stack.backends import database_url, ensure_database, s3_keys
+from flows.local_stack.backends import database_url, ensure_database
+from flows.local_stack.mlflow_server import mlflow
 from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
+from flows.local_stack.variables import (
+    environment,
+    prefect_home,
+    prefect_log_in,
+    scoring_environment,
+    unnamed_environment,
+)
 from flows.settings import ROOT
 from vitau.errors import StackError
 from vitau.store.atomic import atomic_path
@@ -65,8 +73,8 @@ def program(name: str, state: Path, profile: Profile, addresses: Mapping[str, st
         "postgresql": lambda: backends.postgresql(state, addresses),
         "seaweedfs": lambda: backends.seaweedfs(state, addresses),
         "label-studio": lambda: label_studio(state, addresses[name], addresses if full else None),
-        "mlflow": lambda: _mlflow(state, addresses, full=full),
-        "prefect": lambda: _prefect(state, addresses, full=full),
+        "mlflow": lambda: mlflow(state, addresses, full=full),
+        "prefect": lambda: prefect(state, addresses, full=full),
         "receiver": lambda: _receiver(state, addresses),
     }
     return programs.get(name, lambda: _worker(name, state, addresses))()
@@ -85,49 +93,6 @@ def missing_program(name: str) -> str | None:
 def install_hint(name: str) -> str:
     """Return the way to install a service."""
     return "install Debian's package postgresql" if name == "postgresql" else "run `make setup`"
-
-
-def environment(state: Path, profile: Profile, addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of a state folder's services: settings, and those of Prefect, MLflow and boto3."""
-    kept = read_secrets(state)
-    common = {
-        "VITAU_PSEUDONYM_KEY": kept["pseudonym_key"],
-        "VITAU_SIGNING_KEY": kept["signing_key"],
-        "VITAU_LABEL_STUDIO_URL": addresses["label-studio"],
-        "VITAU_LABEL_STUDIO_TOKEN": kept["label_studio_token"],
-        "VITAU_MLFLOW_URL": addresses["mlflow"],
-        "VITAU_WORK": str(state / "work"),
-        "PREFECT_API_URL": f"{addresses['prefect']}/api",
-        **_prefect_environment(state),
-        **_MLFLOW_ENVIRONMENT,
-    }
-    if profile is Profile.EMBEDDED:
-        return common | {"VITAU_STORE": (state / "store").as_uri(), "VITAU_CATALOG": f"sqlite:///{state / 'catalog.db'}"}
-    return common | {
-        "VITAU_STORE": f"s3://{backends.BUCKET}",
-        "VITAU_CATALOG": database_url(state, addresses, "vitau", driver="psycopg"),
-        "VITAU_WEBHOOK_URL": f"{addresses['receiver']}/webhook",
-        "VITAU_WEBHOOK_SECRET": kept["webhook_secret"],
-        **s3_keys(addresses, "vitau", kept["s3_secret"]),
-    }
-
-
-_MLFLOW_ENVIRONMENT: Final = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the demo prints the addresses once
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-
-
-def _prefect_environment(state: Path) -> dict[str, str]:
-    return {
-        "PREFECT_HOME": str(state / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        "DO_NOT_TRACK": "1",
-    }
 
 
 def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -> Program:
@@ -181,44 +146,18 @@ def copy_empty_database(state: Path) -> None:
             shutil.copyfile(EMPTY_DATABASE, partial_database)
 
 
-def _mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
-    url = addresses["mlflow"]
-    # its job runners serve language models and start six processes
-    extra = {**_MLFLOW_ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    if full:
-        extra |= {
-            "MLFLOW_BACKEND_STORE_URI": database_url(state, addresses, "mlflow", driver="psycopg"),
-            "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{backends.MLFLOW_BUCKET}",
-            "MLFLOW_S3_ENDPOINT_URL": addresses["seaweedfs"],
-            **s3_keys(addresses, "mlflow", read_secrets(state)["mlflow_s3_secret"]),
-        }
-    else:
-        extra |= {
-            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
-            "MLFLOW_ARTIFACTS_DESTINATION": str(state / "mlflow" / "artifacts"),
-        }
-
-    def prepare() -> None:
-        if full:
-            ensure_database(state, addresses, "mlflow")()
-            backends.make_buckets(addresses, read_secrets(state)["s3_secret"])
-        else:
-            (state / "mlflow").mkdir(exist_ok=True)
-
-    port = str(port_of(url))
-    return Program(
-        name="mlflow",
-        command=[sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", port, "--workers", "1"],
-        environment=extra,
-        health=f"{url}/health",
-        after=("postgresql", "seaweedfs") if full else (),
-        prepare=prepare,
-    )
-
-
-def _prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
+def prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
+    """Return the program of Prefect's server: it asks for its authentication string, and serves its own page only."""
     url = addresses["prefect"]
-    extra = {**_prefect_environment(state), "PREFECT_UI_API_URL": f"{url}/api", "PREFECT_API_URL": ""}
+    extra = {
+        **prefect_home(state),
+        "PREFECT_UI_API_URL": f"{url}/api",
+        "PREFECT_API_URL": "",
+        "PREFECT_SERVER_API_AUTH_STRING": prefect_log_in(state),
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",  # its page contacts a tracking host
+    }
     if full:
         extra["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url(state, addresses, "prefect", driver="asyncpg")
     return Program(
@@ -235,8 +174,9 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
     """Return the program of a Prefect worker; that of the pool ``cpu`` first applies the deployments."""
     _, pool, *number = name.split("-")
     url = addresses[name]
+    variables = environment(state, Profile.FULL, addresses) if pool == "cpu" else scoring_environment(state, addresses)
     extra = {
-        **environment(state, Profile.FULL, addresses),
+        **variables,
         "PYTHONPATH": str(ROOT),  # entrypoints are modules
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_WORKER_QUERY_SECONDS": "3",
@@ -251,7 +191,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
             ensure_database(state, addresses, "vitau")()
             _deploy(state, extra)
         try:
-            crash_orphaned_runs(extra["PREFECT_API_URL"], pool)
+            crash_orphaned_runs(extra["PREFECT_API_URL"], pool, extra)
         except httpx.HTTPError as error:
             raise StackError(f"Prefect does not list its runs ({type(error).__name__})") from error
 
@@ -298,7 +238,7 @@ def _receiver(state: Path, addresses: Mapping[str, str]) -> Program:
             *(sys.executable, "-m", "flows", "receive", "--state", str(state)),
             *("--host", HOST, "--port", str(port_of(url))),
         ],
-        environment={**environment(state, Profile.FULL, addresses), "PYTHONPATH": str(ROOT)},
+        environment={**unnamed_environment(state, addresses), "PYTHONPATH": str(ROOT)},
         health=f"{url}/health",
         after=("label-studio", "mlflow", "worker-cpu"),
     )

@@ -21,8 +21,9 @@ import httpx
 import psutil
 
 from flows.local_stack import services as definitions
+from flows.local_stack import variables
 from flows.local_stack.backends import postgresql_programs
-from flows.local_stack.state import HOST, Profile, read_secrets
+from flows.local_stack.state import HOST, PRIVATE, Profile, read_secrets, restrict_modes
 from flows.settings import ROOT
 from vitau.errors import StackError
 from vitau.store.atomic import write_atomic
@@ -60,8 +61,9 @@ def start(state: Path, ports: Mapping[str, int] | None = None, profile: Profile 
     Raises:
         StackError: a given port is taken, a program is missing, or the folder has another profile.
     """
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive_lock(state):
+        restrict_modes(state)
         profile = _choose_profile(state, profile)
         if is_supervised(state):
             return running(state)
@@ -157,12 +159,32 @@ def profile_of(state: Path) -> Profile | None:
 def environment(state: Path, services: Sequence[Service]) -> dict[str, str]:
     """Return the variables that point the settings, Prefect and MLflow at the services of a state folder."""
     urls = {service.name: service.url for service in services}
-    return definitions.environment(state.resolve(), profile_of(state) or Profile.EMBEDDED, urls)
+    return variables.environment(state.resolve(), profile_of(state) or Profile.EMBEDDED, urls)
 
 
-def log_in(state: Path) -> tuple[str, str]:
-    """Return the user name and the password for Label Studio."""
-    return definitions.USER, read_secrets(state.resolve())["label_studio_password"]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogIn:
+    """A log-in of a service's page."""
+
+    service: str
+    user: str
+    password: str
+
+
+def log_ins(state: Path) -> list[LogIn]:
+    """Return the log-ins that people use: of Label Studio, Prefect, and MLflow for the operator and for readers of models."""
+    kept = read_secrets(state.resolve())
+    return [
+        LogIn(service="Label Studio", user=definitions.USER, password=kept["label_studio_password"]),
+        LogIn(service="MLflow", user=variables.MLFLOW_USER, password=kept["mlflow_password"]),
+        LogIn(service="MLflow, models only", user=variables.MLFLOW_READER, password=kept["mlflow_reader_password"]),
+        LogIn(service="Prefect", user=variables.PREFECT_USER, password=kept["prefect_password"]),
+    ]
+
+
+def describe(log_in: LogIn) -> str:
+    """Return a log-in as a page asks for it; Prefect's page has one field for both parts."""
+    return f"{log_in.user}{':' if log_in.service == 'Prefect' else '  '}{log_in.password}"
 
 
 def record_services(state: Path, services: Sequence[Service]) -> None:
@@ -237,6 +259,7 @@ def _start_supervisor(state: Path) -> None:
             stdout=file,
             stderr=file,
             start_new_session=True,  # Ctrl-C must not reach it
+            umask=PRIVATE,
         )
     _LEFT_RUNNING.append(process)
     started = psutil.Process(process.pid).create_time()

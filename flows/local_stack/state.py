@@ -1,9 +1,11 @@
 """Parts that the local services of one state folder share: profile, secrets, ports, and the description of a program."""
 
 import json
+import os
 import secrets
 import signal
 import socket
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +20,19 @@ HOST: Final = "127.0.0.1"
 _SECRETS: Final = (
     *("pseudonym_key", "signing_key", "label_studio_token", "label_studio_password", "label_studio_secret"),
     *("postgresql_password", "s3_secret", "mlflow_s3_secret", "webhook_secret"),
+    *("prefect_password", "mlflow_password", "mlflow_reader_password", "mlflow_secret"),
+    *("s3_admin_secret", "pages_s3_secret", "scoring_s3_secret"),
 )
+SECRET_VARIABLES: Final = frozenset(
+    {
+        *("VITAU_CATALOG", "VITAU_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_LABEL_STUDIO_TOKEN", "VITAU_WEBHOOK_SECRET"),
+        *("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
+    }
+)
+"""Variables with secrets: a service gets those that its own program names, and none from the operator's environment."""
+PRIVATE: Final = 0o077
+"""The umask of every program: what it writes about patients is for the current user only."""
 
 
 class Profile(StrEnum):
@@ -33,7 +47,7 @@ class Program:
     """Description of a service's program: its command, its dependencies, and a step before each start.
 
     ``health`` is an HTTP address that answers 200, or the address of a PostgreSQL server. ``after`` names the services that
-    must answer first, ``stop`` is the signal that ends the program.
+    must answer first, ``stop`` is the signal that ends the program, and ``finish`` runs once it answers.
     """
 
     name: str
@@ -42,6 +56,7 @@ class Program:
     health: str
     after: Sequence[str] = ()
     prepare: Callable[[], None] | None = None
+    finish: Callable[[], None] | None = None
     user: int | None = None
     stop: signal.Signals = signal.SIGTERM
 
@@ -55,6 +70,27 @@ def read_secrets(state: Path) -> dict[str, str]:
         kept |= {name: secrets.token_hex(20) for name in lacking}
         write_atomic(path, json.dumps(kept, indent=1), mode=0o600)
     return kept
+
+
+def restrict_modes(state: Path) -> int:
+    """Take every permission of the group and of others from the files of a state folder; return the number of changes.
+
+    A folder of an earlier version was readable by every local user. Files of another user, such as PostgreSQL's, are left
+    to that user's program, which keeps them private itself.
+    """
+    changed = 0
+    own = os.geteuid()
+    for folder, _, names in os.walk(state):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
+            try:
+                found = path.lstat()
+                excess = found.st_mode & (PRIVATE if path != state else PRIVATE & ~stat.S_IXGRP)  # see backends.admit
+                if excess and found.st_uid == own and not stat.S_ISLNK(found.st_mode):
+                    path.chmod(stat.S_IMODE(found.st_mode) & ~excess)
+                    changed += 1
+            except FileNotFoundError:  # a running service removed it
+                continue
+    return changed
 
 
 def free_ports(number: int) -> list[int]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import psutil
 from flows.local_stack import services as definitions
 from flows.local_stack import stack
 from flows.local_stack.stack import Service
-from flows.local_stack.state import Profile, Program
+from flows.local_stack.state import PRIVATE, SECRET_VARIABLES, Profile, Program
 from vitau.errors import VitauError
 
 _CHECK_INTERVAL_S: Final = 0.3
@@ -64,6 +64,7 @@ def check_service(managed: ManagedService, everything: Sequence[ManagedService],
         if not managed.ready and stack.is_healthy(managed.service):
             managed.ready, managed.service = True, replace(managed.service, deaths=0)
             log(f"{managed.program.name} answers")
+            finish(managed.program)
     elif managed.service.pid:
         record_crash(managed)
     elif time.monotonic() >= managed.not_before and all(
@@ -72,6 +73,15 @@ def check_service(managed: ManagedService, everything: Sequence[ManagedService],
         start_service(managed, state)
     if managed.service != before:
         stack.record_services(state, [other.service for other in everything])
+
+
+def finish(program: Program) -> None:
+    """Run the step of a program after its first answer; a failure is logged, and the next start tries again."""
+    if program.finish is not None:
+        try:
+            program.finish()
+        except (VitauError, OSError) as error:
+            log(f"{program.name}: {error}")
 
 
 def is_alive(managed: ManagedService) -> bool:
@@ -103,13 +113,14 @@ def start_service(managed: ManagedService, state: Path) -> None:
                 program.prepare()
             process = subprocess.Popen(
                 program.command,
-                env={**os.environ, **program.environment},
+                env={**inherited(os.environ), **program.environment},
                 cwd=state if program.user is None else "/",
                 user=program.user,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 start_new_session=True,  # its own process group, so that its children can be stopped with it
+                umask=PRIVATE,
             )
         except (VitauError, OSError) as error:
             file.write(f"Error: {error}\n".encode())
@@ -118,6 +129,11 @@ def start_service(managed: ManagedService, state: Path) -> None:
     managed.process = process
     managed.service = replace(managed.service, pid=process.pid, started=psutil.Process(process.pid).create_time())
     log(f"{program.name} started")
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a service takes from the operator's environment: no secrets, which its program names itself."""
+    return {name: value for name, value in environ.items() if name not in SECRET_VARIABLES}
 
 
 def stop_services(everything: Sequence[ManagedService]) -> None:
@@ -146,6 +162,7 @@ def log(sentence: str) -> None:
 
 def main() -> None:
     """Supervise the services of the state folder in the first argument until SIGTERM."""
+    os.umask(PRIVATE)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import canonicalize
 
@@ -13,6 +13,9 @@ from labeling.label_studio.pagination import list_tasks
 from labeling.sampling.tasks import store_folder
 from vitau.errors import LabelingError
 from vitau.schema import Stage
+
+PRESIGN_MIN: Final = 5
+"""Minutes during which the link to a picture can be opened; the page asks for a new one each time it shows it."""
 
 SECRET_HEADER = "X-ViTAU-Secret"  # noqa: S105 - the header's name
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
@@ -122,9 +125,20 @@ def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | No
     bucket, prefix = parts.netloc, parts.path.strip("/")
     if s3 is None:
         raise LabelingError(f"the store {store_uri} needs an S3 key that Label Studio may use; none is set")
-    if not any(
-        (storage.bucket, storage.prefix or "") == (bucket, prefix) for storage in client.import_storage.s3.list(project=project)
-    ):
+    known = [
+        storage
+        for storage in client.import_storage.s3.list(project=project)
+        if (storage.bucket, storage.prefix or "") == (bucket, prefix)
+    ]
+    for storage in known:
+        if storage.presign_ttl != PRESIGN_MIN:  # of an earlier version, with the keys of the flows
+            client.import_storage.s3.update(
+                storage.id,
+                presign_ttl=PRESIGN_MIN,
+                aws_access_key_id=s3.access_key,
+                aws_secret_access_key=s3.secret_key,
+            )
+    if not known:
         client.import_storage.s3.create(
             project=project,
             title="ViTAU store",
@@ -132,7 +146,7 @@ def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | No
             prefix=prefix,
             use_blob_urls=True,
             presign=True,
-            presign_ttl=60,  # minutes
+            presign_ttl=PRESIGN_MIN,
             s3endpoint=s3.endpoint_url or "",  # the SDK's spelling; another one silently means AWS
             aws_access_key_id=s3.access_key,
             aws_secret_access_key=s3.secret_key,

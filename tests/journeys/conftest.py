@@ -34,7 +34,10 @@ SECRETS = """{
  "signing_key": "signs the decisions of these tests only",
  "label_studio_token": "0123456789abcdef0123456789abcdef01234567",
  "label_studio_password": "only-for-these-tests",
- "label_studio_secret": "signs the sessions of these tests only"
+ "label_studio_secret": "signs the sessions of these tests only",
+ "prefect_password": "opens the prefect of these tests only",
+ "mlflow_password": "opens the mlflow of these tests only",
+ "mlflow_reader_password": "reads the models of these tests only"
 }"""
 FRAMES = "store/subjects/*/clips/*/frames-*.parquet"
 
@@ -100,7 +103,18 @@ def command() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def logged_in() -> Iterator[None]:
+    """Log this process in to the Prefect and the MLflow of every fixture, as the commands are by their state folder."""
+    kept = json.loads(SECRETS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_AUTH_STRING", f"vitau:{kept['prefect_password']}")
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "vitau")
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", kept["mlflow_password"])
+        yield
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, logged_in: None) -> Iterator[Services]:
     """Start Label Studio, MLflow and Prefect, and stop them when the session ends."""
     state = _state(tmp_path_factory)
     try:
@@ -181,9 +195,9 @@ def own_label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLa
 
 
 @pytest.fixture(scope="module")
-def own_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def own_mlflow(tmp_path_factory: pytest.TempPathFactory, logged_in: None) -> Iterator[str]:
     """Start an MLflow server for one test module; other tests count the versions in the session's server."""
-    state = tmp_path_factory.mktemp("mlflow")
+    state = _state(tmp_path_factory)
     url = f"http://127.0.0.1:{stack.choose_port('mlflow')}"
     program = definitions.program("mlflow", state, Profile.EMBEDDED, {"mlflow": url})
     process = _start_program(program, state)

@@ -99,7 +99,8 @@ def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(ba
     out = tmp_path / "out"
     done = command(
         *("vitau.cli", "score", "models:/vitau-regions@champion", *(bad / name for name in names), "--out", out, "--json"),
-        env={"MLFLOW_TRACKING_URI": services.environment["VITAU_MLFLOW_URL"]},
+        env={"MLFLOW_TRACKING_URI": services.environment["VITAU_MLFLOW_URL"]}
+        | {name: value for name, value in services.environment.items() if name.startswith("MLFLOW_TRACKING_")},
     )
     assert done.err.splitlines() == [
         f"Skipped {bad}/missing.mp4: the recording is missing; check its path",

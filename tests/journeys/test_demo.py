@@ -155,6 +155,9 @@ def test_up_prints_the_addresses_and_down_leaves_no_process(services, repeated):
     assert lines == [
         *(f"{name:13} {addresses[name]}" for name in definitions.names(Profile.EMBEDDED)),
         "log-in to Label Studio: annotator@vitau.local  only-for-these-tests",
+        "log-in to MLflow: vitau  opens the mlflow of these tests only",
+        "log-in to MLflow, models only: reader  reads the models of these tests only",
+        "log-in to Prefect: vitau:opens the prefect of these tests only",
     ]
     assert (repeated.stopped.code, repeated.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")
     assert repeated.survivors == []

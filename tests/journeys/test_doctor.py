@@ -3,12 +3,12 @@
 import json
 import os
 
-import httpx
 import pytest
 
 from flows.doctor import label_studio
 from flows.doctor import services as checks
 from flows.doctor.findings import CheckFailedError
+from flows.execution.prefect_api import open_api
 from flows.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -73,12 +73,14 @@ def test_an_address_of_another_service_is_found(settings):
 
 def test_a_run_that_no_worker_takes_is_found(settings):
     api = os.environ["PREFECT_API_URL"]
-    flow = httpx.post(f"{api}/flows/", json={"name": "late"}).json()["id"]
+    client = open_api(api)
+    flow = client.post("/flows/", json={"name": "late"}).json()["id"]
     late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": "2026-01-01T00:00:00Z"}}
-    run = httpx.post(f"{api}/flow_runs/", json={"flow_id": flow, "state": late}).json()["id"]
+    run = client.post("/flow_runs/", json={"flow_id": flow, "state": late}).json()["id"]
     try:
         with pytest.raises(CheckFailedError, match=r"^1 runs are late: no worker takes them"):
             checks.prefect(api)
     finally:
-        httpx.delete(f"{api}/flow_runs/{run}")
-        httpx.delete(f"{api}/flows/{flow}")
+        client.delete(f"/flow_runs/{run}")
+        client.delete(f"/flows/{flow}")
+        client.close()

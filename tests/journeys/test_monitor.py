@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ import torch
 from pydantic import SecretStr
 
 from flows.execution.clip_worker import frames_version
+from flows.execution.prefect_api import open_api
 from flows.promotion.registered_models import REGIONS
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -174,7 +174,8 @@ def output_of(done: Any) -> dict[str, Any]:
 def events(watched: Watched) -> list[dict[str, Any]]:
     """Return the alarms recorded by the Prefect server."""
     query = {"filter": {"event": {"name": ["vitau.monitor.alarm"]}}}
-    return list(httpx.post(f"{watched.prefect}/events/filter", json=query, timeout=30).json()["events"])
+    with open_api(watched.prefect) as client:
+        return list(client.post("/events/filter", json=query).json()["events"])
 
 
 def test_people_like_those_before_raise_no_alarm(watched):

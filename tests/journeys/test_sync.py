@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
     PREFECT_LOGGING_LEVEL,
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
@@ -131,6 +132,7 @@ def prefect(services) -> Iterator[None]:
     """Connect the tasks to the session's Prefect server."""
     settings = {
         PREFECT_API_URL: services.environment["PREFECT_API_URL"],
+        PREFECT_API_AUTH_STRING: services.environment["PREFECT_API_AUTH_STRING"],
         PREFECT_LOGGING_LEVEL: "CRITICAL",
         PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
     }

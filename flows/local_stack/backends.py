@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.local_stack.certificates import AUTHORITY, CERTIFICATE, KEY, make_certificates
-from flows.local_stack.state import HOST, Program, free_ports, port_of, read_secrets
+from flows.local_stack.state import HOST, Program, as_user, free_ports, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
 from vitau.store.atomic import atomic_path, remove_partials, write_atomic
@@ -66,8 +66,8 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
                 capture_output=True,
                 text=True,
                 check=False,
-                user=user,
                 cwd="/",
+                **as_user(user),
             )
             password.unlink()
             if made.returncode:
@@ -90,7 +90,7 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
 
 
 def admit(state: Path, user: int) -> None:
-    """Let PostgreSQL's user pass through a state folder, without listing it: as root, its group may enter, others may not."""
+    """Add PostgreSQL's group to those who may pass through a state folder, without listing it; others may not."""
     os.chown(state, -1, pwd.getpwuid(user).pw_gid)
     state.chmod(0o710)
 
@@ -179,7 +179,8 @@ def identities(kept: Mapping[str, str]) -> list[dict[str, object]]:
     objects = ("Read", "List", "Tagging", "Write")
     scoring = [f"{action}:{BUCKET}" for action in ("Read", "List")]
     scoring += [f"Write:{BUCKET}/{prefix}*" for prefix in RESULTS]
-    pages = [f"List:{BUCKET}", *(f"Read:{BUCKET}/subjects/*/{part}/*" for part in ("keyframes", "clips"))]
+    head = f"Read:{BUCKET[:-1]}?"  # the bucket itself, which Label Studio asks for, and no object: its path is longer
+    pages = [f"List:{BUCKET}", head, *(f"Read:{BUCKET}/subjects/*/{part}/*" for part in ("keyframes", "clips"))]
     return [
         _identity(ADMIN, kept["s3_admin_secret"], ["Admin", *objects]),
         _identity(FLOWS, kept["s3_secret"], [f"{action}:{BUCKET}" for action in objects]),

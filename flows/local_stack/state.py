@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import secrets
 import signal
 import socket
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from vitau.store.atomic import write_atomic
@@ -91,6 +92,11 @@ def restrict_modes(state: Path) -> int:
             except FileNotFoundError:  # a running service removed it
                 continue
     return changed
+
+
+def as_user(user: int | None) -> dict[str, Any]:
+    """Return the arguments of `subprocess` for another user with none of this one's groups; none for the current user."""
+    return {} if user is None else {"user": user, "group": pwd.getpwuid(user).pw_gid, "extra_groups": []}
 
 
 def free_ports(number: int) -> list[int]:

@@ -20,7 +20,7 @@ import psutil
 from flows.local_stack import services as definitions
 from flows.local_stack import stack
 from flows.local_stack.stack import Service
-from flows.local_stack.state import PRIVATE, SECRET_VARIABLES, Profile, Program
+from flows.local_stack.state import PRIVATE, SECRET_VARIABLES, Profile, Program, as_user
 from vitau.errors import VitauError
 
 _CHECK_INTERVAL_S: Final = 0.3
@@ -115,12 +115,12 @@ def start_service(managed: ManagedService, state: Path) -> None:
                 program.command,
                 env={**inherited(os.environ), **program.environment},
                 cwd=state if program.user is None else "/",
-                user=program.user,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 start_new_session=True,  # its own process group, so that its children can be stopped with it
                 umask=PRIVATE,
+                **as_user(program.user),
             )
         except (VitauError, OSError) as error:
             file.write(f"Error: {error}\n".encode())

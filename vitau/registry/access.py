@@ -4,30 +4,24 @@ MLflow's own basic authentication lets any log-in create experiments and models.
 as ``authorization_function``.
 """
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from werkzeug.datastructures import Authorization
-    from werkzeug.wrappers import Response
+from typing import Any, Final
 
 _READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _READING_REQUESTS: Final = ("/search", "/graphql")
 """Ends of the paths that MLflow's clients and its page read from with POST."""
 
 
-def authenticate() -> "Authorization | Response":
+def authenticate() -> Any:
     """Return the log-in of the current request, or the answer that refuses it: 401 without a valid one, 403 to a reader."""
-    from flask import make_response, request
     from mlflow.environment_variables import MLFLOW_AUTH_ADMIN_USERNAME
-    from mlflow.server.auth import authenticate_request_basic_auth
-    from werkzeug.datastructures import Authorization
+    from mlflow.server import auth
 
-    found = authenticate_request_basic_auth()
-    if not isinstance(found, Authorization) or found.username == MLFLOW_AUTH_ADMIN_USERNAME.get():
+    found = auth.authenticate_request_basic_auth()
+    if not isinstance(found, auth.Authorization) or found.username == MLFLOW_AUTH_ADMIN_USERNAME.get():
         return found
-    if is_reading(request.method, request.path):
+    if is_reading(auth.request.method, auth.request.path):
         return found
-    return make_response(f"{found.username} may read models and not change them", 403)
+    return auth.make_response(f"{found.username} may read models and not change them", 403)
 
 
 def is_reading(method: str, path: str) -> bool:

@@ -96,11 +96,11 @@ def test_waiting_for_a_service_that_never_answers_ends_with_a_timeout(tmp_path, 
 
 
 def test_secrets_are_made_once_and_only_the_owner_can_read_them(tmp_path):
-    first = stack.log_in(tmp_path)
-    assert stack.log_in(tmp_path) == first
+    first = stack.log_ins(tmp_path)
+    assert stack.log_ins(tmp_path) == first
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
     (tmp_path / "other").mkdir()
-    assert stack.log_in(tmp_path / "other") != first
+    assert stack.log_ins(tmp_path / "other") != first
 
 
 def test_a_folder_keeps_its_profile(tmp_path):

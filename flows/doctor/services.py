@@ -75,7 +75,7 @@ def mlflow_artifacts(settings: Settings) -> str:
 def request_mlflow(settings: Settings, method: str, path: str, **arguments: Any) -> httpx.Response:
     """Send a request to MLflow, and check that MLflow answers."""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    signed = {"auth": (user, password)} if user and password else {}
+    signed: dict[str, Any] = {"auth": (user, password)} if user and password else {}
     remedy = "start it (`make up` on one machine), or correct VITAU_MLFLOW_URL"
     found = request(method, settings.mlflow_url.rstrip("/") + path, remedy, **signed, **arguments)
     if found.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:

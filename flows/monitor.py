@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.logging import get_logger
 
+from flows.erasure.living import load_living
 from flows.execution.executor import Engine
 from flows.freeze import labeled_people
 from flows.promotion.registered_models import REGIONS, known_training
@@ -29,7 +30,6 @@ from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
-from vitau.data import snapshot as snapshots
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, compare, surprisal
 from vitau.evaluation.performance import PerformanceChange, compare_performance
@@ -56,6 +56,7 @@ class MonitorSummary:
         report: Address of the page.
         new: Whether these people with these scores and labels were not compared before. If they were, no event is emitted.
         notices: Sentences for the operator.
+        erased: Number of people of the snapshot who were erased, and are left out.
     """
 
     model: str
@@ -69,6 +70,7 @@ class MonitorSummary:
     report: str
     new: bool
     notices: tuple[str, ...] = ()
+    erased: int = 0
 
 
 @flow(name="monitor")
@@ -77,7 +79,8 @@ def monitor(report: Path | None = None, days: int | None = None, settings: Setti
     workspace = open_workspace(settings)
     folder = fetch_champion(workspace)
     champion = champion_training(workspace)
-    trained_on = snapshots.load(workspace.store, champion.snapshot)
+    living = load_living(workspace, champion.snapshot)
+    trained_on = living.rows
     arrived = frames_of_new_people(workspace, trained_on, days)
     score_people(workspace, folder, pa.concat_tables([held_out(trained_on), arrived]), Engine.LOCAL)
     scores, tested = champion_scores(workspace, champion), set(held_out(trained_on)["subject"].to_pylist())
@@ -104,6 +107,7 @@ def monitor(report: Path | None = None, days: int | None = None, settings: Setti
         report=workspace.store.location(key),
         new=new,
         notices=notices,
+        erased=living.num_erased,
     )
 
 

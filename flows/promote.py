@@ -173,6 +173,7 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
         "evidence": {
             "sha256": evidence.digest,
             "left_out": evidence.num_left_out,
+            **({"erased": evidence.num_erased} if evidence.num_erased else {}),
             "protocol": str(training_result(training).protocol),
         },
         "verdict": asdict(verdict),

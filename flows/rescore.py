@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.annotation.key_frames import materials, usable_frames
+from flows.erasure.living import load_living
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
@@ -21,9 +22,9 @@ from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_label
 from flows.reports.scoring import build_report
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
-from vitau.data import snapshot as snapshots
-from vitau.data.layout import score_work_name
-from vitau.errors import RegistryError
+from vitau.catalog.catalog import ScoredSubject
+from vitau.data.layout import score_prefix, score_work_name
+from vitau.errors import ContradictionError, RegistryError
 from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import Split
@@ -36,12 +37,16 @@ SHARD: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class RescoreSummary:
-    """The counts of one scoring: people in the report, people scored by this run, overlays, and people left out."""
+    """The counts of one scoring: people in the report, people scored by this run, overlays, and people left out.
+
+    ``erased`` counts the held-out people of the snapshot who were erased.
+    """
 
     subjects: int
     new_subjects: int
     overlays: int
     not_scored: int
+    erased: int = 0
 
 
 @flow(name="rescore")
@@ -55,11 +60,12 @@ def rescore(
     """
     workspace = open_workspace(settings)
     champion = fetch_champion(workspace)
-    new_subjects = score_people(workspace, champion, held_out_frames(workspace, snapshot), engine)
+    frames, num_erased = held_out_frames(workspace, snapshot)
+    new_subjects = score_people(workspace, champion, frames, engine)
     if waiting:
         new_subjects += score_people(workspace, champion, waiting_frames(workspace), engine)
     written = write_pages(workspace, champion, snapshot, report)
-    return summarize(written, new_subjects)
+    return summarize(written, new_subjects, num_erased)
 
 
 @task(
@@ -79,10 +85,10 @@ def fetch_champion(workspace: Workspace) -> Path:
 
 
 @task(cache_policy=NO_CACHE)
-def held_out_frames(workspace: Workspace, snapshot: str) -> pa.Table:
-    """Return the frames of the test people of a snapshot."""
-    rows = snapshots.load(workspace.store, snapshot)
-    return rows.filter(pc.equal(rows["split"], Split.TEST.value))
+def held_out_frames(workspace: Workspace, snapshot: str) -> tuple[pa.Table, int]:
+    """Return the frames of the test people of a snapshot, and the number of erased people, who are left out."""
+    living = load_living(workspace, snapshot)
+    return living.rows.filter(pc.equal(living.rows["split"], Split.TEST.value)), living.num_erased
 
 
 @task(cache_policy=NO_CACHE)
@@ -158,10 +164,22 @@ def score_shard(
                     yield frames
 
         for score in track(executor.run(acquire_people(), work, gpu=True), "scoring people", len(shard)):
-            catalog.add_score(score)
+            if not add_living_score(workspace, score):
+                theirs.add(score.subject)
+                continue
             leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs
+
+
+def add_living_score(workspace: Workspace, score: ScoredSubject) -> bool:
+    """Add a score, unless the person was erased meanwhile; then its objects are deleted. Return whether it was added."""
+    try:
+        workspace.catalog.add_score(score)
+    except ContradictionError:
+        workspace.store.erase(score_prefix(score.model_digest, score.subject))
+        return False
+    return True
 
 
 @task(cache_policy=NO_CACHE)
@@ -182,11 +200,12 @@ def write_related_pages(workspace: Workspace, report: Path) -> dict[str, str]:
     return related
 
 
-def summarize(report: Report, new_subjects: int) -> RescoreSummary:
+def summarize(report: Report, new_subjects: int, num_erased: int) -> RescoreSummary:
     """Count what a report shows."""
     return RescoreSummary(
         subjects=len(report.subjects),
         new_subjects=new_subjects,
         overlays=sum(len(frame.overlays) for subject in report.subjects for frame in subject.key_frames),
         not_scored=len(report.skipped),
+        erased=num_erased,
     )

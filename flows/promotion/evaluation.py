@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from flows.erasure.living import load_living
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.signing import canonical
@@ -31,7 +32,8 @@ CHUNK: Final = 64
 class Evidence:
     """The basis of a decision: held-out people, the scores of both models, and a digest of both.
 
-    ``num_left_out`` counts test people who are excluded because one of the models was trained on them.
+    ``num_left_out`` counts test people who are excluded because one of the models was trained on them, ``num_erased`` the
+    people of the snapshot who were erased.
     """
 
     people: HeldOut
@@ -39,6 +41,7 @@ class Evidence:
     champion: Answers | None
     num_left_out: int
     digest: str
+    num_erased: int = 0
 
 
 def gather(workspace: Workspace, challenger: Training, champion: Training | None) -> Evidence:
@@ -48,7 +51,7 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
         ChecksumError: The weights in the store are not those that were registered.
     """
     predictors = [load_model(workspace, training) for training in (challenger, champion) if training is not None]
-    crops, source_N = test_crops(workspace, challenger.snapshot)
+    crops, source_N, num_erased = test_crops(workspace, challenger.snapshot)
     seen = people_seen(workspace, predictors)
     merged = workspace.catalog.merged_names()
     held_out_N = np.array([canonical_name(name, merged) not in seen for name in crops.subject_N.tolist()], dtype=bool)
@@ -62,6 +65,7 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
         champion=answers[1] if champion is not None else None,
         num_left_out=num_left_out,
         digest=fingerprint(people, answers),
+        num_erased=num_erased,
     )
 
 
@@ -84,11 +88,12 @@ def load_model(workspace: Workspace, training: Training) -> Predictor:
     return Predictor(folder)
 
 
-def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array]:
-    """Decode the frames of a snapshot's test people; returns their crops and sources, (N,) str."""
-    crops = load_crops(workspace.store, snapshot, workspace.folder("crops"))
-    source_N = np.array(snapshots.load(workspace.store, snapshot)["source"].to_pylist())
-    return crops.of(Split.TEST), source_N[crops.split_N == str(Split.TEST)]
+def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array, int]:
+    """Decode the frames of a snapshot's test people; returns crops, sources, (N,) str, and the number of erased people."""
+    living = load_living(workspace, snapshot)
+    crops = load_crops(workspace.store, snapshot, workspace.folder("crops"), without=living.names)
+    source_N = np.array(living.rows["source"].to_pylist())
+    return crops.of(Split.TEST), source_N[crops.split_N == str(Split.TEST)], living.num_erased
 
 
 def people_seen(workspace: Workspace, predictors: Sequence[Predictor]) -> set[str]:

@@ -8,13 +8,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from flows.annotation.consensus import resolve_consensus
+from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
 from validation.rules import FrameLimits
 from vitau.catalog.catalog import Training
-from vitau.data import snapshot as snapshots
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.measure import NUM_RESAMPLES
 from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, UNDEFINED, Estimate, PalsyMetrics, RegionMetrics
@@ -34,7 +34,7 @@ def build_reporting_sheet(
     workspace: Workspace, name: str, recipe: str, snapshot: str, result: TrainingResult, recognition: Training | None
 ) -> str:
     """Collect what is recorded about a finished training and render it as a sheet."""
-    rows = snapshots.load(workspace.store, snapshot)
+    rows = load_living(workspace, snapshot).rows
     facts = [
         *data_facts(workspace, rows, snapshot),
         *label_facts(workspace, rows, result.ledger_offset),

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
-from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.evaluation.metrics import metrics_from_json
 from vitau.schema import AU, RegionLabels, Skipped, Split
@@ -19,7 +19,8 @@ from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubjec
 
 def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapshot: str) -> Report:
     """Gather the people of a snapshot's test split who have a score by the model with this digest."""
-    rows = snapshots.load(workspace.store, snapshot)
+    living = load_living(workspace, snapshot)
+    rows = living.rows
     splits = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
     left_out = quarantined(workspace)
@@ -38,6 +39,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
             "labels at ledger offset": str(predictor.card["ledger_offset"]),
             "model digest": digest,
             "store": workspace.store.uri,
+            **({"erased people, left out": str(living.num_erased)} if living.num_erased else {}),
         },
     )
 

@@ -27,6 +27,7 @@ from vitau.catalog.tables import (
     trainings,
     unusable_frames,
 )
+from vitau.errors import ContradictionError
 from vitau.schema import Comparison, Snapshot, Split, canonical_name
 
 __all__ = ["Catalog", "FrameTable", "ScoredSubject", "Training", "open_catalog"]
@@ -122,8 +123,16 @@ class Catalog(Recordings, Intake, SyncState, PromotionLog, Erasures):
         return found[0] if found else None
 
     def add_score(self, score: ScoredSubject) -> bool:
-        """Add the scores of a person; return whether they are new."""
-        return bool(self._insert(scores, [to_row(score)]))
+        """Add the scores of a person; return whether they are new.
+
+        Raises:
+            ContradictionError: the person was erased, or the erasure has begun.
+        """
+        self.check_living({score.subject})
+        try:
+            return bool(self._insert(scores, [to_row(score)]))
+        except sa.exc.IntegrityError as error:  # the foreign key: an erasure replaced the pseudonym meanwhile
+            raise ContradictionError("the person of a score was erased: the score is not kept") from error
 
     def is_scored(self, model_digest: str, subject: str) -> bool:
         """Return whether a person has a score by a model."""

@@ -22,6 +22,8 @@ from vitau.catalog.tables import (
     statements,
     unusable_frames,
 )
+from vitau.errors import ContradictionError
+from vitau.schema import tombstone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,16 @@ class Erasures(Database):
     def erasures(self) -> list[Erasure]:
         """Return every erasure, oldest first."""
         return self._load(Erasure, sa.select(erasures).order_by(erasures.c.recorded_at, erasures.c.subject))
+
+    def erased_names(self) -> set[str]:
+        """Return the tombstones of erased people, and the pseudonyms of those whose erasure is unfinished."""
+        return set(self._scalars(sa.select(erasures.c.subject)))
+
+    def check_living(self, names: Collection[str]) -> None:
+        """Raise ContradictionError if one of these people was erased, or if the erasure has begun."""
+        erased = self.erased_names()
+        if not erased.isdisjoint({*names, *map(tombstone, names)}):
+            raise ContradictionError("a person was erased and cannot be added again: leave the person out")
 
     def begin_erasure(self, names: Collection[str]) -> None:
         """Record that the erasure of a person has started; from now on the person can be neither found nor added.

@@ -15,7 +15,7 @@ from vitau.catalog.leases import Leases
 from vitau.catalog.rows import from_row, now, to_row
 from vitau.catalog.tables import clips, erasures, frame_tables, ingest_claims, merges, statements, subjects
 from vitau.errors import ContradictionError
-from vitau.schema import Clip, Subject, canonical_name
+from vitau.schema import Clip, Subject, canonical_name, tombstone
 
 WITHDRAWN: Final = "withdrawn"
 """The consent that ends every use of a person's recordings."""
@@ -99,10 +99,11 @@ class Recordings(LabelLedger, Leases):
     def clips(self) -> list[Clip]:
         """Return every clip that may be used, with the canonical name of its subject, by subject and digest.
 
-        The clips of people who withdrew their consent are left out.
+        The clips of people who withdrew their consent, or whose erasure has begun, are left out.
         """
         withdrawn = self.withdrawn_subjects()
-        return [clip for clip in self.all_clips() if clip.subject not in withdrawn]
+        gone = set(self._scalars(sa.select(erasures.c.subject)))  # an erasure may have begun
+        return [clip for clip in self.all_clips() if clip.subject not in withdrawn | gone]
 
     def all_clips(self) -> list[Clip]:
         """Return every clip, also of people who withdrew their consent, as :meth:`clips` does."""
@@ -236,7 +237,7 @@ class Recordings(LabelLedger, Leases):
     def _check_subject(self, connection: sa.Connection, subject: Subject) -> bool:
         """Return whether a person is known; raise ContradictionError if the catalog says otherwise."""
         name = subject.pseudonym
-        if connection.scalar(sa.select(erasures.c.subject).where(erasures.c.subject == name)) is not None:
+        if connection.scalar(sa.select(erasures.c.subject).where(erasures.c.subject.in_([name, tombstone(name)]))) is not None:
             raise ContradictionError(f"subject {name} was erased and cannot be added again: correct the manifest")
         known = connection.execute(sa.select(subjects).where(subjects.c.pseudonym == name)).mappings().first()
         if known is None:

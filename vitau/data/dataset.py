@@ -3,7 +3,8 @@
 Each crop is decoded once, into a memory-mapped file named by the digest of the snapshot.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vitau.data.parquet import read_table
-from vitau.data.snapshot import load
+from vitau.data.snapshot import digest_of, erased_people, load, without_people
 from vitau.errors import SnapshotError
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, Cohort, Side, Split
 from vitau.store import Store
@@ -81,21 +82,29 @@ class Crops:
             yield slice(start, min(start + size, len(self)))
 
 
-def load_crops(store: Store, digest: str, cache: Path, progress: Progress | None = None) -> Crops:
-    """Load a verified snapshot with its crops; decode them into ``cache/<digest>`` unless that folder exists.
+def load_crops(
+    store: Store, digest: str, cache: Path, progress: Progress | None = None, *, without: Collection[str] = ()
+) -> Crops:
+    """Load a verified snapshot with its crops; decode them into ``cache/<digest of its rows>`` unless that folder exists.
 
     Args:
         store: holds the snapshot and the frame tables that it names.
         digest: of the snapshot.
         cache: folder for decoded crops, 192 KiB per frame. It shows faces: delete it when a person is erased.
         progress: called after each decoded frame table.
+        without: people whose frames are left out, because their erasure has begun.
 
     Raises:
         SnapshotError: a frame of the snapshot has no crop in its frame table.
         ObjectNotFoundError: the snapshot or one of its frame tables is not in the store.
     """
     table = load(store, digest)
-    folder = cache / digest
+    fewer = bool(without) or bool(erased_people(table))
+    table = without_people(table, without)
+    rows_digest = digest_of(table) if fewer else digest
+    folder = cache / rows_digest
+    if rows_digest != digest:  # the cache of the whole snapshot, on whichever machine, shows erased people
+        shutil.rmtree(cache / digest, ignore_errors=True)
     if not folder.exists():
         _decode(table, store, folder, progress)
     cohort_N = np.array(table["cohort"].to_pylist())

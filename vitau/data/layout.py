@@ -73,6 +73,16 @@ def snapshot_key(digest: str) -> str:
     return f"snapshots/{digest}/manifest.parquet"
 
 
+def snapshot_prefix(digest: str) -> str:
+    """Return ``snapshots/<digest>/``, the prefix of the manifests of a snapshot."""
+    return f"snapshots/{digest}/"
+
+
+def redacted_snapshot_key(digest: str, rows_digest: str) -> str:
+    """Return ``snapshots/<digest>/redacted-<digest of its rows>.parquet``, the key of a manifest without erased people."""
+    return f"{snapshot_prefix(digest)}redacted-{rows_digest}.parquet"
+
+
 def checkpoint_prefix(digest: str) -> str:
     """Return ``checkpoints/<digest>/``, the prefix of the states of an unfinished training."""
     return f"checkpoints/{digest}/"

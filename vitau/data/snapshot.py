@@ -1,22 +1,27 @@
 """Snapshots: frozen versions of the data set.
 
-The rows are canonical and named by their digest. They are written once and verified whenever they are read.
+The rows are canonical and named by their digest. They are written once and verified whenever they are read. An erasure replaces
+the manifest by one without the person's rows, which is named by the digest of the rows that remain.
 """
 
 import json
 from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vitau.data.layout import snapshot_key
+from vitau.data.layout import redacted_snapshot_key, snapshot_key, snapshot_prefix
 from vitau.data.parquet import read_table, write_table
 from vitau.errors import SnapshotError
-from vitau.schema import AUS, SNAPSHOT_COLUMNS, Snapshot, Split
+from vitau.schema import AUS, SNAPSHOT_COLUMNS, Snapshot, Split, tombstone
 from vitau.store import Store
 
 SYNTHETIC_SOURCE: Final = "synthetic"
+_ERASED: Final = b"vitau.erased"
 ROW_KEY: Final = ("subject", "clip", "frame_index")
 _ARROW_TYPES: Final = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_()}
 
@@ -83,20 +88,81 @@ def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
 
 
 def load(store: Store, digest: str) -> pa.Table:
-    """Read the canonical rows of a snapshot and verify their digest.
+    """Read the canonical rows of a snapshot and verify their digest; the rows of erased people are missing.
 
     Raises:
-        SnapshotError: the rows do not hash to ``digest``.
+        SnapshotError: the rows do not hash to ``digest``, or a redacted manifest not to the digest in its name.
         ObjectNotFoundError: there is no such snapshot.
     """
+    key, expected = _manifest(store, digest)
     try:
-        table = read_table(store, snapshot_key(digest))
+        table = read_table(store, key)
     except pa.ArrowInvalid as error:
         raise SnapshotError(f"snapshot {digest} is not a Parquet file any more ({error}); restore it from a backup") from error
-    found = digest_of(canonical(table))
-    if found != digest:
+    found = digest_of(canonical(table) if table.num_rows else table)
+    if found != expected:
         raise SnapshotError(f"snapshot {digest} holds rows that hash to {found}: it was changed; restore it from a backup")
     return table
+
+
+def without_people(rows: pa.Table, names: Collection[str]) -> pa.Table:
+    """Return the rows of a loaded snapshot without those of some people."""
+    return rows.filter(pc.invert(pc.is_in(rows["subject"], pa.array(sorted(names), pa.string()))))
+
+
+def erased_people(rows: pa.Table) -> dict[str, str]:
+    """Return the people whose rows an erasure removed from a loaded snapshot, tombstone → split."""
+    found: dict[str, str] = json.loads((rows.schema.metadata or {}).get(_ERASED, b"{}"))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redaction:
+    """A manifest without erased people: its key, the digest of its rows, and the splits that the people had."""
+
+    key: str
+    rows_digest: str
+    splits: frozenset[str]
+
+
+def redact(store: Store, digest: str, names: Collection[str]) -> Redaction | None:
+    """Replace the manifest of a snapshot by one without the rows of some people; ``None`` if it never had them.
+
+    The redacted manifest is complete before an older one is deleted, so that an interrupted redaction can be repeated.
+
+    Raises:
+        SnapshotError: the manifest is damaged.
+        ObjectNotFoundError: there is no such snapshot.
+    """
+    rows = load(store, digest)
+    theirs = {
+        tombstone(name): split
+        for name, split in zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True)
+        if name in names
+    }
+    erased = erased_people(rows) | theirs
+    splits = frozenset(split for name, split in erased.items() if name in {tombstone(name) for name in names})
+    if not splits:
+        return None
+    kept = without_people(rows, names)
+    rows_digest = digest_of(kept)
+    key = redacted_snapshot_key(digest, rows_digest)
+    metadata = {**(rows.schema.metadata or {}), _ERASED: json.dumps(erased, sort_keys=True).encode()}
+    write_table(store, key, kept.replace_schema_metadata(metadata), compression="zstd")
+    for older in [older for older in store.keys(snapshot_prefix(digest)) if older != key]:
+        store.erase(older)
+    return Redaction(key=key, rows_digest=rows_digest, splits=splits)
+
+
+def _manifest(store: Store, digest: str) -> tuple[str, str]:
+    """Return the key of the manifest of a snapshot, and the digest that its rows must have."""
+    prefix = redacted_snapshot_key(digest, "").removesuffix(".parquet")
+    redacted = list(store.keys(prefix))
+    if not redacted:
+        return snapshot_key(digest), digest
+    # an interrupted redaction leaves two: the one with more erased people has fewer rows
+    key = redacted[0] if len(redacted) == 1 else min(redacted, key=lambda key: read_table(store, key, ["subject"]).num_rows)
+    return key, key.removeprefix(prefix).removesuffix(".parquet")
 
 
 def describe(rows: pa.Table, digest: str, uri: str) -> Snapshot:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pydantic import BaseModel, StrictBool, StrictInt, StrictStr, ValidationError
+
 from labeling.interface.config import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
 from vitau.errors import LabelingError
@@ -61,7 +63,19 @@ def parse_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collec
         project: the project of the task.
         task: ``id``, ``data`` and ``annotations`` in the format of Label Studio's API.
         subjects: the known pseudonyms; an answer about another one has a ``problem``.
+
+    Raises:
+        LabelingError: the task, or what identifies one of its annotations, does not have this format. Leaving such an
+            annotation out would look as if a reader had deleted it.
     """
+    try:
+        _Task.model_validate(task)
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the task"
+        raise LabelingError(
+            f"Label Studio's export of project {project.id} cannot be read: {where}: {fault['msg']}; correct the task there"
+        ) from error
     submitted = (annotation for annotation in task["annotations"] if not annotation["was_cancelled"])
     return [_parse(project, task, annotation, subjects) for annotation in submitted]
 
@@ -69,6 +83,18 @@ def parse_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collec
 def parse_time(version: str) -> datetime:
     """Parse a time of Label Studio. As text, two of them do not compare: a whole second has no fraction."""
     return datetime.fromisoformat(version)
+
+
+class _Annotation(BaseModel):
+    id: StrictInt
+    updated_at: StrictStr
+    was_cancelled: StrictBool
+
+
+class _Task(BaseModel):
+    id: StrictInt
+    data: dict[str, Any]
+    annotations: list[_Annotation]
 
 
 def _parse(
@@ -80,17 +106,20 @@ def _parse(
         "subject": str(task["data"].get("subject", "")),
         "version": annotation["updated_at"],
     }
-    data = _data_as_shown(task["data"], annotation)
     try:
+        data = _data_as_shown(task["data"], annotation)
         answer = _parse_answer(data, annotation, subjects)
+        frames = tuple(data["frames"])
+        return ParsedAnnotation(
+            **identity,
+            rows=tuple(_row(project, au, answer, data, annotation, frames) for au in AUS),
+            unusable_frames=frozenset(frames[index] for index in answer.unusable if index < len(frames)),
+        )
     except LabelingError as error:
         return ParsedAnnotation(**identity, problem=str(error))
-    frames = tuple(data["frames"])
-    return ParsedAnnotation(
-        **identity,
-        rows=tuple(_row(project, au, answer, data, annotation, frames) for au in AUS),
-        unusable_frames=frozenset(frames[index] for index in answer.unusable if index < len(frames)),
-    )
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        problem = "it does not have the form of the labeling page; delete it in Label Studio, and the reader can answer again"
+        return ParsedAnnotation(**identity, problem=problem)
 
 
 def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,7 +137,7 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
 
 def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
     subject = data.get("subject")
-    if subject not in subjects:
+    if not isinstance(subject, str) or subject not in subjects:
         raise LabelingError(f"unknown subject {subject}; it was erased, or ViTAU did not create the task")
     if not isinstance(data.get("frames"), list):
         raise LabelingError(

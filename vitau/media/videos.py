@@ -72,6 +72,8 @@ def _check_header(container: Any) -> None:
     if not container.streams.video:
         raise ClipError("the recording has no video stream; give a recording with a picture")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ClipError("the recording has an unknown codec; convert it, for instance to H.264")
     check_pixels(stream.width or 0, stream.height or 0)
     if stream.frames > MAX_FRAMES:
         raise ClipError(f"the recording has {stream.frames} frames by its header; cut it, {MAX_FRAMES} are the most")

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -67,7 +66,7 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
         raise CheckpointError(
             f"{folder} has no {Path(missing.filename).name}: give the folder that save_model wrote"
         ) from missing
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as damage:
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as damage:
         raise CheckpointError(f"the model in {folder} is damaged ({damage}): fetch it again") from damage
     if not isinstance(card, dict) or card.get("kind") not in KINDS:
         raise CheckpointError(
@@ -160,7 +159,7 @@ def read_public(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as missing:
         raise CheckpointError(f"there are no weights at {path}: bring the public checkpoint and give its path") from missing
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as damage:
+    except Exception as damage:
         raise CheckpointError(f"{path} is not a checkpoint of plain tensors: fetch the public file again") from damage
     if not isinstance(checkpoint, dict):
         raise CheckpointError(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from vitau.errors import StoreError
-from vitau.processes import parallel_map, single_threaded, temporary_folder
+from vitau.processes import is_gone, machine_identity, parallel_map, process_identity, single_threaded, temporary_folder
 
 POOL = """
     import multiprocessing, os, sys, time
@@ -201,3 +201,19 @@ class _Threaded:
 
 def test_work_that_isolates_itself_is_called_by_threads_of_this_process():
     assert list(parallel_map(_Threaded(), range(5), 2)) == [(number, os.getpid()) for number in range(5)]
+
+
+def test_a_process_is_gone_when_it_ended_on_this_machine_and_never_by_its_number_alone():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        identity = process_identity(process.pid)
+        assert identity is not None
+        machine, pid, start = identity.split(":")
+        assert (machine, pid) == (machine_identity(), str(process.pid))
+        assert not is_gone(identity)
+        assert is_gone(f"{machine}:{pid}:{int(start) + 1}"), "the number was given to another process"
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+        assert is_gone(identity)
+    assert is_gone(identity)
+    assert not is_gone(f"another-machine:{pid}:{start}")
+    assert not is_gone("anna's worker")

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -157,6 +159,33 @@ def exit_with_reader() -> None:
     """Exit this process when its stdout is closed at the other end, if stdout is a pipe."""
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         threading.Thread(target=_exit_when_output_closes, daemon=True).start()
+
+
+@cache
+def machine_identity() -> str:
+    """Return a name of the scope of process numbers: this boot of this machine, and the container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    return sha256(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:16]
+
+
+def process_identity(pid: int | None = None) -> str | None:
+    """Return ``<machine>:<pid>:<start>``, which names a living process, this one by default; ``None`` if it is gone.
+
+    The start is in clock ticks since the boot, so that setting the clock changes nothing.
+    """
+    pid = os.getpid() if pid is None else pid
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else f"{machine_identity()}:{pid}:{fields[19]}"  # a zombie has ended
+
+
+def is_gone(identity: str) -> bool:
+    """Return whether an identity is of a process of this machine and this boot that ended; ``False`` for any other text."""
+    machine, _, rest = identity.partition(":")
+    pid, _, _ = rest.partition(":")
+    return machine == machine_identity() and pid.isdigit() and process_identity(int(pid)) != identity
 
 
 def _exit_without(parent: int) -> None:

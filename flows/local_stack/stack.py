@@ -26,6 +26,7 @@ from flows.local_stack.backends import postgresql_programs
 from flows.local_stack.state import HOST, PRIVATE, Profile, read_secrets, restrict_modes
 from flows.settings import ROOT
 from vitau.errors import StackError
+from vitau.processes import process_identity
 from vitau.store.atomic import write_atomic
 
 _FIRST_START_S: Final = 300.0  # Label Studio migrates its database, which takes minutes on PostgreSQL
@@ -37,17 +38,19 @@ _MOST_DEATHS: Final = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A service: its address and its process, identified by pid and start time (seconds since 1970).
+    """A service: its address and its process, by number and by :func:`vitau.processes.process_identity`.
 
     The pid is 0 before the first start; ``deaths`` counts the crashes since the service last answered.
+    A service that an earlier version started has no identity, and its start (seconds since 1970) instead.
     """
 
     name: str
     url: str
     health: str
     pid: int
-    started: float
+    started: float = 0.0
     deaths: int = 0
+    identity: str = ""
 
 
 def start(state: Path, ports: Mapping[str, int] | None = None, profile: Profile | None = None) -> list[Service]:
@@ -198,7 +201,10 @@ def process_of(service: Service) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(service.pid)
-        alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - service.started) < 1
+        if service.identity:  # the clock may have been set since
+            alive = process_identity(service.pid) == service.identity
+        else:
+            alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - service.started) < 1
     except psutil.NoSuchProcess:
         return None
     return process if alive else None
@@ -245,7 +251,7 @@ def _choose_profile(state: Path, wanted: Profile | None) -> Profile:
 
 def _not_started(name: str, state: Path, profile: Profile, urls: Mapping[str, str]) -> Service:
     health = definitions.program(name, state, profile, urls).health
-    return Service(name=name, url=urls[name], health=health, pid=0, started=0)
+    return Service(name=name, url=urls[name], health=health, pid=0)
 
 
 def _start_supervisor(state: Path) -> None:
@@ -262,8 +268,8 @@ def _start_supervisor(state: Path) -> None:
             umask=PRIVATE,
         )
     _LEFT_RUNNING.append(process)
-    started = psutil.Process(process.pid).create_time()
-    supervisor = Service(name="supervisor", url="", health="", pid=process.pid, started=started)
+    identity = process_identity(process.pid) or ""
+    supervisor = Service(name="supervisor", url="", health="", pid=process.pid, identity=identity)
     (state / "supervisor.json").write_text(json.dumps(asdict(supervisor)))
 
 

@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from flows.local_stack import services as definitions
 from flows.local_stack import stack
 from flows.local_stack.stack import Service
 from flows.local_stack.state import PRIVATE, SECRET_VARIABLES, Profile, Program, as_user
 from vitau.errors import VitauError
+from vitau.processes import process_identity
 
 _CHECK_INTERVAL_S: Final = 0.3
 _STOP_TIMEOUT_S: Final = 20.0
@@ -98,7 +97,7 @@ def record_crash(managed: ManagedService) -> None:
     backoff_s = min(2.0 ** (deaths - 1), _LONGEST_BACKOFF_S)
     how = "" if managed.process is None else f" with exit code {managed.process.returncode}"
     log(f"{managed.program.name} ended{how}: restart in {backoff_s:.0f} s")
-    managed.service = replace(managed.service, pid=0, started=0, deaths=deaths)
+    managed.service = replace(managed.service, pid=0, identity="", deaths=deaths)
     managed.process, managed.ready, managed.not_before = None, False, time.monotonic() + backoff_s
 
 
@@ -127,7 +126,7 @@ def start_service(managed: ManagedService, state: Path) -> None:
             record_crash(managed)
             return
     managed.process = process
-    managed.service = replace(managed.service, pid=process.pid, started=psutil.Process(process.pid).create_time())
+    managed.service = replace(managed.service, pid=process.pid, identity=process_identity(process.pid) or "")
     log(f"{program.name} started")
 
 

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from flows.local_stack import services, stack
 from flows.local_stack.state import read_secrets
 from vitau.errors import StackError
+from vitau.processes import process_identity
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def pretend():
             url="http://127.0.0.1:9",
             health="http://127.0.0.1:9/health",
             pid=process.pid,
-            started=psutil.Process(process.pid).create_time(),
+            identity=process_identity(process.pid) or "",
         )
         stack.record_services(state, [service])
         return service
@@ -54,6 +56,17 @@ def test_a_missing_program_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(services, "ROOT", tmp_path)
     with pytest.raises(StackError, match=r"label-studio is not installed .* run `make setup`"):
         stack.start(tmp_path / "state")
+
+
+def test_a_step_of_the_clock_does_not_make_a_living_service_dead(tmp_path, pretend, monkeypatch):
+    service = pretend(tmp_path, "import time; time.sleep(60)")
+    started = psutil.Process(service.pid).create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: started + 2)  # the kernel computes it from the clock
+    assert stack.running(tmp_path) == [service]
+    reused = replace(service, identity=f"{service.identity}0")
+    assert stack.process_of(reused) is None
+    of_earlier_version = replace(service, identity="", started=started + 2)
+    assert stack.process_of(of_earlier_version) is not None
 
 
 def test_a_service_is_found_again_and_stopped_with_its_children(tmp_path, pretend):

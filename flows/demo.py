@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.annotate import AnnotateSummary, annotate
 from flows.annotation.push_tasks import open_projects
 from flows.freeze import freeze
-from flows.ingest import IngestSummary, ingest
+from flows.ingest import IngestSummary, PrivatePath, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
@@ -34,7 +34,7 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
     workspace = open_workspace(settings)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "ingest"):
-        ingested = ingest(cohort / "manifest.csv", settings=settings)
+        ingested = ingest(PrivatePath(cohort / "manifest.csv"), settings=settings)
     with stopwatch(seconds, "annotate"):
         labeled = simulate_labeling(workspace, cohort / "truth.csv")
     with stopwatch(seconds, "freeze"):

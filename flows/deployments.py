@@ -16,7 +16,7 @@ from prefect import flow, get_run_logger
 from flows import erase as erasure
 from flows.annotate import annotate
 from flows.freeze import freeze
-from flows.ingest import ingest, skip_list_name
+from flows.ingest import PrivatePath, ingest, skip_list_name
 from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
 from flows.settings import Size
 from flows.workspace import Workspace, open_workspace
@@ -35,7 +35,7 @@ def ingest_new() -> dict[str, int]:
     for manifest in unread_manifests(workspace):
         counted["manifests"] += 1
         try:
-            summary = ingest.fn(manifest, settings=workspace.settings)
+            summary = ingest.fn(PrivatePath(manifest), settings=workspace.settings)
         except SourceError as error:  # the others are ingested all the same
             workspace.catalog.set_skipped(skip_list_name(manifest), [Skipped(item=str(manifest), reason=str(error))])
             counted["unreadable"] += 1

@@ -1,33 +1,35 @@
 """The ingest flow: turn a manifest or a folder of clips into frame tables in the store that pass gate 1."""
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.execution.clip_worker import Ingested, clip_work, clip_work_name, frames_version
+from flows.execution.admission import Admissions, Admitted
+from flows.execution.clip_worker import ClaimedSource, Ingested, clip_work, clip_work_name
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
+from validation.direct import failures
 from validation.rules import frame_rows
 from validation.suites import frames_suite
 from vitau.catalog.catalog import FrameTable
-from vitau.data.layout import clip_prefix
 from vitau.errors import ContradictionError
 from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip, read_manifest
-from vitau.media.sources import read_ckplus, read_photos, to_subject
+from vitau.media.sources import read_ckplus, read_photos
+from vitau.processes import temporary_folder
 from vitau.progress import track
 from vitau.schema import Skipped
 
@@ -66,6 +68,7 @@ class IngestSummary:
         faces: frames with a face.
         quarantined: reason → number of frames.
         skipped: items that could not be used, each with its reason.
+        withdrawn: pseudonyms of the people in the catalog who withdrew their consent and are left out of every use.
     """
 
     clips: int
@@ -75,6 +78,7 @@ class IngestSummary:
     faces: int
     quarantined: Mapping[str, int]
     skipped: tuple[Skipped, ...]
+    withdrawn: tuple[str, ...] = ()
 
     @property
     def detection_rate(self) -> float:
@@ -82,9 +86,20 @@ class IngestSummary:
         return self.faces / self.frames if self.frames else 0.0
 
 
-@flow(name="ingest", flow_run_name="ingest-{layout}")
+@dataclass(frozen=True, slots=True)
+class PrivatePath:
+    """The path of a source, which may name a person. Prefect cannot serialize it and stores ``<PrivatePath>`` instead."""
+
+    path: Path
+
+    def __iter__(self) -> NoReturn:
+        """Refuse to become the entries of a JSON object."""
+        raise TypeError("a path of a source is not stored outside this process")
+
+
+@flow(name="ingest", flow_run_name="ingest-{layout}", validate_parameters=False)
 def ingest(
-    source: Path,
+    source: PrivatePath,
     layout: Layout = Layout.MANIFEST,
     rate_fps: float = RATE_FPS,
     engine: Engine = Engine.LOCAL,
@@ -95,10 +110,10 @@ def ingest(
     Any number of workers may ingest the same source at once: each clip is leased by one of them.
     """
     workspace = open_workspace(settings)
-    clips, skipped = read_source(source, layout)
+    clips, skipped = read_source(source.path, layout)
     outcomes = ingest_clips(workspace, clips, FrameRecipe(rate_fps=rate_fps), engine)
-    record_skipped(workspace, source, outcomes, skipped)
-    return summarize(outcomes, skipped)
+    record_skipped(workspace, source.path, outcomes, skipped)
+    return summarize(outcomes, skipped, withdrawn=workspace.catalog.withdrawn_subjects())
 
 
 def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Skipped]]:
@@ -117,81 +132,104 @@ def ingest_clips(workspace: Workspace, clips: Sequence[SourceClip], recipe: Fram
     settings = workspace.settings
     lease_names: dict[int, str] = {}
     outcomes: dict[int, Outcome] = {}
-    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
+    with (
+        temporary_folder(settings.work.resolve() / "tmp") as folder,
+        Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor,
+    ):
+        admissions = Admissions(workspace, clips, recipe, folder)
         for indices in open_batches(workspace.catalog, len(clips), lease_names, outcomes, BATCH):
             for index in indices:
                 if index not in lease_names:
                     lease_names[index] = clip_work_name(clips[index], pseudonym_key(workspace), recipe)
             batch = {index: (lease_names[index], clips[index]) for index in indices}
-            outcomes |= ingest_batch(workspace, batch, recipe, executor)
+            outcomes |= ingest_batch(workspace, batch, admissions, executor)
     return [outcomes[index] for index in range(len(clips))]
 
 
 @task(cache_policy=NO_CACHE)
 def ingest_batch(
-    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], recipe: FrameRecipe, executor: Executor
+    workspace: Workspace, batch: Mapping[int, tuple[str, SourceClip]], admissions: Admissions, executor: Executor
 ) -> dict[int, Outcome]:
-    """Ingest the clips of a batch that no other worker holds: crop faces, pass gate 1, record them in the catalog.
+    """Ingest the clips of a batch that no other worker holds, and record each in the catalog when it is done.
 
     Args:
         workspace: the rows and the objects.
         batch: index of the clip → the name of its lease and the clip.
-        recipe: of the frames.
+        admissions: of the run.
         executor: runs the work on the clips.
 
     Returns:
         Index of the clip → its outcome. Clips that another worker holds are missing.
     """
     settings = workspace.settings
-    leased: list[int] = []
+    outcomes: dict[int, Outcome] = {}
+    working: deque[tuple[int, Admitted]] = deque()
+    new_rows: list[pa.Table] = []
     with LeaseHolder(workspace.catalog, settings.lease_s) as leases:
 
-        def acquire_clips() -> Iterator[SourceClip]:
+        def claimed_clips() -> Iterator[ClaimedSource]:
             for index, (lease_name, clip) in batch.items():
                 if leases.acquire(lease_name):
-                    leased.append(index)
-                    yield clip
+                    admission = admissions.admit(clip, lease_name)
+                    if isinstance(admission, Admitted):
+                        working.append((index, admission))
+                        yield admission.work
+                    else:
+                        outcomes[index] = _known(admission)
+                        admissions.finish(clip, admission)
 
-        work = clip_work(settings.store, pseudonym_key(workspace), recipe, work=settings.work)
+        work = clip_work(settings.store, admissions.recipe, work=settings.work)
         num_processes = min(settings.num_processes or os.cpu_count() or 1, len(batch))
-        results = executor.run(acquire_clips(), work, num_processes=num_processes)
-        ingested = list(track(results, "cropping faces", len(batch)))
-        check_new_frames(workspace, ingested, recipe)
-        outcomes = [record(workspace, clip) if isinstance(clip, Ingested) else clip for clip in ingested]
-    return dict(zip(leased, outcomes, strict=True))
+        results = executor.run(claimed_clips(), work, num_processes=num_processes)
+        for result in track(results, "cropping faces", len(batch)):
+            index, admitted = working.popleft()
+            lease_name, clip = batch[index]
+            outcomes[index] = outcome = record(admissions, clip, admitted, lease_name, result)
+            if isinstance(outcome, Recorded) and outcome.new and isinstance(result, Ingested):
+                new_rows.append(result.rows)
+            admissions.finish(clip, admitted)
+            leases.release([lease_name])
+    document(workspace, new_rows)
+    return outcomes
 
 
-def check_new_frames(workspace: Workspace, ingested: Sequence[Ingested | Skipped], recipe: FrameRecipe) -> None:
-    """Pass gate 1 with the frames of the clips that are not in the catalog yet."""
-    known = {table.clip for table in workspace.catalog.frame_tables(frames_version(recipe))}
-    new = [clip.rows for clip in ingested if isinstance(clip, Ingested) and clip.clip.sha256 not in known]
-    if new:
-        rows = pa.concat_tables(new)
+def record(
+    admissions: Admissions, clip: SourceClip, admitted: Admitted, lease_name: str, result: Ingested | Skipped
+) -> Outcome:
+    """Pass gate 1 with the frames of a clip and record it; return the reason if it is skipped. Nothing is erased."""
+    if isinstance(result, Ingested):
+        rows = frame_rows(result.rows.drop_columns(["quarantine"]), result.rows["quarantine"].to_pylist())
+        problems = failures(rows, frames_suite())
+        if not problems:
+            try:
+                return Recorded(table=result.frames, new=admissions.record(admitted, result), cut=result.cut)
+            except ContradictionError as error:
+                return admissions.skip(clip, str(error))
+        result = Skipped(item=clip.row, reason=f"gate frames is not passed: {problems[0]}")
+    return admissions.give_up(clip, admitted, lease_name, result)
+
+
+def document(workspace: Workspace, new_rows: Sequence[pa.Table]) -> None:
+    """Check the frames of the new clips once more with Great Expectations, and keep its Data Docs."""
+    if new_rows:
+        rows = pa.concat_tables(new_rows)
         gate(workspace, frame_rows(rows.drop_columns(["quarantine"]), rows["quarantine"].to_pylist()), frames_suite())
 
 
-def record(workspace: Workspace, ingested: Ingested) -> Outcome:
-    """Record a clip in the catalog; if it contradicts the catalog, erase its objects and skip it."""
-    clip, catalog = ingested.clip, workspace.catalog
-    try:
-        catalog.add_subject(to_subject(ingested.source, pseudonym_key(workspace)))
-        catalog.add_clip(clip)
-    except ContradictionError as error:
-        workspace.store.erase(clip_prefix(clip.subject, clip.sha256))
-        return Skipped(item=ingested.source.row, reason=str(error))
-    return Recorded(table=ingested.frames, new=catalog.add_frame_table(ingested.frames), cut=ingested.cut)
+def _known(admission: FrameTable | Skipped) -> Outcome:
+    return admission if isinstance(admission, Skipped) else Recorded(table=admission, new=False, cut=False)
 
 
 def record_skipped(workspace: Workspace, source: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> None:
     """Replace the catalog's list of the items of a source that were skipped."""
     left_out = all_skipped(outcomes, skipped)
     workspace.catalog.set_skipped(skip_list_name(source), left_out)
-    if left_out:  # only a count: a reason may name a file, and a file name may name a person
+    if left_out:
         total = len(outcomes) + len(skipped)
-        get_run_logger().warning("%d of %d items were skipped; the catalog has the reasons", len(left_out), total)
+        get_run_logger().warning("%d of %d items were skipped; `python -m flows skipped` lists them", len(left_out), total)
 
 
-def summarize(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> IngestSummary:
+def summarize(outcomes: Sequence[Outcome], skipped: Sequence[Skipped], *, withdrawn: Collection[str] = ()) -> IngestSummary:
     """Count the outcomes of a source."""
     recorded = [outcome for outcome in outcomes if isinstance(outcome, Recorded)]
     return IngestSummary(
@@ -202,6 +240,7 @@ def summarize(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> Ingest
         faces=sum(clip.table.num_faces for clip in recorded),
         quarantined=dict(sum((Counter(clip.table.quarantined) for clip in recorded), Counter())),
         skipped=all_skipped(outcomes, skipped),
+        withdrawn=tuple(sorted(withdrawn)),
     )
 
 

@@ -48,10 +48,10 @@ def ingest(
     """
     settings = connect(state)
     from flows.execution.executor import Engine
-    from flows.ingest import Layout
+    from flows.ingest import Layout, PrivatePath
     from flows.ingest import ingest as run
 
-    summary = run(source.resolve(), Layout(layout), engine=Engine(engine), settings=settings)
+    summary = run(PrivatePath(source.resolve()), Layout(layout), engine=Engine(engine), settings=settings)
     tell_all(f"Skipped {item.item}: {item.reason}" for item in summary.skipped)
     print_json(ingest_facts(summary))
     raise typer.Exit(1 if summary.skipped else 0)

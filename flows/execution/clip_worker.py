@@ -19,11 +19,11 @@ from validation.rules import FrameLimits, quarantine_reasons
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
-from vitau.errors import EngineError, VitauError
+from vitau.errors import ClipError, EngineError, VitauError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.manifests import SourceClip
 from vitau.media.sandbox import Limits, run_isolated
-from vitau.media.sources import fetch, to_clip
+from vitau.media.sources import clip_digest, fetch, to_clip
 from vitau.processes import temporary_folder
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store
@@ -33,13 +33,29 @@ PICTURES = ("crop", "embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimedSource:
+    """A clip that the catalog reserves for a person, and the local file with its bytes. It holds no identifier of a source.
+
+    Attributes:
+        row: its position in the source.
+        path: of the recording; workers on other machines need the same path.
+        clip: as it will be recorded.
+        revision: of the frames.
+    """
+
+    row: str
+    path: Path
+    clip: Clip
+    revision: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ingested:
     """One clip in the store: its row, its frame table, and the rows of that table without pictures.
 
     ``rows`` has the column ``quarantine``, the reason or null. ``cut`` is False if the frame table existed before.
     """
 
-    source: SourceClip
     clip: Clip
     frames: FrameTable
     rows: pa.Table
@@ -73,20 +89,18 @@ class ClipWork:
 
     Attributes:
         store_uri: address of the store.
-        pseudonym_key: key of the HMAC that makes pseudonyms.
         recipe: of the frames.
         temporary: parent of the temporary folders of clips; by default the system's.
         limits: of the process that decodes the clip.
     """
 
     store_uri: str
-    pseudonym_key: bytes
     recipe: FrameRecipe
     temporary: Path | None = None
     limits: Limits = field(default_factory=Limits)
     isolated: ClassVar[bool] = True  # it decodes in processes of its own
 
-    def __call__(self, source: SourceClip) -> Ingested | Skipped:
+    def __call__(self, claimed: ClaimedSource) -> Ingested | Skipped:
         """Return the ingested clip, or its row and the reason why it was skipped.
 
         Raises:
@@ -94,7 +108,7 @@ class ClipWork:
         """
         try:
             store = open_store(self.store_uri)
-            return ingest_clip(source, store, self.pseudonym_key, self.recipe, temporary=self.temporary, limits=self.limits)
+            return ingest_claimed(claimed, store, self.recipe, temporary=self.temporary, limits=self.limits)
         except EngineError:
             raise
         except VitauError as error:
@@ -103,12 +117,11 @@ class ClipWork:
             reason = f"its file cannot be read ({os.strerror(error.errno or 0)}); check its permissions"
         except Exception as error:  # noqa: BLE001 - one clip must not end the ingest of the others
             reason = f"its ingest failed ({type(error).__name__}); save it again with another program"
-        return Skipped(item=source.row, reason=reason.removeprefix(f"{source.row}: "))
+        return Skipped(item=claimed.row, reason=reason.removeprefix(f"{claimed.row}: "))
 
 
 def clip_work(
     store_uri: str,
-    pseudonym_key: bytes,
     recipe: FrameRecipe,
     *,
     work: Path | None = None,
@@ -117,7 +130,6 @@ def clip_work(
     """Return the work on a clip, with temporary folders in ``tmp`` of the folder ``work``."""
     return ClipWork(
         store_uri=store_uri,
-        pseudonym_key=pseudonym_key,
         recipe=recipe,
         temporary=None if work is None else work.resolve() / "tmp",
         limits=limits or Limits(),
@@ -133,25 +145,59 @@ def ingest_clip(
     temporary: Path | None = None,
     limits: Limits | None = None,
 ) -> Ingested:
-    """Write one clip and its frames to the store; existing objects are read, not computed again.
-
-    The recording is decoded in a process of its own.
+    """Fetch one clip and ingest it, as :func:`ingest_claimed` does.
 
     Raises:
         ClipError: the clip cannot be fetched or decoded.
         StoreError: an object cannot be written.
     """
-    with temporary_folder(temporary or Path(tempfile.gettempdir()) / f"vitau-{os.getuid()}") as folder:
+    with temporary_folder(temporary or _temporary()) as folder:
         path = fetch(source, folder)
-        clip = to_clip(source, path, pseudonym_key)
-        key = layout.frames_key(clip.subject, clip.sha256, recipe.digest)
-        cut = not store.exists(key)
-        if cut:
+        claimed = ClaimedSource(row=source.row, path=path, clip=to_clip(source, path, pseudonym_key))
+        return ingest_claimed(claimed, store, recipe, temporary=temporary, limits=limits)
+
+
+def local_source(source: SourceClip, pseudonym_key: bytes) -> ClaimedSource:
+    """Return a clip that is one local file as a worker receives it, without a catalog: for benchmarks and tests."""
+    (path,) = source.paths
+    return ClaimedSource(row=source.row, path=path, clip=to_clip(source, path, pseudonym_key))
+
+
+def ingest_claimed(
+    claimed: ClaimedSource,
+    store: Store,
+    recipe: FrameRecipe,
+    *,
+    temporary: Path | None = None,
+    limits: Limits | None = None,
+) -> Ingested:
+    """Write one clip and its frames to the store; existing objects are read, not computed again.
+
+    The recording is decoded in a process of its own.
+
+    Raises:
+        ClipError: the clip cannot be decoded, or is no longer the one that was claimed.
+        StoreError: an object cannot be written.
+    """
+    clip, path = claimed.clip, claimed.path
+    key = layout.frames_key(clip.subject, clip.sha256, recipe.digest, claimed.revision)
+    raw = layout.raw_key(clip.subject, clip.sha256, clip.suffix)
+    cut = not (store.exists(key) and store.exists(raw))
+    if cut:
+        if not path.is_file():
+            raise ClipError(f"{claimed.row}: its file is missing on the machine of its worker; check the path")
+        with temporary_folder(temporary or _temporary()) as folder:
             frames_file = folder / "frames.parquet"
             run_isolated(partial(cut_frames, clip, path, frames_file, recipe), limits)
-            store.put(layout.raw_key(clip.subject, clip.sha256, clip.suffix), path)
+            if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
+                raise ClipError(f"{claimed.row}: its file was changed while it was read; run the ingest again")
+            store.put(raw, path)
             store.put(key, frames_file)
-    return _gated(source, clip, store, recipe, cut=cut)
+    return _gated(claimed, store, recipe, cut=cut)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"vitau-{os.getuid()}"
 
 
 def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -> None:
@@ -159,13 +205,14 @@ def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -
     write_frames(clip, path, frames_file, recipe)
 
 
-def _gated(source: SourceClip, clip: Clip, store: Store, recipe: FrameRecipe, *, cut: bool) -> Ingested:
+def _gated(claimed: ClaimedSource, store: Store, recipe: FrameRecipe, *, cut: bool) -> Ingested:
     """Apply the row rule of gate 1 to the frames of a clip, and write those that it rejects."""
-    key = layout.frames_key(clip.subject, clip.sha256, recipe.digest)
+    clip, revision = claimed.clip, claimed.revision
+    key = layout.frames_key(clip.subject, clip.sha256, recipe.digest, revision)
     table = read_table(store, key)
     reasons = pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
     quarantined = pa.table({"frame_index": table["frame_index"], "reason": reasons}).filter(reasons.is_valid())
-    quarantine_key = layout.quarantine_key(clip.subject, clip.sha256, frames_version(recipe))
+    quarantine_key = layout.quarantine_key(clip.subject, clip.sha256, frames_version(recipe), revision)
     write_table(store, quarantine_key, quarantined)
     frames = FrameTable(
         clip=clip.sha256,
@@ -177,4 +224,4 @@ def _gated(source: SourceClip, clip: Clip, store: Store, recipe: FrameRecipe, *,
         quarantined=dict(sorted(Counter(quarantined["reason"].to_pylist()).items())),
     )
     rows = table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
-    return Ingested(source=source, clip=clip, frames=frames, rows=rows, cut=cut)
+    return Ingested(clip=clip, frames=frames, rows=rows, cut=cut)

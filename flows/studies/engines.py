@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from flows.execution.clip_worker import Ingested, clip_work
+from flows.execution.clip_worker import Ingested, clip_work, local_source
 from flows.execution.executor import Engine, Executor
 from flows.execution.subject_worker import SubjectWork
 from vitau.bench.measure import machine
@@ -103,7 +103,7 @@ def run(engine: Engine, num_workers: int, clips: Sequence[SourceClip], model: Pa
         began = time.monotonic()
         list(executor.run([0], abs))  # starts Ray
         start_s = time.monotonic() - began
-        outcomes, cut = timed(executor, clips, clip_work(str(store), _KEY, FrameRecipe()))
+        outcomes, cut = timed(executor, [local_source(clip, _KEY) for clip in clips], clip_work(str(store), FrameRecipe()))
         people = [frames for outcome in outcomes if isinstance(outcome, Ingested) and (frames := usable(outcome)).num_rows]
         _, scored = timed(executor, people, SubjectWork(store_uri=str(store), model=model, digest=folder_digest(model)))
     objects = open_store(store)

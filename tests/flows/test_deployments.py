@@ -53,7 +53,7 @@ def write(path, rows) -> None:
 
 def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manifests(watched, monkeypatch):
     read = []
-    monkeypatch.setattr(deployments.ingest, "fn", lambda manifest, **_: read.append(manifest.name) or summary())
+    monkeypatch.setattr(deployments.ingest, "fn", lambda manifest, **_: read.append(manifest.path.name) or summary())
     write(watched / "march" / "manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
     write(watched / "truth.csv", [])
     assert go()["manifests"] == 1
@@ -73,7 +73,9 @@ def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(wat
     (watched / "a-manifest.csv").write_text("no,such,columns\n1,2,3\n")
     write(watched / "b-manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
     ingest = deployments.ingest.fn
-    monkeypatch.setattr(deployments.ingest, "fn", lambda path, **kw: ingest(path, **kw) if path.name[0] == "a" else summary())
+    monkeypatch.setattr(
+        deployments.ingest, "fn", lambda path, **kw: ingest(path, **kw) if path.path.name[0] == "a" else summary()
+    )
     assert go() == {"manifests": 2, "unreadable": 1, "new_clips": 1, "skipped": 0}
     (item,) = catalog.skipped()
     assert item.item == str(watched / "a-manifest.csv")

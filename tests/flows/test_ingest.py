@@ -1,4 +1,4 @@
-"""Clips are ingested once, and a clip that contradicts the catalog leaves nothing in the store."""
+"""Clips are ingested once, and a clip that contradicts the catalog changes nothing in the store."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +29,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         label_studio_url="http://127.0.0.1:9",
         label_studio_token=SecretStr("none"),
         mlflow_url="http://127.0.0.1:9",
+        work=tmp_path / "work",
         num_processes=1,
     )
     opened = Workspace(settings)
@@ -64,7 +65,7 @@ def test_clips_are_ingested_in_order_and_the_second_time_none_is_new_or_gated(wo
     assert workspace.catalog.leases() == {}
 
 
-def test_a_clip_that_contradicts_the_catalog_is_skipped_and_erased(workspace, sources, gated):
+def test_a_clip_that_contradicts_the_catalog_is_skipped_and_nothing_is_erased(workspace, sources, gated):
     ingest.ingest_clips(workspace, sources[:1], RECIPE, Engine.LOCAL)
     keys = list(workspace.store.keys(SUBJECTS))
     other = replace(sources[0], subject_id=f"not {sources[0].subject_id}")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from flows import rescore
-from flows.execution.clip_worker import clip_work
+from flows.execution.clip_worker import clip_work, local_source
 from flows.execution.executor import Engine
 from flows.reports.drift import MONITOR_PAGE
 from flows.settings import Settings
@@ -29,7 +29,9 @@ def model(tmp_path_factory):
 def frames(cohort, tmp_path):
     """The usable frames of three people whose clips are in the store."""
     sources, _ = read_manifest(cohort / "manifest.csv")
-    ingested = map(clip_work(str(tmp_path / "store"), KEY.encode(), FrameRecipe()), sources[:3])
+    ingested = map(
+        clip_work(str(tmp_path / "store"), FrameRecipe()), (local_source(source, KEY.encode()) for source in sources[:3])
+    )
     return pa.concat_tables(map(usable, ingested))
 
 

@@ -1,4 +1,4 @@
-"""What an ingest notes about its sources: skipped items, clips that kill their decoder, and URLs.
+"""Notes of an ingest about its sources: skipped items, clips that kill their decoder, and URLs.
 
 URLs and unreadable clips are known by an HMAC only, which the caller computes: they may name or show a person.
 """

@@ -159,6 +159,11 @@ class Recordings(LabelLedger, Leases):
         self._check_subject(connection, subject)
         return self._check_clip(connection, clip, statement=statement) or ClaimedClip(clip=clip, revision=0)
 
+    def is_news(self, clip: Clip, statement: str) -> bool:
+        """Return whether a source states something about a known clip for the first time."""
+        with self.engine.connect() as connection:
+            return not self._is_stated(connection, clip.sha256, statement)
+
     def conflicting_claims(self, subject: Subject, clip: Clip) -> list[IngestClaim]:
         """Return the unfinished claims that exclude a claim, and whose workers are gone."""
         with self.engine.connect() as connection:
@@ -199,10 +204,10 @@ class Recordings(LabelLedger, Leases):
             self._lock_claims(connection)
             self._add_subject(connection, subject)
             before = connection.execute(sa.select(clips).where(clips.c.sha256 == clip.sha256)).mappings().first()
-            self._add_statement(connection, None if before is None else from_row(Clip, before), stated, statement)
             new_clip = self._insert_statement(clips).values({**row, "recorded_at": now()})
             changed = {name: row[name] for name in ("mirrored", "fps", "consent", "licence", "revision")}
             connection.execute(new_clip.on_conflict_do_update(index_elements=[clips.c.sha256], set_=changed))
+            self._add_statement(connection, None if before is None else from_row(Clip, before), stated, statement)
             if before is not None and before["revision"] != claimed.revision:
                 connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip == clip.sha256))
             new_table = self._insert_statement(frame_tables).values({**to_row(table), "recorded_at": now()})
@@ -237,7 +242,8 @@ class Recordings(LabelLedger, Leases):
     def _check_subject(self, connection: sa.Connection, subject: Subject) -> bool:
         """Return whether a person is known; raise ContradictionError if the catalog says otherwise."""
         name = subject.pseudonym
-        if connection.scalar(sa.select(erasures.c.subject).where(erasures.c.subject.in_([name, tombstone(name)]))) is not None:
+        erased = sa.select(erasures.c.subject).where(erasures.c.subject.in_([name, tombstone(name)]))
+        if connection.scalar(erased) is not None:
             raise ContradictionError(f"subject {name} was erased and cannot be added again: correct the manifest")
         known = connection.execute(sa.select(subjects).where(subjects.c.pseudonym == name)).mappings().first()
         if known is None:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tarfile
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -158,12 +159,26 @@ def clip_digest(path: Path, start_s: float | None = None, end_s: float | None = 
 def pseudonym(key: bytes, source: str, subject_id: str) -> str:
     """Compute a person's pseudonym: the first 20 hex digits of the HMAC-SHA256 of the source and its identifier.
 
+    The identifier is normalized (NFKC), so that its spelling in Unicode does not count. Its case counts.
+
+    Raises:
+        ValueError: an empty key, with which identifiers could be guessed.
+    """
+    return pseudonyms(key, source, subject_id)[0]
+
+
+def pseudonyms(key: bytes, source: str, subject_id: str) -> list[str]:
+    """Return a person's pseudonym, and the one of the identifier as it is written if that differs.
+
+    The second one is the pseudonym of people who were recorded before identifiers were normalized.
+
     Raises:
         ValueError: an empty key, with which identifiers could be guessed.
     """
     if not key:
         raise ValueError("the key of the pseudonyms is empty; set a secret one")
-    return hmac.new(key, f"{source}\0{subject_id}".encode(), hashlib.sha256).hexdigest()[:20]
+    spellings = dict.fromkeys((unicodedata.normalize("NFKC", subject_id).strip(), subject_id))
+    return [hmac.new(key, f"{source}\0{name}".encode(), hashlib.sha256).hexdigest()[:20] for name in spellings]
 
 
 def to_subject(clip: SourceClip, key: bytes) -> Subject:

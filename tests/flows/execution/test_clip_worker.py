@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.execution.clip_worker import Ingested, clip_work, ingest_clip
+from flows.execution.clip_worker import Ingested, clip_work, ingest_clip, local_source
 from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
 from vitau.media.frames import FrameRecipe
@@ -16,6 +16,10 @@ from vitau.store import open_store
 
 KEY = b"a key that only this test knows"
 RECIPE = FrameRecipe()
+
+
+def claimed(source):
+    return local_source(source, KEY)
 
 
 @pytest.fixture
@@ -63,18 +67,18 @@ def test_a_bad_clip_is_skipped_with_its_reason_and_the_others_are_ingested(sourc
     empty = tmp_path / "empty.mp4"
     empty.touch()
     bad = replace(sources[1], paths=(empty,))
-    missing = replace(sources[2], paths=(tmp_path / "missing.mp4",))
-    outcomes = list(map(clip_work(str(tmp_path / "store"), KEY, RECIPE), [sources[0], bad, missing]))
+    missing = replace(claimed(sources[2]), path=tmp_path / "missing.mp4")
+    outcomes = list(map(clip_work(str(tmp_path / "store"), RECIPE), [claimed(sources[0]), claimed(bad), missing]))
     assert isinstance(outcomes[0], Ingested)
     assert [type(outcome) for outcome in outcomes[1:]] == [Skipped, Skipped]
     assert outcomes[1].item == sources[1].row
     assert outcomes[1].reason == "the recording is empty (0 bytes); copy it again"
-    assert outcomes[2].reason == "its file is missing; check the path"
+    assert outcomes[2].reason == "its file is missing on the machine of its worker; check the path"
 
 
 def test_two_processes_write_the_same_objects_as_one(sources, tmp_path):
-    alone = list(parallel_map(clip_work(str(tmp_path / "one"), KEY, RECIPE), sources[:3], 1))
-    together = list(parallel_map(clip_work(str(tmp_path / "two"), KEY, RECIPE), sources[:3], 2))
+    alone = list(parallel_map(clip_work(str(tmp_path / "one"), RECIPE), map(claimed, sources[:3]), 1))
+    together = list(parallel_map(clip_work(str(tmp_path / "two"), RECIPE), map(claimed, sources[:3]), 2))
     assert [outcome.frames for outcome in alone] == [outcome.frames for outcome in together]
     one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
     assert {key: one.get(key) for key in sorted(one.keys())} == {key: two.get(key) for key in sorted(two.keys())}

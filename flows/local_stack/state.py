@@ -80,12 +80,13 @@ def restrict_modes(state: Path) -> int:
     to that user's program, which keeps them private itself.
     """
     changed = 0
-    own = os.geteuid()
+    own, server = os.geteuid(), state / "postgresql"
+    shared = server.exists() and server.stat().st_uid != own  # see backends.admit
     for folder, _, names in os.walk(state):
         for path in (Path(folder), *(Path(folder, name) for name in names)):
             try:
                 found = path.lstat()
-                excess = found.st_mode & (PRIVATE if path != state else PRIVATE & ~stat.S_IXGRP)  # see backends.admit
+                excess = found.st_mode & (PRIVATE & ~stat.S_IXGRP if path == state and shared else PRIVATE)
                 if excess and found.st_uid == own and not stat.S_ISLNK(found.st_mode):
                     path.chmod(stat.S_IMODE(found.st_mode) & ~excess)
                     changed += 1

@@ -3,8 +3,9 @@ import re
 from typing import Any
 
 import pytest
+from prefect.utilities.templating import apply_values
 
-from flows.deploy import QUEUES, deployments
+from flows.deploy import QUEUES, deployments, job_template
 from flows.settings import ROOT
 
 DEPLOYMENTS = deployments()
@@ -69,3 +70,12 @@ def test_no_two_retrainings_run_at_once_and_they_come_before_scoring():
     retrain, rescore = (next(queue for queue in QUEUES if queue.name == name) for name in ("retrain", "rescore"))
     assert (retrain.pool, retrain.limit) == (rescore.pool, 1)
     assert retrain.priority < rescore.priority
+
+
+def test_a_deployment_chooses_neither_the_command_nor_the_environment_nor_the_folder_of_its_runs():
+    template = job_template()
+    wanted = {"command": "touch taken", "env": {"PATH": "."}, "working_dir": ".", "name": "tonight"}
+    assert set(template["variables"]["properties"]) == {"name", "labels", "stream_output"}
+    assert template["variables"]["additionalProperties"] is False, "the server refuses the others"
+    made = apply_values(template["job_configuration"], wanted, remove_notset=True)  # what a worker would make of them
+    assert made == {"name": "tonight"}

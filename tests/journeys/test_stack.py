@@ -34,6 +34,7 @@ from labeling.interface.config import Answer, to_result
 from labeling.label_studio import simulated_readers
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import connect
+from tests.journeys import intruder
 from vitau.catalog import tables
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic.cohort import write_cohort
@@ -338,6 +339,22 @@ def answer_everything(full: Full, prefect: Prefect) -> None:
         return len(full.catalog.labels()) == PALSIED
 
     wait_for(all_labeled, 300)
+
+
+def test_every_listening_port_of_the_full_profile_refuses_requests_without_credentials(full):
+    ports, found = intruder.passed(intruder.pids(full.state))
+    assert found == []
+    assert set(ports) == {service.name for service in stack.recorded_services(full.state)}
+    assert all(ports.values())
+
+
+def test_no_other_user_of_the_machine_reads_a_file_of_the_full_profile(full):
+    others = full.state.stat().st_mode & 0o077
+    assert others in {0, 0o010}, "as root, the group of PostgreSQL's user passes through"
+    below = [path for path in full.state.rglob("*") if not path.is_symlink() and path.lstat().st_mode & 0o077]
+    assert [path for path in below if path.suffix != ".vif"] == [], (
+        "SeaweedFS sets the mode of these itself, in a closed folder"
+    )
 
 
 def test_a_manifest_in_the_watched_folder_is_ingested_by_its_deployment(story):

@@ -87,17 +87,18 @@ def freeze_and_retrain(size: Size | None = None) -> dict[str, Any]:
 @flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
 def rescore_champion() -> dict[str, Any]:
     """Score the people without a score of the champion, held out or without labels yet; the report goes into the store."""
+    from flows.promotion.champion import approved_champion
     from flows.promotion.registered_models import REGIONS
     from flows.rescore import rescore
-    from vitau.registry import registry
 
     workspace = open_workspace()
     snapshot = freeze.fn(settings=workspace.settings)
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
         scored = rescore.fn(snapshot.digest, report=page, waiting=True, settings=workspace.settings)
-        version = registry.champion(workspace.settings.mlflow_url, REGIONS)
-        assert version is not None, "it has just scored"
+        champion = approved_champion(workspace, REGIONS)
+        assert champion is not None, "it has just scored"
+        version = champion.version
         for path in sorted(Path(folder).iterdir()):
             workspace.store.put(layout.report_key(snapshot.digest, REGIONS, version, path.name), path)
     report = layout.report_key(snapshot.digest, REGIONS, version, "report.html")

@@ -22,7 +22,8 @@ from prefect.logging import get_logger
 from flows.erasure.living import load_living
 from flows.execution.executor import Engine
 from flows.freeze import labeled_people
-from flows.promotion.registered_models import REGIONS, known_training
+from flows.promotion.champion import approved_champion, training_of
+from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import render_drift_page
 from flows.reports.drift_people import champion_scores, collect_people, frames_of_new_people, held_out
 from flows.rescore import fetch_champion, score_people
@@ -33,7 +34,6 @@ from vitau.data import layout
 from vitau.errors import LabelingError
 from vitau.evaluation.drift import Drift, People, compare, surprisal
 from vitau.evaluation.performance import PerformanceChange, compare_performance
-from vitau.registry import registry
 from vitau.schema import AUS, Cohort
 
 MAX_PRIORITIES: Final = 20
@@ -113,9 +113,9 @@ def monitor(report: Path | None = None, days: int | None = None, settings: Setti
 
 def champion_training(workspace: Workspace) -> Training:
     """Return the training of the region champion, whose bundle contains both models."""
-    version = registry.champion(workspace.settings.mlflow_url, REGIONS)
-    assert version is not None, "its folder was fetched"
-    return known_training(workspace, REGIONS, version)
+    champion = approved_champion(workspace, REGIONS)
+    assert champion is not None, "its folder was fetched"
+    return training_of(workspace, champion)
 
 
 @task(cache_policy=NO_CACHE)

@@ -10,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 import vitau
-from flows.promotion.decisions import Decision, decision_of, finish_interrupted, publish, signing_key
+from flows.promotion.champion import approval, is_approved, sign_champion
+from flows.promotion.decisions import Decision, decision_of, finish_interrupted, publish
 from flows.promotion.registered_models import MODELS, known_training, training_result
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
@@ -33,10 +34,14 @@ class Evaluation:
         repeated: Whether the facts come from the record of an earlier evaluation with the same key.
         rolled_back: Whether the latest decision took this version back.
         decision: The standing decision of a version that is not evaluated again.
+        approved: Digests of the version's files in the registry, for its record.
+        champion_approved: Digests of the champion's files.
     """
 
     training: Training
     champion: int | None
+    approved: Mapping[str, Any] | None = None
+    champion_approved: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     repeated: bool = False
     rolled_back: bool = False
@@ -81,13 +86,18 @@ def evaluate(workspace: Workspace, training: Training, *, again: bool = False, w
 
     Raises:
         RegistryError: The alias differs from the records, or a version that was rolled back is named without a reason.
+        ChecksumError: The registry has other files of the version or the champion than were trained or approved.
         SettingsError: There is no signing key.
     """
-    signing_key(workspace)
+    workspace.signing_key()
     champion_version, _ = finish_interrupted(workspace, training.model, tolerant=why is not None)
-    records = workspace.catalog.promotions(training.model)
+    records, name = workspace.catalog.promotions(training.model), (training.model, training.version)
     own = [record for record in records if record.version == training.version]
+    if champion_version == training.version and why is not None and records and not is_approved(workspace, *name):
+        return renew(workspace, training)
     if champion_version == training.version or (own and not again):
+        if champion_version == training.version:
+            sign_champion(workspace, *name)
         decision = decision_of(own[-1] if own else None, training, champion_version)
         return Evaluation(training=training, champion=champion_version, decision=decision)
     rollback_record = own[-1] if own and own[-1].action is Action.ROLLED_BACK else None
@@ -97,6 +107,8 @@ def evaluate(workspace: Workspace, training: Training, *, again: bool = False, w
             "give --why to make it champion again"
         )
     champion = None if champion_version is None else known_training(workspace, training.model, champion_version)
+    approved = approval(workspace, *name, renew=why is not None)
+    champion_approved = approval(workspace, training.model, champion_version) if why is None else None
     policy = policy_for(training, champion)
     once = evaluation_key(training, champion, policy)
     earlier = next((record for record in own if record.facts.get("once") == once), None)
@@ -107,6 +119,19 @@ def evaluate(workspace: Workspace, training: Training, *, again: bool = False, w
         facts=facts,
         repeated=earlier is not None,
         rolled_back=rollback_record is not None,
+        approved=approved,
+        champion_approved=champion_approved,
+    )
+
+
+def renew(workspace: Workspace, training: Training) -> Evaluation:
+    """Return the facts that approve the champion once more, after its alias, its files or the signing key were changed."""
+    facts = {"digest": training.model_digest, "verdict": {"promote": False, "reasons": []}, "once": None}
+    return Evaluation(
+        training=training,
+        champion=training.version,
+        facts=facts | {"software": vitau.__version__},
+        approved=approval(workspace, training.model, training.version, renew=True),
     )
 
 
@@ -127,10 +152,11 @@ def promote_or_refuse(workspace: Workspace, evaluation: Evaluation, *, by: str, 
         "why": why,
         "action": action,
         "after": evaluation.champion if action is Action.REFUSED else training.version,
+        "approved": evaluation.champion_approved if action is Action.REFUSED else evaluation.approved,
     }
     # A repeated promotion needs a record of its own: the version was champion, and another one came in between.
     unique = action is not Action.OVERRIDDEN and not (promoted and evaluation.repeated)
-    key = signing_key(workspace)
+    key = workspace.signing_key()
     record, new = workspace.catalog.append_promotion(facts, key=key, once=once if unique else None)
     if new:
         publish(workspace, record)
@@ -144,7 +170,7 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
     Raises:
         RegistryError: There is no previous champion.
     """
-    key = signing_key(workspace)
+    key = workspace.signing_key()
     standing, finished = finish_interrupted(workspace, model)
     if finished is not None and finished.action is Action.ROLLED_BACK:
         return decision_of(finished, None, standing, new=True)
@@ -152,7 +178,7 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
     if len(stack) < 2:
         raise RegistryError(f"no champion of {model} came before version {standing}: there is nothing to roll back to")
     facts = {"model": model, "version": stack[-1], "action": Action.ROLLED_BACK, "before": stack[-1], "after": stack[-2]}
-    facts |= {"by": by, "why": why or None, "software": vitau.__version__}
+    facts |= {"by": by, "why": why or None, "software": vitau.__version__, "approved": approval(workspace, model, stack[-2])}
     record, _ = workspace.catalog.append_promotion(facts, key=key)
     publish(workspace, record)
     return decision_of(record, None, record.after, new=True)

@@ -16,6 +16,7 @@ from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.execution.subject_worker import SubjectWork, read_model_files
+from flows.promotion.champion import approved_champion, fetch
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
@@ -75,13 +76,16 @@ def rescore(
     retry_condition_fn=is_service_unavailable,
 )
 def fetch_champion(workspace: Workspace) -> Path:
-    """Download the champion of the regions, with the recognition that it carries; return its folder."""
-    version = registry.champion(workspace.settings.mlflow_url, REGIONS)
-    if version is None:
+    """Download the champion of the regions, with the recognition that it carries; return its folder.
+
+    Raises:
+        RegistryError: There is none, or it is not the version that the last signed record approved.
+        ChecksumError: Its files are not those that were approved.
+    """
+    champion = approved_champion(workspace, REGIONS)
+    if champion is None:
         raise RegistryError(f"no version of {REGIONS} is champion yet: `python -m flows history` says what was refused and why")
-    return registry.download(
-        workspace.settings.mlflow_url, f"models:/{REGIONS}/{version}", workspace.folder("champions") / f"{REGIONS}-{version}"
-    )
+    return fetch(workspace, champion)
 
 
 @task(cache_policy=NO_CACHE)

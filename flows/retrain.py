@@ -15,8 +15,8 @@ from prefect.futures import PrefectFuture
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.execution.training_process import Listener, run_training, show_trainings
 from flows.promote import evaluate, promote_or_refuse
-from flows.promotion.decisions import signing_key
-from flows.promotion.registered_models import MODELS, PALSY, REGIONS, standing_recognition
+from flows.promotion.champion import standing_recognition
+from flows.promotion.registered_models import MODELS, PALSY, REGIONS
 from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.settings import SIZES, Settings
 from flows.workspace import Workspace, open_workspace
@@ -47,7 +47,7 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     if size not in SIZES:
         raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
     workspace = open_workspace(settings)
-    signing_key(workspace)  # a missing setting must fail before hours of training
+    workspace.signing_key()  # a missing setting must fail before hours of training
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
     folders = train_all(workspace, [recipes[model] for model in MODELS if known[model] is None], snapshot)

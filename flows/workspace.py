@@ -7,7 +7,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, SettingsError, load_settings
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
@@ -54,6 +54,19 @@ class Workspace:
         if settings.pages_access_key is None or settings.pages_secret_key is None:
             return keys
         return replace(keys, access_key=settings.pages_access_key, secret_key=settings.pages_secret_key.get_secret_value())
+
+    def signing_key(self) -> bytes:
+        """Return the key that signs and verifies the records of promotions.
+
+        Raises:
+            SettingsError: The settings contain none.
+        """
+        key = self.settings.signing_key
+        if key is None:
+            raise SettingsError(
+                "decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`, which creates one"
+            )
+        return key.get_secret_value().encode()
 
     def folder(self, name: str) -> Path:
         """Return a local working folder by name, and create it if it is missing."""

@@ -74,6 +74,12 @@ def pull(
     model: Annotated[str, typer.Argument(help="A registered model: models:/NAME@champion or models:/NAME/VERSION.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the model; a model that is complete is not fetched again.")],
     *,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Public key of the operator, or a file with it: refuse a model that it did not sign.", show_default=False
+        ),
+    ] = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Fetch a registered model into a folder.
@@ -82,14 +88,17 @@ def pull(
     the evidence of the promotion, and the license of the landmark model.
     """
     from vitau.registry.download import pull as run  # MLflow takes seconds
+    from vitau.registry.signature import read_public_key
 
-    pulled = run(tracking_uri, model, folder, watch=_watch_files)
+    public_key = None if key is None else read_public_key(key)
+    pulled = run(tracking_uri, model, folder, watch=_watch_files, public_key=public_key)
     version = pulled.version
     outcome = (
         f"{pulled.num_fetched} of {pulled.num_files} files fetched" if pulled.num_fetched else "all files are there already"
     )
     typer.echo(folder)
-    typer.echo(f"{version.name} version {version.version}: {outcome}. Read its README.md first.", err=True)
+    signed = "its signature was not checked (--key)" if public_key is None else f"its signature by {public_key[:12]}… holds"
+    typer.echo(f"{version.name} version {version.version}: {outcome}; {signed}. Read its README.md first.", err=True)
 
 
 @app.command(epilog="Example: vitau check my-model")

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.workspace import Workspace
+from vitau.catalog.catalog import Training
+from vitau.catalog.promotion_log import approved_versions
 from vitau.schema import AU, AUS
 
 
@@ -35,12 +37,26 @@ class ChampionScores:
 
 
 def load_champion_scores(workspace: Workspace) -> ChampionScores | None:
-    """Load the scores of the model that scored last; ``None`` if no subject was ever scored."""
+    """Load the scores of the model that scored last; ``None`` if no subject was ever scored by an approved model."""
     digest = workspace.catalog.last_scored_by()
     if digest is None:
         return None
+    training = workspace.catalog.training_of(digest)
+    if not is_approved(workspace, training):
+        return None
     merged = workspace.catalog.merged_names()
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(digest) if score.subject not in merged}
-    training = workspace.catalog.training_of(digest)
     name = f"{training.model}/{training.version}" if training else f"model {digest[:12]}"
     return ChampionScores(name=name, summaries=summaries)
+
+
+def is_approved(workspace: Workspace, training: Training | None) -> bool:
+    """Return whether a signed record made this version champion; true for any before the first record.
+
+    Raises:
+        SettingsError: There are records, and no key to verify them.
+    """
+    records = workspace.catalog.promotions()
+    if not records or (training is not None and all(record.model != training.model for record in records)):
+        return True
+    return training is not None and training.version in approved_versions(records, training.model, workspace.signing_key())

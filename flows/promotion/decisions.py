@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.settings import SettingsError
+from flows.promotion.champion import alias_differs, approval, publish_approval, verify_last
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import PromotionRecord, broken_records
-from vitau.errors import RegistryError
+from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
 
 
@@ -38,12 +38,14 @@ class AuditEntry:
 def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
     """Return every decision in order, each with what is wrong with its signature, its number or the alias in MLflow."""
     records = workspace.catalog.promotions()
-    problems = broken_records(records, signing_key(workspace))
+    problems = broken_records(records, workspace.signing_key())
     for name in {record.model for record in records}:
         last = [record for record in records if record.model == name][-1]
         standing = registry.champion(workspace.settings.mlflow_url, name)
         if standing != last.after:
             problems.setdefault(last.number, f"the alias champion is version {standing}, not {last.after}")
+        elif last.number not in problems and (problem := files_problem(workspace, name, last.after)):
+            problems[last.number] = problem
         newest = registry.last_decision(workspace.settings.mlflow_url, name)
         if newest is not None and newest > last.number:
             problems.setdefault(last.number, f"MLflow has a later record, {newest}, which the catalog lacks")
@@ -52,6 +54,15 @@ def history(workspace: Workspace, model: str | None = None) -> list[AuditEntry]:
         for record in records
         if model is None or record.model == model
     ]
+
+
+def files_problem(workspace: Workspace, model: str, version: int | None) -> str | None:
+    """Return what is wrong with the champion's files in MLflow, compared with the records; ``None`` if nothing is."""
+    try:
+        approval(workspace, model, version)
+    except (ChecksumError, RegistryError) as error:
+        return str(error)
+    return None
 
 
 def finish_interrupted(
@@ -63,10 +74,12 @@ def finish_interrupted(
         The version of the champion, and the record if one was published.
 
     Raises:
-        RegistryError: The alias differs from the records, and ``tolerant`` is false.
+        RegistryError: The last record does not verify, or the alias differs from it, and ``tolerant`` is false.
     """
     standing = registry.champion(workspace.settings.mlflow_url, model)
     records = workspace.catalog.promotions(model)
+    if records and not tolerant:
+        verify_last(workspace, records[-1], workspace.catalog.promotions())
     if not records or standing == records[-1].after:
         return standing, None
     last = records[-1]
@@ -74,32 +87,19 @@ def finish_interrupted(
         publish(workspace, last)
         return last.after, last
     if not tolerant:
-        raise RegistryError(
-            f"the alias champion of {model} is version {standing}, but record {last.number} says {last.after}: it was "
-            f"moved by hand; `promote {model} VERSION --why …` records which version it should be"
-        )
+        raise alias_differs(last, standing)
     return standing, None
 
 
 def publish(workspace: Workspace, record: PromotionRecord) -> None:
-    """Write a record to MLflow: its text to the run, tags to the version, and last the alias."""
+    """Write a record to MLflow: its text to the run, tags to the version, the champion's signature, and last the alias."""
     url = workspace.settings.mlflow_url
     tags = {"decision": str(record.action), "decision_record": str(record.number), "decision_signature": record.signature}
     registry.record_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
+    if record.after is not None and record.facts.get("approved"):
+        publish_approval(workspace, record.model, record.after, record.facts["approved"])
     if record.after is not None and record.after != record.before:
         registry.set_champion(url, record.model, record.after)
-
-
-def signing_key(workspace: Workspace) -> bytes:
-    """Return the key that signs the records.
-
-    Raises:
-        SettingsError: The settings contain none.
-    """
-    key = workspace.settings.signing_key
-    if key is None:
-        raise SettingsError("decisions about champions are signed: set VITAU_SIGNING_KEY, or use `make up`, which creates one")
-    return key.get_secret_value().encode()
 
 
 def decision_of(

@@ -6,7 +6,6 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.errors import RegistryError
 from vitau.evaluation.training_result import TrainingResult
-from vitau.registry import registry
 
 PALSY: Final = "vitau-palsy"
 REGIONS: Final = "vitau-regions"
@@ -39,12 +38,6 @@ def bundled(workspace: Workspace, digest: str) -> list[Training]:
         and (f"{PALSY}/{training.version}" == version if version else training.snapshot == regions.snapshot)
     ]
     return [*recognition[-1:], regions]
-
-
-def standing_recognition(workspace: Workspace, trained: Training) -> Training:
-    """Return the recognition to bundle with new regions: the champion, or the one just trained if there is no champion."""
-    version = registry.champion(workspace.settings.mlflow_url, PALSY)
-    return trained if version is None else known_training(workspace, PALSY, version)
 
 
 def training_result(training: Training) -> TrainingResult:

@@ -1,5 +1,6 @@
 """Promotion and rollback on a real registry in a file; verdicts are given, and no service runs."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from pydantic import SecretStr
 
 from flows import promote as module
 from flows.promote import evaluate, policy_for, promote_or_refuse, roll_back
+from flows.promotion.champion import standing_recognition
 from flows.promotion.decisions import Decision, finish_interrupted, history, publish
-from flows.promotion.registered_models import PALSY, standing_recognition
+from flows.promotion.registered_models import PALSY
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
@@ -18,6 +20,7 @@ from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
 from vitau.evaluation.policy import PATIENTS, SMOKE
 from vitau.registry import registry
+from vitau.registry.bundle import weights_digest
 from vitau.schema import Snapshot, Split
 
 REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognition, AUROC is 0.512; at least 0.7 is needed"}
@@ -60,14 +63,14 @@ def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
     if registry.champion(mlflow_url, PALSY) is not None:
         client.delete_registered_model_alias(PALSY, registry.CHAMPION)
     for version in client.search_model_versions(f"name = '{PALSY}'"):
-        for tag in [name for name in version.tags if name.startswith("decision")]:
+        for tag in [name for name in version.tags if name.startswith(("decision", "signature"))]:
             client.delete_model_version_tag(PALSY, version.version, tag)
     yield opened
     opened.catalog.engine.dispose()
 
 
 def training(version: int, recipe: str = "tiny-palsy") -> Training:
-    digest = f"digest-{version}"
+    digest = weights_digest({"model/name.txt": sha256(f"version {version}".encode()).hexdigest()})
     return Training(
         key=f"key-{version}",
         model=PALSY,

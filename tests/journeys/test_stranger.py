@@ -177,7 +177,10 @@ def cut_off() -> None:
 
 def test_the_wheel_pulls_weights_and_texts_and_no_code(stranger, pulled):
     assert (pulled.returncode, pulled.stdout) == (0, "model\n"), pulled.stderr
-    assert pulled.stderr == f"{NAME} version 1: 9 of 11 files fetched. Read its README.md first.\n"
+    assert (
+        pulled.stderr
+        == f"{NAME} version 1: 9 of 11 files fetched; its signature was not checked (--key). Read its README.md first.\n"
+    )
     names = {path.relative_to(stranger.home / "model").as_posix() for path in (stranger.home / "model").rglob("*")}
     assert {"EVIDENCE.md", "README.md", "LANDMARKS.md", "SHA256SUMS", "thresholds.json", "metrics.json"} <= names
     assert {Path(name).suffix for name in names} == {"", ".md", ".json", ".safetensors"}

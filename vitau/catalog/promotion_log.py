@@ -139,6 +139,13 @@ def _num_vouched(records: Sequence[PromotionRecord], key: bytes) -> int:
     return first if whole and record.facts.get("log") == digest else 0
 
 
+def approved_versions(records: Sequence[PromotionRecord], model: str, key: bytes) -> set[int]:
+    """Return the versions of a model that a valid record made or left champion."""
+    problems = broken_records(records, key)
+    valid = [record for record in records if record.model == model and record.number not in problems]
+    return {version for record in valid for version in (record.before, record.after) if version is not None}
+
+
 def champion_stack(records: Iterable[PromotionRecord]) -> list[int]:
     """Return the champions of one model to which a rollback can return, the present one last, from its records in order.
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from vitau.errors import ChecksumError
@@ -80,6 +80,20 @@ def sha256_of(path: Path) -> str:
     """Return the hex SHA-256 of a file."""  # vitau.store has one too, but does not travel with registered models
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_digest(sums: Mapping[str, str]) -> str:
+    """Return the digest of the names and checksums in ``model/`` and ``recognition/``: weights, configuration, thresholds."""
+    hasher = hashlib.sha256()
+    for name in sorted(map(PurePosixPath, sums)):
+        if name.parts[0] in {MODEL, RECOGNITION}:
+            hasher.update(f"{name}\0{sums[str(name)]}\n".encode())
+    return hasher.hexdigest()
+
+
+def files_digest(sums: Mapping[str, str]) -> str:
+    """Return the digest of the names and checksums of all files, including the texts beside the weights."""
+    return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()).hexdigest()
 
 
 def list_files(folder: Path) -> Iterator[Path]:

@@ -12,12 +12,15 @@ from typing import Final
 
 from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
-from vitau.registry.bundle import list_files, sha256_of, verify_sums, write_sums
+from vitau.registry.bundle import SUMS, files_digest, list_files, read_sums, sha256_of, verify_sums, write_sums
+from vitau.registry.signature import check_signature
 
 VERSION: Final = "version.json"
 """The file that names the model and version in a folder. It marks the folder as a pulled one."""
 
 Watch = Callable[[Iterable[str], int], Iterable[str]]
+Check = Callable[[str | None], None]
+"""Raises unless the digest of all files is accepted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +33,25 @@ class Pulled:
     num_fetched: int
 
 
-def pull(tracking_uri: str, model_uri: str, folder: Path, *, watch: Watch = lambda names, _: names) -> Pulled:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Approved:
+    """The digests of a version that a signed record approved; ``files`` is ``None`` if the record has none."""
+
+    digest: str
+    files: str | None
+    record: int | None
+
+
+def pull(
+    tracking_uri: str,
+    model_uri: str,
+    folder: Path,
+    *,
+    watch: Watch = lambda names, _: names,
+    approved: Approved | None = None,
+    public_key: str | None = None,
+    wait: bool = False,
+) -> Pulled:
     """Download a registered model into a folder, atomically: it holds all of the new version, or is unchanged.
 
     Files that are there already, in the folder or from an interrupted pull, are not downloaded again. Another version of a
@@ -41,23 +62,36 @@ def pull(tracking_uri: str, model_uri: str, folder: Path, *, watch: Watch = lamb
         model_uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
         folder: created if missing.
         watch: wraps the names of the files to download, given their number, to show progress.
+        approved: digests that the version must have.
+        public_key: of the signature that the version must have, in hex.
+        wait: wait for another pull into the folder instead of refusing to start.
 
     Raises:
-        RegistryError: no such model, version or alias, the registry cannot be reached, the folder holds something else, or
-            another pull into it is running.
-        ChecksumError: the downloaded bytes are not those that were registered.
+        RegistryError: no such model, version or alias, no valid signature, the registry cannot be reached, the folder holds
+            something else, or another pull into it is running.
+        ChecksumError: the downloaded bytes are not those that were registered or approved.
     """
     folder = folder.absolute()
     found = registry.find_version(tracking_uri, model_uri)
     if folder.exists() and not _is_ours(folder):
         raise RegistryError(f"{folder} holds something other than a pulled model: give the name of a new folder")
-    if _holds(folder, found):
+
+    def check(files: str | None) -> None:
+        _check_approved(found, files, approved)
+        if public_key is not None:
+            check_signature(found, files, public_key)
+
+    if _holds(folder, found, check):
         return Pulled(folder=folder, version=found, num_files=sum(1 for _ in list_files(folder)), num_fetched=0)
     part = folder.with_name(f".{folder.name}.partial")
     try:
-        with _locked(part, folder):
-            num_fetched = _complete(tracking_uri, found, part, folder, watch)
-            _swap(part, folder)
+        with _locked(part, folder, wait=wait):
+            if wait and _holds(folder, found, check):  # by the pull that this one waited for
+                shutil.rmtree(part, ignore_errors=True)
+                num_fetched = 0
+            else:
+                num_fetched = _complete(tracking_uri, found, part, folder, watch, check)
+                _swap(part, folder)
     except OSError as error:
         raise RegistryError(
             f"{folder} cannot be written ({error.strerror or error}): the downloaded files are kept, so run it again"
@@ -85,25 +119,49 @@ def _is_ours(folder: Path) -> bool:
     return folder.is_dir() and ((folder / VERSION).is_file() or not any(folder.iterdir()))
 
 
-def _holds(folder: Path, found: registry.Version) -> bool:
-    """Return whether the folder holds exactly this version, complete and unchanged."""
+def _check_approved(found: registry.Version, files: str | None, approved: Approved | None) -> None:
+    if approved is None:
+        return
+    if found.digest != approved.digest or approved.files not in {None, files}:
+        by = "that was trained here" if approved.record is None else f"that record {approved.record} approved"
+        raise ChecksumError(
+            f"{found.name} version {found.version} in the registry is not the model {by}: its files or tags were changed "
+            "there; restore them from a backup, or make another version champion"
+        )
+
+
+def _holds(folder: Path, found: registry.Version, check: Check) -> bool:
+    """Return whether the folder holds exactly this version, complete, unchanged and accepted by ``check``."""
     if not (folder / VERSION).is_file() or (folder / VERSION).read_text(encoding="utf-8") != _version_text(found):
         return False
     try:
-        return verify_sums(folder) > 0
-    except ChecksumError:
+        if not verify_sums(folder) or registry.folder_digest(folder) != found.digest:
+            return False
+        sums = read_sums(folder / SUMS)
+        sums.pop(VERSION, None)
+        check(files_digest(sums))
+    except (ChecksumError, RegistryError):  # a new download repairs the folder, or raises what is wrong with the registry
         return False
+    return True
 
 
 def _version_text(found: registry.Version) -> str:
-    return json.dumps(asdict(found), indent=1) + "\n"
+    values = asdict(found)
+    values.pop("signature")  # it may be added later, and the folder stays the same
+    return json.dumps(values, indent=1) + "\n"
 
 
-def _complete(tracking_uri: str, found: registry.Version, part: Path, folder: Path, watch: Watch) -> int:
+def _complete(tracking_uri: str, found: registry.Version, part: Path, folder: Path, watch: Watch, check: Check) -> int:
     """Download the missing files of a version into ``part``; return how many there were."""
     incoming = part / ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
     expected = registry.list_files(tracking_uri, found, incoming)
+    sums = {name: sha256 for name, sha256 in expected.items() if sha256 is not None}
+    try:
+        check(files_digest(sums) if sums else None)
+    except (ChecksumError, RegistryError):
+        shutil.rmtree(part)
+        raise
     for path in list_files(part):
         if path.relative_to(part).as_posix() not in expected:
             path.unlink()
@@ -147,18 +205,29 @@ def _swap(part: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(part: Path, folder: Path) -> Iterator[None]:
+def _locked(part: Path, folder: Path, *, wait: bool) -> Iterator[None]:
     """Lock ``part`` against other pulls into the same folder; the lock of a killed process is released by the kernel."""
-    part.mkdir(parents=True, exist_ok=True)
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = part.exists() and os.fstat(handle).st_ino == part.stat().st_ino
-        except BlockingIOError:
-            locked = False
-        if not locked:
+    while (handle := _lock(part, wait=wait)) is None:
+        if not wait:
             raise RegistryError(f"another pull into {folder} is running: wait for it")
+    try:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(part: Path, *, wait: bool) -> int | None:
+    """Lock the folder, created if missing; ``None`` if another pull holds it or has moved it away meanwhile."""
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if os.fstat(handle).st_ino == part.stat().st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None

@@ -1,6 +1,5 @@
 """The model registry: register a model folder, set the champion, find and download versions."""
 
-import hashlib
 import importlib.metadata
 import json
 import re
@@ -29,6 +28,7 @@ from vitau.schema import SCORE_COLUMNS
 CHAMPION: Final = "champion"
 BUNDLE: Final = "bundle"
 DIGEST_TAG: Final = "digest"
+SIGNATURE_TAG: Final = "signature"
 REQUIREMENTS: Final = (
     *("av", "dlib-bin", "face-recognition-models", "mlflow", "numpy", "opencv-python-headless", "pandas", "pyarrow"),
     *("safetensors", "timm", "torch", "torchvision"),
@@ -59,12 +59,16 @@ _TYPES: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """A version of a registered model; ``digest`` is the :func:`folder_digest` of its weights and cards."""
+    """A version of a registered model.
+
+    ``digest`` is the :func:`folder_digest` of its weights and cards, ``signature`` that of :mod:`vitau.registry.signature`.
+    """
 
     name: str
     version: int
     digest: str
     run_id: str
+    signature: str | None = None
 
 
 def register(
@@ -196,7 +200,13 @@ def find_version(tracking_uri: str, model_uri: str) -> Version:
         found = _find(client, *address)
     if DIGEST_TAG not in found.tags:
         raise RegistryError(f"version {found.version} of {found.name} holds no model folder: register it again")
-    return Version(name=found.name, version=int(found.version), digest=found.tags[DIGEST_TAG], run_id=str(found.run_id))
+    return Version(
+        name=found.name,
+        version=int(found.version),
+        digest=found.tags[DIGEST_TAG],
+        run_id=str(found.run_id),
+        signature=found.tags.get(SIGNATURE_TAG),
+    )
 
 
 def list_files(tracking_uri: str, found: Version, work: Path) -> dict[str, str | None]:
@@ -250,12 +260,9 @@ def _find(client: MlflowClient, name: str, version: str | None, alias: str | Non
 
 def folder_digest(folder: Path) -> str:
     """Return the SHA-256 of the names and bytes in ``model/`` and ``recognition/``; the texts beside them do not count."""
-    hasher = hashlib.sha256()
-    for path in bundle.list_files(folder):
-        name = path.relative_to(folder)
-        if name.parts[0] in {bundle.MODEL, bundle.RECOGNITION}:
-            hasher.update(f"{name.as_posix()}\0{bundle.sha256_of(path)}\n".encode())
-    return hasher.hexdigest()
+    parts = [folder / bundle.MODEL, folder / bundle.RECOGNITION]
+    paths = [path for part in parts for path in bundle.list_files(part)]
+    return bundle.weights_digest({path.relative_to(folder).as_posix(): bundle.sha256_of(path) for path in paths})
 
 
 def _log_model(folder: Path, beside: Mapping[str, str]) -> Any:

@@ -1,4 +1,4 @@
-"""Make room for Ed25519 signatures in the log of promotions, and refuse ``INSERT OR REPLACE`` there.
+"""Widen the signatures in the log of promotions for Ed25519, and refuse ``INSERT OR REPLACE`` there.
 
 SQLite cannot change the type of a column, so the table is rebuilt with its rows and triggers. PostgreSQL keeps the triggers.
 """

@@ -13,6 +13,7 @@
         │   └── ErasedError              the object is of an erased person
         ├── CatalogError                 the database cannot be reached, or refuses a row
         │   └── ContradictionError       two facts exclude each other
+        ├── LeaseLostError               another worker has taken the work over
         ├── GateError                    a table fails its validation
         ├── LabelingError                Label Studio cannot be used
         ├── SnapshotError                a data set cannot be frozen or read
@@ -69,6 +70,10 @@ class CatalogError(VitauError):
 
 class ContradictionError(CatalogError):
     """Two facts exclude each other: one clip of two subjects, two answers for one subject and AU."""
+
+
+class LeaseLostError(VitauError):
+    """Another worker has taken this work over; this one writes nothing more."""
 
 
 class GateError(VitauError):

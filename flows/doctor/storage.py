@@ -95,7 +95,7 @@ def write_concurrently(catalog: Catalog, owners: Sequence[str]) -> list[str]:
     def write(owner: str) -> None:
         works = [f"doctor/{owner}/{number}" for number in range(_WRITES_EACH)]
         try:
-            taken = [catalog.acquire_lease(work, owner, 60) for work in works]
+            taken = [catalog.acquire_lease(work, owner, 60) is not None for work in works]
             catalog.release_leases(works, owner)
         except CatalogError as error:
             errors.append(str(error))

@@ -295,8 +295,18 @@ claims = sa.Table(
     metadata,
     sa.Column("work", sa.String, primary_key=True),  # "frames/…" or "scores/…"; it identifies no person
     sa.Column("owner", sa.String, nullable=False),
-    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, database clock
+    sa.Column("expires_at", sa.Float, nullable=False),  # seconds since 1970, PostgreSQL's clock; on SQLite since the boot
     _recorded_at(),
+    sa.Column("token", sa.BigInteger, nullable=False, server_default="0"),  # fencing token
+    sa.Column("progressed_at", sa.Float),  # same clock as expires_at
+    sa.Column("boot", sa.String),  # SQLite: expires_at counts from this boot
+)
+
+lease_tokens = sa.Table(
+    "lease_tokens",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # one row, number 1
+    sa.Column("last", sa.BigInteger, nullable=False),  # the last fencing token
 )
 
 erasures = sa.Table(

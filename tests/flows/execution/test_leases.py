@@ -4,12 +4,13 @@ import textwrap
 import threading
 import time
 
+import psutil
 import pytest
 
-from flows.execution.leases import LeaseHolder, open_batches, reap_orphaned_leases
+from flows.execution.leases import LeaseHolder, exclusive_lease, open_batches, reap_orphaned_leases
 from flows.settings import ROOT
 from vitau.catalog.catalog import open_catalog
-from vitau.errors import StoreError
+from vitau.errors import LeaseLostError, StoreError
 
 
 @pytest.fixture
@@ -82,3 +83,56 @@ def test_leases_of_a_killed_process_of_this_machine_are_released_at_once(catalog
         with LeaseHolder(catalog, 60) as leases:
             done |= {index for index in indices if leases.acquire(str(index))}
     assert done == {0}
+
+
+def test_a_worker_whose_work_was_taken_over_learns_it_before_it_writes(catalog):
+    lost = threading.Event()
+    with LeaseHolder(catalog, 0.8, on_lost=lost.set) as suspended:
+        assert suspended.acquire("a")
+        assert suspended.is_held("a")
+        (owner,) = catalog.leases().values()
+        catalog.release_leases(["a"], owner)  # its heartbeats were not heard, and the lease expired
+        with LeaseHolder(catalog, 60) as successor:
+            assert successor.acquire("a")
+            assert not suspended.is_held("a")
+            with pytest.raises(LeaseLostError, match="another worker has taken this work over"):
+                suspended.require("a")
+            assert lost.wait(10)
+            assert successor.is_held("a")
+
+
+def test_work_without_progress_loses_its_lease(catalog):
+    with LeaseHolder(catalog, 0.4, stuck_s=0.6) as stuck:
+        assert stuck.acquire("a")
+        for _ in range(5):
+            time.sleep(0.2)
+            stuck.progress()
+        assert set(catalog.leases()) == {"a"}
+        time.sleep(1.5)
+        assert catalog.leases() == {}
+        assert catalog.acquire_lease("a", "another", 60) is not None
+
+
+def test_a_step_of_the_clock_does_not_free_the_lease_of_a_living_process(catalog, monkeypatch):
+    with LeaseHolder(catalog, 600) as leases:
+        assert leases.acquire("a")
+        started = psutil.Process().create_time()
+        monkeypatch.setattr(psutil.Process, "create_time", lambda _: started + 2)  # the kernel computes it from the clock
+        reap_orphaned_leases(catalog)
+        assert set(catalog.leases()) == {"a"}
+
+
+def test_the_second_worker_waits_until_the_first_has_finished_the_same_training(catalog):
+    order, waiting = [], threading.Event()
+
+    def second() -> None:
+        with exclusive_lease(catalog, "trainings/1", 60, on_wait=waiting.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with exclusive_lease(catalog, "trainings/1", 60):
+        thread.start()
+        assert waiting.wait(10)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

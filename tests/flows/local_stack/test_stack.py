@@ -90,7 +90,7 @@ def test_a_service_is_found_again_and_stopped_with_its_children(tmp_path, preten
 def test_another_process_with_the_same_pid_is_not_the_service(tmp_path, pretend):
     pretend(tmp_path, "import time; time.sleep(60)")
     entry = json.loads((tmp_path / "services.json").read_text())
-    entry[0]["started"] -= 1000
+    entry[0]["identity"] += "0"  # it started at another time
     (tmp_path / "services.json").write_text(json.dumps(entry))
     assert stack.running(tmp_path) == []
 

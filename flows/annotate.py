@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_logger
 
 from flows.annotation.consensus import resolve_consensus
 from flows.annotation.key_frames import compare_material, find_stale_answers
@@ -84,12 +85,12 @@ def update_labels(workspace: Workspace) -> Consensus:
     catalog = workspace.catalog
     offset = catalog.ledger_offset()
     consensus = resolve_consensus(workspace, workspace.ledger(upto=offset))
-    if list(consensus.labels) != catalog.labels():
-        if consensus.labels:  # there are none if every answer was retracted
-            cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
-            rows = label_rows(label_table(consensus.labels), cohorts, consensus.agreement.raw)
-            gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
-        catalog.set_labels(consensus.labels, ledger_offset=offset)
+    if list(consensus.labels) != catalog.labels() and consensus.labels:  # there are none if every answer was retracted
+        cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+        rows = label_rows(label_table(consensus.labels), cohorts, consensus.agreement.raw)
+        gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
+    if not catalog.set_labels(consensus.labels, ledger_offset=offset):
+        get_logger(__name__).info("another round has written the labels of a later ledger offset: they stand")
     return consensus
 
 
@@ -119,6 +120,6 @@ def summarize(
         stale=len({answer.subject for answer in consensus.labels} & stale),
         agreement=consensus.agreement.raw,
         alpha=consensus.agreement.alpha,
-        ledger_offset=workspace.catalog.ledger_offset(),
+        ledger_offset=workspace.catalog.labels_offset(),
         notices=notices,
     )

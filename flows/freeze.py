@@ -1,5 +1,7 @@
 """The freeze flow: join frames and labels, pass gate 3, and write a snapshot."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from prefect import flow, get_run_logger, task
@@ -24,19 +26,19 @@ from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subje
 def freeze(settings: Settings | None = None) -> Snapshot:
     """Freeze the usable frames of every labeled person, each in the recorded split."""
     workspace = open_workspace(settings)
-    offset = workspace.catalog.ledger_offset()
-    people = labeled_people(workspace)
+    labels, offset = workspace.catalog.labels_with_offset()
+    people = labeled_people(workspace, labels)
     splits = assign_splits(workspace, people)
     rows = collect_rows(workspace, people, splits)
     check_people(workspace, rows)
-    snapshot = snapshots.freeze(rows, workspace.store, offset)
+    snapshot = snapshots.freeze(rows, workspace.store, offset, workspace.catalog.ledger_digest(offset))
     workspace.catalog.add_snapshot(snapshot)
     return snapshot
 
 
-def labeled_people(workspace: Workspace) -> dict[str, tuple[Subject, RegionLabels]]:
+def labeled_people(workspace: Workspace, answers: Sequence[RegionLabels]) -> dict[str, tuple[Subject, RegionLabels]]:
     """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region."""
-    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    labels = {answer.subject: answer for answer in answers}
     people = {}
     for subject in workspace.catalog.subjects():
         if subject.cohort is Cohort.CONTROL:

@@ -123,7 +123,7 @@ def check_performance(
     workspace: Workspace, champion: Training, trained_on: pa.Table, arrived: pa.Table
 ) -> list[PerformanceChange]:
     """Compare the champion's performance on the test people with that on people who were scored first and labeled later."""
-    labels = {name: answer for name, (_, answer) in labeled_people(workspace).items()}
+    labels = {name: answer for name, (_, answer) in labeled_people(workspace, workspace.catalog.labels()).items()}
     cohorts = dict(zip(trained_on["subject"].to_pylist(), trained_on["cohort"].to_pylist(), strict=True))
     cohorts |= dict(zip(arrived["subject"].to_pylist(), arrived["cohort"].to_pylist(), strict=True))
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(champion.model_digest)}

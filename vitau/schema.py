@@ -184,7 +184,10 @@ class RegionLabels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """A frozen version of the data set: frames with their labels and splits. ``subjects`` counts people by split."""
+    """A frozen version of the data set: frames with their labels and splits. ``subjects`` counts people by split.
+
+    ``ledger_offset`` is that of the labels, ``ledger_digest`` the head of the ledger's hash chain there.
+    """
 
     digest: str
     uri: str
@@ -192,6 +195,7 @@ class Snapshot:
     num_frames: int
     subjects: Mapping[Split, int]
     synthetic: bool
+    ledger_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

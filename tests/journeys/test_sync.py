@@ -293,7 +293,7 @@ def test_killed_after_any_write_the_next_round_makes_the_same_ledger_and_no_dupl
     assert {row.retracted for row in expected["ledger"]} == {False, True}
     assert first in expected["tasks"][2]
     assert {re.sub(r"\d+", "N", write) for write in writes} == {
-        *("INSERT INTO seen_annotations", "INSERT INTO ledger", "DELETE FROM skipped", "INSERT INTO pulls"),
+        *("INSERT INTO seen_annotations", "INSERT INTO ledger_details", "DELETE FROM skipped", "INSERT INTO pulls"),
         *("PATCH /api/projects/N/", "POST /api/projects/N/import", "DELETE FROM labels"),
     }
     for count in range(1, len(writes) + 1):

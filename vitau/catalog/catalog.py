@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import open_engine
 from vitau.catalog.erasures import Erasures
 from vitau.catalog.intake import Intake
+from vitau.catalog.labels import Labels
 from vitau.catalog.promotion_log import PromotionLog
 from vitau.catalog.recordings import FrameTable, Recordings
 from vitau.catalog.rows import to_row
@@ -61,7 +62,7 @@ class ScoredSubject:
     summary: Mapping[str, Any]
 
 
-class Catalog(Recordings, Intake, SyncState, PromotionLog, Erasures):
+class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:

@@ -15,6 +15,8 @@ from vitau.catalog.rows import from_row, recorded
 from vitau.errors import CatalogError
 
 T = TypeVar("T")
+_PRAGMAS: Final = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "recursive_triggers=ON", "secure_delete=ON")
+"""Without recursive triggers, INSERT OR REPLACE deletes rows silently; secure_delete overwrites what is deleted with zeros."""
 BATCH: Final = 1000
 """Rows per statement: PostgreSQL takes 65 535 parameters, SQLite 32 766."""
 
@@ -45,10 +47,19 @@ class Database:
     def _replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert the rows and replace those with the same keys, in one transaction."""
         with self._writing() as connection:
-            for batch in _batches(recorded(rows)):
-                new = self._insert_statement(table).values(batch)
-                changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
-                connection.execute(new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed))
+            self._upsert(connection, table, rows)
+
+    def _upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows and replace those with the same keys."""
+        for batch in _batches(recorded(rows)):
+            new = self._insert_statement(table).values(batch)
+            changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
+            connection.execute(new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed))
+
+    def _lock(self, connection: sa.Connection, name: str) -> None:
+        """Wait for an advisory lock, which the transaction holds to its end. On SQLite all writers exclude each other."""
+        if self.engine.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"vitau {name}"})
 
     def _replace_all(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *where: sa.ColumnElement[bool]) -> None:
         """Replace every row of a table, or every row to which the conditions apply, in one transaction."""
@@ -64,6 +75,13 @@ class Database:
     def _load(self, kind: type[T], query: sa.Select[Any]) -> list[T]:
         """Return the rows of a query as dataclasses."""
         return [from_row(kind, row) for row in self._rows(query)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Open a connection for several reads of one state of the database."""
+        level = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with database_errors(), self.engine.connect().execution_options(**level) as connection, connection.begin():
+            yield connection
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with database_errors(), self.engine.connect() as connection:
@@ -134,7 +152,7 @@ def _migrate(engine: sa.Engine) -> None:
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN below replaces the implicit one of the driver
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

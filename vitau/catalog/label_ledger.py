@@ -1,26 +1,40 @@
-"""The append-only label ledger: answers and merges in one order, and the labels that the consensus derives from them.
+"""The append-only label ledger: answers and merges in one order.
 
 Answers and merges share one sequence of offsets, 1, 2, 3, …, in the order of their commits. An offset therefore names a state
-of the ledger, which can be rebuilt at any time. Database triggers refuse changes, deletions and insertions before the end.
-A merge records that two subjects are one person. It rewrites no row: reading applies the merges up to its offset.
+of the ledger, which can be rebuilt at any time. Database triggers refuse changes, deletions and insertions before the end, and
+a hash chain (`vitau.catalog.hash_chain`) shows what bypassed them. A merge records that two subjects are one person.
+It rewrites no row: reading applies the merges up to its offset. Only the erasure of a person changes rows: see
+:meth:`LabelLedger.forget`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from vitau.catalog.engine import BATCH, Database
+from vitau.catalog.hash_chain import (
+    START,
+    answer_digest,
+    broken_rows,
+    details_digest,
+    is_tombstone,
+    merge_digest,
+    salted,
+)
 from vitau.catalog.rows import from_row, recorded, to_row
-from vitau.catalog.tables import labels, ledger, merges, subjects
+from vitau.catalog.tables import erasures, ledger, ledger_details, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AU, AUS, LedgerEntry, LedgerRow, RegionLabels, Side, Stage, canonical_name
+from vitau.schema import AUS, LedgerEntry, LedgerRow, Stage, canonical_name, tombstone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merge:
-    """Two subjects found to be one person, known as ``kept`` from this ledger offset on, and the reason."""
+    """Two subjects found to be one person, known as ``kept`` from this ledger offset on, and the reason.
+
+    The reason about an erased person is empty.
+    """
 
     kept: str
     merged: str
@@ -30,26 +44,32 @@ class Merge:
 
 
 class LabelLedger(Database):
-    """The append-only answers and merges, and the labels, which every consensus replaces."""
+    """The append-only answers and merges."""
 
     def append_answers(self, answers: Sequence[LedgerRow]) -> int:
         """Append answers to the ledger; return how many are new. Idempotent: known answers are skipped.
+
+        Answers about erased people are left out, except retractions; count them with :meth:`erased_among`.
 
         Raises:
             CatalogError: an answer is about a person who is not in the catalog.
             ContradictionError: an annotation is answered and retracted under one version.
         """
-        unknown = sorted({answer.subject for answer in answers} - self.pseudonyms())
-        if unknown:
-            raise CatalogError(f"answers about {len(unknown)} unknown subjects ({unknown[0]}, …): ingest their clips first")
         with self._writing() as connection:
             first = offset = self._next_offset(connection)
+            answers = _check_subjects(connection, answers)
+            previous = _head(connection, offset - 1)
             for start in range(0, len(answers), BATCH):
-                rows = _new_rows(connection, answers[start : start + BATCH], offset)
+                rows = recorded(_new_rows(connection, answers[start : start + BATCH], offset))
                 if rows:
-                    connection.execute(sa.insert(ledger), recorded(rows))
+                    previous = _append(connection, ledger, rows, previous)
                 offset += len(rows)
         return offset - first
+
+    def erased_among(self, names: Iterable[str]) -> set[str]:
+        """Return the names, pseudonyms or tombstones, of people who were erased or whose erasure has begun."""
+        erased = set(self._scalars(sa.select(erasures.c.subject)))
+        return {name for name in names if name in erased or tombstone(name) in erased}
 
     def ledger(self, *, upto: int | None = None) -> list[LedgerRow]:
         """Return the answers in order, with the canonical names of their subjects.
@@ -59,10 +79,17 @@ class LabelLedger(Database):
         """
         upto = self.ledger_offset() if upto is None else upto
         merged = self.merged_names(upto=upto)
-        rows = self._rows(sa.select(ledger).where(ledger.c.offset <= upto).order_by(ledger.c.offset))
+        of_answer = ledger_details.c.offset == ledger.c.offset
+        details = ledger_details.c.note, ledger_details.c.frames_shown, ledger_details.c.marks
+        query = sa.select(ledger, *details).outerjoin(ledger_details, of_answer).where(ledger.c.offset <= upto)
         return [
-            from_row(LedgerRow, row | {"subject": canonical_name(row["subject"], merged), "marks": row["evidence"]})
-            for row in rows  # the column of the marks keeps its first name
+            from_row(
+                LedgerRow,
+                row
+                | {"subject": canonical_name(row["subject"], merged)}
+                | {name: row[name] or () for name in ("frames_shown", "marks")},  # none about an erased person
+            )
+            for row in self._rows(query.order_by(ledger.c.offset))
         ]
 
     def ledger_subjects(self) -> list[tuple[int, str]]:
@@ -83,6 +110,59 @@ class LabelLedger(Database):
         """Return the offset of the last answer or merge, 0 for an empty ledger."""
         return int(self._scalars(_last_offset())[0])
 
+    def ledger_digest(self, offset: int) -> str:
+        """Return the head of the hash chain at an offset: the digest of its row, which covers all rows before it."""
+        with self._reading() as connection:
+            return _head(connection, offset)
+
+    def broken_ledger_rows(self) -> dict[int, str]:
+        """Verify the hash chain and the heads that snapshots note; return the reason for each broken row, by offset."""
+        with self._reading() as connection:
+            rows = [dict(row) for table in (ledger, merges) for row in connection.execute(sa.select(table)).mappings()]
+            details = {row["offset"]: dict(row) for row in connection.execute(sa.select(ledger_details)).mappings()}
+            columns = snapshots.c.digest, snapshots.c.ledger_offset, snapshots.c.ledger_digest
+            noted = connection.execute(sa.select(*columns).where(snapshots.c.ledger_digest.is_not(None)))
+            heads = {digest: (offset, head) for digest, offset, head in noted}
+        return broken_rows(sorted(rows, key=lambda row: row["offset"]), details, heads)
+
+    def forget(self, names: Collection[str]) -> int:
+        """Replace a person's pseudonyms by their tombstones and delete the details; return the number of rows. Idempotent.
+
+        It changes the ledger, the merges and the subjects. The answers remain, about nobody. Delete the person's rows in the
+        other tables first. The hash chain still verifies.
+
+        Args:
+            names: every pseudonym of the person.
+
+        Raises:
+            CatalogError: the person's erasure, a row of ``erasures`` with the tombstone, has not begun or is finished.
+        """
+        changed = 0
+        with self._writing() as connection:
+            self._next_offset(connection)  # excludes writers
+            for name in sorted(names):
+                changed += self._forget(connection, name)
+        return changed
+
+    def _forget(self, connection: sa.Connection, name: str) -> int:
+        erased = tombstone(name)
+        known = connection.execute(sa.select(subjects).where(subjects.c.pseudonym == name)).mappings().first()
+        if known is None:
+            return 0
+        begun = sa.select(erasures.c.subject).where(erasures.c.subject == erased, erasures.c.finished_at.is_(None))
+        if connection.scalar(begun) is None:
+            raise CatalogError("a person can only be forgotten during an erasure: use `python -m flows erase`")
+        nobody = {**known, "pseudonym": erased}
+        connection.execute(self._insert_statement(subjects).values(nobody).on_conflict_do_nothing())
+        changed = 0
+        for column in (ledger.c.subject, merges.c.kept, merges.c.merged):
+            renamed = sa.update(column.table).where(column == name).values({column.name: erased})
+            changed += connection.execute(renamed).rowcount
+            theirs = sa.select(column.table.c.offset).where(column == erased)
+            connection.execute(sa.delete(ledger_details).where(ledger_details.c.offset.in_(theirs)))
+        connection.execute(sa.delete(subjects).where(subjects.c.pseudonym == name))
+        return changed
+
     def merge(self, kept: str, merged: str, *, why: str) -> bool:
         """Record that two subjects are one person, known as ``kept``; return whether that is new.
 
@@ -99,13 +179,15 @@ class LabelLedger(Database):
                 return False
             people = sa.select(subjects.c.pseudonym, subjects.c.cohort).where(subjects.c.pseudonym.in_([kept, merged]))
             _check_merge(kept, merged, dict(connection.execute(people).tuples().all()), into)
-            row = {"kept": kept, "merged": merged, "offset": offset, "why": why.strip()}
-            connection.execute(sa.insert(merges), recorded([row]))
+            row = {"kept": kept, "merged": merged, "offset": offset, "note": why.strip(), "frames_shown": [], "marks": []}
+            _append(connection, merges, recorded([row]), _head(connection, offset - 1))
         return True
 
     def merges(self) -> list[Merge]:
         """Return every merge, in the ledger's order."""
-        return self._load(Merge, sa.select(merges).order_by(merges.c.offset))
+        why = sa.func.coalesce(ledger_details.c.note, "").label("why")
+        of_merge = ledger_details.c.offset == merges.c.offset
+        return self._load(Merge, sa.select(merges, why).outerjoin(ledger_details, of_merge).order_by(merges.c.offset))
 
     def merged_names(self, *, upto: int | None = None) -> dict[str, str]:
         """Return the canonical name of every subject that was merged into another, up to a ledger offset."""
@@ -122,52 +204,61 @@ class LabelLedger(Database):
 
     def pseudonyms(self) -> set[str]:
         """Return every name under which answers are accepted, merged ones included: their tasks may still be open."""
-        return set(self._scalars(sa.select(subjects.c.pseudonym)))
-
-    def set_labels(self, answers: Iterable[RegionLabels], *, ledger_offset: int) -> None:
-        """Replace all labels by the consensus at a ledger offset, in one transaction.
-
-        Raises:
-            ContradictionError: two answers for one subject and AU.
-        """
-        rows = [
-            {
-                "subject": answer.subject,
-                "au": au,
-                "affected": affected,
-                "side": answer.side if affected else None,
-                "ledger_offset": ledger_offset,
-            }
-            for answer in answers
-            for au, affected in answer.affected.items()
-        ]
-        try:
-            self._replace_all(labels, rows)
-        except sa.exc.IntegrityError as error:
-            raise ContradictionError(
-                "two answers for one subject and AU, or an answer about an unknown subject: run the consensus again"
-            ) from error
-
-    def labels(self) -> list[RegionLabels]:
-        """Return the labels of the last consensus, one for each labeled person, by pseudonym."""
-        found: dict[str, dict[AU, bool]] = {}
-        sides: dict[str, Side] = {}
-        for row in self._rows(sa.select(labels).order_by(labels.c.subject)):
-            found.setdefault(row["subject"], {})[AU(row["au"])] = row["affected"]
-            if row["side"] is not None:
-                sides[row["subject"]] = Side(row["side"])
-        return [RegionLabels(subject=name, affected=affected, side=sides.get(name)) for name, affected in found.items()]
+        return {name for name in self._scalars(sa.select(subjects.c.pseudonym)) if not is_tombstone(name)}
 
     def _next_offset(self, connection: sa.Connection) -> int:
         """Return the offset after the last one, and lock out other writers until the transaction ends."""
-        if self.engine.dialect.name == "postgresql":
-            connection.execute(sa.text("LOCK TABLE ledger IN SHARE ROW EXCLUSIVE MODE"))
+        self._lock(connection, "ledger")
         return int(connection.scalar(_last_offset()) or 0) + 1
 
 
 def _last_offset() -> sa.Select[tuple[int]]:
     last = sa.union_all(sa.select(sa.func.max(ledger.c.offset).label("last")), sa.select(sa.func.max(merges.c.offset)))
     return sa.select(sa.func.coalesce(sa.func.max(last.subquery().c.last), 0))
+
+
+def _head(connection: sa.Connection, offset: int) -> str:
+    """Return the digest of the last row up to an offset."""
+    rows = (sa.select(table.c.offset, table.c.digest).where(table.c.offset <= offset) for table in (ledger, merges))
+    last = (
+        query.order_by(table.c.offset.desc()).limit(1).subquery() for query, table in zip(rows, (ledger, merges), strict=True)
+    )
+    either = sa.union_all(*map(sa.select, last)).subquery()
+    return connection.scalar(sa.select(either.c.digest).order_by(either.c.offset.desc()).limit(1)) or START
+
+
+def _append(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], previous: str) -> str:
+    """Insert rows and their details at the end of the chain; return its new head."""
+    compute = merge_digest if table is merges else answer_digest
+    details = [salted(row) for row in rows]
+    chained = []
+    for row, detail in zip(rows, details, strict=True):
+        chained.append({name: value for name, value in row.items() if name in table.c} | {"details": details_digest(detail)})
+        previous = chained[-1]["digest"] = compute(chained[-1], previous)
+    apart = [{"offset": row["offset"], **detail} for row, detail in zip(rows, details, strict=True)]
+    connection.execute(sa.insert(ledger_details), apart)
+    connection.execute(sa.insert(table), chained)
+    return previous
+
+
+def _check_subjects(connection: sa.Connection, answers: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Return the answers without those about erased people.
+
+    Raises:
+        CatalogError: an answer is about a person who is not in the catalog.
+    """
+    erased = set(connection.scalars(sa.select(erasures.c.subject)))
+    known = set(connection.scalars(sa.select(subjects.c.pseudonym)))
+
+    def is_left_out(answer: LedgerRow) -> bool:
+        gone = answer.subject in erased or tombstone(answer.subject) in erased
+        return gone and not (answer.retracted and answer.subject in known)  # an erasure itself appends retractions
+
+    living = [answer for answer in answers if not is_left_out(answer)]
+    unknown = sorted({answer.subject for answer in living} - known)
+    if unknown:
+        raise CatalogError(f"answers about {len(unknown)} unknown subjects ({unknown[0]}, …): ingest their clips first")
+    return living
 
 
 def _new_rows(connection: sa.Connection, answers: Sequence[LedgerRow], offset: int) -> list[dict[str, Any]]:

@@ -30,6 +30,14 @@ def _recorded_at() -> sa.Column[str]:
     return sa.Column("recorded_at", sa.String, nullable=False)  # ISO 8601, UTC
 
 
+def _chained() -> tuple[sa.Column[str], sa.Column[str]]:
+    """Return the digest of a row's details, and the digest of the row and of the one before it."""
+    return (
+        sa.Column("details", sa.String(64), nullable=False, server_default=""),
+        sa.Column("digest", sa.String(64), nullable=False, server_default=""),
+    )
+
+
 subjects = sa.Table(
     "subjects",
     metadata,
@@ -146,14 +154,12 @@ ledger = sa.Table(
     sa.Column("annotation", sa.String, nullable=False),
     sa.Column("version", sa.String, nullable=False),
     sa.Column("answered_at", sa.String, nullable=False),
-    sa.Column("frames_shown", sa.JSON, nullable=False),
-    sa.Column("note", sa.String),
     sa.Column("retracted", sa.Boolean, nullable=False, server_default=sa.false()),  # cancels the answer of this annotation
     sa.Column("suggestion", sa.Float),  # the score that the reader saw, null for a blind answer
     sa.Column("suggested_by", sa.String),
     sa.Column("grade", sa.Integer),  # House–Brackmann
     sa.Column("lead_time_s", sa.Float),
-    sa.Column("evidence", sa.JSON, key="marks", nullable=False, server_default="[]"),  # [{"frame", "box"}]
+    *_chained(),
     _recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
     _one_of("au", AUS),
@@ -167,10 +173,29 @@ merges = sa.Table(
     sa.Column("merged", sa.String, sa.ForeignKey("subjects.pseudonym"), primary_key=True),  # a subject is merged once
     sa.Column("kept", sa.String, sa.ForeignKey("subjects.pseudonym"), nullable=False),
     sa.Column("offset", sa.BigInteger, nullable=False),  # in the ledger's sequence
-    sa.Column("why", sa.String, nullable=False),
+    *_chained(),
     _recorded_at(),
     sa.UniqueConstraint("offset"),
     sa.CheckConstraint("merged <> kept", name="two"),
+)
+
+ledger_details = sa.Table(
+    "ledger_details",  # kept apart, referenced by digest: an erasure deletes them, and the chain still verifies
+    metadata,
+    sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("salt", sa.String, nullable=False),
+    sa.Column("note", sa.String),  # of an answer; the reason of a merge
+    sa.Column("frames_shown", sa.JSON, nullable=False),
+    sa.Column("marks", sa.JSON, nullable=False),  # [{"frame", "box"}]
+)
+
+consensus = sa.Table(
+    "consensus",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1: the table has one row
+    sa.Column("ledger_offset", sa.Integer, nullable=False),  # of the labels; it never goes back
+    _recorded_at(),
+    sa.CheckConstraint("number = 1", name="number"),
 )
 
 unusable_frames = sa.Table(
@@ -209,6 +234,7 @@ snapshots = sa.Table(
     sa.Column("digest", sa.String, primary_key=True),
     sa.Column("uri", sa.String, nullable=False),
     sa.Column("ledger_offset", sa.Integer, nullable=False),
+    sa.Column("ledger_digest", sa.String(64)),  # of the ledger's row at this offset
     sa.Column("num_frames", sa.Integer, nullable=False),
     sa.Column("subjects", sa.JSON, nullable=False),  # split → number of people
     sa.Column("synthetic", sa.Boolean, nullable=False),
@@ -312,7 +338,7 @@ lease_tokens = sa.Table(
 erasures = sa.Table(
     "erasures",
     metadata,
-    _subject(primary_key=True),
+    sa.Column("subject", sa.String, primary_key=True),  # a tombstone, no foreign key: it is entered before the subject's
     sa.Column("finished_at", sa.String),
     sa.Column("snapshots", sa.JSON, nullable=False),  # digests of the snapshots that hold the person
     sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models that were trained on the person

@@ -68,13 +68,14 @@ def digest_of(rows: pa.Table) -> str:
     return hasher.hexdigest()
 
 
-def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
+def freeze(rows: pa.Table, store: Store, ledger_offset: int, ledger_digest: str | None = None) -> Snapshot:
     """Write the rows of a snapshot under their digest; writing the same rows again is idempotent.
 
     Args:
         rows: table with the columns of ``SNAPSHOT_COLUMNS``, in any order.
         store: where ``snapshots/<digest>/manifest.parquet`` goes.
         ledger_offset: the last row of the label ledger behind the labels; part of the manifest, not of the digest.
+        ledger_digest: the digest of that row, which fixes the ledger up to there; beside the offset in the manifest.
 
     Raises:
         SnapshotError: the rows contradict each other or do not fit ``SNAPSHOT_COLUMNS``.
@@ -82,7 +83,8 @@ def freeze(rows: pa.Table, store: Store, ledger_offset: int) -> Snapshot:
     table = canonical(rows)
     digest = digest_of(table)
     key = snapshot_key(digest)
-    described = table.replace_schema_metadata({"vitau.ledger_offset": str(ledger_offset)})
+    ledger = {"vitau.ledger_offset": str(ledger_offset)} | ({"vitau.ledger_digest": ledger_digest} if ledger_digest else {})
+    described = table.replace_schema_metadata(ledger)
     write_table(store, key, described, compression="zstd")
     return describe(load(store, digest), digest, store.location(key))
 
@@ -174,6 +176,7 @@ def describe(rows: pa.Table, digest: str, uri: str) -> Snapshot:
         digest=digest,
         uri=uri,
         ledger_offset=int(metadata.get(b"vitau.ledger_offset", b"0")),
+        ledger_digest=metadata[b"vitau.ledger_digest"].decode() if b"vitau.ledger_digest" in metadata else None,
         num_frames=rows.num_rows,
         subjects={split: counts[split] for split in Split},
         synthetic=SYNTHETIC_SOURCE in set(rows["source"].to_pylist()),

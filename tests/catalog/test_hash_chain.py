@@ -197,7 +197,7 @@ def test_sqlite_refuses_a_replacement_by_any_program(catalog, statement):
 
 
 def test_a_ledger_of_an_older_version_is_chained_when_it_is_opened(new_catalog, monkeypatch, request):
-    """Open a database at revision 0011 with rows, and compare what the newest code reads."""
+    """Open a database at revision 0012 with rows, and compare what the newest code reads."""
     current = new_catalog()
     url = current.engine.url
     with current.engine.begin() as connection:
@@ -208,15 +208,15 @@ def test_a_ledger_of_an_older_version_is_chained_when_it_is_opened(new_catalog, 
         url = url.set(database=f"{url.database}.old")
     text = url.render_as_string(hide_password=False)
 
-    def upgrade_to_0011(engine: sa.Engine) -> None:
+    def upgrade_to_0012(engine: sa.Engine) -> None:
         config = Config()
         config.set_main_option("script_location", f"{engines.__file__.rsplit('/', 1)[0]}/migrations")
         with engine.connect().execution_options(writing=True) as connection, connection.begin():
             config.attributes["connection"] = connection
-            command.upgrade(config, "0011")
+            command.upgrade(config, "0012")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "_migrate", upgrade_to_0011)
+        patch.setattr(engines, "_migrate", upgrade_to_0012)
         old = open_catalog(text)
     with old.engine.begin() as connection:
         for name in ("anna", "anne"):

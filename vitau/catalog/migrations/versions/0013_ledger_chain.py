@@ -7,8 +7,8 @@ from alembic import op
 
 from vitau.catalog.hash_chain import START, answer_digest, details_digest, merge_digest, salted
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 GROWS = "the ledger only grows: append a correction instead"
 PAST = "the ledger only grows at its end: append instead"

@@ -1,9 +1,10 @@
 # The application: flows, workers of the pool cpu, the webhook receiver, and the servers of Prefect and MLflow.
-# Build from the root of the checkout: docker build -f infra/app.Dockerfile -t vitau-app:0.1.0 .
-FROM python:3.11.14-slim-bookworm
+# compose.yaml builds it on the base image in images.env: docker compose … build volumes
+ARG PYTHON_IMAGE
+FROM ${PYTHON_IMAGE}
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-RUN useradd --system --create-home --uid 10001 vitau && install -d -o vitau /app /var/lib/vitau
+RUN useradd --system --create-home --uid 10001 vitau && install -d -m 700 -o vitau /var/lib/vitau
 WORKDIR /app
 
 COPY constraints.txt .
@@ -19,7 +20,7 @@ COPY infra/with-secrets /usr/local/bin/with-secrets
 RUN pip install --no-deps --no-build-isolation .
 
 # flows, labeling and validation are not installed: every process imports them from here
-ENV PYTHONPATH=/app VITAU_WORK=/var/lib/vitau/work PREFECT_HOME=/var/lib/vitau/prefect \
+ENV HOME=/var/lib/vitau PYTHONPATH=/app VITAU_WORK=/var/lib/vitau/work PREFECT_HOME=/var/lib/vitau/prefect \
     DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false
 USER vitau
 VOLUME /var/lib/vitau

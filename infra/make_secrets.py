@@ -1,51 +1,96 @@
-"""Generate the secrets of `compose.yaml`, one file each: ``python infra/make_secrets.py FOLDER``. Existing files are kept."""
+"""Generate the secrets of `compose.yaml`, one file each: ``python infra/make_secrets.py FOLDER``. Existing files are kept.
+
+Compose mounts a file with the owner and the mode that it has here. So run this as root: the files then belong to the user of
+the containers, and nobody else can read them. It needs the standard library only.
+"""
 
 import json
+import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+CONTAINER_USER = 10001
+"""The user of every container, also in `app.Dockerfile` and `compose.yaml`."""
+DATABASES = {"catalog_owner": "vitau", "catalog_writer": "vitau", "prefect": "prefect", "mlflow": "mlflow", "label_studio": ""}
+"""The roles of PostgreSQL, which `databases.sql` creates, and the database in the address of each."""
+RESULTS = (
+    *("scores/", "reports/", "monitoring/", "snapshots/", "checkpoints/", "pretrained/", "models/", "validation/"),
+    "subjects/*/keyframes/",  # monitoring asks the readers about people
+)
+"""Prefixes under which training and scoring write, as in `flows/local_stack/backends.py`."""
 
 
 def make_secrets(folder: Path) -> list[str]:
-    """Write the missing files, readable by the owner only; return their names."""
+    """Write the missing files, readable by the user of the containers only; return their names.
+
+    Raises:
+        SystemExit: files are missing that must fit others which exist.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    password = {name: secrets.token_hex(20) for name in ("postgresql", "s3", "mlflow_s3")}
-    if (folder / "POSTGRES_PASSWORD").exists() != (folder / "s3.json").exists():
-        raise SystemExit(f"Error: some of the files in {folder} are missing that belong together: restore them from a copy")
-    database = f"vitau:{password['postgresql']}@postgresql:5432"
-    everything = ["Admin", "Read", "List", "Tagging", "Write"]
-    identities = [
-        identity("vitau", password["s3"], everything),
-        identity("mlflow", password["mlflow_s3"], [f"{action}:mlflow" for action in everything[1:]]),
-    ]
-    files = {
-        "POSTGRES_PASSWORD": password["postgresql"],
-        "POSTGRE_PASSWORD": password["postgresql"],
-        "VITAU_CATALOG": f"postgresql+psycopg://{database}/vitau",
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}/prefect",
-        "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg://{database}/mlflow",
-        "s3.json": json.dumps({"identities": identities}),
-        "s3_vitau": credentials("vitau", password["s3"]),
-        "s3_mlflow": credentials("mlflow", password["mlflow_s3"]),
-        "VITAU_PSEUDONYM_KEY": secrets.token_hex(20),
-        "VITAU_SIGNING_KEY": secrets.token_hex(20),
-        "VITAU_WEBHOOK_SECRET": secrets.token_hex(20),
-        "VITAU_LABEL_STUDIO_TOKEN": (token := secrets.token_hex(20)),
-        "LABEL_STUDIO_USER_TOKEN": token,
-        "LABEL_STUDIO_PASSWORD": secrets.token_hex(20),
-        "SECRET_KEY": secrets.token_hex(20),
-    }
-    missing = [name for name in files if not (folder / name).exists()]
-    for name in missing:
-        path = folder / name
-        path.touch(mode=0o600)
-        path.write_text(files[name])
+    sets = (database_files(), object_files(), access_files(), study_files())
+    missing: list[str] = []
+    for files in sets:
+        lacking = [name for name in files if not (folder / name).exists()]
+        if lacking and len(lacking) < len(files) and files is not sets[-1]:
+            raise SystemExit(f"Error: {', '.join(lacking)} missing in {folder}, but others that fit them exist: restore a copy")
+        for name in lacking:
+            write_private(folder / name, files[name])
+        missing += lacking
     return missing
 
 
-def identity(name: str, secret: str, actions: list[str]) -> dict[str, object]:
-    """Return an identity with its key and permissions, in the format of SeaweedFS."""
-    return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
+def database_files() -> dict[str, str]:
+    """Return the passwords of PostgreSQL's roles, and the addresses that contain them."""
+    password = {role: secrets.token_hex(20) for role in DATABASES}
+
+    def address(driver: str, role: str) -> str:
+        return f"postgresql+{driver}://{role}:{password[role]}@postgresql:5432/{DATABASES[role]}"
+
+    return {
+        "POSTGRES_PASSWORD": secrets.token_hex(20),
+        **{f"database_{role}": password[role] for role in DATABASES},
+        "VITAU_CATALOG": address("psycopg", "catalog_writer"),
+        "catalog_owner": address("psycopg", "catalog_owner"),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": address("asyncpg", "prefect"),
+        "MLFLOW_BACKEND_STORE_URI": address("psycopg", "mlflow"),
+        "mlflow_access.ini": mlflow_access(address("psycopg", "mlflow")),
+    }
+
+
+def mlflow_access(database: str) -> str:
+    """Return the configuration of MLflow's authentication, in which everybody but one log-in may only read."""
+    return (
+        "[mlflow]\n"
+        f"database_uri = {database}\n"
+        "authorization_function = vitau.registry.access:authenticate\n"
+        "default_permission = READ\n"
+        "auth_cache_ttl_seconds = 300\n"
+    )
+
+
+def object_files() -> dict[str, str]:
+    """Return the identities of S3, and the keys of each."""
+    password = {name: secrets.token_hex(20) for name in ("admin", "vitau", "scoring", "pages", "mlflow")}
+    objects = ("Read", "List", "Tagging", "Write")
+    actions = {
+        "admin": ["Admin", *objects],  # makes the buckets
+        "vitau": [f"{action}:vitau" for action in objects],  # clips and labels
+        "scoring": ["Read:vitau", "List:vitau", *(f"Write:vitau/{prefix}*" for prefix in RESULTS)],
+        # `vita?` is the bucket itself, which Label Studio asks for, and no object
+        "pages": ["List:vitau", "Read:vita?", "Read:vitau/subjects/*/keyframes/*", "Read:vitau/subjects/*/clips/*"],
+        "mlflow": [f"{action}:mlflow" for action in objects],
+    }
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": password[name]}], "actions": actions[name]}
+        for name in password
+    ]
+    return {
+        "s3.json": json.dumps({"identities": identities}),
+        **{f"s3_{name}": credentials(name, password[name]) for name in password if name != "pages"},
+        "VITAU_PAGES_SECRET_KEY": password["pages"],
+    }
 
 
 def credentials(name: str, secret: str) -> str:
@@ -53,6 +98,48 @@ def credentials(name: str, secret: str) -> str:
     return f"[default]\naws_access_key_id = {name}\naws_secret_access_key = {secret}\n"
 
 
+def access_files() -> dict[str, str]:
+    """Return the log-ins of Prefect, MLflow and Label Studio; the proxy checks those of the first two as well."""
+    prefect, mlflow, token = f"vitau:{secrets.token_hex(20)}", secrets.token_hex(20), secrets.token_hex(20)
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": prefect,
+        "PREFECT_API_AUTH_STRING": prefect,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": mlflow,
+        "MLFLOW_TRACKING_PASSWORD": mlflow,
+        "MLFLOW_READER_PASSWORD": secrets.token_hex(20),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(20),
+        "LABEL_STUDIO_USER_TOKEN": token,
+        "VITAU_LABEL_STUDIO_TOKEN": token,
+        "LABEL_STUDIO_PASSWORD": secrets.token_hex(20),
+        "SECRET_KEY": secrets.token_hex(20),
+    }
+
+
+def study_files() -> dict[str, str]:
+    """Return the keys that stand alone: of pseudonyms, of signatures and of webhooks."""
+    return {name: secrets.token_hex(20) for name in ("VITAU_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_WEBHOOK_SECRET")}
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a new file that only the user of the containers can read; without root, only the current user."""
+    path.touch(mode=0o600)
+    path.write_text(content, encoding="utf-8")
+    if os.geteuid() == 0:
+        os.chown(path, CONTAINER_USER, CONTAINER_USER)
+    path.chmod(0o400)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the secrets into the folder in the first argument, and print the names of the new files."""
+    for name in make_secrets(Path(arguments[0])):
+        print(name)
+    if os.geteuid() != 0:
+        print(
+            f"These files belong to you, and the containers (user {CONTAINER_USER}) cannot read them: "
+            f"run `sudo chown {CONTAINER_USER}:{CONTAINER_USER} {arguments[0]}/*`",
+            file=sys.stderr,
+        )
+
+
 if __name__ == "__main__":
-    for written in make_secrets(Path(sys.argv[1])):
-        print(written)
+    main(sys.argv[1:])

@@ -109,7 +109,7 @@ def secrets_of(settings: Settings | None) -> list[str]:
     if settings is not None:
         values = (
             *(settings.catalog, settings.pseudonym_key, settings.signing_key),
-            *(settings.label_studio_token, settings.webhook_secret),
+            *(settings.label_studio_token, settings.webhook_secret, settings.pages_secret_key),
         )
         known += [value.get_secret_value() for value in values if value is not None]
         user, _, _ = settings.catalog.get_secret_value().partition("://")[2].rpartition("@")

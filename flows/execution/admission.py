@@ -58,7 +58,7 @@ class Admissions:
 
     def __init__(self, workspace: Workspace, clips: Sequence[SourceClip], recipe: FrameRecipe, folder: Path) -> None:
         self._store, self._catalog = workspace.store, workspace.catalog
-        self._key = workspace.settings.pseudonym_key.get_secret_value().encode()
+        self._key = workspace.settings.require_pseudonym_key()
         self.recipe, self._folder = recipe, folder
         self._statement = statement_of(clips, self._key)
         self._known = self._catalog.pseudonyms()

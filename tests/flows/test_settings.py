@@ -62,3 +62,14 @@ def test_a_bad_value_is_named_and_not_repeated():
     with pytest.raises(SettingsError, match="VITAU_PSEUDONYM_KEY") as caught:
         load_settings(GIVEN | {"VITAU_PSEUDONYM_KEY": "short"})
     assert "short;" not in str(caught.value)
+
+
+def test_a_program_without_the_pseudonym_key_starts_and_cannot_turn_names_into_pseudonyms():
+    settings = load_settings({name: value for name, value in GIVEN.items() if name != "VITAU_PSEUDONYM_KEY"})
+    with pytest.raises(SettingsError) as caught:
+        settings.require_pseudonym_key()
+    assert str(caught.value) == (
+        "VITAU_PSEUDONYM_KEY is not set, and names of people cannot become pseudonyms: set it for this command, "
+        "or run it where clips are ingested"
+    )
+    assert load_settings(GIVEN).require_pseudonym_key() == b"a key long enough"

@@ -58,6 +58,7 @@ def s3_environment(tmp_path_factory):
         *(f"-{name}.port={ports[name]}" for name in services),
         *(f"-{name}.port.grpc={ports[f'{name} grpc']}" for name in services),
         *(f"-s3.config={folder / 's3.json'}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # their ports are fixed, and two servers at once would clash
     ]
     environment = {
         "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports['s3']}",

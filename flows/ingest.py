@@ -184,6 +184,9 @@ def ingest_batch(
         for result in track(results, "cropping faces", len(batch)):
             index, admitted = working.popleft()
             lease_name, clip = batch[index]
+            if not leases.is_held(lease_name):  # another worker took the clip over, and records it
+                admissions.finish(clip, admitted)
+                continue
             outcomes[index] = outcome = record(admissions, clip, admitted, lease_name, result)
             if isinstance(outcome, Recorded) and outcome.new and isinstance(result, Ingested):
                 new_rows.append(result.rows)

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
-from flows.execution.training_process import Listener, run_training, show_trainings
+from flows.execution.training_process import Listener, lease_training, run_training, show_trainings
 from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.champion import standing_recognition
 from flows.promotion.registered_models import MODELS, PALSY, REGIONS
@@ -83,16 +83,18 @@ def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
     settings, out = workspace.settings, pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", settings.mlflow_url]
-    fetch_pretraining(workspace, out)
-    run_training(
-        f"pretraining {recipe}",
-        arguments,
-        listener,
-        num_at_once=settings.num_trainings,
-        num_processes=settings.training_processes,
-    )
-    for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
-        workspace.store.put(layout.pretrained_prefix(out.name) + path.relative_to(out).as_posix(), path)
+    with lease_training(workspace.catalog, f"pretrainings/{out.name}", settings.lease_s, listener) as lease:
+        fetch_pretraining(workspace, out)
+        run_training(
+            f"pretraining {recipe}",
+            arguments,
+            listener,
+            num_at_once=settings.num_trainings,
+            num_processes=settings.training_processes,
+            lease=lease,
+        )
+        for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
+            workspace.store.put(layout.pretrained_prefix(out.name) + path.relative_to(out).as_posix(), path)
     return out
 
 
@@ -103,13 +105,15 @@ def train(workspace: Workspace, recipe: str, snapshot: str, pretrained: Path | N
     arguments = ["--recipe", recipe, "--store", settings.store, "--snapshot", snapshot, "--out", str(out)]
     arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
     arguments += ["--mlflow-url", settings.mlflow_url]
-    run_training(
-        f"training {recipe}",
-        [*arguments, "--checkpoints-to-store"],
-        listener,
-        num_at_once=settings.num_trainings,
-        num_processes=settings.training_processes,
-    )
+    with lease_training(workspace.catalog, f"trainings/{out.name}", settings.lease_s, listener) as lease:
+        run_training(
+            f"training {recipe}",
+            [*arguments, "--checkpoints-to-store", "--fencing-token", str(lease.token)],
+            listener,
+            num_at_once=settings.num_trainings,
+            num_processes=settings.training_processes,
+            lease=lease,
+        )
     return out
 
 

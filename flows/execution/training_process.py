@@ -6,22 +6,78 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from logging import Logger, LoggerAdapter
 from typing import Final, TypeAlias
 
+from flows.execution.leases import LeaseHolder, exclusive_lease
 from flows.settings import ROOT
+from vitau.catalog.leases import Leases
 from vitau.errors import TrainingError
 from vitau.progress import bars, stderr_console
 
 Listener: TypeAlias = Callable[[str, str], None]
 """Called with the name of the training and a line of its log."""
 
+STUCK_S: Final = 12 * 3600.0
+"""Seconds without a line in the log after which a training counts as stuck; an epoch is shorter."""
+
 _EPOCH: Final = re.compile(r"epoch (\d+)/(\d+)")
 _KEPT_LINES: Final = 60  # after a failure, `torchrun` alone writes some thirty
 
 
+@contextmanager
+def lease_training(leases: Leases, work: str, lease_s: float, listener: Listener) -> Iterator["TrainingLease"]:
+    """Hold the lease on a training in the ``with`` block; wait until no other worker has it.
+
+    A second run of the same training, such as one that Prefect rescheduled, waits here and then finds it complete. A run that
+    loses the lease kills its training: another worker resumes it from the last checkpoint.
+
+    Args:
+        leases: the leases of all workers.
+        work: name of the training.
+        lease_s: seconds.
+        listener: gets a line while the run waits.
+    """
+    processes: list[subprocess.Popen[str]] = []
+
+    def kill() -> None:
+        for process in processes:
+            process.kill()
+
+    def say() -> None:
+        listener(work, "waiting for another worker that trains the same")
+
+    with exclusive_lease(leases, work, lease_s, stuck_s=STUCK_S, on_lost=kill, on_wait=say) as holder:
+        yield TrainingLease(holder=holder, work=work, processes=processes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingLease:
+    """The lease on a training, and the processes that end if it is lost."""
+
+    holder: LeaseHolder
+    work: str
+    processes: list["subprocess.Popen[str]"]
+
+    @property
+    def token(self) -> int:
+        """The fencing token, which the training checks before each checkpoint."""
+        return self.holder.token(self.work)
+
+    def require(self) -> None:
+        """Raise LeaseLostError unless the lease is still held; call it before results are written."""
+        self.holder.require(self.work)
+
+
 def run_training(
-    name: str, arguments: Sequence[str], listener: Listener, *, num_at_once: int = 1, num_processes: int | None = None
+    name: str,
+    arguments: Sequence[str],
+    listener: Listener,
+    *,
+    num_at_once: int = 1,
+    num_processes: int | None = None,
+    lease: TrainingLease | None = None,
 ) -> None:
     """Run ``python -m vitau.training`` with its share of the cores, and pass each log line to the listener.
 
@@ -33,9 +89,11 @@ def run_training(
         listener: called with every line.
         num_at_once: number of trainings that share the cores of this machine.
         num_processes: of this training, under `torchrun`; by default one per visible GPU, or one without a GPU.
+        lease: the training ends if it is lost; its log lines are its progress.
 
     Raises:
         TrainingError: the training failed; its last sentence is the reason.
+        LeaseLostError: another worker has taken the training over.
     """
     num_processes = num_processes or num_gpus() or 1
     share = max(1, (os.cpu_count() or 1) // (num_at_once * num_processes))
@@ -50,10 +108,16 @@ def run_training(
         errors="replace",
     ) as process:
         assert process.stderr is not None
+        if lease is not None:
+            lease.processes.append(process)
         lines: list[str] = []
         for line in process.stderr:
+            if lease is not None:
+                lease.holder.progress()
             lines = [*lines, line.rstrip()][-_KEPT_LINES:]
             listener(name, line.rstrip())
+    if lease is not None:
+        lease.require()
     if process.returncode:
         raise TrainingError(f"{name} ended with exit code {process.returncode}: {failure_reason(lines)}")
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
-from vitau.errors import TrainingError
+from vitau.errors import LeaseLostError, TrainingError
 from vitau.models.vit import PalsyViT, ViTConfig, build_vit
 from vitau.schema import Split
 from vitau.store import open_store
-from vitau.training.checkpoint import FILE, Checkpoint, Epoch, History
+from vitau.training.checkpoint import FILE, Checkpoint, Epoch, History, State
 from vitau.training.config import TrainConfig
 from vitau.training.fit import Observer, adamw, fit, learning_rate, train_step
 from vitau.training.tasks import Batch, CropBatches, objective, validation
@@ -118,6 +118,59 @@ def test_another_machine_goes_on_from_the_store(few_crops: Crops, tmp_path: Path
     Checkpoint(folder=tmp_path / "here", identity="one", store=store).clear()
     assert not list(store.keys("checkpoints/"))
     assert not (tmp_path / "here").exists()
+
+
+def test_a_torn_local_checkpoint_and_a_damaged_stored_one_are_passed_over_for_an_intact_one(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    checkpoint = Checkpoint(folder=tmp_path / "here", identity="one", store=store)
+    model = _vit()
+    optimizer = torch.optim.SGD(model.parameters())
+
+    def save(num_epochs: int) -> None:
+        epochs = tuple(Epoch(number=n, train_loss=1.0, validation={}, seconds=1.0) for n in range(num_epochs))
+        checkpoint.save(model, optimizer, State(history=History(epochs=epochs)))
+
+    def resumed() -> int:
+        return len(checkpoint.resume(model, optimizer).history.epochs)
+
+    save(1)
+    (first,) = store.keys("checkpoints/")
+    kept = store.get(first)
+    save(2)
+    local = tmp_path / "here" / FILE
+    local.write_bytes(local.read_bytes()[:-100])  # a power failure
+    assert resumed() == 2
+    (second,) = store.keys("checkpoints/")
+    store.put(first, kept)  # killed before it erased the older one
+    path = tmp_path / "store" / second
+    path.write_bytes(path.read_bytes()[:-100])
+    local.write_bytes(b"")
+    assert resumed() == 1
+    assert sorted(file.name for file in local.parent.iterdir()) == [FILE]
+
+
+def test_a_training_that_another_worker_took_over_writes_no_checkpoint(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    model = _vit()
+    optimizer = torch.optim.SGD(model.parameters())
+    suspended, successor = (
+        Checkpoint(folder=tmp_path / str(token), identity="one", store=store, token=token) for token in (9, 10)
+    )
+    suspended.resume(model, optimizer)
+    suspended.save(model, optimizer, State())
+    successor.resume(model, optimizer)
+    before = list(store.keys())
+    epoch = Epoch(number=0, train_loss=1.0, validation={}, seconds=1.0)
+    with pytest.raises(LeaseLostError, match=r"another worker has taken this training over"):
+        suspended.save(model, optimizer, State(history=History(epochs=(epoch,))))
+    assert list(store.keys()) == before
+    with pytest.raises(LeaseLostError):
+        suspended.resume(model, optimizer)
+    successor.save(model, optimizer, State(history=History(epochs=(epoch,))))
+    successor.clear()
+    assert list(store.keys()) == []
+    with pytest.raises(LeaseLostError):
+        suspended.save(model, optimizer, State())
 
 
 def test_a_finished_training_is_not_trained_again(few_crops: Crops, tmp_path: Path) -> None:

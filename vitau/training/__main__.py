@@ -46,6 +46,9 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     checkpoints_to_store: Annotated[
         bool, typer.Option(help="Write checkpoints to the store as well, so that another machine can resume.")
     ] = False,
+    fencing_token: Annotated[
+        int | None, typer.Option(help="Number of the caller's lease: a training with an older one stops before it writes.")
+    ] = None,
     cache: Cache = None,
     mlflow_url: Tracking = None,
     exit_with_parent: Annotated[bool, typer.Option(help="Exit when stdin is closed, because the parent process died.")] = False,
@@ -75,6 +78,7 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
             weights=weights or (),
             cache=cache,
             checkpoints_to_store=checkpoints_to_store,
+            fencing_token=fencing_token,
             mlflow_url=mlflow_url,
         )
 

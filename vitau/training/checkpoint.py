@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitau.data.layout import checkpoint_prefix
-from vitau.errors import TrainingError
+from vitau.errors import ChecksumError, LeaseLostError, ObjectNotFoundError, TrainingError
 from vitau.store import Store
 from vitau.store.atomic import atomic_path
 from vitau.training.parallel import is_main_process
 
 FILE: Final = "last.safetensors"
+_HOLDER: Final = "holder-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,11 +72,15 @@ class Checkpoint:
 
     With a ``store``, every state is an object there as well, so that another machine can resume. The newest state counts,
     wherever it is; older objects are erased after it is complete. A state holds weights and numbers, no image and no name.
+
+    With a ``token``, the fencing token of the lease on this training, an object marks in the store who trains now. A process
+    whose token is not the largest there stops before it writes.
     """
 
     folder: Path
     identity: str
     store: Store | None = None
+    token: int | None = None
 
     def save(
         self,
@@ -87,9 +92,13 @@ class Checkpoint:
         """Replace the state atomically; ``average`` holds the averaged weights, if there are any.
 
         Only the main process writes.
+
+        Raises:
+            LeaseLostError: another worker has taken this training over.
         """
         if not is_main_process():
             return
+        self._require_token()
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         if average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in average.state_dict().items()}
@@ -107,7 +116,7 @@ class Checkpoint:
             save_file(tensors, partial, metadata=metadata)
         if self.store is not None:
             key = f"{self._prefix}{_place(metadata)}.safetensors"
-            older = [known for known in self.store.keys(self._prefix) if known < key]
+            older = [known for known in self._stored(self.store) if known < key]
             self.store.put(key, self.folder / FILE)
             for known in older:
                 self.store.erase(known)
@@ -124,25 +133,53 @@ class Checkpoint:
     def _prefix(self) -> str:
         return checkpoint_prefix(sha256(self.identity.encode()).hexdigest())
 
+    def _stored(self, store: Store) -> list[str]:
+        """Return the keys of the states in the store, the newest last."""
+        return [key for key in store.keys(self._prefix) if key.endswith(".safetensors")]
+
+    def _tokens(self, store: Store) -> list[int]:
+        start = f"{self._prefix}{_HOLDER}"
+        return [int(key.removeprefix(start)) for key in store.keys(start)]
+
+    def _take_over(self) -> None:
+        """Mark in the store that the holder of this token trains now."""
+        if self.store is not None and self.token is not None and is_main_process():
+            self.store.put(f"{self._prefix}{_HOLDER}{self.token}", b"")
+            self._require_token()
+
+    def _require_token(self) -> None:
+        if self.store is not None and self.token is not None and max(self._tokens(self.store), default=-1) != self.token:
+            raise LeaseLostError("another worker has taken this training over: this one stops and writes no checkpoint")
+
     def _newest(self) -> Path:
-        """Return the path of the newest state; download it if the store is ahead of the folder."""
+        """Return the path of the newest intact state; download it if the store is ahead of the folder.
+
+        A damaged state, local or stored, counts as missing if the store has an intact one.
+        """
         path = self.folder / FILE
-        stored = list(self.store.keys(self._prefix)) if self.store is not None else []
+        stored = self._stored(self.store) if self.store is not None else []
         if self.store is None or not stored:
             return path
-        if path.exists():
-            with _reading(path), safe_open(path, framework="pt") as file:
-                if f"{self._prefix}{_place(file.metadata())}.safetensors" >= stored[-1]:
-                    return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.store.download(stored[-1], path)
+        local = _name_of(path)
+        for key in reversed(stored):
+            if local is not None and f"{self._prefix}{local}.safetensors" >= key:
+                return path
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fetched = path.with_name(f"fetched-{path.name}")
+            with suppress(ChecksumError, ObjectNotFoundError):  # damaged, or erased after a newer one: try the one before
+                if _name_of(self.store.download(key, fetched)) is not None:
+                    return fetched.replace(path)
+            fetched.unlink(missing_ok=True)
+        return path
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> State:
         """Load the saved state into model, optimizer and averaged weights; return the rest of it.
 
         Raises:
-            TrainingError: if the saved state belongs to another training or is damaged.
+            TrainingError: if the saved state belongs to another training, or is damaged and the store has no intact one.
+            LeaseLostError: another worker has taken this training over.
         """
+        self._take_over()
         path = self._newest()
         if not path.exists():
             return State()
@@ -172,6 +209,17 @@ def _place(metadata: dict[str, str]) -> str:
     """Return the name of a state; names sort by progress."""
     done = json.loads(metadata["position"])["done"] if "position" in metadata else 0
     return f"{len(json.loads(metadata['history'])['epochs']):06}-{done:09}"
+
+
+def _name_of(path: Path) -> str | None:
+    """Return the name of the state in a file by its progress; ``None`` if there is no file, or if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                file.get_tensor(name)
+            return _place(file.metadata())
+    except (FileNotFoundError, SafetensorError, OSError, TypeError, KeyError, ValueError):
+        return None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     weights: Sequence[str] = (),
     cache: Path | None = None,
     checkpoints_to_store: bool = False,
+    fencing_token: int | None = None,
     mlflow_url: str | None = None,
     num_threads: int | None = None,
     reporter: Reporter | None = None,
@@ -69,6 +70,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         weights: sources of the user's own weights instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
         checkpoints_to_store: write checkpoints to the store as well, so that another machine can resume.
+        fencing_token: of the caller's lease on this training; a process with an older one stops before it writes.
         mlflow_url: of the server that gets curves, system metrics and, of regions, heatmaps of drawn faces; none by default.
         num_threads: see :func:`choose_device`.
         reporter: writes messages and progress; on stderr by default.
@@ -81,6 +83,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         SnapshotError: if the snapshot is not what was frozen.
         CheckpointError: if the pretrained model is not of the recipe's shape.
         RegistryError: if the MLflow server cannot be reached at the start.
+        LeaseLostError: if another worker has taken the training over.
     """
     if (out / METRICS).exists():
         return read_result(out, recipe=recipe.name, snapshot=snapshot)
@@ -99,6 +102,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     if recipe.train.keep_statistics and origin is None:
         reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
+    checkpoint = replace(checkpoint, token=fencing_token)
     history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads))
     lineage = {
         "protocol": Protocol.SUBJECTS,

@@ -1,12 +1,15 @@
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
-from flows.execution.training_process import command, failure_reason, run_training, show_trainings
-from vitau.errors import TrainingError
+from flows.execution.training_process import command, failure_reason, lease_training, run_training, show_trainings
+from vitau.catalog.catalog import open_catalog
+from vitau.errors import LeaseLostError, TrainingError
 
 NOWHERE = ["--recipe", "tiny-palsy", "--store", "/nowhere", "--snapshot", "none", "--out", "/nowhere/out"]
 
@@ -81,3 +84,26 @@ def test_off_a_terminal_every_line_is_written_with_the_name_of_its_training(caps
     with show_trainings() as listener:
         listener("training tiny-palsy", "epoch 1/4: loss 0.5")
     assert capsys.readouterr().err == "training tiny-palsy: epoch 1/4: loss 0.5\n"
+
+
+def test_a_training_whose_lease_is_lost_is_killed_and_the_flow_stops(tmp_path):
+    """A second worker takes over while the first draws people, which takes minutes."""
+    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    arguments = ["pretrain", "--recipe", "tiny-palsy", "--out", str(tmp_path / "out")]
+
+    def take_over() -> None:
+        while not running:
+            time.sleep(0.05)
+        (owner,) = catalog.leases().values()
+        catalog.release_leases(["trainings/1"], owner)
+        assert catalog.acquire_lease("trainings/1", "another worker", 600)
+
+    thread = threading.Thread(target=take_over)
+    with lease_training(catalog, "trainings/1", 1, lambda *_: None) as lease:
+        running = lease.processes
+        thread.start()
+        with pytest.raises(LeaseLostError):
+            run_training("x", arguments, lambda *_: None, lease=lease)
+    thread.join()
+    assert [process.returncode for process in running] == [-signal.SIGKILL]
+    catalog.engine.dispose()

@@ -55,7 +55,7 @@ class Settings(BaseModel):
         description="key of the HMAC that makes pseudonyms, only where names enter; a changed key makes every person a new one",
     )
     signing_key: SecretStr | None = Field(
-        default=None, min_length=16, description="key of the HMAC that signs promotion decisions"
+        default=None, min_length=16, description="secret of the Ed25519 key that signs promotions; drawn at random"
     )
     label_studio_url: str
     label_studio_token: SecretStr

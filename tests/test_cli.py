@@ -80,7 +80,7 @@ def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
 def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scored(workdir, tmp_path):
     done = run("score", "my-model", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout.split("\t")[:2]) == (1, ["person.png", "palsy"])
-    assert done.stderr.splitlines()[0] == "Skipped missing.mp4: the recording is missing; check its path"
+    assert done.stderr.splitlines()[0] == "Skipped item 1, missing.mp4: the recording is missing; check its path"
 
 
 @pytest.mark.parametrize(

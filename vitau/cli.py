@@ -149,6 +149,7 @@ def score(
     """Score photos and clips of faces.
 
     Writes tables, overlays and report.html, and prints one line per person.
+    They name files by number; items.csv has the path of each.
     A file that cannot be scored is listed with its reason.
     The other files are scored, and the exit code is 1.
     """
@@ -171,14 +172,17 @@ def score(
         watch=_watch,
     )
     for skipped in result.skipped:
-        typer.echo(f"Skipped {skipped.item}: {skipped.reason}", err=True)
+        typer.echo(f"Skipped item {skipped.item}, {result.paths[skipped.item]}: {skipped.reason}", err=True)
     if result.num_ignored:
         typer.echo(f"Ignored {result.num_ignored} files in folders: they are neither photos nor clips.", err=True)
     for note in sorted({note for person in result.people for note in person.notes}):
         typer.echo(f"Note: {note}", err=True)
     if as_json:
         people = [person_record(person) for person in result.people]
-        skips = [{"item": skipped.item, "reason": skipped.reason} for skipped in result.skipped]
+        skips = [
+            {"item": int(skipped.item), "input": str(result.paths[skipped.item]), "reason": skipped.reason}
+            for skipped in result.skipped
+        ]
         record = {"synthetic": predictor.synthetic, "model": predictor.digest, "people": people, "skipped": skips}
         typer.echo(json.dumps({**record, "report": str(out / "report.html")}, ensure_ascii=False))
     else:

@@ -249,7 +249,7 @@ SNAPSHOT_COLUMNS: Final[Mapping[str, Column]] = {
 """Columns of a snapshot: one row per usable frame of a labeled person, sorted by subject, clip and frame."""
 
 SCORE_COLUMNS: Final[Mapping[str, Column]] = {
-    "input": Column(type="string", meaning="digest of the clip in a batch, path of the file in `vitau score`"),
+    "input": Column(type="string", meaning="digest of the clip in a batch, number of the item in `vitau score`"),
     "frame_index": Column(type="int32", meaning="position among the sampled frames, 0 for a photo"),
     "time_s": Column(type="float64", meaning="s from the start of the recording"),
     "face_index": Column(type="int32", meaning="number of the face in the frame, largest first, from 0"),

@@ -141,6 +141,19 @@ def history(model: AnyModel = None, as_json: Json = False, state: State = DEMO) 
 
 
 @app.command()
+def public_key(state: State = DEMO) -> None:
+    """Print the public key that verifies promotions; model users give it to `vitau pull --key`.
+
+    Example: python -m flows public-key > key.txt
+    """
+    settings = connect(state)
+    from flows.workspace import open_workspace
+    from vitau.catalog.signing import public_key as of
+
+    typer.echo(of(open_workspace(settings).signing_key()))
+
+
+@app.command()
 def lineage(
     name: Annotated[
         str,

@@ -103,12 +103,15 @@ def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(ba
         | {name: value for name, value in services.environment.items() if name.startswith("MLFLOW_TRACKING_")},
     )
     assert done.err.splitlines() == [
-        f"Skipped {bad}/missing.mp4: the recording is missing; check its path",
-        f"Skipped {bad}/empty.mp4: the recording is empty (0 bytes); copy it again",
-        f"Skipped {bad}/letter.mp4: the recording is not a video; give a video, a photo or a tar of images",
-        f"Skipped {bad}/cut.mp4: the recording is truncated: its index (moov atom) is missing; copy or download it again",
-        f"Skipped {bad}/hills.mp4: hills.mp4 shows no face in any of its 6 sampled frames; give a clip of a face",
-        f"Skipped {bad}/hills.jpg: hills.jpg shows no face; give a photo of a face that looks at the camera",
+        f"Skipped item 1, {bad}/missing.mp4: the recording is missing; check its path",
+        f"Skipped item 2, {bad}/empty.mp4: the recording is empty (0 bytes); copy it again",
+        f"Skipped item 3, {bad}/letter.mp4: the recording is not a video; give a video, a photo or a tar of images",
+        (
+            f"Skipped item 4, {bad}/cut.mp4: "
+            "the recording is truncated: its index (moov atom) is missing; copy or download it again"
+        ),
+        f"Skipped item 5, {bad}/hills.mp4: the recording shows no face in any of its 6 sampled frames; give a clip of a face",
+        f"Skipped item 6, {bad}/hills.jpg: the photo shows no face; give a photo of a face that looks at the camera",
         f"The report is {out}/report.html",
     ]
     assert done.code == 1

@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import stat
+from pathlib import Path
 
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ import pytest
 
 from vitau.errors import ClipError
 from vitau.schema import AUS, SCORE_COLUMNS
-from vitau.scoring.batch import list_files, score_inputs, summary_lines
+from vitau.scoring.batch import list_files, score_inputs, summary_lines, write_items
 
 
 @pytest.fixture
@@ -33,10 +35,11 @@ def test_every_bad_input_gets_a_sentence_and_the_rest_is_scored(lenient, bad_inp
     folder, sentences = bad_inputs
     out = tmp_path / "out"
     result = score_inputs(lenient, [folder, folder / "missing.mov", landscape, photo], out, model_name="m")
-    assert {skip.item.rsplit("/", 1)[1]: skip.reason for skip in result.skipped} == {
+    assert {result.paths[skip.item].name: skip.reason for skip in result.skipped} == {
         **sentences,
-        "hills.jpg": "hills.jpg shows no face; give a photo of a face that looks at the camera",
+        "hills.jpg": "the photo shows no face; give a photo of a face that looks at the camera",
     }
+    assert {skip.item for skip in result.skipped} == {"1", "2", "3", "4", "5", "6"}
     with (out / "skipped.csv").open(newline="") as file:
         assert [(row["item"], row["reason"]) for row in csv.DictReader(file)] == [(s.item, s.reason) for s in result.skipped]
     assert [person.input for person in result.people] == [str(photo)]
@@ -48,15 +51,48 @@ def test_the_folder_gets_tables_overlays_and_a_report(lenient, photo, clip, tmp_
     table = pq.read_table(tmp_path / "scores.parquet")
     assert table.column_names == list(SCORE_COLUMNS)
     assert pyarrow.csv.read_csv(tmp_path / "scores.csv").num_rows == table.num_rows > 5
-    assert [record["input"] for record in json.loads((tmp_path / "people.json").read_text())] == [str(photo), str(clip)]
-    overlays = sorted(path.name for path in (tmp_path / "overlays" / "000-person").iterdir())
+    assert [record["input"] for record in json.loads((tmp_path / "people.json").read_text())] == ["1", "2"]
+    assert set(table["input"].to_pylist()) == {"1", "2"}
+    overlays = sorted(path.name for path in (tmp_path / "overlays" / "001").iterdir())
     assert overlays == sorted(f"face0-frame00000-{name}.jpg" for name in ("face", "recognition", "regions", *AUS))
-    assert len(list((tmp_path / "overlays" / "001-person").iterdir())) == 4 * len(overlays)
+    assert len(list((tmp_path / "overlays" / "002").iterdir())) == 4 * len(overlays)
     assert "Synthetic." in (tmp_path / "report.html").read_text()
     first, second = summary_lines(result)
     assert first.startswith(f"{photo}\tpalsy\t")
     assert "(one frame)" in first
     assert " to " in second
+
+
+def test_no_file_of_the_output_but_the_list_of_items_has_the_name_of_an_input(lenient, photo, clip, tmp_path):
+    folder = tmp_path / "in" / "Erika Mustermann"
+    folder.mkdir(parents=True)
+    shutil.copy(photo, folder / "erika-mustermann.png")
+    shutil.copy(clip, folder / "erika-mustermann-2026.mp4")
+    (folder / "mustermann-cut.mp4").write_bytes(clip.read_bytes()[:5000])
+    (folder / "mustermann.jpg").write_bytes(b"\xff\xd8 and no more")
+    (folder / "@mustermann.mp4").write_bytes(b"")
+    out = tmp_path / "out"
+    score_inputs(lenient, [folder], out, model_name="m")
+    score_inputs(lenient, [folder], out, model_name="m")  # the files of the first scoring are replaced
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert len(written) > 50
+    found = {
+        path.relative_to(out).as_posix()
+        for path in written
+        if b"mustermann" in path.read_bytes().lower() or "mustermann" in str(path.relative_to(out)).lower()
+    }
+    assert found == {"items.csv"}
+    assert stat.S_IMODE((out / "items.csv").stat().st_mode) == 0o600
+    with (out / "items.csv").open(newline="", encoding="utf-8") as file:
+        assert [(row["item"], row["path"]) for row in csv.DictReader(file)] == [
+            (str(number), str(path)) for number, path in enumerate(list_files([folder])[0], 1)
+        ]
+
+
+def test_a_path_that_a_spreadsheet_would_take_for_a_formula_gets_an_apostrophe(tmp_path):
+    write_items([Path("=cmd|'calc'!A1.mp4"), Path("good.mp4")], tmp_path / "items.csv")
+    with (tmp_path / "items.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["'=cmd|'calc'!A1.mp4", "good.mp4"]
 
 
 def test_other_files_of_a_folder_are_counted_and_named_ones_are_tried(lenient, photo, tmp_path):
@@ -88,5 +124,5 @@ def test_a_recording_that_ends_early_is_scored_and_noted(lenient, clip, tmp_path
     result = score_inputs(lenient, [cut], tmp_path / "out", model_name="m")
     (person,) = result.people
     (note,) = person.notes
-    assert note.startswith("cut.mkv is incomplete: ")
+    assert note.startswith("item 1 is incomplete: ")
     assert note in (tmp_path / "out" / "report.html").read_text()

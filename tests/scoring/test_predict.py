@@ -118,7 +118,7 @@ def test_a_clip_is_scored_six_times_per_second(lenient, clip):
 def test_a_photo_without_a_face_is_an_error_with_advice(lenient, landscape):
     with pytest.raises(ClipError) as error:
         list(lenient.score_path(landscape))
-    assert str(error.value) == "hills.jpg shows no face; give a photo of a face that looks at the camera"
+    assert str(error.value) == "the photo shows no face; give a photo of a face that looks at the camera"
 
 
 def test_three_lines_of_python_give_scores_and_heatmaps(make_bundle, photo):

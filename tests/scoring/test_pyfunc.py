@@ -57,4 +57,4 @@ def test_inputs_without_a_row_are_named_in_the_log(pulled):
     log = pulled[2]
     assert "input 1 has no scores: the photo shows no face" in log
     assert "input 2 has no scores: the photo is not an image that can be read" in log
-    assert "input 2 has no scores: missing.jpg is missing" in log
+    assert "input 2 has no scores: the recording is missing; check its path" in log

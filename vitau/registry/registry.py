@@ -36,7 +36,7 @@ REQUIREMENTS: Final = (
 """Distributions that a registered model needs; registration pins them to the installed versions."""
 
 _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
-    "media": ("clips", "crops", "faces", "frames"),
+    "media": ("clips", "containers", "crops", "faces", "frames", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
     "scoring": ("predict", "pyfunc", "scores"),

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +24,18 @@ from vitau.scoring.scores import ScoredFace, score_table
 
 NUM_KEY_FRAMES: Final = 4
 """Frames of a person that get overlays."""
+FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of a cell that a spreadsheet takes for a formula."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredPerson:
-    """The score of one face of a photo, or of the tracked person of a clip."""
+    """The score of one face of a photo, or of the tracked person of a clip.
 
+    ``item`` is the number of the input, from 1; everything that is written names it. ``input`` is its path, for the terminal.
+    """
+
+    item: int
     input: str
     face_index: int
     score: SubjectScore
@@ -38,10 +44,11 @@ class ScoredPerson:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchResult:
-    """Scored people, skipped files with their reasons, and the number of other files in folders."""
+    """Scored people, skipped items with their reasons, the path of each item by number, and the number of other files."""
 
     people: tuple[ScoredPerson, ...]
     skipped: tuple[Skipped, ...]
+    paths: Mapping[str, Path]
     num_ignored: int
 
 
@@ -58,6 +65,8 @@ def score_inputs(
     """Score files and folders of files; skip a file that cannot be scored, and record the reason.
 
     Writes ``scores.parquet``, ``scores.csv``, ``people.json``, ``skipped.csv``, ``overlays/`` and ``report.html`` into ``out``.
+    They name items by number, because the names of files often contain those of people. Only ``items.csv``, which is for the
+    owner, has the path of each item.
 
     Args:
         predictor: the model.
@@ -81,21 +90,24 @@ def score_inputs(
     skipped: list[Skipped] = []
     people: list[ScoredPerson] = []
     reported: list[ReportedSubject] = []
-    for number, path in enumerate(watch(paths, len(paths))):
-        counts = DecodeCounts()
+    write_items(paths, out / "items.csv")
+    for number, path in enumerate(watch(paths, len(paths)), 1):
+        counts, item = DecodeCounts(), str(number)
         try:
             sampler = _FaceSampler()
-            rows += [sampler.add(face) for face in predictor.score_path(path, analyse_all=analyse_all, counts=counts)]
+            rows += [sampler.add(face) for face in predictor.score_path(path, item, analyse_all=analyse_all, counts=counts)]
         except ClipError as error:
-            skipped.append(Skipped(item=str(path), reason=str(error)))
+            skipped.append(Skipped(item=item, reason=str(error)))
             continue
         for face_index, (own_rows, faces) in sampler.people.items():
             score = aggregate(score_table(own_rows), predictor.threshold, analyse_all=analyse_all)
             if score is None:  # every person has a row
                 continue
-            person = ScoredPerson(input=str(path), face_index=face_index, score=score, notes=_notes(path, counts))
-            frames = _draw(predictor, faces, out / "overlays" / f"{number:03d}-{path.stem}")
-            name = path.name if len(sampler.people) == 1 else f"{path.name}, face {face_index + 1}"
+            notes = _notes(item, counts)
+            person = ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes)
+            is_photo = path.suffix.lower() in PHOTO_SUFFIXES
+            frames = _draw(predictor, faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
+            name = f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}"
             people.append(person)
             reported.append(ReportedSubject(name=name, score=score, key_frames=frames, notes=person.notes))
     _write_tables(out, rows, people, skipped)
@@ -104,7 +116,8 @@ def score_inputs(
         title="ViTAU: faces scored", synthetic=predictor.synthetic, models=[model], subjects=reported, skipped=skipped
     )
     write_report(report, out / "report.html")
-    return BatchResult(people=tuple(people), skipped=tuple(skipped), num_ignored=num_ignored)
+    by_item = {str(number): path for number, path in enumerate(paths, 1)}
+    return BatchResult(people=tuple(people), skipped=tuple(skipped), paths=by_item, num_ignored=num_ignored)
 
 
 def list_files(inputs: Iterable[Path]) -> tuple[list[Path], int]:
@@ -122,10 +135,24 @@ def list_files(inputs: Iterable[Path]) -> tuple[list[Path], int]:
     return paths, num_ignored
 
 
-def person_record(person: ScoredPerson) -> dict[str, Any]:
-    """Return the score of a person as JSON values."""
+def write_items(paths: Sequence[Path], path: Path) -> None:
+    """Write the path of each item as CSV, readable by the owner only.
+
+    A path that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("item", "path"))
+        cells = (f"'{item}" if str(item).startswith(FORMULA_SIGNS) else str(item) for item in paths)
+        writer.writerows(enumerate(cells, 1))
+
+
+def person_record(person: ScoredPerson, *, named: bool = True) -> dict[str, Any]:
+    """Return the score of a person as JSON values; unless ``named``, the input is the number of the item, as in the tables."""
     return {
-        "input": person.input,
+        **({"item": person.item, "input": person.input} if named else {"input": str(person.item)}),
         "face_index": person.face_index,
         **person.score.summary(),
         "notes": list(person.notes),
@@ -152,7 +179,7 @@ class _FaceSampler:
         return face.row
 
 
-def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path) -> list[KeyFrame]:
+def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path, *, is_photo: bool) -> list[KeyFrame]:
     """Draw and write overlays of some faces of a person; return them for the report."""
     chosen = [faces[position] for position in evenly_spaced(len(faces), NUM_KEY_FRAMES)]
     analysed_N = np.array([face.row["analysed"] for face in chosen], dtype=bool)
@@ -162,18 +189,18 @@ def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path) -> li
         chosen, draw_overlays(predictor, np.stack([face.crop for face in chosen]), analysed_N), strict=True
     ):
         row = face.row
-        label = "photo" if Path(row["input"]).suffix.lower() in PHOTO_SUFFIXES else f"at {row['time_s']:.1f} s"
+        label = "photo" if is_photo else f"at {row['time_s']:.1f} s"
         for name, jpeg in overlays.items():
             (folder / f"face{row['face_index']}-frame{row['frame_index']:05d}-{name}.jpg").write_bytes(jpeg)
         frames.append(KeyFrame(label=label, palsy_score=row["palsy_score"], overlays=overlays))
     return frames
 
 
-def _notes(path: Path, counts: DecodeCounts) -> tuple[str, ...]:
+def _notes(item: str, counts: DecodeCounts) -> tuple[str, ...]:
     damage = [f"{counts.num_damaged} damaged frames or packets were skipped"] if counts.num_damaged else []
     ends = ["it ends long before the duration in its header"] if counts.truncated else []
     return (
-        (f"{path.name} is incomplete: {' and '.join(ends + damage)}. The readable frames were scored.",)
+        (f"item {item} is incomplete: {' and '.join(ends + damage)}. The readable frames were scored.",)
         if ends + damage
         else ()
     )
@@ -183,7 +210,7 @@ def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[Scored
     table = score_table(rows)
     pq.write_table(table, out / "scores.parquet")
     pa.csv.write_csv(_flat(table), out / "scores.csv")
-    records = [person_record(person) for person in people]
+    records = [person_record(person, named=False) for person in people]
     (out / "people.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -179,7 +179,7 @@ class Predictor:
             num_frames, num_faces = num_frames + len(frames), num_faces + len(tracked)
             yield from self._score(name or str(path), tracked, analyse_all=analyse_all)
         if not num_faces:
-            raise ClipError(f"{path.name} shows no face in any of its {num_frames} sampled frames; give a clip of a face")
+            raise ClipError(f"the recording shows no face in any of its {num_frames} sampled frames; give a clip of a face")
 
     def score_path(
         self, path: Path, name: str | None = None, *, analyse_all: bool = False, counts: DecodeCounts | None = None
@@ -198,7 +198,7 @@ class Predictor:
             for face in self.score_image(photo.image, name or str(path), analyse_all=analyse_all)
         ]
         if not faces:
-            raise ClipError(f"{path.name} shows no face; give a photo of a face that looks at the camera")
+            raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
         yield from faces
 
     def _score(

@@ -21,7 +21,7 @@ from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
 from flows.settings import Size
 from flows.workspace import Workspace, open_workspace
 from vitau.data import layout
-from vitau.errors import SourceError
+from vitau.errors import CatalogError, VitauError
 from vitau.schema import Skipped
 
 HOUR_S: Final = 3600
@@ -36,8 +36,10 @@ def ingest_new() -> dict[str, int]:
         counted["manifests"] += 1
         try:
             summary = ingest.fn(PrivatePath(manifest), settings=workspace.settings)
-        except SourceError as error:  # the others are ingested all the same
-            workspace.catalog.set_skipped(skip_list_name(manifest), [Skipped(item=str(manifest), reason=str(error))])
+        except CatalogError:  # of no single manifest
+            raise
+        except Exception as error:  # noqa: BLE001 - the others are ingested all the same
+            workspace.catalog.set_skipped(skip_list_name(manifest), [unreadable(manifest, error)])
             counted["unreadable"] += 1
             continue
         counted["new_clips"] += summary.new_clips
@@ -49,13 +51,29 @@ def ingest_new() -> dict[str, int]:
     return counted
 
 
+def unreadable(manifest: Path, error: Exception) -> Skipped:
+    """Return the skipped item of a manifest that cannot be read; neither part of it names a file."""
+    reason = str(error) if isinstance(error, VitauError) else f"it cannot be ingested ({type(error).__name__})"
+    for text in (str(manifest), manifest.name):
+        reason = reason.replace(text, "the manifest")
+    return Skipped(item=f"manifest {skip_list_name(manifest)}", reason=reason)
+
+
 def unread_manifests(workspace: Workspace) -> list[Path]:
     """Return the manifests of the watched folder that were not ingested completely."""
     watched = workspace.settings.watch
     if watched is None:
         get_run_logger().info("no folder is watched: set VITAU_WATCH")
         return []
-    return [path for path in sorted(watched.rglob("*manifest.csv")) if not workspace.store.exists(read_key(path))]
+    return [path for path in sorted(watched.rglob("*manifest.csv")) if not is_read(workspace, path)]
+
+
+def is_read(workspace: Workspace, manifest: Path) -> bool:
+    """Return whether a manifest was ingested completely; False for one that cannot be opened, which its ingest reports."""
+    try:
+        return workspace.store.exists(read_key(manifest))
+    except OSError:
+        return False
 
 
 def read_key(manifest: Path) -> str:

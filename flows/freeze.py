@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_logger
 
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
@@ -40,6 +41,8 @@ def labeled_people(workspace: Workspace, answers: Sequence[RegionLabels]) -> dic
     """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region."""
     labels = {answer.subject: answer for answer in answers}
     people = {}
+    if withdrawn := workspace.catalog.withdrawn_subjects():
+        get_logger(__name__).warning("%d people withdrew their consent and are left out", len(withdrawn))
     for subject in workspace.catalog.subjects():
         if subject.cohort is Cohort.CONTROL:
             people[subject.pseudonym] = subject, RegionLabels(subject=subject.pseudonym, affected=dict.fromkeys(AUS, False))

@@ -86,11 +86,13 @@ class IngestSummary:
         return self.faces / self.frames if self.frames else 0.0
 
 
-@dataclass(frozen=True, slots=True)
 class PrivatePath:
     """The path of a source, which may name a person. Prefect cannot serialize it and stores ``<PrivatePath>`` instead."""
 
-    path: Path
+    __slots__ = ("path",)  # a class with slots has no dictionary that an encoder could read
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def __iter__(self) -> NoReturn:
         """Refuse to become the entries of a JSON object."""
@@ -259,4 +261,4 @@ def pseudonym_key(workspace: Workspace) -> bytes:
 
 def skip_list_name(source: Path) -> str:
     """Return the name of a source's list of skipped items: a digest, since its path may name a person."""
-    return sha256(str(source.resolve()).encode()).hexdigest()[:16]
+    return sha256(os.path.realpath(source).encode()).hexdigest()[:16]

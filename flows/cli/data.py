@@ -53,6 +53,14 @@ def ingest(
 
     summary = run(PrivatePath(source.resolve()), Layout(layout), engine=Engine(engine), settings=settings)
     tell_all(f"Skipped {item.item}: {item.reason}" for item in summary.skipped)
+    if summary.skipped:
+        total = summary.clips + len(summary.skipped)
+        tell(f"{len(summary.skipped)} of {total} items were skipped; `python -m flows skipped` lists them again.")
+    if summary.withdrawn:
+        tell(
+            f"{len(summary.withdrawn)} people withdrew their consent and are left out of every use. "
+            f"To delete their recordings, run `python -m flows erase PSEUDONYM`: {', '.join(summary.withdrawn)}"
+        )
     print_json(ingest_facts(summary))
     raise typer.Exit(1 if summary.skipped else 0)
 
@@ -67,7 +75,54 @@ def ingest_facts(summary: "IngestSummary") -> dict[str, Any]:
         "detection_rate": round(summary.detection_rate, 4),
         "quarantined": dict(summary.quarantined),
         "skipped": len(summary.skipped),
+        "withdrawn": len(summary.withdrawn),
     }
+
+
+@app.command("skipped")
+def list_skipped(state: State = DEMO, *, as_json: Json = False) -> None:
+    """List what the newest ingest of each source, and the newest pull of labels, left out, with the reasons.
+
+    Example: python -m flows skipped --json
+    """
+    settings = connect(state)
+    from flows.workspace import open_workspace
+
+    items = open_workspace(settings).catalog.skipped()
+    if as_json:
+        print_json(items)
+    else:
+        for item in items:
+            typer.echo(f"{item.item}: {item.reason}")
+
+
+@app.command("dead-letters")
+def dead_letters(
+    state: State = DEMO,
+    *,
+    release: Annotated[list[str] | None, typer.Option(help="Name of a clip that the next ingest tries again.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the clips that are no longer tried because they killed their decoder too often, or release some of them.
+
+    Example: python -m flows dead-letters --release NAME
+    """
+    settings = connect(state)
+    from flows.workspace import open_workspace
+
+    catalog = open_workspace(settings).catalog
+    if release:
+        unknown = sorted(set(release) - {letter.name for letter in catalog.dead_letters()})
+        if unknown:
+            raise ValueError(f"no dead letter {unknown[0]}: `python -m flows dead-letters` lists their names")
+        catalog.release_dead_letters(release)
+        tell(f"{len(release)} clips are tried again by the next ingest.")
+    letters = catalog.dead_letters()
+    if as_json:
+        print_json(letters)
+    else:
+        for letter in letters:
+            typer.echo(f"{letter.name}: {letter.reason} {letter.deaths} times")
 
 
 @app.command("draft-yfp")

@@ -8,6 +8,7 @@ from prefect.logging import disable_run_logger
 
 from flows import deployments
 from flows.deployments import ingest_new
+from flows.ingest import skip_list_name
 from vitau.catalog.catalog import open_catalog
 
 
@@ -78,8 +79,25 @@ def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(wat
     )
     assert go() == {"manifests": 2, "unreadable": 1, "new_clips": 1, "skipped": 0}
     (item,) = catalog.skipped()
-    assert item.item == str(watched / "a-manifest.csv")
+    assert item.item == f"manifest {skip_list_name(watched / 'a-manifest.csv')}"
     assert "subject" in item.reason
+    assert "a-manifest" not in item.reason
+
+
+def test_a_manifest_that_cannot_be_opened_or_fails_in_any_way_stops_no_other(watched, catalog, monkeypatch):
+    (watched / "a-manifest.csv").symlink_to(watched / "a-manifest.csv")
+    (watched / "b-manifest.csv").write_text("subject,clip,cohort\n")
+    write(watched / "c-manifest.csv", [{"subject": "s1", "clip": "a.mp4", "cohort": "palsy"}])
+    ingest = deployments.ingest.fn
+
+    def one_fails(source, **settings):
+        if source.path.name[0] == "b":
+            raise RuntimeError("Ada Lovelace")
+        return ingest(source, **settings) if source.path.name[0] == "a" else summary()
+
+    monkeypatch.setattr(deployments.ingest, "fn", one_fails)
+    assert go() == {"manifests": 3, "unreadable": 2, "new_clips": 1, "skipped": 0}
+    assert "Ada" not in str(catalog.skipped())
 
 
 def test_without_a_watched_folder_nothing_is_done(watched, monkeypatch):

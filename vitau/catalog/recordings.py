@@ -207,7 +207,7 @@ class Recordings(LabelLedger, Leases):
             new_clip = self._insert_statement(clips).values({**row, "recorded_at": now()})
             changed = {name: row[name] for name in ("mirrored", "fps", "consent", "licence", "revision")}
             connection.execute(new_clip.on_conflict_do_update(index_elements=[clips.c.sha256], set_=changed))
-            self._add_statement(connection, None if before is None else from_row(Clip, before), stated, statement)
+            self._add_statement(connection, None if before is None else from_row(Clip, dict(before)), stated, statement)
             if before is not None and before["revision"] != claimed.revision:
                 connection.execute(sa.delete(frame_tables).where(frame_tables.c.clip == clip.sha256))
             new_table = self._insert_statement(frame_tables).values({**to_row(table), "recorded_at": now()})
@@ -274,7 +274,7 @@ class Recordings(LabelLedger, Leases):
                 f"clip {clip.sha256[:12]} is recorded with another {' and '.join(fixed)}, which cannot be changed: "
                 "correct the manifest"
             )
-        known = from_row(Clip, row)
+        known = from_row(Clip, dict(row))
         if statement is None or self._is_stated(connection, clip.sha256, statement):
             return ClaimedClip(clip=known, revision=row["revision"])
         recut = (known.mirrored, known.fps) != (clip.mirrored, clip.fps)
@@ -323,7 +323,7 @@ class Recordings(LabelLedger, Leases):
         other_person = (ingest_claims.c.clip == clip.sha256) & (ingest_claims.c.subject != name)
         other_cohort = (ingest_claims.c.subject == name) & (ingest_claims.c.cohort != subject.cohort)
         found = connection.execute(sa.select(ingest_claims).where(other_person | other_cohort)).mappings()
-        return [from_row(IngestClaim, row) for row in found]
+        return [from_row(IngestClaim, dict(row)) for row in found]
 
     def _lock_claims(self, connection: sa.Connection) -> None:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time

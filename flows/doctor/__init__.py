@@ -57,6 +57,7 @@ def checks(settings: Settings | None, problem: str, prefect_api: str | None) -> 
         ("Label Studio: pictures", partial(label_studio.pictures, settings)),
         ("MLflow", partial(services.mlflow, settings)),
         ("MLflow: files", partial(services.mlflow_artifacts, settings)),
+        ("champions", partial(services.champions, settings)),
         ("Prefect", partial(services.prefect, prefect_api)),
         ("Prefect: schedules", partial(services.schedules, prefect_api)),
         ("clocks", partial(services.clock, settings, prefect_api)),

@@ -16,6 +16,8 @@ from flows.doctor.rest import REQUEST_TIMEOUT_S, request, summarize
 from flows.doctor.storage import endpoint_of
 from flows.execution.prefect_api import open_api
 from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.errors import VitauError
 from vitau.store import open_store
 
 _SCHEDULE_TIMEOUT_S: Final = 15.0
@@ -44,6 +46,34 @@ def mlflow(settings: Settings) -> str:
             "or make another version champion"
         )
     return f"MLflow {release} answers, and the files of {REGIONS} {number} can be read"
+
+
+def champions(settings: Settings) -> str:
+    """Check that the champions are those of the last signed records, and that MLflow has the files that were approved."""
+    from flows.promotion.champion import approval, approved_champion  # which loads MLflow
+    from flows.promotion.registered_models import MODELS
+
+    workspace = Workspace(settings)
+    try:
+        found = [champion for model in MODELS if (champion := approved_champion(workspace, model, settle_s=0)) is not None]
+        for champion in found:
+            approval(workspace, champion.model, champion.version)
+    except VitauError as error:
+        raise CheckFailedError(str(error)) from error
+    finally:
+        workspace.catalog.engine.dispose()
+    if not found:
+        raise NotApplicableError("no model is champion yet")
+    by = (
+        f"{champion.model} {champion.version} by "
+        + (
+            "its training"
+            if champion.approved is None or champion.approved.record is None
+            else f"record {champion.approved.record}"
+        )
+        for champion in found
+    )
+    return f"approved: {', '.join(by)}"
 
 
 def mlflow_artifacts(settings: Settings) -> str:

@@ -24,6 +24,7 @@ HEALTHY = {
     "Label Studio: pictures",
     "MLflow",
     "MLflow: files",
+    "champions",
     "Prefect",
     "Prefect: schedules",
     "clocks",

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 
 from flows import promote as module
 from flows.annotation.suggestions import load_champion_scores
+from flows.doctor.findings import CheckFailedError, NotApplicableError
+from flows.doctor.services import champions
 from flows.promote import evaluate, promote_or_refuse, roll_back
 from flows.promotion.decisions import Decision, history
 from flows.promotion.registered_models import REGIONS
@@ -168,6 +170,22 @@ def test_weights_that_were_exchanged_in_the_registry_score_nobody(workspace, fil
     assert list(workspace.folder("champions").glob("vitau*")) == []
     if recorded and hidden != "nothing":
         assert history(workspace)[-1].problem is not None
+
+
+def test_the_doctor_compares_the_champion_with_its_record(workspace, files):
+    with pytest.raises(NotApplicableError, match=r"^no model is champion yet$"):
+        champions(workspace.settings)
+    registry.set_champion(workspace.settings.mlflow_url, REGIONS, 1)
+    assert champions(workspace.settings) == "approved: vitau-regions 1 by its training"
+    decided(workspace, 2)
+    assert champions(workspace.settings) == "approved: vitau-regions 2 by record 1"
+    (files(2) / SUMS).unlink()
+    (files(2) / "README.md").write_text("another card")
+    write_sums(files(2))
+    with pytest.raises(
+        CheckFailedError, match=r"^the texts beside the weights of vitau-regions version 2 .* record 1 approved"
+    ):
+        champions(workspace.settings)
 
 
 def test_thresholds_and_texts_beside_the_weights_are_approved_too(workspace, files):

@@ -1,65 +1,121 @@
 """The erase flow: delete a person's recordings, pictures, scores, tasks and rows, and retract the answers about them.
 
-The pseudonym stays, so that the next ingest does not add the person again. The manifests of snapshots stay too: they record
-what a model was trained on, in pseudonyms and labels, without pictures.
+A tombstone stays, so that nothing adds the person again. Manifests of snapshots stay without the person's rows: they record
+what a model was trained on. The erasure is finished when a scan of everything finds nothing; its receipt names nobody.
 """
 
-import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.erasure.content import bury_content
+from flows.erasure.files import erase_local_files
+from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_manifests
+from flows.erasure.scan import SHOWN, Scan, compact, scan
+from flows.erasure.services import clean_prefect, mark_versions
+from flows.erasure.traces import Traces
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio.projects import erase_subjects
-from vitau.data import layout
-from vitau.data import snapshot as snapshots
+from vitau.catalog.signing import ALGORITHM, canonical, public_key, sign
 from vitau.errors import CatalogError
-from vitau.schema import LedgerRow, Split, Stage, all_names
+from vitau.schema import LedgerRow, Stage, all_names, tombstone
 
 HOUR_S: Final = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class EraseSummary:
-    """The counts of an erasure, and the snapshots and models that used the person; they stay until the next training."""
+    """The counts of an erasure, the snapshots and models that used the person, and what an administrator must do by hand.
+
+    The models stay, marked for retraining. ``receipt`` is a signed record without an identity, which the catalog keeps too.
+    """
 
     objects: int
     tasks: int
     answers: int
     snapshots: tuple[str, ...]
     trained: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
+    receipt: dict[str, Any] = field(default_factory=dict)
 
 
 @flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
 def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
-    """Erase a person by pseudonym, including every subject merged into it. After a kill, run it again: it is idempotent.
+    """Erase a person, including every subject merged into it. After a kill, run it again: it is idempotent.
+
+    Args:
+        subject: a pseudonym, or its tombstone, which keeps the pseudonym out of Prefect's database.
+        settings: read from the environment by default.
 
     Raises:
-        CatalogError: no subject has this pseudonym.
+        CatalogError: no subject has this name, or traces of the person remain, which are listed.
     """
     workspace = open_workspace(settings)
     names = pseudonyms_of(workspace, subject)
+    traces = Traces(frozenset(names), tuple(workspace.catalog.clips_of(names)))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     workspace.catalog.begin_erasure(names)
-    tasks = erase_tasks(workspace, names)
-    answers = retract(workspace, names)
-    frozen_in, trained = find_uses(workspace, names)
-    objects = erase_objects(workspace, names, frozen_in)
-    workspace.catalog.delete_rows_of(names)
-    workspace.catalog.finish_erasure(names, snapshots=frozen_in, trainings=trained)
-    return EraseSummary(objects=objects, tasks=tasks, answers=answers, snapshots=tuple(frozen_in), trained=tuple(trained))
+    bury(workspace, names)
+    bury_content(workspace, [digest for digest, _ in traces.clips])
+    uses = find_uses(workspace, names)
+    uses = remember_uses(workspace, names, uses)
+    counts = {"objects": erase_pictures(workspace, traces, uses)}
+    counts |= {"tasks": erase_tasks(workspace, names), "answers": retract(workspace, names)}
+    counts |= {"files": erase_local_files(workspace.settings, traces), "runs": clean_prefect(traces)}
+    counts |= {"rows": workspace.catalog.delete_rows_of(names) + workspace.catalog.forget(names)}
+    mark_versions(workspace, uses.trained)
+    by_hand = compact(workspace)
+    found = scan(workspace, traces)
+    check_scan(found)
+    receipt = make_receipt(workspace, names, started, counts, uses, found, by_hand)
+    workspace.catalog.finish_erasure(names, snapshots=uses.snapshots, trainings=uses.trained, receipt=receipt)
+    return EraseSummary(
+        objects=counts["objects"],
+        tasks=counts["tasks"],
+        answers=counts["answers"],
+        snapshots=uses.snapshots,
+        trained=uses.trained,
+        damaged=uses.damaged,
+        by_hand=tuple(by_hand),
+        receipt=receipt,
+    )
 
 
 def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
-    """Return every pseudonym of a person."""
-    if subject not in workspace.catalog.pseudonyms():
-        raise CatalogError(f"no subject {subject} is in the catalog: check the pseudonym")
-    return all_names(subject, workspace.catalog.merged_names())
+    """Return every pseudonym of a person, given any of them or its tombstone.
+
+    Raises:
+        CatalogError: no subject has this name.
+    """
+    known = workspace.catalog.pseudonyms()
+    name = next((name for name in known if tombstone(name) == subject), subject)
+    if name in known and name not in workspace.catalog.erased_names():
+        return all_names(name, workspace.catalog.merged_names())
+    if tombstone(name) in workspace.catalog.erased_names():  # an erasure that was interrupted after the rows were deleted
+        return {name}
+    if name in workspace.catalog.erased_names() and not name.startswith("erased-"):  # erased by an earlier version
+        return all_names(name, workspace.catalog.merged_names())
+    raise CatalogError(f"no subject {subject} is in the catalog: check the pseudonym")
+
+
+def remember_uses(workspace: Workspace, names: Collection[str], uses: Uses) -> Uses:
+    """Record the uses of a person before the manifests are redacted; return those of interrupted runs too."""
+    noted = workspace.catalog.note_uses(names, snapshots=uses.snapshots, trainings=uses.trained)
+    return replace(uses, snapshots=tuple(noted.snapshots), trained=tuple(noted.trainings))
+
+
+@task(cache_policy=NO_CACHE, task_run_name="erase-objects")
+def erase_pictures(workspace: Workspace, traces: Traces, uses: Uses) -> int:
+    """Delete the person's objects and the pages about the person, and redact manifests; return the number of objects."""
+    number = erase_objects(workspace, traces, uses)
+    redact_manifests(workspace, traces.names, uses)
+    return number
 
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-tasks")
@@ -93,31 +149,37 @@ def retract(workspace: Workspace, names: Collection[str]) -> int:
     return len({(row.reader, row.stage, row.annotation) for row in retractions})
 
 
-def find_uses(workspace: Workspace, names: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the snapshots with the person, and the models, ``name/version``, trained or selected on the person.
-
-    A model that was only tested on the person learned nothing from them.
-    """
-    catalog = workspace.catalog
-    splits: dict[str, set[str]] = {}
-    for frozen in catalog.snapshots():
-        rows = snapshots.load(workspace.store, frozen.digest)
-        theirs = rows.filter(pc.is_in(rows["subject"], pa.array(sorted(names))))
-        if len(theirs):
-            splits[frozen.digest] = set(theirs["split"].to_pylist())
-    learned = [digest for digest, found in splits.items() if found != {Split.TEST}]
-    return list(splits), [
-        f"{training.model}/{training.version}" for digest in learned for training in catalog.trainings(digest)
-    ]
+def check_scan(found: Scan) -> None:
+    """Raise CatalogError with the traces that remain; the person's names in them are hidden."""
+    if found.traces:
+        listed = "; ".join(found.traces[:SHOWN]) + ("; …" if len(found.traces) > SHOWN else "")
+        raise CatalogError(
+            f"the erasure is not finished: {len(found.traces)} traces remain ({listed}): delete them, and run it again"
+        )
 
 
-@task(cache_policy=NO_CACHE, task_run_name="erase-objects")
-def erase_objects(workspace: Workspace, names: Collection[str], frozen_in: Sequence[str]) -> int:
-    """Delete the person's objects, and the reports that may show them; return the number of objects."""
-    store = workspace.store
-    models = {found[0] for key in store.keys(layout.SCORES) if (found := layout.parse_score_key(key))}
-    prefixes = [layout.subject_prefix(name) for name in names]
-    prefixes += [layout.score_prefix(model, name) for model in models for name in names]
-    prefixes += [layout.report_prefix(digest) for digest in frozen_in]  # the next rescoring writes them anew
-    shutil.rmtree(workspace.settings.work / "crops", ignore_errors=True)  # the cache of decoded faces on this machine
-    return sum(store.erase(prefix) for prefix in prefixes)
+def make_receipt(
+    workspace: Workspace,
+    names: Collection[str],
+    started: str,
+    counts: dict[str, int],
+    uses: Uses,
+    found: Scan,
+    by_hand: list[str],
+) -> dict[str, Any]:
+    """Return the receipt of an erasure: no identity, only tombstones, counts and what was scanned; signed if there is a key."""
+    facts: dict[str, Any] = {
+        "erased": sorted(map(tombstone, names)),
+        "started_at": started,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "deleted": counts,
+        "used_in": asdict(uses),
+        "traces_found": found.places,
+        "by_hand": by_hand,
+    }
+    key = workspace.settings.signing_key
+    if key is None:
+        return facts
+    secret = key.get_secret_value().encode()
+    signature = {"algorithm": ALGORITHM, "public_key": public_key(secret), "signature": sign(canonical(facts), secret)}
+    return facts | {"signed": signature}

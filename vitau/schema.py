@@ -3,7 +3,7 @@
 All packages share this one page, and `labeling` imports little else of `vitau`. It imports the standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -141,6 +141,11 @@ def canonical_name(subject: str, merged: Mapping[str, str]) -> str:
 def tombstone(pseudonym: str) -> str:
     """Return the name that replaces an erased person's pseudonym in every table, "erased-" and 32 hexadecimal digits."""
     return "erased-" + sha256(f"vitau tombstone {pseudonym}".encode()).hexdigest()[:32]
+
+
+def is_erased(name: str, erased: Collection[str]) -> bool:
+    """Return whether a pseudonym is one of an erased person; older catalogs name erased people by pseudonym."""
+    return name in erased or tombstone(name) in erased
 
 
 def all_names(subject: str, merged: Mapping[str, str]) -> set[str]:

@@ -206,12 +206,17 @@ def freeze(state: State = DEMO) -> None:
 def erase(
     subject: Annotated[str, typer.Argument(help="Pseudonym of the person.")], state: State = DEMO, *, yes: Yes = False
 ) -> None:
-    """Erase a person: recordings, pictures, scores and tasks. Prints the models that were trained on the person.
+    """Erase a person everywhere, and search for traces. Prints a receipt, and the models that were trained on the person.
 
     Example: python -m flows erase PSEUDONYM --yes
     """
     settings = connect(state)
     confirm(f"erasing {subject} for good", yes=yes)
     from flows.erase import erase as run
+    from flows.erase import pseudonyms_of
+    from flows.workspace import open_workspace
+    from vitau.schema import tombstone
 
-    print_json(run(subject, settings=settings))
+    workspace = open_workspace(settings)
+    pseudonyms_of(workspace, subject)  # an unknown name fails here; a known one goes to Prefect as its tombstone
+    print_json(run(tombstone(subject) if subject in workspace.catalog.pseudonyms() else subject, settings=settings))

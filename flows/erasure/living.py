@@ -7,7 +7,7 @@ from prefect.logging import get_logger
 
 from flows.workspace import Workspace
 from vitau.data import snapshot as snapshots
-from vitau.schema import canonical_name, tombstone
+from vitau.schema import canonical_name, is_erased
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,12 +41,10 @@ def load_living(workspace: Workspace, snapshot: str) -> LivingRows:
 
 def erased_names(workspace: Workspace, rows: pa.Table) -> set[str]:
     """Return the people of some rows who were erased, whose erasure has begun, or who withdrew their consent."""
-    erased = {erasure.subject for erasure in workspace.catalog.erasures()}
-    if withdrawn := workspace.catalog.withdrawn_subjects():
-        erased |= withdrawn
+    gone = workspace.catalog.erased_names() | workspace.catalog.withdrawn_subjects()
     merged = workspace.catalog.merged_names()
     return {
         name
         for name in set(rows["subject"].to_pylist())
-        if not erased.isdisjoint({name, canonical_name(name, merged), tombstone(name)})
+        if is_erased(name, gone) or is_erased(canonical_name(name, merged), gone)
     }

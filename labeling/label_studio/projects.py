@@ -103,6 +103,17 @@ def erase_subjects(client: Any, subjects: Collection[str]) -> int:
 
 
 @readable_errors()
+def contents_of_tasks(client: Any) -> list[tuple[int, str]]:
+    """Return the number and the content, as text, of every task in all ViTAU projects, answers and predictions included."""
+    found = []
+    for project in client.projects.list(page_size=100, include="id,title,created_at"):
+        if (project.title or "").startswith("ViTAU "):
+            ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
+            found += [(task.id, str(task)) for task in list_tasks(client, ours, fields="all")]
+    return found
+
+
+@readable_errors()
 def count_answers(client: Any) -> list[dict[str, Any]]:
     """Return, for every project, its title, its number of people, and how many of them are answered."""
     return [

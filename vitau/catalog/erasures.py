@@ -1,36 +1,29 @@
-"""The erasure of people: their rows are deleted, a pseudonym and the ledger's answers remain as an audit trail."""
+"""The erasure of people: their rows are deleted, a tombstone and the ledger's answers remain as an audit trail."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vitau.catalog.engine import Database
 from vitau.catalog.rows import now
-from vitau.catalog.tables import (
-    clips,
-    comparisons,
-    erasures,
-    frame_tables,
-    ingest_claims,
-    labels,
-    priorities,
-    scores,
-    seen_annotations,
-    source_urls,
-    splits,
-    statements,
-    unusable_frames,
-)
+from vitau.catalog.tables import clips, erased_content, erasures, metadata, subjects
 from vitau.errors import ContradictionError
-from vitau.schema import tombstone
+from vitau.schema import is_erased, tombstone
+
+_KEPT: Final = {"subjects", "ledger", "ledger_details", "merges", "erasures", "snapshots", "trainings", "promotions", "pulls"}
+"""Tables of which no row is deleted: `forget` replaces the person in the ledger, the others name no person."""
+_SHORT_DIGEST: Final = 12
+"""Characters of a clip's digest in messages, such as the reasons of skipped items."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Erasure:
-    """The erasure of one pseudonym, with the digests of snapshots and the names of trainings that hold the person.
+    """The erasure of one pseudonym, with the digests of snapshots and the names of trainings that held the person.
 
-    ``recorded_at`` is its start, ``finished_at`` its end; ``None`` while it is unfinished.
+    ``subject`` is the tombstone; catalogs of earlier versions have the pseudonym. ``recorded_at`` is the start, ``finished_at``
+    the end; ``None`` while it is unfinished. ``receipt`` says what was deleted and scanned, without an identity.
     """
 
     subject: str
@@ -38,48 +31,94 @@ class Erasure:
     finished_at: str | None
     snapshots: Sequence[str]
     trainings: Sequence[str]
+    receipt: Mapping[str, Any] | None = None
 
 
 class Erasures(Database):
-    """The append-only audit trail of erasures. It identifies people by pseudonyms only."""
+    """The append-only audit trail of erasures. It identifies people by tombstones only."""
 
     def erasures(self) -> list[Erasure]:
         """Return every erasure, oldest first."""
         return self._load(Erasure, sa.select(erasures).order_by(erasures.c.recorded_at, erasures.c.subject))
 
     def erased_names(self) -> set[str]:
-        """Return the tombstones of erased people, and the pseudonyms of those whose erasure is unfinished."""
+        """Return the tombstones of erased people, and of those whose erasure has begun."""
         return set(self._scalars(sa.select(erasures.c.subject)))
 
     def check_living(self, names: Collection[str]) -> None:
         """Raise ContradictionError if one of these people was erased, or if the erasure has begun."""
         erased = self.erased_names()
-        if not erased.isdisjoint({*names, *map(tombstone, names)}):
+        if any(is_erased(name, erased) for name in names):
             raise ContradictionError("a person was erased and cannot be added again: leave the person out")
 
     def begin_erasure(self, names: Collection[str]) -> None:
         """Record that the erasure of a person has started; from now on the person can be neither found nor added.
 
+        The pseudonym itself stays in the subjects until the ledger forgets it, so that an interrupted erasure can go on.
+
         Args:
             names: every pseudonym of the person.
         """
-        self._insert(erasures, [{"subject": name, "finished_at": None, "snapshots": [], "trainings": []} for name in names])
+        known = self._rows(sa.select(subjects).where(subjects.c.pseudonym.in_(names)))
+        self._insert(subjects, [{**row, "pseudonym": tombstone(row["pseudonym"])} for row in known])
+        marks = [{"subject": tombstone(name), "finished_at": None, "snapshots": [], "trainings": []} for name in names]
+        self._insert(erasures, marks)
+        with self._writing() as connection:  # an older version's record: it is finished again, under the tombstone
+            connection.execute(sa.delete(erasures).where(erasures.c.subject.in_(names)))
 
-    def delete_rows_of(self, names: Collection[str]) -> None:
-        """Delete every row of a person, given all pseudonyms; the ledger keeps its rows."""
-        recordings = sa.select(clips.c.sha256).where(clips.c.subject.in_(names))
+    def clips_of(self, names: Collection[str]) -> list[tuple[str, str]]:
+        """Return the digest and the suffix of every clip of a person, given all pseudonyms."""
+        query = sa.select(clips.c.sha256, clips.c.suffix).where(clips.c.subject.in_(names))
+        return [(row["sha256"], row["suffix"]) for row in self._rows(query)]
+
+    def delete_rows_of(self, names: Collection[str]) -> int:
+        """Delete every row that names a person or one of the person's clips; the ledger keeps its rows. Return their number.
+
+        Args:
+            names: every pseudonym of the person.
+        """
+        traces = {*names, *(digest[:_SHORT_DIGEST] for digest, _ in self.clips_of(names))}
+        deleted = 0
         with self._writing() as connection:
-            digests = connection.scalars(recordings).all()
-            for digest in digests:
-                connection.execute(sa.delete(unusable_frames).where(unusable_frames.c.frame.startswith(f"{digest}:")))
-            for of_clips in (frame_tables, statements, source_urls):
-                connection.execute(sa.delete(of_clips).where(of_clips.c.clip.in_(digests)))
-            for table in (ingest_claims, clips, labels, splits, scores, seen_annotations, priorities, comparisons):
-                connection.execute(sa.delete(table).where(table.c.subject.in_(names)))
+            for table in reversed(metadata.sorted_tables):
+                texts = [column for column in table.c if isinstance(column.type, sa.String)]
+                if table.name in _KEPT or not texts:
+                    continue
+                found = [column.contains(trace, autoescape=True) for column in texts for trace in sorted(traces)]
+                deleted += connection.execute(sa.delete(table).where(sa.or_(*found))).rowcount
+        return deleted
 
-    def finish_erasure(self, names: Collection[str], *, snapshots: Sequence[str], trainings: Sequence[str]) -> None:
-        """Record that an erasure is finished, and the snapshots and trainings that hold the person."""
-        found = {"finished_at": now(), "snapshots": list(snapshots), "trainings": list(trainings)}
-        unfinished = erasures.c.subject.in_(names) & erasures.c.finished_at.is_(None)
+    def add_erased_content(self, digests: Collection[str]) -> None:
+        """Record keyed digests of an erased person's recordings, so that the same bytes are refused under any name."""
+        self._insert(erased_content, [{"digest": digest} for digest in sorted(digests)])
+
+    def is_erased_content(self, digest: str) -> bool:
+        """Return whether a recording with this keyed digest was erased."""
+        return bool(self._scalars(sa.select(sa.literal(1)).where(erased_content.c.digest == digest)))
+
+    def finish_erasure(
+        self,
+        names: Collection[str],
+        *,
+        snapshots: Sequence[str],
+        trainings: Sequence[str],
+        receipt: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that an erasure is finished, the snapshots and trainings that held the person, and the receipt."""
+        found = {"finished_at": now(), "snapshots": list(snapshots), "trainings": list(trainings), "receipt": receipt}
+        unfinished = erasures.c.subject.in_([tombstone(name) for name in names]) & erasures.c.finished_at.is_(None)
         with self._writing() as connection:
             connection.execute(sa.update(erasures).where(unfinished).values(**found))
+
+    def note_uses(self, names: Collection[str], *, snapshots: Collection[str], trainings: Collection[str]) -> Erasure:
+        """Add snapshots and trainings to the record of an unfinished erasure, and return it: a rerun finds them no more."""
+        with self._writing() as connection:
+            marks = [tombstone(name) for name in sorted(names)]
+            rows = connection.execute(sa.select(erasures).where(erasures.c.subject.in_(marks))).mappings().all()
+            used = {
+                "snapshots": sorted({*snapshots, *(digest for row in rows for digest in row["snapshots"])}),
+                "trainings": sorted({*trainings, *(name for row in rows for name in row["trainings"])}),
+            }
+            mine = erasures.c.subject.in_(marks) & erasures.c.finished_at.is_(None)
+            connection.execute(sa.update(erasures).where(mine).values(**used))
+        return next(erasure for erasure in self.erasures() if erasure.subject == marks[0])

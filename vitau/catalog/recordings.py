@@ -15,7 +15,7 @@ from vitau.catalog.leases import Leases
 from vitau.catalog.rows import from_row, now, to_row
 from vitau.catalog.tables import clips, erasures, frame_tables, ingest_claims, merges, statements, subjects
 from vitau.errors import ContradictionError
-from vitau.schema import Clip, Subject, canonical_name, tombstone
+from vitau.schema import Clip, Subject, canonical_name, is_erased, tombstone
 
 WITHDRAWN: Final = "withdrawn"
 """The consent that ends every use of a person's recordings."""
@@ -73,16 +73,19 @@ class Recordings(LabelLedger, Leases):
 
     def subjects(self) -> list[Subject]:
         """Return every person who may be used once, by canonical name; erased and withdrawn people are left out."""
-        gone = sa.union_all(sa.select(merges.c.merged), sa.select(erasures.c.subject))
+        gone = sa.select(merges.c.merged)
         found = self._load(Subject, sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
-        withdrawn = self.withdrawn_subjects()
-        return [subject for subject in found if subject.pseudonym not in withdrawn]
+        withdrawn, erased = self.withdrawn_subjects(), self._erased()
+        return [subject for subject in found if subject.pseudonym not in withdrawn and not is_erased(subject.pseudonym, erased)]
 
     def withdrawn_subjects(self) -> set[str]:
         """Return the canonical names of the people who withdrew their consent and are not erased."""
         merged = self.merged_names()
         query = sa.select(clips.c.subject).where(clips.c.consent == WITHDRAWN).distinct()
         return {canonical_name(name, merged) for name in self._scalars(query)}
+
+    def _erased(self) -> set[str]:
+        return set(self._scalars(sa.select(erasures.c.subject)))
 
     def add_clip(self, clip: Clip) -> bool:
         """Add a clip; return whether it is new.
@@ -102,8 +105,8 @@ class Recordings(LabelLedger, Leases):
         The clips of people who withdrew their consent, or whose erasure has begun, are left out.
         """
         withdrawn = self.withdrawn_subjects()
-        gone = set(self._scalars(sa.select(erasures.c.subject)))  # an erasure may have begun
-        return [clip for clip in self.all_clips() if clip.subject not in withdrawn | gone]
+        erased = self._erased()
+        return [clip for clip in self.all_clips() if clip.subject not in withdrawn and not is_erased(clip.subject, erased)]
 
     def all_clips(self) -> list[Clip]:
         """Return every clip, also of people who withdrew their consent, as :meth:`clips` does."""

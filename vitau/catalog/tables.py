@@ -342,6 +342,22 @@ erasures = sa.Table(
     sa.Column("finished_at", sa.String),
     sa.Column("snapshots", sa.JSON, nullable=False),  # digests of the snapshots that hold the person
     sa.Column("trainings", sa.JSON, nullable=False),  # name/version of the models that were trained on the person
+    sa.Column("receipt", sa.JSON),  # what was deleted and scanned, without an identity
+    _recorded_at(),
+)
+
+erased_content = sa.Table(
+    "erased_content",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),  # HMAC of a clip's digest under the pseudonym key
+    _recorded_at(),
+)
+
+key_fingerprints = sa.Table(
+    "key_fingerprints",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),  # "pseudonym": the key that made the pseudonyms of this catalog
+    sa.Column("fingerprint", sa.String, nullable=False),
     _recorded_at(),
 )
 

@@ -84,6 +84,10 @@ class Store(ABC):
     def erase(self, prefix: str) -> int:
         """Delete every object with a prefix; return how many there were. Concurrent writers and erasures are no error."""
 
+    def purge(self, prefix: str) -> int:
+        """Delete every object with a prefix, with its older versions and unfinished uploads; return how many objects."""
+        return self.erase(prefix)
+
     @abstractmethod
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """Read a whole object and verify its bytes: with ``sha256``, or else with the digest that its writer left.

@@ -153,6 +153,18 @@ class S3Store(Store):
                 self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
         return len(keys)
 
+    def purge(self, prefix: str) -> int:
+        number = self.erase(prefix)
+        where = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+        with _s3_errors(f"{self.uri}/{prefix}"):
+            for page in self._client.get_paginator("list_object_versions").paginate(**where):
+                for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    self._client.delete_object(Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"])
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(**where):
+                for upload in page.get("Uploads", ()):
+                    self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        return number
+
 
 def make_bucket(name: str) -> None:
     """Create an S3 bucket, if it is missing.

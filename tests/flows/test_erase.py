@@ -1,12 +1,15 @@
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
 from flows.erase import pseudonyms_of, retract
-from vitau.catalog.catalog import FrameTable
+from flows.erasure.content import content_tombstone
+from vitau.catalog.catalog import FrameTable, ScoredSubject
+from vitau.catalog.tables import erasures
 from vitau.data.layout import frame_name
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
+from vitau.schema import AUS, Clip, Cohort, LedgerRow, Skipped, Split, Stage, Subject, tombstone
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC).isoformat()
 
@@ -69,25 +72,73 @@ def test_every_answer_about_the_person_is_retracted_once_and_no_other(workspace)
 
 def test_an_erased_person_has_no_rows_and_cannot_be_added_again(workspace):
     catalog = workspace.catalog
-    catalog.add_unusable_frames({frame_name("p1".ljust(64, "0"), 0), frame_name("p3".ljust(64, "0"), 0)})
+    clip = "p1".ljust(64, "0")
+    catalog.add_unusable_frames({frame_name(clip, 0), frame_name("p3".ljust(64, "0"), 0)})
+    catalog.set_skipped(
+        "a manifest",
+        [Skipped(item="row 2", reason=f"clip {clip[:12]} belongs to subject p1"), Skipped(item="row 3", reason="no face")],
+    )
+    catalog.acquire_lease("scores/m/p2", "a worker", 60)
     catalog.begin_erasure({"p1", "p2"})
     assert [subject.pseudonym for subject in catalog.subjects()] == ["p3"]
+    assert [clip.subject for clip in catalog.clips()] == ["p3"], "from the start of the erasure on"
     catalog.delete_rows_of({"p1", "p2"})
     assert [clip.subject for clip in catalog.clips()] == ["p3"]
     assert len(catalog.frame_tables("r")) == 1
     assert set(catalog.splits()) == {"p3"}
     assert catalog.unusable_frames() == {frame_name("p3".ljust(64, "0"), 0)}
+    assert [item.item for item in catalog.skipped()] == ["row 3"]
+    assert catalog.leases() == {}
     with pytest.raises(ContradictionError, match="subject p2 was erased and cannot be added again: correct the manifest"):
         catalog.add_subject(Subject(pseudonym="p2", cohort=Cohort.PALSY, source="s", synthetic=True))
+
+
+def test_after_an_erasure_the_catalog_has_tombstones_only_and_a_rerun_finds_the_person_by_either_name(workspace):
+    catalog = workspace.catalog
+    catalog.begin_erasure({"p1", "p2"})
+    assert pseudonyms_of(workspace, tombstone("p1")) == {"p1", "p2"}
+    retract.fn(workspace, {"p1", "p2"})
+    catalog.delete_rows_of({"p1", "p2"})
+    catalog.forget({"p1", "p2"})
+    assert pseudonyms_of(workspace, "p2") == {"p2"}, "interrupted after the rows were deleted"
+    catalog.finish_erasure({"p1", "p2"}, snapshots=[], trainings=[], receipt={"deleted": {}})
+    assert catalog.pseudonyms() == {"p3", tombstone("p1"), tombstone("p2")}
+    assert {row.subject for row in catalog.ledger()} == {"p3", tombstone("p1")}
+    assert [subject.pseudonym for subject in catalog.subjects()] == ["p3"]
+    with pytest.raises(ContradictionError, match="a person was erased and cannot be added again"):
+        catalog.add_score(ScoredSubject(model_digest="m", subject="p1", key="k", summary={}))
+    with pytest.raises(ContradictionError, match="subject p1 was erased and cannot be added again"):
+        catalog.add_subject(Subject(pseudonym="p1", cohort=Cohort.PALSY, source="s", synthetic=True))
 
 
 def test_the_audit_trail_has_the_uses_of_the_person_and_is_not_rewritten(workspace):
     catalog = workspace.catalog
     catalog.begin_erasure({"p1"})
-    assert [(erasure.subject, erasure.finished_at) for erasure in catalog.erasures()] == [("p1", None)]
+    assert [(erasure.subject, erasure.finished_at) for erasure in catalog.erasures()] == [(tombstone("p1"), None)]
+    catalog.note_uses({"p1"}, snapshots=["s0"], trainings=["vitau-palsy/3"])
+    assert catalog.note_uses({"p1"}, snapshots=["s1"], trainings=[]).snapshots == ["s0", "s1"], "those of an interrupted run"
     catalog.finish_erasure({"p1"}, snapshots=["s1"], trainings=["vitau-palsy/3"])
     (first,) = catalog.erasures()
     assert (first.snapshots, first.trainings) == (["s1"], ["vitau-palsy/3"])
     catalog.begin_erasure({"p1"})
     catalog.finish_erasure({"p1"}, snapshots=[], trainings=[])
     assert catalog.erasures() == [first]
+
+
+def test_an_erasure_of_an_earlier_version_which_kept_the_pseudonym_is_finished_under_the_tombstone(workspace):
+    catalog = workspace.catalog
+    with catalog.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        old = {"subject": "p3", "finished_at": NOON, "snapshots": [], "trainings": [], "recorded_at": NOON}
+        connection.execute(sa.insert(erasures), [old])
+    assert "p3" not in {subject.pseudonym for subject in catalog.subjects()}
+    assert pseudonyms_of(workspace, "p3") == {"p3"}
+    catalog.begin_erasure({"p3"})
+    assert [(erasure.subject, erasure.finished_at) for erasure in catalog.erasures()] == [(tombstone("p3"), None)]
+
+
+def test_the_same_bytes_are_known_under_any_name_and_no_plain_digest_of_them_remains(workspace):
+    digest = content_tombstone(b"a key of this test", "c" * 64)
+    workspace.catalog.add_erased_content([digest])
+    assert workspace.catalog.is_erased_content(digest)
+    assert digest != content_tombstone(b"another key", "c" * 64)
+    assert "c" * 12 not in digest

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-from flows.erase import find_uses
+from flows.erasure.objects import find_uses
 from flows.reports.lineage import Node, lineage, tree
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -175,6 +175,6 @@ def test_the_tree_abbreviates_and_the_json_has_everything(workspace):
 
 @pytest.mark.parametrize(("name", "trained_on_them"), [("anna-0", True), ("bert-0", True), ("cleo-0", False)])
 def test_an_erasure_lists_versions_trained_on_a_person_and_none_that_was_only_tested_on_them(workspace, name, trained_on_them):
-    seen, trained = find_uses(workspace, {name})
-    assert seen == [workspace.catalog.snapshots()[0].digest]
-    assert trained == (["vitau-palsy/1", "vitau-regions/1"] if trained_on_them else [])
+    uses = find_uses(workspace, {name})
+    assert uses.snapshots == (workspace.catalog.snapshots()[0].digest,)
+    assert uses.trained == (("vitau-palsy/1", "vitau-regions/1") if trained_on_them else ())

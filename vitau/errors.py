@@ -12,7 +12,8 @@
         │   ├── ChecksumError            the bytes were changed
         │   └── ErasedError              the object is of an erased person
         ├── CatalogError                 the database cannot be reached, or refuses a row
-        │   └── ContradictionError       two facts exclude each other
+        │   ├── ContradictionError       two facts exclude each other
+        │   └── OvertakenError           another process was faster
         ├── LeaseLostError               another worker has taken the work over
         ├── GateError                    a table fails its validation
         ├── LabelingError                Label Studio cannot be used
@@ -74,6 +75,10 @@ class ContradictionError(CatalogError):
 
 class LeaseLostError(VitauError):
     """Another worker has taken this work over; this one writes nothing more."""
+
+
+class OvertakenError(CatalogError):
+    """Another process changed the state on which this one based its work: do the work again."""
 
 
 class GateError(VitauError):

@@ -1,6 +1,7 @@
 """Pull the readers' answers from Label Studio into the ledger, and collect notices for the operator."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -12,9 +13,12 @@ from flows.workspace import Workspace
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.reconcile import retract_project
+from vitau.errors import OvertakenError
 from vitau.schema import AUS
 
 ADJUDICATOR: Final = "adjudicator"
+MAX_PULLS: Final = 5
+"""Pulls of one project in a round, if other rounds overtake them; the error then ends the round, and the next one pulls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,29 +56,49 @@ def pull_answers(
 def pull_project(workspace: Workspace, project: ReaderProject, options: PullOptions) -> tuple[int, list[str]]:
     """Append the new answers of one project to the ledger; return the number of new rows, and notices.
 
-    The order of the writes makes it idempotent: annotations seen, the ledger, and last the state of the pull. After a kill in
-    between, the next pull reads the same answers again and appends those that the ledger lacks.
+    If another round pulls the project at the same time and is faster, the project is read again.
+    """
+    for _ in range(MAX_PULLS - 1):
+        with suppress(OvertakenError):
+            return _pull_once(workspace, project, options)
+    return _pull_once(workspace, project, options)
+
+
+def _pull_once(workspace: Workspace, project: ReaderProject, options: PullOptions) -> tuple[int, list[str]]:
+    """Pull a project as :func:`pull_project` does.
+
+    The order of the writes makes it idempotent: annotations seen, frames, and last the ledger with the state of the pull. After
+    a kill in between, the next pull reads the same answers again and appends those that the ledger lacks.
     """
     catalog = workspace.catalog
+    state = {state.project: state for state in catalog.pull_states()}.get(project.identity)
     pulled = pull(
         workspace.label_studio,
         project,
         catalog.pseudonyms(),
-        state={state.project: state for state in catalog.pull_states()}.get(project.identity),
+        state=state,
         seen=catalog.seen_annotations(project.identity),
         entries=catalog.ledger_entries(project.reader, project.stage),
         **asdict(options),
     )
-    catalog.record_seen(project.identity, pulled.seen)
-    num_new = catalog.append_answers(pulled.rows)
+    erased = catalog.erased_among({seen.subject for seen in pulled.seen} | {row.subject for row in pulled.rows})
+    with catalog.transaction():
+        catalog.check_pull(project.identity, state)
+        catalog.record_seen(project.identity, [seen for seen in pulled.seen if seen.subject not in erased])
     catalog.add_unusable_frames(pulled.unusable_frames)
     catalog.set_skipped(f"label-studio-{project.id}", pulled.skipped)
-    catalog.record_pull(pulled.state)
+    with catalog.transaction():
+        catalog.check_pull(project.identity, state)
+        num_new = catalog.append_answers(pulled.rows)
+        catalog.record_pull(pulled.state)
     if pulled.seen:
         write_pull_number(workspace.label_studio, pulled.state)
     notices = [pulled.notice] if pulled.notice else []
     if pulled.skipped:
         notices.append(f"{len(pulled.skipped)} answers of {project.title} cannot be read; `flows status` shows why")
+    left_out = {row.annotation for row in pulled.rows if row.subject in erased}
+    if left_out:
+        notices.append(f"{len(left_out)} answers of {project.title} about erased people were left out")
     return num_new, notices
 
 

@@ -1,7 +1,8 @@
 """The ledger as CSV: export it, and import an export or a study that was labeled elsewhere.
 
 One line is one answer to one region, in the ledger's order. An import needs the first five columns only. An export has all
-columns, and its round trip gives the same bytes. An empty cell is a missing value; ``?`` is "cannot tell".
+columns, and its round trip gives the same bytes. An empty cell is a missing value; ``?`` is "cannot tell". A cell that a
+spreadsheet would take for a formula begins with an apostrophe, which an import removes.
 
 An answer without ``annotation`` and ``version`` gets digests of its content instead. Importing the same file again is therefore
 idempotent, and a corrected file adds a new version of the answers that differ.
@@ -20,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 from labeling.consensus.standing_answers import week_of
 from vitau.errors import LabelingError
-from vitau.schema import AUS, LedgerRow, Mark, Side, Stage
+from vitau.schema import AUS, LedgerRow, Mark, Side, Stage, restored_cell, safe_cell
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def write_csv(rows: Iterable[LedgerRow]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS)  # lines end as RFC 4180 says; a carriage return within a note is quoted
     writer.writeheader()
-    writer.writerows(map(_cells, rows))
+    writer.writerows({name: safe_cell(cell) for name, cell in _cells(row).items()} for row in rows)
     return out.getvalue()
 
 
@@ -123,7 +124,9 @@ def _check_header(header: Sequence[str]) -> None:
 def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject: Callable[[str], str | None]) -> Line:
     if len(cells) != len(header):
         raise LabelingError(f"it has {len(cells)} cells, the header {len(header)}; quote commas")
-    cell = dict.fromkeys(COLUMNS, "") | dict(zip(header, cells, strict=True))
+    cell = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(restored_cell, cells), strict=True))
+    if any("\0" in text for text in cells):
+        raise LabelingError("it holds a NUL character, which no database stores; delete it")
     subject = find_subject(cell["subject"])
     if subject is None:
         raise LabelingError("unknown subject; ingest the clips of this person first, and give the same --source")

@@ -122,6 +122,11 @@ def _parse(
         return ParsedAnnotation(**identity, problem=problem)
 
 
+def _storable(note: str) -> str:
+    """Return a note without the characters that PostgreSQL cannot store: one of them would stop every later pull."""
+    return note.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the task data that the page showed when it was opened: a task may be renewed while a reader has it open.
 
@@ -138,7 +143,7 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
 def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
     subject = data.get("subject")
     if not isinstance(subject, str) or subject not in subjects:
-        raise LabelingError(f"unknown subject {subject}; it was erased, or ViTAU did not create the task")
+        raise LabelingError("unknown subject; it was erased, or ViTAU did not create the task")
     if not isinstance(data.get("frames"), list):
         raise LabelingError(
             f"the task of subject {subject} names no frames; ViTAU did not create it: delete it in Label Studio"
@@ -166,7 +171,7 @@ def _row(
         version=annotation["updated_at"],
         answered_at=annotation["updated_at"],
         frames_shown=frames,
-        note=answer.note,
+        note=answer.note and _storable(answer.note),
         suggestion=None if suggested is None else float(suggested),
         suggested_by=None if suggested is None else data.get("suggested_by"),
         grade=answer.grade,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from vitau.catalog.catalog import Catalog
+from vitau.errors import OvertakenError
 from vitau.schema import PullState, SeenAnnotation, Stage
 
 SEEN = SeenAnnotation(annotation="7", task=1, subject="anna", version="2026-11-23T00:00:00Z")
@@ -43,3 +44,21 @@ def test_ten_thousand_annotations_are_recorded_at_once(catalog):
     many = [replace(SEEN, annotation=f"{number:05}") for number in range(10_000)]
     catalog.record_seen(STATE.project, many)
     assert catalog.seen_annotations(STATE.project) == many
+
+
+def test_a_pull_that_another_one_overtook_writes_nothing(catalog):
+    catalog.record_pull(STATE)
+    with catalog.transaction():
+        catalog.check_pull(STATE.project, STATE)
+        catalog.record_pull(replace(STATE, number=2))
+
+    def record(before: PullState | None) -> None:
+        with catalog.transaction():
+            catalog.record_seen(STATE.project, [SEEN])
+            catalog.check_pull(STATE.project, before)
+
+    for before in (STATE, None):
+        with pytest.raises(OvertakenError, match="another round pulled this project"):
+            record(before)
+    assert catalog.seen_annotations(STATE.project) == [], "all or none"
+    assert catalog.pull_states() == [replace(STATE, number=2)]

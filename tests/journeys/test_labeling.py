@@ -118,7 +118,7 @@ def test_unreadable_answers_are_listed_and_the_others_are_pulled(client, project
     assert pulled.rows == ()
     assert [skip.reason for skip in pulled.skipped] == [
         "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
-        "unknown subject p3; it was erased, or ViTAU did not create the task",
+        "unknown subject; it was erased, or ViTAU did not create the task",
     ]
     assert len(pull(client, reader, SUBJECTS).rows) == 8
 

@@ -703,7 +703,7 @@ def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, 
     )
     assert done.out.splitlines()[-2:] == [
         unreadable + "unknown region AU7; the regions are AU1, AU2, AU4, AU6, AU9, AU12, AU25, AU26",
-        unknown + "unknown subject nobody; it was erased, or ViTAU did not create the task",
+        unknown + "unknown subject; it was erased, or ViTAU did not create the task",
     ]
     done = command("flows", "receive", "--state", tmp_path / "none", env=environment)
     assert (done.code, done.err) == (

@@ -3,10 +3,13 @@
 SQLite by default, PostgreSQL by its URL. What differs between the two is here and in the migrations.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,10 +18,35 @@ from vitau.catalog.rows import from_row, recorded
 from vitau.errors import CatalogError
 
 T = TypeVar("T")
+D = TypeVar("D", bound="Database")
+P = ParamSpec("P")
 _PRAGMAS: Final = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", "recursive_triggers=ON", "secure_delete=ON")
 """Without recursive triggers, INSERT OR REPLACE deletes rows silently; secure_delete overwrites what is deleted with zeros."""
 BATCH: Final = 1000
 """Rows per statement: PostgreSQL takes 65 535 parameters, SQLite 32 766."""
+RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each retry on PostgreSQL after its connection was lost: a server that restarts is back within them."""
+
+
+def retried(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
+    """Return a method that runs again when PostgreSQL's connection is lost. The method must be idempotent.
+
+    Within a transaction of the caller nothing is repeated: only the whole transaction could be.
+    """
+
+    @wraps(method)
+    def run(self: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for delay_s in RETRY_DELAYS_S:
+            try:
+                return method(self, *args, **kwargs)
+            except CatalogError as error:
+                cause = error.__cause__
+                if not (isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated) or self.in_transaction:
+                    raise
+            time.sleep(delay_s)
+        return method(self, *args, **kwargs)
+
+    return run
 
 
 class Database:
@@ -26,13 +54,43 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self._open: ContextVar[sa.Connection | None] = ContextVar("transaction", default=None)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether the caller is within :meth:`transaction`."""
+        return self._open.get() is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the reads and writes of the ``with`` block, in this thread, one write transaction: all or none."""
+        with self._writing() as connection:
+            token = self._open.set(connection)
+            try:
+                yield
+            finally:
+                self._open.reset(token)
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        """Open a write transaction; on SQLite it excludes other writers."""
-        with database_errors(), self.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        """Open a write transaction, or join the caller's; on SQLite it excludes other writers."""
+        if (joined := self._open.get()) is not None:
+            yield joined
+            return
+        with database_errors(), self._connect().execution_options(writing=True) as connection, connection.begin():
             yield connection
 
+    def _connect(self) -> sa.Connection:
+        """Return a connection; wait for a PostgreSQL server that restarts."""
+        if self.engine.dialect.name == "postgresql":
+            for delay_s in RETRY_DELAYS_S:
+                try:
+                    return self.engine.connect()
+                except sa.exc.OperationalError:
+                    time.sleep(delay_s)
+        return self.engine.connect()
+
+    @retried
     def _insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert the rows whose keys are free, in one transaction; return how many there were."""
         if not rows:
@@ -44,6 +102,7 @@ class Database:
                 created += len(connection.execute(new.returning(sa.literal(1))).all())
         return created
 
+    @retried
     def _replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert the rows and replace those with the same keys, in one transaction."""
         with self._writing() as connection:
@@ -61,6 +120,7 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"vitau {name}"})
 
+    @retried
     def _replace_all(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *where: sa.ColumnElement[bool]) -> None:
         """Replace every row of a table, or every row to which the conditions apply, in one transaction."""
         with self._writing() as connection:
@@ -78,17 +138,22 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        """Open a connection for several reads of one state of the database."""
+        """Open a connection for several reads of one state of the database, or join the caller's transaction."""
+        if (joined := self._open.get()) is not None:
+            yield joined
+            return
         level = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
-        with database_errors(), self.engine.connect().execution_options(**level) as connection, connection.begin():
+        with database_errors(), self._connect().execution_options(**level) as connection, connection.begin():
             yield connection
 
+    @retried
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with database_errors(), self.engine.connect() as connection:
+        with self._reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    @retried
     def _scalars(self, query: sa.Select[Any]) -> Sequence[Any]:
-        with database_errors(), self.engine.connect() as connection:
+        with self._reading() as connection:
             return connection.scalars(query).all()
 
 
@@ -101,7 +166,7 @@ def open_engine(url: str) -> sa.Engine:
     from alembic.util import CommandError
 
     try:
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, pool_pre_ping=True)  # a connection from before a restart is replaced
     except sa.exc.ArgumentError as error:
         raise CatalogError(
             "the catalog's database URL cannot be read: use sqlite:////path or postgresql+psycopg://…"

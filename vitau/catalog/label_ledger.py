@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import BATCH, Database
+from vitau.catalog.engine import BATCH, Database, retried
 from vitau.catalog.hash_chain import (
     START,
     answer_digest,
@@ -46,6 +46,7 @@ class Merge:
 class LabelLedger(Database):
     """The append-only answers and merges."""
 
+    @retried
     def append_answers(self, answers: Sequence[LedgerRow]) -> int:
         """Append answers to the ledger; return how many are new. Idempotent: known answers are skipped.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import Database
+from vitau.catalog.engine import Database, retried
 from vitau.catalog.tables import consensus, labels
 from vitau.errors import ContradictionError
 from vitau.schema import AU, RegionLabels, Side
@@ -13,6 +13,7 @@ from vitau.schema import AU, RegionLabels, Side
 class Labels(Database):
     """The labels, which every consensus replaces. Their ledger offset never goes back."""
 
+    @retried
     def set_labels(self, answers: Iterable[RegionLabels], *, ledger_offset: int) -> bool:
         """Replace the labels by the consensus at a ledger offset, in one transaction; labels that stay are not rewritten.
 
@@ -61,6 +62,7 @@ class Labels(Database):
         """Return the labels of the last consensus, one for each labeled person, by pseudonym."""
         return self.labels_with_offset()[0]
 
+    @retried
     def labels_with_offset(self) -> tuple[list[RegionLabels], int]:
         """Return the labels and their ledger offset, of one consensus even while another one is written."""
         found: dict[str, dict[AU, bool]] = {}

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from vitau.catalog.engine import Database
-from vitau.catalog.rows import to_row
+from vitau.catalog.rows import from_row, to_row
 from vitau.catalog.tables import pulls, seen_annotations
+from vitau.errors import OvertakenError
 from vitau.schema import PullState, SeenAnnotation
 
 
@@ -21,6 +22,21 @@ class SyncState(Database):
         """Return the last known annotations of a project, by annotation."""
         query = sa.select(seen_annotations).where(seen_annotations.c.project == project)
         return self._load(SeenAnnotation, query.order_by(seen_annotations.c.annotation, seen_annotations.c.subject))
+
+    def check_pull(self, project: str, before: PullState | None) -> None:
+        """Raise if another process recorded a pull of the project since ``before`` was read. Call it within a transaction.
+
+        What this process read may then be older than what the ledger holds: an old answer would become the newest one.
+
+        Raises:
+            OvertakenError: the recorded state is another one.
+        """
+        with self._writing() as connection:
+            self._lock(connection, f"pull {project}")
+            query = sa.select(pulls).where(pulls.c.project == project)
+            found = [from_row(PullState, dict(row)) for row in connection.execute(query).mappings()]
+        if found != ([] if before is None else [before]):
+            raise OvertakenError("another round pulled this project at the same time: pull it again")
 
     def record_seen(self, project: str, seen: Iterable[SeenAnnotation]) -> None:
         """Record the annotations of a project that changed. Call it before the ledger is written."""

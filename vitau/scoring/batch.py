@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from vitau.errors import ClipError
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, DecodeCounts
-from vitau.schema import Skipped
+from vitau.schema import Skipped, safe_cell
 from vitau.scoring.aggregate import SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
@@ -215,15 +215,16 @@ def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[Scored
     with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("item", "reason"))
-        writer.writerows((skip.item, skip.reason) for skip in skipped)
+        writer.writerows((safe_cell(skip.item), safe_cell(skip.reason)) for skip in skipped)
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Return the table with the box as four columns, for CSV."""
+    """Return the table with the box as four columns and no formula, for CSV."""
     corners = table["box"].to_pylist()
     for position, name in enumerate(("box_x", "box_y", "box_width", "box_height")):
         table = table.append_column(name, pa.array([corner[position] for corner in corners], pa.float32()))
-    return table.drop_columns("box")
+    inputs = pa.array([safe_cell(name) for name in table["input"].to_pylist()], pa.string())
+    return table.set_column(table.column_names.index("input"), "input", inputs).drop_columns("box")
 
 
 def summary_lines(result: BatchResult) -> Iterator[str]:

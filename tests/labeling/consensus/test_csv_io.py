@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labeling.consensus.csv_io import COLUMNS, REQUIRED, read_csv, write_csv
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Mark, Side, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Mark, Side, Stage, Subject, restored_cell, safe_cell
 
 PEOPLE = {"p1", "p2", "p3"}
 HEAD = ",".join(REQUIRED)
@@ -229,3 +229,24 @@ def test_an_export_is_a_standard_csv():
     (line,) = csv.DictReader(io.StringIO(text, newline=""))
     assert list(line) == list(COLUMNS)
     assert [line[name] for name in REQUIRED] == ["p1", "a", "AU12", "yes", "left"]
+
+
+@pytest.mark.parametrize("note", ["=HYPERLINK(1)", "+1+1", "-cmd|' /C calc'!A0", "@SUM(1)", "\tx", "\rx", "'=1", "''@", "＝1"])
+def test_a_note_that_a_spreadsheet_would_execute_is_neutralized_and_survives_the_round_trip(note):
+    row = replace(read(study("p1,reader-a,AU1,no,"))[0], note=note)
+    text = write_csv([row])
+    cells = next(iter(csv.DictReader(io.StringIO(text, newline=""))))
+    assert cells["note"] == f"'{note}"
+    assert read(text) == [row]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_neutralizing_a_cell_is_reversible_and_numbers_stay_numbers(text):
+    assert restored_cell(safe_cell(text)) == text
+    assert safe_cell("-0.25") == "-0.25"
+    assert safe_cell("+1e-05") == "+1e-05"
+
+
+def test_a_nul_in_an_import_is_reported_with_its_line():
+    with pytest.raises(LabelingError, match=r"line 2: it holds a NUL character"):
+        read(study("p1,reader-a,AU1,no,\0"))

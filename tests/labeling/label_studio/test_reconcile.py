@@ -191,7 +191,7 @@ def test_an_unreadable_answer_retracts_nothing_and_is_read_once_it_can_be():
     pulls.pull(task(1, "p1", annotation(5, 1, result_of(AU.AU12))), task(2, "p2", annotation(6, 0, result_of())))
     assert [annotation.problem for annotation in pulls.seen] == [
         None,
-        "unknown subject p2; it was erased, or ViTAU did not create the task",
+        "unknown subject; it was erased, or ViTAU did not create the task",
     ]
     assert pulls.last("p1") is True
     pulls.subjects.add("p2")

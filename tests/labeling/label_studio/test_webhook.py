@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from labeling.label_studio.projects import SECRET_HEADER
-from labeling.label_studio.webhook import MAX_BODY, make_app
+from labeling.label_studio.webhook import MAX_BODY, MAX_PER_MINUTE, RateLimit, make_app
 from vitau.errors import LabelingError
 
 SECRET = "the secret of these tests"
@@ -151,3 +151,32 @@ def test_without_a_secret_the_server_does_not_start():
     with pytest.raises(LabelingError) as caught:
         make_app("", print)
     assert str(caught.value) == "the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET"
+
+
+def test_half_a_megabyte_of_brackets_is_not_json_and_the_server_goes_on(receiver):
+    pulls: list[int] = []
+    post = receiver(pulls.append, quiet_s=0.1)
+    assert post(content=b"[" * 500_000, json=None) == 400
+    assert post() == 202
+    until(lambda: pulls == [7])
+
+
+def test_a_thousand_requests_a_minute_are_accepted_and_a_flood_is_limited_without_losing_a_hint(receiver, monkeypatch):
+    monkeypatch.setattr("labeling.label_studio.webhook.MAX_PER_MINUTE", 100)
+    monkeypatch.setattr("labeling.label_studio.webhook.MAX_REFUSALS_PER_MINUTE", 50)
+    assert MAX_PER_MINUTE >= 1000
+    pulls: list[int | None] = []
+    post = receiver(pulls.append, quiet_s=0.3)
+    replies = [post(ANSWER | {"project": {"id": number}}) for number in range(60)]
+    assert set(replies) == {202, 429}
+    until(lambda: pulls)
+    assert pulls == [None], "all projects: the hints of refused requests are not lost"
+    assert [post(secret="wrong") for _ in range(30)].count(429) >= 10
+
+
+def test_the_rate_limit_recovers_with_time():
+    clock = [0.0]
+    limit = RateLimit(60, clock=lambda: clock[0])
+    assert [limit.admits() for _ in range(13)] == [True] * 12 + [False]
+    clock[0] += 2
+    assert [limit.admits() for _ in range(3)] == [True, True, False]

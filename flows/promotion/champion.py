@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from flows.promotion.records import trained_digest, verify_record
+from flows.promotion.records import trained_digest, verify_records
 from flows.promotion.registered_models import PALSY, known_training
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
@@ -69,9 +69,7 @@ def verify_last(workspace: Workspace, last: PromotionRecord, records: Sequence[P
     Raises:
         RegistryError: A signature does not match, or a record is missing.
     """
-    for record in records:
-        if record.number >= last.number:
-            verify_record(workspace, record, records)
+    verify_records(workspace, [record for record in records if record.number >= last.number], records)
     newest = registry.last_decision(workspace.settings.mlflow_url, last.model)
     # a record may have been added and published since the records were read
     if newest is not None and newest > last.number and newest > workspace.catalog.promotions(last.model)[-1].number:
@@ -100,11 +98,11 @@ def known_digests(workspace: Workspace, model: str, version: int, records: Seque
     own = [record for record in reversed(records) if (record.model, record.after) == (model, version)]
     for record in own:
         if record.facts.get("approved"):
-            verify_record(workspace, record, records)
+            verify_records(workspace, [record], records)
             return Approved(**record.facts["approved"], record=record.number)
     for record in own:
         if record.version == version and record.facts.get("digest"):
-            verify_record(workspace, record, records)
+            verify_records(workspace, [record], records)
             return Approved(digest=record.facts["digest"], files=None, record=record.number)
     digest = trained_digest(workspace, model, version)
     return None if digest is None else Approved(digest=digest, files=None, record=None)

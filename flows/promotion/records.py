@@ -1,23 +1,25 @@
 """The signed records of promotions and the trainings that they are about, verified without MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flows.workspace import Workspace
 from vitau.catalog.promotion_log import PromotionRecord, broken_records
 from vitau.errors import RegistryError
 
 
-def verify_record(workspace: Workspace, record: PromotionRecord, records: Sequence[PromotionRecord]) -> None:
-    """Verify one of all records.
+def verify_records(workspace: Workspace, chosen: Iterable[PromotionRecord], records: Sequence[PromotionRecord]) -> None:
+    """Verify some of all records.
 
     Raises:
-        RegistryError: Its signature does not match, or the record before it is missing.
+        RegistryError: A signature does not match, or the record before one is missing.
     """
-    if problem := broken_records(records, workspace.signing_key()).get(record.number):
-        raise RegistryError(
-            f"record {record.number} of the promotions is {problem}, so no version of {record.model} is approved: restore the "
-            f"catalog or the key from a backup, or approve a version with `promote {record.model} VERSION --why …`"
-        )
+    problems = broken_records(records, workspace.signing_key())
+    for record in chosen:
+        if problem := problems.get(record.number):
+            raise RegistryError(
+                f"record {record.number} of the promotions is {problem}, so no version of {record.model} is approved: restore "
+                f"the catalog or the key from a backup, or approve a version with `promote {record.model} VERSION --why …`"
+            )
 
 
 def trained_digest(workspace: Workspace, model: str, version: int) -> str | None:

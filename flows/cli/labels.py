@@ -117,6 +117,26 @@ def calibrate(
         typer.echo(render_table(["new frames", f"above {threshold}", "5 %", "median", "95 %"], rows))
 
 
+@app.command()
+def verify(state: State = DEMO, as_json: Json = False) -> None:
+    """Verify the hash chain of the ledger, and the heads that snapshots note; exit with 1 if a row was changed.
+
+    Example: python -m flows labels verify
+    """
+    settings = connect(state)
+    from flows.workspace import open_workspace
+
+    catalog = open_workspace(settings).catalog
+    broken = catalog.broken_ledger_rows()
+    if as_json:
+        print_json({"ledger_offset": catalog.ledger_offset(), "broken": broken})
+    else:
+        typer.echo(f"{catalog.ledger_offset()} rows, {len(broken)} broken")
+        tell_all(f"row {offset}: {reason}" for offset, reason in broken.items())
+    if broken:
+        raise typer.Exit(1)
+
+
 @app.command("export")
 def export_csv(file: Annotated[Path, typer.Argument(help="The CSV file to write.")], state: State = DEMO) -> None:
     """Write the ledger as a CSV file: all answers, in order.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_serializer
 
 from labeling.consensus.consensus import Rule
 from labeling.consensus.csv_io import READER
@@ -117,6 +117,11 @@ class Settings(BaseModel):
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
     )
+
+    @model_serializer
+    def _without_values(self) -> dict[str, str]:
+        """Return no field: Prefect stores the parameters of flows, and folders and addresses are no one's business there."""
+        return {}
 
     def require_pseudonym_key(self) -> bytes:
         """Return the key that makes pseudonyms.

@@ -291,10 +291,11 @@ def test_a_video_has_one_url(url):
     assert normalized_url(url) == "https://youtube.com/watch?v=abcdefghijk"
 
 
-def test_prefect_stores_no_path_of_a_source(tmp_path):
+def test_prefect_stores_no_path_of_a_source_and_no_setting(tmp_path, workspace):
     parameters = {"source": ingest.PrivatePath(tmp_path / "Ada Lovelace" / "manifest.csv"), "layout": ingest.Layout.MANIFEST}
+    parameters["settings"] = workspace.settings
     stored = ingest.ingest.serialize_parameters(parameters)
-    assert stored == {"source": "<PrivatePath>", "layout": "manifest"}
+    assert stored == {"source": "<PrivatePath>", "layout": "manifest", "settings": {}}
 
 
 class Manifests(RuleBasedStateMachine):

@@ -123,6 +123,41 @@ def doctor(state: State = DEMO, *, as_json: Json = False) -> None:
 
 
 @app.command()
+def fsck(
+    state: State = DEMO,
+    *,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Record the present bytes of objects that ViTAU did not write.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read every object, compare it with its digest and with the rows of the catalog; the exit code is 1 if something is wrong.
+
+    The first check adopts the objects of an earlier version: it records their present bytes, and cannot notice earlier changes.
+
+    Example: python -m flows fsck --json
+    """
+    settings = connect(state)
+    from flows.doctor.fsck import fsck as run
+    from flows.workspace import Workspace
+
+    workspace = Workspace(settings)
+    report = run(workspace.store, workspace.catalog, adopt=adopt)
+    if as_json:
+        print_json(report)
+    else:
+        if report.defects:
+            rows = ([defect.problem.value, defect.item, defect.remedy] for defect in report.defects)
+            typer.echo(render_table(["problem", "item", "remedy"], rows))
+        tell(
+            f"{report.objects} objects: {report.verified} have the bytes that were written, {report.adopted} were adopted "
+            f"without verification, {len(report.defects)} defects"
+        )
+    if report.defects:
+        raise typer.Exit(1)
+
+
+@app.command()
 def config(state: State = DEMO, *, as_json: Json = False) -> None:
     """Print the settings in force and where each came from: the environment, the running stack, or the default.
 

@@ -21,6 +21,7 @@ from vitau.catalog.sync_state import SyncState
 from vitau.catalog.tables import (
     clips,
     comparisons,
+    objects,
     priorities,
     scores,
     snapshots,
@@ -60,6 +61,16 @@ class ScoredSubject:
     subject: str
     key: str
     summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectRow:
+    """The digest of an object; ``adopted`` if it was computed later, from an object that had none."""
+
+    key: str
+    sha256: str
+    size: int
+    adopted: bool
 
 
 class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures):
@@ -122,6 +133,20 @@ class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures):
         """Return the training that made the model with this digest; ``None`` for a model of another catalog."""
         found = self._load(Training, sa.select(trainings).where(trainings.c.model_digest == model_digest))
         return found[0] if found else None
+
+    def add_objects(self, found: Iterable[ObjectRow]) -> int:
+        """Record the digests of objects; return how many are new. A recorded digest is never replaced."""
+        return self._insert(objects, [to_row(row) for row in found])
+
+    def objects(self) -> dict[str, ObjectRow]:
+        """Return the recorded digests of objects by key."""
+        return {row.key: row for row in self._load(ObjectRow, sa.select(objects).order_by(objects.c.key))}
+
+    def forget_objects(self, keys: Iterable[str]) -> None:
+        """Delete the recorded digests of objects that were deleted on purpose."""
+        with self._writing() as connection:
+            for key in keys:
+                connection.execute(sa.delete(objects).where(objects.c.key == key))
 
     def add_score(self, score: ScoredSubject) -> bool:
         """Add the scores of a person; return whether they are new.

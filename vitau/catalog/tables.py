@@ -328,6 +328,16 @@ claims = sa.Table(
     sa.Column("boot", sa.String),  # SQLite: expires_at counts from this boot
 )
 
+objects = sa.Table(
+    "objects",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("adopted", sa.Boolean, nullable=False),  # found without its writer's digest: its earlier bytes are unknown
+    _recorded_at(),
+)
+
 lease_tokens = sa.Table(
     "lease_tokens",
     metadata,

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import psutil
 import yaml
 
 from flows.execution.prefect_api import open_api
 from flows.settings import ROOT
+from flows.workspace import PROCESS_LABEL
 from vitau.errors import StackError
+from vitau.processes import is_gone
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -191,15 +192,20 @@ def make_automations() -> None:
 
 
 def crash_orphaned_runs(api_url: str, pool: str, environ: Mapping[str, str] = os.environ) -> int:
-    """Set the orphaned runs of a pool, whose processes on this machine are gone, to CRASHED; return their number."""
+    """Set the orphaned runs of a pool, whose processes on this machine are gone, to CRASHED; return their number.
+
+    The run itself labels its process with machine and boot: the number alone may be that of a living process elsewhere.
+    """
     wanted = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}, "work_pools": {"name": {"any_": [pool]}}}
     crashed_runs = 0
     with open_api(api_url, environ) as client:
         found = client.post("/flow_runs/filter", json=wanted)
         found.raise_for_status()
         for run in found.json():
-            pid = str(run["infrastructure_pid"] or "")
-            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            process = str((run.get("labels") or {}).get(PROCESS_LABEL, ""))
+            _, _, rest = process.partition(":")
+            latest = rest.partition(":")[0] == str(run["infrastructure_pid"] or "")  # not of the attempt before
+            if latest and is_gone(process):
                 state = {"type": "CRASHED", "name": "Crashed", "message": "Its process is gone"}
                 client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state}).raise_for_status()
                 crashed_runs += 1

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from flows.settings import Settings, SettingsError, load_settings
 from vitau import processes
@@ -13,6 +14,9 @@ from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
 from vitau.store import S3Store, Store, open_store
 from vitau.store.s3 import S3Keys
+
+PROCESS_LABEL: Final = "vitau.process"
+"""The label of a run on Prefect's server with the identity of its process."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,18 @@ def exit_with_worker() -> None:
     processes.exit_with_reader()
 
 
+@cache
+def label_run(run: str) -> None:
+    """Label a run on Prefect's server with its process, machine and boot, so that only this machine declares it dead."""
+    from uuid import UUID
+
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:  # only a hint: silence is noticed as well
+        client.update_flow_run_labels(UUID(run), {PROCESS_LABEL: processes.process_identity() or ""})
+
+
 def open_workspace(settings: Settings | None = None) -> Workspace:
     """Open the workspace of the settings; without them, of the environment, as deployed runs do.
 
@@ -88,4 +104,6 @@ def open_workspace(settings: Settings | None = None) -> Workspace:
     """
     if "PREFECT__WORKER_NAME" in os.environ:  # a run orphaned by a killed worker would share the GPU with its successor
         exit_with_worker()
+        if run := os.environ.get("PREFECT__FLOW_RUN_ID"):
+            label_run(run)
     return Workspace(load_settings() if settings is None else settings)

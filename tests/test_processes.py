@@ -212,7 +212,7 @@ def test_a_process_is_gone_when_it_ended_on_this_machine_and_never_by_its_number
         assert not is_gone(identity)
         assert is_gone(f"{machine}:{pid}:{int(start) + 1}"), "the number was given to another process"
         process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
         assert is_gone(identity)
     assert is_gone(identity)
     assert not is_gone(f"another-machine:{pid}:{start}")

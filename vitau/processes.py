@@ -178,7 +178,7 @@ def process_identity(pid: int | None = None) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else f"{machine_identity()}:{pid}:{fields[19]}"  # a zombie has ended
+    return None if fields[0] in "ZX" else f"{machine_identity()}:{pid}:{fields[19]}"  # ended, and not reaped
 
 
 def is_gone(identity: str) -> bool:

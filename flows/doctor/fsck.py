@@ -17,7 +17,7 @@ _CLIP: Final = re.compile(rf"{layout.SUBJECTS}[^/]+/clips/([^/]+)/.+")
 
 
 class Problem(StrEnum):
-    """What is wrong with an object or a row."""
+    """The kind of a defect of an object or a row."""
 
     CHANGED = "changed"
     MISSING = "missing"

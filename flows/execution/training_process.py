@@ -28,7 +28,7 @@ _KEPT_LINES: Final = 60  # after a failure, `torchrun` alone writes some thirty
 
 @contextmanager
 def lease_training(leases: Leases, work: str, lease_s: float, listener: Listener) -> Iterator["TrainingLease"]:
-    """Hold the lease on a training in the ``with`` block; wait until no other worker has it.
+    """Acquire the lease on a training for the ``with`` block; wait until no other worker has it.
 
     A second run of the same training, such as one that Prefect rescheduled, waits here and then finds it complete. A run that
     loses the lease kills its training: another worker resumes it from the last checkpoint.

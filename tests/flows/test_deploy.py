@@ -1,12 +1,20 @@
 import importlib
+import json
+import os
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from prefect.utilities.templating import apply_values
 
-from flows.deploy import QUEUES, deployments, job_template
+from flows.deploy import QUEUES, crash_orphaned_runs, deployments, job_template
 from flows.settings import ROOT
+from flows.workspace import PROCESS_LABEL
+from vitau.processes import process_identity
 
 DEPLOYMENTS = deployments()
 DAYS = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
@@ -79,3 +87,45 @@ def test_a_deployment_chooses_neither_the_command_nor_the_environment_nor_the_fo
     assert template["variables"]["additionalProperties"] is False, "the server refuses the others"
     made = apply_values(template["job_configuration"], wanted, remove_notset=True)  # what a worker would make of them
     assert made == {"name": "tonight"}
+
+
+def test_only_runs_whose_process_ended_on_this_machine_and_boot_are_crashed():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    identity = process_identity(ended.pid)
+    ended.wait()
+    pid = str(ended.pid)
+    runs = [
+        {"id": "gone", "infrastructure_pid": pid, "labels": {PROCESS_LABEL: identity}},
+        {"id": "alive", "infrastructure_pid": str(os.getpid()), "labels": {PROCESS_LABEL: process_identity()}},
+        {"id": "of-another-machine", "infrastructure_pid": pid, "labels": {PROCESS_LABEL: f"elsewhere:{pid}:1"}},
+        {"id": "without-a-label", "infrastructure_pid": pid, "labels": {}},
+        {"id": "restarted", "infrastructure_pid": "1", "labels": {PROCESS_LABEL: identity}},
+    ]
+    crashed = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            if self.path.endswith("/set_state"):
+                crashed.append(self.path.split("/")[-2])
+            body = json.dumps(runs).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert crash_orphaned_runs(f"http://127.0.0.1:{server.server_port}/api", "gpu", {}) == 1
+        finally:
+            server.shutdown()
+            thread.join()
+    assert crashed == ["gone"]

@@ -179,6 +179,11 @@ def open_engine(url: str) -> sa.Engine:
     try:
         with database_errors():
             _migrate(engine)
+    except sa.exc.ProgrammingError as error:
+        raise CatalogError(
+            "the catalog's tables are older than this code, and this database role may not upgrade them: "
+            "open the catalog once as their owner"
+        ) from error
     except CommandError as error:
         raise CatalogError(f"the catalog is newer than this code ({error}): update the code") from error
     return engine

@@ -9,7 +9,7 @@ It rewrites no row: reading applies the merges up to its offset. Only the erasur
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -27,6 +27,9 @@ from vitau.catalog.rows import from_row, recorded, to_row
 from vitau.catalog.tables import erasures, ledger, ledger_details, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, LedgerEntry, LedgerRow, Stage, canonical_name, tombstone
+
+_OWNER_FORGETS: Final = "SELECT to_regprocedure('forget_subject(text)')"
+"""Find the function of the owner, where flows connect as a role that cannot change the ledger: see `vitau.catalog.roles`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,13 +158,20 @@ class LabelLedger(Database):
             raise CatalogError("a person can only be forgotten during an erasure: use `python -m flows erase`")
         nobody = {**known, "pseudonym": erased}
         connection.execute(self._insert_statement(subjects).values(nobody).on_conflict_do_nothing())
+        if self.engine.dialect.name == "postgresql" and connection.scalar(sa.text(_OWNER_FORGETS)) is not None:
+            changed = int(connection.scalar(sa.select(sa.func.forget_subject(name))) or 0)
+        else:
+            changed = self._rename(connection, name, erased)
+        connection.execute(sa.delete(subjects).where(subjects.c.pseudonym == name))
+        return changed
+
+    def _rename(self, connection: sa.Connection, name: str, erased: str) -> int:
         changed = 0
         for column in (ledger.c.subject, merges.c.kept, merges.c.merged):
             renamed = sa.update(column.table).where(column == name).values({column.name: erased})
             changed += connection.execute(renamed).rowcount
             theirs = sa.select(column.table.c.offset).where(column == erased)
             connection.execute(sa.delete(ledger_details).where(ledger_details.c.offset.in_(theirs)))
-        connection.execute(sa.delete(subjects).where(subjects.c.pseudonym == name))
         return changed
 
     def merge(self, kept: str, merged: str, *, why: str) -> bool:

@@ -63,8 +63,7 @@ class PromotionLog(Database):
             The record, and whether it is new.
         """
         with self._writing() as connection:
-            if self.engine.dialect.name == "postgresql":
-                connection.execute(sa.text("LOCK TABLE promotions IN SHARE ROW EXCLUSIVE MODE"))
+            self._lock(connection, "promotions")
             if once is not None:
                 known = connection.execute(sa.select(promotions).where(promotions.c.once == once)).mappings().first()
                 if known is not None:

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.erasure.content import bury_content
 from flows.erasure.files import erase_local_files
+from flows.erasure.keys import check_pseudonym_key
 from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_manifests
 from flows.erasure.scan import SHOWN, Scan, compact, scan
 from flows.erasure.services import clean_prefect, mark_versions
@@ -57,6 +58,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
         CatalogError: no subject has this name, or traces of the person remain, which are listed.
     """
     workspace = open_workspace(settings)
+    check_pseudonym_key(workspace)
     names = pseudonyms_of(workspace, subject)
     traces = Traces(frozenset(names), tuple(workspace.catalog.clips_of(names)))
     started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,6 +13,7 @@ import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.erasure.keys import check_pseudonym_key
 from flows.execution.admission import Admissions, Admitted
 from flows.execution.clip_worker import ClaimedSource, Ingested, clip_work, clip_work_name
 from flows.execution.executor import Engine, Executor
@@ -112,6 +113,7 @@ def ingest(
     Any number of workers may ingest the same source at once: each clip is leased by one of them.
     """
     workspace = open_workspace(settings)
+    check_pseudonym_key(workspace)
     clips, skipped = read_source(source.path, layout)
     outcomes = ingest_clips(workspace, clips, FrameRecipe(rate_fps=rate_fps), engine)
     record_skipped(workspace, source.path, outcomes, skipped)

@@ -59,9 +59,12 @@ def blank(path: Path, traces: Traces) -> int:
 
 
 def traces_in_files(folder: Path, traces: Traces) -> Iterator[str]:
-    """Yield the files below a folder, relative to it, that name the person or have a copy of a recording."""
+    """Yield the files below a folder, relative to it, that name the person or have a copy of a recording.
+
+    PostgreSQL and SeaweedFS write their files as they like: they are searched by SQL and S3 instead.
+    """
     originals, suffixes = {digest for digest, _ in traces.clips}, {suffix for _, suffix in traces.clips}
-    for path in files_below(folder):
+    for path in files_below(folder, skip=("postgresql", "seaweedfs")):
         name = path.relative_to(folder).as_posix()
         try:
             copied = path.suffix.lower() in suffixes and digest_of(path) in originals

@@ -1,4 +1,4 @@
-"""What services keep about a person: Prefect's runs, MLflow's runs and versions, Label Studio's tasks."""
+"""Traces of a person in services: runs of Prefect, runs and versions of MLflow, tasks of Label Studio."""
 
 import json
 from collections.abc import Iterator

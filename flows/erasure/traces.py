@@ -19,7 +19,7 @@ _GZIP: Final = b"\x1f\x8b\x08"
 
 @dataclass(frozen=True)
 class Traces:
-    """What identifies a person in ViTAU: every pseudonym, and the digest and suffix of every clip."""
+    """Every pseudonym of a person, and the digest and suffix of every clip, by which ViTAU could identify them."""
 
     names: frozenset[str]
     clips: tuple[tuple[str, str], ...] = ()

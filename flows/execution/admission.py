@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pyarrow.compute as pc
 
+from flows.erasure.content import content_tombstone
 from flows.execution.clip_worker import ClaimedSource, Ingested, frames_version
 from flows.workspace import Workspace
 from vitau.catalog.recordings import ClaimedClip, FrameTable
@@ -138,6 +139,10 @@ class Admissions:
         if stated is None:
             path = self._fetch(source)
             stated = replace(to_clip(source, path, self._key), subject=subject.pseudonym)
+        if self._catalog.is_erased_content(content_tombstone(self._key, stated.sha256)):
+            return Skipped(
+                item=source.row, reason="its recording was erased with a person: remove the row from the manifest, and the file"
+            )
         checked = self._catalog.check_clip(subject, stated, statement=self._statement)
         table = self._complete(checked)
         if table is not None:

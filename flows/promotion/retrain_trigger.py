@@ -27,16 +27,27 @@ Cells = dict[tuple[str, AU], tuple[bool, Side | None]]
 def retrain_if_due(workspace: Workspace, *, at: datetime | None = None) -> str | None:
     """Request a retraining if enough labels changed and the readers paused; returns the name of a new run.
 
-    A run that has not begun will freeze these labels too, so no second one is requested.
+    A run that has not begun will freeze these labels too, so no second one is requested. It is also due if
+    a person was erased who taught the newest version of a model.
     """
     trained = last_trained(workspace)
     labels = workspace.catalog.labels()
-    if num_changed(workspace, trained, labels) < workspace.settings.retrain_cells or not quiet(
-        workspace, at or datetime.now(UTC)
-    ):
+    affected = learned_from_erased(workspace)
+    changed = num_changed(workspace, trained, labels)
+    enough = changed >= workspace.settings.retrain_cells or bool(affected)
+    if not enough or not quiet(workspace, at or datetime.now(UTC)):
         return None
     digest = sha256(repr(sorted(cells(labels).items())).encode()).hexdigest()[:16]
-    return request(RETRAIN, key=f"labels-{trained.digest if trained else 'none'}-{digest}")
+    erased = "-erased" if affected else ""
+    return request(RETRAIN, key=f"labels-{trained.digest if trained else 'none'}-{digest}{erased}")
+
+
+def learned_from_erased(workspace: Workspace) -> list[str]:
+    """Return the newest version of each model, ``name/version``, that learned from a person who was erased since."""
+    trainings = sorted(workspace.catalog.trainings(), key=lambda training: training.version)
+    newest = {training.model: f"{training.model}/{training.version}" for training in trainings}
+    affected = {name for erasure in workspace.catalog.erasures() for name in erasure.trainings}
+    return sorted(set(newest.values()) & affected)
 
 
 def last_trained(workspace: Workspace) -> Snapshot | None:

@@ -8,11 +8,23 @@ import sqlalchemy as sa
 
 from vitau.catalog.engine import Database
 from vitau.catalog.rows import now
-from vitau.catalog.tables import clips, erased_content, erasures, metadata, subjects
+from vitau.catalog.tables import clips, erased_content, erasures, key_fingerprints, metadata, subjects
 from vitau.errors import ContradictionError
 from vitau.schema import is_erased, tombstone
 
-_KEPT: Final = {"subjects", "ledger", "ledger_details", "merges", "erasures", "snapshots", "trainings", "promotions", "pulls"}
+_KEPT: Final = {
+    "key_fingerprints",
+    "erased_content",
+    "subjects",
+    "ledger",
+    "ledger_details",
+    "merges",
+    "erasures",
+    "snapshots",
+    "trainings",
+    "promotions",
+    "pulls",
+}
 """Tables of which no row is deleted: `forget` replaces the person in the ledger, the others name no person."""
 _SHORT_DIGEST: Final = 12
 """Characters of a clip's digest in messages, such as the reasons of skipped items."""
@@ -87,6 +99,11 @@ class Erasures(Database):
                 found = [column.contains(trace, autoescape=True) for column in texts for trace in sorted(traces)]
                 deleted += connection.execute(sa.delete(table).where(sa.or_(*found))).rowcount
         return deleted
+
+    def note_fingerprint(self, name: str, fingerprint: str) -> str:
+        """Note the fingerprint of a key unless one is noted; return the noted one."""
+        self._insert(key_fingerprints, [{"name": name, "fingerprint": fingerprint}])
+        return str(self._scalars(sa.select(key_fingerprints.c.fingerprint).where(key_fingerprints.c.name == name))[0])
 
     def add_erased_content(self, digests: Collection[str]) -> None:
         """Record keyed digests of an erased person's recordings, so that the same bytes are refused under any name."""

@@ -129,3 +129,15 @@ def test_a_correction_a_new_side_and_a_removed_label_count_as_changes(workspace)
 
 def test_readers_without_answers_count_as_paused(workspace):
     assert quiet(workspace, NOON)
+
+
+def test_an_erasure_of_a_person_whom_the_newest_version_learned_from_triggers_a_retraining(workspace, requests):
+    answer_as_both(workspace, "p1")
+    train(workspace, "trained")
+    later = NOON + timedelta(hours=1)
+    assert retrain_if_due(workspace, at=later) is None
+    workspace.catalog.begin_erasure({"p3"})
+    workspace.catalog.finish_erasure({"p3"}, snapshots=["trained"], trainings=["m/1"])
+    assert retrain_trigger.learned_from_erased(workspace) == ["m/1"]
+    assert retrain_if_due(workspace, at=later) == "run"
+    assert requests[0].endswith("-erased")

@@ -22,8 +22,11 @@ from flows.settings import SIZES, Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
+from vitau.data import snapshot as snapshots
+from vitau.errors import TrainingError
 from vitau.evaluation.training_result import Pretraining, TrainingResult
 from vitau.registry import registry
+from vitau.schema import canonical_name
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import RECIPES
 
@@ -43,6 +46,7 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
 
     Raises:
         ValueError: There is no such family of recipes.
+        TrainingError: People in the snapshot withdrew their consent.
     """
     if size not in SIZES:
         raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
@@ -50,6 +54,8 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     workspace.signing_key()  # a missing setting must fail before hours of training
     recipes = {PALSY: f"{size}-palsy", REGIONS: f"{size}-regions"}
     known = {model: workspace.catalog.training(training_key(recipe, snapshot)) for model, recipe in recipes.items()}
+    if None in known.values():
+        check_consent(workspace, snapshot)
     folders = train_all(workspace, [recipes[model] for model in MODELS if known[model] is None], snapshot)
 
     palsy = known[PALSY] or register(workspace, PALSY, recipes[PALSY], snapshot, folders[recipes[PALSY]])
@@ -62,6 +68,20 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     evaluation = evaluate(workspace, regions)
     promote_or_refuse(workspace, evaluation, by=BY)
     return {PALSY: palsy, REGIONS: regions}
+
+
+def check_consent(workspace: Workspace, snapshot: str) -> None:
+    """Raise TrainingError if people in a snapshot withdrew their consent since it was frozen."""
+    withdrawn = workspace.catalog.withdrawn_subjects()
+    if withdrawn:
+        merged = workspace.catalog.merged_names()
+        names = set(snapshots.load(workspace.store, snapshot)["subject"].to_pylist())
+        num_people = len({canonical_name(name, merged) for name in names} & withdrawn)
+        if num_people:
+            raise TrainingError(
+                f"{num_people} people in snapshot {snapshot[:12]} withdrew their consent: "
+                "run `python -m flows freeze`, and train on the new snapshot"
+            )
 
 
 def train_all(workspace: Workspace, recipes: Sequence[str], snapshot: str) -> dict[str, Path]:

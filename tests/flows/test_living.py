@@ -16,7 +16,7 @@ from vitau.catalog.catalog import FrameTable, ScoredSubject
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
 from vitau.data.layout import score_key, snapshot_key, snapshot_prefix
-from vitau.errors import ObjectNotFoundError, SnapshotError
+from vitau.errors import ObjectNotFoundError, SnapshotError, TrainingError
 from vitau.media.crops import to_jpeg
 from vitau.schema import AUS, Clip, Cohort, Split, Subject, tombstone
 
@@ -135,3 +135,15 @@ def test_a_score_that_was_computed_during_an_erasure_is_deleted_and_not_recorded
     assert not add_living_score(workspace, ScoredSubject(model_digest="m", subject="p1", key=key, summary={}))
     assert not workspace.store.exists(key)
     assert workspace.catalog.scores() == []
+
+
+def test_no_model_is_trained_on_a_person_who_withdrew_consent_after_the_snapshot(workspace):
+    from flows.retrain import check_consent
+
+    (frozen,) = workspace.catalog.snapshots()
+    check_consent(workspace, frozen.digest)
+    newest = Clip(sha256="d" * 64, subject="p3", source="s", suffix=".mp4", consent="withdrawn")
+    workspace.catalog.add_clip(newest)
+    with pytest.raises(TrainingError, match=r"1 people in snapshot .* withdrew their consent: run `python -m flows freeze`"):
+        check_consent(workspace, frozen.digest)
+    assert "p3" not in set(load_living(workspace, frozen.digest).rows["subject"].to_pylist())

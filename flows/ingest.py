@@ -114,17 +114,17 @@ def ingest(
     """
     workspace = open_workspace(settings)
     check_pseudonym_key(workspace)
-    clips, skipped = read_source(source.path, layout)
+    clips, skipped = read_source(source.path, layout, workspace.settings.media_roots)
     outcomes = ingest_clips(workspace, clips, FrameRecipe(rate_fps=rate_fps), engine)
     record_skipped(workspace, source.path, outcomes, skipped)
     return summarize(outcomes, skipped, withdrawn=workspace.catalog.withdrawn_subjects())
 
 
-def read_source(source: Path, layout: Layout) -> tuple[list[SourceClip], list[Skipped]]:
+def read_source(source: Path, layout: Layout, media_roots: Sequence[Path] = ()) -> tuple[list[SourceClip], list[Skipped]]:
     """Return the clips of a source, and the items that are no clips."""
     match layout:
         case Layout.MANIFEST:
-            return read_manifest(source)
+            return read_manifest(source, media_roots)
         case Layout.CKPLUS:
             return read_ckplus(source)
         case Layout.PHOTOS:
@@ -137,7 +137,7 @@ def ingest_clips(workspace: Workspace, clips: Sequence[SourceClip], recipe: Fram
     lease_names: dict[int, str] = {}
     outcomes: dict[int, Outcome] = {}
     with (
-        temporary_folder(settings.work.resolve() / "tmp") as folder,
+        temporary_folder(settings.temporary) as folder,
         Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor,
     ):
         admissions = Admissions(workspace, clips, recipe, folder)

@@ -13,6 +13,7 @@ from labeling.consensus.consensus import Rule
 from labeling.consensus.csv_io import READER
 from labeling.sampling.active_learning import Order
 from vitau.errors import VitauError
+from vitau.media.download import URL_HOSTS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The checkout, or `/app` in an image."""
@@ -33,6 +34,11 @@ ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
 """A pseudonym; the ledger never deletes it."""
 Readers: TypeAlias = Annotated[tuple[ReaderName, ...], BeforeValidator(_parse_list)]
 """Pseudonyms; in the environment a JSON list, such as ``["reader-a", "reader-b"]``."""
+
+Hosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parse_list)]
+"""Names of hosts; in the environment a JSON list, such as ``["youtube.com", "media.example:8443"]``."""
+Folders: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_parse_list)]
+"""Folders; in the environment a JSON list."""
 
 Size: TypeAlias = Literal["tiny", "small", "base", "paper", "smoke"]
 SIZES: Final[tuple[str, ...]] = get_args(Size)
@@ -73,6 +79,13 @@ class Settings(BaseModel):
     pages_secret_key: SecretStr | None = Field(default=None, description="secret of VITAU_PAGES_ACCESS_KEY")
     mlflow_url: str
     work: Path = Field(default=Path("work"), description="local folder for caches and training; safe to delete")
+    url_hosts: Hosts = Field(
+        default=URL_HOSTS,
+        description="hosts of URLs in manifests, with their subdomains, by default YouTube's; HOST:PORT for private ones",
+    )
+    media_roots: Folders = Field(
+        default=(), description="folders with recordings that manifests elsewhere may list; by default none"
+    )
     num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; by default one per core")
     ray_address: str | None = Field(
         default=None, description="HOST:PORT of a Ray cluster for --engine ray; by default one is started on this machine"
@@ -135,6 +148,11 @@ class Settings(BaseModel):
                 "or run it where clips are ingested"
             )
         return self.pseudonym_key.get_secret_value().encode()
+
+    @property
+    def temporary(self) -> Path:
+        """Return the folder of temporary folders; those of killed processes are removed from it."""
+        return self.work.resolve() / "tmp"
 
 
 class SettingsError(VitauError):

@@ -60,6 +60,7 @@ class Admissions:
     def __init__(self, workspace: Workspace, clips: Sequence[SourceClip], recipe: FrameRecipe, folder: Path) -> None:
         self._store, self._catalog = workspace.store, workspace.catalog
         self._key = workspace.settings.require_pseudonym_key()
+        self._hosts = workspace.settings.url_hosts
         self.recipe, self._folder = recipe, folder
         self._statement = statement_of(clips, self._key)
         self._known = self._catalog.pseudonyms()
@@ -199,7 +200,7 @@ class Admissions:
     def _fetch(self, source: SourceClip) -> Path:
         """Return the local file of a clip; of a URL, one download per run, and none before its back-off has passed."""
         if source.url is None:
-            return fetch(source, self._folder)
+            return fetch(source, self._folder, hosts=self._hosts)
         name = self._url_name(source)
         if name not in self._downloads:
             failed = self._catalog.url_failure(name)
@@ -210,7 +211,7 @@ class Admissions:
                     f"it is requested again in {max(1, round(wait_s / 60))} minutes"
                 )
             try:
-                self._downloads[name] = fetch(source, self._folder)
+                self._downloads[name] = fetch(source, self._folder, hosts=self._hosts)
             except ClipError as error:
                 reason = self.skip(source, str(error)).reason
                 self._catalog.add_url_failure(name, reason)

@@ -73,13 +73,14 @@ def test_every_bad_clip_of_a_manifest_is_one_sentence_and_the_others_are_ingeste
         ],
     )
     done = command("flows", "ingest", source, "--state", tmp_path / "none", env=apart)
+    not_listed = "it leads to a host that VITAU_URL_HOSTS does not list"
     assert done.err.splitlines() == [
         "Skipped row 3: its clip is missing: there is no such file, folder of images or pattern; check the path",
         "Skipped row 8: the same clip as row 2; remove one of them",
         "Skipped row 4: the recording is empty (0 bytes); copy it again",
         "Skipped row 5: the recording is not a video; give a video, a photo or a tar of images",
         "Skipped row 6: the recording is truncated: its index (moov atom) is missing; copy or download it again",
-        "Skipped row 9: its URL cannot be downloaded, it cannot be reached or holds no video; check it in a browser",
+        f"Skipped row 9: its URL cannot be downloaded, {not_listed}; check it in a browser",
         "6 of 9 items were skipped; `python -m flows skipped` lists them again.",
     ]
     assert done.code == 1
@@ -92,7 +93,7 @@ def test_a_manifest_without_subjects_is_refused_whole(bad, apart, command, tmp_p
     source = manifest(bad, "subjectless.csv", [{"clip": "good.mp4", "cohort": "palsy"}])
     done = command("flows", "ingest", source, "--state", tmp_path / "none", env=apart)
     assert (done.code, done.out) == (1, "")
-    assert done.err == "Error: subjectless.csv has no column `subject`; a manifest needs subject, clip and cohort\n"
+    assert done.err == "Error: the manifest has no column `subject`; it needs subject, clip and cohort\n"
 
 
 def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(bad, demos, services, command, tmp_path):

@@ -75,14 +75,14 @@ def test_a_folder_or_a_pattern_is_an_image_sequence_in_the_order_of_its_numbers(
     ("row", "reason"),
     [
         ("bo,gone.mp4,palsy,,,,", "its clip is missing: there is no such file, folder of images or pattern; check the path"),
-        ("bo,a.mp4,ill,,,,", "its cohort is 'ill'; write palsy or control"),
+        ("bo,a.mp4,ill,,,,", "its cohort is neither palsy nor control; write one of them"),
         (",a.mp4,palsy,,,,", "its subject or its clip is empty; fill it in"),
-        ("bo,b.mp4,palsy,soon,,,", "its start_s is 'soon'; write a number from 0"),
-        ("bo,b.mp4,palsy,,nan,,", "its end_s is 'nan'; write a number from 0"),
-        ("bo,b.mp4,palsy,-1,,,", "its start_s is '-1'; write a number from 0"),
+        ("bo,b.mp4,palsy,soon,,,", "its start_s is no number from 0; write one, or leave it empty"),
+        ("bo,b.mp4,palsy,,nan,,", "its end_s is no number from 0; write one, or leave it empty"),
+        ("bo,b.mp4,palsy,-1,,,", "its start_s is no number from 0; write one, or leave it empty"),
         ("bo,b.mp4,palsy,5,4,,", "its range ends at 4 s, before it starts at 5 s; correct it"),
         ("bo,b.mp4,palsy,,,0,", "its fps is 0; write a positive number or leave it empty"),
-        ("bo,b.mp4,palsy,,,,maybe", "its mirrored is 'maybe'; write true or false"),
+        ("bo,b.mp4,palsy,,,,maybe", "its mirrored is neither true nor false; write one of them"),
         ("anna,a.mp4,palsy,,,,", "the same clip as row 2; remove one of them"),
         ("bo,a.mp4,palsy,,,,", "the same clip as row 2, under another subject; remove one of them"),
         ("anna,b.mp4,control,,,,", "its subject is palsy in row 2 and control here; correct one of them"),
@@ -104,7 +104,7 @@ def test_two_ranges_of_one_recording_are_two_clips(tmp_path: Path) -> None:
 def test_a_manifest_without_subject_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as refused:
         read_manifest(write(tmp_path, "clip,cohort\na.mp4,palsy\n"))
-    assert str(refused.value) == "manifest.csv has no column `subject`; a manifest needs subject, clip and cohort"
+    assert str(refused.value) == "the manifest has no column `subject`; it needs subject, clip and cohort"
 
 
 def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
@@ -115,10 +115,51 @@ def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     path.write_bytes(b"subject,clip,cohort\n\xff\xfe\xff,a.mp4,palsy\n")
-    with pytest.raises(SourceError, match=r"manifest.csv is not a CSV in UTF-8 .*; save it again as such"):
+    with pytest.raises(SourceError, match=r"the manifest is not a CSV in UTF-8 .*; save it again as such"):
         read_manifest(path)
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.csv is missing; give the path of a manifest CSV"):
+    with pytest.raises(SourceError, match=r"the manifest is missing; give the path of a manifest CSV"):
         read_manifest(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("how", ["absolute", "relative", "file link", "folder link", "pattern"])
+def test_a_file_outside_the_manifests_folder_is_skipped_unless_its_folder_is_listed(tmp_path: Path, how: str) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "study"
+    for place in (outside, folder):
+        place.mkdir()
+    (outside / "1.jpg").write_bytes(b"a photo of another person")
+    (folder / "link.jpg").symlink_to(outside / "1.jpg")
+    (folder / "linked").symlink_to(outside)
+    cell = {
+        "absolute": str(outside / "1.jpg"),
+        "relative": "../outside/1.jpg",
+        "file link": "link.jpg",
+        "folder link": "linked",
+        "pattern": "../outside/*.jpg",
+    }[how]
+    path = write(folder, f"subject,clip,cohort\nanna,{cell},palsy\nbo,b.mp4,palsy\n")
+    reason = "its clip is outside the manifest's folder; move it there, or list its folder in VITAU_MEDIA_ROOTS"
+    clips, skipped = read_manifest(path)
+    assert ([clip.row for clip in clips], skipped) == (["row 3"], [Skipped(item="row 2", reason=reason)])
+    clips, skipped = read_manifest(path, [outside])
+    assert ([clip.paths for clip in clips[:1]], skipped) == ([((outside / "1.jpg").resolve(),)], [])
+
+
+@pytest.mark.parametrize("column", ["clip", "consent"])
+def test_a_cell_that_is_too_long_is_skipped_without_being_repeated(tmp_path: Path, column: str) -> None:
+    cells = {"clip": "b.mp4", "consent": "written", column: "x" * 5000}
+    text = f"subject,clip,cohort,consent\nanna,a.mp4,palsy,\nbo,{cells['clip']},palsy,{cells['consent']}\n"
+    clips, skipped = read_manifest(write(tmp_path, text))
+    reason = f"its {column} has 5000 characters; write at most 1000"
+    assert ([clip.row for clip in clips], skipped) == (["row 2"], [Skipped(item="row 3", reason=reason)])
+
+
+def test_a_cell_that_is_no_path_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    long = "/".join(["x" * 250] * 3) + "/y*"
+    _, skipped = read_manifest(
+        write(tmp_path, f"subject,clip,cohort\nanna,loop/a.mp4,palsy\nbo,{'x' * 900},palsy\ncy,{long},palsy\n")
+    )
+    assert [item.item for item in skipped] == ["row 2", "row 3", "row 4"]

@@ -1,18 +1,13 @@
 """CK+, YFP and photos on fake trees with the real names; fetching; digests and pseudonyms."""
 
 import csv
-import gc
 import hashlib
 import tarfile
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.media.conftest import WriteVideo, full_disk, numbered
+from tests.media.conftest import full_disk
 from tests.media.fake_trees import write_ckplus, write_photos, write_yfp
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.clips import sample_frames
@@ -25,42 +20,6 @@ KEY = b"a secret of the tests"
 
 def source_clip(**changes: object) -> SourceClip:
     return SourceClip(**{"row": "row 7", "subject_id": "anna", "cohort": Cohort.PALSY, "source": "clinic", **changes})
-
-
-class QuietServer(SimpleHTTPRequestHandler):
-    """Serves files and records the requested paths."""
-
-    requested: list[str] = []  # noqa: RUF012 - the server makes a handler per request; this is the one list of a test
-
-    def log_message(self, *_: object) -> None: ...
-
-    def do_GET(self) -> None:
-        self.requested.append(self.path)
-        super().do_GET()
-
-
-# yt-dlp leaves its sockets to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()  # collect them here, not in an unrelated test
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """Start a web server on loopback for the folder ``web``."""
-    (tmp_path / "web").mkdir()
-    QuietServer.requested.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietServer, directory=str(tmp_path / "web")))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -148,7 +107,10 @@ def test_photos_can_be_of_one_cohort_that_is_given(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"there are no photos in .*; give a folder of JPEG or PNG files, sorted by cohort"):
+    with pytest.raises(
+        SourceError,
+        match=r"there are no photos in its folders palsy and control; give a folder of JPEG or PNG files, sorted by cohort",
+    ):
         read_photos(tmp_path)
 
 
@@ -179,39 +141,6 @@ def test_a_full_disk_while_packing_is_one_sentence(tmp_path: Path) -> None:
     sentence = r"^sequence 1 cannot be packed \(File too large\); free space on the disk$"
     with pytest.raises(StoreError, match=sentence), full_disk():
         fetch(clips[0], tmp_path / "work")
-
-
-def test_a_url_is_downloaded_once_for_all_its_ranges(
-    tmp_path: Path, served: str, write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    write_video(numbered(60)).rename(tmp_path / "web" / "talk.mp4")
-    paths = [
-        fetch(source_clip(url=f"{served}/talk.mp4", start_s=start_s, end_s=start_s + 1), tmp_path / "work")
-        for start_s in (0.0, 1.0)
-    ]
-    assert paths[0] == paths[1]
-    assert paths[0].read_bytes() == (tmp_path / "web" / "talk.mp4").read_bytes()
-    assert next(sample_frames(paths[0], start_s=1.0)).image.mean() / 4 == pytest.approx(30, abs=1)
-    assert 1 <= QuietServer.requested.count("/talk.mp4") <= 2  # one request for metadata and one download
-    assert "talk" not in paths[0].name
-
-
-@pytest.mark.parametrize(
-    ("url", "what"),
-    [
-        ("http://127.0.0.1:9/anna.mp4", "it cannot be reached or holds no video"),
-        ("{served}/anna.mp4", "the server answers 404"),
-    ],
-)
-def test_an_unreachable_url_is_one_sentence_without_an_identity(
-    tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], url: str, what: str
-) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(ClipError) as refused:
-        fetch(source_clip(url=url.format(served=served)), tmp_path / "work")
-    assert str(refused.value) == f"row 7: its URL cannot be downloaded, {what}; check it in a browser"
-    assert capfd.readouterr().err == ""
 
 
 def test_a_digest_is_of_the_bytes_and_of_the_range(tmp_path: Path) -> None:
@@ -250,3 +179,21 @@ def test_a_clip_in_the_catalog_keeps_everything_but_the_name(tmp_path: Path) -> 
     assert (clip.start_s, clip.end_s, clip.fps, clip.mirrored, clip.synthetic) == (1.0, 2.0, None, True, True)
     assert (clip.consent, clip.licence, clip.source) == ("written", "CC0", "synthetic")
     assert to_subject(listed, KEY) == Subject(pseudonym=clip.subject, cohort=Cohort.PALSY, source="synthetic", synthetic=True)
+
+
+def test_links_that_lead_out_of_a_tree_are_not_read(tmp_path: Path) -> None:
+    write_photos(tmp_path / "elsewhere")
+    photos = write_photos(tmp_path / "photos")
+    (photos / "control" / "9.jpg").symlink_to(tmp_path / "elsewhere" / "control" / "7.jpg")
+    ckplus = write_ckplus(tmp_path / "ckplus")
+    (ckplus / "S999_001_00000001.png").symlink_to(tmp_path / "elsewhere" / "control" / "7.jpg")
+    assert read_photos(photos)[1][-1] == Skipped(item="1 links", reason="they lead out of the folder")
+    clips, skipped = read_ckplus(ckplus)
+    assert "S999" not in {clip.subject_id for clip in clips}
+    assert skipped == [Skipped(item="1 links", reason="they lead out of the folder")]
+
+
+def test_a_file_that_was_exchanged_for_a_link_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("/etc/hostname")
+    with pytest.raises(ClipError, match=r"^row 7: its file is a symbolic link; give the file itself$"):
+        fetch(source_clip(paths=(tmp_path / "a.mp4",)), tmp_path / "work")

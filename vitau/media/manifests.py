@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,10 @@ MANIFEST_COLUMNS: Final = (
 """The columns of a manifest; the first three are required."""
 REQUIRED_COLUMNS: Final = MANIFEST_COLUMNS[:3]
 SYNTHETIC_SOURCE: Final = "synthetic"
+MAX_CELL: Final = 1000
+"""Most characters of a cell."""
+
+_OUTSIDE: Final = "its clip is outside the manifest's folder; move it there, or list its folder in VITAU_MEDIA_ROOTS"
 _YES_NO: Final[Mapping[str, bool]] = {"": False, "0": False, "1": True, "false": False, "no": False, "true": True, "yes": True}
 
 
@@ -57,27 +61,28 @@ class SourceClip:
         return self.source == SYNTHETIC_SOURCE
 
 
-def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
+def read_manifest(path: Path, roots: Sequence[Path] = ()) -> tuple[list[SourceClip], list[Skipped]]:
     """Read a manifest CSV; return its clips, and the rows that cannot be used with their reasons.
 
     Rows are numbered as in a spreadsheet: the header is row 1. A clip is a URL, a file, a folder of images or a pattern such
-    as ``images/*.png``. Relative paths start at the manifest's folder.
+    as ``images/*.png``. Relative paths start at the manifest's folder. Files must be in that folder or in one of
+    ``roots``, also after symbolic links are resolved.
 
     Raises:
         SourceError: no such file, not UTF-8 text, or a required column is missing.
     """
     if not path.is_file():
-        raise SourceError(f"{path} is missing; give the path of a manifest CSV")
+        raise SourceError("the manifest is missing; give the path of a manifest CSV")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path.name} is not a CSV in UTF-8 ({error}); save it again as such") from error
+        raise SourceError(f"the manifest is not a CSV in UTF-8 ({error}); save it again as such") from error
     header = [name.strip().lower() for name in table[0]] if table else []
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        raise SourceError(f"{path.name} has no column {names}; a manifest needs subject, clip and cohort")
+        raise SourceError(f"the manifest has no column {names}; it needs subject, clip and cohort")
     clips: list[SourceClip] = []
     skipped: list[Skipped] = []
     listed = _ListedRows()
@@ -86,7 +91,7 @@ def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
             continue
         values = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
         try:
-            clip = _manifest_clip(f"row {number}", values, path.parent)
+            clip = _manifest_clip(f"row {number}", values, path.parent, (path.parent, *roots))
             listed.add(clip)
         except _RowError as error:
             skipped.append(Skipped(item=f"row {number}", reason=str(error)))
@@ -98,6 +103,12 @@ def read_manifest(path: Path) -> tuple[list[SourceClip], list[Skipped]]:
 def is_photo(path: Path) -> bool:
     """Return True for a file with the suffix of an image that is not hidden."""
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def is_inside(path: Path, roots: Sequence[Path]) -> bool:
+    """Return whether a file lies in one of some folders after symbolic links are resolved."""
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(root.resolve()) for root in roots)
 
 
 class _RowError(Exception):
@@ -125,13 +136,16 @@ class _ListedRows:
         self._people[clip.source, clip.subject_id] = person_before
 
 
-def _manifest_clip(row: str, values: Mapping[str, str], folder: Path) -> SourceClip:
+def _manifest_clip(row: str, values: Mapping[str, str], folder: Path, roots: Sequence[Path]) -> SourceClip:
+    for name, value in values.items():
+        if name in MANIFEST_COLUMNS and len(value) > MAX_CELL:
+            raise _RowError(f"its {name} has {len(value)} characters; write at most {MAX_CELL}")
     if not values.get("subject") or not values.get("clip"):
         raise _RowError("its subject or its clip is empty; fill it in")
     if values.get("cohort", "").lower() not in tuple(Cohort):
-        raise _RowError(f"its cohort is {values.get('cohort', '')!r}; write palsy or control")
+        raise _RowError("its cohort is neither palsy nor control; write one of them")
     if values.get("mirrored", "").lower() not in _YES_NO:
-        raise _RowError(f"its mirrored is {values['mirrored']!r}; write true or false")
+        raise _RowError("its mirrored is neither true nor false; write one of them")
     start_s, end_s = _number(values, "start_s"), _number(values, "end_s")
     if end_s is not None and end_s <= (start_s or 0.0):
         raise _RowError(f"its range ends at {end_s:g} s, before it starts at {start_s or 0.0:g} s; correct it")
@@ -145,7 +159,7 @@ def _manifest_clip(row: str, values: Mapping[str, str], folder: Path) -> SourceC
         cohort=Cohort(values["cohort"].lower()),
         source=values.get("source") or "manifest",
         url=values["clip"] if is_url else None,
-        paths=() if is_url else _files(folder, values["clip"]),
+        paths=() if is_url else _files(folder, values["clip"], roots),
         start_s=start_s,
         end_s=end_s,
         fps=fps,
@@ -164,19 +178,28 @@ def _number(values: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
-        raise _RowError(f"its {name} is {text!r}; write a number from 0")
+        raise _RowError(f"its {name} is no number from 0; write one, or leave it empty")
     return number
 
 
-def _files(folder: Path, pattern: str) -> tuple[Path, ...]:
+def _files(folder: Path, pattern: str, roots: Sequence[Path]) -> tuple[Path, ...]:
     path = folder / pattern
-    if path.is_file():
-        return (path.resolve(),)
-    images: list[Path] = []
-    if path.is_dir():
-        images = [file for file in path.iterdir() if is_photo(file)]
-    elif "*" in pattern or "?" in pattern:
-        images = [file for file in path.parent.glob(path.name) if is_photo(file)]
-    if not images:
+    try:
+        if not is_inside(path.parent, roots):
+            raise _RowError(_OUTSIDE)
+        if path.is_file():
+            files = [path]
+        elif path.is_dir():
+            files = [file for file in path.iterdir() if is_photo(file)]
+        elif "*" in pattern or "?" in pattern:
+            files = [file for file in path.parent.glob(path.name) if is_photo(file)]
+        else:
+            files = []
+        if not all(is_inside(file, roots) for file in files):
+            raise _RowError(_OUTSIDE)
+    except (OSError, RuntimeError, ValueError):  # too long, circular links, or without permission
+        files = []
+    if not files:
         raise _RowError("its clip is missing: there is no such file, folder of images or pattern; check the path")
-    return tuple(sorted((image.resolve() for image in images), key=lambda image: natural_key(image.name)))
+    files = sorted(files, key=lambda file: natural_key(file.name))
+    return tuple(file.resolve() for file in files)

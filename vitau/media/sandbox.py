@@ -242,6 +242,7 @@ def _forked(call: bytes, limits: Limits, connection: Connection) -> dict[str, An
 
 def _answer(call: bytes, limits: Limits, writer: Connection) -> None:
     """Run the call in this process, write the reply, and exit."""
+    sys.dont_write_bytecode = True  # under a limit of the file size Python would leave half a .pyc behind
     try:
         _limit(limits)
         reply: dict[str, Any] = {"value": pickle.loads(call)()}

@@ -9,19 +9,20 @@ import re
 import tarfile
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-import yt_dlp
 
 from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
 from vitau.media.containers import storable_suffix
-from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_photo
+from vitau.media.download import URL_HOSTS, download
+from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_inside, is_photo
 from vitau.schema import Clip, Cohort, Skipped, Subject
 
 SUBJECTLESS_CSV: Final = "ckextended.csv"
 
+_OUTSIDE: Final = "they lead out of the folder"
 _CKPLUS_IMAGE: Final = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECASE)
 
 
@@ -35,14 +36,8 @@ def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip],
         SourceError: no such folder, no CK+ image in it, or only the CSV without subjects.
     """
     if not root.is_dir() and root.name != SUBJECTLESS_CSV:
-        raise SourceError(f"{root} is not a folder; give the one that holds cohn-kanade-images")
-    copies: dict[tuple[str, str], dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    num_others = 0
-    for file in sorted(root.rglob("*")):
-        if match := _CKPLUS_IMAGE.fullmatch(file.name):
-            copies[match[1].upper(), match[2]][file.parent].append(file)
-        elif file.is_file():
-            num_others += 1
+        raise SourceError("the source is not a folder; give the one that holds cohn-kanade-images")
+    copies, skipped = _ckplus_copies(root)
     if not copies and SUBJECTLESS_CSV in (root.name, *(file.name for file in root.glob("*.csv"))):
         raise SourceError(
             f"{SUBJECTLESS_CSV} does not say who is in its 48×48 pictures, so one person would be in training and in test; "
@@ -50,9 +45,9 @@ def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip],
         )
     if not copies:
         raise SourceError(
-            f"{root} holds no image of CK+; give the folder with cohn-kanade-images/S005/001/S005_001_00000001.png"
+            "the folder holds no image of CK+; give the folder with cohn-kanade-images/S005/001/S005_001_00000001.png"
         )
-    clips, skipped = [], []
+    clips, duplicates = [], []
     for number, ((subject, _), folders) in enumerate(sorted(copies.items()), start=1):
         best, *others = sorted(folders, key=lambda folder: (-len(folders[folder]), len(folder.parts), folder))
         paths = tuple(sorted(folders[best]))
@@ -61,10 +56,23 @@ def read_ckplus(root: Path, fps: float | None = None) -> tuple[list[SourceClip],
                 row=f"sequence {number}", subject_id=subject, cohort=Cohort.CONTROL, source="ckplus", paths=paths, fps=fps
             )
         )
-        skipped += [Skipped(item=f"sequence {number}", reason="another copy of it, in another folder") for _ in others]
-    if num_others:
-        skipped.append(Skipped(item=f"{num_others} files", reason="not named as CK+ names its images"))
-    return clips, skipped
+        duplicates += [Skipped(item=f"sequence {number}", reason="another copy of it, in another folder") for _ in others]
+    return clips, [*duplicates, *skipped]
+
+
+def _ckplus_copies(root: Path) -> tuple[dict[tuple[str, str], dict[Path, list[Path]]], list[Skipped]]:
+    """Return the images by sequence and by folder, and the counts of other files."""
+    copies: dict[tuple[str, str], dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    num_others = num_outside = 0
+    for file in sorted(root.rglob("*")):
+        if file.is_symlink() and not is_inside(file, (root,)):
+            num_outside += 1
+        elif match := _CKPLUS_IMAGE.fullmatch(file.name):
+            copies[match[1].upper(), match[2]][file.parent].append(file.resolve() if file.is_symlink() else file)
+        elif file.is_file():
+            num_others += 1
+    skipped = [Skipped(item=f"{num_others} files", reason="not named as CK+ names its images")] if num_others else []
+    return copies, [*skipped, *([Skipped(item=f"{num_outside} links", reason=_OUTSIDE)] if num_outside else [])]
 
 
 def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
@@ -116,24 +124,36 @@ def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[Source
         controls, others = _photos_of(folder, folder / Cohort.CONTROL, Cohort.CONTROL, len(clips) + 1)
         clips, skipped = clips + controls, skipped + others
     if not clips:
-        where = f"{folder}" if cohort is not None else f"{folder / Cohort.PALSY} or {folder / Cohort.CONTROL}"
+        where = "the folder" if cohort is not None else "its folders palsy and control"
         raise SourceError(f"there are no photos in {where}; give a folder of JPEG or PNG files, sorted by cohort")
     return clips, skipped
 
 
-def fetch(clip: SourceClip, work_dir: Path) -> Path:
-    """Return the local file of a clip; a tar of images or a download is written into ``work_dir``.
+def fetch(clip: SourceClip, work_dir: Path, *, hosts: Sequence[str] = URL_HOSTS, downloads: Path | None = None) -> Path:
+    """Return the local file of a clip; a tar of images is written into ``work_dir``, a download into ``downloads``.
 
     The bytes of a tar depend only on the images and their order. A URL is downloaded whole, once for all time ranges, so that
     its digest does not depend on how a downloader cuts. The range is applied when frames are sampled.
 
+    Args:
+        clip: as a source lists it.
+        work_dir: created if missing.
+        hosts: that URLs may lead to; see :func:`vitau.media.download.download`.
+        downloads: a folder that clips of the same URL share; by default ``work_dir``.
+
     Raises:
-        ClipError: a file is missing, or the URL cannot be reached or holds no video.
+        ClipError: a file is missing, or the URL cannot be reached, is not allowed, or holds no single video.
         StoreError: the disk is full.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     if clip.url is not None:
-        return _download(clip.row, clip.url, work_dir)
+        try:
+            shared = downloads is not None and downloads.is_dir()  # not on another machine of a cluster
+            return download(clip.url, downloads if downloads and shared else work_dir, hosts)
+        except ClipError as error:
+            raise type(error)(f"{clip.row}: {error}") from error
+    if any(path.is_symlink() for path in clip.paths):  # listed paths are resolved: it was exchanged since
+        raise ClipError(f"{clip.row}: its file is a symbolic link; give the file itself")
     if any(not path.is_file() for path in clip.paths):
         raise ClipError(f"{clip.row}: its file is missing; check the path")
     if len(clip.paths) == 1:
@@ -208,19 +228,21 @@ def _photos_of(root: Path, folder: Path, cohort: Cohort, first: int) -> tuple[li
     files = sorted(
         (file for file in folder.rglob("*") if file.is_file()), key=lambda file: natural_key(str(file.relative_to(folder)))
     )
-    photos = [file for file in files if is_photo(file)]
+    outside = {file for file in files if file.is_symlink() and not is_inside(file, (root,))}
+    photos = [file for file in files if is_photo(file) and file not in outside]
     clips = [
         SourceClip(
             row=f"photo {number}",
             subject_id=f"{root.resolve().name}/{cohort}/{photo.relative_to(folder).parts[0]}",  # unique across folders
             cohort=cohort,
             source="photos",
-            paths=(photo,),
+            paths=(photo.resolve(),),
         )
         for number, photo in enumerate(photos, start=first)
     ]
-    num_others = len(files) - len(photos)
-    return clips, [Skipped(item=f"{num_others} files", reason="not photos")] if num_others else []
+    num_others = len(files) - len(photos) - len(outside)
+    skipped = [Skipped(item=f"{num_others} files", reason="not photos")] if num_others else []
+    return clips, [*skipped, *([Skipped(item=f"{len(outside)} links", reason=_OUTSIDE)] if outside else [])]
 
 
 def _pack(paths: tuple[Path, ...], out: Path) -> None:
@@ -230,39 +252,6 @@ def _pack(paths: tuple[Path, ...], out: Path) -> None:
             member = tarfile.TarInfo(f"{number:08d}{path.suffix.lower()}")  # file names may contain an identity
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-
-
-class _SilentLogger:
-    """Discards the log of yt-dlp, which also raises its errors."""
-
-    def debug(self, message: str) -> None: ...
-    def warning(self, message: str) -> None: ...
-    def error(self, message: str) -> None: ...
-
-
-def _download(row: str, url: str, work_dir: Path) -> Path:
-    name = _sha256(url.encode())[:20]
-    for existing in work_dir.glob(f"{name}.*"):
-        if existing.suffix not in {".part", ".ytdl"}:
-            return existing
-    options = {
-        "format": "bv*[height<=1080][ext=mp4]/bv*[height<=1080]/b[height<=1080]/b/bv*",  # sound is not needed
-        "outtmpl": str(work_dir / f"{name}.%(ext)s"),
-        "noplaylist": True,
-        "socket_timeout": 20,
-        "logger": _SilentLogger(),
-        "noprogress": True,
-        "quiet": True,
-    }
-    try:
-        with yt_dlp.YoutubeDL(options) as downloader:
-            info = downloader.extract_info(url, download=True)
-            return Path(info["requested_downloads"][0]["filepath"])
-    except yt_dlp.utils.DownloadError as error:
-        cause = error.exc_info[1] if error.exc_info else None
-        status = getattr(cause, "status", None)
-        what = f"the server answers {status}" if status else "it cannot be reached or holds no video"
-        raise ClipError(f"{row}: its URL cannot be downloaded, {what}; check it in a browser") from error
 
 
 def _sha256(data: bytes) -> str:

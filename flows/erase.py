@@ -64,7 +64,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     workspace.catalog.begin_erasure(names)
     bury(workspace, names)
-    bury_content(workspace, [digest for digest, _ in traces.clips])
+    by_hand = bury_content(workspace, [digest for digest, _ in traces.clips])
     uses = find_uses(workspace, names)
     uses = remember_uses(workspace, names, uses)
     counts = {"objects": erase_pictures(workspace, traces, uses)}
@@ -72,7 +72,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     counts |= {"files": erase_local_files(workspace.settings, traces), "runs": clean_prefect(traces)}
     counts |= {"rows": workspace.catalog.delete_rows_of(names) + workspace.catalog.forget(names)}
     mark_versions(workspace, uses.trained)
-    by_hand = compact(workspace)
+    by_hand += compact(workspace)
     found = scan(workspace, traces)
     check_scan(found)
     receipt = make_receipt(workspace, names, started, counts, uses, found, by_hand)

@@ -11,15 +11,10 @@ def content_tombstone(key: bytes, digest: str) -> str:
     return hmac.new(key, f"vitau erased content {digest}".encode(), sha256).hexdigest()
 
 
-def is_erased_content(workspace: Workspace, digest: str) -> bool:
-    """Return whether a clip with this digest was erased with its person."""
-    return workspace.catalog.is_erased_content(content_tombstone(_key(workspace), digest))
-
-
-def bury_content(workspace: Workspace, digests: list[str]) -> None:
-    """Record the tombstones of a person's clips."""
-    workspace.catalog.add_erased_content([content_tombstone(_key(workspace), digest) for digest in digests])
-
-
-def _key(workspace: Workspace) -> bytes:
-    return workspace.settings.pseudonym_key.get_secret_value().encode()
+def bury_content(workspace: Workspace, digests: list[str]) -> list[str]:
+    """Record the tombstones of a person's clips; return what could not be done."""
+    key = workspace.settings.pseudonym_key
+    if key is None:
+        return ["the recordings could be added again under another name: erase where VITAU_PSEUDONYM_KEY is set"]
+    workspace.catalog.add_erased_content([content_tombstone(key.get_secret_value().encode(), digest) for digest in digests])
+    return []

@@ -31,6 +31,8 @@ def erase_local_files(settings: Settings, traces: Traces) -> int:
         shutil.rmtree(settings.work / name, ignore_errors=True)
     folder = state_folder(settings) or settings.work
     originals, suffixes = {digest for digest, _ in traces.clips}, {suffix for _, suffix in traces.clips}
+    for log in (folder / "seaweedfs").glob("*.INFO*"):
+        changed += blank(log, traces)
     for path in files_below(folder, skip=_SERVICES):
         if path.suffix == ".log":
             changed += blank(path, traces)

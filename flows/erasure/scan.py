@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flows.erasure import databases, files, objects, services
 from flows.erasure.traces import Traces
+from flows.erasure.volumes import vacuum_volumes
 from flows.workspace import Workspace
 
 HIDDEN = "•••"
@@ -28,8 +30,6 @@ class Scan:
 
 def compact(workspace: Workspace) -> list[str]:
     """Rewrite the databases and volumes of ours without deleted rows and bytes; return what could not be done."""
-    from flows.local_stack.backends import vacuum_volumes
-
     url, state = workspace.settings.catalog.get_secret_value(), files.state_folder(workspace.settings)
     workspace.catalog.engine.dispose()  # its idle connections would keep the write-ahead log
     problems = databases.compact_postgresql(url) if url.startswith("postgresql") else []
@@ -37,6 +37,9 @@ def compact(workspace: Workspace) -> list[str]:
         databases.compact_sqlite(path)
     if state is not None and (state / "seaweedfs").exists():
         vacuum_volumes(state)
+        problems.append(
+            "SeaweedFS' index of names and its log of changes keep pseudonyms and clip digests: they have no picture"
+        )
     return problems
 
 
@@ -62,10 +65,10 @@ def traces_in_databases(workspace: Workspace, traces: Traces) -> Iterator[str]:
         yield from databases.traces_in_sqlite(path, traces)
 
 
-def sqlite_files(workspace: Workspace) -> list[files.Path]:
+def sqlite_files(workspace: Workspace) -> list[Path]:
     """Return the SQLite databases of the catalog and of the local services."""
     url, state = workspace.catalog.engine.url, files.state_folder(workspace.settings)
-    own = [files.Path(url.database)] if url.get_backend_name() == "sqlite" and url.database else []
+    own = [Path(url.database)] if url.get_backend_name() == "sqlite" and url.database else []
     if state is not None:
         places = ("label-studio/*.sqlite3", "mlflow/*.db", "prefect/*.db")
         own += [path for place in places for path in sorted(state.glob(place))]

@@ -87,7 +87,7 @@ def mark_versions(workspace: Workspace, trained: tuple[str, ...]) -> None:
     from vitau.registry.traces import mark_for_retraining
 
     versions = [(name, int(version)) for name, _, version in (model.rpartition("/") for model in trained)]
-    mark_for_retraining(workspace.settings.mlflow_url, versions, "a person was erased whom this version learned from")
+    mark_for_retraining(workspace.settings.mlflow_url, versions, "it learned from a person who was erased")
 
 
 def _records(client: "SyncPrefectClient") -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -130,7 +130,7 @@ def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
     """Return the program of SeaweedFS: all its servers in one process.
 
     S3 asks for keys. The other servers accept only programs with the certificate of this state folder, so that nobody reads
-    or deletes objects behind S3. Ports change with every start, and are noted for :func:`vacuum_volumes`.
+    or deletes objects behind S3. Ports change with every start, and are noted for an erasure, which vacuums its volumes.
     """
     folder, kept = state / "seaweedfs", read_secrets(state)
     ports = dict(zip(INTERNAL, free_ports(len(INTERNAL)), strict=True)) | {"s3": port_of(addresses["seaweedfs"])}
@@ -192,29 +192,6 @@ def identities(kept: Mapping[str, str]) -> list[dict[str, object]]:
 
 def _identity(name: str, secret: str, actions: Sequence[str]) -> dict[str, object]:
     return {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
-
-
-def vacuum_volumes(state: Path, *, timeout_s: float = 300) -> None:
-    """Remove the bytes of deleted objects from the volume files of the running SeaweedFS of a state folder.
-
-    Raises:
-        StackError: SeaweedFS does not answer, or refuses.
-    """
-    folder = state.resolve() / "seaweedfs"
-    ports = json.loads((folder / "ports.json").read_text())
-    master, filer = (f"{HOST}:{ports[name]}.{ports[f'{name} grpc']}" for name in ("master", "filer"))
-    done = subprocess.run(
-        [str(WEED), f"-config_dir={folder}", "shell", f"-master={master}", f"-filer={filer}"],
-        input="lock\nvolume.vacuum -garbageThreshold 0\nunlock\n",
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout_s,
-    )
-    if done.returncode or "error" in (done.stdout + done.stderr).lower():
-        reason = ((done.stderr + done.stdout).strip().splitlines() or ["no message"])[-1]
-        raise StackError(f"SeaweedFS does not vacuum its volumes ({reason}): is it running?")
 
 
 def s3_keys(addresses: Mapping[str, str], name: str, secret: str) -> dict[str, str]:

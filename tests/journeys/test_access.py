@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from flows.deploy import job_template
+from flows.erasure.volumes import vacuum_volumes
 from flows.execution.prefect_api import open_api
 from flows.local_stack import backends
 from flows.local_stack.state import Program, read_secrets
@@ -153,7 +154,7 @@ def test_the_bytes_of_a_deleted_object_are_gone_after_a_vacuum(seaweedfs):
     flows.delete_object(Bucket=backends.BUCKET, Key="subjects/gone/raw.mp4")
     deadline = time.monotonic() + 60
     while holders(seaweedfs, secret) and time.monotonic() < deadline:  # it deletes the bytes of an object a moment later
-        backends.vacuum_volumes(seaweedfs)
+        vacuum_volumes(seaweedfs)
     assert holders(seaweedfs, secret) == []
 
 

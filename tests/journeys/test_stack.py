@@ -39,7 +39,7 @@ from vitau.catalog import tables
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.progress import stopwatch
-from vitau.schema import RegionLabels, Side, Split, Stage
+from vitau.schema import RegionLabels, Side, Split, Stage, tombstone
 from vitau.store import Store, open_store
 
 pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -455,8 +455,12 @@ def test_an_erased_person_is_gone_and_is_not_ingested_again(full, story, prefect
     assert person not in {answer.subject for answer in full.catalog.labels()}
     for reader in READERS:
         assert person not in {task.data["subject"] for task in client.tasks.list(project=project(client, reader).id)}
-    assert all(row.retracted for row in list(full.catalog.ledger())[-8:] if row.subject == person)
+    rows = list(full.catalog.ledger())
+    assert person not in {row.subject for row in rows}
+    assert all(row.retracted and row.note is None for row in rows[-8:] if row.subject == tombstone(person))
     (erasure,) = full.catalog.erasures()
+    assert erasure.finished_at is not None
+    assert set(erasure.receipt["traces_found"].values()) == {0}
     assert erasure.trainings == ["vitau-palsy/1", "vitau-regions/1"]
     assert store.erase("ingested/") == 1  # as if the manifest were new
     assert prefect.run("ingest-new/ingest")["state_type"] == "COMPLETED"

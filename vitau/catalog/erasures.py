@@ -73,7 +73,9 @@ class Erasures(Database):
         """
         known = self._rows(sa.select(subjects).where(subjects.c.pseudonym.in_(names)))
         self._insert(subjects, [{**row, "pseudonym": tombstone(row["pseudonym"])} for row in known])
-        marks = [{"subject": tombstone(name), "finished_at": None, "snapshots": [], "trainings": []} for name in names]
+        marks: list[dict[str, Any]] = [
+            {"subject": tombstone(name), "finished_at": None, "snapshots": [], "trainings": []} for name in names
+        ]
         self._insert(erasures, marks)
         with self._writing() as connection:  # an older version's record: it is finished again, under the tombstone
             connection.execute(sa.delete(erasures).where(erasures.c.subject.in_(names)))

@@ -56,7 +56,7 @@ def _runs(client: MlflowClient, experiment: str) -> list[Any]:
 
 
 def _files(client: MlflowClient, run: str, folder: str | None = None) -> list[str]:
-    names = []
+    names: list[str] = []
     for entry in client.list_artifacts(run, folder):
         names += _files(client, run, entry.path) if entry.is_dir else [entry.path]
     return names

@@ -131,7 +131,7 @@ def test_readers_without_answers_count_as_paused(workspace):
     assert quiet(workspace, NOON)
 
 
-def test_an_erasure_of_a_person_whom_the_newest_version_learned_from_triggers_a_retraining(workspace, requests):
+def test_an_erasure_of_a_person_who_taught_the_newest_version_triggers_a_retraining(workspace, requests):
     answer_as_both(workspace, "p1")
     train(workspace, "trained")
     later = NOON + timedelta(hours=1)

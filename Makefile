@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-units test-journeys lint audit fuzz fmt bench wheel up down
+.PHONY: help setup demo test test-units test-journeys lint audit chaos fuzz fmt bench wheel up down
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -41,6 +41,9 @@ lint: setup ## check format, lint rules, types, import layers, dependencies and 
 
 audit: setup ## check the digests, licenses and known vulnerabilities of all packages; ARGS=--offline needs no network
 	@$(BIN)/python infra/audit.py $(ARGS)
+
+chaos: setup ## disturb every flow with every fault, and count what is lost or duplicated; takes an hour
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 fuzz: setup ## read 100 000 mutated inputs of each text format and 2 000 images and videos; takes half an hour
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)

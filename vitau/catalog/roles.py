@@ -37,7 +37,7 @@ END $$
 
 
 def grant_writer(engine: sa.Engine, writer: str) -> None:
-    """Give an existing role what flows need, as the owner of the tables; idempotent.
+    """Grant an existing role what flows need, as the owner of the tables; idempotent.
 
     Args:
         engine: of the owner, on PostgreSQL, from ``open_engine``.

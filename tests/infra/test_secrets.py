@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import yaml
 from alembic.migration import MigrationContext
 
 from flows.settings import ROOT
@@ -202,9 +203,20 @@ def refused(server: sa.URL, role: str, database: str, *statements: str) -> str:
     return ""
 
 
+def migrate(owner: sa.URL) -> None:
+    """Run the command of the service `catalog`."""
+    service = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["catalog"]
+    environment = {
+        "VITAU_CATALOG": owner.render_as_string(hide_password=False),
+        "PYTHONPATH": str(ROOT),
+        "PATH": "/usr/bin:/bin",
+    }
+    subprocess.run([sys.executable, *service["command"][1:]], env=environment, check=True)
+
+
 def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_changes_tables(prepared):
     owner, writer = (prepared.set(username=role, database="vitau") for role in ("catalog_owner", "catalog_writer"))
-    open_catalog(owner.render_as_string(hide_password=False)).engine.dispose()
+    migrate(owner)
     catalog = open_catalog(writer.render_as_string(hide_password=False))  # nothing to migrate
     with catalog.engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_heads()
@@ -215,6 +227,7 @@ def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_cha
         f"ALTER TABLE {ledger} DISABLE TRIGGER ALL",
         f"DROP TABLE {ledger}",
         f"TRUNCATE {ledger}",
+        str(sa.delete(sa.table(ledger))),
         "CREATE TABLE mine ()",
     ):
         assert (

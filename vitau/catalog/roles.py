@@ -14,6 +14,9 @@ from vitau.catalog.engine import database_errors
 APPEND_ONLY: Final = ("ledger", "ledger_details", "merges", "promotions")
 """Tables in which the writer may insert, and neither update nor delete."""
 
+_MAINTAIN: Final = (17,)
+"""Version of PostgreSQL from which on a role that does not own a table may vacuum it."""
+
 _FORGET: Final = """
 CREATE OR REPLACE FUNCTION forget_subject(name text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp AS $$
@@ -62,3 +65,5 @@ def grant_writer(engine: sa.Engine, writer: str) -> None:
     with database_errors(), engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
+        if (engine.dialect.server_version_info or (0,)) >= _MAINTAIN:  # an erasure vacuums the tables
+            connection.exec_driver_sql(f"GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {role}")

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 
 from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
-from vitau.evaluation.metrics import UNDEFINED, PalsyMetrics, RegionMetrics, SideMetrics, metrics_from_json
-from vitau.schema import AUS, Protocol
+from vitau.evaluation.metrics import (
+    UNDEFINED,
+    DecisionMetrics,
+    Estimate,
+    PalsyMetrics,
+    RegionDecisionMetrics,
+    RegionMetrics,
+    SideMetrics,
+    metrics_from_json,
+)
+from vitau.schema import AU, AUS, Protocol
 
 ESTIMATES = [f"{name}{end}" for name in ("accuracy", "balanced_accuracy", "f1", "auroc") for end in ("", "_interval")]
 CALIBRATION = ["ece", "ece_interval", "brier", "brier_interval"]
@@ -76,3 +85,60 @@ def test_a_document_without_metrics_is_none():
 def test_metrics_cannot_be_changed_in_place():
     with pytest.raises(FrozenInstanceError):
         palsy().threshold = 0.1  # type: ignore[misc]
+
+
+def test_the_stored_form_has_counts_then_estimates_then_nested_metrics():
+    decision = DecisionMetrics(accuracy=Estimate(value=0.5), f1=Estimate(value=0.25, interval=(0.125, 0.375)))
+    estimates = {
+        "accuracy": 0.5,
+        "accuracy_interval": None,
+        "balanced_accuracy": None,
+        "balanced_accuracy_interval": None,
+        "f1": 0.25,
+        "f1_interval": [0.125, 0.375],
+        "auroc": None,
+        "auroc_interval": None,
+    }
+    undefined = dict.fromkeys(estimates)
+    side = SideMetrics(num_subjects=3, num_right=2, brier=Estimate(value=0.75))
+    metrics = RegionMetrics(
+        protocol=Protocol.SUBJECTS,
+        num_subjects=4,
+        num_frames=0,
+        threshold=0.0,
+        mean_of_paper_7=decision,
+        by_au={AU.AU4: RegionDecisionMetrics(num_subjects=4, num_affected=0)},
+        sides=side,
+        f1=Estimate(value=1.0),
+    )
+    stored = metrics.to_json()
+    assert stored == {
+        "protocol": "subjects",
+        "n_subjects": 4,
+        "n_frames": 0,
+        "threshold": 0.0,
+        "mean_of": "8 regions",
+        **undefined,
+        "f1": 1.0,
+        "mean_of_paper_7": estimates,
+        "by_au": {"AU4": {"n_subjects": 4, "n_affected": 0, **undefined}},
+        "sides": {"n_subjects": 3, "n_right": 2, **undefined, "ece": None, "ece_interval": None}
+        | {"brier": 0.75, "brier_interval": None},
+    }
+    assert type(stored["protocol"]) is str
+    assert json.loads(json.dumps(stored)) == stored
+    assert RegionMetrics.from_json(stored) == metrics
+    assert metrics_from_json(stored) == metrics
+
+
+def test_estimates_are_listed_by_name_without_counts_and_nested_metrics():
+    metrics = RegionMetrics(num_subjects=4, by_au={}, auroc=Estimate(value=0.5))
+    undefined = dict.fromkeys(("accuracy", "balanced_accuracy", "f1"), UNDEFINED)
+    assert metrics.estimates() == {**undefined, "auroc": Estimate(value=0.5)}
+
+
+def test_metrics_of_regions_that_lack_the_newer_fields_are_read():
+    found = RegionMetrics.from_json({"n_subjects": 2, "by_au": {"AU1": {"f1": 0.5}}})
+    assert found == RegionMetrics(num_subjects=2, by_au={AU.AU1: RegionDecisionMetrics(f1=Estimate(value=0.5))})
+    assert list(found.by_au) == [AU.AU1]
+    assert found.mean_of_paper_7 == DecisionMetrics()

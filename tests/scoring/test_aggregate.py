@@ -1,10 +1,12 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitau.evaluation.bootstrap import resample_weights
 from vitau.schema import AU, AUS
-from vitau.scoring.aggregate import aggregate
+from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.scores import CropScores, score_rows, score_table
 
 
@@ -64,3 +66,86 @@ def test_the_interval_is_that_of_the_mean():
     low, high = aggregate(_table(palsy, threshold=2), 2.0).interval
     half = 1.96 * palsy.std() / np.sqrt(200)
     assert (low, high) == pytest.approx((palsy.mean() - half, palsy.mean() + half), abs=0.01)
+
+
+def _sided(table, right):
+    """Return the table with the probabilities of the right side."""
+    column = table.schema.get_field_index("right_side")
+    return table.set_column(column, table.schema.field(column), pa.array(right, pa.float32()))
+
+
+def test_the_summary_has_every_value_rounded_to_four_digits():
+    region = RegionScore(score=0.123456, interval=(-0.00016, 0.98765), affected=True, share_affected=2 / 3)
+    score = SubjectScore(
+        palsy_score=0.987654,
+        interval=(0.111149, 0.222251),
+        threshold=0.123456789,
+        palsied=True,
+        uncertain=False,
+        num_frames=7,
+        num_analysed=3,
+        regions={AU.AU4: region},
+        right_side=0.333333,
+    )
+    assert score.summary() == {
+        "palsy_score": 0.9877,
+        "interval": [0.1111, 0.2223],
+        "threshold": 0.123456789,
+        "palsied": True,
+        "uncertain": False,
+        "num_frames": 7,
+        "num_analysed": 3,
+        "regions": {
+            "AU4": {"score": 0.1235, "interval": [-0.0002, 0.9877], "affected": True, "share_affected": 0.6667},
+        },
+        "right_side": 0.3333,
+    }
+    unsided = aggregate(_table([0.7], regions=[[0.1] * 8]), 0.5).summary()
+    assert unsided["right_side"] is None
+    assert unsided["regions"]["AU1"] == {"score": 0.1, "interval": None, "affected": True, "share_affected": 1.0}
+
+
+def test_intervals_are_the_quantiles_of_1000_resampled_means():
+    palsy = np.array([0.9, 0.6, 0.75, 0.5, 0.8], np.float32)
+    regions = np.linspace(-0.9, 0.9, 40).reshape(5, 8).astype(np.float32)
+    table = _table(palsy, regions=regions)
+    for seed in (0, 3):
+        weights = resample_weights(5, 1000, seed) / 5
+        answer = aggregate(table, 0.5, seed=seed)
+        assert answer.interval == pytest.approx(tuple(np.quantile(weights @ palsy.astype(float), [0.025, 0.975])))
+        for number, au in enumerate(AUS):
+            ends = np.quantile(weights @ regions[:, number].astype(float), [0.025, 0.975])
+            assert answer.regions[au].interval == pytest.approx(tuple(ends))
+            assert answer.regions[au].score == pytest.approx(regions[:, number].mean())
+    assert aggregate(table, 0.5) == aggregate(table, 0.5, seed=0) != aggregate(table, 0.5, seed=3)
+
+
+def test_two_frames_have_an_interval():
+    answer = aggregate(_table([0.6, 0.9], regions=[[0.1] * 8, [0.2] * 8]), 0.5)
+    assert answer.interval == pytest.approx((0.6, 0.9))
+    assert answer.regions[AU.AU1].interval == pytest.approx((0.1, 0.2))
+
+
+def test_the_limits_of_the_answers_count_as_documented():
+    """A score at the threshold is a palsy, a region at 0 is not affected, and the interval excludes its lower end."""
+    assert aggregate(_table([0.5], regions=[[0.0] * 8]), 0.5).palsied
+    region = aggregate(_table([0.5], regions=[[0.0] * 8]), 0.5).regions[AU.AU1]
+    assert (region.affected, region.share_affected) == (False, 0.0)
+    ends = _table([0.25, 0.75], threshold=2)
+    assert aggregate(ends, 0.25).interval == (0.25, 0.75)
+    assert [aggregate(ends, threshold).uncertain for threshold in (0.25, 0.5, 0.75, 0.76)] == [False, True, True, False]
+
+
+def test_the_side_is_the_mean_of_the_frames_that_have_one_and_belongs_to_analyzed_regions():
+    table = _sided(_table([0.9, 0.8, 0.1], regions=[[0.1] * 8] * 2), [0.25, 0.75, None])
+    assert aggregate(table, 0.5).right_side == pytest.approx(0.5)
+    assert aggregate(table, 0.95).right_side is None
+    assert aggregate(table, 0.95, analyse_all=True).right_side == pytest.approx(0.5)
+    one = aggregate(_sided(_table([0.9], regions=[[0.1] * 8]), [0.25]), np.float32(0.5))
+    assert (one.right_side, type(one.right_side), type(one.threshold), type(one.palsy_score)) == (0.25, float, float, float)
+    assert aggregate(_table([0.9], regions=[[0.1] * 8]), 0.5).right_side is None
+
+
+def test_an_analysis_without_analyzed_frames_has_no_regions():
+    answer = aggregate(_table([0.2, 0.3]), 0.1, analyse_all=True)
+    assert (answer.regions, answer.num_analysed, answer.num_frames, answer.palsied) == ({}, 0, 2, True)

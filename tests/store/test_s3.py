@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import boto3
 import pytest
 
-from vitau.errors import ChecksumError, StoreError
-from vitau.store import S3Store, open_store, s3, sha256_of
+from vitau.errors import ChecksumError, ObjectNotFoundError, StoreError
+from vitau.store import Digest, S3Store, make_bucket, open_store, s3, sha256_of
 
 
 class Server(ThreadingHTTPServer):
@@ -20,10 +20,22 @@ class Server(ThreadingHTTPServer):
         self.digest: str | None = None
         self.body = b""
         self.requests = 0
+        self.paths: list[str] = []
+        self.put_path: str | None = None
+        self.put_headers: dict[str, str] = {}
+        self.deleted: list[str] = []
+        self.pages: dict[str, str] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.server.deleted.append(self.path)
+        self._answer(b"", status=204)
 
     def do_PUT(self) -> None:
         if self.headers.get("Expect") == "100-continue":
@@ -38,21 +50,27 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.server.body = data[-length:] if length == len(data) else b"data"
             self.server.digest = self.headers["x-amz-meta-sha256"]
+            self.server.put_path, self.server.put_headers = self.path, dict(self.headers)
             self._answer(b"")
 
     def do_GET(self) -> None:
         self.server.requests += 1
+        self.server.paths.append(self.path)
+        page = next((page for start, page in self.server.pages.items() if self.path.startswith(start)), None)
         failure = self.server.failures.pop(0) if self.server.failures else None
         if failure == "cut":
             self._answer(self.server.body, send=len(self.server.body) // 2)
             self.close_connection = True
         elif failure is not None:
             self._refuse(int(failure))
+        elif page is not None:
+            self._answer(page.encode())
         else:
             self._answer(self.server.body)
 
     def _refuse(self, status: int) -> None:
-        code = {409: "ConditionalRequestConflict", 412: "PreconditionFailed", 503: "SlowDown"}[status]
+        codes = {403: "AccessDenied", 404: "NoSuchKey", 409: "ConditionalRequestConflict", 412: "PreconditionFailed"}
+        code = (codes | {503: "SlowDown"})[status]
         self._answer(f"<Error><Code>{code}</Code></Error>".encode(), status=status)
 
     def _answer(self, body: bytes, *, status: int = 200, send: int | None = None) -> None:
@@ -61,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.digest is not None:
             self.send_header("x-amz-meta-sha256", self.server.digest)
         self.end_headers()
-        self.wfile.write(body[:send])
+        if self.command != "HEAD":
+            self.wfile.write(body[:send])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -125,3 +144,105 @@ def test_an_object_without_the_digest_of_its_writer_or_with_other_bytes_is_refus
     with pytest.raises(ChecksumError, match=r"does not have the bytes that were written"):
         store.download("k", tmp_path / "copy")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_names_its_keys_and_its_address_and_hides_the_secret(server, store, monkeypatch):
+    keys = store.access()
+    address = f"http://127.0.0.1:{server.server_port}"
+    assert (keys.endpoint_url, keys.access_key, keys.secret_key, keys.region) == (address, "key", "secret", "us-east-1")
+    assert "secret=" not in repr(keys)
+    assert "'secret'" not in repr(keys)
+    assert (store.uri, open_store("s3://bucket/a/b/").uri) == ("s3://bucket", "s3://bucket/a/b")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StoreError) as caught:
+        store.access()
+    assert str(caught.value) == "no keys for s3://bucket: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+def test_a_signed_address_names_the_object_below_the_prefix_and_its_seconds(server):
+    address = open_store("s3://bucket/a").signed_address("clips/1.mp4", valid_s=300)
+    assert address.startswith(f"http://127.0.0.1:{server.server_port}/bucket/a/clips/1.mp4?")
+    assert "X-Amz-Expires=300" in address or "Expires=" in address
+    with pytest.raises(ValueError, match="not an object key"):
+        open_store("s3://bucket/a").signed_address("../x", valid_s=300)
+
+
+def test_a_digest_is_read_from_the_metadata_of_the_object(server, store):
+    server.body, server.digest = b"film", sha256_of(b"film")
+    assert store.digest("k") == Digest(sha256=sha256_of(b"film"), size=4)
+    assert store.exists("k")
+    server.digest = None
+    assert store.digest("k") is None
+    server.failures = [404, 404]
+    assert store.digest("k") is None
+    assert not store.exists("k")
+    assert set(server.paths) == {"/bucket/k"}
+
+
+def test_every_refusal_is_one_clear_sentence(server, store, tmp_path):
+    server.failures = [404]
+    with pytest.raises(ObjectNotFoundError) as caught:
+        store.get("k")
+    assert str(caught.value) == "no object at s3://bucket/k: it was never written, or it was erased"
+    server.failures = [403]
+    with pytest.raises(StoreError) as refused:
+        store.download("k", tmp_path / "copy")
+    assert str(refused.value) == "the object store refuses s3://bucket/k (AccessDenied): check the bucket and the keys"
+    server.failures = ["cut"] * 20
+    server.body, server.digest = b"film", sha256_of(b"film")
+    with pytest.raises(StoreError) as cut:
+        store.get("k")
+    assert str(cut.value) == "the object store stopped while it sent s3://bucket/k: run it again"
+    assert server.failures == ["cut"] * 14
+
+
+def test_a_file_is_sent_with_its_digest_and_only_if_the_key_is_new(server, store, tmp_path):
+    (tmp_path / "film").write_bytes(b"film" * 10)
+    assert open_store("s3://bucket/a").put("k", tmp_path / "film")
+    assert server.digest == sha256_of(b"film" * 10)
+    assert server.put_path == "/bucket/a/k"
+    assert server.put_headers["If-None-Match"] == "*"
+    assert server.put_headers["x-amz-sdk-checksum-algorithm"] == "SHA256"
+
+
+def test_keys_are_listed_below_the_prefix_and_each_is_erased_with_its_versions_and_uploads(server):
+    server.pages = {
+        "/bucket?list-type=2": "<ListBucketResult><Contents><Key>a/s/1</Key></Contents>"
+        "<Contents><Key>a/s/2</Key></Contents></ListBucketResult>",
+        "/bucket?versions": "<ListVersionsResult><Version><Key>a/s/1</Key><VersionId>v1</VersionId></Version>"
+        "<DeleteMarker><Key>a/s/1</Key><VersionId>v2</VersionId></DeleteMarker></ListVersionsResult>",
+        "/bucket?uploads": "<ListMultipartUploadsResult><Upload><Key>a/s/3</Key><UploadId>u1</UploadId></Upload>"
+        "</ListMultipartUploadsResult>",
+    }
+    store = open_store("s3://bucket/a")
+    assert list(store.keys("s/")) == ["s/1", "s/2"]
+    assert "prefix=a%2Fs%2F" in server.paths[0]
+    assert store.erase("s/") == 2
+    assert server.deleted == ["/bucket/a/s/1", "/bucket/a/s/2"]
+    server.deleted.clear()
+    assert store.purge("s/") == 2
+    assert server.deleted[2:] == ["/bucket/a/s/1?versionId=v1", "/bucket/a/s/1?versionId=v2", "/bucket/a/s/3?uploadId=u1"]
+    assert all("prefix=a%2Fs%2F" in path for path in server.paths)
+
+
+def test_a_bucket_is_created_once(server):
+    server.pages = {
+        "/": "<ListAllMyBucketsResult><Buckets><Bucket><Name>old</Name></Bucket></Buckets></ListAllMyBucketsResult>"
+    }
+    make_bucket("old")
+    assert server.put_path is None
+    make_bucket("new")
+    assert server.put_path == "/new"
+
+
+def test_a_server_that_is_away_is_a_clear_error(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    with pytest.raises(StoreError, match=r"the object store cannot be reached for s3://bucket/k: Could not connect"):
+        open_store("s3://bucket").get("k")

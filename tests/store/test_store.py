@@ -206,5 +206,101 @@ def test_files_of_a_killed_writer_are_no_objects_and_are_deleted_after_a_day(sto
 
 
 def test_an_unknown_kind_of_store_is_refused():
-    with pytest.raises(ValueError, match="no store at 'ftp://host/x'"):
+    with pytest.raises(ValueError, match="no store at") as caught:
         open_store("ftp://host/x")
+    assert str(caught.value) == "no store at 'ftp://host/x': use a folder, file:///folder or s3://bucket/prefix"
+    with pytest.raises(ValueError, match="no store at 's3:///prefix'"):
+        open_store("s3:///prefix")
+
+
+def test_a_store_is_opened_by_its_folder_or_address(tmp_path):
+    folder = tmp_path / "with space"
+    for store in (open_store(folder), open_store(str(folder)), open_store(folder.as_uri())):
+        assert isinstance(store, FolderStore)
+        assert (store.folder, store.uri) == (folder, folder.as_uri())
+    assert store.location("a/b") == f"{folder.as_uri()}/a/b"
+    with pytest.raises(ValueError, match="not an object key"):
+        store.location("../b")
+
+
+def test_the_address_of_a_tombstone_and_the_digest_of_a_file_are_those_of_existing_stores(tmp_path):
+    """Other keys would bring erased people back, other digests would refuse every object."""
+    (tmp_path / "file").write_bytes(b"abc")
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "file") == sha256_of(b"abc") == abc
+    assert tombstone_key("anna") == f"tombstones/{tombstone('anna')}"
+    store = open_store(tmp_path / "objects")
+    store.put("k", b"abc")
+    name = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"
+    assert (store.folder / ".digests" / name[:2] / name).read_text() == f"{abc} 3\n"
+
+
+def test_a_large_file_is_copied_whole_with_its_digest_and_size(store, tmp_path):
+    data = os.urandom(1000) * 2500
+    (tmp_path / "film").write_bytes(data)
+    assert store.put("film", tmp_path / "film")
+    assert store.digest("film") == Digest(sha256=sha256_of(data), size=2_500_000)
+    assert store.download("film", tmp_path / "copy") == tmp_path / "copy"
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_every_read_verifies_the_digest_that_it_is_given(store, tmp_path):
+    store.put("k", b"true")
+    for read in (lambda sha: store.get("k", sha256=sha), lambda sha: store.download("k", tmp_path / "copy", sha256=sha)):
+        with pytest.raises(ChecksumError) as caught:
+            read("0" * 64)
+        assert str(caught.value) == (
+            f"{store.uri}/k does not have the bytes that were written (sha256 {'0' * 12}…): restore it from a copy"
+        )
+    store.download("k", tmp_path / "copy", sha256=sha256_of(b"true"))
+
+
+def test_a_folder_is_no_object_and_a_missing_object_does_not_exist(store, tmp_path):
+    store.put("a/b", b"1")
+    assert (store.exists("a/b"), store.exists("a"), store.exists("a/c")) == (True, False, False)
+    for read in (store.get, lambda key: store.download(key, tmp_path / "copy")):
+        for key in ("a", "a/b/c", "a/c"):
+            with pytest.raises(ObjectNotFoundError) as caught:
+                read(key)
+            assert str(caught.value) == f"no object at {store.uri}/{key}: it was never written, or it was erased"
+    assert not (tmp_path / "copy").exists()
+    for method in (store.exists, store.get):
+        with pytest.raises(ValueError, match="not an object key"):
+            method("../k")
+
+
+def test_erasing_leaves_no_digest_and_no_empty_folder_and_keeps_the_rest(store):
+    for key in ("s/a/clips/1/raw.mp4", "s/a/clips/2/raw.mp4", "s/b"):
+        store.put(key, key.encode())
+    assert store.purge("s/a/clips/1/") == 1
+    assert store.erase("s/a/clips/9/") == 0
+    assert sorted(path.name for path in (store.folder / "s").iterdir()) == ["a", "b"]
+    assert [path.name for path in (store.folder / "s" / "a" / "clips").iterdir()] == ["2"]
+    assert store.erase("s/a/") == 1
+    assert [path.name for path in (store.folder / "s").iterdir()] == ["b"]
+    assert len([path for path in (store.folder / ".digests").rglob("*") if path.is_file()]) == 1
+    (store.folder / "s" / "b").unlink()
+    assert store.erase("s/b") == 0
+    assert [path for path in (store.folder / ".digests").rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError) as caught:
+        open_store(tmp_path / "file" / "objects")
+    assert str(caught.value) == f"cannot write {(tmp_path / 'file' / 'objects').as_uri()}: Not a directory"
+
+
+def test_a_write_below_an_object_and_a_full_quota_are_clear_errors(store, tmp_path, monkeypatch):
+    store.put("a", b"")
+    with pytest.raises(StoreError) as caught:
+        store.put("a/b", b"")
+    assert str(caught.value) == f"cannot write {store.uri}/a/b: Not a directory"
+
+    def over_quota(_: int) -> None:
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", over_quota)
+    with pytest.raises(StoreError) as caught:
+        store.download("a", tmp_path / "copy")
+    assert str(caught.value) == f"no space left to write {tmp_path / 'copy'}: free some space and run it again"

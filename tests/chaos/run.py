@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -126,9 +126,15 @@ class Run:
         return (self.log.read_text(errors="replace").strip().splitlines() or [""])[-1][:160]
 
 
+def place_for(flow: str, bench: Bench) -> Place:
+    """Return a new place in a folder. Label Studio serves the demo's store only, so `annotate` writes its pictures there."""
+    place = folder_place(bench.scratch / f"{flow}-{uuid4().hex[:8]}")
+    return replace(place, store=bench.demo.store) if flow == "annotate" else place
+
+
 def undisturbed(flow: str, bench: Bench) -> tuple[Counter[str], float]:
     """Run a flow without a fault; return what its place then holds, and the duration."""
-    place = folder_place(bench.scratch / f"{flow}-reference")
+    place = place_for(flow, bench)
     copy_for(flow, bench.demo, place)
     began = time.monotonic()
     run = start(flow, bench, place)
@@ -169,7 +175,7 @@ def wait_for_services(state: Path) -> None:
 def cell(flow: str, fault: Fault, bench: Bench, reference: tuple[Counter[str], float], place: Place | None = None) -> Row:
     """Disturb one flow with one fault and compare the result."""
     began = time.monotonic()
-    place = place or folder_place(bench.scratch / f"{flow}-{uuid4().hex[:8]}")
+    place = place or place_for(flow, bench)
     copy_for(flow, bench.demo, place)
     expected, seconds = reference
     recovered, note = disturb(flow, fault, bench, place, seconds)

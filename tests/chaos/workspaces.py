@@ -17,11 +17,24 @@ from vitau.store import open_store
 VOLATILE: Final = frozenset(
     # times, numbers that a registry assigns, and digests of them; two undisturbed runs differ in these too
     {"recorded_at", "finished_at", "whole_at", "seen_until", "answered_at", "version", "run_id", "number", "metrics", "record"}
-    | {"signature", "entry_digest", "digest_of_row", "once", "expires_at", "owner", "token", "created_at", "token_number"}
+    | {
+        "receipt",
+        "signature",
+        "entry_digest",
+        "digest_of_row",
+        "once",
+        "expires_at",
+        "owner",
+        "token",
+        "created_at",
+        "token_number",
+    }
 )
 """Columns that are not compared."""
 APART: Final = frozenset({"claims", "lease_tokens", "promotions", "alembic_version", "pulls", "seen_annotations", "objects"})
 """Tables of running work or of other services' numbers; what they lead to is in the other tables."""
+WORKING: Final = frozenset({"claims", "lease_tokens"})
+"""Tables of running work, which a copy starts anew."""
 UNCOMPARED: Final = ("checkpoints/", "models/", "validation/", "reports/", "monitoring/")
 """Prefixes of objects that are not compared: working copies, and pages whose names hold a time."""
 RESULTS: Final[Mapping[str, Sequence[str]]] = {
@@ -62,14 +75,14 @@ def copy_for(flow: str, demo: Place, place: Place) -> None:
     if flow == "ingest":
         return
     source, target = open_store(demo.store), open_store(place.store)
-    for key in source.keys(""):
+    for key in source.keys("") if place.store != demo.store else ():
         if not key.startswith(tuple(OBJECTS.get(flow, ()))):
             target.put(key, source.get(key))
     rows = read_rows(demo.catalog, everything=True)
     engine = open_catalog(place.catalog).engine
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         for table in metadata.sorted_tables:
-            if table.name not in RESULTS.get(flow, ()) and table.name != "claims" and rows[table.name]:
+            if table.name not in RESULTS.get(flow, ()) and table.name not in WORKING and rows[table.name]:
                 connection.execute(sa.insert(table), rows[table.name])
     engine.dispose()
 
@@ -94,7 +107,7 @@ def read_rows(url: str, *, everything: bool = False) -> dict[str, list[dict[str,
 def contents(place: Place) -> Counter[str]:
     """Return what a place holds, as comparable lines: rows without volatile columns, and object keys."""
     lines = Counter(
-        f"{table} {json.dumps(row, sort_keys=True, default=str)}"
+        f"{table} {json.dumps(row, sort_keys=True, default=str)}".replace(place.store, "store")
         for table, rows in read_rows(place.catalog).items()
         for row in rows
     )

@@ -129,6 +129,7 @@ def test_the_stored_form_has_counts_then_estimates_then_nested_metrics():
     assert json.loads(json.dumps(stored)) == stored
     assert RegionMetrics.from_json(stored) == metrics
     assert metrics_from_json(stored) == metrics
+    assert type(RegionMetrics.from_json(stored).protocol) is Protocol
 
 
 def test_estimates_are_listed_by_name_without_counts_and_nested_metrics():

@@ -16,8 +16,11 @@ import sqlalchemy as sa
 import yaml
 from alembic.migration import MigrationContext
 
+from flows.erasure.databases import compact_postgresql, traces_in_postgresql
+from flows.erasure.traces import Traces
 from flows.settings import ROOT
 from vitau.catalog.catalog import open_catalog
+from vitau.catalog.roles import grant_writer
 
 INFRA = ROOT / "infra"
 USER = 10001
@@ -239,3 +242,22 @@ def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_cha
             assert "permission denied for database" in refused(prepared, role, other)
     assert "permission denied for database" in refused(prepared, "catalog_writer", "mlflow")
     assert "permission denied" in refused(prepared, "catalog_writer", "vitau", "SELECT rolpassword FROM pg_authid")
+
+
+def test_an_erasure_by_the_writer_names_every_database_that_it_can_neither_compact_nor_search(prepared):
+    owner, writer = (
+        prepared.set(username=role, database="vitau").render_as_string(hide_password=False)
+        for role in ("catalog_owner", "catalog_writer")
+    )
+    engine = open_catalog(owner).engine
+    grant_writer(engine, "catalog_writer")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE later ()"))  # before the next grant
+        connection.execute(sa.text("GRANT SELECT ON later TO catalog_writer"))
+    engine.dispose()
+    *named, log = compact_postgresql(writer)
+    assert [problem.split()[1] for problem in named] == ["vitau", "label_studio", "mlflow", "prefect"]
+    assert "tables of another role: run VACUUM FULL in it as its owner" in named[0]
+    assert all("is neither compacted nor searched" in problem for problem in named[1:])
+    assert log.startswith("the write-ahead log is not emptied")
+    assert list(traces_in_postgresql(writer, Traces(frozenset({"nobody"}), ()))) == []

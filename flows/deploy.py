@@ -1,13 +1,15 @@
-"""Apply the deployments of `infra/prefect.yaml` with their work pools, queues, and automations for orphaned runs; idempotent.
+"""Apply the deployments of `infra/prefect.yaml` with their pools, queues, and the automation for orphaned runs; idempotent.
 
-Runs send heartbeats. An automation of Prefect's server sets a run without heartbeats to CRASHED, and another one reschedules
-it, up to three times. On one machine no time is lost: a starting worker sets the orphaned runs of its pool to CRASHED at once.
+Runs send heartbeats. The webhook server sets a run without heartbeats to CRASHED, and an automation of Prefect's server
+reschedules it, up to three times. On one machine no time is lost: a starting worker sets the orphaned runs of its pool to
+CRASHED at once.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -27,10 +29,8 @@ FILE: Final = ROOT / "infra" / "prefect.yaml"
 
 HEARTBEAT_S: Final = 30
 """Seconds between two heartbeats of a run; Prefect allows no less."""
-SILENCE_S: Final = 90
-"""Seconds without a heartbeat after which a run has crashed."""
-BEGINNING_S: Final = 600
-"""Seconds that a run may take to start after a worker took it."""
+FORMER_AUTOMATIONS: Final = ("ViTAU: a run that is silent has crashed", "ViTAU: a run that never began has crashed")
+"""They counted the time in which the server was away as silence, and so crashed living runs."""
 RESCHEDULES: Final = 3
 """Reschedules of a crashed run at most, because a run that kills its worker must not do so forever."""
 
@@ -126,40 +126,11 @@ def job_template() -> dict[str, Any]:
 
 
 def make_automations() -> None:
-    """Create or update the automations that reschedule orphaned runs."""
+    """Create or update the automation that reschedules orphaned runs, and delete those of earlier versions."""
     from prefect.automations import Automation
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import EventTrigger, Posture
 
-    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-    silent = Automation(
-        name="ViTAU: a run that is silent has crashed",
-        description="The worker of such a run was killed, or its machine failed.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ended},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=timedelta(seconds=SILENCE_S),
-        ),
-        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"No heartbeat for {SILENCE_S} s")],
-    )
-    stuck = Automation(
-        name="ViTAU: a run that never began has crashed",
-        description="Its worker was killed before the first heartbeat, and the run still counts in its queue.",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            after={"prefect.flow-run.Pending"},
-            expect={"prefect.flow-run.Running", *ended},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=timedelta(seconds=BEGINNING_S),
-        ),
-        actions=[ChangeFlowRunState(state="CRASHED", name="Crashed", message=f"It did not start within {BEGINNING_S} s")],
-    )
     crashed = Automation(
         name="ViTAU: a crashed run is scheduled again",
         description=f"Up to {RESCHEDULES} times; every flow continues where it was killed.",
@@ -181,14 +152,18 @@ def make_automations() -> None:
             )
         ],
     )
-    for automation in (silent, stuck, crashed):
-        try:
-            known = Automation.read(name=automation.name)
-            assert isinstance(known, Automation), "outside of an event loop the call is synchronous"
-            automation.id = known.id
-            automation.update()
-        except ValueError:
-            automation.create()
+    for name in FORMER_AUTOMATIONS:
+        with suppress(ValueError):  # there is none
+            former = Automation.read(name=name)
+            assert isinstance(former, Automation), "outside of an event loop the call is synchronous"
+            former.delete()
+    try:
+        known = Automation.read(name=crashed.name)
+        assert isinstance(known, Automation), "outside of an event loop the call is synchronous"
+        crashed.id = known.id
+        crashed.update()
+    except ValueError:
+        crashed.create()
 
 
 def crash_orphaned_runs(api_url: str, pool: str, environ: Mapping[str, str] = os.environ) -> int:

@@ -1,7 +1,7 @@
 """Webhook server: runs the annotate flow when Label Studio reports an answer, and at regular times in any case.
 
 Webhooks are hints, and polling makes up for lost ones. After a round, and again when the readers have paused, the server checks
-whether a retraining is due.
+whether a retraining is due. The server also watches for runs whose worker died.
 """
 
 import threading
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from flows.execution.orphaned_runs import watching
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.label_studio.webhook import make_app
@@ -29,7 +30,7 @@ def serve(settings: Settings, *, host: str, port: int, every_s: float, tell: Tel
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
     rounds = Rounds(Workspace(settings), tell)
     app = make_app(secret, rounds.run)
-    with rounds.polling(every_s):
+    with rounds.polling(every_s), watching(tell):
         tell(f"Listening on http://{host}:{port}/webhook; Ctrl-C ends")
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 

@@ -181,6 +181,12 @@ def process_identity(pid: int | None = None) -> str | None:
     return None if fields[0] in "ZX" else f"{machine_identity()}:{pid}:{fields[19]}"  # ended, and not reaped
 
 
+def is_alive(identity: str) -> bool:
+    """Return whether an identity is of a process of this machine and this boot that still runs."""
+    pid = "".join(identity.split(":")[1:2])
+    return pid.isdigit() and process_identity(int(pid)) == identity
+
+
 def is_gone(identity: str) -> bool:
     """Return whether an identity is of a process of this machine and this boot that ended; ``False`` for any other text."""
     machine, _, rest = identity.partition(":")

@@ -14,7 +14,8 @@ import typer.main
 import yaml
 
 from flows.__main__ import app as flows_app
-from flows.deploy import HEARTBEAT_S, QUEUES, SILENCE_S, deployments
+from flows.deploy import HEARTBEAT_S, QUEUES, deployments
+from flows.execution.orphaned_runs import SILENCE_S
 from flows.local_stack import backends
 from flows.local_stack.mlflow_server import write_access
 from flows.settings import ROOT, Settings
@@ -260,7 +261,7 @@ def test_a_service_that_runs_flows_has_all_required_settings_and_no_unknown_one(
     assert given <= SETTINGS
 
 
-def test_workers_serve_every_pool_and_send_heartbeats_as_the_automation_expects():
+def test_workers_serve_every_pool_and_send_heartbeats_as_the_observer_expects():
     commands = [
         *(SERVICES[name]["command"] for name in ("worker-ingest", "worker-labels")),
         json.loads(re.findall(r"^CMD (.+)$", DOCKERFILES["vitau-trainer"].read_text(), re.MULTILINE)[0]),

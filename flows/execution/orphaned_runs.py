@@ -92,7 +92,7 @@ def watch_runs(
     look_s: float = _LOOK_S,
     gap_s: float = _GAP_S,
 ) -> None:
-    """Look at the runs of a server every ``look_s`` seconds until ``stopping`` is set, and set the overdue ones to CRASHED."""
+    """Set the overdue runs of a server to CRASHED until ``stopping`` is set, looking every ``look_s`` seconds."""
     watch = Watch(gap_s)
     while not stopping.is_set():
         try:

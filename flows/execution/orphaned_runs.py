@@ -31,7 +31,7 @@ _GAP_S: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sight:
-    """What one look shows of a run.
+    """State of a run in one look.
 
     Attributes:
         mark: changes with each heartbeat and each state; it needs no clock, so that clocks may be wrong.

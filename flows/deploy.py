@@ -18,9 +18,8 @@ import yaml
 
 from flows.execution.prefect_api import open_api
 from flows.settings import ROOT
-from flows.workspace import PROCESS_LABEL
 from vitau.errors import StackError
-from vitau.processes import is_gone
+from vitau.processes import PROCESS_LABEL, is_gone
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.erasure.keys import check_pseudonym_key
 from flows.execution.admission import Admissions, Admitted
-from flows.execution.clip_worker import ClaimedSource, Ingested, clip_work, clip_work_name
+from flows.execution.clip_worker import ClaimedSource, Ingested, checked_rows, clip_work, clip_work_name
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
@@ -168,7 +168,7 @@ def ingest_batch(
     settings = workspace.settings
     outcomes: dict[int, Outcome] = {}
     working: deque[tuple[int, Admitted]] = deque()
-    new_rows: list[pa.Table] = []
+    new_rows: dict[int, pa.Table] = {}
     with LeaseHolder(workspace.catalog, settings.lease_s) as leases:
 
         def claimed_clips() -> Iterator[ClaimedSource]:
@@ -193,10 +193,10 @@ def ingest_batch(
                 continue
             outcomes[index] = outcome = record(admissions, clip, admitted, lease_name, result)
             if isinstance(outcome, Recorded) and outcome.new and isinstance(result, Ingested):
-                new_rows.append(result.rows)
+                new_rows[index] = result.rows
             admissions.finish(clip, admitted)
             leases.release([lease_name])
-    document(workspace, new_rows)
+    document(workspace, outcomes, new_rows)
     return outcomes
 
 
@@ -216,10 +216,19 @@ def record(
     return admissions.give_up(clip, admitted, lease_name, result)
 
 
-def document(workspace: Workspace, new_rows: Sequence[pa.Table]) -> None:
-    """Check the frames of the new clips once more with Great Expectations, and keep its Data Docs."""
+def document(workspace: Workspace, outcomes: Mapping[int, Outcome], new_rows: Mapping[int, pa.Table]) -> None:
+    """Check the frames of a batch once more with Great Expectations, and keep its Data Docs; nothing if no clip is new.
+
+    Clips that an earlier run recorded are included: a run that was killed and continued leaves the same page as another.
+    """
     if new_rows:
-        rows = pa.concat_tables(new_rows)
+        recorded = {index: outcome for index, outcome in sorted(outcomes.items()) if isinstance(outcome, Recorded)}
+        rows = pa.concat_tables(
+            [
+                new_rows[index] if index in new_rows else checked_rows(workspace.store, clip.table.key)
+                for index, clip in recorded.items()
+            ]
+        )
         gate(workspace, frame_rows(rows.drop_columns(["quarantine"]), rows["quarantine"].to_pylist()), frames_suite())
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from flows.settings import Settings, SettingsError, load_settings
 from vitau import processes
@@ -14,9 +14,6 @@ from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
 from vitau.store import S3Store, Store, open_store
 from vitau.store.s3 import S3Keys
-
-PROCESS_LABEL: Final = "vitau.process"
-"""The label of a run on Prefect's server with the identity of its process."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def label_run(run: str) -> None:
     from prefect.client.orchestration import get_client
 
     with suppress(httpx.HTTPError), get_client(sync_client=True) as client:  # only a hint: silence is noticed as well
-        client.update_flow_run_labels(UUID(run), {PROCESS_LABEL: processes.process_identity() or ""})
+        client.update_flow_run_labels(UUID(run), {processes.PROCESS_LABEL: processes.process_identity() or ""})
 
 
 def open_workspace(settings: Settings | None = None) -> Workspace:

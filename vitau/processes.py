@@ -26,6 +26,8 @@ from vitau.errors import StoreError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PROCESS_LABEL: Final = "vitau.process"
+"""The label of a run on Prefect's server with the identity of its process; see :func:`process_identity`."""
 _POLL_S: Final = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _NEVER: Final = 1 << 30

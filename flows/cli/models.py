@@ -144,7 +144,7 @@ def history(model: AnyModel = None, as_json: Json = False, state: State = DEMO) 
 def public_key(state: State = DEMO) -> None:
     """Print the public key that verifies promotions; model users give it to `vitau pull --key`.
 
-    Example: python -m flows public-key > key.txt
+    Example: python -m flows public-key
     """
     settings = connect(state)
     from flows.workspace import open_workspace

@@ -205,12 +205,26 @@ def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -
     write_frames(clip, path, frames_file, recipe)
 
 
+def checked_rows(store: Store, frames_key: str) -> pa.Table:
+    """Return the rows of a frame table in the store as gate 1 checks them: without pictures, with the column ``quarantine``."""
+    table = read_table(store, frames_key)
+    return _checked_columns(table, _reasons(table))
+
+
+def _reasons(table: pa.Table) -> pa.Array:
+    return pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
+
+
+def _checked_columns(table: pa.Table, reasons: pa.Array) -> pa.Table:
+    return table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
+
+
 def _gated(claimed: ClaimedSource, store: Store, recipe: FrameRecipe, *, cut: bool) -> Ingested:
     """Apply the row rule of gate 1 to the frames of a clip, and write those that it rejects."""
     clip, revision = claimed.clip, claimed.revision
     key = layout.frames_key(clip.subject, clip.sha256, recipe.digest, revision)
     table = read_table(store, key)
-    reasons = pa.array([reason and str(reason) for reason in quarantine_reasons(table)], pa.string())
+    reasons = _reasons(table)
     quarantined = pa.table({"frame_index": table["frame_index"], "reason": reasons}).filter(reasons.is_valid())
     quarantine_key = layout.quarantine_key(clip.subject, clip.sha256, frames_version(recipe), revision)
     write_table(store, quarantine_key, quarantined)
@@ -223,5 +237,5 @@ def _gated(claimed: ClaimedSource, store: Store, recipe: FrameRecipe, *, cut: bo
         quarantine_key=quarantine_key,
         quarantined=dict(sorted(Counter(quarantined["reason"].to_pylist()).items())),
     )
-    rows = table.drop_columns(list(PICTURES)).append_column("quarantine", reasons)
+    rows = _checked_columns(table, reasons)
     return Ingested(clip=clip, frames=frames, rows=rows, cut=cut)

@@ -15,8 +15,7 @@ from typing import Any, Final
 import httpx
 
 from flows.execution.prefect_api import open_api
-from flows.workspace import PROCESS_LABEL
-from vitau.processes import is_alive, is_gone
+from vitau.processes import PROCESS_LABEL, is_alive, is_gone
 
 SILENCE_S: Final = 90.0
 """Seconds without a heartbeat after which a run has crashed."""

@@ -13,8 +13,7 @@ from prefect.utilities.templating import apply_values
 
 from flows.deploy import QUEUES, crash_orphaned_runs, deployments, job_template
 from flows.settings import ROOT
-from flows.workspace import PROCESS_LABEL
-from vitau.processes import process_identity
+from vitau.processes import PROCESS_LABEL, process_identity
 
 DEPLOYMENTS = deployments()
 DAYS = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")

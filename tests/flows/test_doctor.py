@@ -21,6 +21,7 @@ from flows.doctor import label_studio, machine, services, storage
 from flows.doctor.findings import CheckFailedError, CheckWarningError, NotApplicableError, Result, run_checks, secrets_of
 from flows.settings import HIDDEN, ROOT, Settings
 from vitau.catalog.catalog import open_catalog
+from vitau.store import sha256_of
 
 CLOSED = "http://127.0.0.1:1"
 
@@ -178,7 +179,9 @@ class CarelessStore:
         if "list-type" in path:
             keys = "".join(f"<Contents><Key>{name}</Key></Contents>" for name in self.kept)
             return 200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>".encode()
-        return (200, self.kept[key]) if key in self.kept else (404, b"<Error><Code>NoSuchKey</Code></Error>")
+        if key not in self.kept:
+            return 404, b"<Error><Code>NoSuchKey</Code></Error>"
+        return 200, self.kept[key], ("x-amz-meta-sha256", sha256_of(self.kept[key]))
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ def with_secrets(folder: Path, *command: str, user: int | None = None) -> subpro
 def reachable(secrets) -> Iterator[Path]:
     """A copy of the secrets with owners and modes, in a folder that every user may enter, as the one in a container."""
     folder = Path("/tmp") / f"vitau-secrets-{uuid.uuid4().hex}"  # noqa: S108 - pytest's own folder is closed to other users
-    folder.mkdir(mode=0o755)
+    folder.mkdir()
+    folder.chmod(0o755)  # whatever the umask is
     for path in secrets.iterdir():
         shutil.copy2(path, folder)
         os.chown(folder / path.name, path.stat().st_uid, path.stat().st_gid)

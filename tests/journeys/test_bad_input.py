@@ -63,7 +63,7 @@ def test_every_bad_clip_of_a_manifest_is_one_sentence_and_the_others_are_ingeste
         [
             row("good", "good.mp4", "palsy"),
             row("gone", "missing.mp4"),
-            row("empty", "empty.mp4"),
+            row("hollow", "empty.mp4"),
             row("letter", "letter.mp4"),
             row("cut", "cut.mp4"),
             row("faceless", "hills.mp4"),

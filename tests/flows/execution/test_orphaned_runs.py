@@ -15,8 +15,7 @@ import pytest
 
 from flows.deploy import FORMER_AUTOMATIONS, make_automations
 from flows.execution.orphaned_runs import BEGINNING_S, SILENCE_S, Sight, Watch, sight_of, watch_runs
-from flows.workspace import PROCESS_LABEL
-from vitau.processes import process_identity
+from vitau.processes import PROCESS_LABEL, process_identity
 
 SILENT = {"run": Sight(mark="a state, 7 heartbeats", limit_s=SILENCE_S)}
 

@@ -1,7 +1,7 @@
 """The catalog of people, clips, frame tables, splits, snapshots, trainings and scores.
 
 Additions are idempotent: adding a known row changes nothing, adding one that contradicts it raises. Merged people are one
-person here. People and clips are in `vitau.catalog.recordings`, answers and merges in `vitau.catalog.label_ledger`.
+person here. People and clips are in `vitau.catalog.recordings`, answers and merges in `vitau.catalog.ledger.label_ledger`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import open_engine
 from vitau.catalog.erasures import Erasures
 from vitau.catalog.intake import Intake
-from vitau.catalog.labels import Labels
+from vitau.catalog.ledger.labels import Labels
 from vitau.catalog.promotion_log import PromotionLog
 from vitau.catalog.recordings import FrameTable, Recordings
 from vitau.catalog.rows import to_row

@@ -10,8 +10,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from vitau.catalog.label_ledger import LabelLedger
 from vitau.catalog.leases import Leases
+from vitau.catalog.ledger.label_ledger import LabelLedger
 from vitau.catalog.rows import from_row, now, to_row
 from vitau.catalog.tables import clips, erasures, frame_tables, ingest_claims, merges, statements, subjects
 from vitau.errors import ContradictionError

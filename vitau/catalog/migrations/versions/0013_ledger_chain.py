@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-from vitau.catalog.hash_chain import START, answer_digest, details_digest, merge_digest, salted
+from vitau.catalog.ledger.hash_chain import START, answer_digest, details_digest, merge_digest, salted
 
 revision = "0013"
 down_revision = "0012"

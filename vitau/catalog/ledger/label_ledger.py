@@ -2,7 +2,7 @@
 
 Answers and merges share one sequence of offsets, 1, 2, 3, …, in the order of their commits. An offset therefore names a state
 of the ledger, which can be rebuilt at any time. Database triggers refuse changes, deletions and insertions before the end, and
-a hash chain (`vitau.catalog.hash_chain`) shows what bypassed them. A merge records that two subjects are one person.
+a hash chain (`vitau.catalog.ledger.hash_chain`) shows what bypassed them. A merge records that two subjects are one person.
 It rewrites no row: reading applies the merges up to its offset. Only the erasure of a person changes rows: see
 :meth:`LabelLedger.forget`.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vitau.catalog.engine import BATCH, Database, retried
-from vitau.catalog.hash_chain import (
+from vitau.catalog.ledger.hash_chain import (
     START,
     answer_digest,
     broken_rows,

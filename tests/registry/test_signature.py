@@ -17,9 +17,9 @@ NAME = "to-be-signed"
 
 @pytest.fixture(scope="module")
 def versions(tracking_uri, make_bundle):
-    """Two versions, the first of which is signed; returns the number of each."""
+    """Three versions, the first of which is signed; returns the number of each."""
     numbers = []
-    for seed, threshold in ((11, 0.4), (12, 0.5)):
+    for seed, threshold in ((11, 0.4), (12, 0.5), (13, 0.6)):
         folder = make_bundle(threshold, seed)
         number, _ = registry.register(tracking_uri, NAME, folder, metrics={"test": {}}, lineage={})
         numbers.append(number)
@@ -48,10 +48,10 @@ def test_an_unsigned_version_is_refused_before_anything_is_downloaded(versions, 
 
 
 def test_the_signature_of_another_version_is_refused(versions, tracking_uri, tmp_path):
-    first, second = (registry.find_version(tracking_uri, f"models:/{NAME}/{number}") for number in versions)
-    publish_signature(tracking_uri, NAME, second.version, first.signature)
-    with pytest.raises(RegistryError, match=rf"^the signature of {NAME} version 2 is not one of key"):
-        pull(tracking_uri, f"models:/{NAME}/2", tmp_path / "model", public_key=public_key(SECRET))
+    first = registry.find_version(tracking_uri, f"models:/{NAME}/{versions[0]}")
+    publish_signature(tracking_uri, NAME, versions[2], first.signature)
+    with pytest.raises(RegistryError, match=rf"^the signature of {NAME} version 3 is not one of key"):
+        pull(tracking_uri, f"models:/{NAME}/3", tmp_path / "model", public_key=public_key(SECRET))
 
 
 def test_other_weights_than_those_that_were_trained_are_not_signed(versions, tracking_uri):

@@ -7,6 +7,7 @@ what a model was trained on. The erasure is finished when a scan of everything f
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from prefect import flow, task
@@ -61,7 +62,6 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     check_pseudonym_key(workspace)
     names = pseudonyms_of(workspace, subject)
     traces = Traces(frozenset(names), tuple(workspace.catalog.clips_of(names)))
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     workspace.catalog.begin_erasure(names)
     bury(workspace, names)
     by_hand = bury_content(workspace, [digest for digest, _ in traces.clips])
@@ -69,13 +69,14 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     uses = remember_uses(workspace, names, uses)
     counts = {"objects": erase_pictures(workspace, traces, uses)}
     counts |= {"tasks": erase_tasks(workspace, names), "answers": retract(workspace, names)}
-    counts |= {"files": erase_local_files(workspace.settings, traces), "runs": clean_prefect(traces)}
-    counts |= {"rows": workspace.catalog.delete_rows_of(names) + workspace.catalog.forget(names)}
+    for step, number in (("files", erase_local_files(workspace.settings, traces)), ("runs", clean_prefect(traces))):
+        counts[step] = workspace.catalog.count_deleted(names, step, number)
+    counts["rows"] = erase_rows(workspace, names)
     mark_versions(workspace, uses.trained)
     by_hand += compact(workspace)
     found = scan(workspace, traces)
     check_scan(found)
-    receipt = make_receipt(workspace, names, started, counts, uses, found, by_hand)
+    receipt = make_receipt(workspace, names, counts, uses, found, by_hand)
     workspace.catalog.finish_erasure(names, snapshots=uses.snapshots, trainings=uses.trained, receipt=receipt)
     return EraseSummary(
         objects=counts["objects"],
@@ -114,21 +115,35 @@ def remember_uses(workspace: Workspace, names: Collection[str], uses: Uses) -> U
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-objects")
 def erase_pictures(workspace: Workspace, traces: Traces, uses: Uses) -> int:
-    """Delete the person's objects and the pages about the person, and redact manifests; return the number of objects."""
-    number = erase_objects(workspace, traces, uses)
-    redact_manifests(workspace, traces.names, uses)
-    return number
+    """Delete the person's objects and the pages about the person, and redact manifests.
+
+    Returns:
+        The number of objects, with those of earlier attempts that were killed.
+    """
+    catalog, names = workspace.catalog, traces.names
+    number = erase_objects(workspace, traces, uses, partial(catalog.expect_deletions, names, "objects"))
+    redact_manifests(workspace, names, uses)
+    return catalog.count_deleted(names, "objects", number)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="erase-tasks")
 def erase_tasks(workspace: Workspace, names: Collection[str]) -> int:
-    """Delete the person's tasks with their answers and drafts in all ViTAU projects; return their number."""
-    return erase_subjects(workspace.label_studio, names)
+    """Delete the person's tasks with their answers and drafts in all ViTAU projects; return the number of all attempts."""
+    catalog = workspace.catalog
+    number = erase_subjects(workspace.label_studio, names, on_found=partial(catalog.expect_deletions, names, "tasks"))
+    return catalog.count_deleted(names, "tasks", number)
+
+
+def erase_rows(workspace: Workspace, names: Collection[str]) -> int:
+    """Delete the person's rows and forget the person in the ledger, all or nothing; return the number of all attempts."""
+    catalog = workspace.catalog
+    with catalog.transaction():
+        return catalog.count_deleted(names, "rows", catalog.delete_rows_of(names) + catalog.forget(names))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="take-back")
 def retract(workspace: Workspace, names: Collection[str]) -> int:
-    """Retract every standing answer about the person in the ledger; return their number."""
+    """Retract every standing answer about the person in the ledger; return the number of all attempts."""
     last: dict[tuple[str, Stage, str, str], LedgerRow] = {}
     for row in workspace.catalog.ledger():
         if row.subject in names:
@@ -147,8 +162,10 @@ def retract(workspace: Workspace, names: Collection[str]) -> int:
         for row in last.values()
         if not row.retracted
     ]
+    number = len({(row.reader, row.stage, row.annotation) for row in retractions})
+    workspace.catalog.expect_deletions(names, "answers", number)
     workspace.catalog.append_answers(retractions)
-    return len({(row.reader, row.stage, row.annotation) for row in retractions})
+    return workspace.catalog.count_deleted(names, "answers", number)
 
 
 def check_scan(found: Scan) -> None:
@@ -163,16 +180,20 @@ def check_scan(found: Scan) -> None:
 def make_receipt(
     workspace: Workspace,
     names: Collection[str],
-    started: str,
     counts: dict[str, int],
     uses: Uses,
     found: Scan,
     by_hand: list[str],
 ) -> dict[str, Any]:
-    """Return the receipt of an erasure: no identity, only tombstones, counts and what was scanned; signed if there is a key."""
+    """Return the receipt of an erasure: no identity, only tombstones, counts and what was scanned; signed if there is a key.
+
+    It covers every attempt: the start is that of the first, and the counts are those of all.
+    """
+    marks = sorted(workspace.catalog.marks_of(names))
+    started = min(erasure.recorded_at for erasure in workspace.catalog.erasures() if erasure.subject in marks)
     facts: dict[str, Any] = {
-        "erased": sorted(map(tombstone, names)),
-        "started_at": started,
+        "erased": marks,
+        "started_at": datetime.fromisoformat(started).isoformat(timespec="seconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "deleted": counts,
         "used_in": asdict(uses),

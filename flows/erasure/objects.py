@@ -1,6 +1,6 @@
 """The objects of a person in the store: deleted, redacted, or searched for."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,14 +82,18 @@ def bury(workspace: Workspace, names: Collection[str]) -> None:
         workspace.store.put(tombstone_key(name), b"erased\n")
 
 
-def erase_objects(workspace: Workspace, traces: Traces, uses: Uses) -> int:
-    """Delete the person's objects, and the pages that name the person; return the number of objects."""
+def erase_objects(workspace: Workspace, traces: Traces, uses: Uses, on_found: Callable[[int], None]) -> int:
+    """Delete the person's objects, and the pages that name the person; return the number of objects.
+
+    ``on_found`` is called with their number before the first is deleted.
+    """
     store = workspace.store
     models = {found[0] for key in store.keys(layout.SCORES) if (found := layout.parse_score_key(key))}
     prefixes = [layout.subject_prefix(name) for name in sorted(traces.names)]
     prefixes += [layout.score_prefix(model, name) for model in sorted(models) for name in sorted(traces.names)]
     prefixes += [layout.report_prefix(digest) for digest in (*uses.snapshots, *uses.damaged)]  # they may show the person
     prefixes += list(traces_in_store(workspace, traces, DERIVED))
+    on_found(len({key for prefix in prefixes for key in store.keys(prefix)}))
     return sum(store.purge(prefix) for prefix in prefixes)
 
 

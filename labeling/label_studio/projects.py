@@ -1,6 +1,6 @@
 """Projects of Label Studio: create them, connect them to the store and to the webhook server, count and erase their tasks."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -89,17 +89,21 @@ def ensure_project(
 
 
 @readable_errors()
-def erase_subjects(client: Any, subjects: Collection[str]) -> int:
-    """Delete the tasks about ``subjects``, with answers and drafts, in every ViTAU project; return how many."""
-    deleted = 0
+def erase_subjects(client: Any, subjects: Collection[str], *, on_found: Callable[[int], None] | None = None) -> int:
+    """Delete the tasks about ``subjects``, with answers and drafts, in every ViTAU project; return how many.
+
+    ``on_found`` is called with their number before the first is deleted.
+    """
+    found = []
     for project in client.projects.list(page_size=100, include="id,title,created_at"):
-        if not (project.title or "").startswith("ViTAU "):
-            continue
-        ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
-        for task in [task for task in list_tasks(client, ours) if task.data.get("subject") in subjects]:
-            delete_task(client, task.id)
-            deleted += 1
-    return deleted
+        if (project.title or "").startswith("ViTAU "):
+            ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
+            found += [task.id for task in list_tasks(client, ours) if task.data.get("subject") in subjects]
+    if on_found is not None:
+        on_found(len(found))
+    for number in found:
+        delete_task(client, number)
+    return len(found)
 
 
 @readable_errors()

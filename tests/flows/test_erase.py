@@ -3,13 +3,17 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from flows.erase import pseudonyms_of, retract
+from flows.erase import erase_rows, make_receipt, pseudonyms_of, retract
 from flows.erasure.content import content_tombstone
+from flows.erasure.objects import Uses, erase_objects
+from flows.erasure.scan import Scan
+from flows.erasure.traces import Traces
 from vitau.catalog.catalog import FrameTable, ScoredSubject
 from vitau.catalog.tables import erasures
 from vitau.data.layout import frame_name
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Skipped, Split, Stage, Subject, tombstone
+from vitau.store import open_store
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC).isoformat()
 
@@ -142,3 +146,72 @@ def test_the_same_bytes_are_known_under_any_name_and_no_plain_digest_of_them_rem
     assert workspace.catalog.is_erased_content(digest)
     assert digest != content_tombstone(b"another key", "c" * 64)
     assert "c" * 12 not in digest
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def with_store(workspace, tmp_path, monkeypatch):
+    """The workspace with a store that has three objects of p1; the first attempt to erase them is killed after two."""
+    workspace.store = store = open_store(str(tmp_path / "store"))
+    workspace.settings = type("Unsigned", (), {"signing_key": None})
+    for number in range(2):
+        store.put(f"subjects/p1/clips/{number}/raw.mp4", b"frames")
+    store.put("reports/page-of-p1.html", b"a page")
+    purge = store.purge
+
+    def killed_at_the_page(prefix):
+        if prefix.startswith("reports/"):
+            raise KilledError
+        return purge(prefix)
+
+    workspace.catalog.begin_erasure({"p1", "p2"})
+    monkeypatch.setattr(store, "purge", killed_at_the_page)
+    with pytest.raises(KilledError):
+        erase_p1(workspace)
+    monkeypatch.setattr(store, "purge", purge)
+    return workspace
+
+
+def erase_p1(workspace) -> int:
+    catalog, names = workspace.catalog, frozenset({"p1", "p2"})
+    number = erase_objects(
+        workspace,
+        Traces(names),
+        Uses(snapshots=(), trained=(), damaged=()),
+        lambda found: catalog.expect_deletions(names, "objects", found),
+    )
+    return catalog.count_deleted(names, "objects", number)
+
+
+def test_the_receipt_of_a_resumed_erasure_counts_what_the_killed_attempts_deleted(with_store):
+    catalog, names = with_store.catalog, {"p1", "p2"}
+    assert erase_p1(with_store) == 3, "two of the attempt that was killed within the step, one of the next"
+    answers = retract.fn(with_store, names)
+    rows = erase_rows(with_store, names)
+    counts = {
+        "objects": erase_p1(with_store),
+        "answers": retract.fn(with_store, names),
+        "rows": erase_rows(with_store, names),
+    }
+    assert counts == {"objects": 3, "answers": answers, "rows": rows}, "killed before the end"
+    assert (answers, rows > 10) == (2, True)
+    began = catalog.erasures()[0].recorded_at
+    uses = Uses(snapshots=(), trained=(), damaged=())
+    receipt = make_receipt(with_store, names, counts, uses, Scan(), [])
+    assert receipt["started_at"][:19] == began[:19], "the start of the first attempt"
+    catalog.finish_erasure(names, snapshots=[], trainings=[], receipt=receipt)
+    assert [erasure.receipt["deleted"] for erasure in catalog.erasures()] == [counts] * 2
+    assert catalog.count_deleted(names, "objects", 0) == 0, "a finished receipt is not changed"
+
+
+def test_an_erasure_that_was_killed_after_the_rows_were_deleted_is_finished_under_every_pseudonym(workspace):
+    catalog = workspace.catalog
+    catalog.begin_erasure({"p1", "p2"})
+    erase_rows(workspace, {"p1", "p2"})
+    names = pseudonyms_of(workspace, "p2")
+    assert catalog.marks_of(names) == {tombstone("p1"), tombstone("p2")}
+    catalog.finish_erasure(names, snapshots=[], trainings=[])
+    assert all(erasure.finished_at for erasure in catalog.erasures())

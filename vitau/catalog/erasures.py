@@ -7,8 +7,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vitau.catalog.engine import Database
+from vitau.catalog.ledger.hash_chain import is_tombstone
 from vitau.catalog.rows import now
-from vitau.catalog.tables import clips, erased_content, erasures, key_fingerprints, metadata, subjects
+from vitau.catalog.tables import clips, erased_content, erasures, key_fingerprints, merges, metadata, subjects
 from vitau.errors import ContradictionError
 from vitau.schema import is_erased, tombstone
 
@@ -35,7 +36,8 @@ class Erasure:
     """The erasure of one pseudonym, with the digests of snapshots and the names of trainings that held the person.
 
     ``subject`` is the tombstone; catalogs of earlier versions have the pseudonym. ``recorded_at`` is the start, ``finished_at``
-    the end; ``None`` while it is unfinished. ``receipt`` says what was deleted and scanned, without an identity.
+    the end; ``None`` while it is unfinished. ``receipt`` says what was deleted and scanned, without an identity; while the
+    erasure is unfinished, it has the counts so far.
     """
 
     subject: str
@@ -115,6 +117,14 @@ class Erasures(Database):
         """Return whether a recording with this keyed digest was erased."""
         return bool(self._scalars(sa.select(sa.literal(1)).where(erased_content.c.digest == digest)))
 
+    def marks_of(self, names: Collection[str]) -> set[str]:
+        """Return the tombstones of a person, also of merged pseudonyms that the ledger has forgotten already."""
+        forgotten = self._rows(sa.select(merges.c.merged, merges.c.kept))
+        marks = {tombstone(name) for name in names}
+        while more := {name for pair in forgotten if marks & {*pair.values()} for name in pair.values()} - marks:
+            marks |= more
+        return {mark for mark in marks if is_tombstone(mark)}
+
     def finish_erasure(
         self,
         names: Collection[str],
@@ -125,14 +135,43 @@ class Erasures(Database):
     ) -> None:
         """Record that an erasure is finished, the snapshots and trainings that held the person, and the receipt."""
         found = {"finished_at": now(), "snapshots": list(snapshots), "trainings": list(trainings), "receipt": receipt}
-        unfinished = erasures.c.subject.in_([tombstone(name) for name in names]) & erasures.c.finished_at.is_(None)
+        unfinished = erasures.c.subject.in_(self.marks_of(names)) & erasures.c.finished_at.is_(None)
         with self._writing() as connection:
             connection.execute(sa.update(erasures).where(unfinished).values(**found))
+
+    def expect_deletions(self, names: Collection[str], step: str, number: int) -> None:
+        """Note, before a step of an unfinished erasure deletes anything, how many things it found.
+
+        An attempt that is killed within the step cannot count what it deleted. The next one finds only the rest: the largest
+        number that was noted is that of the whole.
+        """
+        with self._writing() as connection:
+            for mark, noted in self._unfinished_counts(connection, names):
+                noted["expected"][step] = max(noted["expected"].get(step, 0), number)
+                connection.execute(sa.update(erasures).where(erasures.c.subject == mark).values(receipt=noted))
+
+    def count_deleted(self, names: Collection[str], step: str, number: int) -> int:
+        """Add what a step of an unfinished erasure deleted to the counts of all attempts; return their sum for this step."""
+        total = number
+        with self._writing() as connection:
+            for mark, noted in self._unfinished_counts(connection, names):
+                total = noted["deleted"].get(step, 0) + max(number, noted["expected"].pop(step, 0))
+                noted["deleted"][step] = total
+                connection.execute(sa.update(erasures).where(erasures.c.subject == mark).values(receipt=noted))
+        return total
+
+    def _unfinished_counts(self, connection: sa.Connection, names: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+        """Return the tombstone and the noted counts of every unfinished erasure of a person."""
+        unfinished = erasures.c.subject.in_(self.marks_of(names)) & erasures.c.finished_at.is_(None)
+        rows = connection.execute(sa.select(erasures.c.subject, erasures.c.receipt).where(unfinished).with_for_update())
+        return [
+            (mark, {kind: dict((receipt or {}).get(kind, {})) for kind in ("deleted", "expected")}) for mark, receipt in rows
+        ]
 
     def note_uses(self, names: Collection[str], *, snapshots: Collection[str], trainings: Collection[str]) -> Erasure:
         """Add snapshots and trainings to the record of an unfinished erasure, and return it: a rerun finds them no more."""
         with self._writing() as connection:
-            marks = [tombstone(name) for name in sorted(names)]
+            marks = sorted(self.marks_of(names))
             rows = connection.execute(sa.select(erasures).where(erasures.c.subject.in_(marks))).mappings().all()
             used = {
                 "snapshots": sorted({*snapshots, *(digest for row in rows for digest in row["snapshots"])}),

@@ -39,10 +39,11 @@ _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "media": ("clips", "containers", "crops", "faces", "frames", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
+    "schema": ("answers", "cells", "columns", "domain"),
     "scoring": ("predict", "pyfunc", "scores"),
 }
 SHIPPED: Final = (
-    *("__init__.py", "errors.py", "schema.py"),
+    *("__init__.py", "errors.py"),
     *(f"{folder}/{name}.py" for folder, names in _SHIPPED_MODULES.items() for name in ("__init__", *names)),
 )
 """The files of this package that travel with a registered model: those that :mod:`vitau.scoring.pyfunc` imports."""

@@ -1,5 +1,6 @@
 """Fixtures of several packages: embedded services, started once per session. Hypothesis has no deadline."""
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -39,6 +40,14 @@ def postgresql_template(postgresql_url: str) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database with the catalog's tables, to be copied: the migrations take most of the time of a test."""
+    path = tmp_path_factory.mktemp("template") / "catalog.db"
+    open_catalog(f"sqlite:///{path}").engine.dispose()  # the last connection moves the write-ahead log into the file
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Catalog]]:
     """A function that creates empty catalogs, on SQLite and on PostgreSQL."""
@@ -47,7 +56,7 @@ def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
     def make() -> Catalog:
         name = f"test_{uuid.uuid4().hex}"
         if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path}/{name}.db"
+            url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path / f'{name}.db')}"
         else:
             server = request.getfixturevalue("postgresql_url")
             _create_database(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")

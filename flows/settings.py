@@ -55,6 +55,15 @@ class Settings(BaseModel):
 
     store: str = Field(description="file:///folder or s3://bucket/prefix")
     catalog: SecretStr = Field(description="sqlite:////path or postgresql+psycopg://…")
+    catalog_owner: SecretStr | None = Field(
+        default=None,
+        description="the same database as the role that owns its tables, which upgrades them; where flows connect as another",
+    )
+    catalog_eraser: SecretStr | None = Field(
+        default=None,
+        description="the same database as a role that reads and compacts every database of its server, for `erase`; "
+        "by default VITAU_CATALOG",
+    )
     pseudonym_key: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -94,7 +103,9 @@ class Settings(BaseModel):
         default=60, ge=1, description="seconds after which other workers take over the clips and people of a dead worker"
     )
     num_trainings: int = Field(
-        default=2, ge=1, description="trainings that run at once, each with its share of the cores; 1 where they share a GPU"
+        default=2,
+        ge=1,
+        description="trainings that run at once, each with its share of the cores; on GPUs they wait for a free one",
     )
     training_processes: int | None = Field(
         default=None, ge=1, description="processes of one training, under torchrun; by default one per visible GPU, else one"
@@ -148,6 +159,11 @@ class Settings(BaseModel):
                 "or run it where clips are ingested"
             )
         return self.pseudonym_key.get_secret_value().encode()
+
+    @property
+    def eraser_address(self) -> str:
+        """Return the address of the catalog for an erasure, which compacts and searches every database of the server."""
+        return (self.catalog_eraser or self.catalog).get_secret_value()
 
     @property
     def temporary(self) -> Path:

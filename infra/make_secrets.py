@@ -14,7 +14,7 @@ from pathlib import Path
 CONTAINER_USER = 10001
 """The user of every container, also in `app.Dockerfile` and `compose.yaml`."""
 DATABASES = {"catalog_owner": "vitau", "catalog_writer": "vitau", "prefect": "prefect", "mlflow": "mlflow", "label_studio": ""}
-"""The roles of PostgreSQL, which `databases.sql` creates, and the database in the address of each."""
+"""Roles of PostgreSQL, which `databases.sql` creates, and the database in the address of each. The role `eraser` came later."""
 RESULTS = (
     *("scores/", "reports/", "monitoring/", "snapshots/", "checkpoints/", "pretrained/", "models/", "validation/"),
     "subjects/*/keyframes/",  # monitoring asks the readers about people
@@ -29,7 +29,7 @@ def make_secrets(folder: Path) -> list[str]:
         SystemExit: files are missing that must fit others which exist.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sets = (database_files(), object_files(), access_files(), study_files())
+    sets = (database_files(), eraser_files(), object_files(), access_files(), study_files())
     missing: list[str] = []
     for files in sets:
         lacking = [name for name in files if not (folder / name).exists()]
@@ -46,7 +46,7 @@ def database_files() -> dict[str, str]:
     password = {role: secrets.token_hex(20) for role in DATABASES}
 
     def address(driver: str, role: str) -> str:
-        return f"postgresql+{driver}://{role}:{password[role]}@postgresql:5432/{DATABASES[role]}"
+        return database_address(driver, role, password[role], DATABASES[role])
 
     return {
         "POSTGRES_PASSWORD": secrets.token_hex(20),
@@ -57,6 +57,17 @@ def database_files() -> dict[str, str]:
         "MLFLOW_BACKEND_STORE_URI": address("psycopg", "mlflow"),
         "mlflow_access.ini": mlflow_access(address("psycopg", "mlflow")),
     }
+
+
+def eraser_files() -> dict[str, str]:
+    """Return the password of the role that searches and compacts all databases, and its address of the catalog."""
+    password = secrets.token_hex(20)
+    return {"database_eraser": password, "VITAU_CATALOG_ERASER": database_address("psycopg", "eraser", password, "vitau")}
+
+
+def database_address(driver: str, role: str, password: str, database: str) -> str:
+    """Return the address of a database in SQLAlchemy's form."""
+    return f"postgresql+{driver}://{role}:{password}@postgresql:5432/{database}"
 
 
 def mlflow_access(database: str) -> str:

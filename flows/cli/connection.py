@@ -19,7 +19,8 @@ from vitau.errors import StackError
 
 WORKSPACE: Final = ("VITAU_STORE", "VITAU_CATALOG")
 """The variables that decide whose services a command works on."""
-_KEYS: Final = "AWS_"  # of the stack's own S3: keys that are exported for another endpoint are of no use there
+_KEYS: Final = ("AWS_", "VITAU_CATALOG_")
+"""Of the stack's own S3 and PostgreSQL: keys and roles that are exported for another server are of no use there."""
 
 
 class Source(StrEnum):

@@ -200,7 +200,7 @@ def config_entries(connection: Connection, settings: Settings) -> Iterator[Confi
 def masked(field: str, value: Any) -> Any:
     """Return the value of a setting for printing."""
     if isinstance(value, SecretStr):
-        return mask_password(value.get_secret_value()) if field == "catalog" else HIDDEN
+        return mask_password(value.get_secret_value()) if field.startswith("catalog") else HIDDEN
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, str):

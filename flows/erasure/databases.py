@@ -88,8 +88,9 @@ def _num_skipped(connection: Any) -> int:
     """Return how many tables VACUUM leaves out, with no more than a warning, because this role may not maintain them."""
     maintain = "has_table_privilege(oid, 'MAINTAIN')"  # from this version on it can be granted
     allowed = maintain if connection.info.server_version >= _GRANTS_MAINTAIN else "pg_has_role(relowner, 'USAGE')"
+    allowed += " OR (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())"
     row = connection.execute(
-        f"SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT {allowed} AND relnamespace NOT IN "  # noqa: S608 - see above
+        f"SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT ({allowed}) AND relnamespace NOT IN "  # noqa: S608 - see above
         "(SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))"
     ).fetchone()
     return int(row[0])

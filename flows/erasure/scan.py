@@ -30,7 +30,7 @@ class Scan:
 
 def compact(workspace: Workspace) -> list[str]:
     """Rewrite the databases and volumes of ours without deleted rows and bytes; return what could not be done."""
-    url, state = workspace.settings.catalog.get_secret_value(), files.state_folder(workspace.settings)
+    url, state = workspace.settings.eraser_address, files.state_folder(workspace.settings)
     workspace.catalog.engine.dispose()  # its idle connections would keep the write-ahead log
     problems = databases.compact_postgresql(url) if url.startswith("postgresql") else []
     for path in sqlite_files(workspace):
@@ -58,7 +58,7 @@ def scan(workspace: Workspace, traces: Traces) -> Scan:
 
 def traces_in_databases(workspace: Workspace, traces: Traces) -> Iterator[str]:
     """Yield the tables with a trace, on PostgreSQL of the services' databases too."""
-    url = workspace.settings.catalog.get_secret_value()
+    url = workspace.settings.eraser_address
     if url.startswith("postgresql"):
         yield from databases.traces_in_postgresql(url, traces)
     for path in sqlite_files(workspace):

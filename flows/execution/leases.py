@@ -63,6 +63,20 @@ class LeaseHolder:
         self.progress()
         return True
 
+    def acquire_some(self, work: Collection[str], number: int) -> list[str]:
+        """Acquire the leases of ``number`` of the pieces of work and return their names; acquire none if fewer are free."""
+        tokens: dict[str, int] = {}
+        with self._leases.transaction():  # two workers that each wait for the other's second lease would wait forever
+            for name in work:
+                if len(tokens) < number and (token := self._leases.acquire_lease(name, self._owner, self._lease_s)) is not None:
+                    tokens[name] = token
+            if len(tokens) < number:
+                self._leases.release_leases(tokens, self._owner)
+                return []
+        self._held |= tokens
+        self.progress()
+        return list(tokens)
+
     def token(self, work: str) -> int:
         """Return the fencing token of a lease that was acquired."""
         return self._held[work]

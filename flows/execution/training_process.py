@@ -4,12 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import Logger, LoggerAdapter
 from typing import Final, TypeAlias
 
+from flows.execution.gpus import VISIBLE, lease_gpus, num_processes_of, visible_gpus
 from flows.execution.leases import LeaseHolder, exclusive_lease
 from flows.settings import ROOT
 from vitau.catalog.leases import Leases
@@ -49,13 +50,14 @@ def lease_training(leases: Leases, work: str, lease_s: float, listener: Listener
         listener(work, "waiting for another worker that trains the same")
 
     with exclusive_lease(leases, work, lease_s, stuck_s=STUCK_S, on_lost=kill, on_wait=say) as holder:
-        yield TrainingLease(holder=holder, work=work, processes=processes)
+        yield TrainingLease(leases=leases, holder=holder, work=work, processes=processes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLease:
     """The lease on a training, and the processes that end if it is lost."""
 
+    leases: Leases
     holder: LeaseHolder
     work: str
     processes: list["subprocess.Popen[str]"]
@@ -89,17 +91,40 @@ def run_training(
         listener: called with every line.
         num_at_once: number of trainings that share the cores of this machine.
         num_processes: of this training, under `torchrun`; by default one per visible GPU, or one without a GPU.
-        lease: the training ends if it is lost; its log lines are its progress.
+        lease: the training ends if it is lost; its log lines are its progress. With a lease the training waits for GPUs that
+            no other training uses, and sees only these.
 
     Raises:
-        TrainingError: the training failed; its last sentence is the reason.
+        TrainingError: the training failed; its last sentence is the reason. Or it wants more processes than there are GPUs.
         LeaseLostError: another worker has taken the training over.
     """
-    num_processes = num_processes or num_gpus() or 1
+    gpus = visible_gpus()
+    num_processes = num_processes_of(gpus, num_processes)
     share = max(1, (os.cpu_count() or 1) // (num_at_once * num_processes))
     environment = {"VITAU_TORCH_THREADS": str(share), "OMP_NUM_THREADS": str(share), **os.environ, "PYTHONUNBUFFERED": "1"}
+    with ExitStack() as leased:
+        if lease is not None:
+
+            def say() -> None:
+                listener(name, f"waiting for {num_processes} of {len(gpus)} GPUs: other trainings use them")
+
+            own = leased.enter_context(lease_gpus(lease.leases, lease.holder, gpus, num_processes, say))
+            environment |= {VISIBLE: ",".join(own)} if own else {}
+            lease.require()
+        exit_code, lines = _listen(name, command(arguments, num_processes), environment, listener, lease)
+    if lease is not None:
+        lease.require()
+    if exit_code:
+        raise TrainingError(f"{name} ended with exit code {exit_code}: {failure_reason(lines)}")
+
+
+def _listen(
+    name: str, command: Sequence[str], environment: Mapping[str, str], listener: Listener, lease: TrainingLease | None
+) -> tuple[int, list[str]]:
+    """Run a training to its end; return its exit code and the last lines of its log."""
+    lines: list[str] = []
     with subprocess.Popen(
-        command(arguments, num_processes),
+        command,
         cwd=ROOT,
         env=environment,
         stdin=subprocess.PIPE,
@@ -110,16 +135,12 @@ def run_training(
         assert process.stderr is not None
         if lease is not None:
             lease.processes.append(process)
-        lines: list[str] = []
         for line in process.stderr:
             if lease is not None:
                 lease.holder.progress()
             lines = [*lines, line.rstrip()][-_KEPT_LINES:]
             listener(name, line.rstrip())
-    if lease is not None:
-        lease.require()
-    if process.returncode:
-        raise TrainingError(f"{name} ended with exit code {process.returncode}: {failure_reason(lines)}")
+    return process.returncode, lines
 
 
 def command(arguments: Sequence[str], num_processes: int) -> list[str]:
@@ -128,13 +149,6 @@ def command(arguments: Sequence[str], num_processes: int) -> list[str]:
     if num_processes == 1:
         return [sys.executable, *training]
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}", *training]
-
-
-def num_gpus() -> int:
-    """Return the number of GPUs that a training would see."""
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def failure_reason(lines: Sequence[str]) -> str:

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from flows.local_stack.certificates import AUTHORITY, CERTIFICATE, KEY, make_certificates
+from flows.local_stack.databases import SUPERUSER, access_rules
 from flows.local_stack.state import HOST, Program, as_user, free_ports, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
@@ -47,8 +48,14 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
     def prepare() -> None:
         if user is not None:
             admit(state, user)
-        if data.exists():
-            return
+        if not data.exists():
+            create()
+        rules = data / "pg_hba.conf"
+        write_atomic(rules, access_rules(), mode=0o600)
+        if user is not None:
+            os.chown(rules, user, -1)
+
+    def create() -> None:
         remove_partials(state, data.name)
         with atomic_path(data) as partial:
             partial.mkdir(mode=0o700)
@@ -60,7 +67,7 @@ def postgresql(state: Path, addresses: Mapping[str, str]) -> Program:
                     os.chown(path, user, -1)
             made = subprocess.run(
                 [
-                    *(programs / "initdb", "--pgdata", partial, "--username", "vitau", "--pwfile", password),
+                    *(programs / "initdb", "--pgdata", partial, "--username", SUPERUSER, "--pwfile", password),
                     *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale"),
                 ],
                 capture_output=True,
@@ -103,27 +110,6 @@ def _server_user() -> int | None:
         return pwd.getpwnam("postgres").pw_uid
     except KeyError:
         return pwd.getpwnam("nobody").pw_uid
-
-
-def database_url(state: Path, addresses: Mapping[str, str], database: str, *, driver: str) -> str:
-    """Return the address of a database, with its password."""
-    password = read_secrets(state)["postgresql_password"]
-    return f"postgresql+{driver}://vitau:{password}@{HOST}:{port_of(addresses['postgresql'])}/{database}"
-
-
-def ensure_database(state: Path, addresses: Mapping[str, str], name: str) -> Callable[[], None]:
-    """Return a function that creates a database if it is missing."""
-
-    def prepare() -> None:
-        import psycopg
-        from psycopg.sql import SQL, Identifier
-
-        url = database_url(state, addresses, "postgres", driver="").replace("+", "")
-        with psycopg.connect(url, autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-
-    return prepare
 
 
 def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:

@@ -8,7 +8,8 @@ from typing import Final
 import httpx
 
 from flows.local_stack import backends
-from flows.local_stack.backends import database_url, ensure_database, s3_keys
+from flows.local_stack.backends import s3_keys
+from flows.local_stack.databases import database_url, prepare_databases
 from flows.local_stack.state import HOST, Program, port_of, read_secrets
 from flows.local_stack.variables import MLFLOW_READER, MLFLOW_USER, QUIET_MLFLOW
 from vitau.errors import StackError
@@ -41,7 +42,7 @@ def mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
         folder.mkdir(mode=0o700, exist_ok=True)
         write_access(folder, users)
         if full:
-            ensure_database(state, addresses, "mlflow")()
+            prepare_databases(state, addresses, backends.postgresql_programs())
             backends.make_buckets(addresses, kept["s3_admin_secret"])
 
     return Program(

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +17,11 @@ import httpx
 
 from flows.deploy import HEARTBEAT_S, crash_orphaned_runs
 from flows.local_stack import backends
-from flows.local_stack.backends import database_url, ensure_database
+from flows.local_stack.databases import OWNERS, database_url, prepare_databases, upgrade_catalog
 from flows.local_stack.mlflow_server import mlflow
 from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
 from flows.local_stack.variables import (
-    environment,
+    naming_environment,
     prefect_home,
     prefect_log_in,
     scoring_environment,
@@ -123,8 +123,8 @@ def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -
             "DJANGO_DB": "default",
             "POSTGRE_HOST": HOST,
             "POSTGRE_PORT": str(port_of(full["postgresql"])),
-            "POSTGRE_USER": "vitau",
-            "POSTGRE_PASSWORD": kept["postgresql_password"],
+            "POSTGRE_USER": OWNERS["label_studio"],
+            "POSTGRE_PASSWORD": kept["database_label_studio"],
             "POSTGRE_NAME": "label_studio",
         }
     return Program(
@@ -133,8 +133,12 @@ def label_studio(state: Path, url: str, full: Mapping[str, str] | None = None) -
         environment=extra,
         health=f"{url}/health",
         after=() if full is None else ("postgresql",),
-        prepare=partial(copy_empty_database, state) if full is None else ensure_database(state, full, "label_studio"),
+        prepare=partial(copy_empty_database, state) if full is None else _prepare_databases(state, full),
     )
+
+
+def _prepare_databases(state: Path, addresses: Mapping[str, str]) -> Callable[[], None]:
+    return partial(prepare_databases, state, addresses, backends.postgresql_programs())
 
 
 def copy_empty_database(state: Path) -> None:
@@ -166,7 +170,7 @@ def prefect(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program
         environment=extra,
         health=f"{url}/api/health",
         after=("postgresql",) if full else (),
-        prepare=ensure_database(state, addresses, "prefect") if full else None,
+        prepare=_prepare_databases(state, addresses) if full else None,
     )
 
 
@@ -174,7 +178,7 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
     """Return the program of a Prefect worker; that of the pool ``cpu`` first applies the deployments."""
     _, pool, *number = name.split("-")
     url = addresses[name]
-    variables = environment(state, Profile.FULL, addresses) if pool == "cpu" else scoring_environment(state, addresses)
+    variables = naming_environment(state, addresses) if pool == "cpu" else scoring_environment(state, addresses)
     extra = {
         **variables,
         "PYTHONPATH": str(ROOT),  # entrypoints are modules
@@ -188,7 +192,8 @@ def _worker(name: str, state: Path, addresses: Mapping[str, str]) -> Program:
 
     def prepare() -> None:
         if pool == "cpu":
-            ensure_database(state, addresses, "vitau")()
+            _prepare_databases(state, addresses)()
+            upgrade_catalog(state, addresses)
             _deploy(state, extra)
         try:
             crash_orphaned_runs(extra["PREFECT_API_URL"], pool, extra)

@@ -21,12 +21,15 @@ HOST: Final = "127.0.0.1"
 _SECRETS: Final = (
     *("pseudonym_key", "signing_key", "label_studio_token", "label_studio_password", "label_studio_secret"),
     *("postgresql_password", "s3_secret", "mlflow_s3_secret", "webhook_secret"),
+    *("database_catalog_owner", "database_catalog_writer", "database_eraser"),  # the roles of infra/databases.sql
+    *("database_prefect", "database_mlflow", "database_label_studio"),
     *("prefect_password", "mlflow_password", "mlflow_reader_password", "mlflow_secret"),
     *("s3_admin_secret", "pages_s3_secret", "scoring_s3_secret"),
 )
 SECRET_VARIABLES: Final = frozenset(
     {
-        *("VITAU_CATALOG", "VITAU_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_LABEL_STUDIO_TOKEN", "VITAU_WEBHOOK_SECRET"),
+        *("VITAU_CATALOG", "VITAU_CATALOG_OWNER", "VITAU_CATALOG_ERASER"),
+        *("VITAU_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_LABEL_STUDIO_TOKEN", "VITAU_WEBHOOK_SECRET"),
         *("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
         *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.local_stack import backends
+from flows.local_stack.databases import ERASER, WRITER, database_url
 from flows.local_stack.state import Profile, read_secrets
 
 PREFECT_USER: Final = "vitau"
@@ -44,7 +45,9 @@ def environment(state: Path, profile: Profile, addresses: Mapping[str, str]) -> 
         return common | {"VITAU_STORE": (state / "store").as_uri(), "VITAU_CATALOG": f"sqlite:///{state / 'catalog.db'}"}
     return common | {
         "VITAU_STORE": f"s3://{backends.BUCKET}",
-        "VITAU_CATALOG": backends.database_url(state, addresses, "vitau", driver="psycopg"),
+        "VITAU_CATALOG": database_url(state, addresses, "vitau", driver="psycopg", role=WRITER),
+        "VITAU_CATALOG_OWNER": database_url(state, addresses, "vitau", driver="psycopg"),
+        "VITAU_CATALOG_ERASER": database_url(state, addresses, "vitau", driver="psycopg", role=ERASER),
         "VITAU_WEBHOOK_URL": f"{addresses['receiver']}/webhook",
         "VITAU_WEBHOOK_SECRET": kept["webhook_secret"],
         "VITAU_PAGES_ACCESS_KEY": backends.PAGES,
@@ -53,10 +56,18 @@ def environment(state: Path, profile: Profile, addresses: Mapping[str, str]) -> 
     }
 
 
-def unnamed_environment(state: Path, addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a program of the profile ``full`` that sees no names of people: without the pseudonym key."""
+def naming_environment(state: Path, addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the worker that ingests and erases: people have names there, and nobody owns the ledger."""
     every = environment(state, Profile.FULL, addresses)
-    del every["VITAU_PSEUDONYM_KEY"]
+    del every["VITAU_CATALOG_OWNER"]
+    return every
+
+
+def unnamed_environment(state: Path, addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a program of the profile ``full`` that sees no names of people, and erases nobody."""
+    every = naming_environment(state, addresses)
+    for name in ("VITAU_PSEUDONYM_KEY", "VITAU_CATALOG_ERASER"):
+        del every[name]
     return every
 
 

@@ -1,5 +1,8 @@
 """The writer of the ledger on PostgreSQL is not its owner: it appends, reads and forgets, and can do nothing else."""
 
+import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -7,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from vitau.catalog.catalog import Catalog, open_catalog
-from vitau.catalog.roles import grant_writer
+from vitau.catalog.roles import grant_writer, upgrade, wait_until_granted
+from vitau.errors import CatalogError
 from vitau.schema import AU, Cohort, LedgerRow, RegionLabels, Stage, Subject, tombstone
 
 ANSWER = LedgerRow(
@@ -81,3 +85,82 @@ def test_the_function_of_the_owner_forgets_nobody_outside_an_erasure(writer):
     with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), writer.engine.begin() as connection:
         connection.exec_driver_sql("SELECT forget_subject('anna')")
     assert writer.broken_ledger_rows() == {}
+
+
+@pytest.fixture
+def two_roles(postgresql_url: str) -> Iterator[tuple[str, str]]:
+    """The addresses of the owner and of the writer of an empty database."""
+    name = f"roles_{uuid.uuid4().hex[:8]}"
+    server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    roles = (f"{name}_owner", f"{name}_writer")
+    with server.connect() as connection:
+        for role in roles:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} OWNER {roles[0]}")
+    owner, writer = (
+        sa.make_url(postgresql_url).set(username=role, database=name).render_as_string(hide_password=False) for role in roles
+    )
+    yield owner, writer
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        for role in roles:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+    server.dispose()
+
+
+def run(owner: str, writer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vitau.catalog.roles", *arguments],
+        env={"VITAU_CATALOG_OWNER": owner, "VITAU_CATALOG": writer, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_writer_waits_until_the_owner_has_upgraded_the_tables_and_granted_them(two_roles):
+    owner, writer = two_roles
+    with pytest.raises(CatalogError, match=r"^the catalog was not ready within 0 s: .*may not upgrade them"):
+        wait_until_granted(writer, 0)
+    open_catalog(owner).engine.dispose()
+    with pytest.raises(CatalogError, match=r"^the catalog was not ready within 0 s: .*or not granted yet"):
+        wait_until_granted(writer, 0)
+    waiting = threading.Thread(target=wait_until_granted, args=(writer, 60, 0.1))
+    waiting.start()
+    done = run(owner, writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    waiting.join()
+    assert run("", writer, "--wait").returncode == 0
+    engine = sa.create_engine(owner)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE of_a_later_version ()")
+    engine.dispose()
+    with pytest.raises(CatalogError, match=r"^the catalog was not ready within 0 s: its owner has not granted 1 tables yet$"):
+        wait_until_granted(writer, 0)
+    assert run(owner, writer).returncode == 0
+    wait_until_granted(writer, 0)
+    catalog = open_catalog(writer)
+    catalog.add_subject(Subject(pseudonym="anna", cohort=Cohort.PALSY, source="s"))
+    catalog.engine.dispose()
+
+
+def test_an_upgrade_by_addresses_that_are_not_an_owner_and_a_writer_is_one_sentence(two_roles):
+    owner, writer = two_roles
+    done = run(owner, owner)
+    name = sa.make_url(owner).username
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"Error: VITAU_CATALOG_OWNER and VITAU_CATALOG name one role, {name}: flows must not own the ledger that they write\n",
+    )
+    with pytest.raises(CatalogError, match=r"VITAU_CATALOG_OWNER is not the address of a PostgreSQL database"):
+        upgrade("sqlite:////catalog.db", writer)
+    with pytest.raises(CatalogError, match=r"VITAU_CATALOG is not the address of a PostgreSQL database"):
+        upgrade(owner, "")
+    with pytest.raises(CatalogError, match=r"names the database \w+ and VITAU_CATALOG another: name the same one"):
+        upgrade(owner, sa.make_url(writer).set(database="another").render_as_string(hide_password=False))
+    upgrade(owner, writer)
+    with pytest.raises(
+        CatalogError,
+        match=r"^the role of VITAU_CATALOG_OWNER cannot grant \w+ \(permission denied .*: name the owner of the tables$",
+    ):
+        upgrade(writer, owner)

@@ -5,7 +5,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ BY_NAME = pytest.mark.parametrize("name", SERVICES)
 
 def workloads() -> Iterator[dict[str, Any]]:
     return (manifest for manifest in MANIFESTS if manifest["kind"] == "Deployment")
+
+
+def jobs() -> Iterator[dict[str, Any]]:
+    return (manifest for manifest in MANIFESTS if manifest["kind"] == "Job")
 
 
 def containers() -> Iterator[dict[str, Any]]:
@@ -161,6 +165,7 @@ def test_every_service_has_the_identity_of_s3_and_the_role_of_postgresql_that_it
     for name, identity in identities.items():
         assert {file for file in named(SERVICES[name]) if file.startswith("s3_")} == {identity}
     assert {name for name, service in SERVICES.items() if "catalog_owner" in named(service).values()} == {"catalog"}
+    assert {name for name, service in SERVICES.items() if "VITAU_CATALOG_ERASER" in named(service)} == {"worker-ingest"}
     superuser = {name for name, service in SERVICES.items() if "POSTGRES_PASSWORD" in named(service).values()}
     assert superuser == {"postgresql"}
 
@@ -322,19 +327,39 @@ def test_every_workload_in_kubernetes_is_restricted_has_a_probe_and_has_this_ver
                 "capabilities": {"drop": ["ALL"]},
             }
             assert {mount["name"] for mount in container["volumeMounts"]} == mounted
+        (waiting,) = pod["spec"]["initContainers"]
+        assert waiting["args"] == [*COMPOSE["services"]["catalog"]["command"], "--wait"]
+        assert waiting["image"] == f"vitau-app:{__version__}"
+        assert waiting["securityContext"] == pod["spec"]["containers"][0]["securityContext"]
+        assert {"name": "secrets", "mountPath": "/run/secrets", "readOnly": True} in waiting["volumeMounts"]
     (gpu,) = [container for container in containers() if "nvidia.com/gpu" in container["resources"]["limits"]]
     assert gpu["args"][gpu["args"].index("--limit") + 1] == str(gpu["resources"]["limits"]["nvidia.com/gpu"])
 
 
-def workload_secrets() -> dict[str, set[str]]:
+def test_one_job_in_kubernetes_upgrades_the_catalog_as_its_owner_and_no_workload_has_that_role():
+    (job,) = jobs()
+    assert job["metadata"]["name"] == f"catalog-{__version__.replace('.', '-')}", "a job cannot be changed"
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"] == SERVICES["catalog"]["command"]
+    assert container["image"] == f"vitau-app:{__version__}"
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    holders = workload_secrets([*workloads(), job])
+    name = job["metadata"]["name"]
+    assert holders[name] == set(named(SERVICES["catalog"])) == {"VITAU_CATALOG", "VITAU_CATALOG_OWNER"}
+    assert {holder for holder, files in holders.items() if "VITAU_CATALOG_OWNER" in files} == {name}
+
+
+def workload_secrets(manifests: Iterable[dict[str, Any]] = ()) -> dict[str, set[str]]:
     """Return the files in /run/secrets of each workload, by the commands at the top of the manifest."""
     text = (INFRA / "kubernetes" / "vitau.yaml").read_text()
     created = {
-        name: set(re.findall(r"--from-file=\$s/(\S+)", rest))
+        name: {key or source for key, source in re.findall(r"--from-file=(?:(\w+)=)?\$s/(\S+)", rest)}
         for name, rest in re.findall(r"create secret generic (\S+) (.+)$", text, re.MULTILINE)
     }
     found: dict[str, set[str]] = {}
-    for workload in workloads():
+    for workload in manifests or workloads():
         pod = workload["spec"]["template"]["spec"]
         (projected,) = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "secrets"]
         assert projected["defaultMode"] == 0o440

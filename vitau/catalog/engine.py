@@ -163,8 +163,6 @@ def open_engine(url: str) -> sa.Engine:
     Raises:
         CatalogError: the database cannot be reached, or is newer than this code.
     """
-    from alembic.util import CommandError
-
     try:
         engine = sa.create_engine(url, pool_pre_ping=True)  # a connection from before a restart is replaced
     except sa.exc.ArgumentError as error:
@@ -179,14 +177,26 @@ def open_engine(url: str) -> sa.Engine:
     try:
         with database_errors():
             _migrate(engine)
-    except sa.exc.ProgrammingError as error:
-        raise CatalogError(
-            "the catalog's tables are older than this code, and this database role may not upgrade them: "
-            "open the catalog once as their owner"
-        ) from error
-    except CommandError as error:
-        raise CatalogError(f"the catalog is newer than this code ({error}): update the code") from error
+    except Exception as error:
+        engine.dispose()
+        if (problem := _migration_problem(error)) is not None:
+            raise problem from error
+        raise
     return engine
+
+
+def _migration_problem(error: Exception) -> CatalogError | None:
+    """Return what a failed upgrade of the tables means, None for another error."""
+    from alembic.util import CommandError
+
+    if isinstance(error, sa.exc.ProgrammingError):
+        return CatalogError(
+            "the catalog's tables are older than this code, or not granted yet, and this database role may not upgrade them: "
+            "run `python -m vitau.catalog.roles` with VITAU_CATALOG_OWNER, or start the local services again"
+        )
+    if isinstance(error, CommandError):
+        return CatalogError(f"the catalog is newer than this code ({error}): update the code")
+    return None
 
 
 @contextmanager

@@ -100,6 +100,13 @@ HOLDERS = {
     "pages_s3_secret": {"worker-cpu", "worker-gpu", "receiver"},  # they connect new projects of Label Studio
     "mlflow_s3_secret": {"mlflow"},
     "s3_admin_secret": set(),
+    "postgresql_password": set(),  # the superuser's
+    "database_catalog_owner": set(),
+    "database_catalog_writer": {"worker-cpu", "worker-gpu", "receiver"},
+    "database_eraser": {"worker-cpu"},
+    "database_prefect": {"prefect"},
+    "database_mlflow": {"mlflow"},
+    "database_label_studio": {"label-studio"},
 }
 
 

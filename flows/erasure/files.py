@@ -12,7 +12,7 @@ from flows.settings import Settings
 
 CACHES: Final = ("crops",)
 """Folders of the work folder with decoded faces."""
-_PAGES: Final = {".html", ".json", ".csv", ".txt", ".md"}
+_PAGES: Final = {".html", ".json", ".csv", ".txt", ".md", ".parquet"}
 _SERVICES: Final = ("store", "label-studio", "mlflow", "prefect", "postgresql", "seaweedfs")
 """Folders of a state folder that belong to a service, which alone changes them."""
 

@@ -1,5 +1,6 @@
 """Batches are reproducible, losses skip unknown labels, and sides are swapped in a mirrored image."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,10 @@ from torch import nn
 from vitau.data.dataset import Crops
 from vitau.models.regions import RegionModel
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.training.config import Augmentation, TrainConfig
+from vitau.training.config import Augmentation, TrainConfig, settings_of
 from vitau.training.losses import WithSides, bce_with_logits, cross_entropy, mse
 from vitau.training.recipes import RECIPES
-from vitau.training.tasks import CropBatches, fit_side_scales, measure, objective, predict
+from vitau.training.tasks import CropBatches, balanced_order, fit_side_scales, measure, objective, predict
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(batch_size=10)
@@ -118,3 +119,36 @@ def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> Non
     assert np.abs(scores).max() <= 1
     some = predict("regions", model, few_crops.where(np.arange(48) >= 40), 64, CPU)
     assert np.allclose(some, scores[40:], atol=1e-5)
+
+
+def test_balanced_sampling_draws_every_person_equally_often_and_every_frame_of_a_short_clip() -> None:
+    subject_N = np.array(["long"] * 20 + ["short"] * 2 + ["middle"] * 7)
+    order = balanced_order(subject_N, np.random.default_rng(0))
+    assert len(order) == len(subject_N)
+    drawn = Counter(subject_N[order].tolist())
+    assert sorted(drawn.values()) == [9, 10, 10]
+    times = np.bincount(order, minlength=len(subject_N))
+    assert set(times[:20].tolist()) <= {0, 1}, "no frame of a long clip twice"
+    assert times[20:22].max() - times[20:22].min() <= 1
+    assert balanced_order(subject_N, np.random.default_rng(0)).tolist() == order.tolist()
+    assert balanced_order(subject_N, np.random.default_rng(1)).tolist() != order.tolist()
+
+
+def test_a_balanced_training_sees_a_long_clip_as_often_as_a_short_one(few_crops: Crops) -> None:
+    long = few_crops.where(np.isin(few_crops.subject_N, ["s00", "s01", "s02"]))
+    long = long.where(np.array([0, 0, 0, 0, 0, 0, 1, 2, 2, 3, 3, 4]))  # the first frame six times
+    config = TrainConfig(batch_size=4, augmentation=None)
+    seen = {}
+    for balanced in (False, True):
+        batches = CropBatches(long, replace(config, balance_people=balanced), 16, CPU)
+        landmarks = np.concatenate([batch.landmarks_BL2.numpy() for epoch in range(4) for batch in batches.epoch(epoch)])
+        seen[balanced] = [int((landmarks == few_crops.landmarks_NL2[row]).all((1, 2)).sum()) for row in range(2)]
+    assert sum(seen[False]) == 4 * 7
+    assert sum(seen[True]) == 4 * 4
+
+
+def test_balancing_changes_no_key_of_a_training_that_does_not_ask_for_it() -> None:
+    plain = TrainConfig()
+    assert "balance_people" not in repr(plain)
+    assert "balance_people" not in settings_of(plain)
+    assert settings_of(replace(plain, balance_people=True))["balance_people"] is True

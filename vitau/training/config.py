@@ -1,7 +1,7 @@
 """Configuration of a training: plain values, so that a recipe is one expression and a model card can hold it."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
@@ -40,6 +40,8 @@ class TrainConfig:
     * ``keep_statistics``: keep the running statistics of the region encoder's batch normalization; its scales and shifts are
       trained. Those of a few frames of a few people are worse than those of a pretrained encoder.
     * ``warmup``: share of all steps in which the learning rate rises; then it stays constant or falls along half a cosine.
+    * ``balance_people``: draw every person equally often, so that a long clip weighs no more than a short one. It is not in the
+      representation, of which the keys of trainings are digests: a recipe that sets it has a name of its own.
     * ``side_weight``: weight of an auxiliary loss, which side of each region is affected. A palsy is a difference between
       the sides in either direction, which a small network finds late; it finds the signed difference early.
     """
@@ -61,6 +63,15 @@ class TrainConfig:
     side_weight: float = 0.0
     seed: int = 0
     augmentation: Augmentation | None = field(default_factory=Augmentation)
+    balance_people: bool = field(default=False, repr=False)
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that identify a training; those that came later only if they are set, so that old states fit."""
+    settings = asdict(config)
+    if not settings["balance_people"]:
+        del settings["balance_people"]
+    return settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

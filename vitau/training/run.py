@@ -26,7 +26,7 @@ from vitau.schema import Protocol, Split
 from vitau.store import Store
 from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
-from vitau.training.config import Recipe, TrainConfig
+from vitau.training.config import Recipe, TrainConfig, settings_of
 from vitau.training.fit import fit
 from vitau.training.losses import WithSides
 from vitau.training.parallel import broadcast_from_main, is_main_process, main_process_first
@@ -95,7 +95,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         crops = crops.where(crops.palsied_N)
     crops = shrunk(crops, recipe.model_input_size)
     _check_splits(recipe, crops)
-    model, started_from = _start(recipe, pretrained)
+    model, started_from = start_model(recipe, pretrained)
     if weights:
         started_from |= _load_own_weights(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
@@ -103,7 +103,9 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
     checkpoint = replace(checkpoint, token=fencing_token)
-    history, run_id = _fit(recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads))
+    history, run_id = fit_model(
+        recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads)
+    )
     lineage = {
         "protocol": Protocol.SUBJECTS,
         "snapshot": snapshot,
@@ -151,9 +153,11 @@ def pretrain(
     costs = {"drawing_seconds": round(time.monotonic() - started, 1)}
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
-    model, _ = _start(recipe, None)
+    model, _ = start_model(recipe, None)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
-    history, run_id = _fit(recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads))
+    history, run_id = fit_model(
+        recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads)
+    )
     lineage = {"protocol": Protocol.SUBJECTS, "synthetic": True, "drawn": asdict(recipe.drawn)}
     result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, {**costs, "run_id": run_id}))
     checkpoint.clear()
@@ -193,7 +197,12 @@ def shrunk(crops: Crops, size: int) -> Crops:
     return crops.with_pixels(parts)
 
 
-def _start(recipe: Recipe, pretrained: Path | None) -> tuple[Model, dict[str, Any]]:
+def start_model(recipe: Recipe, pretrained: Path | None) -> tuple[Model, dict[str, Any]]:
+    """Build a recipe's model, fresh by the seed of its training or from a pretraining; return it with its lineage.
+
+    Raises:
+        TrainingError: the pretrained model is of another shape.
+    """
     torch.manual_seed(recipe.train.seed)
     if pretrained is None:
         fresh = build_regions(recipe.model) if isinstance(recipe.model, RegionConfig) else build_vit(recipe.model)
@@ -239,11 +248,11 @@ def _seconds(pretrained: Path | None) -> float:
 
 
 def _checkpoint(recipe: Recipe, config: TrainConfig, out: Path, origin: str, store: Store | None = None) -> Checkpoint:
-    identity = json.dumps([origin, asdict(recipe.model), asdict(config)])
+    identity = json.dumps([origin, asdict(recipe.model), settings_of(config)])
     return Checkpoint(folder=out / CHECKPOINTS, identity=identity, store=store)
 
 
-def _fit(
+def fit_model(
     recipe: Recipe,
     config: TrainConfig,
     model: Model,

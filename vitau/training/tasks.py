@@ -67,7 +67,7 @@ class CropBatches:
             TrainingError: if a batch has fewer frames than there are processes.
         """
         rng = np.random.default_rng([self.config.seed, number])
-        order = rng.permutation(len(self.crops))
+        order = balanced_order(self.crops.subject_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
@@ -87,6 +87,22 @@ class CropBatches:
                 known_BA=torch.from_numpy(self.crops.known_NA[index]).to(self.device),
                 sided_BA2=sided_BA2,
             )
+
+
+def balanced_order(subject_N: Array, rng: np.random.Generator) -> Array:
+    """Return N rows in random order, in which every person occurs equally often, to one row.
+
+    The frames of a person with few frames occur several times, as equally as possible; of one with many, a random selection.
+    """
+    names, index_N = np.unique(subject_N, return_inverse=True)
+    quota_S = np.full(len(names), len(subject_N) // len(names))
+    quota_S[rng.permutation(len(names))[: len(subject_N) % len(names)]] += 1
+    drawn = []
+    for person, quota in enumerate(quota_S.tolist()):
+        rows = np.flatnonzero(index_N == person)
+        rounds = [rng.permutation(rows) for _ in range(-(-quota // len(rows)))]
+        drawn.append(np.concatenate([*rounds, rows[:0]])[:quota])
+    return rng.permutation(np.concatenate(drawn))
 
 
 def objective(

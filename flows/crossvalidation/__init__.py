@@ -1,0 +1,1 @@
+"""Cross-validation: folds of protocols, their predictions, tables and report."""

@@ -1,0 +1,191 @@
+"""The crossvalidate flow: train and test the folds of protocols on the same people, and write one table and a report."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import flow
+
+from flows.crossvalidation.fold_worker import FoldWork, Pretrained
+from flows.crossvalidation.report import write_outputs
+from flows.crossvalidation.results import Results, evaluate_study
+from flows.crossvalidation.study import FoldTask, Study
+from flows.crossvalidation.tables import Facts
+from flows.erasure.living import LivingRows, load_living
+from flows.execution.executor import Engine, Executor
+from flows.execution.subject_worker import read_model_files
+from flows.execution.training_process import show_trainings
+from flows.retrain import pretrain
+from flows.settings import SIZES, Settings
+from flows.workspace import Workspace, open_workspace
+from vitau.data import snapshot as snapshots
+from vitau.data.dataset import load_crops
+from vitau.data.protocols import TASKS, Task
+from vitau.models.checkpoint import model_digest
+from vitau.progress import Reporter, track
+from vitau.schema import Protocol
+from vitau.store.atomic import make_private_folders, write_atomic
+from vitau.training.config import Recipe
+from vitau.training.recipes import RECIPES
+from vitau.training.run import MODEL
+
+FOLDS: Final = "folds"
+PAPER: Final = "paper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The folder of the pretrained model of each task, of tasks whose recipe has a pretraining."""
+
+    folders: Mapping[Task, Path]
+
+    @property
+    def digests(self) -> dict[Task, str]:
+        """Digests of the models."""
+        return {task: model_digest(folder) for task, folder in self.folders.items()}
+
+
+@flow(name="crossvalidate")
+def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
+    snapshot: str,
+    out: Path,
+    *,
+    protocols: Sequence[Protocol] = (Protocol.LOPO,),
+    size: str = "tiny",
+    num_seeds: int = 3,
+    paper_counts: bool = False,
+    balance_people: bool = False,
+    engine: Engine = Engine.LOCAL,
+    settings: Settings | None = None,
+) -> Results:
+    """Cross-validate both tasks on the people of a snapshot; complete folds in ``out`` are only read.
+
+    Args:
+        snapshot: digest.
+        out: gets ``folds/``, ``predictions.parquet``, ``table.csv``, ``table.md`` and ``report.html``.
+        protocols: in the order of the table.
+        size: family of recipes.
+        num_seeds: trainings of each fold.
+        paper_counts: take the paper's numbers of images under protocol ``frames``.
+        balance_people: draw every training person equally often.
+        engine: local processes or Ray.
+        settings: read from the environment by default.
+
+    Raises:
+        ValueError: an argument does not fit, or there are too few people for a protocol.
+        TrainingError: a fold cannot be trained.
+    """
+    workspace = open_workspace(settings)
+    living = load_living(workspace, snapshot)
+    recipes = choose_recipes(size, balance_people=balance_people)
+    study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
+    trained = pretrain_all(workspace, recipes)
+    study = replace(study, origins=trained.digests)
+    tables = train_folds(workspace, study, living, trained.folders, out, engine)
+    return conclude(study, living, tables, out)
+
+
+def choose_recipes(size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:
+    """Return the recipes of a size, by task.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
+    recipes = {task: RECIPES[f"{size}-{task}"]() for task in TASKS}
+    return {
+        task: replace(recipe, train=replace(recipe.train, balance_people=balance_people)) for task, recipe in recipes.items()
+    }
+
+
+def plan(
+    snapshot: str,
+    living: LivingRows,
+    recipes: Mapping[Task, Recipe],
+    protocols: Sequence[Protocol],
+    num_seeds: int,
+    *,
+    paper_counts: bool = False,
+) -> Study:
+    """Return the plan; it fails on a protocol that the people do not suffice for, before hours of training.
+
+    Raises:
+        ValueError: an argument does not fit, or there are too few people for a protocol.
+    """
+    if not protocols or len(set(protocols)) < len(protocols):
+        raise ValueError("name each protocol once: subjects, lopo or frames")
+    if paper_counts and Protocol.FRAMES not in protocols:
+        raise ValueError("the paper's counts are of frames, whoever they show: add --protocol frames, or leave out --counts")
+    study = Study(
+        snapshot=snapshot,
+        rows_digest=snapshots.digest_of(living.rows),
+        recipes=recipes,
+        origins={},
+        protocols=tuple(protocols),
+        num_seeds=num_seeds,
+        paper_counts=paper_counts,
+    )
+    for protocol in study.protocols:
+        study.folds(protocol, "palsy", 0, living.rows)
+    return study
+
+
+def pretrain_all(workspace: Workspace, recipes: Mapping[Task, Recipe]) -> Trained:
+    """Pretrain each recipe that has a pretraining, once for all folds and seeds, and for `retrain` too."""
+    with show_trainings() as listener:
+        running = {
+            task: pretrain.submit(workspace, recipe.name, listener) for task, recipe in recipes.items() if recipe.pretrain
+        }
+        return Trained(folders={task: future.result() / MODEL for task, future in running.items()})
+
+
+def train_folds(
+    workspace: Workspace,
+    study: Study,
+    living: LivingRows,
+    pretrained: Mapping[Task, Path],
+    out: Path,
+    engine: Engine = Engine.LOCAL,
+) -> dict[FoldTask, pa.Table]:
+    """Train the folds that have no predictions yet, as many at once as the settings allow; return the predictions of all.
+
+    Each fold's predictions appear atomically in ``out/folds``, under a name with the digest of all that determines them. A
+    killed run therefore continues with the folds that are missing.
+    """
+    settings, folder = workspace.settings, out / FOLDS
+    make_private_folders(folder)
+    tasks = list(study.tasks(living.rows))
+    missing = [task for task in tasks if not (folder / task.file).exists()]
+    remote = engine is Engine.RAY and settings.ray_address is not None
+    models: Pretrained = {task: read_model_files(path) if remote else path for task, path in pretrained.items()}
+    work = FoldWork(
+        study=study,
+        store_uri=settings.store,
+        without=living.names,
+        cache=None if remote else workspace.folder("crops"),
+        folder=None if remote else folder,
+        pretrained=models,
+    )
+    if missing and not remote:
+        with Reporter().task("decode crops") as step:
+            load_crops(workspace.store, study.snapshot, workspace.folder("crops"), step, without=living.names)
+    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
+        running = executor.run(missing, work, num_processes=min(settings.num_trainings, max(1, len(missing))), gpu=True)
+        for task, data in zip(missing, track(running, "training folds", len(missing)), strict=True):
+            if remote:
+                write_atomic(folder / task.file, data)
+    return {task: pq.read_table(io.BytesIO((folder / task.file).read_bytes())) for task in tasks}
+
+
+def conclude(study: Study, living: LivingRows, tables: Mapping[FoldTask, pa.Table], out: Path) -> Results:
+    """Evaluate the predictions of all folds and write the outputs."""
+    results = evaluate_study(study, living.rows, tables)
+    described = snapshots.describe(living.rows, study.snapshot, "")
+    facts = Facts(study=study, results=results, synthetic=described.synthetic, num_erased=living.num_erased)
+    write_outputs(facts, living.rows, tables, out)
+    return results

@@ -1,0 +1,105 @@
+"""Outputs of a cross-validation: the tables and the report page, readable by their owner only."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from flows.crossvalidation.fold_worker import parquet
+from flows.crossvalidation.results import Results
+from flows.crossvalidation.study import FoldTask
+from flows.crossvalidation.tables import (
+    METHOD,
+    METRIC_WORDS,
+    PROTOCOL_WORDS,
+    SHOWN,
+    Facts,
+    Taken,
+    counts_taken,
+    csv_table,
+    difference_words,
+    markdown,
+    predictions,
+    words,
+)
+from vitau.schema import REGION_NAMES, Protocol
+from vitau.scoring.pages import page_environment
+from vitau.store.atomic import make_private_folders, write_atomic
+
+TASK_WORDS: Final[Mapping[str, str]] = {
+    "palsy": "recognition, palsied or not",
+    "regions": "affected regions of palsied people, mean over regions",
+    "side": "affected side of palsied people with one",
+}
+PLOT: Final = 220
+"""Width and height of a plot, px."""
+
+
+def write_outputs(facts: Facts, rows: pa.Table, tables: Mapping[FoldTask, pa.Table], out: Path) -> None:
+    """Write ``predictions.parquet``, ``table.csv``, ``table.md`` and ``report.html``, readable by their owner only."""
+    make_private_folders(out)
+    taken = list(counts_taken(facts.study, rows))
+    write_atomic(out / "predictions.parquet", parquet(predictions(rows, tables)))
+    write_atomic(out / "table.csv", csv_table(facts))
+    write_atomic(out / "table.md", markdown(facts, taken))
+    write_atomic(out / "report.html", page(facts, taken))
+
+
+def page(facts: Facts, taken: Sequence[Taken]) -> str:
+    """Render the report as one self-contained HTML page; no pseudonym is on it."""
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("crossvalidation.html.j2")
+        .render(
+            study=facts.study,
+            synthetic=facts.synthetic,
+            num_erased=facts.num_erased,
+            pooled=facts.results.pooled,
+            differences=facts.results.differences,
+            taken=taken,
+            plots={protocol: reliability_plot(facts.results, protocol) for protocol in facts.study.protocols},
+            forest=list(forest(facts.results)),
+            metric_words=METRIC_WORDS,
+            protocol_words=PROTOCOL_WORDS,
+            task_words=TASK_WORDS,
+            region_names=REGION_NAMES,
+            shown=SHOWN,
+            more=("ppv", "npv", "mcc", "average_precision", "ece", "brier"),
+            size=PLOT,
+            words=words,
+            difference_words=difference_words,
+            method=METHOD,
+        )
+    )
+
+
+def forest(results: Results) -> Iterator[dict[str, Any]]:
+    """Yield a line of the forest plot for each task, protocol and level: AUROC and its interval, in px of 0 to ``PLOT``."""
+    for row in results.pooled:
+        estimate = row.metrics["auroc"]
+        if estimate.value is not None:
+            low, high = estimate.interval or (estimate.value, estimate.value)
+            yield {
+                "row": row,
+                "words": words(estimate),
+                "x": round(PLOT * estimate.value, 1),
+                "low": round(PLOT * low, 1),
+                "width": round(PLOT * (high - low), 1),
+            }
+
+
+def reliability_plot(results: Results, protocol: Protocol) -> list[dict[str, Any]]:
+    """Return the points of a reliability plot in px: mean score, share of palsied people, and a radius by their number."""
+    bins = results.reliability[protocol]
+    most = max(found.num_people for found in bins)
+    return [
+        {
+            "x": round(PLOT * found.score, 1),
+            "y": round(PLOT * (1 - found.palsied), 1),
+            "r": round(2 + 6 * math.sqrt(found.num_people / most), 1),
+            "title": f"score {found.score:.2f}, palsied {found.palsied:.2f}, {found.num_people:.1f} people",
+        }
+        for found in bins
+    ]

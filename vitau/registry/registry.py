@@ -168,6 +168,13 @@ def last_decision(tracking_uri: str, name: str) -> int | None:
     return max((int(number) for number in numbers if number is not None), default=None)
 
 
+def lacks_decision(tracking_uri: str, name: str, version: int, number: int) -> bool:
+    """Return whether a version's tags have no decision of this number or a later one; False for a version that is gone."""
+    with connected(tracking_uri) as client:
+        found = client.search_model_versions(f"name = '{name}' and version_number = {version}")
+        return bool(found) and int(found[0].tags.get("decision_record") or 0) < number
+
+
 def download(tracking_uri: str, model_uri: str, dest: Path) -> Path:
     """Download a registered model with its code; return its model folder, inside ``dest``.
 

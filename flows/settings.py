@@ -30,6 +30,11 @@ def _parse_list(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _parse_sources(value: Any) -> Any:
+    """Parse one source, or a JSON list of sources."""
+    return (value,) if isinstance(value, str) and not value.startswith("[") else _parse_list(value)
+
+
 ReaderName: TypeAlias = Annotated[str, Field(pattern=f"^{READER.pattern}$")]
 """A pseudonym; the ledger never deletes it."""
 Readers: TypeAlias = Annotated[tuple[ReaderName, ...], BeforeValidator(_parse_list)]
@@ -40,9 +45,15 @@ Hosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parse_list)]
 Folders: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_parse_list)]
 """Folders; in the environment a JSON list."""
 
+Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parse_sources)]
+"""Places of weights: a path, ``store:KEY`` or ``hub``; in the environment one of them, or a JSON list."""
+
 Size: TypeAlias = Literal["tiny", "small", "base", "paper", "smoke"]
 SIZES: Final[tuple[str, ...]] = get_args(Size)
 """The recipe sizes; ``smoke`` only shows that the parts fit together."""
+Regions: TypeAlias = Literal["sided", "paired", "fgnet"]
+REGION_MODELS: Final[tuple[str, ...]] = get_args(Regions)
+"""Kinds of region models: with sides, the paper's without, and FG-Net's."""
 
 
 class Settings(BaseModel):
@@ -134,6 +145,21 @@ class Settings(BaseModel):
     )
     watch: Path | None = Field(default=None, description="folder of manifests that the deployment `ingest` reads")
     size: Size = Field(default="tiny", description="recipe size that the deployment `retrain` trains: tiny, small, base, paper")
+    backbone: str | None = Field(
+        default=None,
+        description="timm's vision transformer for recognition in sizes base and paper, by default the recipe's own",
+    )
+    regions: Regions = Field(
+        default="paired",
+        description="region model: sided names the affected side, paired is the paper's, fgnet its checkpoint's",
+    )
+    weights_palsy: Sources = Field(
+        default=(),
+        description="public weights of the backbone, which sizes base and paper start from: a file, store:KEY or hub",
+    )
+    weights_regions: Sources = Field(
+        default=(), description="pSp's and StyleGAN2's checkpoints, which sizes base and paper start from: files or store:KEY"
+    )
     retrain_cells: int = Field(
         default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
     )

@@ -19,6 +19,7 @@ from flows.cli.console import (
     print_json,
     tell_all,
 )
+from flows.settings import REGION_MODELS
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promotion.decisions import AuditEntry, Decision
@@ -44,16 +45,65 @@ By = Annotated[str | None, typer.Option(help="Person who decides, for the record
 
 
 @app.command()
-def retrain(snapshot: Snapshot, size: Size = "tiny", state: State = DEMO) -> None:
+def retrain(
+    snapshot: Snapshot,
+    size: Size = "tiny",
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            help="Region model: sided names the affected side, paired is the paper's, fgnet is for FG-Net's checkpoint.",
+            callback=check_choice("kind of regions", REGION_MODELS),
+            autocompletion=lambda: list(REGION_MODELS),
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="timm's vision transformer for recognition, such as vit_base_patch14_dinov2.")
+    ] = None,
+    weights_palsy: Annotated[
+        list[str] | None, typer.Option(help="Weights of the backbone: a file, store:KEY or hub; the first that exists.")
+    ] = None,
+    weights_regions: Annotated[
+        list[str] | None, typer.Option(help="A public checkpoint of the region model: a file or store:KEY; repeat for several.")
+    ] = None,
+    state: State = DEMO,
+) -> None:
     """Train both models on a snapshot, register them, and promote those that pass the promotion policy.
 
-    Example: python -m flows retrain DIGEST --size small
+    The sizes base and paper start from public weights that you bring; settings can name them for scheduled trainings.
+
+    Example: python -m flows retrain DIGEST --size base --weights-palsy vit.safetensors --weights-regions psp.pt
     """
     settings = connect(state)
     from flows.retrain import retrain as run
 
+    given = {
+        "regions": regions,
+        "backbone": backbone,
+        "weights_palsy": tuple(weights_palsy or ()),
+        "weights_regions": tuple(weights_regions or ()),
+    }
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     trained = run(snapshot, size, settings=settings)
     print_json({name: {"version": training.version, "test": training.metrics["test"]} for name, training in trained.items()})
+
+
+@app.command()
+def register(
+    folder: Annotated[
+        Path, typer.Argument(help="The --out of a `python -m vitau.training`, trained on a snapshot of the store.")
+    ],
+    by: By = None,
+    state: State = DEMO,
+) -> None:
+    """Register a model that was trained by hand, and promote it if it passes the promotion policy.
+
+    Example: python -m flows register run
+    """
+    settings = connect(state)
+    from flows.retrain import register_folder
+
+    training = register_folder(folder.resolve(), operator(by), settings=settings)
+    print_json({training.model: {"version": training.version, "test": training.metrics["test"]}})
 
 
 @app.command()

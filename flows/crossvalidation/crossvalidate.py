@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import pyarrow as pa
@@ -20,7 +21,9 @@ from flows.execution.executor import Engine, Executor
 from flows.execution.subject_worker import read_model_files
 from flows.execution.training_process import show_trainings
 from flows.retrain import pretrain
-from flows.settings import SIZES, Settings
+from flows.retraining import recipes as retraining
+from flows.retraining.recipes import find_sources
+from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
@@ -30,8 +33,8 @@ from vitau.progress import Reporter, track
 from vitau.schema import Protocol
 from vitau.store.atomic import make_private_folders, write_atomic
 from vitau.training.config import Recipe
-from vitau.training.recipes import RECIPES
-from vitau.training.run import MODEL
+from vitau.training.recipes import find_recipe
+from vitau.training.start import MODEL
 
 FOLDS: Final = "folds"
 PAPER: Final = "paper"
@@ -77,27 +80,30 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
 
     Raises:
         ValueError: an argument does not fit, or there are too few people for a protocol.
-        TrainingError: a fold cannot be trained.
+        TrainingError: a recipe needs weights that the settings do not name, or a fold cannot be trained.
     """
     workspace = open_workspace(settings)
     living = load_living(workspace, snapshot)
-    recipes = choose_recipes(size, balance_people=balance_people)
+    recipes = choose_recipes(workspace.settings, size, balance_people=balance_people)
+    weights = {task: find_sources(workspace, recipe) for task, recipe in recipes.items()}
     study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
     trained = pretrain_all(workspace, recipes)
-    study = replace(study, origins=trained.digests)
-    tables = train_folds(workspace, study, living, trained.folders, out, engine)
+    brought = {task: " ".join(found.digests) for task, found in weights.items() if found.digests}
+    study = replace(study, origins={**brought, **trained.digests})
+    sources = {task: found.sources for task, found in weights.items()}
+    tables = train_folds(workspace, study, living, trained.folders, out, engine, weights=sources)
     return conclude(study, living, tables, out)
 
 
-def choose_recipes(size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:
-    """Return the recipes of a size, by task.
+def choose_recipes(settings: Settings, size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:
+    """Return the recipes of a size and of the settings, by task, as `retrain` chooses them.
 
     Raises:
         ValueError: there is no such size.
+        TrainingError: the settings name a backbone, or a kind of regions, that this size does not have.
     """
-    if size not in SIZES:
-        raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
-    recipes = {task: RECIPES[f"{size}-{task}"]() for task in TASKS}
+    chosen = dict(zip(TASKS, retraining.choose_recipes(settings, size).values(), strict=True))
+    recipes = {task: find_recipe(name) for task, name in chosen.items()}
     return {
         task: replace(recipe, train=replace(recipe.train, balance_people=balance_people)) for task, recipe in recipes.items()
     }
@@ -151,6 +157,8 @@ def train_folds(
     pretrained: Mapping[Task, Path],
     out: Path,
     engine: Engine = Engine.LOCAL,
+    *,
+    weights: Mapping[Task, Sequence[str]] = MappingProxyType({}),
 ) -> dict[FoldTask, pa.Table]:
     """Train the folds that have no predictions yet, as many at once as the settings allow; return the predictions of all.
 
@@ -170,6 +178,7 @@ def train_folds(
         cache=None if remote else workspace.folder("crops"),
         folder=None if remote else folder,
         pretrained=models,
+        weights=dict(weights),  # a mapping that processes can receive
     )
     if missing and not remote:
         with Reporter().task("decode crops") as step:

@@ -5,8 +5,8 @@ This module does not import Prefect, so that worker processes start quickly.
 
 import io
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -39,6 +39,7 @@ class FoldWork:
         cache: folder of decoded crops on this machine; ``None`` on another one, which gets a temporary folder.
         folder: where the predictions and the checkpoint are written; ``None`` on another machine.
         pretrained: models to start from.
+        weights: sources of the user's own weights by task, instead.
     """
 
     study: Study
@@ -47,6 +48,7 @@ class FoldWork:
     cache: Path | None
     folder: Path | None
     pretrained: Pretrained
+    weights: Mapping[Task, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, task: FoldTask) -> bytes:
         """Return the predictions of a fold as Parquet; a complete file is only read."""
@@ -74,7 +76,14 @@ class FoldWork:
         checkpoints = temporary if self.folder is None else self.folder / f"{Path(task.file).stem}-checkpoint"
         try:
             return train_fold(
-                recipe, crops, fold, checkpoints, identity=task.key, pretrained=self._start_from(task.task, temporary)
+                recipe,
+                crops,
+                fold,
+                checkpoints,
+                identity=task.key,
+                pretrained=self._start_from(task.task, temporary),
+                weights=self.weights.get(task.task, ()),
+                store=open_store(self.store_uri),
             )
         except TrainingError as error:
             raise TrainingError(

@@ -195,3 +195,15 @@ def standing_recognition(workspace: Workspace, trained: Training) -> Training:
     """Return the recognition to bundle with new regions: the champion, or the one just trained if there is no champion."""
     champion = approved_champion(workspace, PALSY)
     return trained if champion is None else training_of(workspace, champion)
+
+
+def bundled_recognition(workspace: Workspace) -> Training:
+    """Return the recognition to bundle with regions that were trained alone: the champion.
+
+    Raises:
+        RegistryError: there is no recognition that is champion.
+    """
+    champion = approved_champion(workspace, PALSY)
+    if champion is None:
+        raise RegistryError("regions are registered together with a recognition, and none is champion: register one first")
+    return training_of(workspace, champion)

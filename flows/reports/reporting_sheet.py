@@ -22,7 +22,7 @@ from vitau.evaluation.training_result import TrainingResult
 from vitau.media.frames import FrameRecipe
 from vitau.registry.tripod import Fact, counted, render
 from vitau.schema import AUS, CROP_SIZE, Clip, Side, Split
-from vitau.training.recipes import RECIPES
+from vitau.training.recipes import find_recipe
 
 OUTPUTS: Final = {
     "palsy": "probability of a palsy, 0 to 1; palsied at or above the threshold",
@@ -149,7 +149,7 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
 
 def model_facts(recipe_name: str, result: TrainingResult, recognition: Training | None) -> Iterator[Fact]:
     """Yield facts about the model: what was trained, how, from what, and its output."""
-    recipe, kind = RECIPES[recipe_name](), result.kind
+    recipe, kind = find_recipe(recipe_name), result.kind
     training, where = f"training of {recipe_name}, metrics.json", f"recipe {recipe_name}"
     yield Fact(item="1", about="kind of model", value=f"{kind}: {type(recipe.model).__name__}", where=training)
     yield Fact(

@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-import flows.reports.reporting_sheet
-import flows.retrain
 from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.registered_models import PALSY, REGIONS, known_training
-from flows.retrain import register
+from flows.retraining.recipes import PlannedTraining, training_key
+from flows.retraining.registration import register
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
@@ -26,6 +25,7 @@ from vitau.registry import registry
 from vitau.schema import AUS, Split
 from vitau.scoring.predict import Predictor
 from vitau.store import open_store
+from vitau.training import recipes
 from vitau.training.recipes import tiny_palsy, tiny_regions
 from vitau.training.run import train
 
@@ -82,8 +82,7 @@ def trained(services, own_mlflow, tmp_path_factory) -> Iterator[Trained]:
     }
     with pytest.MonkeyPatch.context() as patch:
         quick = MappingProxyType({name: lambda recipe=recipe: recipe for name, recipe in RECIPES.items()})
-        for module in (flows.retrain, flows.reports.reporting_sheet):
-            patch.setattr(module, "RECIPES", quick)
+        patch.setattr(recipes, "RECIPES", quick)
         models = [
             train_and_register(workspace, PALSY, freeze(workspace, half=half, shuffled=shuffled))
             for half, shuffled in ((True, False), (False, True), (False, False))
@@ -150,7 +149,8 @@ def train_and_register(workspace: Workspace, model: str, snapshot: str, recognit
     name = f"quick-{model.removeprefix('vitau-')}"
     out = workspace.folder("trainings") / f"{name}-{snapshot[:8]}"
     train(RECIPES[name], workspace.store, snapshot, out, cache=workspace.folder("crops"))
-    return register.fn(workspace, model, name, snapshot, out, recognition)
+    trained = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=training_key(name, snapshot))
+    return register.fn(workspace, trained, out, recognition)
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +229,34 @@ def test_regions_are_judged_with_the_recognition_they_carry(trained, outcomes):
     (record,) = trained.workspace.catalog.promotions(REGIONS)
     assert {f"{au}, AUROC" for au in AUS} <= {reason["check"] for reason in record.facts["verdict"]["reasons"]}
     assert regions.metrics["recognition"] == f"{PALSY}/{trained.shuffled.version}"
+
+
+def test_a_model_that_was_trained_by_hand_is_registered_once_and_judged_by_the_same_policy(
+    trained, outcomes, command, tmp_path
+):
+    out = tmp_path / "run"
+    train(recipes.smoke_palsy(), trained.workspace.store, trained.whole.snapshot, out)
+    first = command("flows", "register", out, "--by", "ada", env=trained.environment)
+    again = command("flows", "register", out, "--by", "ada", env=trained.environment)
+    assert (first.code, again.code) == (0, 0), first.err + again.err
+    found = json.loads(first.out)
+    assert found == json.loads(again.out), "the second command registered nothing"
+    training = known_training(trained.workspace, PALSY, found[PALSY]["version"])
+    assert (training.recipe, training.snapshot) == ("smoke-palsy", trained.whole.snapshot)
+    record = trained.workspace.catalog.promotions(PALSY)[-1]
+    assert (record.version, record.actor) == (training.version, "operator ada")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({}, "has no metrics.json: give the --out of a `python -m vitau.training` that is complete"),
+        ({"metrics.json": "{"}, "metrics.json is damaged (JSONDecodeError): train again"),
+    ],
+)
+def test_a_folder_that_holds_no_training_is_one_sentence(trained, command, tmp_path, content, sentence):
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    done = command("flows", "register", tmp_path, env=trained.environment)
+    assert done.code == 1
+    assert done.err.splitlines()[-1].endswith(sentence)

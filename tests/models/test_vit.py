@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vitau.models.vit import ViTConfig, build_vit
+from vitau.scoring.gradcam import gradcam
 
 SMALL = {"input_size": 32, "patch_size": 8, "width": 16, "depth": 2, "heads": 2}
 
@@ -35,6 +36,34 @@ def test_the_full_size_model_reads_256_px_and_has_dropout_at_positions_projectio
     assert sum(weight.numel() for weight in model.parameters()) == 85_846_274
 
 
+BACKBONES = {
+    "vit_tiny_patch16_224": ([0.5] * 3, [0.5] * 3),
+    "vit_base_patch16_224.mae": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "vit_small_patch14_dinov2": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "vit_small_patch16_dinov3": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "vit_base_patch16_clip_quickgelu_224.openai": ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]),
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_answers_as_timm_s_own_on_an_input_with_its_own_mean_and_deviation(name):
+    torch.manual_seed(0)
+    size = 56 if "patch14" in name else 64
+    model = build_vit(ViTConfig(name=name, input_size=size)).eval()
+    crop = torch.rand(2, 3, size, size) * 2 - 1
+    mean, std = (torch.tensor(values)[:, None, None] for values in BACKBONES[name])
+    torch.testing.assert_close(model(crop), model.vit(((crop + 1) / 2 - mean) / std), rtol=1e-4, atol=1e-5)
+    maps = gradcam(model, crop, [1])
+    assert maps.shape == (2, 1, size, size)
+    assert maps.amax() == 1
+    assert set(model.state_dict()) == {f"vit.{key}" for key in model.vit.state_dict()}, "constants are not saved"
+
+
+def test_a_backbone_whose_positions_differ_by_block_is_refused():
+    with pytest.raises(ValueError, match="has rotary positions per block, which are not supported"):
+        build_vit(ViTConfig(name="vit_small_patch16_rope_mixed_224", input_size=64))
+
+
 def test_a_convolutional_stem_has_overlapping_convolutions_only_of_side_3_and_1():
     model = build_vit(ViTConfig(**SMALL, stem="conv"))
     sides = [layer.kernel_size for layer in model.vit.patch_embed.modules() if isinstance(layer, nn.Conv2d)]
@@ -45,6 +74,7 @@ def test_a_convolutional_stem_has_overlapping_convolutions_only_of_side_3_and_1(
     ("config", "message"),
     [
         (ViTConfig(name="vit_of_nobody"), "timm has no vision transformer named 'vit_of_nobody': take one of"),
+        (ViTConfig(name="vit_tiny_patch16_224.mae"), "timm has no weights named 'vit_tiny_patch16_224.mae': leave out what"),
         (ViTConfig(name="resnet18"), "timm has no vision transformer named 'resnet18': take one of"),
         (ViTConfig(input_size=60, patch_size=16), "patches of 16 px do not tile an input of 60 px: choose a divisor"),
         (

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from vitau.data.dataset import Crops
+from vitau.errors import TrainingError
 from vitau.models.regions import RegionConfig, build_regions
-from vitau.models.vit import build_vit
+from vitau.models.vit import ViTConfig, build_vit
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import adamw
-from vitau.training.recipes import RECIPES
+from vitau.training.recipes import RECIPES, find_recipe
 from vitau.training.tasks import CropBatches, objective
 
 FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions"]
@@ -23,6 +24,7 @@ def test_a_recipe_is_called_what_it_is_and_says_cost_and_score(name: str) -> Non
     recipe = RECIPES[name]()
     assert recipe.name == name
     assert recipe.kind == ("palsy" if name.endswith("palsy") else "regions")
+    assert recipe.sided == name.endswith("sided")
     said = (RECIPES[name].__doc__ or "").lower()
     assert ("cost" in said and "score" in said) or name.startswith("smoke")
 
@@ -32,6 +34,8 @@ def test_full_size_recipes_are_trained_as_the_method_says(name: str) -> None:
     recipe = RECIPES[name]()
     batch_size, regions = 4 if name.startswith("paper") else 16, name.endswith("regions")
     expected = TrainConfig(batch_size=batch_size, save_every=500, loss=recipe.train.loss, keep_statistics=regions)
+    if name.startswith("paper"):
+        expected = replace(expected, augmentation=None)  # neither the paper nor FG-Net names any
     assert recipe.train == expected
     assert (expected.epochs, expected.lr, expected.weight_decay, expected.grad_clip) == (15, 5e-5, 5e-4, 0.1)
     assert recipe.model.dropout == 0.1
@@ -57,6 +61,42 @@ def test_a_full_size_recipe_goes_one_step(name: str, few_crops: Crops) -> None:
     assert torch.isfinite(before)
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.grad_clip, error_if_nonfinite=True)
     optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [("vit_base_patch14_dinov2", 252), ("vit_base_patch16_dinov3", 256), ("vit_base_patch16_224.mae", 256)],
+)
+def test_a_recipe_takes_another_backbone_by_name_and_its_input_is_whole_patches(backbone: str, size: int) -> None:
+    recipe, own = find_recipe(f"paper-palsy@{backbone}"), RECIPES["paper-palsy"]()
+    assert recipe == replace(own, name=recipe.name, model=ViTConfig(name=backbone, input_size=size))
+    assert recipe.needs_weights
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("huge-palsy", "no recipe huge-palsy; there are tiny-palsy, "),
+        ("tiny-palsy@vit_base_patch14_dinov2", "recipe tiny-palsy has no backbone of timm's to replace: choose base-palsy"),
+        ("paper-regions@vit_base_patch14_dinov2", "recipe paper-regions has no backbone of timm's to replace"),
+        ("base-palsy@resnet50", "resnet50 is no vision transformer of timm's: give a name such as vit_base_patch14_dinov2"),
+    ],
+)
+def test_an_impossible_recipe_is_refused(name: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        find_recipe(name)
+
+
+def test_full_size_recipes_start_from_public_weights_and_small_ones_from_drawn_people() -> None:
+    needing = {name for name in RECIPES if find_recipe(name).needs_weights}
+    assert needing == {name for name in RECIPES if name.startswith(("base", "paper"))}
+    assert {name for name in RECIPES if find_recipe(name).pretrain} == set(RECIPES) - needing
+
+
+def test_the_recipe_of_fg_net_s_checkpoint_has_its_route_and_outputs() -> None:
+    model, paper = find_recipe("paper-fgnet").model, find_recipe("paper-regions").model
+    assert isinstance(paper, RegionConfig)
+    assert model == replace(paper, latent_route="mapping", num_outputs=32)
 
 
 def test_base_regions_is_paper_regions_with_a_smaller_generator_and_its_parts_fit() -> None:

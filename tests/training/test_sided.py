@@ -10,7 +10,8 @@ from vitau.models.checkpoint import load_model
 from vitau.training.pretraining.draw_worker import DrawnPeople
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.recipes import tiny_sided
-from vitau.training.run import MODEL, pretrain
+from vitau.training.run import pretrain
+from vitau.training.start import MODEL
 from vitau.training.tasks import measure, predict
 
 

@@ -1,12 +1,15 @@
 """The recognition model: a vision transformer that classifies a face as healthy or palsied."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
 import timm
+import torch
 from timm.models import is_model_in_modules
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, channels_last, nn
 
@@ -19,11 +22,13 @@ from vitau.models.recompute import Recomputing
 class ViTConfig:
     """Architecture of a recognition ViT: one of timm's by name at any input size, or one of our own dimensions.
 
-    With ``name``, only ``input_size`` and ``dropout`` are used besides. ``stem`` embeds the image as tokens: one
-    convolution of the patch's size ("patch"), or a stack of small ones, which a small ViT on few images needs (Xiao et al.,
-    *Early convolutions help transformers see better*, NeurIPS 2021): one at each resolution ("conv") or two ("deep"), of
-    ``stem_width`` channels at the finest, doubling up to the width; by default so that the last doubling reaches it. Dropout
-    acts on positions, projections and the head.
+    With ``name``, such as ``vit_base_patch14_dinov2``, only ``input_size`` and ``dropout`` are used besides. A tag after a dot
+    (``vit_base_patch16_224.mae``) chooses the mean and standard deviation of those weights.
+
+    ``stem`` embeds the image as tokens: one convolution of the patch's size ("patch"), or a stack of small ones, which a small
+    ViT on few images needs (Xiao et al., *Early convolutions help transformers see better*, NeurIPS 2021): one at each
+    resolution ("conv") or two ("deep"), of ``stem_width`` channels at the finest, doubling up to the width; by default so that
+    the last doubling reaches it. Dropout acts on positions, projections and the head.
     """
 
     name: str | None = None
@@ -46,11 +51,18 @@ def build_vit(config: ViTConfig) -> "PalsyViT":
     """
     rates = {"drop_rate": config.dropout, "pos_drop_rate": config.dropout, "proj_drop_rate": config.dropout}
     if config.name is not None:
-        if not is_model_in_modules(config.name, ["vision_transformer"]):
-            known = "take one of timm.list_models(module='vision_transformer')"
+        if not is_model_in_modules(config.name.partition(".")[0], ["vision_transformer", "eva"]):
+            known = "take one of timm.list_models(module='vision_transformer') or (module='eva')"
             raise ValueError(f"timm has no vision transformer named {config.name!r}: {known}")
-        named = timm.create_model(config.name, pretrained=False, img_size=config.input_size, num_classes=2, **rates)
-        return PalsyViT(config, named)
+        try:
+            named = timm.create_model(config.name, pretrained=False, img_size=config.input_size, num_classes=2, **rates)
+        except RuntimeError as unknown:  # timm's word for a tag that the architecture does not have
+            raise ValueError(f"timm has no weights named {config.name!r}: leave out what follows the dot") from unknown
+        if getattr(named, "rope_mixed", False):
+            raise ValueError(
+                f"{config.name} has rotary positions per block, which are not supported: take vit_base_patch16_dinov3"
+            )
+        return PalsyViT(config, named, Normalize(named.pretrained_cfg["mean"], named.pretrained_cfg["std"]))
     if config.input_size % config.patch_size:
         raise ValueError(f"patches of {config.patch_size} px do not tile an input of {config.input_size} px: choose a divisor")
     vit = VisionTransformer(
@@ -101,13 +113,35 @@ def _convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
 
 
+class Normalize(nn.Module):
+    """Convert an input in [−1, 1] to the mean and standard deviation that pretrained weights expect.
+
+    Part of the network, so that every caller gives the same input, whatever the weights. Its constants follow from the
+    architecture's name and are not saved.
+    """
+
+    scale_C11: Tensor
+    shift_C11: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        mean_C11, std_C11 = (torch.tensor(values).reshape(-1, 1, 1) for values in (mean, std))
+        self.register_buffer("scale_C11", 0.5 / std_C11, persistent=False)
+        self.register_buffer("shift_C11", (0.5 - mean_C11) / std_C11, persistent=False)
+
+    def forward(self, crop_BCHW: Tensor) -> Tensor:
+        """Return the normalized input."""
+        return crop_BCHW * self.scale_C11 + self.shift_C11
+
+
 class PalsyViT(Recomputing):
     """timm's vision transformer with two classes, split before its last block for Grad-CAM."""
 
-    def __init__(self, config: ViTConfig, vit: VisionTransformer) -> None:
+    def __init__(self, config: ViTConfig, vit: VisionTransformer | Eva, normalize: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.input_size = config.input_size
+        self.normalize = normalize or nn.Identity()
         self.vit = vit
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
@@ -117,15 +151,22 @@ class PalsyViT(Recomputing):
     def tokens(self, crop_BCHW: Tensor) -> Tensor:
         """Return the tokens (B, N, D) that enter the last block, class and register tokens first."""
         vit = self.vit
-        embedded = vit._pos_embed(vit.patch_embed(crop_BCHW))  # noqa: SLF001 - timm gives this step no public name
-        x = vit.norm_pre(vit.patch_drop(embedded))
+        embedded = vit._pos_embed(vit.patch_embed(self.normalize(crop_BCHW)))  # noqa: SLF001 - timm gives this step no public name
+        x = vit.norm_pre(embedded[0] if isinstance(vit, Eva) else vit.patch_drop(embedded))
         for block in vit.blocks[:-1]:
-            x = self.stage(block, x)
+            x = self.stage(block, x, *self.rotary_positions())
         return x
 
     def tail(self, token_BND: Tensor) -> Tensor:
         """Compute the logits (B, 2) from :meth:`tokens`."""
-        return self.vit.forward_head(self.vit.norm(self.stage(self.vit.blocks[-1], token_BND)))
+        last = self.stage(self.vit.blocks[-1], token_BND, *self.rotary_positions())
+        return self.vit.forward_head(self.vit.norm(last))
+
+    def rotary_positions(self) -> list[Tensor]:
+        """Return the rotary position embedding of the patch grid, or nothing for positions that are added once."""
+        if not isinstance(self.vit, Eva) or self.vit.rope is None:
+            return []
+        return [self.vit.rope.get_embed(shape=self.vit.patch_embed.grid_size)]
 
     def token_maps(self, token_BND: Tensor) -> Tensor:
         """Return the tokens of the image as maps (B, D, H, W) of the patch grid, without class and register tokens."""

@@ -1,7 +1,9 @@
 """Weights that the user brings: a ViT's from a file, the object store or a hub; a region model's public checkpoints."""
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +11,7 @@ import timm
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
-from timm.models.vision_transformer import checkpoint_filter_fn
+from timm.models import eva, vision_transformer
 from torch import Tensor
 
 from vitau.errors import CheckpointError, ObjectNotFoundError
@@ -50,7 +52,7 @@ def bring_weights(model: PalsyViT | RegionModel, sources: Sequence[str], store: 
             continue
         tensors, digest = found
         own_head = {key: tensor for key, tensor in model.vit.state_dict().items() if key.startswith(_HEAD)}
-        fitted = checkpoint_filter_fn(dict(tensors), model.vit)
+        fitted = _fitted(model, tensors)
         body = {key: tensor for key, tensor in fitted.items() if not key.startswith(_HEAD)}
         load_strictly(model.vit, {**body, **own_head}, source)
         return [digest]
@@ -59,6 +61,39 @@ def bring_weights(model: PalsyViT | RegionModel, sources: Sequence[str], store: 
         f"no weights for {name} at {', '.join(missing)}: save timm's file of that name where there is a network, "
         "and give its path or put it into the store"
     )
+
+
+def find_weights(sources: Sequence[str], store: Store, *, recognition: bool) -> list[str]:
+    """Return the sha256 of the files that :func:`bring_weights` would load, without loading them; ``hub`` stays a name.
+
+    Args:
+        sources: as of :func:`bring_weights`.
+        store: as of :func:`bring_weights`.
+        recognition: whether the model is a ViT, which takes the first source that exists; a region model takes all.
+
+    Raises:
+        CheckpointError: a source, or each of a ViT's, does not exist.
+    """
+    found = [_digest(source, store) for source in sources]
+    there = [digest for digest in found if digest is not None]
+    if recognition and there:
+        return there[:1]
+    if None in found:
+        lacking = sources[found.index(None)]
+        raise CheckpointError(f"there are no weights at {lacking}: give the path of the public file, store:KEY, or hub")
+    return there
+
+
+def _digest(source: str, store: Store) -> str | None:
+    if source == HUB:
+        return HUB
+    if not source.startswith(IN_STORE):
+        return sha256_of(Path(source)) if Path(source).is_file() else None
+    key = source.removeprefix(IN_STORE)
+    digest = store.digest(key)
+    if digest is not None:
+        return digest.sha256
+    return sha256_of(store.get(key)) if store.exists(key) else None
 
 
 def _vit_tensors(model: PalsyViT, source: str, store: Store) -> tuple[Mapping[str, Tensor], str] | str:
@@ -85,6 +120,14 @@ def _from_hub(model: PalsyViT) -> tuple[Mapping[str, Tensor], str] | str:
     except (OSError, RuntimeError):  # no network, none in the cache; timm's own word for "has none"
         return "the hub cannot be reached or has none, and none are in its cache"
     return tensors, sha256_of(save_tensors({key: tensor.contiguous() for key, tensor in tensors.items()}))
+
+
+def _fitted(model: PalsyViT, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return tensors under timm's names and of the model's grid; the public layouts of CLIP, FaRL, DINO and MAE are known."""
+    if isinstance(model.vit, eva.Eva):
+        with redirect_stdout(sys.stderr):  # timm prints every bias that DINOv3 leaves out
+            return eva.checkpoint_filter_fn(dict(tensors), model.vit)
+    return vision_transformer.checkpoint_filter_fn(dict(tensors), model.vit)
 
 
 def _plain(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitau.errors import TrainingError, VitauError
+from vitau.errors import VitauError
 
 if TYPE_CHECKING:
     from vitau.training.config import Recipe
@@ -128,11 +128,9 @@ def _together() -> AbstractContextManager[None]:
 
 
 def _recipe(name: str) -> "Recipe":
-    from vitau.training.recipes import RECIPES
+    from vitau.training.recipes import find_recipe
 
-    if name not in RECIPES:
-        raise TrainingError(f"no recipe {name}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return find_recipe(name)
 
 
 def main() -> None:

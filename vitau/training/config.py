@@ -91,6 +91,12 @@ class Recipe:
         return isinstance(self.model, RegionConfig) and self.model.mode == "sided"
 
     @property
+    def needs_weights(self) -> bool:
+        """True if a training must start from public weights: a ViT of timm's, or an encoder whose statistics are kept."""
+        public = self.train.keep_statistics if isinstance(self.model, RegionConfig) else self.model.name is not None
+        return public and self.pretrain is None
+
+    @property
     def model_input_size(self) -> int:
         """Side of the model's input images, px."""
         return self.model.encoder.input_size if isinstance(self.model, RegionConfig) else self.model.input_size

@@ -1,10 +1,12 @@
 """Recipes: whole trainings by name, with their cost and their score."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from vitau.errors import TrainingError
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
@@ -60,16 +62,15 @@ def tiny_regions() -> Recipe:
 def tiny_sided() -> Recipe:
     """Find the affected regions and their sides: `tiny-regions` with heatmaps whose two peaks carry signs of their own.
 
-    No published tool says which side of an action unit is affected; a palsy is almost always on one.
+    A palsy is almost always on one side. Published tools that distinguish the sides say which side moves (OpenGraphAU), not
+    which one is palsied.
 
     Cost, on 2 cores: drawing 9 000 people 48 s, pretraining 145 s. Score on 300 palsied drawn people of another population, one
     image each: the affected side of the face is the right one for 97.3 % [95.3, 99.0], calibration error 0.04; mean AUROC of
     the 8 regions by subject 0.864 [0.842, 0.885] (protocol subjects, synthetic). Its threshold is worse than `tiny-regions`'s:
     of two sides the larger counts, and accuracy is 0.72 at 0.
     """
-    paired = tiny_regions()
-    assert isinstance(paired.model, RegionConfig)
-    return replace(paired, name="tiny-sided", model=replace(paired.model, mode="sided"))
+    return _sided(tiny_regions())
 
 
 def _pretraining(*, epochs: int, batch_size: int, lr: float, loss: str) -> TrainConfig:
@@ -87,7 +88,7 @@ def _pretraining(*, epochs: int, batch_size: int, lr: float, loss: str) -> Train
 
 
 def paper_palsy() -> Recipe:
-    """Recognize a palsy with the paper's ViT: ViT-B/16 on 256 px, METHOD §3's settings, batch 4.
+    """Recognize a palsy with the paper's ViT: ViT-B/16 on 256 px, METHOD §3's settings, batch 4, no augmentation.
 
     Cost and score are not measured yet: it needs a GPU, YFP and CK+, and pretrained weights of the user's own.
     """
@@ -95,23 +96,42 @@ def paper_palsy() -> Recipe:
         name="paper-palsy",
         kind="palsy",
         model=ViTConfig(name="vit_base_patch16_224", input_size=256),
-        train=TrainConfig(batch_size=4, save_every=500),
+        train=TrainConfig(batch_size=4, save_every=500, augmentation=None),
     )
 
 
 def paper_regions() -> Recipe:
     """Find the affected regions with the paper's model: IR-SE-50, StyleGAN2 at 1024 px, all features, MSE, batch 4.
 
+    Like the paper, it uses no augmentation. Cost and score are not measured yet: it needs a GPU, YFP, and the non-commercial
+    weights of pSp and StyleGAN2.
+    """
+    train = TrainConfig(batch_size=4, save_every=500, loss="mse", keep_statistics=True, augmentation=None)
+    return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=train)
+
+
+def paper_sided() -> Recipe:
+    """Find the affected regions and their sides with the paper's model, whose two peaks carry signs of their own.
+
     Cost and score are not measured yet: it needs a GPU, YFP, and the non-commercial weights of pSp and StyleGAN2.
     """
-    train = TrainConfig(batch_size=4, save_every=500, loss="mse", keep_statistics=True)
-    return Recipe(name="paper-regions", kind="regions", model=RegionConfig(), train=train)
+    return _sided(paper_regions())
+
+
+def paper_fgnet() -> Recipe:
+    """Find the affected regions from FG-Net's own checkpoint: styles through the mapping network, 32 outputs, the first 8 used.
+
+    Its checkpoint contains encoder, generator and interpreter; the average latent is pSp's. Bring both files, pSp's first.
+    Cost and score are not measured yet: it needs a GPU, YFP, and these non-commercial weights.
+    """
+    paper = paper_regions()
+    return replace(paper, name="paper-fgnet", model=RegionConfig(latent_route="mapping", num_outputs=32))
 
 
 def base_palsy() -> Recipe:
     """Recognize a palsy with a ViT-S/16 on 256 px: a quarter of `paper-palsy`'s weights, METHOD §3's settings, FG-Net's batch.
 
-    Cost and score are not measured yet: it needs a GPU and data of the user's own.
+    Cost and score are not measured yet: it needs a GPU, data and pretrained weights of the user's own.
     """
     return Recipe(
         name="base-palsy",
@@ -132,6 +152,14 @@ def base_regions() -> Recipe:
         model=RegionConfig(encoder=EncoderConfig(num_styles=14), generator=GeneratorConfig(size=256)),
         train=TrainConfig(batch_size=16, save_every=500, loss="mse", keep_statistics=True),
     )
+
+
+def base_sided() -> Recipe:
+    """Find the affected regions and their sides: `base-regions` with heatmaps whose two peaks carry signs of their own.
+
+    Cost and score are not measured yet: it needs a GPU, data of the user's own, and weights of pSp and StyleGAN2 at 256 px.
+    """
+    return _sided(base_regions())
 
 
 def small_palsy() -> Recipe:
@@ -168,6 +196,14 @@ def small_regions() -> Recipe:
     )
 
 
+def small_sided() -> Recipe:
+    """Find the affected regions and their sides: `small-regions` with heatmaps whose two peaks carry signs of their own.
+
+    Meant for one GPU and an hour; cost and score are not measured yet, for want of a GPU.
+    """
+    return _sided(small_regions())
+
+
 def smoke_palsy() -> Recipe:
     """Run every step of `tiny-palsy` once, in seconds: it learns nothing, and shows that all parts work together."""
     return _smoke(tiny_palsy(), "smoke-palsy")
@@ -176,6 +212,17 @@ def smoke_palsy() -> Recipe:
 def smoke_regions() -> Recipe:
     """Run every step of `tiny-regions` once, in seconds: it learns nothing, and shows that all parts work together."""
     return _smoke(tiny_regions(), "smoke-regions")
+
+
+def smoke_sided() -> Recipe:
+    """Run every step of `tiny-sided` once, in seconds: it learns nothing, and shows that all parts work together."""
+    return _sided(smoke_regions())
+
+
+def _sided(paired: Recipe) -> Recipe:
+    assert isinstance(paired.model, RegionConfig)
+    name = f"{paired.name.removesuffix('-regions')}-sided"
+    return replace(paired, name=name, model=replace(paired.model, mode="sided"))
 
 
 def _smoke(recipe: Recipe, name: str) -> Recipe:
@@ -192,11 +239,39 @@ def _smoke(recipe: Recipe, name: str) -> Recipe:
 
 _ALL: Final = (
     *(tiny_palsy, tiny_regions, tiny_sided),
-    *(small_palsy, small_regions, base_palsy, base_regions, paper_palsy, paper_regions),
-    *(smoke_palsy, smoke_regions),
+    *(small_palsy, small_regions, small_sided),
+    *(base_palsy, base_regions, base_sided),
+    *(paper_palsy, paper_regions, paper_sided, paper_fgnet),
+    *(smoke_palsy, smoke_regions, smoke_sided),
 )
 
 RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = MappingProxyType(
     {function.__name__.replace("_", "-"): function for function in _ALL}
 )
 """Every recipe by its name, ``tiny-palsy``."""
+
+BACKBONE: Final = "@"
+"""Separates the name of a recipe from that of another backbone: ``paper-palsy@vit_base_patch14_dinov2``."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by its name, which may end with the timm name of another backbone for recognition.
+
+    The side of the input is rounded down to whole patches: 252 px for patches of 14.
+
+    Raises:
+        TrainingError: There is no such recipe, or the backbone cannot replace the recipe's.
+    """
+    known, separator, backbone = name.partition(BACKBONE)
+    if known not in RECIPES:
+        raise TrainingError(f"no recipe {known}; there are {', '.join(RECIPES)}")
+    recipe = RECIPES[known]()
+    if not separator:
+        return recipe
+    patch = re.search(r"patch(\d+)", backbone)
+    if not isinstance(recipe.model, ViTConfig) or recipe.model.name is None:
+        raise TrainingError(f"recipe {known} has no backbone of timm's to replace: choose base-palsy or paper-palsy")
+    if patch is None:
+        raise TrainingError(f"{backbone} is no vision transformer of timm's: give a name such as vit_base_patch14_dinov2")
+    input_size = recipe.model.input_size - recipe.model.input_size % int(patch[1])
+    return replace(recipe, name=name, model=replace(recipe.model, name=backbone, input_size=input_size))

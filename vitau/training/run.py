@@ -15,11 +15,10 @@ from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
 from vitau.evaluation.training_result import TrainingResult
-from vitau.models.checkpoint import Model, load_model, model_digest, save_model
+from vitau.models.checkpoint import Model, save_model
 from vitau.models.inputs import to_input
 from vitau.models.recompute import set_recompute
-from vitau.models.regions import RegionConfig, RegionModel, build_regions
-from vitau.models.vit import build_vit
+from vitau.models.regions import RegionConfig, RegionModel
 from vitau.processes import keep_freed_memory
 from vitau.progress import Reporter
 from vitau.schema import Protocol, Split
@@ -33,9 +32,9 @@ from vitau.training.parallel import broadcast_from_main, is_main_process, main_p
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
+from vitau.training.start import MODEL, start_model
 from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
 
-MODEL: Final = "model"
 METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
 CHECKPOINTS: Final = "checkpoint"
@@ -89,18 +88,14 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         return read_result(out, recipe=recipe.name, snapshot=snapshot)
     reporter = reporter or Reporter(quiet=not is_main_process())
     frozen = describe(load(store, snapshot), snapshot, "")
+    model, started_from = start_model(recipe, pretrained, weights, store)
     with main_process_first(), reporter.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     crops = shrunk(crops, recipe.model_input_size)
     _check_splits(recipe, crops)
-    model, started_from = start_model(recipe, pretrained)
-    if weights:
-        started_from |= _load_own_weights(model, weights, store, started_from)
     origin = started_from.get("pretrained_digest") or started_from.get("weights")
-    if recipe.train.keep_statistics and origin is None:
-        reporter.line(f"{recipe.name} keeps the statistics of its encoder, and fresh ones know nothing: give it --weights")
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
     checkpoint = replace(checkpoint, token=fencing_token)
     history, run_id = fit_model(
@@ -153,7 +148,7 @@ def pretrain(
     costs = {"drawing_seconds": round(time.monotonic() - started, 1)}
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
-    model, _ = start_model(recipe, None)
+    model, _ = start_model(recipe)
     checkpoint = _checkpoint(recipe, recipe.pretrain, out, "drawn")
     history, run_id = fit_model(
         recipe, recipe.pretrain, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads)
@@ -195,39 +190,6 @@ def shrunk(crops: Crops, size: int) -> Crops:
         input_BCHW = to_input(torch.from_numpy(crops.pixels(rows)), size)
         parts.append(((input_BCHW + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
     return crops.with_pixels(parts)
-
-
-def start_model(recipe: Recipe, pretrained: Path | None) -> tuple[Model, dict[str, Any]]:
-    """Build a recipe's model, fresh by the seed of its training or from a pretraining; return it with its lineage.
-
-    Raises:
-        TrainingError: the pretrained model is of another shape.
-    """
-    torch.manual_seed(recipe.train.seed)
-    if pretrained is None:
-        fresh = build_regions(recipe.model) if isinstance(recipe.model, RegionConfig) else build_vit(recipe.model)
-        return fresh, {}
-    folder = pretrained / MODEL if (pretrained / MODEL).exists() else pretrained
-    model, card = load_model(folder)
-    if model.config != recipe.model:
-        raise TrainingError(
-            f"the model in {folder} was made by recipe {card.get('recipe')} and has another shape than {recipe.name}'s: "
-            f"pretrain with --recipe {recipe.name}"
-        )
-    lineage = {
-        "pretrained": str(card.get("recipe")),
-        "pretrained_digest": model_digest(folder),
-        "pretrained_on_synthetic": bool(card.get("synthetic")),
-    }
-    return model, lineage | ({"drawn": card["drawn"]} if "drawn" in card else {})
-
-
-def _load_own_weights(model: Model, weights: Sequence[str], store: Store, started_from: dict[str, Any]) -> dict[str, Any]:
-    if started_from:
-        raise TrainingError("a training starts from --pretrained or from --weights: give one of them")
-    from vitau.models.weights import bring_weights
-
-    return {"weights": bring_weights(model, weights, store)}
 
 
 def read_result(out: Path, **expected: str) -> TrainingResult:

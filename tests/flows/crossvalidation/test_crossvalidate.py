@@ -249,7 +249,7 @@ def test_an_erasure_deletes_predictions_below_the_work_folder(workspace, snapsho
 def test_a_plan_that_does_not_fit_is_refused_before_any_training(workspace, snapshot):
     living = load_living(workspace, snapshot)
     with pytest.raises(ValueError, match="there is no recipe size huge: choose one of tiny, small"):
-        choose_recipes("huge")
+        choose_recipes(workspace.settings, "huge")
     with pytest.raises(ValueError, match="name each protocol once"):
         plan(snapshot, living, RECIPES, (Protocol.LOPO, Protocol.LOPO), 1)
     with pytest.raises(ValueError, match="add --protocol frames, or leave out --counts"):
@@ -259,10 +259,12 @@ def test_a_plan_that_does_not_fit_is_refused_before_any_training(workspace, snap
         plan(snapshot, few, RECIPES, (Protocol.LOPO,), 1)
 
 
-def test_the_recipes_of_a_size_have_a_task_each_and_can_be_balanced():
-    assert {task: recipe.name for task, recipe in choose_recipes("tiny").items()} == {
+def test_the_recipes_of_a_size_have_a_task_each_and_can_be_balanced(workspace):
+    assert {task: recipe.name for task, recipe in choose_recipes(workspace.settings, "tiny").items()} == {
         "palsy": "tiny-palsy",
         "regions": "tiny-regions",
     }
-    assert all(recipe.train.balance_people for recipe in choose_recipes("tiny", balance_people=True).values())
+    assert all(
+        recipe.train.balance_people for recipe in choose_recipes(workspace.settings, "tiny", balance_people=True).values()
+    )
     assert crossvalidate.crossvalidate.name == "crossvalidate"

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from flows.execution.clip_worker import frames_version
 from flows.reports.reporting_sheet import build_reporting_sheet
-from flows.retrain import register
+from flows.retraining.recipes import PlannedTraining
+from flows.retraining.registration import register
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
@@ -191,7 +192,8 @@ def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
     (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
     registering = Workspace(made.settings.model_copy(update={"mlflow_url": uri, "work": tmp_path / "work"}))
-    training = register.fn(registering, "vitau-palsy", "base-palsy", digest, tmp_path / "results", None)
+    trained = PlannedTraining(model="vitau-palsy", recipe="base-palsy", snapshot=digest, key="key")
+    training = register.fn(registering, trained, tmp_path / "results", None)
     registering.catalog.engine.dispose()
     folder = pull(uri, f"models:/vitau-palsy/{training.version}", tmp_path / "pulled").folder
     sheet = (folder / "EVIDENCE.md").read_text()

@@ -20,13 +20,13 @@ from vitau.data.dataset import Crops
 from vitau.data.protocols import FrameFold
 from vitau.errors import TrainingError
 from vitau.models.heatmaps import right_side_probability
-from vitau.models.weights import bring_weights
 from vitau.progress import Reporter
 from vitau.schema import AUS, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
-from vitau.training.run import choose_device, fit_model, start_model
+from vitau.training.run import choose_device, fit_model
+from vitau.training.start import start_model
 from vitau.training.tasks import choose_threshold, fit_side_scales, predict
 
 SCHEMA: Final = pa.schema(
@@ -77,16 +77,14 @@ def train_fold(
         A table by :data:`SCHEMA`, one line per test frame.
 
     Raises:
-        TrainingError: a part of the fold has no frames, the training people are of one cohort, or the loss is not finite.
+        TrainingError: a part of the fold has no frames, the training people are of one cohort, the recipe needs weights, or the
+            loss is not finite.
     """
     fold = task_frames(recipe, crops, fold)
     _check(recipe, crops, fold)
     crops = replace(crops, split_N=fold.splits())
     device = choose_device(num_threads=1)
-    model, _ = start_model(recipe, pretrained)
-    if weights:
-        assert store is not None, "the caller opens the store"
-        bring_weights(model, weights, store)
+    model, _ = start_model(recipe, pretrained, weights, store)
     settings = json.dumps([identity, asdict(recipe.model), settings_of(recipe.train)])
     checkpoint = Checkpoint(folder=folder, identity=settings)
     history, _ = fit_model(recipe, recipe.train, model, crops, checkpoint, Reporter(quiet=True), None, device)

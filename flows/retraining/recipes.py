@@ -1,0 +1,107 @@
+"""The recipes of a retraining by the settings, the weights that they start from, and the keys of their results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from flows.promotion.registered_models import PALSY, REGIONS
+from flows.settings import SIZES, Settings
+from flows.workspace import Workspace
+from vitau.errors import TrainingError
+from vitau.models.weights import HUB, IN_STORE, find_weights
+from vitau.training.config import Recipe
+from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
+from vitau.training.recipes import BACKBONE, find_recipe
+from vitau.training.start import missing_weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTraining:
+    """One training of a retraining.
+
+    Attributes:
+        model: Name of the registered model.
+        recipe: Name of the recipe.
+        snapshot: Digest of the snapshot.
+        key: Identity of the training; a known one is not repeated.
+        weights: Sources of the user's own weights.
+    """
+
+    model: str
+    recipe: str
+    snapshot: str
+    key: str
+    weights: tuple[str, ...] = ()
+
+
+def choose_recipes(settings: Settings, size: str) -> Mapping[str, str]:
+    """Return the names of the recipes of a size by registered model.
+
+    Raises:
+        ValueError: there is no such size.
+        TrainingError: the settings name a backbone, or a kind of regions, that this size does not have.
+    """
+    if size not in SIZES:
+        raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
+    if settings.regions == "fgnet" and size != "paper":
+        raise TrainingError(f"FG-Net's checkpoint has the size of the paper's model, not {size}: retrain with --size paper")
+    palsy = f"{size}-palsy" + (f"{BACKBONE}{settings.backbone}" if settings.backbone else "")
+    regions = f"{size}-{'regions' if settings.regions == 'paired' else settings.regions}"
+    for name in (palsy, regions):
+        find_recipe(name)
+    return {PALSY: palsy, REGIONS: regions}
+
+
+def plan_trainings(workspace: Workspace, size: str, snapshot: str) -> dict[str, PlannedTraining]:
+    """Return what a retraining would train, by registered model, after checking that the weights to start from exist.
+
+    Raises:
+        ValueError: there is no such size.
+        TrainingError: a recipe needs weights, and the settings name none.
+        CheckpointError: the weights that the settings name do not exist.
+    """
+    planned = {}
+    for model, name in choose_recipes(workspace.settings, size).items():
+        weights = find_sources(workspace, find_recipe(name))
+        key = training_key(name, snapshot, weights.digests)
+        planned[model] = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=key, weights=weights.sources)
+    return planned
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """The sources of the weights that a recipe starts from, and the sha256 of their files."""
+
+    sources: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+def find_sources(workspace: Workspace, recipe: Recipe) -> Weights:
+    """Return the weights that the settings name for a recipe; none for a recipe that is pretrained on drawn people.
+
+    Raises:
+        TrainingError: the recipe needs weights, and the settings name none.
+        CheckpointError: the weights that the settings name do not exist.
+    """
+    if not recipe.needs_weights:
+        return Weights()
+    settings = workspace.settings
+    sources = settings.weights_palsy if recipe.kind == "palsy" else settings.weights_regions
+    if not sources:
+        raise TrainingError(missing_weights(recipe))
+    absolute = (source if source == HUB or source.startswith(IN_STORE) else str(Path(source).resolve()) for source in sources)
+    digests = find_weights(sources, workspace.store, recognition=recipe.kind == "palsy")
+    return Weights(sources=tuple(absolute), digests=tuple(digests))
+
+
+def training_key(recipe: str, snapshot: str, weights: Sequence[str] = ()) -> str:
+    """Return the key of a training: a digest of the recipe, the drawing code, the snapshot and the weights it starts from."""
+    parts = [str(find_recipe(recipe)), DRAWING_VERSION, snapshot, *weights]
+    return sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
+    """Return the folder of a recipe's pretraining, which all snapshots share."""
+    name = sha256(f"{find_recipe(recipe)} {DRAWING_VERSION}".encode()).hexdigest()[:16]
+    return workspace.folder("pretrained") / name

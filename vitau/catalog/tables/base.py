@@ -1,4 +1,4 @@
-"""What the tables share: their metadata with the names of constraints, and recurring columns."""
+"""Metadata of the tables with the names of constraints, and recurring columns."""
 
 from collections.abc import Iterable
 from typing import Final

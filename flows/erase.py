@@ -13,7 +13,7 @@ from typing import Any, Final
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.erasure.content import bury_content
+from flows.erasure.content import bury_content, whole_recordings
 from flows.erasure.files import erase_local_files
 from flows.erasure.keys import check_pseudonym_key
 from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_manifests
@@ -73,7 +73,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
         counts[step] = workspace.catalog.count_deleted(names, step, number)
     counts["rows"] = erase_rows(workspace, names)
     mark_versions(workspace, uses.trained)
-    by_hand += compact(workspace)
+    by_hand += [*whole_recordings(workspace), *compact(workspace)]
     found = scan(workspace, traces)
     check_scan(found)
     receipt = make_receipt(workspace, names, counts, uses, found, by_hand)

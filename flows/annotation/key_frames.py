@@ -193,13 +193,9 @@ def landmarks_of(frames: pa.Table) -> NDArray[np.float64]:
 def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
     """Return the addresses at which Label Studio plays each person's clips.
 
-    A part of a longer recording is left out, since the rest of the recording may show other people.
+    A range of a longer recording is left out: browsers do not play the lossless video in which it is stored.
     """
-    playable = {
-        clip.sha256: clip
-        for clip in workspace.catalog.clips()
-        if clip.suffix in PLAYABLE and clip.start_s is None and clip.end_s is None
-    }
+    playable = {clip.sha256: clip for clip in workspace.catalog.clips() if clip.suffix in PLAYABLE and not clip.is_range}
     urls: dict[str, list[str]] = defaultdict(list)
     for table in workspace.catalog.frame_tables(frames_version()):
         if table.clip in playable:

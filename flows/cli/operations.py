@@ -158,6 +158,28 @@ def fsck(
 
 
 @app.command()
+def cut_ranges(state: State = DEMO, *, as_json: Json = False) -> None:
+    """Cut the clips that an earlier version stored with the whole recording; the exit code is 1 if one cannot be cut.
+
+    Clips with a time range keep their range only. The rest of the recording is deleted, since it may show other people.
+
+    Example: python -m flows cut-ranges
+    """
+    settings = connect(state)
+    from flows.execution.range_cutting import cut_ranges as run
+    from flows.workspace import Workspace
+
+    summary = run(Workspace(settings))
+    if as_json:
+        print_json(summary)
+    elif summary.failed:
+        typer.echo(render_table(["clip", "reason"], ([clip[:12], reason] for clip, reason in summary.failed.items())))
+    tell(f"{summary.ranges} clips are ranges: {summary.cut} were cut now, {len(summary.failed)} could not be cut")
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def config(state: State = DEMO, *, as_json: Json = False) -> None:
     """Print the settings in force and where each came from: the environment, the running stack, or the default.
 

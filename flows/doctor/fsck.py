@@ -1,7 +1,8 @@
 """Check every object of the store against the catalog: `python -m flows fsck`."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -24,6 +25,7 @@ class Problem(StrEnum):
     ORPHAN = "orphan"
     UNKNOWN = "unknown"
     NO_FRAMES = "no frames"
+    NOT_CUT = "not cut"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,9 @@ def fsck(store: Store, catalog: Catalog, *, adopt: bool = False, tell: Callable[
             defects.append(Defect(problem=Problem.UNKNOWN, item=key, remedy=remedy))
         elif row is not None and key.startswith(_RECORDED) and key not in known:
             new.append(row)
+    recordings, not_cut = _recordings(catalog, present, known)
+    referred |= recordings
+    defects += not_cut
     lost = sorted(referred - present)
     defects += [Defect(problem=Problem.MISSING, item=key, remedy="restore it from a copy") for key in lost]
     catalog.forget_objects(known.keys() - present - referred)  # erased or cut anew on purpose
@@ -119,16 +124,39 @@ def _check(store: Store, key: str, known: ObjectRow | None, *, adopt: bool) -> t
 
 
 def _referred(catalog: Catalog) -> set[str]:
-    """Return the keys to which rows of the catalog refer."""
+    """Return the keys to which rows of the catalog refer, but for those of recordings."""
     keys = set()
     for clip in catalog.clips():
         for table in catalog.frame_tables_of(clip.sha256):
-            keys |= {table.key, table.quarantine_key, layout.raw_key_beside(table.key, clip.suffix)}
+            keys |= {table.key, table.quarantine_key}
     for score in catalog.scores():
         keys.add(score.key)
         for frame in score.summary.get("key_frames", ()):
             keys |= set(frame["pictures"].values())
     return keys | {layout.snapshot_key(snapshot.digest) for snapshot in catalog.snapshots()}
+
+
+def _recordings(catalog: Catalog, present: Collection[str], known: Collection[str]) -> tuple[set[str], list[Defect]]:
+    """Return the keys of the recordings of all clips, and the ranges that still have the whole recording."""
+    stored: dict[str, set[str]] = defaultdict(set)
+    for key in {*present, *known}:
+        if layout.is_recording_key(key):
+            stored[key.rpartition("/")[0]].add(key)
+    keys: set[str] = set()
+    not_cut = []
+    for clip in catalog.clips():
+        for table in catalog.frame_tables_of(clip.sha256):
+            raw = layout.raw_key_beside(table.key, clip.suffix)
+            found = stored[table.key.rpartition("/")[0]]
+            if not clip.is_range:
+                keys.add(raw)
+            elif raw in present:
+                remedy = "it has the whole recording: run `python -m flows cut-ranges`"
+                not_cut.append(Defect(problem=Problem.NOT_CUT, item=raw, remedy=remedy))
+                keys.add(raw)
+            elif found.isdisjoint(present):
+                keys |= found - {raw} or {layout.range_prefix_beside(table.key)}
+    return keys, not_cut
 
 
 def _without_frames(catalog: Catalog) -> Iterator[Defect]:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pyarrow.compute as pc
 
 from flows.erasure.content import content_tombstone
-from flows.execution.clip_worker import ClaimedSource, Ingested, frames_version
+from flows.execution.clip_worker import ClaimedSource, Ingested, frames_version, recording_keys
 from flows.workspace import Workspace
 from vitau.catalog.recordings import ClaimedClip, FrameTable
 from vitau.data import layout, snapshot
@@ -174,8 +174,8 @@ class Admissions:
         table = next((table for table in tables if table.recipe == version), None)
         if table is None:
             return None
-        raw = layout.raw_key_beside(table.key, checked.clip.suffix)
-        return table if all(map(self._store.exists, (table.key, table.quarantine_key, raw))) else None
+        exist = all(map(self._store.exists, (table.key, table.quarantine_key)))
+        return table if exist and recording_keys(self._store, checked.clip, table.key) else None
 
     def _recorded_of_url(self, source: SourceClip, subject: Subject) -> Clip | None:
         """Return the clip that a URL became earlier, as the source states it now; ``None`` if it is to be downloaded."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import pyarrow as pa
@@ -22,11 +22,14 @@ from vitau.data.parquet import read_table, write_table
 from vitau.errors import ClipError, EngineError, VitauError
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.manifests import SourceClip
+from vitau.media.ranges import cut_range, range_suffix
 from vitau.media.sandbox import Limits, run_isolated
 from vitau.media.sources import clip_digest, fetch, to_clip
 from vitau.processes import temporary_folder
 from vitau.schema import Clip, Skipped
 from vitau.store import Store, open_store
+
+_MISSING = "{}: its file is missing on the machine of its worker; check the path"
 
 PICTURES = ("crop", "embedding")
 """The large columns of a frame table, which are not needed to check its quality."""
@@ -181,28 +184,67 @@ def ingest_claimed(
     """
     clip, path = claimed.clip, claimed.path
     key = layout.frames_key(clip.subject, clip.sha256, recipe.digest, claimed.revision)
-    raw = layout.raw_key(clip.subject, clip.sha256, clip.suffix)
-    cut = not (store.exists(key) and store.exists(raw))
+    if clip.is_range and not path.is_file():
+        raise ClipError(_MISSING.format(claimed.row))
+    recording = recording_key(clip, path, recipe)
+    cut = not (store.exists(key) and store.exists(recording))
     if cut:
         if not path.is_file():
-            raise ClipError(f"{claimed.row}: its file is missing on the machine of its worker; check the path")
+            raise ClipError(_MISSING.format(claimed.row))
         with temporary_folder(temporary or _temporary()) as folder:
-            frames_file = folder / "frames.parquet"
-            run_isolated(partial(cut_frames, clip, path, frames_file, recipe), limits)
+            stored, frames_file = path, folder / "frames.parquet"
+            if clip.is_range:
+                stored = folder / PurePosixPath(recording).name
+                run_isolated(partial(cut_recording, clip, path, stored, recipe), limits)
+            run_isolated(partial(cut_frames, clip, stored, frames_file, recipe), limits)
             if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
                 raise ClipError(f"{claimed.row}: its file was changed while it was read; run the ingest again")
-            store.put(raw, path)
+            store.put(recording, stored)
             store.put(key, frames_file)
+    if clip.is_range:
+        purge_other_recordings(store, clip, recording)
     return _gated(claimed, store, recipe, cut=cut)
+
+
+def recording_key(clip: Clip, path: Path, recipe: FrameRecipe) -> str:
+    """Return the key under which a clip's recording is stored; of a range, only its frames are stored.
+
+    Raises:
+        ClipError: the file of a range is empty or not readable.
+    """
+    if clip.is_range:
+        return layout.range_key(clip.subject, clip.sha256, range_suffix(path, clip.fps or recipe.rate_fps))
+    return layout.raw_key(clip.subject, clip.sha256, clip.suffix)
+
+
+def recording_keys(store: Store, clip: Clip, frames_key: str) -> list[str]:
+    """Return the keys of a clip's stored recording, given that of its frame table; empty if it is not there.
+
+    A range from before ranges were cut still has the whole recording, until ``flows cut-ranges`` cuts it.
+    """
+    raw = layout.raw_key_beside(frames_key, clip.suffix)
+    ranges = store.keys(layout.range_prefix_beside(frames_key)) if clip.is_range else ()
+    return [*ranges, *([raw] if store.exists(raw) else [])]
+
+
+def purge_other_recordings(store: Store, clip: Clip, recording: str) -> int:
+    """Delete what else is stored of a range: the whole recording, or the range by an earlier ``fps``; return the number."""
+    found = [key for key in store.keys(layout.clip_prefix(clip.subject, clip.sha256)) if layout.is_recording_key(key)]
+    return sum(store.purge(key) for key in found if key != recording)
 
 
 def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"vitau-{os.getuid()}"
 
 
+def cut_recording(clip: Clip, path: Path, out: Path, recipe: FrameRecipe) -> None:
+    """Write the range of a clip without the rest of the recording; run this in a process of its own."""
+    cut_range(path, out, clip.start_s, clip.end_s, clip.fps or recipe.rate_fps)
+
+
 def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -> None:
-    """Write the frame table of a clip; run this in a process of its own."""
-    write_frames(clip, path, frames_file, recipe)
+    """Write the frame table of a clip from the bytes that are stored of it; run this in a process of its own."""
+    write_frames(clip, path, frames_file, recipe, is_cut=clip.is_range)
 
 
 def checked_rows(store: Store, frames_key: str) -> pa.Table:

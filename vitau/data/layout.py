@@ -38,6 +38,25 @@ def raw_key_beside(frames_key: str, suffix: str) -> str:
     return f"{folder}/raw{suffix}"
 
 
+def range_key(subject: str, sha256: str, suffix: str) -> str:
+    """Return ``subjects/<subject>/clips/<sha256>/range<suffix>``, the key of a clip that was cut from a longer recording.
+
+    Ranges that were ingested before they were cut have the whole recording under :func:`raw_key`.
+    """
+    return f"{clip_prefix(subject, sha256)}range{suffix}"
+
+
+def range_prefix_beside(frames_key: str) -> str:
+    """Return the prefix of the key of a clip's range beside its frame table."""
+    folder, _, _ = frames_key.rpartition("/")
+    return f"{folder}/range"
+
+
+def is_recording_key(key: str) -> bool:
+    """Return whether a key is that of a clip's bytes or range, not of anything made from them."""
+    return re.fullmatch(rf"{SUBJECTS}[^/]+/clips/[^/]+/(raw|range)[^/]*", key) is not None
+
+
 def frames_key(subject: str, sha256: str, recipe: str, revision: int = 0) -> str:
     """Return ``subjects/<subject>/clips/<sha256>/frames-<recipe>.parquet``, the key of a frame table.
 

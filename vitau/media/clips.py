@@ -3,11 +3,11 @@
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -29,6 +29,8 @@ MAX_IMAGES: Final = 100_000
 """Most images of a sequence."""
 MAX_IMAGE_BYTES: Final = 256 << 20
 """Largest file of one image."""
+
+T = TypeVar("T")
 
 _EARLY_S: Final = 1e-3  # tolerance of a frame before its sampling time, because timestamps of videos are rounded
 
@@ -63,7 +65,7 @@ def probe(path: Path) -> Probe:
         with open_video(path) as container:
             stream = container.streams.video[0]
             return Probe(kind=kind, width=stream.width, height=stream.height, duration_s=duration_s(stream, container))
-    _, load = next(_photo(path, DecodeCounts()) if kind == "photo" else _sequence(path, 1.0, DecodeCounts()), (0.0, None))
+    _, load = next(_photo(path, DecodeCounts()) if kind == "photo" else decode_sequence(path, 1.0, DecodeCounts()), (0.0, None))
     if load is None:
         raise ClipError("the recording holds no image; give a tar of images")
     height, width = load().shape[:2]
@@ -78,6 +80,7 @@ def sample_frames(
     fps: float | None = None,
     *,
     counts: DecodeCounts | None = None,
+    is_cut: bool = False,
 ) -> Iterator[SampledFrame]:
     """Yield the frames of a recording at a constant rate, one in memory at a time.
 
@@ -91,6 +94,7 @@ def sample_frames(
         end_s: end of the range, exclusive.
         fps: frames per second of an image sequence; without it, every image is sampled.
         counts: updated while decoding. Damaged frames are skipped and counted.
+        is_cut: the file holds the range only, as :func:`vitau.media.ranges.cut_range` writes it.
 
     Raises:
         ClipError: missing, empty, too large, neither a video nor an image, or without a frame in the time range.
@@ -102,19 +106,31 @@ def sample_frames(
     kind = kind_of(path)
     if kind == "photo":
         start_s = end_s = None
-    timed_images = _timed_images(path, kind, start_s or 0.0, end_s, fps or rate_fps, counts)
+    timed_images = _timed_images(path, kind, start_s or 0.0, end_s, fps or rate_fps, counts, is_cut=is_cut)
     begin_s, index, due = start_s or 0.0, 0, 0
-    for time_s, load in timed_images:
-        if end_s is not None and time_s >= end_s - _EARLY_S:
-            break
+    for time_s, load in within(timed_images, start_s, end_s):
         if time_s < begin_s + due / rate_fps - _EARLY_S:
             continue
         yield SampledFrame(index=index, time_s=round(time_s, 6), image=load())
         index += 1
         due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
     if index == 0:
-        span = f" from {begin_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
-        raise ClipError(f"the recording gives no frame{span}; give a complete recording and a range inside it")
+        raise no_frame(start_s, end_s)
+
+
+def within(frames: Iterable[tuple[float, T]], start_s: float | None, end_s: float | None) -> Iterator[tuple[float, T]]:
+    """Yield the frames of a time range, whose end is exclusive, and stop at the first one after it."""
+    for time_s, frame in frames:
+        if end_s is not None and time_s >= end_s - _EARLY_S:
+            return
+        if time_s >= (start_s or 0.0) - _EARLY_S:
+            yield time_s, frame
+
+
+def no_frame(start_s: float | None, end_s: float | None) -> ClipError:
+    """Build the error for a range without a frame."""
+    span = f" from {start_s or 0.0:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
+    return ClipError(f"the recording gives no frame{span}; give a complete recording and a range inside it")
 
 
 def kind_of(path: Path) -> str:
@@ -140,14 +156,14 @@ def kind_of(path: Path) -> str:
 
 
 def _timed_images(
-    path: Path, kind: str, start_s: float, end_s: float | None, fps: float, counts: DecodeCounts
+    path: Path, kind: str, start_s: float, end_s: float | None, fps: float, counts: DecodeCounts, *, is_cut: bool
 ) -> Iterator[TimedImage]:
     match kind:
         case "video":
-            return decode_video(path, start_s, end_s, counts)
+            return decode_video(path, start_s, end_s, counts, is_cut=is_cut)
         case "photo":
             return _photo(path, counts)
-    return _sequence(path, fps, counts)
+    return decode_sequence(path, fps, counts, is_cut=is_cut)
 
 
 def _photo(path: Path, counts: DecodeCounts) -> Iterator[TimedImage]:
@@ -160,7 +176,12 @@ def _photo(path: Path, counts: DecodeCounts) -> Iterator[TimedImage]:
     yield 0.0, partial(np.asarray, image)
 
 
-def _sequence(path: Path, fps: float, counts: DecodeCounts) -> Iterator[TimedImage]:
+def decode_sequence(path: Path, fps: float, counts: DecodeCounts, *, is_cut: bool = False) -> Iterator[TimedImage]:
+    """Yield the images of a tar in the order of their names; those of a cut range are named by their number in the sequence.
+
+    Raises:
+        ClipError: it is no tar, or it has too many or too large members.
+    """
     try:
         archive = tarfile.open(path, mode="r:")  # noqa: SIM115 - closed below; only opening may raise TarError
     except tarfile.TarError as error:
@@ -173,7 +194,7 @@ def _sequence(path: Path, fps: float, counts: DecodeCounts) -> Iterator[TimedIma
                 counts.num_damaged += 1
                 continue
             counts.num_frames += 1
-            yield position / fps, partial(np.asarray, image)
+            yield (int(Path(member.name).stem) if is_cut else position) / fps, partial(np.asarray, image)
 
 
 def _member_image(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Image | None:

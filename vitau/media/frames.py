@@ -75,7 +75,9 @@ def frame_schema() -> pa.Schema:
     )
 
 
-def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None = None) -> FramesSummary:
+def write_frames(
+    clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None = None, *, is_cut: bool = False
+) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
     Every sampled frame is a row; without the tracked face, its columns are null. At most 100 rows are in memory. The identity
@@ -86,6 +88,7 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
         path: the recording.
         out: the Parquet file to write, one row group per 100 frames.
         recipe: parameters of the extraction; by default 6 frames per second.
+        is_cut: ``path`` holds the clip's time range only, as :func:`vitau.media.ranges.cut_range` writes it.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
@@ -104,7 +107,8 @@ def write_frames(clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None =
             atomic_path(out) as partial,
             pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=_with_statistics()) as writer,
         ):
-            for frame in sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts):
+            sampled = sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts, is_cut=is_cut)
+            for frame in sampled:
                 faces_in_view, face = track(frame.image)
                 rows.add(_row(clip, frame, faces_in_view, face), face)
                 num_frames, num_faces = num_frames + 1, num_faces + (face is not None)

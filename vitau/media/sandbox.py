@@ -185,7 +185,7 @@ def serve(descriptor: int) -> None:
     try:
         import cv2
 
-        from vitau.media import frames  # noqa: F401 - loaded before the fork, not in each call
+        from vitau.media import frames, ranges  # noqa: F401 - loaded before the fork, not in each call
         from vitau.media.faces import load_models
 
         cv2.setNumThreads(1)

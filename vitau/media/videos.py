@@ -1,8 +1,9 @@
 """Decoding of videos with FFmpeg: one demuxer by the first bytes, limits by the header, and damaged frames skipped."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,10 +22,29 @@ MAX_DURATION_S: Final = 4 * 3600.0
 MAX_FRAMES: Final = 2_000_000
 """Most frames of a recording, in its header or decoded."""
 
+FIRST_FRAME: Final = "first frame at {} s"
+"""The comment in the file of a cut range: the time of its first frame in the recording, as a fraction."""
+
 _SEEK_S: Final = 10.0  # decoding up to an earlier start is faster than seeking
 
 TimedImage: TypeAlias = tuple[float, Callable[[], Image]]
 """Time in s, and the function that converts the image, which is called only when it is sampled."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded frame of FFmpeg and the aspect ratio of its pixels."""
+
+    frame: Any
+    aspect: float
+
+    def upright(self) -> Image:
+        """Return the picture (H, W, 3) uint8 RGB with square pixels, rotated according to its metadata."""
+        image: Image = self.frame.to_ndarray(format="rgb24")
+        if not 0.99 < self.aspect < 1.01:
+            size = (round(image.shape[1] * self.aspect), image.shape[0])
+            image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(np.rot90(image, round(self.frame.rotation / 90)))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,22 +113,43 @@ def _check_duration(stream: Any, container: Any, start_s: float, end_s: float | 
         raise ClipError(f"{lasts}; give ranges of at most {MAX_DURATION_S:.0f} s by start_s and end_s")
 
 
-def decode_video(path: Path, start_s: float, end_s: float | None, counts: DecodeCounts) -> Iterator[TimedImage]:
-    """Yield the frames of a video from the last key frame before a time, or from its beginning; count them."""
+def decode_video(
+    path: Path, start_s: float, end_s: float | None, counts: DecodeCounts, *, is_cut: bool = False
+) -> Iterator[TimedImage]:
+    """Yield the images of a video as :func:`decode_frames` yields its frames."""
+    for time_s, picture in decode_frames(path, start_s, end_s, counts, is_cut=is_cut):
+        yield time_s, picture.upright
+
+
+def decode_frames(
+    path: Path, start_s: float, end_s: float | None, counts: DecodeCounts, *, is_cut: bool = False
+) -> Iterator[tuple[float, Picture]]:
+    """Yield the frames of a video from the last key frame before a time, or from its beginning; count them.
+
+    Times start with the recording. The file of a cut range notes the time of its first frame, and is read from its beginning.
+    """
     with open_video(path) as container:
         stream = container.streams.video[0]
-        _check_duration(stream, container, start_s, end_s)
-        if start_s > _SEEK_S and _sought(container, stream, start_s):
-            timed_images = _decoded(container, counts)
-            first = next(timed_images, None)
+        if not is_cut:
+            _check_duration(stream, container, start_s, end_s)
+        if start_s > _SEEK_S and not is_cut and _sought(container, stream, start_s):
+            frames = _decoded(container, counts)
+            first = next(frames, None)
             if first is not None and first[0] <= start_s:
                 yield first
-                yield from timed_images
+                yield from frames
                 return
             counts.num_frames = counts.num_damaged = 0
     # a range near the start, or a seek that went too far
     with open_video(path) as container:
-        yield from _decoded(container, counts)
+        yield from _decoded(container, counts, _first_frame(container) if is_cut else Fraction(0))
+
+
+def _first_frame(container: Any) -> Fraction:
+    found = re.fullmatch(FIRST_FRAME.format(r"(\d+/\d+)"), container.metadata.get("comment", ""))
+    if found is None:
+        raise ClipError("the file of the range does not say when its first frame was; cut it again from the recording")
+    return Fraction(found[1])
 
 
 def _sought(container: Any, stream: Any, start_s: float) -> bool:
@@ -120,8 +161,11 @@ def _sought(container: Any, stream: Any, start_s: float) -> bool:
     return True
 
 
-def _decoded(container: Any, counts: DecodeCounts) -> Iterator[TimedImage]:
-    """Yield all frames from the current position of the container; skip and count damaged ones."""
+def _decoded(container: Any, counts: DecodeCounts, first: Fraction = Fraction(0)) -> Iterator[tuple[float, Picture]]:
+    """Yield all frames from the current position of the container; skip and count damaged ones.
+
+    ``first`` is the time of the first frame in s.
+    """
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1  # clips are decoded in parallel processes: more threads would compete
     aspect = float(stream.sample_aspect_ratio or 1)
@@ -138,13 +182,13 @@ def _decoded(container: Any, counts: DecodeCounts) -> Iterator[TimedImage]:
                 continue
             check_pixels(frame.width, frame.height)  # headers may be wrong
             if frame.pts is not None:
-                last_s = float((frame.pts - start) * frame.time_base)
+                last_s = float(first + (frame.pts - start) * frame.time_base)
             elif counts.num_frames:
                 last_s += float(1 / (stream.average_rate or 25))
             counts.num_frames += 1
             if counts.num_frames > MAX_FRAMES:
                 raise ClipError(f"the recording has more than {MAX_FRAMES} frames; cut it")
-            yield last_s, partial(_upright, frame, aspect)
+            yield last_s, Picture(frame, aspect)
     expected_s = duration_s(stream, container)
     counts.truncated = expected_s is not None and last_s < 0.9 * expected_s - 1
 
@@ -160,14 +204,6 @@ def _packets(container: Any, stream: Any, counts: DecodeCounts) -> Iterator[Any]
         if packet is None:
             return
         yield packet
-
-
-def _upright(frame: Any, aspect: float) -> Image:
-    """Return the frame with square pixels, rotated according to its metadata."""
-    image: Image = frame.to_ndarray(format="rgb24")
-    if not 0.99 < aspect < 1.01:
-        image = cv2.resize(image, (round(image.shape[1] * aspect), image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 def duration_s(stream: Any, container: Any) -> float | None:

@@ -171,6 +171,11 @@ class Clip:
     consent: str | None = None
     licence: str | None = None
 
+    @property
+    def is_range(self) -> bool:
+        """Return whether the clip is a range of a recording, of which only the pictures are stored."""
+        return self.start_s is not None or self.end_s is not None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionLabels:

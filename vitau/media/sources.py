@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vitau.errors import ClipError, SourceError, StoreError
-from vitau.media.clips import SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
+from vitau.media.clips import MAX_IMAGE_BYTES, MAX_IMAGES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
 from vitau.media.containers import storable_suffix
 from vitau.media.download import URL_HOSTS, download
 from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_inside, is_photo
@@ -142,7 +142,7 @@ def fetch(clip: SourceClip, work_dir: Path, *, hosts: Sequence[str] = URL_HOSTS,
         downloads: a folder that clips of the same URL share; by default ``work_dir``.
 
     Raises:
-        ClipError: a file is missing, or the URL cannot be reached, is not allowed, or holds no single video.
+        ClipError: a file is missing or too large, or the URL cannot be reached, is not allowed, or holds no single video.
         StoreError: the disk is full.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -158,6 +158,10 @@ def fetch(clip: SourceClip, work_dir: Path, *, hosts: Sequence[str] = URL_HOSTS,
         raise ClipError(f"{clip.row}: its file is missing; check the path")
     if len(clip.paths) == 1:
         return clip.paths[0]
+    if len(clip.paths) >= MAX_IMAGES:
+        raise ClipError(f"{clip.row}: it has {MAX_IMAGES} images or more; give fewer")
+    if any(path.stat().st_size > MAX_IMAGE_BYTES for path in clip.paths):  # each is read as a whole
+        raise ClipError(f"{clip.row}: one of its images has more than {MAX_IMAGE_BYTES >> 20} MiB; save it smaller")
     out = work_dir / f"{_sha256('|'.join(str(path) for path in clip.paths).encode())[:20]}{SEQUENCE_SUFFIX}"
     try:
         _pack(clip.paths, out)

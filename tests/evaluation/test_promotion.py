@@ -244,3 +244,106 @@ def test_arrays_of_other_people_are_refused() -> None:
     of = people(10)
     with pytest.raises(ValueError, match="10 people and 12 of the challenger's regions must be equally many"):
         decide_promotion(of, answers(people(12)), None)
+
+
+def test_a_verdict_lists_every_check_in_its_order_with_its_numbers() -> None:
+    """The figures are those of recorded decisions: the same arrays always yield the same verdict."""
+    of = people(60, source=["yfp"] * 50 + ["clinic"] * 8 + ["phone"] * 2)
+    of = replace(of, known_SA=of.known_SA & (np.arange(60)[:, None] % 7 != np.arange(8)))
+    own, other = answers(of, skill=0.25), answers(of, skill=0.3, seed=2, num_parameters=1_000_000)
+    verdict = decide_promotion(of, own, other, num_resamples=100)
+    found = [
+        (
+            reason.check,
+            reason.holds,
+            *(round(reason.numbers[name] or 0, 3) for name in ("challenger", "low") if name in reason.numbers),
+        )
+        for reason in verdict.reasons
+    ]
+    assert found == [
+        ("held-out people", True),
+        ("recognition, AUROC", True, 0.976, 0.929),
+        ("recognition, Brier score", True, 0.083),
+        ("recognition, AUROC", False, 0.976, -0.066),
+        ("recognition, balanced accuracy", True, 0.967, -0.067),
+        ("recognition, Brier score", True, 0.083, -0.015),
+        ("recognition, calibration error", True, 0.192, -0.032),
+        ("regions, mean AUROC", True, 0.968, 0.94),
+        ("AU1, AUROC", True, 0.961, 0.862),
+        ("AU2, AUROC", True, 1.0, 1.0),
+        ("AU4, AUROC", True, 1.0, 1.0),
+        ("AU6, AUROC", True, 0.923, 0.785),
+        ("AU9, AUROC", True, 0.925, 0.77),
+        ("AU12, AUROC", True, 0.97, 0.877),
+        ("AU25, AUROC", True, 0.994, 0.962),
+        ("AU26, AUROC", True, 0.968, 0.901),
+        ("regions, mean AUROC", False, 0.968, -0.05),
+        ("regions, mean balanced accuracy", True, 0.909, -0.058),
+        ("recognition, source clinic, share of correct answers", True, 1.0, 1.0),
+        ("regions, source clinic", None),
+        ("recognition, source phone", None),
+        ("regions, source phone", None),
+        ("recognition, source yfp, share of correct answers", True, 0.96, 0.902),
+        ("regions, source yfp, share of correct answers", True, 0.92, 0.876),
+        ("size", True, 2000000),
+        ("computation per face", True, 1500000000),
+    ]
+    by_check = {reason.check: reason for reason in verdict.reasons}
+    assert by_check["held-out people"].numbers == {"palsied": 30, "others": 30, "limit": 5}
+    assert by_check["size"].numbers["times"] == 2.0
+    assert by_check["recognition, source yfp, share of correct answers"].numbers["people"] == 50
+    assert by_check["regions, source yfp, share of correct answers"].numbers["people"] == 25
+    assert by_check["regions, source clinic"].sentence == "regions, source clinic has 4 people and is not judged; 5 are needed"
+    brier = next(reason for reason in verdict.reasons if reason.check == "recognition, Brier score")
+    assert brier.sentence == "recognition's Brier score is 0.083; at most 0.25 is allowed"
+    assert brier.numbers.keys() == {"challenger", "limit"}
+    assert (verdict.first, verdict.num_people, verdict.num_palsied, verdict.policy) == (False, 60, 30, PATIENTS)
+    assert decide_promotion(of, own, other, num_resamples=100, seed=1) != verdict
+
+
+def test_limits_are_reached_by_equality() -> None:
+    of = people(10, source=["a"] * 10)
+    halves = replace(answers(of), palsy_S=np.full(10, 0.5), region_SA=np.zeros((10, 8)))
+    reasons = {reason.check: reason for reason in decide_promotion(of, halves, None, num_resamples=20).reasons}
+    assert reasons["held-out people"].holds, "five of each are enough"
+    assert (reasons["recognition, Brier score"].holds, reasons["recognition, Brier score"].numbers["challenger"]) == (
+        True,
+        0.25,
+    )
+    assert reasons["recognition, source a, share of correct answers"].numbers["challenger"] == 0.5, "0.5 is called a palsy"
+    unaffected = 1 - of.affected_SA[of.palsied_S].mean()
+    share = reasons["regions, source a, share of correct answers"]
+    assert share.numbers["challenger"] == pytest.approx(unaffected), "a score of 0 is not affected"
+
+
+def test_a_group_of_one_cohort_counts_the_answers_that_it_has() -> None:
+    of = people(20, side=["left" if person % 2 == 0 else None for person in range(20)])
+    palsy = np.where(of.palsied_S, 0.9, 0.1)
+    palsy[[0, 2]] = 0.1
+    verdict = decide_promotion(of, replace(answers(of), palsy_S=palsy), None, num_resamples=20)
+    (share,) = [reason for reason in verdict.reasons if reason.check.startswith("recognition, side")]
+    assert share.check == "recognition, side left, share of correct answers"
+    assert (share.numbers["challenger"], share.numbers["people"]) == (0.8, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("palsied_S", "10 people and 12 of palsied must be equally many"),
+        ("affected_SA", "10 people and 12 of affected must be equally many"),
+        ("known_SA", "10 people and 12 of known must be equally many"),
+        ("groups", "10 people and 12 of source must be equally many"),
+        ("challenger", "10 people and 12 of the challenger's answers must be equally many"),
+        ("champion", "10 people and 12 of the champion's answers must be equally many"),
+    ],
+)
+def test_every_array_of_other_people_is_named(name: str, sentence: str) -> None:
+    of, others = people(10, source=["a"] * 10), people(12, source=["a"] * 12)
+    given = {"challenger": answers(of, regions=False), "champion": answers(of, regions=False)}
+    if name in given:
+        given[name] = answers(others, regions=False)
+    else:
+        of = replace(of, **{name: getattr(others, name)})
+    with pytest.raises(ValueError, match="equally many") as caught:
+        decide_promotion(of, given["challenger"], given["champion"])
+    assert str(caught.value) == sentence

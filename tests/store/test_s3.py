@@ -12,7 +12,10 @@ from vitau.store import Digest, S3Store, make_bucket, open_store, s3, sha256_of
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps one object; ``failures`` are the next answers: a status, or "cut" for half of a body."""
+    """Keeps one object; ``failures`` are the next answers: a status, or "cut" for half of a body.
+
+    The codes of errors are Amazon's; ``codes`` replaces them, an empty one by an answer without a body.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -25,6 +28,7 @@ class Server(ThreadingHTTPServer):
         self.put_headers: dict[str, str] = {}
         self.deleted: list[str] = []
         self.pages: dict[str, str] = {}
+        self.codes: dict[int, str] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_DELETE(self) -> None:
+        if self.server.failures:
+            self._refuse(int(self.server.failures.pop(0)))
+            return
         self.server.deleted.append(self.path)
         self._answer(b"", status=204)
 
@@ -70,8 +77,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int) -> None:
         codes = {403: "AccessDenied", 404: "NoSuchKey", 409: "ConditionalRequestConflict", 412: "PreconditionFailed"}
-        code = (codes | {503: "SlowDown"})[status]
-        self._answer(f"<Error><Code>{code}</Code></Error>".encode(), status=status)
+        code = (codes | {503: "SlowDown"} | self.server.codes)[status]
+        self._answer(f"<Error><Code>{code}</Code></Error>".encode() if code else b"", status=status)
 
     def _answer(self, body: bytes, *, status: int = 200, send: int | None = None) -> None:
         self.send_response(status)
@@ -246,3 +253,129 @@ def test_a_server_that_is_away_is_a_clear_error(monkeypatch):
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with pytest.raises(StoreError, match=r"the object store cannot be reached for s3://bucket/k: Could not connect"):
         open_store("s3://bucket").get("k")
+
+
+def test_a_busy_server_is_asked_again_five_times_and_a_silent_one_is_given_up_after_30_seconds(server, store, monkeypatch):
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    server.failures = [503] * 20
+    with pytest.raises(StoreError, match=r"the object store refuses s3://bucket/k \(SlowDown\)"):
+        store.get("k")
+    assert server.requests == 6
+    config = store._client.meta.config
+    assert (config.connect_timeout, config.read_timeout) == (10, 30)
+
+
+def test_attempts_after_a_conflict_are_further_and_further_apart(server, store, monkeypatch):
+    delays: list[float] = []
+    monkeypatch.setattr(s3, "_BACKOFF_S", 1.0)
+    monkeypatch.setattr(s3.time, "sleep", delays.append)
+    server.failures = [409] * 5
+    assert store.put("k", b"data")
+    assert len(delays) == 5
+    assert all(0.5 * 2**number <= delay <= 2**number for number, delay in enumerate(delays))
+    assert len({delay / 2**number for number, delay in enumerate(delays)}) > 1, "with jitter"
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412", ""])
+def test_a_lost_race_is_no_error_whatever_the_server_calls_it(server, store, code):
+    server.codes, server.failures = {412: code}, [412]
+    assert not store.put("k", b"data")
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "409", ""])
+def test_a_conflict_is_tried_again_whatever_the_server_calls_it(server, store, code):
+    server.codes, server.failures = {409: code}, [409]
+    assert store.put("k", b"data")
+    assert server.requests == 2
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "NotFound", "404", ""])
+def test_a_missing_object_is_missing_whatever_the_server_calls_it(server, store, code):
+    server.codes, server.failures = {404: code}, [404]
+    with pytest.raises(ObjectNotFoundError):
+        store.get("k")
+
+
+def test_every_request_that_is_refused_names_its_object_or_prefix(server, tmp_path):
+    store = open_store("s3://bucket/a")
+    requests = {
+        "a/k (AccessDenied)": [
+            lambda: store.get("k"),
+            lambda: store.download("k", tmp_path / "x"),
+            lambda: store.put("k", b"1"),
+        ],
+        "a/k (403)": [lambda: store.digest("k"), lambda: store.exists("k")],  # the answer to HEAD has no body
+        "a/s/ (AccessDenied)": [lambda: list(store.keys("s/")), lambda: store.erase("s/"), lambda: store.purge("s/")],
+    }
+    for location, calls in requests.items():
+        for call in calls:
+            server.failures = [403]
+            with pytest.raises(StoreError) as caught:
+                call()
+            assert str(caught.value) == f"the object store refuses s3://bucket/{location}: check the bucket and the keys"
+    server.failures = [403]
+    with pytest.raises(StoreError) as caught:
+        make_bucket("new")
+    assert str(caught.value) == "the object store refuses s3://new (AccessDenied): check the bucket and the keys"
+
+
+def test_a_refused_deletion_names_the_prefix(server, store, monkeypatch):
+    monkeypatch.setattr(store, "keys", lambda prefix: iter([f"{prefix}1"]))
+    server.failures = [403]
+    with pytest.raises(StoreError) as caught:
+        store.erase("s/")
+    assert str(caught.value) == "the object store refuses s3://bucket/s/ (AccessDenied): check the bucket and the keys"
+    monkeypatch.setattr(store, "erase", lambda _: 0)
+    server.failures = [403]
+    with pytest.raises(StoreError) as caught:
+        store.purge("s/")
+    assert str(caught.value) == "the object store refuses s3://bucket/s/ (AccessDenied): check the bucket and the keys"
+
+
+def test_without_keys_a_signed_address_is_refused_with_the_object(server, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StoreError) as caught:
+        open_store("s3://bucket").signed_address("k", valid_s=60)
+    assert str(caught.value) == "the object store cannot be reached for s3://bucket/k: Unable to locate credentials"
+
+
+def test_a_read_verifies_the_given_digest_before_that_of_the_writer(server, store, tmp_path):
+    server.body, server.digest = b"film" * 500_000, sha256_of(b"film" * 500_000)
+    (tmp_path / "deep").mkdir()
+    for folder in ("deep", "deep/er"):
+        assert store.download("k", tmp_path / folder / "copy", sha256=server.digest) == tmp_path / folder / "copy"
+        assert (tmp_path / folder / "copy").read_bytes() == server.body
+    for read in (lambda: store.get("k", sha256="0" * 64), lambda: store.download("k", tmp_path / "x", sha256="0" * 64)):
+        with pytest.raises(ChecksumError) as caught:
+            read()
+        assert str(caught.value) == (
+            "s3://bucket/k does not have the bytes that were written (sha256 000000000000…): restore it from a copy"
+        )
+    server.digest = None
+    with pytest.raises(ChecksumError) as caught:
+        store.get("k")
+    assert str(caught.value) == (
+        "s3://bucket/k has no digest, so that ViTAU did not write it: delete it, or upload it with the metadata sha256=…"
+    )
+
+
+def test_a_prefix_without_objects_versions_and_uploads_is_empty(server):
+    server.pages = {
+        "/bucket?list-type=2": "<ListBucketResult/>",
+        "/bucket?versions": "<ListVersionsResult/>",
+        "/bucket?uploads": "<ListMultipartUploadsResult/>",
+    }
+    store = open_store("s3://bucket/a")
+    assert (list(store.keys()), store.purge("s/")) == ([], 0)
+    assert "prefix=a%2F&" in f"{server.paths[0]}&"
+    assert open_store("s3://bucket").erase("") == 0
+    assert "prefix=&" in f"{server.paths[-1]}&"
+
+
+def test_bytes_are_sent_with_their_digest_below_the_prefix(server):
+    assert open_store("s3://bucket/a/b").put("c/k", b"data")
+    assert (server.digest, server.put_path) == (sha256_of(b"data"), "/bucket/a/b/c/k")
+    assert server.put_headers["If-None-Match"] == "*"

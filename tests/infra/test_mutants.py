@@ -61,7 +61,7 @@ def test_at_least_90_percent_of_a_sample_of_the_metrics_mutants_are_killed_and_o
 def test_mutants_are_sorted_by_their_exit_codes_and_only_survivors_are_accepted(mutants: ModuleType) -> None:
     codes = {"a.x__1": 1, "a.x__2": 0, "a.x__3": 33, "a.x__4": None, "a.x__5": 36, "a.x__6": 0, "a.x__7": -11}
     result = mutants.sort_mutants("a.py", codes, {"a.x__[16]": "a reason"})
-    assert (result.killed, result.survived) == (("a.x__1", "a.x__5"), ("a.x__2", "a.x__7"))
+    assert (result.killed, result.timed_out, result.survived) == (("a.x__1",), ("a.x__5",), ("a.x__2", "a.x__7"))
     assert (result.without_test, result.accepted, result.not_run) == (("a.x__3",), ("a.x__6",), ("a.x__4",))
     assert (result.number, result.share) == (6, 0.4)
 

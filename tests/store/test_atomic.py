@@ -30,6 +30,17 @@ def test_a_file_has_its_permissions_before_its_first_byte(tmp_path):
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
 
 
+def test_no_other_user_can_read_a_file_while_it_is_written(tmp_path, monkeypatch):
+    write, modes = Path.write_bytes, []
+    monkeypatch.setattr(Path, "write_bytes", lambda self, data: (modes.append(self.stat().st_mode & 0o777), write(self, data)))
+    before = os.umask(0)
+    try:
+        write_atomic(tmp_path / "page.html", "a face", mode=0o644)
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
 def test_a_file_and_a_folder_are_for_their_owner_only_whatever_the_umask_is(tmp_path):
     before = os.umask(0)
     try:
@@ -119,3 +130,19 @@ def test_temporary_files_of_a_killed_writer_are_removed_by_name(tmp_path):
     assert sorted(path.name.split(".")[:2] for path in tmp_path.iterdir()) == [["", "two"], ["kept", "partial"]]
     remove_partials(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.partial.mp4"]
+
+
+def test_a_folder_that_another_writer_made_meanwhile_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    make_private_folders(tmp_path / "a")
+    make_private_folders(tmp_path / "a")
+    assert (tmp_path / "a").is_dir()
+
+
+def test_a_temporary_folder_that_cannot_be_removed_does_not_hide_the_failure(tmp_path, monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "rmdir", refused)
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail(tmp_path / "model", folder=True)

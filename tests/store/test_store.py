@@ -1,5 +1,6 @@
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from vitau.errors import ChecksumError, ErasedError, ObjectNotFoundError, StoreError
 from vitau.schema import tombstone
-from vitau.store import Digest, FolderStore, open_store, sha256_of, tombstone_key
+from vitau.store import Digest, FolderStore, folder, open_store, sha256_of, tombstone_key
 
 
 @pytest.fixture
@@ -304,3 +305,68 @@ def test_a_write_below_an_object_and_a_full_quota_are_clear_errors(store, tmp_pa
     with pytest.raises(StoreError) as caught:
         store.download("a", tmp_path / "copy")
     assert str(caught.value) == f"no space left to write {tmp_path / 'copy'}: free some space and run it again"
+
+
+def test_a_partial_file_that_vanishes_while_the_store_is_opened_is_no_error(store):
+    (store.folder / ".partial" / "gone").symlink_to("nowhere")
+    assert open_store(store.folder).put("k", b"1")
+
+
+def test_unfinished_objects_lie_in_the_store_itself(store, tmp_path, monkeypatch):
+    """A hard link does not reach from another disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert store.put("k", b"1")
+
+
+def test_objects_whose_digests_share_a_folder_are_written(store):
+    for key in ("k", "k472"):
+        assert store.put(key, key.encode())
+        assert store.digest(key) == Digest(sha256=sha256_of(key.encode()), size=len(key))
+    assert len(list((store.folder / ".digests").iterdir())) == 1
+
+
+def test_an_erasure_that_removes_the_folder_before_the_link_is_waited_out_a_hundred_times(store, monkeypatch):
+    make, calls = folder.make_private_folders, []
+
+    def removed(path: Path, *, until: int) -> None:
+        calls.append(path)
+        if len(calls) >= until:
+            make(path)
+
+    monkeypatch.setattr(folder, "make_private_folders", lambda path: removed(path, until=3))
+    assert store.put("a/b/k", b"1")
+    assert (store.get("a/b/k"), len(calls)) == (b"1", 3)
+    calls.clear()
+    monkeypatch.setattr(folder, "make_private_folders", lambda path: removed(path, until=1000))
+    with pytest.raises(StoreError) as caught:
+        store.put("c/d", b"1")
+    assert str(caught.value) == f"cannot write {store.uri}/c/d: No such file or directory"
+    assert len(calls) == 100
+
+
+def test_an_erasure_right_after_the_link_is_no_error(store, monkeypatch):
+    def removed(path: Path) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(folder, "sync", removed)
+    assert store.put("a/k", b"1")
+
+
+def test_an_erasure_goes_on_beside_another_one(store, monkeypatch):
+    (store.folder / "x").mkdir()
+    monkeypatch.setattr(store, "keys", lambda _: iter(["x/y/gone", "gone"]))
+    assert store.erase("x/") == 2
+    assert not (store.folder / "x").exists()
+    assert store.folder.exists()
+
+
+def test_an_erasure_that_the_disk_refuses_names_the_prefix(store, monkeypatch):
+    store.put("s/a", b"1")
+
+    def broken(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "unlink", broken)
+    with pytest.raises(StoreError) as caught:
+        store.erase("s/")
+    assert str(caught.value) == f"cannot write {store.uri}/s/: Input/output error"

@@ -335,6 +335,8 @@ def test_every_problem_of_the_chain_is_one_sentence_at_its_offset():
     exchanged = "changed, or the row before it is missing or was exchanged"
     cut = "not the row that snapshot ssssssssssss was frozen with: the ledger was cut or rewritten"
     assert broken_rows(rows, {}, heads) == {1: missing, 2: missing}
+    erased = row(4, third["digest"], merged="erased-1")
+    assert broken_rows([*rows, erased], {}, {}) == {1: missing, 2: missing}
     assert broken_rows(rows, {1: salts, 3: salts}, heads) == {1: changed, 2: missing, 3: changed}
     assert broken_rows([third, first], {}, {}) == {1: exchanged, 3: exchanged}
     assert broken_rows(rows[:2], {}, heads) == {1: missing, 2: missing, 3: cut}

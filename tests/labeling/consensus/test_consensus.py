@@ -209,8 +209,19 @@ def test_the_last_answer_of_a_reader_counts():
 
 
 def test_a_blind_answer_of_an_unknown_reader_is_refused():
-    with pytest.raises(ValueError, match="blind answers of Z, but the readers are A, B; name them all"):
-        consensus(answers("p1", "Z", {}), READERS)
+    with pytest.raises(ValueError, match="blind answers of") as caught:
+        consensus(answers("p1", "Z", {}) + answers("p1", "Y", {}) + both("p1", {}, {}), READERS, guests=("paris", "B"))
+    assert str(caught.value) == "blind answers of Y, Z, but the readers are A, B, paris; name them all"
+
+
+def test_every_person_of_a_study_is_in_the_list_of_their_state_by_pseudonym():
+    rows = answers("a", "A", {}) + both("c", {AU.AU1: True}, {}) + both("e", {}, {}, side=None) + answers("b", "B", {})
+    rows += both("d", {AU.AU2: True}, {}) + both("g", {AU.AU4: True}, {}) + ruling("g", {AU.AU4: True}) + both("f", {}, {})
+    state = consensus(rows, READERS)
+    assert state.waiting == ("a", "b")
+    assert [(open_.subject, open_.regions) for open_ in state.disagreements] == [("c", (AU.AU1,)), ("d", (AU.AU2,))]
+    assert [label.subject for label in state.labels] == ["e", "f", "g"]
+    assert state.adjudicated == ("g",)
 
 
 def test_cannot_tell_is_a_missing_value_and_not_a_no():
@@ -227,7 +238,9 @@ def test_agreement_equals_a_published_example():
         for unit, (x, y) in enumerate(zip(a, b, strict=True))
         for row in both(f"p{unit}", {AU.AU1: x == "1"}, {AU.AU1: y == "1"})
     ]
-    agreement = consensus(rows, READERS).agreement_by_au[AU.AU1]
+    state = consensus(rows, READERS)
+    agreement = state.agreement_by_au[AU.AU1]
+    assert (state.agreement.raw, state.agreement.num_pairs) == (pytest.approx(0.95), 80), "of all regions together"
     assert agreement.raw == pytest.approx(0.6)
     assert agreement.alpha == pytest.approx(0.095, abs=5e-4)
     assert agreement.num_pairs == 10

@@ -45,6 +45,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
 
     Example: python -m flows crossvalidate DIGEST --protocol lopo,frames --out crossvalidation
     """
+    chosen = parse_protocols(protocol)
     settings = connect(state)
     from flows.crossvalidation.crossvalidate import crossvalidate as run
     from flows.crossvalidation.tables import METRIC_WORDS, SHOWN, summary_rows
@@ -53,7 +54,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     results = run(
         snapshot,
         out.resolve(),
-        protocols=parse_protocols(protocol),
+        protocols=chosen,
         size=size,
         num_seeds=seeds,
         paper_counts=counts == "paper",

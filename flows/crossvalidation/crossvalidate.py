@@ -1,7 +1,9 @@
 """The crossvalidate flow: train and test the folds of protocols on the same people, and write one table and a report."""
 
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +20,10 @@ from flows.crossvalidation.study import FoldTask, Study
 from flows.crossvalidation.tables import Facts
 from flows.erasure.living import LivingRows, load_living
 from flows.execution.executor import Engine, Executor
+from flows.execution.gpus import VISIBLE, lease_gpus, visible_gpus
+from flows.execution.leases import LeaseHolder
 from flows.execution.subject_worker import read_model_files
-from flows.execution.training_process import show_trainings
+from flows.execution.training_process import STUCK_S, show_trainings
 from flows.retrain import pretrain
 from flows.retraining import recipes as retraining
 from flows.retraining.recipes import find_sources
@@ -29,7 +33,7 @@ from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
 from vitau.data.protocols import TASKS, Task
 from vitau.models.checkpoint import model_digest
-from vitau.progress import Reporter, track
+from vitau.progress import Reporter
 from vitau.schema import Protocol
 from vitau.store.atomic import make_private_folders, write_atomic
 from vitau.training.config import Recipe
@@ -180,15 +184,53 @@ def train_folds(
         pretrained=models,
         weights=dict(weights),  # a mapping that processes can receive
     )
+    reporter = Reporter()
     if missing and not remote:
-        with Reporter().task("decode crops") as step:
+        with reporter.task("decode crops") as step:
             load_crops(workspace.store, study.snapshot, workspace.folder("crops"), step, without=living.names)
-    with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
+    with (
+        lease_gpu(workspace, wanted=bool(missing) and engine is Engine.LOCAL),
+        Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor,
+        reporter.task(f"train {len(missing)} of {len(tasks)} folds") as step,
+    ):
         running = executor.run(missing, work, num_processes=min(settings.num_trainings, max(1, len(missing))), gpu=True)
-        for task, data in zip(missing, track(running, "training folds", len(missing)), strict=True):
+        for done, (task, data) in enumerate(zip(missing, running, strict=True), start=1):
             if remote:
                 write_atomic(folder / task.file, data)
+            step(done, len(missing))
     return {task: pq.read_table(io.BytesIO((folder / task.file).read_bytes())) for task in tasks}
+
+
+@contextmanager
+def lease_gpu(workspace: Workspace, *, wanted: bool) -> Iterator[None]:
+    """Lease one GPU for the folds of local processes, which see no other; without a GPU, or unless wanted, do nothing.
+
+    Ray gives its workers a GPU each.
+
+    Raises:
+        LeaseLostError: another training took the GPU over.
+    """
+    gpus = visible_gpus() if wanted else []
+    if not gpus:
+        yield
+        return
+    reporter, before = Reporter(), os.environ.get(VISIBLE)
+
+    def wait() -> None:
+        reporter.line(f"waiting for one of {len(gpus)} GPUs: other trainings use them")
+
+    with (
+        LeaseHolder(workspace.catalog, workspace.settings.lease_s, stuck_s=STUCK_S) as holder,
+        lease_gpus(workspace.catalog, holder, gpus, 1, wait) as own,
+    ):
+        os.environ[VISIBLE] = own[0]  # CUDA reads it when it starts, here or in a process of the pool
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[VISIBLE]
+            else:
+                os.environ[VISIBLE] = before
 
 
 def conclude(study: Study, living: LivingRows, tables: Mapping[FoldTask, pa.Table], out: Path) -> Results:

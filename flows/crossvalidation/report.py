@@ -21,6 +21,7 @@ from flows.crossvalidation.tables import (
     csv_table,
     difference_words,
     markdown,
+    notes,
     predictions,
     words,
 )
@@ -71,6 +72,7 @@ def page(facts: Facts, taken: Sequence[Taken]) -> str:
             words=words,
             difference_words=difference_words,
             method=METHOD,
+            notes=[note.replace("`", "") for note in notes(facts)],
         )
     )
 

@@ -25,6 +25,8 @@ METHOD: Final = (
     "bootstrap over people, after ± the standard deviation over seeds. Epoch and threshold are chosen on validation frames of "
     "the fold, never on its test frames. Pretraining is shared by all folds and seeds."
 )
+SMALL: Final = 8
+"""Palsied people below which the outputs name what more people are needed for."""
 PROTOCOL_WORDS: Final[Mapping[Protocol, str]] = {
     Protocol.FRAMES: "frames are divided whoever they show: the test people were seen in training (the paper's protocol)",
     Protocol.SUBJECTS: "one hold-out of people, the recorded splits",
@@ -120,6 +122,7 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
         "",
         *(f"* `{protocol}`: {PROTOCOL_WORDS[protocol]}." for protocol in facts.study.protocols),
         "",
+        *(line for note in notes(facts) for line in (note, "")),
         *_markdown_table(
             ["Task", "Protocol", "Level", "People", "Folds", *shown],
             [
@@ -160,6 +163,21 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
             ],
         )
     return "\n".join(lines) + "\n"
+
+
+def notes(facts: Facts) -> list[str]:
+    """Return what limits the numbers, as sentences."""
+    found = []
+    tested = [row for row in facts.results.pooled if (row.task, row.level) == ("palsy", "person")]
+    num_palsied = max((row.num_palsied for row in tested), default=SMALL)
+    if num_palsied < SMALL:
+        found.append(
+            f"At most {num_palsied} palsied people are tested. `lopo` needs 3, a champion is judged on 5 held-out palsied "
+            "people, and an interval of ± 0.12 around an AUROC of 0.90 needs 15 palsied people and 15 others."
+        )
+    if Protocol.FRAMES in facts.study.protocols:
+        found.append("`frames` tests people that the model was trained on: its numbers promise nothing about new people.")
+    return found
 
 
 def counts_taken(study: Study, rows: pa.Table) -> Iterator[Taken]:

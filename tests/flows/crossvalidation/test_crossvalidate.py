@@ -1,6 +1,7 @@
 """Cross-validation of tiny models on fourteen plain people: no service, folds in this process or in two."""
 
 import csv
+import os
 import stat
 from dataclasses import replace
 
@@ -11,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.crossvalidation import crossvalidate, fold_worker
-from flows.crossvalidation.crossvalidate import choose_recipes, conclude, plan, train_folds
+from flows.crossvalidation.crossvalidate import choose_recipes, conclude, lease_gpu, plan, train_folds
 from flows.crossvalidation.tables import COLUMNS
 from flows.erasure.files import erase_local_files
 from flows.erasure.living import load_living
 from flows.erasure.traces import Traces
+from flows.execution.gpus import Gpu
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.data.parquet import write_table
@@ -139,6 +141,9 @@ def test_three_protocols_are_in_one_table_and_the_differences_beside_them(worksp
     for text in (page, table, (tmp_path / "out" / "table.csv").read_text()):
         assert "person-" not in text
     assert "Synthetic." in page
+    for text in (page, table):
+        assert "At most 7 palsied people are tested" in text
+        assert "its numbers promise nothing about new people" in text
     assert "(synthetic)" in table
     assert "`frames` − `lopo`" in table
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -210,6 +215,18 @@ def test_two_processes_predict_what_one_does(workspace, snapshot, tmp_path):
     run(two, snapshot, tmp_path / "two", (Protocol.FRAMES,), recipes=recipes)
     two.catalog.engine.dispose()
     assert (tmp_path / "one" / "table.csv").read_bytes() == (tmp_path / "two" / "table.csv").read_bytes()
+
+
+def test_local_folds_lease_one_gpu_and_see_no_other(workspace, monkeypatch):
+    gpus = [Gpu(device=str(index), work=f"gpus/boot/{index}") for index in range(2)]
+    monkeypatch.setattr(crossvalidate, "visible_gpus", lambda: gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with lease_gpu(workspace, wanted=True):
+        [leased] = workspace.catalog.leases()
+        assert leased == f"gpus/boot/{os.environ['CUDA_VISIBLE_DEVICES']}"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    with lease_gpu(workspace, wanted=False):
+        assert not workspace.catalog.leases()
 
 
 def test_the_papers_counts_are_shown_beside_what_the_data_has(workspace, snapshot, tmp_path):

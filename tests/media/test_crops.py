@@ -111,8 +111,42 @@ def test_beyond_the_border_the_frame_is_reflected() -> None:
 def test_landmarks_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"landmarks have the shape \(5, 2\); give \(68, 2\)"):
         crops.alignment(np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="do not span a face"):
+    with pytest.raises(ValueError, match="do not span a face") as caught:
         crops.alignment(np.zeros((68, 2)))
+    assert str(caught.value) == "the eyes and the mouth of these landmarks do not span a face; leave this face out"
+
+
+def test_a_tiny_face_is_aligned_and_single_precision_landmarks_lose_nothing() -> None:
+    points = a_face()
+    small = crops.alignment(points / 1000)
+    np.testing.assert_allclose(small, crops.alignment(points) / 1000, atol=1e-9)
+    assert crops.alignment(points.astype(np.float32)).dtype == np.float64
+
+
+def test_a_crop_takes_exactly_the_pixels_of_the_frame_and_reflects_its_border() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 320, 3), dtype=np.uint8)
+    moved = np.array([(1.0, 0.0, 7.0), (0.0, 1.0, 5.0)])
+    np.testing.assert_array_equal(crops.extract_crop(image, moved), image[5:261, 7:263])
+    np.testing.assert_array_equal(crops.extract_crop(image, moved, 10), image[5:15, 7:17])
+    outside = crops.extract_crop(image, moved - [(0, 0, 10), (0, 0, 10)], 10)
+    np.testing.assert_array_equal(outside[:5, :3], image[5:0:-1, 3:0:-1])
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_face_of_several_times_the_size_is_averaged_over_its_pixels(times: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20 * times, 20 * times, 3), dtype=np.uint8)
+    center = (times - 1) / 2
+    crop = crops.extract_crop(image, np.array([(times, 0.0, center), (0.0, times, center)]), 20)
+    mean = image.reshape(20, times, 20, times, 3).mean(axis=(1, 3))
+    assert np.abs(crop - mean).max() <= 0.51
+
+
+def test_supersampling_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crops, "MAX_SUPERSAMPLING", 2)
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    crop = crops.extract_crop(image, np.array([(4.0, 0.0, 1.0), (0.0, 4.0, 1.0)]), 10)
+    four = image.reshape(10, 4, 10, 4, 3)[:, ::2, :, ::2]
+    assert np.abs(crop - four.mean(axis=(1, 3))).max() <= 0.51
 
 
 def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -154,6 +188,34 @@ def test_blur_darkness_and_glare_show_in_the_quality(smiles: dict[int, list[np.n
     assert good.face_px == pytest.approx(np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0)))
 
 
+def test_brightness_and_clipping_are_those_of_the_pixels_of_the_face() -> None:
+    square = np.array([(50, 50), (149, 50), (149, 149), (50, 149)] * 17, float)
+    crop = np.full((256, 256, 3), 200, np.uint8)
+    for number, level in enumerate((4, 5, 250, 251)):
+        crop[50 + 25 * number : 75 + 25 * number, 50:150] = level
+    found = crops.quality(crop, square, a_face(), SIZE)
+    assert (found.brightness, found.clipped) == (127.5, 0.5)
+    elsewhere = crops.quality(crop, square + 1000, a_face(), SIZE)
+    assert elsewhere.brightness == pytest.approx(crop[..., 0].mean()), "without a pixel of the face, the whole crop counts"
+
+
+def test_sharpness_is_the_variance_of_the_laplacian() -> None:
+    crop = np.zeros((256, 256, 3), np.uint8)
+    crop[128, 128] = 100
+    found = crops.quality(crop, a_face(), a_face(), SIZE)
+    assert found.sharpness == pytest.approx((400**2 + 4 * 100**2) / 256**2)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640)])
+@pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (30.0, -10.0, 20.0), (-35.0, 20.0, -25.0)])
+def test_the_pose_of_the_average_head_is_exact_in_every_frame(size: tuple[int, int], pose: tuple[float, float, float]) -> None:
+    shift = (np.array(size) - SIZE) / 2
+    landmarks = posed(*pose) + shift
+    np.testing.assert_allclose(crops.head_pose(landmarks, size), pose, atol=1e-3)
+    nearer = (landmarks - (np.array(size) - 1) / 2) * 2 + (np.array(size) - 1) / 2
+    assert np.abs(np.subtract(crops.head_pose(nearer, size), pose)).max() < 12, "also near the camera"
+
+
 def test_the_head_pose_in_a_mirrored_clip_is_that_of_the_person(smiles: dict[int, list[np.ndarray]]) -> None:
     points = posed(20, 5, 10)
     seen = crops.renumbered(points) * (-1, 1) + (SIZE[0] - 1, 0)
@@ -168,3 +230,13 @@ def test_a_crop_survives_its_jpeg(smiles: dict[int, list[np.ndarray]]) -> None:
     data = crops.to_jpeg(crop)
     assert data == crops.to_jpeg(crop.copy())
     assert np.abs(crops.from_jpeg(data).astype(int) - crop).mean() < 4
+
+
+def test_a_crop_is_stored_in_its_colors_at_quality_95() -> None:
+    crop = np.zeros((64, 64, 3), np.uint8)
+    crop[..., 0], crop[..., 1] = 200, 90
+    data = crops.to_jpeg(crop)
+    assert np.abs(crops.from_jpeg(data)[32, 32].astype(int) - (200, 90, 0)).max() <= 2
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[32, 32].argmax() == 2, "OpenCV reads blue first"
+    tables = data.index(b"\xff\xdb") + 5
+    assert list(data[tables : tables + 8]) == [2, 1, 1, 1, 1, 1, 2, 1], "the quantization of quality 95"

@@ -61,3 +61,12 @@ def test_the_thresholds_come_from_the_cards(make_bundle, tmp_path):
     save_model(tmp_path / "model", build_vit(VIT), VIT, threshold=0.7)
     assert list(read_thresholds(tmp_path)) == ["recognition"]
     assert json.loads(json.dumps(found)) == found
+
+
+def test_thresholds_of_the_regions_that_were_chosen_are_named_with_their_people(make_bundle):
+    folder = make_bundle(0.4)
+    card = json.loads((folder / "model" / "model.json").read_text())
+    (folder / "model" / "model.json").write_text(json.dumps(card | {"region_thresholds": {"AU1": 0.1}}))
+    found = read_thresholds(folder)["regions"]
+    assert (found["threshold"], found["chosen_on"]) == (0.0, "val")
+    assert found["subtracted_from_the_mean_of_the_map"] == {"AU1": 0.1}

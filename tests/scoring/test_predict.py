@@ -9,9 +9,10 @@ import torch
 from tests.scoring.conftest import REGIONS
 from vitau.errors import CheckpointError, ClipError
 from vitau.media.clips import DecodeCounts
-from vitau.models.checkpoint import save_model
+from vitau.models.checkpoint import load_model, save_model
 from vitau.models.heatmaps import decode, decode_sides
 from vitau.models.regions import build_regions
+from vitau.registry.bundle import SUMS
 from vitau.schema import AUS, SCORE_COLUMNS
 from vitau.scoring.predict import Predictor
 from vitau.scoring.scores import score_rows, score_table
@@ -35,6 +36,16 @@ def test_a_palsied_face_is_analyzed(lenient, crops):
         regions = decode(lenient.regions(lenient.to_input(crops, lenient.regions)))
     np.testing.assert_allclose(scores.palsy_N, logits.softmax(1)[:, 1], atol=1e-6)
     np.testing.assert_allclose(scores.region_NA, regions, atol=1e-6)
+
+
+def test_the_thresholds_of_the_regions_are_subtracted_so_that_0_divides(make_bundle, lenient, crops, tmp_path):
+    shutil.copytree(make_bundle(0.001), tmp_path / "copy")
+    model, card = load_model(tmp_path / "copy" / "model")
+    del card["kind"], card["config"]
+    save_model(tmp_path / "copy" / "model", model, model.config, **card, region_thresholds={"AU1": 0.25, "AU26": -0.5})
+    (tmp_path / "copy" / SUMS).unlink(missing_ok=True)
+    shifted = Predictor(tmp_path / "copy", device="cpu").score_crops(crops).region_NA - lenient.score_crops(crops).region_NA
+    np.testing.assert_allclose(shifted, np.tile([-0.25, 0, 0, 0, 0, 0, 0, 0.5], (len(crops), 1)), atol=1e-6)
 
 
 def test_a_sided_model_predicts_the_side_and_a_paired_one_does_not(make_bundle, lenient, crops, tmp_path):

@@ -14,7 +14,15 @@ from vitau.models.vit import ViTConfig, build_vit
 from vitau.training.config import Augmentation, TrainConfig, settings_of
 from vitau.training.losses import WithSides, bce_with_logits, cross_entropy, mse
 from vitau.training.recipes import RECIPES
-from vitau.training.tasks import CropBatches, balanced_order, fit_side_scales, measure, objective, predict
+from vitau.training.tasks import (
+    CropBatches,
+    balanced_order,
+    choose_region_thresholds,
+    fit_side_scales,
+    measure,
+    objective,
+    predict,
+)
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(batch_size=10)
@@ -108,6 +116,16 @@ def test_sides_are_measured_over_the_people_with_one(few_crops: Crops) -> None:
     assert found.num_subjects == len(set(few_crops.subject_N[few_crops.affected_NA.any(1)].tolist()))
     wrong = measure("regions", few_crops, scores[..., ::-1].copy(), scales=scales).sides
     assert wrong.accuracy.value == 0.0
+
+
+def test_chosen_thresholds_of_the_regions_decide_where_all_scores_are_too_high(few_crops: Crops) -> None:
+    palsied = few_crops.where(few_crops.palsied_N)
+    scores = np.where(palsied.affected_NA, 0.5, 0.3).astype(np.float32)
+    assert measure("regions", palsied, scores).balanced_accuracy.value == 0.5
+    thresholds = choose_region_thresholds(palsied, scores)
+    assert measure("regions", palsied, scores, region_thresholds=thresholds).accuracy.value == 1.0
+    of_sides = np.stack([scores, np.full_like(scores, 0.1)], axis=-1)
+    assert choose_region_thresholds(palsied, of_sides) == thresholds, "the larger of two sides counts"
 
 
 def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> None:

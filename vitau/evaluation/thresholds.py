@@ -1,11 +1,15 @@
-"""Fit on validation people: the threshold of recognition and the scale of a logistic curve."""
+"""Fit on validation people: the thresholds of recognition and of the regions, and the scale of a logistic curve."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from vitau.evaluation.bootstrap import Array
 from vitau.evaluation.measure import by_subject
+
+PRECISION: Final = 3.0
+"""Of the prior of a region's place on the logistic curve; from 1 to 10 the accuracy on drawn people is the same within 0.01."""
 
 
 def best_threshold(subjects: Sequence[str], palsied: Array, score: Array) -> float:
@@ -34,6 +38,47 @@ def best_threshold(subjects: Sequence[str], palsied: Array, score: Array) -> flo
     balanced_L = (called_LS[:, truth_S].mean(1) + (~called_LS[:, ~truth_S]).mean(1)) / 2
     best_L = nearest_L[np.isclose(balanced_L, balanced_L.max())]
     return float(best_L[np.argmin(np.abs(best_L - 0.5))])
+
+
+def region_thresholds(subjects: Sequence[str], affected: Array, score: Array, known: Array) -> tuple[float, ...]:
+    """Return the score of each region at which it is as likely affected as spared, on these people.
+
+    One logistic curve is fitted to the people's mean scores, with a common slope and a place for each region. A normal prior
+    draws the places together, because a few validation people say little about eight regions. The targets are smoothed as in
+    :func:`fit_scale`.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        affected: (N, A) bool.
+        score: (N, A) float.
+        known: (N, A) bool, False where there is no label.
+
+    Returns:
+        A thresholds, between the smallest and the largest score; 0 where scores say nothing about the truth.
+    """
+    people = by_subject(subjects, affected, score, known)
+    region_M = np.nonzero(people.known_SK)[1]
+    truth_M, score_M = people.truth_SK[people.known_SK], people.score_SK[people.known_SK]
+    num_regions, spread = people.score_SK.shape[1], float(score_M.std()) if len(score_M) else 0.0
+    if spread == 0 or truth_M.all() or not truth_M.any():
+        return (0.0,) * num_regions
+    target_M = np.where(truth_M, (truth_M.sum() + 1) / (truth_M.sum() + 2), 1 / ((~truth_M).sum() + 2))
+    design_MP = np.column_stack([score_M / spread, -np.ones_like(score_M), -np.eye(num_regions)[region_M]])
+    penalty_P = np.concatenate([[1e-3, 1e-3], np.full(num_regions, PRECISION)])
+    weight_P = np.zeros(num_regions + 2)
+    for _ in range(50):  # Newton's method on a convex function
+        probability_M = 0.5 * (1 + np.tanh(design_MP @ weight_P / 2))
+        gradient_P = design_MP.T @ (probability_M - target_M) + penalty_P * weight_P
+        hessian_PP = (design_MP.T * (probability_M * (1 - probability_M))) @ design_MP + np.diag(penalty_P)
+        step_P = np.linalg.solve(hessian_PP, gradient_P)
+        weight_P -= step_P
+        if np.abs(step_P).max() < 1e-9:
+            break
+    slope, common, own_A = weight_P[0] / spread, weight_P[1], weight_P[2:]
+    if slope <= 0:
+        return (0.0,) * num_regions
+    threshold_A = np.clip((common + own_A) / slope, score_M.min(), score_M.max())
+    return tuple(round(float(threshold), 6) for threshold in threshold_A)
 
 
 def fit_scale(margin: Array, truth: Array) -> float:

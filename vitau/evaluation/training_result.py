@@ -37,6 +37,7 @@ class TrainingResult:
         weights: sha256 of the user's own weight files that the training started from.
         drawn: Settings of the drawn people of the pretraining.
         threshold: Of recognition, chosen on validation people.
+        region_thresholds: By region, chosen on validation people; scoring subtracts them, so that 0 divides.
         side_scales: Of a sided region model, fitted on validation people.
         val: Metrics on validation people.
         pretraining_seconds: Duration of the pretraining, including drawing.
@@ -64,6 +65,7 @@ class TrainingResult:
     weights: Sequence[str] | None = None
     drawn: Mapping[str, Any] | None = None
     threshold: float | None = None
+    region_thresholds: Mapping[str, float] | None = None
     side_scales: Mapping[str, float] | None = None
     val: Metrics | None = None
     pretraining_seconds: float | None = None

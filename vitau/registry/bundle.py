@@ -114,6 +114,8 @@ def read_thresholds(folder: Path) -> dict[str, Any]:
             }
         elif card.get("kind") == "regions":
             thresholds["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}
+            if card.get("region_thresholds"):
+                thresholds["regions"] |= {"chosen_on": "val", "subtracted_from_the_mean_of_the_map": card["region_thresholds"]}
             thresholds["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}
             if card.get("side_scales"):
                 thresholds["sides"] = {

@@ -66,9 +66,12 @@ class Recognition(nn.Module):
 class Regions(nn.Module):
     """Computes heatmaps and scores of the regions from a crop, and of their sides with a sided model."""
 
-    def __init__(self, model: RegionModel, side_scales: Mapping[str, float]) -> None:
+    threshold_A: Tensor
+
+    def __init__(self, model: RegionModel, side_scales: Mapping[str, float], threshold_A: NDArray[np.float32]) -> None:
         super().__init__()
         self.model, self.side_scales = model, dict(side_scales)
+        self.register_buffer("threshold_A", torch.from_numpy(threshold_A))
         size = model.config.heatmap_size
         self.outputs = {
             "heatmaps": f"float32 (B, 8, {size}, {size}), not clamped",
@@ -83,7 +86,7 @@ class Regions(nn.Module):
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of ``outputs``."""
         heatmaps_BAHW = self.model(crop_BCHW)
-        outputs = (heatmaps_BAHW, self.model.scores(heatmaps_BAHW))
+        outputs = (heatmaps_BAHW, self.model.scores(heatmaps_BAHW) - self.threshold_A)
         if not self.side_scales:
             return outputs
         score_BA2 = decode_sides(heatmaps_BAHW)
@@ -108,7 +111,8 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         "recognition.onnx": (Recognition(predictor.recognition), predictor.recognition.input_size)
     }
     if predictor.regions is not None:
-        networks["regions.onnx"] = Regions(predictor.regions, predictor.side_scales), predictor.regions.input_size
+        regions = Regions(predictor.regions, predictor.side_scales, predictor.region_threshold_A)
+        networks["regions.onnx"] = regions, predictor.regions.input_size
     out.mkdir(parents=True, exist_ok=True)
     exported = [_export(network.eval(), size, out / file) for file, (network, size) in networks.items()]
     card: dict[str, Any] = {

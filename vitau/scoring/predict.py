@@ -48,7 +48,8 @@ class Predictor:
             print(face.palsy_score, face.regions, predictor.heatmaps_of(face))
 
     ``recognition`` runs first; ``regions`` is None in a folder with recognition only. ``card`` is the model card of the
-    folder's own model. ``threshold`` is that of recognition. ``synthetic``: a model was trained on synthetic people.
+    folder's own model. ``threshold`` is that of recognition. ``region_threshold_A`` (8,) is subtracted from the scores of the
+    regions, so that 0 divides. ``synthetic``: a model was trained on synthetic people.
 
     Args:
         model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache.
@@ -76,6 +77,8 @@ class Predictor:
         self.recognition = recognition.to(self.device).eval()
         threshold = self.recognition_card.get("threshold")
         self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
+        own_thresholds = self.card.get("region_thresholds") or {}  # older models have none: 0 divides
+        self.region_threshold_A = np.array([own_thresholds.get(au, 0.0) for au in AUS], dtype=np.float32)
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
         self.synthetic = any(bool(card.get("synthetic")) for card in (self.card, self.recognition_card))
 
@@ -127,7 +130,7 @@ class Predictor:
         for chosen in batches(np.flatnonzero(analysed_N).tolist()):
             assert self.regions is not None
             heatmaps_NAHW = self.heatmaps(crop_NHWC[chosen])
-            region_NA[chosen] = self.regions.scores(heatmaps_NAHW).float().cpu().numpy()
+            region_NA[chosen] = self.regions.scores(heatmaps_NAHW).float().cpu().numpy() - self.region_threshold_A
             if self.side_scales:
                 score_NA2 = decode_sides(heatmaps_NAHW)
                 right_N[chosen] = right_side_probability(score_NA2, self.side_scales["face"]).float().cpu().numpy()

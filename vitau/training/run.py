@@ -21,7 +21,7 @@ from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel
 from vitau.processes import keep_freed_memory
 from vitau.progress import Reporter
-from vitau.schema import Protocol, Split
+from vitau.schema import AUS, Protocol, Split
 from vitau.store import Store
 from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
@@ -33,7 +33,16 @@ from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
 from vitau.training.start import MODEL, start_model
-from vitau.training.tasks import CropBatches, choose_threshold, fit_side_scales, measure, objective, predict, validation
+from vitau.training.tasks import (
+    CropBatches,
+    choose_region_thresholds,
+    choose_threshold,
+    fit_side_scales,
+    measure,
+    objective,
+    predict,
+    validation,
+)
 
 METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
@@ -252,21 +261,25 @@ def _conclude(
     lineage: dict[str, Any],
     costs: dict[str, Any],
 ) -> TrainingResult:
-    """Choose the threshold on validation people, compute the metrics of both held-out splits, and write all results."""
+    """Choose the thresholds on validation people, compute the metrics of both held-out splits, and write all results."""
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
     threshold = choose_threshold(recipe.kind, val, val_scores)
     scales = fit_side_scales(val, val_scores) if recipe.sided else None
     card = {"recipe": recipe.name, **lineage, "threshold": threshold, "side_scales": scales}
+    decide: dict[str, Any] = {"threshold": threshold, "scales": scales}
+    if recipe.kind == "regions":
+        decide["region_thresholds"] = choose_region_thresholds(val, val_scores)
+        card["region_thresholds"] = dict(zip(map(str, AUS), decide["region_thresholds"], strict=True))
     test_metrics = None
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
-        test_metrics = measure(recipe.kind, test, test_scores, threshold=threshold, scales=scales)
+        test_metrics = measure(recipe.kind, test, test_scores, **decide)
     result = TrainingResult(
         kind=recipe.kind,
         **card,
-        val=measure(recipe.kind, val, val_scores, threshold=threshold, scales=scales),
+        val=measure(recipe.kind, val, val_scores, **decide),
         **costs,
         num_train_subjects=len(set(crops.of(Split.TRAIN).subject_N.tolist())),
         best_epoch=(history.best or 0) + 1,

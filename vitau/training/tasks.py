@@ -1,7 +1,7 @@
 """The two tasks, palsy and regions: batches of crops, objectives, predictions, metrics and validation."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from vitau.data.dataset import Crops
 from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
-from vitau.evaluation.thresholds import best_threshold, fit_scale
+from vitau.evaluation.thresholds import best_threshold, fit_scale, region_thresholds
 from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
+from vitau.schema import AUS
 from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
 from vitau.training.losses import PALSY_LOSSES, REGION_LOSSES, WithSides
@@ -165,25 +166,39 @@ def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device:
 
 
 def measure(
-    kind: Kind, crops: Crops, scores: Array, *, threshold: float | None = None, scales: SideScales | None = None
+    kind: Kind,
+    crops: Crops,
+    scores: Array,
+    *,
+    threshold: float | None = None,
+    region_thresholds: Sequence[float] = (0.0,) * len(AUS),
+    scales: SideScales | None = None,
 ) -> PalsyMetrics | RegionMetrics:
     """Compute the metrics of a task by subject (protocol ``subjects``).
 
-    ``threshold`` is recognition's only; ``scales`` those of a sided region model, whose scores add the metrics of ``sides``.
+    ``threshold`` is recognition's only. ``region_thresholds`` are subtracted from the regions' scores, as in scoring.
+    ``scales`` are those of a sided region model, whose scores add the metrics of ``sides``.
     """
     subjects = crops.subject_N.tolist()
-    if kind == "regions" and scales is not None:
-        right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
-        regions = region_metrics(subjects, crops.affected_NA, scores.max(-1), crops.known_NA)
-        return replace(regions, sides=side_metrics(subjects, crops.sided_NA2, right_N))
     if kind == "regions":
-        return region_metrics(subjects, crops.affected_NA, scores, crops.known_NA)
+        score_NA = scores if scales is None else scores.max(-1)
+        regions = region_metrics(subjects, crops.affected_NA, score_NA - np.array(region_thresholds), crops.known_NA)
+        if scales is None:
+            return regions
+        right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
+        return replace(regions, sides=side_metrics(subjects, crops.sided_NA2, right_N))
     return palsy_metrics(subjects, crops.palsied_N, scores, threshold=0.5 if threshold is None else threshold)
 
 
 def choose_threshold(kind: Kind, crops: Crops, scores: Array) -> float | None:
-    """Choose recognition's threshold on validation people; the regions' is 0 by definition, so ``None``."""
+    """Choose recognition's threshold on validation people; ``None`` for the regions, which have one each."""
     return best_threshold(crops.subject_N.tolist(), crops.palsied_N, scores) if kind == "palsy" else None
+
+
+def choose_region_thresholds(crops: Crops, scores: Array) -> tuple[float, ...]:
+    """Choose the threshold of each region on validation people, from scores (N, 8) or, of a sided model, (N, 8, 2)."""
+    score_NA = scores.max(-1) if scores.ndim == 3 else scores
+    return region_thresholds(crops.subject_N.tolist(), crops.affected_NA, score_NA, crops.known_NA)
 
 
 def fit_side_scales(crops: Crops, score_NA2: Array) -> SideScales:

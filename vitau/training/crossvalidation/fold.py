@@ -27,7 +27,7 @@ from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
-from vitau.training.tasks import choose_threshold, fit_side_scales, predict
+from vitau.training.tasks import choose_region_thresholds, choose_threshold, fit_side_scales, predict
 
 SCHEMA: Final = pa.schema(
     [
@@ -113,6 +113,7 @@ def _predictions(
         columns["right_score"] = right_side_probability(torch.from_numpy(test_scores), scale).numpy().astype(np.float64)
         test_scores = test_scores.max(-1)
     if recipe.kind == "regions":
+        test_scores = test_scores - np.array(choose_region_thresholds(val, val_scores))
         columns |= {f"{au}_score": test_scores[:, index] for index, au in enumerate(AUS)}
     filled = {field.name: pa.array(columns.get(field.name, [None] * len(row_T)), field.type) for field in SCHEMA}
     return pa.table(filled, schema=SCHEMA)

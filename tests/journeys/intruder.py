@@ -3,12 +3,15 @@
 import json
 import ssl
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 import httpx
 import psutil
 import psycopg
+
+from flows.local_stack.databases import ROLES, SUPERUSER
 
 ORIGIN: Final = {"Origin": "https://evil.example"}
 PREFECT: Final = (
@@ -57,14 +60,12 @@ def listening_ports(pid: int) -> set[int]:
 def requests_that_pass(name: str, port: int) -> Iterator[str]:
     """Yield the requests that a service answers, although they carry no credentials."""
     if name == "postgresql":
-        for password in ("", "vitau", "postgres"):
+        for role, password in product(("postgres", SUPERUSER, *ROLES), ("", "vitau", "postgres")):
             try:
-                psycopg.connect(
-                    host="127.0.0.1", port=port, user="vitau", password=password, dbname="vitau", connect_timeout=10
-                )
-                yield f"postgresql:{port} with the password {password!r}"
+                psycopg.connect(host="127.0.0.1", port=port, user=role, password=password, dbname="vitau", connect_timeout=10)
+                yield f"postgresql:{port} as {role} with the password {password!r}"
             except psycopg.OperationalError as error:
-                if "password" not in str(error):
+                if "password" not in str(error) and "no pg_hba.conf entry" not in str(error):
                     raise
         return
     anonymous = ssl.create_default_context()

@@ -28,6 +28,7 @@ from flows.demo import SEED, read_truth
 from flows.execution.prefect_api import open_api
 from flows.execution.training_process import run_training
 from flows.local_stack import stack
+from flows.local_stack.databases import SUPERUSER, WRITER, database_url
 from flows.local_stack.services import gpu_workers
 from flows.promotion.registered_models import PALSY, REGIONS
 from labeling.interface.config import Answer, to_result
@@ -346,6 +347,21 @@ def test_every_listening_port_of_the_full_profile_refuses_requests_without_crede
     assert found == []
     assert set(ports) == {service.name for service in stack.recorded_services(full.state)}
     assert all(ports.values())
+
+
+def test_every_program_of_the_full_profile_connects_to_its_own_database_as_its_own_role(full, story):
+    addresses = {service.name: service.url for service in stack.recorded_services(full.state)}
+    as_superuser = database_url(full.state, addresses, "postgres", driver="psycopg", role=SUPERUSER)
+    engine = sa.create_engine(as_superuser)
+    with engine.connect() as connection:
+        connected = connection.execute(
+            sa.text(
+                "SELECT DISTINCT usename, datname FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()"
+            )
+        ).all()
+    engine.dispose()
+    services = {(name, name) for name in ("label_studio", "mlflow", "prefect")}
+    assert services <= {(row.usename, row.datname) for row in connected} <= services | {(WRITER, "vitau")}
 
 
 def test_no_other_user_of_the_machine_reads_a_file_of_the_full_profile(full):

@@ -29,6 +29,16 @@ A bad argument is a ``ValueError``, a mistake in ViTAU itself an ``assert``. The
 names the thing, its value and the remedy. Commands print it and exit with code 1. This module imports nothing.
 """
 
+MAX_QUOTED = 100
+"""Most characters of a foreign text in a message."""
+
+
+def quoted(text: object, most: int = MAX_QUOTED) -> str:
+    """Return a foreign text for a message: without control characters and line breaks, and not too long."""
+    words = " ".join(str(text).split())
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in words)
+    return printable if len(printable) <= most else f"{printable[:most]}…"
+
 
 class VitauError(Exception):
     """The base class of all errors that ViTAU raises on purpose, except ValueError."""

@@ -14,13 +14,14 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from labeling.consensus.standing_answers import week_of
-from vitau.errors import LabelingError
+from labeling.storable import is_storable
+from vitau.errors import LabelingError, quoted
 from vitau.schema import AUS, LedgerRow, Mark, Side, Stage, restored_cell, safe_cell
 
 T = TypeVar("T")
@@ -33,8 +34,24 @@ COLUMNS: Final = (
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
 
+_LONG_NAME: Final = 4  # shorter ones are parts of common words
+_PLAIN_NAME: Final = re.compile(r"[a-z_]{1,24}")
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
 _AFFECTED: Final[Mapping[str, bool | None]] = {word: affected for affected, word in _WORDS.items()}
+
+
+class _CellError(LabelingError):
+    """A wrong cell; the message has ``{}`` in the place of its content, which may be a name that stands in the wrong column."""
+
+    def __init__(self, message: str, cell: str) -> None:
+        super().__init__(message)
+        self._cell = cell
+
+    def sentence(self, names: Collection[str]) -> str:
+        """Return the message with the cell, unless it contains one of the names of the file."""
+        cell = self._cell.casefold()
+        named = any(name == cell or (len(name) >= _LONG_NAME and name in cell) for name in names)
+        return str(self).replace("{}", "a name" if named else quoted(self._cell) or "empty", 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,25 +84,44 @@ def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None
         LabelingError: lines are wrong; the message has a sentence for each of them. It does not repeat the file's names of
             subjects and readers, which may identify them.
     """
-    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header, table, problems = _parse(text)
+    _check_header(header)
+    names = _names(header, table)
     lines: list[Line] = []
-    problems: list[tuple[int, str]] = []
-    try:
-        header = next(table, [])
-        _check_header(header)
-        number = table.line_num + 1
-        for cells in table:
-            try:
-                lines += [_line(header, cells, number, find_subject)] if cells else []
-            except LabelingError as error:
-                problems.append((number, str(error)))
-            number = table.line_num + 1  # a note may hold line breaks
-    except csv.Error as error:
-        problems.append((table.line_num, f"it is not a CSV from here on ({error})"))
+    for number, cells in table:
+        try:
+            lines.append(_line(header, cells, number, find_subject))
+        except _CellError as error:
+            problems.append((number, error.sentence(names)))
+        except LabelingError as error:
+            problems.append((number, str(error)))
     problems += [*_duplicates(lines), *_contradictions(lines)]
     if problems:
         raise LabelingError("\n".join(f"line {number}: {problem}" for number, problem in sorted(problems)))
     return _add_digests(lines, source)
+
+
+def _parse(text: str) -> tuple[list[str], list[tuple[int, list[str]]], list[tuple[int, str]]]:
+    """Return the header, the lines with their numbers, and where the text stops being a CSV."""
+    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        header = next(table, [])
+        number = table.line_num + 1
+        for cells in table:
+            lines += [(number, cells)] if cells else []
+            number = table.line_num + 1  # a note may hold line breaks
+    except csv.Error as error:
+        return header, lines, [(table.line_num, f"it is not a CSV from here on ({quoted(error)})")]
+    return header, lines, []
+
+
+def _names(header: Sequence[str], table: Iterable[tuple[int, Sequence[str]]]) -> set[str]:
+    """Return the subjects and readers of a file, except readers' pseudonyms, in small letters."""
+    columns = [index for index, name in enumerate(header) if name in {"subject", "reader"}]
+    cells = {cells[index] for _, cells in table for index in columns if index < len(cells)}
+    return {cell.casefold() for cell in cells if cell and not READER.fullmatch(cell)}
 
 
 def _cells(row: LedgerRow) -> dict[str, str]:
@@ -113,11 +149,15 @@ def _cells(row: LedgerRow) -> dict[str, str]:
 
 def _check_header(header: Sequence[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in COLUMNS]
+    unknown = [
+        name if _PLAIN_NAME.fullmatch(name) else f"number {number}"  # without a header, the first answer is read as one
+        for number, name in enumerate(header, start=1)
+        if name not in COLUMNS
+    ]
     if missing:
         raise LabelingError(f"line 1: no column {', '.join(missing)}; a file of answers has at least {', '.join(REQUIRED)}")
     if unknown or len(set(header)) < len(header):
-        problem = f"unknown column {', '.join(unknown)}" if unknown else "a column is repeated"
+        problem = f"unknown column {quoted(', '.join(unknown))}" if unknown else "a column is repeated"
         raise LabelingError(f"line 1: {problem}; the columns are {', '.join(COLUMNS)}")
 
 
@@ -225,8 +265,8 @@ def _one_of(column: str, cell: str, meanings: Mapping[str, T]) -> T:
         return meanings[cell]
     known = ", ".join(word or "empty" for word in meanings)
     if column == "au":
-        raise LabelingError(f"unknown AU {cell or '(empty)'}; the regions are {known}")
-    raise LabelingError(f"{column} is {cell or 'empty'}; it must be one of {known}")
+        raise _CellError(f"unknown AU {{}}; the regions are {known}", cell or "(empty)")
+    raise _CellError(f"{column} is {{}}; it must be one of {known}", cell)
 
 
 def _number(column: str, cell: str) -> float | None:
@@ -235,7 +275,7 @@ def _number(column: str, cell: str) -> float | None:
     except ValueError:
         number = math.nan
     if number is not None and not math.isfinite(number):
-        raise LabelingError(f"{column} is {cell}; it must be a number, or empty")
+        raise _CellError(f"{column} is {{}}; it must be a number, or empty", cell)
     return number
 
 
@@ -244,16 +284,16 @@ def _time(cell: str) -> str:
     try:
         week_of(cell)
     except ValueError:
-        raise LabelingError(f"answered_at is {cell}; it must be a time such as 2026-11-23T09:30:00Z, or empty") from None
+        raise _CellError("answered_at is {}; it must be a time such as 2026-11-23T09:30:00Z, or empty", cell) from None
     return cell
 
 
 def _listed(column: str, cell: str) -> list[Any]:
     try:
         found = json.loads(cell) if cell else []
-    except ValueError:
+    except (ValueError, RecursionError):  # ten thousand brackets are nested more deeply than Python's stack
         found = None
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not is_storable(found):
         raise LabelingError(f"{column} is not a list; write it as JSON, as an export does, or leave it empty")
     return found
 

@@ -1,6 +1,7 @@
 """The labeling page: build its Label Studio configuration, and convert answers to and from Label Studio's format."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from labeling.interface.guide import LOOK_AT, PICTURE_STYLE, REGIONS_PICTURE, instruction
 from labeling.interface.hotkeys import AFFECTED_KEYS, FRAME_KEYS, GRADE_KEYS, MARK_KEYS, SIDE_KEYS, UNCLEAR_KEYS
-from vitau.errors import LabelingError
+from vitau.errors import LabelingError, quoted
 from vitau.schema import AU, AUS, CROP_SIZE, REGION_NAMES, Side
 
 GRADES: Final = dict(zip(GRADE_KEYS, ("I", "II", "III", "IV", "V", "VI"), strict=True))
@@ -19,6 +20,7 @@ INSTRUCTION: Final = instruction()
 
 # Label Studio sizes the picture before it adds an empty toolbar of 42 px beside it, which cuts off the picture's edge: no
 # toolbar. Its side panels repeat the page and take a third of it: no panels
+_WORD: Final = re.compile(r"[a-z]{1,12}|AU\d{1,2}|-?\d{1,3}")
 _STYLE: Final = """
 .lsf-sidepanels__wrapper { display: none; }
 .lsf-sidepanels { padding: 0 !important; }
@@ -225,21 +227,26 @@ def _shown(index: int, num_pictures: int | None, what: str) -> int:
 def _known_regions(names: Iterable[str]) -> set[AU]:
     unknown = sorted(set(names) - set(AUS))
     if unknown:
-        raise LabelingError(f"unknown region {', '.join(unknown)}; the regions are {', '.join(AUS)}")
+        raise LabelingError(f"unknown region {_plain(unknown)}; the regions are {', '.join(AUS)}")
     return {AU(name) for name in names}
 
 
 def _known_side(names: Sequence[str]) -> Side | None:
     if len(names) != 1 or names[0] not in SIDE_KEYS:
-        raise LabelingError(f"the side is {', '.join(names) or 'not answered'}; it must be one of {', '.join(SIDE_KEYS)}")
+        raise LabelingError(f"the side is {_plain(names) or 'not answered'}; it must be one of {', '.join(SIDE_KEYS)}")
     return None if names[0] == "none" else Side(names[0])
 
 
 def _known_grade(names: Sequence[str]) -> int | None:
     grades = {str(grade): grade for grade in GRADES}
     if len(names) > 1 or not set(names) <= set(grades):
-        raise LabelingError(f"the House–Brackmann grade is {', '.join(names)}; it must be one of {', '.join(grades)}, or none")
+        raise LabelingError(f"the House–Brackmann grade is {_plain(names)}; it must be one of {', '.join(grades)}, or none")
     return grades[names[0]] if names else None
+
+
+def _plain(names: Iterable[str]) -> str:
+    """Return choices for a message; a text of other words may be about a person and is left out."""
+    return quoted(", ".join(name if _WORD.fullmatch(name) else "(another text)" for name in names))
 
 
 def _in_order(regions: Iterable[AU]) -> list[AU]:

@@ -3,17 +3,20 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from labeling.interface.config import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
-from vitau.errors import LabelingError
+from labeling.storable import is_storable, is_time, storable_text
+from vitau.errors import LabelingError, quoted
 from vitau.schema import AU, AUS, LedgerRow, Mark, Stage
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
+
+_MAX_PROBLEM: Final = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +75,7 @@ def parse_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collec
         _Task.model_validate(task)
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the task"
+        where = quoted(".".join(map(str, fault["loc"]))) or "the task"
         raise LabelingError(
             f"Label Studio's export of project {project.id} cannot be read: {where}: {fault['msg']}; correct the task there"
         ) from error
@@ -85,14 +88,23 @@ def parse_time(version: str) -> datetime:
     return datetime.fromisoformat(version)
 
 
+def _checked_time(text: str) -> str:
+    if not is_time(text):
+        raise ValueError("it is not a time with a time zone")
+    return text
+
+
+_Number = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+
+
 class _Annotation(BaseModel):
-    id: StrictInt
-    updated_at: StrictStr
+    id: _Number
+    updated_at: Annotated[StrictStr, AfterValidator(_checked_time)]
     was_cancelled: StrictBool
 
 
 class _Task(BaseModel):
-    id: StrictInt
+    id: _Number
     data: dict[str, Any]
     annotations: list[_Annotation]
 
@@ -103,11 +115,12 @@ def _parse(
     identity = {
         "task": task["id"],
         "annotation": str(annotation["id"]),
-        "subject": str(task["data"].get("subject", "")),
+        "subject": storable_text(str(task["data"].get("subject", ""))),
         "version": annotation["updated_at"],
     }
     try:
         data = _data_as_shown(task["data"], annotation)
+        _check_types(data, annotation)
         answer = _parse_answer(data, annotation, subjects)
         frames = tuple(data["frames"])
         return ParsedAnnotation(
@@ -116,15 +129,10 @@ def _parse(
             unusable_frames=frozenset(frames[index] for index in answer.unusable if index < len(frames)),
         )
     except LabelingError as error:
-        return ParsedAnnotation(**identity, problem=str(error))
+        return ParsedAnnotation(**identity, problem=quoted(error, _MAX_PROBLEM))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         problem = "it does not have the form of the labeling page; delete it in Label Studio, and the reader can answer again"
         return ParsedAnnotation(**identity, problem=problem)
-
-
-def _storable(note: str) -> str:
-    """Return a note without the characters that PostgreSQL cannot store: one of them would stop every later pull."""
-    return note.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,6 +146,19 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
         if opened <= parse_time(before["until"]) + CLOCK_TOLERANCE:
             return {**data, **before}
     return data
+
+
+def _check_types(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError unless everything that becomes a ledger row beside the answer can be stored."""
+    shown = (data.get("suggestions"), data.get("suggested_by"), annotation.get("lead_time"))
+    if not is_storable([data.get("frames"), shown]):
+        raise ValueError("it holds what no database stores")
+    for value, kinds in (
+        *((frame, str) for frame in data.get("frames") or ()),
+        *zip(shown, (dict, str, int | float), strict=True),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            raise TypeError("it holds a value of another type")
 
 
 def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
@@ -171,7 +192,7 @@ def _row(
         version=annotation["updated_at"],
         answered_at=annotation["updated_at"],
         frames_shown=frames,
-        note=answer.note and _storable(answer.note),
+        note=answer.note and storable_text(answer.note),
         suggestion=None if suggested is None else float(suggested),
         suggested_by=None if suggested is None else data.get("suggested_by"),
         grade=answer.grade,

@@ -64,6 +64,8 @@ def probe(path: Path) -> Probe:
     if kind == "video":
         with open_video(path) as container:
             stream = container.streams.video[0]
+            if not (stream.width and stream.height):
+                raise ClipError("the recording has a picture without a size; save it again with another program")
             return Probe(kind=kind, width=stream.width, height=stream.height, duration_s=duration_s(stream, container))
     _, load = next(_photo(path, DecodeCounts()) if kind == "photo" else decode_sequence(path, 1.0, DecodeCounts()), (0.0, None))
     if load is None:

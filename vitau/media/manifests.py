@@ -102,12 +102,23 @@ def read_manifest(path: Path, roots: Sequence[Path] = ()) -> tuple[list[SourceCl
 
 def is_photo(path: Path) -> bool:
     """Return True for a file with the suffix of an image that is not hidden."""
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and is_file(path)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file; a symbolic link in a circle, or with too long a name, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_inside(path: Path, roots: Sequence[Path]) -> bool:
     """Return whether a file lies in one of some folders after symbolic links are resolved."""
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError):  # a link in a circle, or with too long a name
+        return False
     return any(resolved.is_relative_to(root.resolve()) for root in roots)
 
 
@@ -140,6 +151,8 @@ def _manifest_clip(row: str, values: Mapping[str, str], folder: Path, roots: Seq
     for name, value in values.items():
         if name in MANIFEST_COLUMNS and len(value) > MAX_CELL:
             raise _RowError(f"its {name} has {len(value)} characters; write at most {MAX_CELL}")
+        if name in MANIFEST_COLUMNS and "\0" in value:
+            raise _RowError(f"its {name} has a NUL character, which no database stores; delete it")
     if not values.get("subject") or not values.get("clip"):
         raise _RowError("its subject or its clip is empty; fill it in")
     if values.get("cohort", "").lower() not in tuple(Cohort):

@@ -17,7 +17,7 @@ from vitau.errors import ClipError, SourceError, StoreError
 from vitau.media.clips import MAX_IMAGE_BYTES, MAX_IMAGES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
 from vitau.media.containers import storable_suffix
 from vitau.media.download import URL_HOSTS, download
-from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_inside, is_photo
+from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_file, is_inside, is_photo
 from vitau.schema import Clip, Cohort, Skipped, Subject
 
 SUBJECTLESS_CSV: Final = "ckextended.csv"
@@ -67,9 +67,11 @@ def _ckplus_copies(root: Path) -> tuple[dict[tuple[str, str], dict[Path, list[Pa
     for file in sorted(root.rglob("*")):
         if file.is_symlink() and not is_inside(file, (root,)):
             num_outside += 1
+        elif not is_file(file):
+            continue
         elif match := _CKPLUS_IMAGE.fullmatch(file.name):
             copies[match[1].upper(), match[2]][file.parent].append(file.resolve() if file.is_symlink() else file)
-        elif file.is_file():
+        else:
             num_others += 1
     skipped = [Skipped(item=f"{num_others} files", reason="not named as CK+ names its images")] if num_others else []
     return copies, [*skipped, *([Skipped(item=f"{num_outside} links", reason=_OUTSIDE)] if num_outside else [])]
@@ -230,7 +232,7 @@ def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
 
 def _photos_of(root: Path, folder: Path, cohort: Cohort, first: int) -> tuple[list[SourceClip], list[Skipped]]:
     files = sorted(
-        (file for file in folder.rglob("*") if file.is_file()), key=lambda file: natural_key(str(file.relative_to(folder)))
+        (file for file in folder.rglob("*") if is_file(file)), key=lambda file: natural_key(str(file.relative_to(folder)))
     )
     outside = {file for file in files if file.is_symlink() and not is_inside(file, (root,))}
     photos = [file for file in files if is_photo(file) and file not in outside]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from vitau.errors import CheckpointError
+from vitau.errors import CheckpointError, quoted
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import Generator, GeneratorConfig
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
@@ -22,6 +23,8 @@ from vitau.models.vit import PalsyViT, ViTConfig, build_vit
 WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "model.json"
 KINDS: Final[Mapping[str, type]] = {"palsy": ViTConfig, "regions": RegionConfig}
+
+_MAX_TOKENS: Final = 64  # register tokens are one tensor
 
 Model = PalsyViT | RegionModel
 """What can be saved and loaded."""
@@ -67,20 +70,38 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
             f"{folder} has no {Path(missing.filename).name}: give the folder that save_model wrote"
         ) from missing
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as damage:
-        raise CheckpointError(f"the model in {folder} is damaged ({damage}): fetch it again") from damage
-    if not isinstance(card, dict) or card.get("kind") not in KINDS:
+        raise CheckpointError(f"the model in {folder} is damaged ({quoted(damage)}): fetch it again") from damage
+    if not isinstance(card, dict) or card.get("kind") not in list(KINDS):
         raise CheckpointError(
             f"{folder / CARD} names no kind that we know ({', '.join(KINDS)}): update vitau or fetch it again"
         )
     try:
         config = read_config(card["kind"], card["config"])
-        model = build_vit(config) if isinstance(config, ViTConfig) else build_regions(config)
-    except (KeyError, TypeError, ValueError) as unknown:
+        _check_depth(config, len(weights))
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+            outline = _build(config)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as unknown:
         raise CheckpointError(
-            f"{folder / CARD} has a configuration that we cannot build ({unknown}): update vitau"
+            f"{folder / CARD} has a configuration that we cannot build ({quoted(unknown)}): update vitau"
         ) from unknown
+    check_fit(outline, weights, str(folder / WEIGHTS))  # before memory is taken for whatever size the card names
+    model = _build(config)
     load_strictly(model, weights, str(folder / WEIGHTS))
     return model.eval(), card
+
+
+def _build(config: ViTConfig | RegionConfig) -> Model:
+    return build_vit(config) if isinstance(config, ViTConfig) else build_regions(config)
+
+
+def _check_depth(config: ViTConfig | RegionConfig, num_tensors: int) -> None:
+    """Raise ValueError for more layers than there are tensors: building them would take hours."""
+    if isinstance(config, ViTConfig):
+        counts: tuple[int, ...] = (config.depth, config.register_tokens)
+    else:
+        counts = (*config.encoder.units, config.encoder.num_styles, config.generator.mapping_layers)
+    if max(counts) > max(num_tensors, _MAX_TOKENS):
+        raise ValueError(f"{max(counts)} layers for {num_tensors} tensors")
 
 
 def read_config(kind: str, values: Mapping[str, Any]) -> ViTConfig | RegionConfig:
@@ -126,7 +147,7 @@ def load_psp(model: RegionModel, path: Path) -> None:
         load_strictly(module, tensors, f"{prefix}* of {path}")
     strays = [key for key in state if not key.startswith(("encoder.", "decoder."))]
     if strays:
-        raise CheckpointError(f"state_dict of {path} has the unknown key {strays[0]}: it belongs to another model")
+        raise CheckpointError(f"state_dict of {path} has the unknown key {quoted(strays[0])}: it belongs to another model")
     average = checkpoint.get("latent_avg")
     styles, width = model.latent_avg.shape
     if not isinstance(average, Tensor) or tuple(average.shape) not in ((width,), (1, width), (styles, width)):
@@ -176,7 +197,9 @@ def part(checkpoint: Mapping[str, Any], name: str, path: Path) -> Mapping[str, T
     """
     state = checkpoint.get(name)
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} has no {name}, only {', '.join(map(str, checkpoint))}: it is another kind of checkpoint")
+        raise CheckpointError(
+            f"{path} has no {name}, only {quoted(', '.join(map(str, checkpoint)))}: it is another kind of checkpoint"
+        )
     return state
 
 
@@ -191,6 +214,12 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     Raises:
         CheckpointError: names the first key that is missing, extra or misshapen, and says how many there are.
     """
+    check_fit(module, tensors, what)
+    module.load_state_dict(dict(tensors))
+
+
+def check_fit(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Check that tensors fit a module by names and shapes; see :func:`load_strictly`."""
     own = module.state_dict()
     missing = [key for key in own if key not in tensors]
     extra = [key for key in tensors if key not in own]
@@ -199,5 +228,5 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -
         if keys:
             shapes = f", {tuple(tensors[keys[0]].shape)} for {tuple(own[keys[0]].shape)}" if keys is misshapen else ""
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise CheckpointError(f"{what} {fault} key {keys[0]}{shapes}{more}: it belongs to another model or configuration")
-    module.load_state_dict(dict(tensors))
+            key = quoted(keys[0])
+            raise CheckpointError(f"{what} {fault} key {key}{shapes}{more}: it belongs to another model or configuration")

@@ -63,8 +63,8 @@ def checkpoint_seeds() -> Sequence[bytes]:
     timm = json.dumps({"kind": "palsy", "config": {**json.loads(card)["config"], "name": "vit_tiny_patch16_224"}}).encode()
     defaults = json.dumps({"kind": "regions", "config": {"encoder": {}, "generator": {}}}).encode()
     cards = (b"C" + card, b"C" + card, b"R" + region_card, b"R" + region_card, b"C" + timm, b"R" + defaults)
-    headers = (b"W" + small, b"W" + weights, b"V" + region_weights) * 4
-    return (*cards, *headers, *(kind + file.getvalue() for kind in (b"P", b"P", b"P") for file in (zipped, legacy)))
+    headers = (b"W" + small, b"W" + weights, b"V" + region_weights) * 10
+    return (*cards, *headers, *(kind + file.getvalue() for kind in [b"P"] * 10 for file in (zipped, legacy)))
 
 
 def mutate_checkpoint(rng: random.Random, seeds: Sequence[bytes]) -> bytes:

@@ -126,7 +126,7 @@ def _changed_table(rng: random.Random, before: list[list[str]], words: Sequence[
             for cells in table:
                 cells.insert(min(column, len(cells)), cells.pop() if cells else "")
         case _ if rng.random() < 0.1:
-            table += [list(row) for _ in range(rng.choice((50, 1000)))]
+            table += [list(row) for _ in range(rng.choice((10, 50, 10, 50, 1000)))]
         case _:
             table[rng.randrange(len(table))] = list(rng.choice(table))
     return table

@@ -5,6 +5,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,8 +79,7 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
     try:
         config = read_config(card["kind"], card["config"])
         _check_depth(config, len(weights))
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-            outline = _build(config)
+        outline = _outline(config)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as unknown:
         raise CheckpointError(
             f"{folder / CARD} has a configuration that we cannot build ({quoted(unknown)}): update vitau"
@@ -92,6 +92,13 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
 
 def _build(config: ViTConfig | RegionConfig) -> Model:
     return build_vit(config) if isinstance(config, ViTConfig) else build_regions(config)
+
+
+@lru_cache(maxsize=4)
+def _outline(config: ViTConfig | RegionConfig) -> Model:
+    """Return the model without memory for its weights."""
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+        return _build(config)
 
 
 def _check_depth(config: ViTConfig | RegionConfig, num_tensors: int) -> None:

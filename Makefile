@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-units test-journeys lint audit chaos fuzz mutants fmt bench wheel up down
+.PHONY: help setup demo test test-units test-journeys lint audit chaos fuzz load mutants fmt bench wheel up down
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -47,6 +47,9 @@ chaos: setup ## disturb every flow with every fault, and count what is lost or d
 
 fuzz: setup ## read 100 000 mutated inputs of each text format and 2 000 images and videos; takes half an hour
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+load: setup ## measure parallel writers, submissions, webhooks and scoring workers; takes ten minutes
+	@$(BIN)/python -m tests.load.run $(ARGS)
 
 mutants: setup ## change critical code line by line, and count for how many changes a test fails; takes half an hour
 	@$(BIN)/python infra/mutants.py $(ARGS)

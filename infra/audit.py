@@ -91,8 +91,7 @@ def check_vulnerabilities(path: Path) -> Check:
     try:
         packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (json.JSONDecodeError, KeyError):
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Check(name=name, checked=0, unchecked=(f"pip-audit failed: {reason}",))
+        return Check(name=name, checked=0, unchecked=(_why_not(done.stderr),))
     problems = [
         f"{package['name']} {package['version']}: {fault['id']}, fixed in {', '.join(fault['fix_versions']) or 'none yet'}"
         for package in packages
@@ -101,6 +100,15 @@ def check_vulnerabilities(path: Path) -> Check:
     unchecked = [package["name"] for package in packages if "skip_reason" in package]
     absent = (f"the advisory database did not answer for {len(unchecked)} of {len(packages)} packages",) if unchecked else ()
     return Check(name=name, checked=len(packages) - len(unchecked), problems=tuple(problems), unchecked=absent)
+
+
+def _why_not(errors: str) -> str:
+    """Return a sentence about a look-up that gave no answer, from the last line of its traceback."""
+    last = (errors.strip().splitlines() or ["no message"])[-1]
+    if unreachable := re.match(r"(?:[\w.]+\.)?(\w*(?:Connection|Proxy|SSL|Timeout|Service)\w*)(?::|$)", last):
+        remedy = "run it where the index of packages can be reached, or leave this check out with ARGS=--offline"
+        return f"the advisory database cannot be reached ({unreachable[1]}); {remedy}"
+    return f"pip-audit failed: {last}"
 
 
 def audit(*, offline: bool = False) -> list[Check]:

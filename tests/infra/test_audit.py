@@ -60,3 +60,24 @@ def test_a_license_that_needs_a_review_fails_until_it_has_one(audit: ModuleType,
 def test_every_reviewed_license_has_a_reason() -> None:
     reviewed = json.loads((ROOT / "infra" / "licenses.json").read_text())
     assert all(len(reason) > 20 for reason in reviewed.values())
+
+
+def test_an_unreachable_advisory_database_is_one_sentence_and_no_success(
+    audit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pins = tmp_path / "constraints.txt"
+    pins.write_text(f"rich==15.0.0 --hash=sha256:{'0' * 64}\n")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # nothing listens there
+    check = audit.check_vulnerabilities(pins)
+    assert (check.checked, check.problems, check.result) == (0, (), "NOT CHECKED")
+    assert check.unchecked == (
+        "the advisory database cannot be reached (ProxyError); run it where the index of packages can be reached, or leave this "
+        "check out with ARGS=--offline",
+    )
+    monkeypatch.setattr(audit, "audit", lambda *, offline: [check])
+    monkeypatch.setattr(sys, "argv", ["audit"])
+    with pytest.raises(SystemExit) as ended:
+        audit.main()
+    assert ended.value.code
+    assert capsys.readouterr().out.endswith(f"  vulnerabilities of constraints.txt: {check.unchecked[0]}\n")

@@ -4,10 +4,12 @@ import multiprocessing
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
@@ -89,6 +91,23 @@ def test_a_hundred_parallel_writers_lose_nothing(new_catalog: Callable[[], Catal
     assert appended == [2] * 100
     assert len({(row.annotation, row.au) for row in catalog.ledger()}) == catalog.ledger_offset() == 200
     assert catalog.broken_ledger_rows() == {}
+
+
+def test_a_writer_that_sqlite_keeps_waiting_for_too_long_tries_again(tmp_path):
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    catalog, other = open_catalog(url), open_catalog(url)
+    catalog.add_subject(ANNA)
+    catalog.engine.dispose()
+    sa.event.listen(catalog.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=20"))
+    with other.transaction():
+        appended: list[int] = []
+        writer = threading.Thread(target=lambda: appended.append(catalog.append_answers([ANSWER])))
+        writer.start()
+        time.sleep(0.15)
+    writer.join()
+    assert appended == [1]
+    for opened in (catalog, other):
+        opened.engine.dispose()
 
 
 def test_a_transaction_of_the_caller_is_all_or_none(new_catalog: Callable[[], Catalog]):

@@ -154,7 +154,7 @@ def submit_at_once(study: Study) -> Figures:
 
 def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
     """Send webhooks at a steady rate, submit answers meanwhile, and wait until the receiver has pulled all of them."""
-    before, statuses, clock = study.answers(), Counter[int](), Clock()
+    before, statuses, clock = study.answers(), list[int](), Clock()
     number, submissions = round(PER_MINUTE * seconds / 60), round(SUBMISSIONS_PER_MINUTE * seconds / 60)
     began = time.monotonic()
 
@@ -164,7 +164,7 @@ def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
     def send(index: int) -> None:
         at(index / number)
         with clock.timed():
-            statuses[_send(study)] += 1
+            statuses.append(_send(study))
 
     def submit(index: int) -> None:
         at(index / submissions)
@@ -180,7 +180,7 @@ def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
     wall_s = time.monotonic() - began
     pulled_s = study.wait_for(len(before) + submissions)
     again = study.annotate()["new_answers"]
-    replies = ", ".join(f"{count}× {status}" for status, count in sorted(statuses.items()))
+    replies = ", ".join(f"{count}× {status}" for status, count in sorted(Counter(statuses).items()))
     note = f"{replies}; {submissions} submissions, pulled {pulled_s:.0f} s later"
     return _figures(f"{number} webhooks in {seconds:.0f} s", study, before, submissions, wall_s, clock, note, again)
 

@@ -10,7 +10,7 @@ from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import AUS, Cohort, LedgerRow, Side, Stage, Subject
 from vitau.store import Store, open_store, sha256_of
 
-ANSWERS: Final = 5
+ANSWERS: Final = 3
 """Answers of a writer, one row per region each."""
 OWN_OBJECTS: Final = 5
 SHARED_OBJECTS: Final = 5

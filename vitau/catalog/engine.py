@@ -25,13 +25,13 @@ _PRAGMAS: Final = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000", 
 BATCH: Final = 1000
 """Rows per statement: PostgreSQL takes 65 535 parameters, SQLite 32 766."""
 RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each retry on PostgreSQL after its connection was lost: a server that restarts is back within them."""
+"""Seconds before each retry. A PostgreSQL server that restarts is back within them."""
 
 
 def retried(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
-    """Return a method that runs again when PostgreSQL's connection is lost. The method must be idempotent.
+    """Return a method that runs again when PostgreSQL's connection is lost, or other writers kept SQLite busy for too long.
 
-    Within a transaction of the caller nothing is repeated: only the whole transaction could be.
+    The method must be idempotent. Within a transaction of the caller nothing is repeated: only the whole transaction could be.
     """
 
     @wraps(method)
@@ -40,13 +40,22 @@ def retried(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P
             try:
                 return method(self, *args, **kwargs)
             except CatalogError as error:
-                cause = error.__cause__
-                if not (isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated) or self.in_transaction:
+                if self.in_transaction or not _is_passing(error.__cause__):
                     raise
             time.sleep(delay_s)
         return method(self, *args, **kwargs)
 
     return run
+
+
+def _is_passing(cause: BaseException | None) -> bool:
+    """Return whether a statement may succeed when it is repeated.
+
+    SQLite does not queue its writers: with a hundred of them, one may not get its turn within the busy timeout.
+    """
+    if not isinstance(cause, sa.exc.DBAPIError):
+        return False
+    return bool(cause.connection_invalidated) or "database is locked" in str(cause.orig)
 
 
 class Database:

@@ -1,4 +1,4 @@
-"""What a database can store: one text with a NUL character, or one time that is none, would stop every later pull."""
+"""Checks of what a database can store: one text with a NUL character, or one time that is none, would stop every later pull."""
 
 import math
 from collections.abc import Mapping

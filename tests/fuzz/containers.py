@@ -41,7 +41,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """How the parts of a format are found and written."""
+    """Functions that parse the parts of a format and build a file of them."""
 
     parse: Callable[[bytes], list[Node]]
     build: Callable[[list[Node]], bytes]

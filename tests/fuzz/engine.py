@@ -53,14 +53,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a reader did: ``accepted``, ``refused``, ``crash`` or ``hang``, and the place or the reason."""
+    """Result of an input: ``accepted``, ``refused``, ``crash`` or ``hang``, and the place or the reason."""
 
     kind: str
     cause: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether the input must be kept."""
+        """Return whether the input must be kept."""
         return self.kind in {"crash", "hang"}
 
 

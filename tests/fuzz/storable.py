@@ -1,4 +1,4 @@
-"""What a database can store: values that a reader accepts must be among them."""
+"""Check of what a database can store: values that a reader accepts must be among them."""
 
 import math
 from collections.abc import Mapping

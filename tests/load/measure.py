@@ -1,4 +1,4 @@
-"""What a load is measured by: lost and duplicated pieces, time on the clock, and latencies."""
+"""Figures of a load: lost and duplicated pieces, time on the clock, and latencies."""
 
 import math
 import multiprocessing

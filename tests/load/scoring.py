@@ -1,5 +1,6 @@
 """Several workers that score the same people with leases."""
 
+import multiprocessing
 import os
 from collections import Counter
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flows import rescore
 from flows.execution import subject_worker
@@ -25,6 +27,7 @@ from vitau.schema import Cohort, Subject
 
 DRAWN: Final = 3
 """People who are drawn; the others have copies of their frames."""
+FRAMES: Final = "frames.parquet"
 _KEY: Final = "the key of the load's pseudonyms"
 
 
@@ -43,11 +46,14 @@ def score_once(folder: Path, catalog: str, *, workers: int, people: int) -> Figu
         mlflow_url="http://127.0.0.1:1",
         work=folder / "work",
     )
-    model = untrained(folder / "model", "tiny", seed=3)
-    frames = _frames(settings, folder, people)
-    scored = folder / "scored"
+    # in a process of its own: the libraries' threads, which it starts, would not survive the fork of the workers
+    preparation = multiprocessing.get_context("fork").Process(target=_prepare, args=(settings, folder, people))
+    preparation.start()
+    preparation.join()
+    model, scored = folder / "model", folder / "scored"
 
     def score(_: int, clock: Clock) -> int:
+        frames = pq.read_table(folder / FRAMES)
         subject_worker.score_subject = partial(_noted, subject_worker.score_subject, scored, clock)  # type: ignore[assignment]
         rescore.score_shard = rescore.score_shard.fn  # type: ignore[assignment]  # needs no server
         return rescore.score_people(Workspace(settings), model, frames, Engine.LOCAL)
@@ -79,8 +85,9 @@ def _noted(score_subject: Any, scored: Path, clock: Clock, *arguments: Any) -> A
     return result
 
 
-def _frames(settings: Settings, folder: Path, people: int) -> pa.Table:
-    """Draw and ingest a few people; return frames of as many people as wanted, several with the same pictures."""
+def _prepare(settings: Settings, folder: Path, people: int) -> None:
+    """Write a model, and list the frames of as many people as wanted: a few are drawn, the others have the same pictures."""
+    untrained(folder / "model", "tiny", seed=3)
     write_cohort(folder / "cohort", DRAWN, seed=11, frames_per_task=1, num_processes=1)
     sources, _ = read_manifest(folder / "cohort" / "manifest.csv")
     work = clip_work(settings.store, FrameRecipe())
@@ -93,7 +100,7 @@ def _frames(settings: Settings, folder: Path, people: int) -> pa.Table:
     for number in range(people):
         workspace.catalog.add_subject(Subject(pseudonym=f"{number:020x}", cohort=Cohort.PALSY, source="load"))
     workspace.catalog.engine.dispose()
-    return pa.concat_tables(copies)
+    pq.write_table(pa.concat_tables(copies), folder / FRAMES)
 
 
 def _renamed(table: pa.Table, subject: str) -> pa.Table:

@@ -39,10 +39,15 @@ class Picture:
     aspect: float
 
     def upright(self) -> Image:
-        """Return the picture (H, W, 3) uint8 RGB with square pixels, rotated according to its metadata."""
+        """Return the picture (H, W, 3) uint8 RGB with square pixels, rotated according to its metadata.
+
+        Raises:
+            ClipError: it would be too large.
+        """
         image: Image = self.frame.to_ndarray(format="rgb24")
         if not 0.99 < self.aspect < 1.01:
-            size = (round(image.shape[1] * self.aspect), image.shape[0])
+            size = (max(1, round(image.shape[1] * self.aspect)), image.shape[0])
+            check_pixels(*size)  # an aspect ratio of 65535:1 is possible
             image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         return np.ascontiguousarray(np.rot90(image, round(self.frame.rotation / 90)))
 

@@ -1,7 +1,7 @@
 """The demo flow, the main job on drawn people: ingest, label, freeze, train, score, report."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.annotate import AnnotateSummary, annotate
 from flows.annotation.push_tasks import open_projects
+from flows.erasure.keys import open_keys
+from flows.execution.identities import known_name, names_of
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, PrivatePath, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result
@@ -19,8 +21,8 @@ from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
+from vitau.catalog.rekeying.keys import PseudonymKeys
 from vitau.evaluation.training_result import Pretraining
-from vitau.media.sources import pseudonym
 from vitau.progress import stopwatch
 from vitau.schema import AUS, RegionLabels, Side, Snapshot
 
@@ -51,7 +53,7 @@ def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, 
 def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:
     """Run two simulated readers and a simulated adjudicator in Label Studio, between runs of the real flow."""
     settings = workspace.settings
-    truths = read_truth(truth, settings.require_pseudonym_key())
+    truths = read_truth(truth, open_keys(workspace), workspace.catalog.pseudonyms())
     annotate(settings=settings)
     while simulate_readers(workspace, truths):
         annotate(settings=settings)  # refills the queues
@@ -76,13 +78,13 @@ def simulate_adjudicator(workspace: Workspace, truths: dict[str, RegionLabels]) 
     )
 
 
-def read_truth(path: Path, pseudonym_key: bytes) -> dict[str, RegionLabels]:
+def read_truth(path: Path, keys: PseudonymKeys, known: Collection[str] = ()) -> dict[str, RegionLabels]:
     """Read the true labels of the drawn patients, by pseudonym."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["palsied"] == "1"]
     truths = {}
     for row in rows:
-        name = pseudonym(pseudonym_key, SOURCE, row["subject"])
+        name = known_name(keys, SOURCE, row["subject"], known) or names_of(keys, SOURCE, row["subject"])[0]
         truths[name] = RegionLabels(subject=name, affected={au: row[au] == "1" for au in AUS}, side=Side(row["side"]))
     return truths
 

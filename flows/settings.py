@@ -78,7 +78,10 @@ class Settings(BaseModel):
     pseudonym_key: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="key of the HMAC that makes pseudonyms, only where names enter; a changed key makes every person a new one",
+        description="key of the HMAC that makes pseudonyms, only where names enter; `rekey` replaces it",
+    )
+    new_pseudonym_key: SecretStr | None = Field(
+        default=None, min_length=16, description="key that `python -m flows rekey` puts in place of VITAU_PSEUDONYM_KEY"
     )
     signing_key: SecretStr | None = Field(
         default=None, min_length=16, description="secret of the Ed25519 key that signs promotions; drawn at random"

@@ -18,9 +18,14 @@ from vitau.store.s3 import S3Keys
 
 @dataclass(frozen=True)
 class Workspace:
-    """The settings and the services that they name, each opened at its first use."""
+    """The settings and the services that they name, each opened at its first use.
+
+    ``rekeying`` is the workspace of a change of the pseudonym key, which opens the catalog as its owner. Every other workspace
+    refuses a catalog with half of the new names.
+    """
 
     settings: Settings
+    rekeying: bool = False
 
     @cached_property
     def store(self) -> Store:
@@ -30,7 +35,11 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The catalog."""
-        return open_catalog(self.settings.catalog.get_secret_value())
+        if self.rekeying:
+            return open_catalog((self.settings.catalog_owner or self.settings.catalog).get_secret_value())
+        catalog = open_catalog(self.settings.catalog.get_secret_value())
+        catalog.check_not_rekeying()
+        return catalog
 
     @cached_property
     def label_studio(self) -> Any:

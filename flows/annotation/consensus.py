@@ -1,10 +1,12 @@
 """The commands of the labeling manager: consensus at any ledger offset, agreement, CSV export and import, merged subjects."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
+from flows.erasure.keys import check_pseudonym_key, open_keys
+from flows.execution.identities import known_name
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreement_report
@@ -13,7 +15,8 @@ from labeling.consensus.csv_io import read_csv, write_csv
 from labeling.consensus.reader_statistics import ReaderReport, reader_reports
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Catalog
-from vitau.errors import CatalogError, LabelingError
+from vitau.catalog.rekeying.keys import PseudonymKeys
+from vitau.errors import CatalogError, LabelingError, SnapshotError, StoreError
 from vitau.schema import LedgerRow, RegionLabels, Split, Stage
 from vitau.store.atomic import write_atomic
 
@@ -44,7 +47,10 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSummary:
-    """The result of a merge: whether it is new, the person's split, and the trainings that used another split."""
+    """The result of a merge: whether it is new, the person's split, and the trainings that used another split.
+
+    ``damaged`` are the snapshots that cannot be read: their trainings may have used another split too.
+    """
 
     new: bool
     kept: str
@@ -52,6 +58,7 @@ class MergeSummary:
     ledger_offset: int
     split: Split | None
     trained_on: list[TrainedOn]
+    damaged: list[str] = field(default_factory=list)
 
 
 def resolve_consensus(workspace: Workspace, rows: Sequence[LedgerRow]) -> Consensus:
@@ -102,14 +109,16 @@ def import_answers(workspace: Workspace, path: Path, *, source: str) -> tuple[in
 
     Raises:
         LabelingError: the file cannot be read, or lines of it are wrong; every wrong line is named.
+        SettingsError: another pseudonym key made the pseudonyms of the catalog.
     """
+    check_pseudonym_key(workspace)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise LabelingError(f"{path} cannot be read: {reason}") from error
-    find_subject = partial(find_pseudonym, workspace.catalog.pseudonyms(), workspace.settings, source)
+    find_subject = partial(find_pseudonym, workspace.catalog.pseudonyms(), cache(partial(open_keys, workspace)), source)
     try:
         rows = read_csv(text, source=source, find_subject=find_subject)
     except LabelingError as error:
@@ -118,14 +127,9 @@ def import_answers(workspace: Workspace, path: Path, *, source: str) -> tuple[in
     return len(rows), workspace.catalog.append_answers(rows)
 
 
-def find_pseudonym(known: set[str], settings: Settings, source: str, name: str) -> str | None:
+def find_pseudonym(known: set[str], open_once: Callable[[], PseudonymKeys], source: str, name: str) -> str | None:
     """Return the pseudonym of a person, given the pseudonym or the source's own id; ``None`` if the person is unknown."""
-    from vitau.media.sources import pseudonym  # loads OpenCV and PyAV, which the other commands do not need
-
-    if name in known:
-        return name
-    derived = pseudonym(settings.require_pseudonym_key(), source, name)
-    return derived if derived in known else None
+    return name if name in known else known_name(open_once(), source, name, known)
 
 
 def check_readers(settings: Settings, rows: Sequence[LedgerRow]) -> None:
@@ -153,26 +157,32 @@ def merge_subjects(workspace: Workspace, kept: str, merged: str, *, why: str) ->
     name = catalog.merged_names()[merged]
     split = catalog.splits().get(name)
     offset = next(merge.offset for merge in catalog.merges() if merge.merged == merged)
+    found, damaged = trained_on(workspace, {kept, merged}, split)
     return MergeSummary(
         new=new,
         kept=name,
         merged=merged,
         ledger_offset=offset,
         split=split,
-        trained_on=trained_on(workspace, {kept, merged}, split),
+        trained_on=found,
+        damaged=damaged,
     )
 
 
-def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> list[TrainedOn]:
-    """Return the trainings whose snapshot has one of these names in another split than ``split``."""
+def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> tuple[list[TrainedOn], list[str]]:
+    """Return the trainings whose snapshot has one of these names in another split than ``split``, and the damaged snapshots."""
     from vitau.data import snapshot as snapshots
 
-    found = []
+    found, damaged = [], []
     for frozen in workspace.catalog.snapshots():
         trainings = workspace.catalog.trainings(frozen.digest)
         if not trainings:
             continue
-        rows = snapshots.load(workspace.store, frozen.digest).select(["subject", "split"])
+        try:
+            rows = snapshots.load(workspace.store, frozen.digest).select(["subject", "split"])
+        except (SnapshotError, StoreError):  # the answer for the other snapshots does not depend on it
+            damaged.append(frozen.digest)
+            continue
         people = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
         moved = {Split(people[name]) for name in names & people.keys()} - {split}
         found += [
@@ -180,4 +190,4 @@ def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> li
             for training in trainings
             if moved
         ]
-    return found
+    return found, damaged

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.connection import connect
+from flows.cli.connection import Source, connect, find_connection, require, use
 from flows.cli.console import (
     DEMO,
     LAYOUTS,
@@ -220,3 +220,36 @@ def erase(
     workspace = open_workspace(settings)
     pseudonyms_of(workspace, subject)  # an unknown name fails here; a known one goes to Prefect as its tombstone
     print_json(run(tombstone(subject) if subject in workspace.catalog.pseudonyms() else subject, settings=settings))
+
+
+@app.command()
+def rekey(
+    state: State = DEMO,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be renamed, and change nothing.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Replace the pseudonym key by VITAU_NEW_PSEUDONYM_KEY: every pseudonym becomes another one, everywhere.
+
+    Example: python -m flows rekey --dry-run
+    """
+    connection = require(find_connection(state))
+    settings = use(connection)
+    from dataclasses import replace
+
+    from flows.local_stack.state import replace_secret
+    from flows.rekeying.rekey import plan
+    from flows.rekeying.rekey import rekey as run
+    from flows.workspace import open_workspace
+
+    if dry_run:
+        found = plan(replace(open_workspace(settings), rekeying=True))
+        print_json(found)
+        raise typer.Exit(1 if found.problems else 0)
+    confirm("replacing the pseudonym key", yes=yes)
+    print_json(run(settings=settings))
+    if settings.new_pseudonym_key is not None and connection.source("VITAU_PSEUDONYM_KEY") is Source.STACK:
+        replace_secret(state, "pseudonym_key", settings.new_pseudonym_key.get_secret_value())
+        tell(f"The services of {state} have the new key from their next start on: run `make down` and `make up`.")
+    else:
+        tell("Set VITAU_PSEUDONYM_KEY to the new key wherever clips are ingested, and unset VITAU_NEW_PSEUDONYM_KEY.")

@@ -22,6 +22,11 @@ def merge_notices(summary: "MergeSummary") -> Iterator[str]:
             f"{trained.model} version {trained.version} has this person in {trained.split}, but the person is in "
             f"{summary.split} now: freeze and retrain."
         )
+    for digest in summary.damaged:
+        yield (
+            f"Snapshot {digest[:12]} cannot be read, and whether its models used this person in another split is unknown: "
+            "restore its manifest from a backup."
+        )
 
 
 def label_table(labels: Iterable[RegionLabels]) -> str:

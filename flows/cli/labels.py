@@ -119,21 +119,23 @@ def calibrate(
 
 @app.command()
 def verify(state: State = DEMO, as_json: Json = False) -> None:
-    """Verify the hash chain of the ledger, and the heads that snapshots note; exit with 1 if a row was changed.
+    """Verify the chain of the ledger, the heads that snapshots note, and records of `rekey`; exit with 1 if one is wrong.
 
     Example: python -m flows labels verify
     """
     settings = connect(state)
     from flows.workspace import open_workspace
 
-    catalog = open_workspace(settings).catalog
+    catalog, key = open_workspace(settings).catalog, settings.signing_key
     broken = catalog.broken_ledger_rows()
+    changes = catalog.broken_rekeyings(None if key is None else key.get_secret_value().encode())
     if as_json:
-        print_json({"ledger_offset": catalog.ledger_offset(), "broken": broken})
+        print_json({"ledger_offset": catalog.ledger_offset(), "broken": broken, "broken_rekeyings": changes})
     else:
         typer.echo(f"{catalog.ledger_offset()} rows, {len(broken)} broken")
         tell_all(f"row {offset}: {reason}" for offset, reason in broken.items())
-    if broken:
+        tell_all(f"record {number} of `rekey` is wrong: {reason}" for number, reason in changes.items())
+    if broken or changes:
         raise typer.Exit(1)
 
 

@@ -108,7 +108,7 @@ def secrets_of(settings: Settings | None) -> list[str]:
     known = [os.environ.get(name, "") for name in _SECRET_VARIABLES]
     if settings is not None:
         values = (
-            *(settings.catalog, settings.pseudonym_key, settings.signing_key),
+            *(settings.catalog, settings.pseudonym_key, settings.new_pseudonym_key, settings.signing_key),
             *(settings.label_studio_token, settings.webhook_secret, settings.pages_secret_key),
         )
         known += [value.get_secret_value() for value in values if value is not None]

@@ -70,7 +70,7 @@ def fsck(store: Store, catalog: Catalog, *, adopt: bool = False, tell: Callable[
     """
     known = catalog.objects()
     adopt = adopt or not known
-    referred, clips = _referred(catalog), {clip.sha256 for clip in catalog.clips()}
+    referred, clips = _referred(store, catalog), {clip.sha256 for clip in catalog.clips()}
     working = {claim.clip for claim in catalog.ingest_claims()}
     scored = {(score.model_digest, score.subject) for score in catalog.scores()}
     defects, new, present, verified = list(_without_frames(catalog)), [], set(), 0
@@ -123,8 +123,11 @@ def _check(store: Store, key: str, known: ObjectRow | None, *, adopt: bool) -> t
     return ObjectRow(key=key, sha256=expected or digest, size=len(data), adopted=not compared), compared
 
 
-def _referred(catalog: Catalog) -> set[str]:
-    """Return the keys to which rows of the catalog refer, but for those of recordings."""
+def _referred(store: Store, catalog: Catalog) -> set[str]:
+    """Return the keys to which rows of the catalog refer, but for those of recordings.
+
+    An erasure, or a new pseudonym key, replaces the manifest of a snapshot by one with another name.
+    """
     keys = set()
     for clip in catalog.clips():
         for table in catalog.frame_tables_of(clip.sha256):
@@ -133,7 +136,10 @@ def _referred(catalog: Catalog) -> set[str]:
         keys.add(score.key)
         for frame in score.summary.get("key_frames", ()):
             keys |= set(frame["pictures"].values())
-    return keys | {layout.snapshot_key(snapshot.digest) for snapshot in catalog.snapshots()}
+    for snapshot in catalog.snapshots():
+        if next(iter(store.keys(layout.snapshot_prefix(snapshot.digest))), None) is None:
+            keys.add(layout.snapshot_key(snapshot.digest))
+    return keys
 
 
 def _recordings(catalog: Catalog, present: Collection[str], known: Collection[str]) -> tuple[set[str], list[Defect]]:

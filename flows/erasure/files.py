@@ -12,8 +12,8 @@ from flows.settings import Settings
 
 CACHES: Final = ("crops",)
 """Folders of the work folder with decoded faces."""
-_PAGES: Final = {".html", ".json", ".csv", ".txt", ".md", ".parquet"}
-_SERVICES: Final = ("store", "label-studio", "mlflow", "prefect", "postgresql", "seaweedfs")
+PAGES: Final = {".html", ".json", ".csv", ".txt", ".md", ".parquet"}
+SERVICES: Final = ("store", "label-studio", "mlflow", "prefect", "postgresql", "seaweedfs")
 """Folders of a state folder that belong to a service, which alone changes them."""
 
 
@@ -33,11 +33,11 @@ def erase_local_files(settings: Settings, traces: Traces) -> int:
     originals, suffixes = {digest for digest, _ in traces.clips}, {suffix for _, suffix in traces.clips}
     for log in (folder / "seaweedfs").glob("*.INFO*"):
         changed += blank(log, traces)
-    for path in files_below(folder, skip=_SERVICES):
+    for path in files_below(folder, skip=SERVICES):
         if path.suffix == ".log":
             changed += blank(path, traces)
             continue
-        page = path.suffix in _PAGES and traces.in_bytes(path.read_bytes())
+        page = path.suffix in PAGES and traces.in_bytes(path.read_bytes())
         if page or (path.suffix.lower() in suffixes and digest_of(path) in originals):
             path.unlink(missing_ok=True)
             changed += 1

@@ -40,7 +40,7 @@ class Traces:
 
     def in_bytes(self, data: bytes) -> bool:
         """Return whether bytes have a trace; Parquet tables and gzip streams are opened."""
-        if any(pattern in data for pattern in self.patterns):
+        if self.in_raw(data):
             return True
         if data.startswith(_PARQUET):
             return self._in_table(data)
@@ -51,13 +51,17 @@ class Traces:
                 return False
         return False
 
+    def in_raw(self, data: bytes) -> bool:
+        """Return whether bytes have a trace as they are."""
+        return any(pattern in data for pattern in self.patterns)
+
     def _in_table(self, data: bytes) -> bool:
         try:
             table = pq.read_table(io.BytesIO(data))
         except (pa.ArrowException, OSError):
             return False
         metadata = table.schema.metadata or {}
-        if any(pattern in value for value in metadata.values() for pattern in self.patterns):
+        if any(map(self.in_raw, metadata.values())):
             return True
         texts = [column for field, column in zip(table.schema, table.columns, strict=True) if _may_hold_text(field.type)]
         return any(self.in_text(str(value)) for column in texts for value in column.unique().to_pylist())

@@ -3,23 +3,22 @@
 Only this module turns the identifiers of a source into pseudonyms. Workers receive a claimed clip and a local file.
 """
 
-import hmac
-import json
 import re
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import TypeAlias
 
 import pyarrow.compute as pc
 
 from flows.erasure.content import content_tombstone
-from flows.execution.clip_worker import ClaimedSource, Ingested, frames_version, recording_keys
+from flows.erasure.keys import open_keys
+from flows.execution.clip_worker import ClaimedSource, Ingested, clip_work_name, frames_version, recording_keys
+from flows.execution.identities import content_name, known_name, names_of, statement_of, tombstones_of, url_name
 from flows.workspace import Workspace
+from vitau.catalog.intake import DeadLetter
 from vitau.catalog.recordings import ClaimedClip, FrameTable
 from vitau.data import layout, snapshot
 from vitau.data.parquet import read_table
@@ -27,11 +26,10 @@ from vitau.errors import ClipError, ContradictionError, SourceError, StoreError,
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
 from vitau.media.sandbox import DIED
-from vitau.media.sources import fetch, pseudonyms, to_clip, to_subject
+from vitau.media.sources import fetch, to_clip, to_subject
 from vitau.schema import Clip, Skipped, Subject
 
 _HEX_NAME = re.compile(r"\b(?:erased-)?[0-9a-f]{12,64}\b")
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +57,14 @@ class Admissions:
 
     def __init__(self, workspace: Workspace, clips: Sequence[SourceClip], recipe: FrameRecipe, folder: Path) -> None:
         self._store, self._catalog = workspace.store, workspace.catalog
-        self._key = workspace.settings.require_pseudonym_key()
+        self._keys = open_keys(workspace)
         self._hosts = workspace.settings.url_hosts
         self.recipe, self._folder = recipe, folder
-        self._statement = statement_of(clips, self._key)
+        statements = self._keys.derive(lambda key: statement_of(clips, key))
+        self._statement = self._catalog.known_statement(statements) or statements[0]
         self._known = self._catalog.pseudonyms()
         self._downloads: dict[str, Path | ClipError] = {}
+        self._url_names: dict[str, str] = {}
         self._num_left = Counter(self._url_name(clip) for clip in clips if clip.url is not None)
 
     def admit(self, source: SourceClip, lease_name: str) -> Admission:
@@ -127,7 +127,7 @@ class Admissions:
         return Skipped(item=source.row, reason=_HEX_NAME.sub("…", reason.removeprefix(f"{source.row}: ")))
 
     def _admit(self, source: SourceClip, lease_name: str) -> Admission:
-        letter = self._catalog.dead_letter(content_name(lease_name))
+        letter = self._dead_letter(source, lease_name)
         if letter is not None:
             return Skipped(
                 item=source.row,
@@ -139,8 +139,9 @@ class Admissions:
         path = None
         if stated is None:
             path = self._fetch(source)
-            stated = replace(to_clip(source, path, self._key), subject=subject.pseudonym)
-        if self._catalog.is_erased_content(content_tombstone(self._key, stated.sha256)):
+            stated = replace(to_clip(source, path, self._keys.present), subject=subject.pseudonym)
+        buried = self._keys.derive(lambda key: content_tombstone(key, stated.sha256))
+        if any(map(self._catalog.is_erased_content, buried)):
             return Skipped(
                 item=source.row, reason="its recording was erased with a person: remove the row from the manifest, and the file"
             )
@@ -159,10 +160,26 @@ class Admissions:
         return Admitted(work=work, subject=subject, stated=stated, claimed=claimed)
 
     def _subject(self, source: SourceClip) -> Subject:
-        """Return the person of a clip; one who was recorded before identifiers were normalized keeps that pseudonym."""
-        names = pseudonyms(self._key, source.source, source.subject_id)
-        known = next((name for name in names if name in self._known), names[0])
-        return replace(to_subject(source, self._key), pseudonym=known)
+        """Return the person of a clip under the known pseudonym.
+
+        It may be that of an identifier that was not normalized, or have been renamed when the key was replaced.
+
+        Raises:
+            ContradictionError: the person was erased before the key was replaced.
+        """
+        person = source.source, source.subject_id
+        known = known_name(self._keys, *person, self._known) or names_of(self._keys, *person)[0]
+        if self._keys.retired and not self._catalog.erased_names().isdisjoint(tombstones_of(self._keys, *person)):
+            raise ContradictionError("its person was erased and cannot be added again: correct the manifest")
+        return replace(to_subject(source, self._keys.present), pseudonym=known)
+
+    def _dead_letter(self, source: SourceClip, lease_name: str) -> DeadLetter | None:
+        """Return the dead letter of a clip; those from before a change of the key need the bytes to be read again."""
+        letter = self._catalog.dead_letter(content_name(lease_name))
+        if letter is not None or not self._keys.retired or not self._catalog.dead_letters():
+            return letter
+        names = self._keys.derive(lambda key: content_name(clip_work_name(source, key, self.recipe)))
+        return next(filter(None, map(self._catalog.dead_letter, names)), None)
 
     def _complete(self, checked: ClaimedClip) -> FrameTable | None:
         """Return the frame table of a recorded clip if all its objects exist and nothing is to be cut again."""
@@ -226,8 +243,13 @@ class Admissions:
             self._catalog.add_url(self._url_name(source), time_range(source), clip.sha256)
 
     def _url_name(self, source: SourceClip) -> str:
-        assert source.url is not None, "the caller has checked it"
-        return hmac.new(self._key, f"url\0{normalized_url(source.url)}".encode(), sha256).hexdigest()
+        """Return the name under which the catalog has a URL, or that of the present key."""
+        url = source.url
+        assert url is not None, "the caller has checked it"
+        if url not in self._url_names:
+            names = self._keys.derive(lambda key: url_name(key, url))
+            self._url_names[url] = next(filter(self._catalog.is_known_url, names), names[0])
+        return self._url_names[url]
 
     def _roll_back(self, subject: Subject, clip: Clip) -> None:
         """Remove what unfinished ingests of dead workers wrote for another person or cohort; nothing recorded is touched."""
@@ -269,46 +291,8 @@ class Admissions:
         return keys
 
 
-def content_name(lease_name: str) -> str:
-    """Return the name of a clip among the dead letters: the HMAC in the name of its lease, whatever the recipe."""
-    return lease_name.rpartition("/")[2]
-
-
-def statement_of(clips: Sequence[SourceClip], key: bytes) -> str:
-    """Return a digest of everything that a source states about its clips, but for the places of their files."""
-    rows: list[dict[str, Any]] = [
-        {
-            "row": clip.row,
-            "subject": clip.subject_id,
-            "cohort": clip.cohort,
-            "source": clip.source,
-            "range": [clip.start_s, clip.end_s],
-            "frames": [clip.mirrored, clip.fps],
-            "use": [clip.consent, clip.licence],
-        }
-        for clip in clips
-    ]
-    return hmac.new(key, json.dumps(rows, sort_keys=True).encode(), sha256).hexdigest()[:32]
-
-
 def time_range(source: SourceClip) -> str:
     """Return the time range of a clip as text, empty for a whole recording."""
     if source.start_s is None and source.end_s is None:
         return ""
     return f"{source.start_s or 0.0:g}-{'' if source.end_s is None else f'{source.end_s:g}'}"
-
-
-def normalized_url(url: str) -> str:
-    """Return one spelling of the URLs of one recording.
-
-    The case of scheme and host, default ports, fragments, the order of parameters and the addresses of campaigns do not count.
-    """
-    parts = urlsplit(url.strip())
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower().removeprefix("www.")
-    fields = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not name.startswith("utm_")]
-    short = re.fullmatch(r"/([\w-]{11})", parts.path) if host == "youtu.be" else None
-    videos = [value for name, value in fields if name == "v"] if host in {"youtube.com", "m.youtube.com"} else []
-    if short is not None or (videos and parts.path == "/watch"):
-        return f"https://youtube.com/watch?v={short[1] if short is not None else videos[0]}"
-    port = "" if parts.port in {None, _PORTS.get(scheme)} else f":{parts.port}"
-    return f"{scheme}://{host}{port}{parts.path or '/'}?{urlencode(sorted(fields))}"

@@ -29,7 +29,8 @@ _SECRETS: Final = (
 SECRET_VARIABLES: Final = frozenset(
     {
         *("VITAU_CATALOG", "VITAU_CATALOG_OWNER", "VITAU_CATALOG_ERASER"),
-        *("VITAU_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_LABEL_STUDIO_TOKEN", "VITAU_WEBHOOK_SECRET"),
+        *("VITAU_PSEUDONYM_KEY", "VITAU_NEW_PSEUDONYM_KEY", "VITAU_SIGNING_KEY", "VITAU_LABEL_STUDIO_TOKEN"),
+        "VITAU_WEBHOOK_SECRET",
         *("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
         *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
     }
@@ -74,6 +75,11 @@ def read_secrets(state: Path) -> dict[str, str]:
         kept |= {name: secrets.token_hex(20) for name in lacking}
         write_atomic(path, json.dumps(kept, indent=1), mode=0o600)
     return kept
+
+
+def replace_secret(state: Path, name: str, value: str) -> None:
+    """Replace a secret of a state folder, atomically."""
+    write_atomic(state / "secrets.json", json.dumps(read_secrets(state) | {name: value}, indent=1), mode=0o600)
 
 
 def restrict_modes(state: Path) -> int:

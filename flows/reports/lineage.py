@@ -14,7 +14,7 @@ from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots
 from vitau.data.layout import parse_score_name
 from vitau.data.parquet import read_table
-from vitau.errors import CatalogError
+from vitau.errors import CatalogError, SnapshotError, StoreError
 from vitau.schema import Snapshot, Split, all_names, canonical_name
 
 SHOWN: Final = 8
@@ -134,9 +134,16 @@ def from_subject(workspace: Workspace, name: str) -> Node:
 
 
 def forward(workspace: Workspace, *, column: str, names: set[str]) -> Iterator[Node]:
-    """Yield every snapshot that contains one of these clips or people, with their splits and the versions trained on it."""
+    """Yield every snapshot that contains one of these clips or people, with their splits and the versions trained on it.
+
+    A damaged snapshot, which may contain them, is yielded with the reason.
+    """
     for frozen in workspace.catalog.snapshots():
-        rows = snapshots.load(workspace.store, frozen.digest).select([column, "split"]).to_pydict()
+        try:
+            rows = snapshots.load(workspace.store, frozen.digest).select([column, "split"]).to_pydict()
+        except (SnapshotError, StoreError) as error:
+            yield damaged_node(workspace, frozen, error)
+            continue
         splits = {split for name, split in zip(rows[column], rows["split"], strict=True) if name in names}
         if splits:
             versions = [
@@ -149,6 +156,15 @@ def forward(workspace: Workspace, *, column: str, names: set[str]) -> Iterator[N
             ]
             facts = {"split": ", ".join(sorted(splits)), "ledger offset": frozen.ledger_offset}
             yield Node(kind="snapshot", name=frozen.digest, facts=facts, leads_to=tuple(versions))
+
+
+def damaged_node(workspace: Workspace, frozen: Snapshot, error: Exception) -> Node:
+    """Return a snapshot whose rows cannot be read, with the reason and the versions trained on it."""
+    versions = [
+        Node(kind="model version", name=f"{training.model}/{training.version}", facts={"digest": training.model_digest})
+        for training in workspace.catalog.trainings(frozen.digest)
+    ]
+    return Node(kind="damaged snapshot", name=frozen.digest, facts={"problem": str(error)}, leads_to=tuple(versions))
 
 
 def version_facts(workspace: Workspace, training: Training, splits: set[str]) -> dict[str, Any]:
@@ -185,8 +201,16 @@ def version_node(workspace: Workspace, training: Training) -> Node:
 
 
 def snapshot_node(workspace: Workspace, frozen: Snapshot) -> Node:
-    """Return the chain from a snapshot back to the ledger offset of its labels and to its clips by split."""
-    rows = snapshots.load(workspace.store, frozen.digest).select(["clip", "split"]).to_pydict()
+    """Return the chain from a snapshot back to the ledger offset of its labels and to its clips by split.
+
+    The clips of a damaged snapshot are missing, with the reason.
+    """
+    offset = Node(kind="ledger offset", name=str(frozen.ledger_offset))
+    try:
+        rows = snapshots.load(workspace.store, frozen.digest).select(["clip", "split"]).to_pydict()
+    except (SnapshotError, StoreError) as error:
+        facts = {"frames": frozen.num_frames, "problem": str(error)}
+        return Node(kind="damaged snapshot", name=frozen.digest, facts=facts, leads_to=(offset,))
     clips: dict[str, set[str]] = {split: set() for split in Split}
     for clip, split in zip(rows["clip"], rows["split"], strict=True):
         clips[split].add(clip)
@@ -195,7 +219,7 @@ def snapshot_node(workspace: Workspace, frozen: Snapshot) -> Node:
         name=frozen.digest,
         facts={"frames": frozen.num_frames},
         leads_to=(
-            Node(kind="ledger offset", name=str(frozen.ledger_offset)),
+            offset,
             *(
                 Node(kind=f"clips of {split} people", name=str(len(found)), facts={"clips": sorted(found)})
                 for split, found in clips.items()

@@ -107,6 +107,29 @@ def erase_subjects(client: Any, subjects: Collection[str], *, on_found: Callable
 
 
 @readable_errors()
+def rename_subjects(client: Any, rename: Callable[[Any], Any], *, dry_run: bool = False) -> int:
+    """Replace the names of people in the data of the tasks of all ViTAU projects; return the number of tasks. Idempotent.
+
+    Args:
+        client: from ``labeling.label_studio.client.connect``.
+        rename: returns the data of a task with the new names.
+        dry_run: count only.
+    """
+    changed = 0
+    for project in client.projects.list(page_size=100, include="id,title,created_at"):
+        if not (project.title or "").startswith("ViTAU "):
+            continue
+        ours = ReaderProject(id=project.id, title=project.title, reader="", stage=Stage.READER, made_at="")
+        for task in list(list_tasks(client, ours)):
+            data = rename(task.data)
+            if data != task.data:
+                changed += 1
+                if not dry_run:
+                    client.tasks.update(str(task.id), data=data)
+    return changed
+
+
+@readable_errors()
 def contents_of_tasks(client: Any) -> list[tuple[int, str]]:
     """Return the number and the content, as text, of every task in all ViTAU projects, answers and predictions included."""
     found = []

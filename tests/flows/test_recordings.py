@@ -19,9 +19,9 @@ from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution import clip_worker
-from flows.execution.admission import normalized_url
 from flows.execution.clip_worker import ingest_clip
 from flows.execution.executor import Engine
+from flows.execution.identities import normalized_url
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.catalog.intake import FIRST_RETRY_S, MAX_DEATHS

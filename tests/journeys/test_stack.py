@@ -38,6 +38,7 @@ from labeling.label_studio.client import connect
 from tests.journeys import intruder
 from vitau.catalog import tables
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
+from vitau.catalog.rekeying.keys import PseudonymKeys
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.progress import stopwatch
 from vitau.schema import RegionLabels, Side, Split, Stage, tombstone
@@ -324,7 +325,7 @@ def project(client: Any, reader: str) -> ReaderProject:
 def answer_everything(full: Full, prefect: Prefect) -> None:
     """Answer everything: simulated readers all at once, each answer a webhook, then the adjudicator until all have labels."""
     client = label_studio(full)
-    truths = read_truth(full.inbox / "truth.csv", full.environment["VITAU_PSEUDONYM_KEY"].encode())
+    truths = read_truth(full.inbox / "truth.csv", PseudonymKeys(present=full.environment["VITAU_PSEUDONYM_KEY"].encode()))
     num_answered = 0
     while new := sum(
         simulated_readers.answer_open_tasks(client, project(client, reader), truths, seed=SEED) for reader in READERS

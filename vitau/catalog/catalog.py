@@ -16,6 +16,7 @@ from vitau.catalog.intake import Intake
 from vitau.catalog.ledger.labels import Labels
 from vitau.catalog.promotion_log import PromotionLog
 from vitau.catalog.recordings import FrameTable, Recordings
+from vitau.catalog.rekeying.journal import Rekeyings
 from vitau.catalog.rows import to_row
 from vitau.catalog.sync_state import SyncState
 from vitau.catalog.tables import (
@@ -73,7 +74,7 @@ class ObjectRow:
     adopted: bool
 
 
-class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures):
+class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures, Rekeyings):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:

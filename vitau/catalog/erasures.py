@@ -14,6 +14,7 @@ from vitau.errors import ContradictionError
 from vitau.schema import is_erased, tombstone
 
 _KEPT: Final = {
+    "rekeyings",
     "key_fingerprints",
     "erased_content",
     "subjects",

@@ -82,6 +82,11 @@ class Intake(Database):
         found = sa.select(source_urls.c.clip).where(source_urls.c.url == url, source_urls.c.time_range == time_range)
         return next(iter(self._scalars(found)), None)
 
+    def is_known_url(self, url: str) -> bool:
+        """Return whether a URL was downloaded, or failed, before."""
+        columns = source_urls.c.url, url_failures.c.url
+        return any(self._scalars(sa.select(column).where(column == url).limit(1)) for column in columns)
+
     def add_url(self, url: str, time_range: str, clip: str) -> None:
         """Note which clip a time range of a URL became, and forget the URL's failures."""
         self._replace(source_urls, [{"url": url, "time_range": time_range, "clip": clip}])

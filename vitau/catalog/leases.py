@@ -7,12 +7,17 @@ the database, checks its token before it writes a result: after another worker t
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 
 from vitau.catalog.engine import Database, database_errors
 from vitau.catalog.rows import now
-from vitau.catalog.tables import claims, lease_tokens
+from vitau.catalog.tables import claims, lease_tokens, rekeyings
+from vitau.errors import CatalogError
+
+REKEYING: Final = "rekeying"
+"""The lease of a change of the pseudonym key; while a change is unfinished, no other lease is given."""
 
 
 class Leases(Database):
@@ -27,8 +32,14 @@ class Leases(Database):
 
         Returns:
             A number larger than that of every lease before it, or ``None`` if another owner has the lease.
+
+        Raises:
+            CatalogError: a change of the pseudonym key is unfinished.
         """
         with self._writing() as connection:
+            changing = sa.select(rekeyings.c.number).where(rekeyings.c.finished_at.is_(None))
+            if work != REKEYING and connection.scalar(changing) is not None:
+                raise CatalogError("the pseudonym key is being changed: wait for the end of `python -m flows rekey`")
             next_token = sa.update(lease_tokens).values(last=lease_tokens.c.last + 1).returning(lease_tokens.c.last)
             token = connection.execute(next_token).scalar_one()
             time_s = self._time_s(connection)

@@ -72,7 +72,7 @@ def grant_writer(engine: sa.Engine, writer: str) -> None:
         f"GRANT USAGE ON SCHEMA public TO {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
         f"REVOKE UPDATE, DELETE ON {tables} FROM {role}",
-        f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}",
+        f"REVOKE INSERT, UPDATE, DELETE ON alembic_version, rekeyings FROM {role}",
         _FORGET,
         "REVOKE ALL ON FUNCTION forget_subject(text) FROM PUBLIC",
         f"GRANT EXECUTE ON FUNCTION forget_subject(text) TO {role}",

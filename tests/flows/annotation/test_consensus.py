@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 
 from flows.annotation.consensus import export_answers, import_answers, label_report, labels_at, merge_subjects
-from flows.settings import Settings
+from flows.cli.label_tables import merge_notices
+from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
 from labeling.consensus.consensus import Rule
 from vitau.catalog.catalog import Catalog, Training
 from vitau.data import snapshot as snapshots
+from vitau.data.layout import snapshot_key
 from vitau.errors import CatalogError, LabelingError, StoreError
 from vitau.media.sources import pseudonym
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
@@ -132,6 +135,19 @@ def test_a_study_labeled_elsewhere_is_imported_by_its_own_ids_and_becomes_labels
         import_answers(workspace, file, source="rome")
 
 
+def test_an_import_under_another_pseudonym_key_is_refused_before_anything_is_read(workspace, tmp_path):
+    file = write(tmp_path / "study.csv", "p1,paris-1,AU1,no,")
+    assert import_answers(workspace, file, source="paris") == (1, 1)
+    other = on(
+        workspace.catalog, workspace.settings.model_copy(update={"pseudonym_key": SecretStr("quite another key 0123456789")})
+    )
+    with pytest.raises(
+        SettingsError, match=r"but the pseudonyms of this catalog were made with the key [0-9a-f]{16}: set that"
+    ):
+        import_answers(other, write(tmp_path / "more.csv", "p2,paris-1,AU1,no,"), source="paris")
+    assert workspace.catalog.ledger_offset() == 1
+
+
 def test_a_file_with_a_wrong_line_is_not_imported(workspace, tmp_path):
     file = write(tmp_path / "study.csv", "p1,paris-1,AU1,no,", "p1,paris-1,AU1,yes,left")
     with pytest.raises(LabelingError, match=r"nothing of .*study\.csv was imported\nline 3: duplicate answer"):
@@ -208,6 +224,21 @@ def test_a_merge_within_one_split_affects_no_training(workspace):
     freeze(workspace, {"p1": "train", "p2": "train"})
     workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TRAIN}, strata={"p1": "palsy", "p2": "palsy"})
     assert merge_subjects(workspace, "p1", "p2", why="same face").trained_on == []
+
+
+def test_a_damaged_snapshot_does_not_stop_a_merge_and_is_reported(workspace):
+    damaged = freeze(workspace, {"p3": "train"})
+    digest = freeze(workspace, {"p1": "train", "p2": "test", "p3": "train"})
+    workspace.store.erase(snapshot_key(damaged))
+    workspace.store.put(snapshot_key(damaged), b"not a table")
+    workspace.catalog.add_splits({"p1": Split.TRAIN, "p2": Split.TEST}, strata={"p1": "palsy", "p2": "palsy"})
+    found = merge_subjects(workspace, "p1", "p2", why="same face")
+    assert {training.snapshot for training in found.trained_on} == {digest}
+    assert found.damaged == [damaged]
+    assert list(merge_notices(found))[-1] == (
+        f"Snapshot {damaged[:12]} cannot be read, and whether its models used this person in another split is unknown: "
+        "restore its manifest from a backup."
+    )
 
 
 @pytest.fixture

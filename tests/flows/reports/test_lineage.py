@@ -17,6 +17,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import FrameTable, ScoredSubject, Training
 from vitau.catalog.promotion_log import Action
 from vitau.data import snapshot as snapshots
+from vitau.data.layout import snapshot_key
 from vitau.errors import CatalogError, RegistryError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Split, Stage, Subject
 
@@ -149,6 +150,26 @@ def test_a_version_a_digest_and_a_snapshot_are_found_by_name(workspace):
     assert lineage(workspace, snapshot[:10]).name == snapshot
     with pytest.raises(RegistryError, match="no version 7 of vitau-palsy was trained here; there are 1"):
         lineage(workspace, "vitau-palsy/7")
+
+
+def test_a_damaged_manifest_is_shown_with_its_models_and_does_not_stop_lineage(workspace):
+    damaged, key = workspace.catalog.snapshots()[0].digest, "subjects/bert-0/frames-r.parquet"
+    row = {"subject": "anna-0", "clip": "0c" * 32, "frame_index": 7, "frames_key": key, "source": "yfp", "cohort": "palsy"}
+    rows = [row | {"split": "test", "side": None, **dict.fromkeys(AUS, False)}]
+    whole = snapshots.freeze(pa.Table.from_pylist(rows, snapshots.snapshot_schema()), workspace.store, 2)
+    workspace.catalog.add_snapshot(whole)
+    workspace.store.erase(snapshot_key(damaged))
+    workspace.store.put(snapshot_key(damaged), b"not a table")
+    found = lineage(workspace, "anna-0")
+    assert [(node.kind, node.name) for node in found.leads_to] == [("damaged snapshot", damaged), ("snapshot", whole.digest)]
+    assert "is not a Parquet file any more" in found.leads_to[0].facts["problem"]
+    assert [node.name for node in found.leads_to[0].leads_to] == ["vitau-palsy/1", "vitau-regions/1"]
+    assert found.leads_to[1].facts["split"] == "test"
+    version = lineage(workspace, "vitau-palsy/1")
+    assert [node.kind for node in version.leads_to] == ["damaged snapshot"]
+    assert [node.name for node in version.leads_to[0].leads_to] == ["2"], "the ledger offset is known"
+    workspace.store.erase(snapshot_key(damaged))
+    assert "no object at" in lineage(workspace, "anna-0").leads_to[0].facts["problem"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vitau.catalog.tables.labels import (
     unusable_frames,
 )
 from vitau.catalog.tables.models import promotions, scores, snapshots, splits, trainings
-from vitau.catalog.tables.operations import claims, erased_content, erasures, key_fingerprints, lease_tokens, objects
+from vitau.catalog.tables.operations import claims, erased_content, erasures, key_fingerprints, lease_tokens, objects, rekeyings
 from vitau.catalog.tables.recordings import (
     clips,
     dead_letters,
@@ -48,6 +48,7 @@ __all__ = [
     "priorities",
     "promotions",
     "pulls",
+    "rekeyings",
     "scores",
     "seen_annotations",
     "skipped",

@@ -58,3 +58,18 @@ key_fingerprints = sa.Table(
     sa.Column("fingerprint", sa.String, nullable=False),
     recorded_at(),
 )
+
+rekeyings = sa.Table(
+    "rekeyings",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 …
+    sa.Column("before", sa.String, nullable=False),  # fingerprints of the pseudonym keys
+    sa.Column("after", sa.String, nullable=False),
+    sa.Column("names", sa.Text),  # old and new names, sealed with the new key; null once it is finished
+    sa.Column("retired_key", sa.Text, nullable=False),  # the old key, sealed with the new one
+    sa.Column("renamed_at", sa.String),
+    sa.Column("finished_at", sa.String),
+    sa.Column("record", sa.Text),  # canonical JSON, as it was signed
+    sa.Column("signature", sa.String(128)),
+    recorded_at(),
+)

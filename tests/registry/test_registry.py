@@ -5,7 +5,7 @@ import time
 import pytest
 
 from vitau.errors import RegistryError
-from vitau.registry import registry
+from vitau.registry import packaging, registry
 from vitau.registry.model_card import model_card
 from vitau.scoring.predict import Predictor
 
@@ -49,10 +49,10 @@ def test_run_and_version_have_the_lineage_and_the_metrics(tracking_uri, register
 def test_requirements_are_pinned_and_only_the_code_that_scoring_needs_is_shipped(tracking_uri, registered, tmp_path):
     registry.download(tracking_uri, f"models:/{registered[0]}/{registered[2]}", tmp_path)
     requirements = (tmp_path / "requirements.txt").read_text().split()
-    assert {line.split("==")[0] for line in requirements} == set(registry.REQUIREMENTS)
+    assert {line.split("==")[0] for line in requirements} == set(packaging.REQUIREMENTS)
     assert all("==" in line for line in requirements)
     package = tmp_path / "code" / "vitau"
-    assert sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py")) == sorted(registry.SHIPPED)
+    assert sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py")) == sorted(packaging.SHIPPED)
 
 
 @pytest.mark.parametrize(

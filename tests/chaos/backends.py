@@ -16,9 +16,12 @@ from uuid import uuid4
 
 import boto3
 import sqlalchemy as sa
+from botocore.exceptions import BotoCoreError, ClientError
 
 WEED: Final = Path(sys.executable).parent / "weed"
 KEY, SECRET = "chaos", "only for the chaos runs"
+STARTS: Final = 3
+START_S: Final = 90.0
 ACTIONS: Final = ("Admin", "Read", "List", "Tagging", "Write")
 
 
@@ -32,52 +35,55 @@ def _free_ports(number: int) -> list[int]:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Start a SeaweedFS with the bucket ``chaos``; yield its address and boto3's variables."""
+    """Start a SeaweedFS with the bucket ``chaos``; yield its address and boto3's variables.
+
+    Another program may take a free port before SeaweedFS does: then it is started again, on other ports.
+    """
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+    for number in range(STARTS):
+        process, address = _start_seaweedfs(folder / str(number))
+        try:
+            if _make_bucket(process, address):
+                yield address, keys
+                return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    lines = (folder / str(STARTS - 1) / "log").read_text().splitlines()
+    raise RuntimeError("SeaweedFS does not start: " + " | ".join(lines[-3:]))
+
+
+def _start_seaweedfs(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     (folder / "data").mkdir(parents=True)
     identity = {"name": "chaos", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ACTIONS}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     names = ("master", "volume", "filer", "s3")
     ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
     command: list[str | Path] = [WEED, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
-    command += [f"-{name}.port={ports[name]}" for name in names] + [
-        f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names
-    ]
-    command += [
-        f"-s3.config={folder / 's3.json'}",
-        "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=64",
-        "-volume.max=100",
-    ]
-    address = f"http://127.0.0.1:{ports['s3']}"
-    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+    command += [f"-{name}.port={ports[name]}" for name in names]
+    command += [f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names]
+    command += [f"-s3.config={folder / 's3.json'}", "-master.telemetry=false"]
+    command += ["-master.volumeSizeLimitMB=64", "-volume.max=100"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # on fixed ports, where a second SeaweedFS would end
     environment = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "TMPDIR": str(folder)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _make_bucket(address)
-        yield address, keys
-    finally:
-        if process.poll() is not None:
-            print(f"SeaweedFS ended ({process.returncode}):", *(folder / "log").read_text().splitlines()[-20:], sep="\n")
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return process, f"http://127.0.0.1:{ports['s3']}"
 
 
-def _make_bucket(address: str) -> None:
+def _make_bucket(process: subprocess.Popen[bytes], address: str) -> bool:
+    """Create the bucket; return False if SeaweedFS ended, or does not answer in time."""
     client = boto3.client(
         "s3", endpoint_url=address, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
     )
-    deadline = time.monotonic() + 60
-    while True:
-        try:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(BotoCoreError, ClientError):  # it is not ready yet
             client.create_bucket(Bucket="chaos")
-        except Exception:  # it is not ready yet
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+            return True
+        time.sleep(0.5)
+    return False
 
 
 class PostgreSQL:

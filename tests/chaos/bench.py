@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,14 +14,14 @@ from typing import Final, Self
 from uuid import uuid4
 
 from flows.local_stack import stack
-from flows.settings import ROOT
 from tests.chaos import backends, workspaces
 from tests.chaos.faults import Backend, Fault, kill, s3_proxy
+from tests.chaos.launcher import Launcher, Process
 from tests.chaos.services import SHARED, SharedServices
 from tests.chaos.workspaces import Place, contents, copy_for, folder_place
 
 CLIPS: Final = 4
-LIMIT_S: Final = 300.0
+LIMIT_S: Final = 900.0
 """Seconds after which a run counts as hanging, and is killed."""
 BEGUN: Final = b"Beginning flow run"
 """What Prefect logs when the flow's work begins; before it, Python imports for seconds."""
@@ -56,7 +55,7 @@ class Row:
 class Run:
     """A running flow and its log."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def wait(self) -> int:
@@ -79,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What an undisturbed run leaves, and the seconds of its work."""
+    """The lines that an undisturbed run leaves, and the seconds of its work."""
 
     lines: Counter[str]
     seconds: float
@@ -139,6 +138,19 @@ class Bench:
             self.services.restore()
         self._opened.close()
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of every run: two cores are shared with the services, and leases of killed runs expire soon."""
+        limits = {"OMP_NUM_THREADS": "1", "VITAU_NUM_PROCESSES": "1", "VITAU_NUM_TRAININGS": "1", "VITAU_LEASE_S": "4"}
+        return {**self.environment, **limits, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """The process that starts the runs."""
+        launcher = Launcher({**os.environ, **self.variables}, self.scratch / "launcher.log")
+        self._opened.callback(launcher.stop)
+        return launcher
+
     @cached_property
     def postgresql(self) -> backends.PostgreSQL:
         """A PostgreSQL server of the bench."""
@@ -195,7 +207,7 @@ class Bench:
 
 
 def arguments_of(flow: str, bench: Bench, place: Place) -> list[str]:
-    """Return the command line of a flow."""
+    """Return the arguments of a flow's command."""
     more = {
         "ingest": [str(bench.manifest)],
         "retrain": [bench.snapshot, "--size", "smoke"],
@@ -203,26 +215,15 @@ def arguments_of(flow: str, bench: Bench, place: Place) -> list[str]:
         "monitor": ["--out", str(place.work / "monitor.html")],
         "erase": [bench.person, "--yes"],
     }
-    return [sys.executable, "-m", "flows", flow, *more.get(flow, []), "--state", str(place.work / "none")]
+    return [flow, *more.get(flow, []), "--state", str(place.work / "none")]
 
 
 def start(flow: str, bench: Bench, place: Place, fault: Fault | None = None) -> Run:
     """Start a flow on a place, in a process group of its own."""
     place.work.mkdir(parents=True, exist_ok=True)
     log = place.work / f"{flow}-{uuid4().hex[:6]}.log"
-    variables = {**os.environ, **bench.environment, **place.environment(), "OMP_NUM_THREADS": "1", "VITAU_LEASE_S": "4"}
-    variables |= {"VITAU_NUM_PROCESSES": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
-    variables |= (fault and fault.environment) or {}
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            arguments_of(flow, bench, place),
-            cwd=ROOT,
-            env=variables,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            preexec_fn=fault.before if fault else None,  # noqa: PLW1509 - this program has no threads that hold locks
-        )
+    variables = {**os.environ, **bench.variables, **place.environment(), **((fault and fault.environment) or {})}
+    process = bench.launcher.start(arguments_of(flow, bench, place), variables, log, fault.file_bytes if fault else None)
     return Run(process=process, log=log)
 
 

@@ -1,10 +1,8 @@
 """Faults: what disturbs the first run of a flow."""
 
 import os
-import resource
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from tests.chaos.launcher import Process
 
 FULL_DISK_BYTES: Final = 20_000
 CLOCK_LIBRARY: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -34,22 +34,22 @@ class Backend(StrEnum):
 class Fault:
     """A disturbance of a running flow.
 
-    ``after`` is the share of the undisturbed work at which ``strike`` is called with the running process. ``before`` runs
-    in the new process; ``environment`` is added to its variables; ``during`` surrounds the whole run; ``twice`` starts a second
-    run beside it.
+    ``after`` is the share of the undisturbed work at which ``strike`` is called with the running process. ``file_bytes`` is the
+    longest file that it can write; ``environment`` is added to its variables; ``during`` surrounds the whole run; ``twice``
+    starts a second run beside it.
     """
 
     name: str
     after: float = 0.5
-    strike: Callable[[subprocess.Popen[bytes]], None] | None = None
-    before: Callable[[], None] | None = None
+    strike: Callable[[Process], None] | None = None
+    file_bytes: int | None = None
     environment: dict[str, str] | None = None
     during: Callable[[], AbstractContextManager[None]] = nullcontext
     twice: bool = False
     backend: Backend = Backend.FOLDER
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Process) -> None:
     """Kill a run and all its children."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -64,18 +64,13 @@ def kill_at(share: float) -> Fault:
 def restart_service(name: str, pid_of: Callable[[str], int]) -> Fault:
     """Return the fault that kills a service in mid-run; its supervisor starts it again."""
 
-    def strike(_: subprocess.Popen[bytes]) -> None:
+    def strike(_: Process) -> None:
         os.kill(pid_of(name), signal.SIGKILL)
 
     return Fault(name=f"{name} restarted", strike=strike)
 
 
-def _limit_files() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, resource.RLIM_INFINITY))
-
-
-FULL_DISK: Final = Fault(name="no space for files", before=_limit_files)
+FULL_DISK: Final = Fault(name="no space for files", file_bytes=FULL_DISK_BYTES)
 TWO_RUNS: Final = Fault(name="two runs at once", twice=True)
 
 

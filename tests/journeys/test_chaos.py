@@ -1,6 +1,6 @@
 """A short form of `make chaos`: flows that are killed, and two at once, lose nothing and write nothing twice."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,8 +10,14 @@ from tests.chaos.faults import TWO_RUNS, Fault, kill_at
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
 
+@pytest.fixture(scope="module")
+def bench(demos, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Return the bench on the demo that was not disturbed."""
+    with Bench.on(demos.whole, tmp_path_factory.mktemp("chaos")) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize(("flow", "fault"), [("ingest", TWO_RUNS), ("freeze", kill_at(0.6)), ("rescore", kill_at(0.5))])
-def test_a_disturbed_flow_ends_as_an_undisturbed_one(flow: str, fault: Fault, demos, tmp_path: Path) -> None:
-    with Bench.on(demos.whole, tmp_path) as bench:
-        row = cell(flow, fault, bench)
+def test_a_disturbed_flow_ends_as_an_undisturbed_one(flow: str, fault: Fault, bench: Bench) -> None:
+    row = cell(flow, fault, bench)
     assert row.passed, row

@@ -1,6 +1,6 @@
 """The rescore flow: score people with the champion, once each, and write overlays and the report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from flows.erasure.living import load_living
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
-from flows.execution.subject_worker import SubjectWork, read_model_files
+from flows.execution.subject_worker import SubjectWork, is_outdated, read_model_files
 from flows.promotion.champion import approved_champion, fetch
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
@@ -40,7 +40,8 @@ SHARD: Final = 64
 class RescoreSummary:
     """The counts of one scoring: people in the report, people scored by this run, overlays, and people left out.
 
-    ``erased`` counts the held-out people of the snapshot who were erased.
+    ``erased`` counts the held-out people of the snapshot who were erased. ``outdated`` counts the people whose frames were cut
+    anew after a correction, and whose scores were therefore made again by this run; they are among ``new_subjects``.
     """
 
     subjects: int
@@ -48,6 +49,15 @@ class RescoreSummary:
     overlays: int
     not_scored: int
     erased: int = 0
+    outdated: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumScored:
+    """People scored by this run, and how many of them had a score of frames that were cut anew since."""
+
+    people: int
+    outdated: int
 
 
 @flow(name="rescore")
@@ -57,16 +67,17 @@ def rescore(
     """Score the held-out people of a snapshot with the champion, and write the report.
 
     Any number of workers may score at once: each person is leased by one of them. With ``waiting``, patients without labels are
-    scored too, for the order of the readers' queues. The report leaves them out.
+    scored too, for the order of the readers' queues. The report leaves them out. People whose frames were cut anew after a
+    correction are scored again.
     """
     workspace = open_workspace(settings)
     champion = fetch_champion(workspace)
     frames, num_erased = held_out_frames(workspace, snapshot)
-    new_subjects = score_people(workspace, champion, frames, engine)
+    scored = [score_people(workspace, champion, frames, engine)]
     if waiting:
-        new_subjects += score_people(workspace, champion, waiting_frames(workspace), engine)
+        scored.append(score_people(workspace, champion, waiting_frames(workspace), engine))
     written = write_pages(workspace, champion, snapshot, report)
-    return summarize(written, new_subjects, num_erased)
+    return summarize(written, scored, num_erased)
 
 
 @task(
@@ -111,8 +122,8 @@ def waiting_frames(workspace: Workspace) -> pa.Table:
     return pa.Table.from_pylist(rows, schema)
 
 
-def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine: Engine) -> int:
-    """Score the people without a score by this champion, shared with other workers; return the number scored by this one.
+def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine: Engine) -> NumScored:
+    """Score the people without a score of these frames by this champion, shared with other workers.
 
     Args:
         workspace: the rows and the objects.
@@ -126,16 +137,18 @@ def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine:
     work = SubjectWork(store_uri=settings.store, model=read_model_files(champion) if remote else champion, digest=digest)
     people = sorted(set(frames["subject"].to_pylist()))
     lease_names = {index: score_work_name(digest, subject) for index, subject in enumerate(people)}
-    scored = {score.subject for score in catalog.scores(digest)}
-    done = {index for index, subject in enumerate(people) if subject in scored}
-    num_ours = 0
+    frames_of = {subject: frames.filter(pc.equal(frames["subject"], subject)) for subject in people}
+    known = {score.subject: score for score in catalog.scores(digest) if score.subject in frames_of}
+    outdated = {subject for subject, score in known.items() if is_outdated(score, frames_of[subject])}
+    done = {index for index, subject in enumerate(people) if subject in known.keys() - outdated}
+    ours_by_now: set[str] = set()
     with Executor(engine, address=settings.ray_address, num_workers=settings.num_processes) as executor:
         for indices in open_batches(catalog, len(people), lease_names, done, SHARD):
-            shard = {people[index]: frames.filter(pc.equal(frames["subject"], people[index])) for index in indices}
+            shard = {people[index]: frames_of[people[index]] for index in indices}
             ours, theirs = score_shard(workspace, shard, work, executor)
             done |= {index for index in indices if people[index] in ours | theirs}
-            num_ours += len(ours)
-    return num_ours
+            ours_by_now |= ours
+    return NumScored(people=len(ours_by_now), outdated=len(ours_by_now & outdated))
 
 
 @task(cache_policy=NO_CACHE)
@@ -162,10 +175,13 @@ def score_shard(
             for subject, frames in shard.items():
                 if not leases.acquire(score_work_name(work.digest, subject)):
                     continue
-                if catalog.is_scored(work.digest, subject):  # by the previous holder of the lease
+                score = catalog.score(work.digest, subject)
+                if score is not None and not is_outdated(score, frames):  # by the previous holder of the lease
                     theirs.add(subject)
-                else:
-                    yield frames
+                    continue
+                if score is not None:
+                    delete_score(workspace, score)
+                yield frames
 
         for score in track(executor.run(acquire_people(), work, gpu=True), "scoring people", len(shard)):
             if not add_living_score(workspace, score):
@@ -174,6 +190,15 @@ def score_shard(
             leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs
+
+
+def delete_score(workspace: Workspace, score: ScoredSubject) -> None:
+    """Delete a score of frames that were cut anew; the objects go first, so that an interrupted run deletes them again."""
+    prefix = score_prefix(score.model_digest, score.subject)
+    keys = list(workspace.store.keys(prefix))
+    workspace.store.erase(prefix)
+    workspace.catalog.forget_objects(keys)
+    workspace.catalog.drop_score(score.model_digest, score.subject)
 
 
 def add_living_score(workspace: Workspace, score: ScoredSubject) -> bool:
@@ -204,12 +229,13 @@ def write_related_pages(workspace: Workspace, report: Path) -> dict[str, str]:
     return related
 
 
-def summarize(report: Report, new_subjects: int, num_erased: int) -> RescoreSummary:
+def summarize(report: Report, scored: Sequence[NumScored], num_erased: int) -> RescoreSummary:
     """Count what a report shows."""
     return RescoreSummary(
         subjects=len(report.subjects),
-        new_subjects=new_subjects,
+        new_subjects=sum(found.people for found in scored),
         overlays=sum(len(frame.overlays) for subject in report.subjects for frame in subject.key_frames),
         not_scored=len(report.skipped),
         erased=num_erased,
+        outdated=sum(found.outdated for found in scored),
     )

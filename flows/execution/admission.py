@@ -272,6 +272,7 @@ class Admissions:
         prefix = layout.key_frame_prefix(subject, table.clip)
         pictures = list(self._store.keys(prefix))
         crops = read_table(self._store, table.key, ["frame_index", "crop"]) if pictures else None
+        self._catalog.forget_objects(pictures)  # other bytes are written under the same keys
         for key in pictures:
             self._store.erase(key)
             index = int(key.removeprefix(prefix).removesuffix(".jpg"))

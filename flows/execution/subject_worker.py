@@ -87,14 +87,29 @@ def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Ta
     scored = score_table(row for table in tables for row in score_frames(predictor, table))
     write_table(store, layout.score_key(digest, subject), scored)
     key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
-    score = aggregate(scored, predictor.threshold)
+    score, revisions = aggregate(scored, predictor.threshold), frame_revisions(frames)
     assert score is not None, "a snapshot has no subject without a frame"
     return ScoredSubject(
         model_digest=digest,
         subject=subject,
         key=layout.score_key(digest, subject),
-        summary=score.summary() | {"key_frames": key_frames},
+        summary=score.summary() | {"key_frames": key_frames} | ({"revisions": revisions} if revisions else {}),
     )
+
+
+def frame_revisions(frames: pa.Table) -> dict[str, int]:
+    """Return the revision of the frames of each clip that was cut anew after a correction; other clips are left out."""
+    revisions: dict[str, int] = {}
+    for clip, revision in map(layout.parse_frames_key, pc.unique(frames["frames_key"]).to_pylist()):
+        if revision > revisions.get(clip, 0):
+            revisions[clip] = revision
+    return revisions
+
+
+def is_outdated(score: ScoredSubject, frames: pa.Table) -> bool:
+    """Return whether a score was made from frames that were cut anew since; a score of newer frames is not outdated."""
+    used = score.summary.get("revisions", {})
+    return any(revision > used.get(clip, 0) for clip, revision in frame_revisions(frames).items())
 
 
 def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:

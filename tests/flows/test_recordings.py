@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
@@ -18,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from pydantic import SecretStr
 
 from flows import ingest
+from flows.doctor.fsck import fsck
 from flows.execution import clip_worker
 from flows.execution.clip_worker import ingest_clip
 from flows.execution.executor import Engine
@@ -25,7 +27,8 @@ from flows.execution.identities import normalized_url
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.catalog.intake import FIRST_RETRY_S, MAX_DEATHS
-from vitau.data.layout import SUBJECTS, clip_prefix, frames_key, raw_key
+from vitau.data.layout import SUBJECTS, clip_prefix, frames_key, key_frame_key, raw_key
+from vitau.data.parquet import read_table
 from vitau.errors import ClipError
 from vitau.media import sources as media_sources
 from vitau.media.frames import FrameRecipe
@@ -185,6 +188,20 @@ def test_corrections_are_recorded_once_and_an_old_manifest_does_not_undo_them(wo
     assert not workspace.store.exists(frames_key(known.subject, known.sha256, RECIPE.digest))
     assert len(cuts) == 2
     check_rows_and_objects(workspace)
+
+
+def test_the_renewed_pictures_of_a_corrected_clip_are_not_taken_for_damaged(workspace, tmp_path, cuts):
+    first = clip(tmp_path, "a")
+    run(workspace, first)
+    (known,) = workspace.catalog.clips()
+    (table,) = workspace.catalog.frame_tables_of(known.sha256)
+    crops = read_table(workspace.store, table.key, ["frame_index", "crop"]).filter(pc.field("crop").is_valid())
+    picture = key_frame_key(known.subject, known.sha256, crops["frame_index"][0].as_py())
+    workspace.store.put(picture, b"the face of the other side")
+    assert fsck(workspace.store, workspace.catalog).defects == ()
+    run(workspace, replace(first, mirrored=True))
+    assert workspace.store.get(picture) == crops["crop"][0].as_py()
+    assert fsck(workspace.store, workspace.catalog).defects == ()
 
 
 def test_withdrawn_consent_ends_every_use_until_it_is_given_anew(workspace, tmp_path, cuts):

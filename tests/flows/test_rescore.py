@@ -1,11 +1,16 @@
 """Scoring by several workers without a registry; the model is untrained and in a folder."""
 
+import io
 import threading
+from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from flows import rescore
+from flows.doctor.fsck import fsck
 from flows.execution.clip_worker import clip_work, local_source
 from flows.execution.executor import Engine
 from flows.reports.drift import MONITOR_PAGE
@@ -77,10 +82,63 @@ def test_two_workers_share_the_people_and_score_each_once(frames, model, make_wo
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(ours) == 3
+    assert sum(scored.people for scored in ours) == 3
     assert len(scores(workspaces[0])) == 3
     assert workspaces[0].catalog.leases() == {}
-    assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == 0
+    assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == rescore.NumScored(people=0, outdated=0)
+
+
+def test_people_whose_frames_were_cut_anew_are_scored_again_once_and_the_others_are_not(
+    frames, model, make_workspace, cohort, tmp_path
+):
+    workspace = make_workspace("corrected")
+    rescore.score_people(workspace, model, frames, Engine.LOCAL)
+    before = scores(workspace)
+    assert fsck(workspace.store, workspace.catalog).recorded > 0, "the digests of the first scores are in the catalog"
+
+    source = replace(read_manifest(cohort / "manifest.csv")[0][0], mirrored=True)
+    work = replace(local_source(source, KEY.encode()), revision=1)
+    recut = usable(clip_work(str(tmp_path / "store"), FrameRecipe())(work))
+    subject = recut["subject"][0].as_py()
+    others = frames.filter(pc.not_equal(frames["subject"], subject))
+    corrected = pa.concat_tables([others, recut])
+
+    assert rescore.score_people(workspace, model, corrected, Engine.LOCAL) == rescore.NumScored(people=1, outdated=1)
+    after = scores(workspace)
+    assert {name for name in after if after[name] != before[name]} == {subject}
+    key, summary = after[subject]
+    assert summary["revisions"] == {work.clip.sha256: 1}
+    assert pq.read_table(io.BytesIO(workspace.store.get(key))).num_rows == recut.num_rows
+    assert "changed" not in {defect.problem for defect in fsck(workspace.store, workspace.catalog).defects}
+
+    for asked in (corrected, frames):  # an old snapshot names the old frames; the score of the new ones stays
+        assert rescore.score_people(workspace, model, asked, Engine.LOCAL) == rescore.NumScored(people=0, outdated=0)
+    assert scores(workspace) == after
+
+
+def test_an_interrupted_repetition_of_a_score_is_finished_by_the_next_run(frames, model, make_workspace, monkeypatch):
+    workspace = make_workspace("interrupted")
+    rescore.score_people(workspace, model, frames, Engine.LOCAL)
+    subject, digest = frames["subject"][0].as_py(), workspace.catalog.last_scored_by()
+    before = scores(workspace)[subject]
+    monkeypatch.setattr(rescore, "is_outdated", lambda score, _: score.subject == subject)
+    drop = type(workspace.catalog).drop_score
+
+    def killed(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(type(workspace.catalog), "drop_score", killed)
+    with pytest.raises(RuntimeError):
+        rescore.score_people(workspace, model, frames, Engine.LOCAL)
+    assert not list(workspace.store.keys(f"{SCORES}{digest}/{subject}/")), (
+        "no object of the old score can be taken for a new one"
+    )
+    assert workspace.catalog.score(digest, subject) is not None
+    monkeypatch.setattr(type(workspace.catalog), "drop_score", drop)
+    monkeypatch.setattr(rescore, "is_outdated", lambda score, _: not workspace.store.exists(score.key))
+    assert rescore.score_people(workspace, model, frames, Engine.LOCAL).outdated == 1
+    assert scores(workspace)[subject] == before
+    assert fsck(workspace.store, workspace.catalog).adopted == 0
 
 
 def test_a_report_links_the_labeling_page_and_an_existing_drift_page(make_workspace, tmp_path):

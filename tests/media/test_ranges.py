@@ -15,6 +15,7 @@ import pytest
 
 from tests.media.conftest import WriteVideo, full_disk, numbered
 from vitau.errors import ClipError
+from vitau.media import ranges
 from vitau.media.clips import sample_frames
 from vitau.media.ranges import cut_range, range_suffix
 from vitau.media.sandbox import Limits, run_isolated
@@ -139,6 +140,24 @@ def test_a_cut_range_gives_the_same_pixels_at_the_same_times(
             whole = sampled(path, rate_fps, start_s, end_s)
             assert whole, "the range has frames"
             assert sampled(out, rate_fps, start_s, end_s, is_cut=True) == whole
+
+
+def test_a_usual_recording_keeps_its_pixel_format_and_a_fallback_is_as_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "clip.mp4")
+    whole = sampled(path, 30.0, 0.5, 1.2)
+    for encodings, stored in (
+        (ranges._ENCODINGS, ("h264", "yuv420p")),
+        (ranges._ENCODINGS[1:], ("h264", "gbrp")),
+        (ranges._ENCODINGS[2:], ("png", "rgb24")),
+    ):
+        monkeypatch.setattr(ranges, "_ENCODINGS", encodings)
+        out = cut(path, 0.5, 1.2)
+        with av.open(str(out)) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.name, context.pix_fmt) == stored
+        assert sampled(out, 30.0, 0.5, 1.2, is_cut=True) == whole
 
 
 def test_a_range_late_in_a_recording_is_cut_at_the_same_frames(write_video: WriteVideo) -> None:

@@ -161,11 +161,16 @@ class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures, Rek
         except sa.exc.IntegrityError as error:  # the foreign key: an erasure replaced the pseudonym meanwhile
             raise ContradictionError("the person of a score was erased: the score is not kept") from error
 
-    def is_scored(self, model_digest: str, subject: str) -> bool:
-        """Return whether a person has a score by a model."""
-        return bool(
-            self._scalars(sa.select(sa.literal(1)).where(scores.c.model_digest == model_digest, scores.c.subject == subject))
-        )
+    def score(self, model_digest: str, subject: str) -> ScoredSubject | None:
+        """Return the score of a person by a model; ``None`` without one."""
+        query = sa.select(scores).where(scores.c.model_digest == model_digest, scores.c.subject == subject)
+        return next(iter(self._load(ScoredSubject, query)), None)
+
+    def drop_score(self, model_digest: str, subject: str) -> None:
+        """Delete the score of a person by a model, whose objects were deleted, so that the person is scored again."""
+        with self._writing() as connection:
+            found = sa.delete(scores).where(scores.c.model_digest == model_digest, scores.c.subject == subject)
+            connection.execute(found)
 
     def last_scored_by(self) -> str | None:
         """Return the digest of the model of the newest score, the champion of the last scoring; ``None`` before the first."""

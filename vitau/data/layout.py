@@ -65,6 +65,18 @@ def frames_key(subject: str, sha256: str, recipe: str, revision: int = 0) -> str
     return f"{clip_prefix(subject, sha256)}frames-{recipe}{_revision(revision)}.parquet"
 
 
+def parse_frames_key(key: str) -> tuple[str, int]:
+    """Return the clip and the revision of the key of a frame table.
+
+    Raises:
+        ValueError: it is the key of something else.
+    """
+    found = re.fullmatch(rf"{SUBJECTS}[^/]+/clips/([^/]+)/frames-[^-/]+?(?:-r(\d+))?\.parquet", key)
+    if found is None:
+        raise ValueError(f"{key} is not the key of a frame table")
+    return found[1], int(found[2] or 0)
+
+
 def quarantine_key(subject: str, sha256: str, version: str, revision: int = 0) -> str:
     """Return ``subjects/<subject>/clips/<sha256>/quarantine-<version>.parquet``, the key of the rows that gate 1 refuses.
 

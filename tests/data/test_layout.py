@@ -89,6 +89,22 @@ def test_the_name_of_a_frame_is_parsed_into_its_clip_and_index(clip, index):
     assert clip_of(name) == clip, "labeling may not import vitau.data, and parses for itself"
 
 
+@pytest.mark.parametrize("revision", [0, 1, 12])
+def test_the_key_of_a_frame_table_is_parsed_into_its_clip_and_revision(revision):
+    assert layout.parse_frames_key(layout.frames_key("a1", "c" * 64, "0f" * 8, revision)) == ("c" * 64, revision)
+    with pytest.raises(ValueError, match="is not the key of a frame table"):
+        layout.parse_frames_key(layout.quarantine_key("a1", "c" * 64, "0f-0f", revision))
+
+
+def test_recordings_and_ranges_are_told_from_what_is_made_of_them():
+    folder = ("a1", "c" * 64)
+    assert layout.is_recording_key(layout.raw_key(*folder, ".mp4"))
+    assert layout.is_recording_key(layout.range_key(*folder, "-25.tar"))
+    assert layout.range_key(*folder, ".mov").startswith(layout.range_prefix_beside(layout.frames_key(*folder, "0f")))
+    for key in (layout.frames_key(*folder, "0f"), layout.quarantine_key(*folder, "0f-0f"), layout.key_frame_key(*folder, 1)):
+        assert not layout.is_recording_key(key)
+
+
 def test_building_a_key_loads_no_other_package():
     code = "import sys; import vitau.data.layout; print(sorted({'numpy', 'pyarrow', 'torch'} & sys.modules.keys()))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

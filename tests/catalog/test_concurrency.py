@@ -110,6 +110,18 @@ def test_a_writer_that_sqlite_keeps_waiting_for_too_long_tries_again(tmp_path):
         opened.engine.dispose()
 
 
+def test_a_catalog_opens_while_another_process_writes(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    catalog = open_catalog(url)
+    monkeypatch.setattr("vitau.catalog.engine._PRAGMAS", ("busy_timeout=20",))
+    with catalog.transaction():
+        catalog.add_subject(ANNA)
+        other = open_catalog(url)
+        assert other.ledger_offset() == 0
+    for opened in (catalog, other):
+        opened.engine.dispose()
+
+
 def test_a_transaction_of_the_caller_is_all_or_none(new_catalog: Callable[[], Catalog]):
     catalog = new_catalog()
     catalog.add_subject(ANNA)

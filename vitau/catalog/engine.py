@@ -230,11 +230,14 @@ def _migrate(engine: sa.Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    newest = tuple(ScriptDirectory.from_config(config).get_heads())
+    with engine.connect() as connection, connection.begin():  # a hundred writers at work must not delay who only opens it
+        if MigrationContext.configure(connection).get_current_heads() == newest:
+            return
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":  # advisory lock: of two processes that open it, the second finds it upgraded
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(20250305)"))
-        current = MigrationContext.configure(connection).get_current_heads()
-        if current != tuple(ScriptDirectory.from_config(config).get_heads()):
+        if MigrationContext.configure(connection).get_current_heads() != newest:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

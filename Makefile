@@ -51,7 +51,7 @@ fuzz: setup ## read 100 000 mutated inputs of each text format and 2 000 images 
 load: setup ## measure parallel writers, submissions, webhooks and scoring workers; takes ten minutes
 	@$(BIN)/python -m tests.load.run $(ARGS)
 
-mutants: setup ## change critical code line by line, and count for how many changes a test fails; takes half an hour
+mutants: setup ## change critical code line by line, and count for how many changes a test fails; takes hours, a sample minutes
 	@$(BIN)/python infra/mutants.py $(ARGS)
 
 fmt: setup ## format the code and fix what can be fixed

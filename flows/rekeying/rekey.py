@@ -229,6 +229,9 @@ def find_problems(workspace: Workspace) -> list[str]:
         f"the manifest of snapshot {digest[:12]} is damaged: restore it from a backup, or delete the object"
         for digest in damaged_snapshots(workspace)
     ]
+    people = Renaming({name: name for name in catalog.named_people()})
+    if named := [record.number for record in catalog.promotions() if people.has_old(record.text.encode())]:
+        problems.append(f"record {named[0]} of the promotions names a person: it is signed, and cannot be changed")
     if not catalog.owns_ledger():
         problems.append("this database role cannot change the ledger: set VITAU_CATALOG_OWNER to the address of its owner")
     signed = any("signed" in (erasure.receipt or {}) for erasure in catalog.erasures())

@@ -349,6 +349,9 @@ def test_damage_that_a_change_would_hide_forbids_it(study):
     store.put(layout.snapshot_key(first.digest), b"not a table")
     patient = next(subject for subject in catalog.subjects() if subject.cohort is Cohort.PALSY).pseudonym
     catalog.begin_erasure({patient})
+    decision = {"model": "vitau-regions", "version": 1, "action": "promoted", "before": None, "after": 1}
+    catalog.append_promotion(decision | {"why": "no doubt"}, key=SIGNING_KEY.encode())
+    catalog.append_promotion(decision | {"why": f"{patient} looks better"}, key=SIGNING_KEY.encode())
     unsigned = study.under(KEY, NEW_KEY)
     unsigned = Workspace(unsigned.settings.model_copy(update={"signing_key": None}))
     vars(unsigned)["catalog"] = catalog
@@ -356,6 +359,7 @@ def test_damage_that_a_change_would_hide_forbids_it(study):
     assert [problem.partition(":")[0] for problem in problems] == [
         "1 erasures are unfinished",
         f"the manifest of snapshot {first.digest[:12]} is damaged",
+        "record 2 of the promotions names a person",
         "receipts of erasures are signed, and are signed again",
     ]
     with pytest.raises(CatalogError, match="the pseudonym key cannot be changed: 1 erasures are unfinished"):

@@ -13,12 +13,12 @@ from flows.annotation.push_tasks import open_projects
 from flows.erasure.keys import open_keys
 from flows.execution.identities import known_name, names_of
 from flows.freeze import freeze
-from flows.ingest import IngestSummary, PrivatePath, ingest
+from flows.ingest import IngestSummary, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result
 from flows.rescore import RescoreSummary, rescore
 from flows.retrain import retrain
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
 from vitau.catalog.rekeying.keys import PseudonymKeys
@@ -30,21 +30,21 @@ SEED: Final = 7
 SOURCE: Final = "synthetic"
 
 
-@flow(name="demo")
-def demo(state: Path, cohort: Path, size: str, settings: Settings) -> dict[str, Any]:
+@flow(name="demo", validate_parameters=False)
+def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings) -> dict[str, Any]:
     """Run the main job on a drawn cohort and return its summary."""
     workspace = open_workspace(settings)
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "ingest"):
-        ingested = ingest(PrivatePath(cohort / "manifest.csv"), settings=settings)
+        ingested = ingest(PrivatePath(cohort.path / "manifest.csv"), settings=settings)
     with stopwatch(seconds, "annotate"):
-        labeled = simulate_labeling(workspace, cohort / "truth.csv")
+        labeled = simulate_labeling(workspace, cohort.path / "truth.csv")
     with stopwatch(seconds, "freeze"):
         snapshot = freeze(settings=settings)
     with stopwatch(seconds, "train"):
         trained = retrain(snapshot.digest, size, settings=settings)
     with stopwatch(seconds, "score"):
-        scored = rescore(snapshot.digest, report=state / "report.html", settings=settings)
+        scored = rescore(snapshot.digest, report=PrivatePath(state.path / "report.html"), settings=settings)
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
     new = ingested.new_clips + labeled.new_answers + scored.new_subjects
     return summarize(workspace, ingested, labeled, snapshot, trained, scored) | {"seconds": seconds, "new": new}

@@ -16,10 +16,10 @@ from prefect import flow, get_run_logger
 from flows import erase as erasure
 from flows.annotate import annotate
 from flows.freeze import freeze
-from flows.ingest import PrivatePath, ingest, skip_list_name
+from flows.ingest import ingest, skip_list_name
 from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
 from flows.settings import Size
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import layout
 from vitau.errors import CatalogError, VitauError
 from vitau.schema import Skipped
@@ -113,7 +113,7 @@ def rescore_champion() -> dict[str, Any]:
     snapshot = freeze.fn(settings=workspace.settings)
     with tempfile.TemporaryDirectory(prefix="vitau-report-") as folder:
         page = Path(folder) / "report.html"
-        scored = rescore.fn(snapshot.digest, report=page, waiting=True, settings=workspace.settings)
+        scored = rescore.fn(snapshot.digest, report=PrivatePath(page), waiting=True, settings=workspace.settings)
         champion = approved_champion(workspace, REGIONS)
         assert champion is not None, "it has just scored"
         version = champion.version

@@ -14,9 +14,9 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.erasure.content import bury_content, whole_recordings
-from flows.erasure.files import erase_local_files
+from flows.erasure.files import blank_logs, erase_local_files
 from flows.erasure.keys import check_pseudonym_key
-from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_manifests
+from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_manifests, stored_clips
 from flows.erasure.scan import SHOWN, Scan, compact, scan
 from flows.erasure.services import clean_prefect, mark_versions
 from flows.erasure.traces import Traces
@@ -61,7 +61,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     workspace = open_workspace(settings)
     check_pseudonym_key(workspace)
     names = pseudonyms_of(workspace, subject)
-    traces = Traces(frozenset(names), tuple(workspace.catalog.clips_of(names)))
+    traces = find_traces(workspace, names)
     workspace.catalog.begin_erasure(names)
     bury(workspace, names)
     by_hand = bury_content(workspace, [digest for digest, _ in traces.clips])
@@ -74,6 +74,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     counts["rows"] = erase_rows(workspace, names)
     mark_versions(workspace, uses.trained)
     by_hand += [*whole_recordings(workspace), *compact(workspace)]
+    blank_logs(workspace.settings, traces)  # a service that was restarted has written again
     found = scan(workspace, traces)
     check_scan(found)
     receipt = make_receipt(workspace, names, counts, uses, found, by_hand)
@@ -96,7 +97,7 @@ def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
     Raises:
         CatalogError: no subject has this name.
     """
-    known = workspace.catalog.pseudonyms()
+    known = known_names(workspace)
     name = next((name for name in known if tombstone(name) == subject), subject)
     if name in known and name not in workspace.catalog.erased_names():
         return all_names(name, workspace.catalog.merged_names())
@@ -105,6 +106,17 @@ def pseudonyms_of(workspace: Workspace, subject: str) -> set[str]:
     if name in workspace.catalog.erased_names() and not name.startswith("erased-"):  # erased by an earlier version
         return all_names(name, workspace.catalog.merged_names())
     raise CatalogError(f"no subject {subject} is in the catalog: check the pseudonym")
+
+
+def known_names(workspace: Workspace) -> set[str]:
+    """Return the pseudonyms that the catalog knows, also those of people with nothing but an unfinished ingest."""
+    return workspace.catalog.pseudonyms() | workspace.catalog.claimed_names()
+
+
+def find_traces(workspace: Workspace, names: Collection[str]) -> Traces:
+    """Return what identifies a person: the pseudonyms, and the clips in the catalog and in the store."""
+    clips = dict(workspace.catalog.clips_of(names)) | stored_clips(workspace, names)
+    return Traces(frozenset(names), tuple(sorted(clips.items())))
 
 
 def remember_uses(workspace: Workspace, names: Collection[str], uses: Uses) -> Uses:

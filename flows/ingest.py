@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 from prefect import flow, get_run_logger, task
@@ -20,7 +20,7 @@ from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from validation.direct import failures
 from validation.rules import frame_rows
 from validation.suites import frames_suite
@@ -85,19 +85,6 @@ class IngestSummary:
     def detection_rate(self) -> float:
         """Share of the sampled frames with a face, 0 to 1; 0 without a frame."""
         return self.faces / self.frames if self.frames else 0.0
-
-
-class PrivatePath:
-    """The path of a source, which may name a person. Prefect cannot serialize it and stores ``<PrivatePath>`` instead."""
-
-    __slots__ = ("path",)  # a class with slots has no dictionary that an encoder could read
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __iter__(self) -> NoReturn:
-        """Refuse to become the entries of a JSON object."""
-        raise TypeError("a path of a source is not stored outside this process")
 
 
 @flow(name="ingest", flow_run_name="ingest-{layout}", validate_parameters=False)

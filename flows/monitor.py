@@ -28,7 +28,7 @@ from flows.reports.drift import render_drift_page
 from flows.reports.drift_people import champion_scores, collect_people, frames_of_new_people, held_out
 from flows.rescore import fetch_champion, score_people
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.errors import LabelingError
@@ -73,8 +73,8 @@ class MonitorSummary:
     erased: int = 0
 
 
-@flow(name="monitor")
-def monitor(report: Path | None = None, days: int | None = None, settings: Settings | None = None) -> MonitorSummary:
+@flow(name="monitor", validate_parameters=False)
+def monitor(report: PrivatePath | None = None, days: int | None = None, settings: Settings | None = None) -> MonitorSummary:
     """Compare the people who arrived since the champion's snapshot (in the last ``days``, if given) with those in it."""
     workspace = open_workspace(settings)
     folder = fetch_champion(workspace)
@@ -91,7 +91,9 @@ def monitor(report: Path | None = None, days: int | None = None, settings: Setti
     drifted = [drift for drift in drifts if drift.drifted]
     priorities = prioritize(workspace, before, now, drifted)
     pushed, notices = push_priorities(workspace, priorities)
-    key, new = store_report(workspace, champion, before, now, drifts, changes, priorities, report)
+    key, new = store_report(
+        workspace, champion, before, now, drifts, changes, priorities, None if report is None else report.path
+    )
     worse = [change for change in changes if change.broken]
     if new and (drifted or worse):
         emit_alarm(champion, drifted, worse, key)

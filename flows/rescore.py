@@ -22,7 +22,7 @@ from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
 from flows.reports.scoring import build_report
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.layout import score_prefix, score_work_name
 from vitau.errors import ContradictionError, RegistryError
@@ -60,9 +60,14 @@ class NumScored:
     outdated: int
 
 
-@flow(name="rescore")
+@flow(name="rescore", validate_parameters=False)
 def rescore(
-    snapshot: str, report: Path, engine: Engine = Engine.LOCAL, *, waiting: bool = False, settings: Settings | None = None
+    snapshot: str,
+    report: PrivatePath,
+    engine: Engine = Engine.LOCAL,
+    *,
+    waiting: bool = False,
+    settings: Settings | None = None,
 ) -> RescoreSummary:
     """Score the held-out people of a snapshot with the champion, and write the report.
 
@@ -76,7 +81,7 @@ def rescore(
     scored = [score_people(workspace, champion, frames, engine)]
     if waiting:
         scored.append(score_people(workspace, champion, waiting_frames(workspace), engine))
-    written = write_pages(workspace, champion, snapshot, report)
+    written = write_pages(workspace, champion, snapshot, report.path)
     return summarize(written, scored, num_erased)
 
 

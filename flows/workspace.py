@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flows.settings import Settings, SettingsError, load_settings
 from vitau import processes
@@ -14,6 +14,19 @@ from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
 from vitau.store import S3Store, Store, open_store
 from vitau.store.s3 import S3Keys
+
+
+class PrivatePath:
+    """A path as the parameter of a flow, which may name a person. Prefect cannot serialize it and stores ``<PrivatePath>``."""
+
+    __slots__ = ("path",)  # a class with slots has no dictionary that an encoder could read
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> NoReturn:
+        """Refuse to become the entries of a JSON object."""
+        raise TypeError("a path is not stored outside this process")
 
 
 @dataclass(frozen=True)

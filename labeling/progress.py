@@ -33,7 +33,7 @@ class Progress:
 
     Each subject is in exactly one of ``labeled``, ``waiting`` (for a reader) and ``disagreed``. ``adjudicated`` of the labeled
     ones needed the adjudicator. ``stale`` of them look different in newer frames; their labels stand until the readers have
-    answered again.
+    answered again. ``retrain`` are the model versions in use that learned from people who were erased since.
     """
 
     subjects: int
@@ -44,6 +44,7 @@ class Progress:
     readers: tuple[ReaderProgress, ...]
     skipped: tuple[Skipped, ...] = ()
     stale: int = 0
+    retrain: tuple[str, ...] = ()
 
 
 def progress(
@@ -55,6 +56,7 @@ def progress(
     adjudicator: str,
     skipped: Iterable[Skipped] = (),
     stale: Iterable[Stale] = (),
+    retrain: Iterable[str] = (),
 ) -> Progress:
     """Compute the progress of the labeling.
 
@@ -66,6 +68,7 @@ def progress(
         adjudicator: the reader of the disagreements.
         skipped: answers that cannot be read.
         stale: standing answers about people who look different in newer frames.
+        retrain: the model versions in use, ``name/version``, that learned from people who were erased since.
     """
     standing = standing_answers(rows)
     again: dict[Stage, list[Stale]] = {stage: [] for stage in Stage}
@@ -93,6 +96,7 @@ def progress(
         readers=(*blind, _reader_progress(adjudicator, standing.rulings, ruled, again[Stage.ADJUDICATION])),
         skipped=tuple(skipped),
         stale=len(labeled & {answer.subject for answers in again.values() for answer in answers}),
+        retrain=tuple(retrain),
     )
 
 
@@ -102,6 +106,7 @@ def table(done: Progress) -> str:
         f"{done.subjects} people: {done.labeled} labeled, {done.adjudicated} of them adjudicated",
         f"{done.waiting} wait for a reader, {done.disagreed} for the adjudicator",
         *([f"{done.stale} labels are stale: newer frames look different, and are asked about again"] if done.stale else []),
+        *([f"retrain after an erasure: {', '.join(done.retrain)} learned from people who were erased"] if done.retrain else []),
         "",
         f"{'reader':20} {'answered':>8} {'open':>6} {'median':>8} {'time left':>10}",
     ]

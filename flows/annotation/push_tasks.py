@@ -17,7 +17,7 @@ from flows.workspace import Workspace
 from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.projects import Receiver, S3Access, ensure_project
-from labeling.label_studio.push import push, pushed_tasks
+from labeling.label_studio.push import delete_unanswered, push, pushed_tasks
 from labeling.sampling.staleness import Stale, shown_frames
 from labeling.sampling.tasks import build_adjudication_task
 from vitau.schema import AU, AUS, LedgerRow, Stage
@@ -39,6 +39,16 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
     )
     readers = [open_project(f"ViTAU {reader}", reader=reader, stage=Stage.READER) for reader in settings.readers]
     return readers, open_project("ViTAU adjudication", reader=ADJUDICATOR, stage=Stage.ADJUDICATION)
+
+
+@task(cache_policy=NO_CACHE)
+def delete_withdrawn_tasks(workspace: Workspace, projects: Iterable[ReaderProject]) -> int:
+    """Delete the unanswered tasks about people who withdrew their consent; return their number."""
+    withdrawn = workspace.catalog.withdrawn_subjects()
+    if not withdrawn:
+        return 0
+    names = workspace.catalog.merged_names()
+    return sum(delete_unanswered(workspace.label_studio, project, withdrawn, names=names) for project in projects)
 
 
 @task(cache_policy=NO_CACHE)

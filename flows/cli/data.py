@@ -48,8 +48,9 @@ def ingest(
     """
     settings = connect(state)
     from flows.execution.executor import Engine
-    from flows.ingest import Layout, PrivatePath
+    from flows.ingest import Layout
     from flows.ingest import ingest as run
+    from flows.workspace import PrivatePath
 
     summary = run(PrivatePath(source.resolve()), Layout(layout), engine=Engine(engine), settings=settings)
     tell_all(f"Skipped {item.item}: {item.reason}" for item in summary.skipped)
@@ -213,13 +214,13 @@ def erase(
     settings = connect(state)
     confirm(f"erasing {subject} for good", yes=yes)
     from flows.erase import erase as run
-    from flows.erase import pseudonyms_of
+    from flows.erase import known_names, pseudonyms_of
     from flows.workspace import open_workspace
     from vitau.schema import tombstone
 
     workspace = open_workspace(settings)
     pseudonyms_of(workspace, subject)  # an unknown name fails here; a known one goes to Prefect as its tombstone
-    print_json(run(tombstone(subject) if subject in workspace.catalog.pseudonyms() else subject, settings=settings))
+    print_json(run(tombstone(subject) if subject in known_names(workspace) else subject, settings=settings))
 
 
 @app.command()

@@ -54,8 +54,9 @@ def run_demo(state: Path, subjects: int, seed: int, size: str) -> dict[str, Any]
         seconds["services"] = round(time.monotonic() - start, 1)
         settings = use(connection(state, running))
         from flows.demo import demo as run
+        from flows.workspace import PrivatePath
 
-        summary = run(state.resolve(), cohort, size, settings)
+        summary = run(PrivatePath(state.resolve()), PrivatePath(cohort), size, settings)
     seconds |= summary.pop("seconds") | {"total": round(time.monotonic() - start, 1)}
     new = summary.pop("new")
     summary |= {"report": f"{state}/report.html", "seconds": seconds}

@@ -124,8 +124,9 @@ def rescore(
     settings = connect(state)
     from flows.execution.executor import Engine
     from flows.rescore import rescore as run
+    from flows.workspace import PrivatePath
 
-    print_json(run(snapshot, report=out.resolve(), engine=Engine(engine), waiting=waiting, settings=settings))
+    print_json(run(snapshot, report=PrivatePath(out.resolve()), engine=Engine(engine), waiting=waiting, settings=settings))
 
 
 @app.command()
@@ -242,8 +243,9 @@ def monitor(
     """
     settings = connect(state)
     from flows.monitor import monitor as run
+    from flows.workspace import PrivatePath
 
-    summary = run(out.resolve(), days, settings=settings)
+    summary = run(PrivatePath(out.resolve()), days, settings=settings)
     print_json(summary)
     tell_all(summary.notices)
 

@@ -13,6 +13,12 @@ from vitau.errors import CatalogError
 
 SERVICES: Final = ("label_studio", "mlflow", "prefect")
 """Databases of the services, beside the catalog's on one PostgreSQL server."""
+EMPTY_LOG: Final = (
+    'as a superuser, run `psql -c "ALTER SYSTEM SET wal_recycle = off" -c "SELECT pg_reload_conf()"`, then 40 times '
+    '`psql -c "SELECT pg_switch_wal()" -c CHECKPOINT`, then '
+    '`psql -c "ALTER SYSTEM RESET wal_recycle" -c "SELECT pg_reload_conf()"`'
+)
+"""How an administrator deletes old segments of the write-ahead log, which have the deleted rows."""
 _BUSY_S: Final = 60
 _GRANTS_MAINTAIN: Final = 170_000
 _SEGMENTS: Final = 40
@@ -63,12 +69,11 @@ def compact_postgresql(url: str) -> list[str]:
                 connection.execute("ANALYZE")  # the statistics have values of columns
                 connection.execute("VACUUM FULL")
                 if skipped := _num_skipped(connection):
-                    problems.append(
-                        f"database {name} keeps {skipped} tables of another role: run VACUUM FULL in it as its owner"
-                    )
+                    problems.append(f"database {name} keeps {skipped} tables of another role: {by_hand(name)}")
         except psycopg.Error as error:
-            done = "not compacted" if error.sqlstate else "neither compacted nor searched"  # a refused connection has no state
-            problems.append(f"database {name} is {done} ({first_line(error)}): run VACUUM FULL in it as its owner")
+            searched = error.sqlstate is not None  # a refused connection has no state
+            done = "not compacted" if searched else "neither compacted nor searched"
+            problems.append(f"database {name} is {done} ({first_line(error)}): {by_hand(name, searched=searched)}")
     try:
         with psycopg.connect(address(url), autocommit=True) as connection:
             before = connection.execute("SHOW wal_recycle").fetchone()
@@ -80,8 +85,14 @@ def compact_postgresql(url: str) -> list[str]:
                 connection.execute(SQL("ALTER SYSTEM SET wal_recycle = {}").format(Identifier(before[0] if before else "on")))
                 connection.execute("SELECT pg_reload_conf()")
     except psycopg.Error as error:
-        problems.append(f"the write-ahead log is not emptied ({first_line(error)}): restart PostgreSQL with wal_recycle=off")
+        problems.append(f"the write-ahead log is not emptied ({first_line(error)}): {EMPTY_LOG}")
     return problems
+
+
+def by_hand(database: str, *, searched: bool = True) -> str:
+    """Return the commands by which an administrator compacts a database, and first searches it for the person."""
+    search = f"`pg_dump {database} | grep -c -e PSEUDONYM` must print 0, then " if not searched else ""
+    return f'as its owner, {search}run `psql -d {database} -c "VACUUM FULL"`'
 
 
 def _num_skipped(connection: Any) -> int:

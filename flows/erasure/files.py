@@ -31,17 +31,23 @@ def erase_local_files(settings: Settings, traces: Traces) -> int:
         shutil.rmtree(settings.work / name, ignore_errors=True)
     folder = state_folder(settings) or settings.work
     originals, suffixes = {digest for digest, _ in traces.clips}, {suffix for _, suffix in traces.clips}
-    for log in (folder / "seaweedfs").glob("*.INFO*"):
-        changed += blank(log, traces)
+    changed += blank_logs(settings, traces)
     for path in files_below(folder, skip=SERVICES):
         if path.suffix == ".log":
-            changed += blank(path, traces)
             continue
         page = path.suffix in PAGES and traces.in_bytes(path.read_bytes())
         if page or (path.suffix.lower() in suffixes and digest_of(path) in originals):
             path.unlink(missing_ok=True)
             changed += 1
     return changed
+
+
+def blank_logs(settings: Settings, traces: Traces) -> int:
+    """Blank the logs of the services and flows on this machine; return the number of those with a trace."""
+    folder = state_folder(settings) or settings.work
+    logs = [path for path in files_below(folder, skip=SERVICES) if path.suffix == ".log"]
+    logs += [path for path in (folder / "seaweedfs").glob("weed.*") if not path.is_symlink()]
+    return sum(blank(path, traces) for path in logs)
 
 
 def blank(path: Path, traces: Traces) -> int:
@@ -63,10 +69,12 @@ def blank(path: Path, traces: Traces) -> int:
 def traces_in_files(folder: Path, traces: Traces) -> Iterator[str]:
     """Yield the files below a folder, relative to it, that name the person or have a copy of a recording.
 
-    PostgreSQL and SeaweedFS write their files as they like: they are searched by SQL and S3 instead.
+    PostgreSQL's files are searched by SQL instead, and SeaweedFS' volumes, which were vacuumed, by S3.
     """
     originals, suffixes = {digest for digest, _ in traces.clips}, {suffix for _, suffix in traces.clips}
-    for path in files_below(folder, skip=("postgresql", "seaweedfs")):
+    for path in files_below(folder, skip=("postgresql",)):
+        if path.suffix == ".dat" and path.parent == folder / "seaweedfs" / "data":
+            continue
         name = path.relative_to(folder).as_posix()
         try:
             copied = path.suffix.lower() in suffixes and digest_of(path) in originals

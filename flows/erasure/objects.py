@@ -76,6 +76,12 @@ def may_name(workspace: Workspace, key: str, names: Collection[str]) -> bool:
     return not set(names).isdisjoint(subjects)
 
 
+def stored_clips(workspace: Workspace, names: Collection[str]) -> dict[str, str]:
+    """Return the clips of a person in the store, digest → suffix; an unfinished ingest may have left one."""
+    keys = (key for name in sorted(names) for key in workspace.store.keys(layout.subject_prefix(name)))
+    return {found[1]: found[2] for key in keys if (found := layout.parse_raw_key(key)) is not None}
+
+
 def bury(workspace: Workspace, names: Collection[str]) -> None:
     """Write the tombstones, before anything is deleted: a writer that began earlier finds them after its write."""
     for name in names:

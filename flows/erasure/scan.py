@@ -6,11 +6,16 @@ from pathlib import Path
 
 from flows.erasure import databases, files, objects, services
 from flows.erasure.traces import Traces
-from flows.erasure.volumes import vacuum_volumes
+from flows.erasure.volumes import clean_volumes
 from flows.workspace import Workspace
+from vitau.store import S3Store
 
 HIDDEN = "•••"
 SHOWN = 8
+OTHER_S3 = (
+    "the object store was not cleaned: if it is SeaweedFS, whose files keep names and bytes of deleted objects, clean it as "
+    "docs/operators.md says under “Erased bytes”"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +41,9 @@ def compact(workspace: Workspace) -> list[str]:
     for path in sqlite_files(workspace):
         databases.compact_sqlite(path)
     if state is not None and (state / "seaweedfs").exists():
-        vacuum_volumes(state)
-        problems.append(
-            "SeaweedFS' index of names and its log of changes keep pseudonyms and clip digests: they have no picture"
-        )
+        clean_volumes(state, workspace.store)
+    elif isinstance(workspace.store, S3Store):
+        problems.append(OTHER_S3)
     return problems
 
 

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flows.erasure.volumes import REQUEST
 from flows.local_stack.certificates import AUTHORITY, CERTIFICATE, KEY, make_certificates
 from flows.local_stack.databases import SUPERUSER, access_rules
+from flows.local_stack.object_index import WEED, clean_if_requested
 from flows.local_stack.state import HOST, Program, as_user, free_ports, port_of, read_secrets
 from flows.settings import ROOT
 from vitau.errors import StackError
 from vitau.store.atomic import atomic_path, remove_partials, write_atomic
 
-WEED: Final = Path(sys.executable).parent / "weed"
 BUCKET: Final = "vitau"
 MLFLOW_BUCKET: Final = "mlflow"
 ADMIN, FLOWS, SCORING, PAGES, MLFLOW = "admin", "vitau", "scoring", "pages", "mlflow"
@@ -116,7 +117,7 @@ def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
     """Return the program of SeaweedFS: all its servers in one process.
 
     S3 asks for keys. The other servers accept only programs with the certificate of this state folder, so that nobody reads
-    or deletes objects behind S3. Ports change with every start, and are noted for an erasure, which vacuums its volumes.
+    or deletes objects behind S3. Ports change with every start, and are noted for its shell.
     """
     folder, kept = state / "seaweedfs", read_secrets(state)
     ports = dict(zip(INTERNAL, free_ports(len(INTERNAL)), strict=True)) | {"s3": port_of(addresses["seaweedfs"])}
@@ -128,6 +129,7 @@ def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
         write_atomic(folder / "security.toml", security(folder / "certificates"), mode=0o600)
         write_atomic(folder / "s3.json", json.dumps({"identities": identities(kept)}), mode=0o600)
         write_atomic(folder / "ports.json", json.dumps(ports), mode=0o600)
+        clean_if_requested(folder, ports)
 
     return Program(
         name="seaweedfs",
@@ -140,10 +142,12 @@ def seaweedfs(state: Path, addresses: Mapping[str, str]) -> Program:
             *(f"-{name}.port={ports[name]}" for name in services),
             *(f"-{name}.port.grpc={ports[f'{name} grpc']}" for name in services),
             *("-master.volumeSizeLimitMB=256", "-volume.max=500"),
+            "-volume.preStopSeconds=1",  # no other server waits for the news
         ],
         environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "TMPDIR": str(folder)},
         health=f"{addresses['seaweedfs']}/healthz",
         prepare=prepare,
+        restart=(folder / REQUEST).exists,
     )
 
 

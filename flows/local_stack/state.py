@@ -52,7 +52,8 @@ class Program:
     """Description of a service's program: its command, its dependencies, and a step before each start.
 
     ``health`` is an HTTP address that answers 200, or the address of a PostgreSQL server. ``after`` names the services that
-    must answer first, ``stop`` is the signal that ends the program, and ``finish`` runs once it answers.
+    must answer first, ``stop`` is the signal that ends the program, and ``finish`` runs once it answers. While ``restart`` is
+    true, the running program is stopped, so that ``prepare`` can do what must be done in between.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Program:
     after: Sequence[str] = ()
     prepare: Callable[[], None] | None = None
     finish: Callable[[], None] | None = None
+    restart: Callable[[], bool] | None = None
     user: int | None = None
     stop: signal.Signals = signal.SIGTERM
 

@@ -64,6 +64,8 @@ def check_service(managed: ManagedService, everything: Sequence[ManagedService],
             managed.ready, managed.service = True, replace(managed.service, deaths=0)
             log(f"{managed.program.name} answers")
             finish(managed.program)
+        elif managed.ready and managed.program.restart is not None and managed.program.restart():
+            stop_for_restart(managed)
     elif managed.service.pid:
         record_crash(managed)
     elif time.monotonic() >= managed.not_before and all(
@@ -72,6 +74,14 @@ def check_service(managed: ManagedService, everything: Sequence[ManagedService],
         start_service(managed, state)
     if managed.service != before:
         stack.record_services(state, [other.service for other in everything])
+
+
+def stop_for_restart(managed: ManagedService) -> None:
+    """Stop a service that is to be started again at once; that is no crash."""
+    log(f"{managed.program.name} is restarted")
+    stop_services([managed])
+    managed.service = replace(managed.service, pid=0, identity="")
+    managed.process, managed.ready, managed.not_before = None, False, 0.0
 
 
 def finish(program: Program) -> None:

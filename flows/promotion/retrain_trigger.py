@@ -46,8 +46,19 @@ def learned_from_erased(workspace: Workspace) -> list[str]:
     """Return the newest version of each model, ``name/version``, that learned from a person who was erased since."""
     trainings = sorted(workspace.catalog.trainings(), key=lambda training: training.version)
     newest = {training.model: f"{training.model}/{training.version}" for training in trainings}
-    affected = {name for erasure in workspace.catalog.erasures() for name in erasure.trainings}
-    return sorted(set(newest.values()) & affected)
+    return sorted(set(newest.values()) & versions_to_retrain(workspace))
+
+
+def versions_to_retrain(workspace: Workspace) -> set[str]:
+    """Return every version, ``name/version``, that learned from a person whose erasure has begun."""
+    return {name for erasure in workspace.catalog.erasures() for name in erasure.trainings}
+
+
+def marked_in_use(workspace: Workspace) -> list[str]:
+    """Return the newest versions and the champions, by the promotion log, that learned from a person who was erased since."""
+    last = {record.model: record.after for record in workspace.catalog.promotions()}
+    champions = {f"{model}/{version}" for model, version in last.items() if version is not None}
+    return sorted({*learned_from_erased(workspace), *(champions & versions_to_retrain(workspace))})
 
 
 def last_trained(workspace: Workspace) -> Snapshot | None:

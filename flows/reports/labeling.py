@@ -7,6 +7,7 @@ from typing import Final
 from flows.annotation.consensus import resolve_consensus
 from flows.annotation.key_frames import find_stale_answers, patients
 from flows.annotation.pull_answers import ADJUDICATOR
+from flows.promotion.retrain_trigger import marked_in_use
 from flows.workspace import Workspace
 from labeling.progress import Progress, duration, progress
 from vitau.scoring.pages import page_environment
@@ -30,6 +31,7 @@ def labeling_progress(workspace: Workspace) -> Progress:
         adjudicator=ADJUDICATOR,
         skipped=unreadable,
         stale=find_stale_answers(workspace, rows),
+        retrain=marked_in_use(workspace),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flows.promotion.registered_models import MODELS, bundled, known_training
+from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data import snapshot as snapshots
@@ -171,7 +172,13 @@ def version_facts(workspace: Workspace, training: Training, splits: set[str]) ->
     """Return how a version used people of these splits, and the decision about it."""
     used = {Split.TRAIN: "trained on", Split.VAL: "chosen by", Split.TEST: "tested on"}
     use = ", ".join(used[split] for split in Split if split in splits)
-    return {"use": use, "recipe": training.recipe, "digest": training.model_digest, "decision": decision(workspace, training)}
+    return {
+        "use": use,
+        "recipe": training.recipe,
+        "digest": training.model_digest,
+        "decision": decision(workspace, training),
+        **mark(workspace, training),
+    }
 
 
 def version_node(workspace: Workspace, training: Training) -> Node:
@@ -181,7 +188,7 @@ def version_node(workspace: Workspace, training: Training) -> Node:
         Node(
             kind="recognition",
             name=f"{other.model}/{other.version}",
-            facts={"digest": other.model_digest, "snapshot": other.snapshot},
+            facts={"digest": other.model_digest, "snapshot": other.snapshot, **mark(workspace, other)},
         )
         for other in bundled(workspace, training.model_digest)
         if other.model != training.model
@@ -191,6 +198,7 @@ def version_node(workspace: Workspace, training: Training) -> Node:
         "recipe": training.recipe,
         "run": training.run_id,
         "decision": decision(workspace, training),
+        **mark(workspace, training),
     }
     return Node(
         kind="model version",
@@ -255,6 +263,12 @@ def decision(workspace: Workspace, training: Training) -> str | None:
     """Return the latest decision about a version with the number of its record."""
     records = [own for own in workspace.catalog.promotions(training.model) if own.version == training.version]
     return f"{records[-1].action} (record {records[-1].number})" if records else None
+
+
+def mark(workspace: Workspace, training: Training) -> dict[str, str]:
+    """Return the mark of a version that learned from a person who was erased since; empty for any other."""
+    marked = f"{training.model}/{training.version}" in versions_to_retrain(workspace)
+    return {"retrain": "it learned from a person who was erased"} if marked else {}
 
 
 def tree(node: Node, indent: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
+from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
@@ -25,6 +26,8 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
     left_out = quarantined(workspace)
     scores = [score for score in workspace.catalog.scores(digest) if splits.get(score.subject) == Split.TEST]
+    versions = {f"{own.model}/{own.version}" for own in bundled(workspace, digest)}
+    marked = ", ".join(sorted(versions & versions_to_retrain(workspace)))
     return Report(
         title="Facial palsy: people held out from training",
         synthetic=predictor.synthetic,
@@ -40,6 +43,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
             "model digest": digest,
             "store": workspace.store.uri,
             **({"erased people, left out": str(living.num_erased)} if living.num_erased else {}),
+            **({"retrain, because they learned from erased people": marked} if marked else {}),
         },
     )
 

@@ -94,6 +94,22 @@ def push(
     return len(new)
 
 
+@readable_errors()
+def delete_unanswered(
+    client: Any, project: ReaderProject, subjects: Collection[str], *, names: Mapping[str, str] | None = None
+) -> int:
+    """Delete the tasks about these people that have no answer, with their drafts; return their number. Answered tasks stay."""
+    deleted = 0
+    for task in [task for task in pagination.list_tasks(client, project) if not task.is_labeled]:
+        if _key(task.data, names or {})[0] not in subjects:
+            continue
+        current = get_task(client, task.id)  # an answer may have come since the list
+        if current is not None and not current.annotations:
+            delete_task(client, task.id)
+            deleted += 1
+    return deleted
+
+
 def due_subjects(
     pushed: Iterable[PushedTask], materials: Mapping[str, str], *, answered: Mapping[str, int], stale: Collection[str]
 ) -> tuple[list[str], list[str]]:

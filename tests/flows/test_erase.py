@@ -3,15 +3,15 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from flows.erase import erase_rows, make_receipt, pseudonyms_of, retract
+from flows.erase import erase_rows, find_traces, make_receipt, pseudonyms_of, retract
 from flows.erasure.content import content_tombstone
-from flows.erasure.objects import Uses, erase_objects
+from flows.erasure.objects import Uses, bury, erase_objects
 from flows.erasure.scan import Scan
 from flows.erasure.traces import Traces
 from vitau.catalog.catalog import FrameTable, ScoredSubject
 from vitau.catalog.tables import erasures
-from vitau.data.layout import frame_name
-from vitau.errors import CatalogError, ContradictionError
+from vitau.data.layout import frame_name, raw_key
+from vitau.errors import CatalogError, ContradictionError, ErasedError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Skipped, Split, Stage, Subject, tombstone
 from vitau.store import open_store
 
@@ -64,6 +64,34 @@ def test_all_pseudonyms_of_a_person_are_found_from_any_of_them(workspace):
     assert pseudonyms_of(workspace, "p1") == pseudonyms_of(workspace, "p2") == {"p1", "p2"}
     with pytest.raises(CatalogError, match="no subject p9 is in the catalog: check the pseudonym"):
         pseudonyms_of(workspace, "p9")
+
+
+def test_a_person_known_only_by_an_unfinished_ingest_is_found_and_erased_with_everything_of_the_ingest(workspace, tmp_path):
+    catalog, digest = workspace.catalog, "c" * 64
+    claimed = Subject(pseudonym="p5", cohort=Cohort.PALSY, source="s", synthetic=True)
+    stated = Clip(sha256=digest, subject="p5", source="s", suffix=".mp4", mirrored=False, synthetic=True)
+    catalog.claim_clip(claimed, stated, statement="m", work="clips/a-lease")
+    catalog.add_url("an HMAC", "", digest)
+    workspace.store = open_store(tmp_path)
+    assert find_traces(workspace, {"p5"}).clips == ((digest, ""),), "before its first object"
+    workspace.store.put(raw_key("p5", digest, ".mov"), b"bytes")
+    assert "p5" not in catalog.pseudonyms()
+    assert pseudonyms_of(workspace, "p5") == pseudonyms_of(workspace, tombstone("p5")) == {"p5"}
+    traces = find_traces(workspace, {"p5"})
+    assert traces.clips == ((digest, ".mov"),)
+    catalog.begin_erasure({"p5"})
+    bury(workspace, {"p5"})
+    assert erase_objects(workspace, traces, Uses(snapshots=(), trained=(), damaged=()), lambda _: None) == 1
+    assert pseudonyms_of(workspace, "p5") == {"p5"}, "interrupted before the rows were deleted"
+    assert catalog.delete_rows_of({"p5"}) == 2
+    assert catalog.ingest_claims() == []
+    assert catalog.clip_of_url("an HMAC", "") is None
+    catalog.forget({"p5"})
+    catalog.finish_erasure({"p5"}, snapshots=[], trainings=[])
+    with pytest.raises(ContradictionError, match="subject p5 was erased and cannot be added again"):
+        catalog.claim_clip(claimed, stated, statement="m", work="clips/a-lease")
+    with pytest.raises(ErasedError, match="was erased"):
+        workspace.store.put(raw_key("p5", digest, ".mov"), b"bytes")
 
 
 def test_every_answer_about_the_person_is_retracted_once_and_no_other(workspace):

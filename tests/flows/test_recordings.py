@@ -25,7 +25,7 @@ from flows.execution.clip_worker import ingest_clip
 from flows.execution.executor import Engine
 from flows.execution.identities import normalized_url
 from flows.settings import Settings
-from flows.workspace import Workspace
+from flows.workspace import PrivatePath, Workspace
 from vitau.catalog.intake import FIRST_RETRY_S, MAX_DEATHS
 from vitau.data.layout import SUBJECTS, clip_prefix, frames_key, key_frame_key, raw_key
 from vitau.data.parquet import read_table
@@ -309,7 +309,7 @@ def test_a_video_has_one_url(url):
 
 
 def test_prefect_stores_no_path_of_a_source_and_no_setting(tmp_path, workspace):
-    parameters = {"source": ingest.PrivatePath(tmp_path / "Ada Lovelace" / "manifest.csv"), "layout": ingest.Layout.MANIFEST}
+    parameters = {"source": PrivatePath(tmp_path / "Ada Lovelace" / "manifest.csv"), "layout": ingest.Layout.MANIFEST}
     parameters["settings"] = workspace.settings
     stored = ingest.ingest.serialize_parameters(parameters)
     assert stored == {"source": "<PrivatePath>", "layout": "manifest", "settings": {}}

@@ -326,7 +326,11 @@ def test_an_erasure_by_the_writer_names_every_database_that_it_can_neither_compa
     engine.dispose()
     *named, log = compact_postgresql(writer)
     assert [problem.split()[1] for problem in named] == ["vitau", "label_studio", "mlflow", "prefect"]
-    assert "tables of another role: run VACUUM FULL in it as its owner" in named[0]
+    assert named[0].endswith('tables of another role: as its owner, run `psql -d vitau -c "VACUUM FULL"`')
     assert all("is neither compacted nor searched" in problem for problem in named[1:])
+    assert named[1].endswith(
+        "as its owner, `pg_dump label_studio | grep -c -e PSEUDONYM` must print 0, then run "
+        '`psql -d label_studio -c "VACUUM FULL"`'
+    )
     assert log.startswith("the write-ahead log is not emptied")
     assert list(traces_in_postgresql(writer, Traces(frozenset({"nobody"}), ()))) == []

@@ -48,6 +48,8 @@ from labeling.label_studio.push import push
 from labeling.label_studio.webhook import make_app
 from labeling.sampling.tasks import build_task
 from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
+from vitau.catalog.recordings import WITHDRAWN
+from vitau.catalog.tables import clips
 from vitau.errors import LabelingError
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
@@ -414,6 +416,23 @@ def data_of(client: Any, title: str) -> dict[int, dict[str, Any]]:
     """Return number of a task → its data, in the order in which its reader gets them."""
     tasks = client.tasks.list(project=project_of(client, title).id, page_size=100, resolve_uri=False)
     return {task.id: task.data for task in sorted(tasks, key=lambda task: task.id)}
+
+
+def test_open_tasks_about_a_person_who_withdrew_are_deleted_and_answered_ones_stay(client, workspace, study, own_label_studio):
+    withdrawn, other, *_ = study.palsied
+    run_round(workspace)
+    submit(client, "ViTAU a", withdrawn, LEFT)
+    draft(own_label_studio, tasks_of(client, "ViTAU b")[withdrawn])
+    answers = run_round(workspace).new_answers
+    with workspace.catalog.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        connection.execute(sa.update(clips).where(clips.c.subject == withdrawn).values(consent=WITHDRAWN))
+    summary = run_round(workspace)
+    assert (answers, summary.new_answers, summary.pushed) == (8, 0, 0)
+    assert summary.notices == ("1 open tasks about people who withdrew their consent were deleted",)
+    assert withdrawn in tasks_of(client, "ViTAU a")
+    assert set(tasks_of(client, "ViTAU b")) == set(study.palsied) - {withdrawn}
+    assert run_round(workspace).notices == (), "nothing is left to delete, and nothing is pushed again"
+    assert other in tasks_of(client, "ViTAU b")
 
 
 def test_new_frames_that_look_different_are_asked_about_again_and_the_old_answer_stands_until_then(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import Database
 from vitau.catalog.ledger.hash_chain import is_tombstone
 from vitau.catalog.rows import now
-from vitau.catalog.tables import clips, erased_content, erasures, key_fingerprints, merges, metadata, subjects
+from vitau.catalog.tables import clips, erased_content, erasures, ingest_claims, key_fingerprints, merges, metadata, subjects
 from vitau.errors import ContradictionError
 from vitau.schema import is_erased, tombstone
 
@@ -83,10 +83,19 @@ class Erasures(Database):
         with self._writing() as connection:  # an older version's record: it is finished again, under the tombstone
             connection.execute(sa.delete(erasures).where(erasures.c.subject.in_(names)))
 
+    def claimed_names(self) -> set[str]:
+        """Return the pseudonyms of the people with an unfinished ingest; the catalog may know nothing else of them."""
+        return set(self._scalars(sa.select(ingest_claims.c.subject)))
+
     def clips_of(self, names: Collection[str]) -> list[tuple[str, str]]:
-        """Return the digest and the suffix of every clip of a person, given all pseudonyms."""
-        query = sa.select(clips.c.sha256, clips.c.suffix).where(clips.c.subject.in_(names))
-        return [(row["sha256"], row["suffix"]) for row in self._rows(query)]
+        """Return the digest and the suffix of every clip of a person, given all pseudonyms.
+
+        The suffix of a clip whose ingest is unfinished is unknown, and empty.
+        """
+        recorded = self._rows(sa.select(clips.c.sha256, clips.c.suffix).where(clips.c.subject.in_(names)))
+        found = {row["sha256"]: row["suffix"] for row in recorded}
+        claimed = self._scalars(sa.select(ingest_claims.c.clip).where(ingest_claims.c.subject.in_(names)))
+        return [*found.items(), *((digest, "") for digest in claimed if digest not in found)]
 
     def delete_rows_of(self, names: Collection[str]) -> int:
         """Delete every row that names a person or one of the person's clips; the ledger keeps its rows. Return their number.

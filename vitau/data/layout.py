@@ -29,6 +29,12 @@ def raw_key(subject: str, sha256: str, suffix: str) -> str:
     return f"{clip_prefix(subject, sha256)}raw{suffix}"
 
 
+def parse_raw_key(key: str) -> tuple[str, str, str] | None:
+    """Return the subject, the sha256 and the suffix of the key of a clip's bytes, ``None`` for any other key."""
+    found = re.fullmatch(rf"{SUBJECTS}([^/]+)/clips/([^/]+)/raw(\.[^/]+)", key)
+    return None if found is None else (found[1], found[2], found[3])
+
+
 def raw_key_beside(frames_key: str, suffix: str) -> str:
     """Return the key of the clip's bytes beside its frame table.
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -74,6 +75,26 @@ def test_a_killed_service_is_restarted_at_the_same_address(served, tmp_path):
     check_until(lambda: service.ready and service.service.pid != killed, [service], tmp_path)
     assert stack.recorded_services(tmp_path)[0].url == url
     assert service.service.deaths == 0, "the count starts again with an answer"
+
+
+def test_a_service_that_asks_for_a_restart_is_stopped_and_prepared_again_at_once_and_that_is_no_crash(served, tmp_path):
+    request, prepared = tmp_path / "request", []
+
+    def prepare() -> None:
+        prepared.append(request.exists())
+        request.unlink(missing_ok=True)
+
+    service = served("seaweedfs", prepare=prepare)
+    service.program = replace(service.program, restart=request.exists)
+    other = served("other", after=["seaweedfs"])
+    check_until(lambda: other.ready, [service, other], tmp_path)
+    first, beside = service.service.pid, other.service.pid
+    request.touch()
+    check_until(lambda: service.ready and service.service.pid != first, [service, other], tmp_path)
+    assert prepared == [False, True]
+    assert (service.service.deaths, service.not_before) == (0, 0.0)
+    assert not psutil.pid_exists(first)
+    assert other.service.pid == beside, "what depends on it goes on"
 
 
 def test_a_service_that_crashes_repeatedly_is_restarted_with_exponential_backoff_and_wait_gives_up(

@@ -7,7 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from flows.promotion import retrain_trigger
-from flows.promotion.retrain_trigger import last_trained, num_changed, quiet, retrain_if_due
+from flows.promotion.retrain_trigger import (
+    last_trained,
+    learned_from_erased,
+    marked_in_use,
+    num_changed,
+    quiet,
+    retrain_if_due,
+)
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
@@ -141,3 +148,23 @@ def test_an_erasure_of_a_person_who_taught_the_newest_version_triggers_a_retrain
     assert retrain_trigger.learned_from_erased(workspace) == ["m/1"]
     assert retrain_if_due(workspace, at=later) == "run"
     assert requests[0].endswith("-erased")
+
+
+def test_a_champion_that_learned_from_an_erased_person_stays_marked_after_a_newer_version_was_refused(workspace):
+    train(workspace, "first")
+    workspace.catalog.begin_erasure({"p1"})
+    workspace.catalog.note_uses({"p1"}, snapshots=[], trainings=["m/1"])
+    assert marked_in_use(workspace) == ["m/1"], "the newest version"
+    facts = {"model": "m", "version": 1, "action": "promoted", "before": None, "after": 1, "by": "a test"}
+    workspace.catalog.append_promotion(facts, key=b"signs in these tests only")
+    add_version(workspace, 2)
+    assert learned_from_erased(workspace) == []
+    assert marked_in_use(workspace) == ["m/1"], "the champion"
+    facts |= {"version": 2, "before": 1, "after": 2}
+    workspace.catalog.append_promotion(facts, key=b"signs in these tests only")
+    assert marked_in_use(workspace) == []
+
+
+def add_version(workspace: Workspace, version: int) -> None:
+    (trained,) = workspace.catalog.trainings("first")
+    workspace.catalog.add_training(replace(trained, key=str(version), version=version))

@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from flows.reports.labeling import labeling_progress, render_labeling_page, write_labeling_page
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.progress import Progress, ReaderProgress
+from labeling.progress import Progress, ReaderProgress, table
+from vitau.catalog.catalog import Training
 from vitau.errors import StoreError
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Snapshot, Split, Stage, Subject
 
 
 @pytest.fixture
@@ -138,3 +139,24 @@ def test_the_page_shows_the_numbers_is_escaped_and_loads_nothing():
 def test_the_page_counts_stale_labels_only_where_there_are_some():
     assert "1 labels are stale:" in render_labeling_page(replace(DONE, stale=1), at="now")
     assert "stale" not in render_labeling_page(DONE, at="now")
+
+
+def test_the_versions_to_retrain_after_an_erasure_are_in_the_numbers_the_table_and_the_page(workspace):
+    assert labeling_progress(workspace).retrain == ()
+    assert "erasure" not in table(DONE) + render_labeling_page(DONE, at="now")
+    workspace.catalog.add_snapshot(
+        Snapshot(digest="s", uri="u", ledger_offset=0, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
+    )
+    workspace.catalog.add_training(
+        Training(
+            key="k", model="m", recipe="r", snapshot="s", model_digest="d", model_key="k", version=1, run_id="r", metrics={}
+        )
+    )
+    workspace.catalog.begin_erasure({"p1"})
+    workspace.catalog.note_uses({"p1"}, snapshots=["s"], trainings=["m/1"])
+    done = labeling_progress(workspace)
+    assert done.retrain == ("m/1",)
+    assert "retrain after an erasure: m/1 learned from people who were erased" in table(done)
+    page = PageReader()
+    page.feed(render_labeling_page(done, at="now"))
+    assert "m/1 learned from people who were erased." in page.texts

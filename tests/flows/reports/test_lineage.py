@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from flows.erasure.objects import find_uses
+from flows.promotion.retrain_trigger import marked_in_use
 from flows.reports.lineage import Node, lineage, tree
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -199,3 +200,18 @@ def test_an_erasure_lists_versions_trained_on_a_person_and_none_that_was_only_te
     uses = find_uses(workspace, {name})
     assert uses.snapshots == (workspace.catalog.snapshots()[0].digest,)
     assert uses.trained == (("vitau-palsy/1", "vitau-regions/1") if trained_on_them else ())
+
+
+def test_a_version_that_learned_from_an_erased_person_is_marked_in_both_directions(workspace):
+    workspace.catalog.begin_erasure({"anna-0"})
+    assert "retrain" not in str(lineage(workspace, "vitau-regions/1"))
+    workspace.catalog.note_uses({"anna-0"}, snapshots=[], trainings=["vitau-palsy/1"])
+    mark = "it learned from a person who was erased"
+    regions = lineage(workspace, "vitau-regions/1")
+    assert "retrain" not in regions.facts
+    assert next(node for node in regions.leads_to if node.kind == "recognition").facts["retrain"] == mark
+    assert lineage(workspace, "vitau-palsy/1").facts["retrain"] == mark
+    snapshot = next(node for node in lineage(workspace, "bert-0").leads_to if node.kind == "snapshot")
+    assert [node.facts.get("retrain") for node in snapshot.leads_to] == [mark, None]
+    assert f"retrain: {mark}" in "\n".join(tree(lineage(workspace, "vitau-palsy/1")))
+    assert marked_in_use(workspace) == ["vitau-palsy/1"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.erasure import databases, files, objects, services
 from flows.erasure.traces import Traces
-from flows.erasure.volumes import clean_volumes
+from flows.erasure.volumes import clean_volumes, vacuum_volumes
 from flows.workspace import Workspace
 from vitau.store import S3Store
 
@@ -41,6 +41,7 @@ def compact(workspace: Workspace) -> list[str]:
     for path in sqlite_files(workspace):
         databases.compact_sqlite(path)
     if state is not None and (state / "seaweedfs").exists():
+        vacuum_volumes(state)
         clean_volumes(state, workspace.store)
     elif isinstance(workspace.store, S3Store):
         problems.append(OTHER_S3)

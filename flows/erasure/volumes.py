@@ -1,8 +1,12 @@
 """The local SeaweedFS keeps names and bytes of deleted objects: an erasure requests its cleaning, which a restart does.
 
-Only this protocol of two files connects the erasure with the supervisor, in `flows.local_stack.object_index`.
+The volumes are vacuumed before, so that S3 is away for seconds only, however many bytes there are. Two files connect the
+erasure with the supervisor and with `flows.local_stack.object_index`.
 """
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -15,9 +19,40 @@ REQUEST: Final = "clean.request"
 """Exists from the request until the cleaning is over. The supervisor then restarts SeaweedFS, as every later start does."""
 FAILURE: Final = "clean.failed"
 """Exists after a cleaning that failed, with the reason; SeaweedFS is then as before."""
+VACUUM: Final = "volume.vacuum -garbageThreshold 0.000000001"
+"""The command that removes deleted bytes from every volume that has any; at 0 it would also rewrite all others."""
+LIMIT_S: Final = 1800.0
+_WEED: Final = Path(sys.executable).parent / "weed"
+_HOST: Final = "127.0.0.1"
 
 
-def clean_volumes(state: Path, store: Store, *, timeout_s: float = 300, interval_s: float = 0.5) -> None:
+def vacuum_volumes(state: Path, *, timeout_s: float = LIMIT_S) -> None:
+    """Remove the bytes of deleted objects from the volume files of the running SeaweedFS of a state folder.
+
+    Raises:
+        StackError: SeaweedFS does not answer, or refuses.
+    """
+    folder = state.resolve() / "seaweedfs"
+    ports = json.loads((folder / "ports.json").read_text())
+    master, filer = (f"{_HOST}:{ports[name]}.{ports[f'{name} grpc']}" for name in ("master", "filer"))
+    try:
+        done = subprocess.run(
+            [str(_WEED), f"-config_dir={folder}", "shell", f"-master={master}", f"-filer={filer}"],
+            input=f"lock\n{VACUUM}\nunlock\n",
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"SeaweedFS does not vacuum its volumes within {timeout_s:.0f} s: is it running?") from error
+    if done.returncode or "error" in (done.stdout + done.stderr).lower():
+        reason = ((done.stderr + done.stdout).strip().splitlines() or ["no message"])[-1]
+        raise StackError(f"SeaweedFS does not vacuum its volumes ({reason}): is it running?")
+
+
+def clean_volumes(state: Path, store: Store, *, timeout_s: float = LIMIT_S, interval_s: float = 0.5) -> None:
     """Have the SeaweedFS of a state folder cleaned, and wait until it answers again.
 
     For some seconds S3 does not answer: flows that use it meanwhile repeat their requests, or fail and are run again.

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from flows.erasure.volumes import FAILURE, REQUEST
+from flows.erasure.volumes import FAILURE, LIMIT_S, REQUEST, VACUUM
 from flows.local_stack import leveldb
 from flows.local_stack.state import HOST
 from vitau.errors import StackError, VitauError
@@ -24,7 +24,7 @@ from vitau.store.atomic import PRIVATE_FOLDER, sync, write_atomic
 
 WEED: Final = Path(sys.executable).parent / "weed"
 INDEX: Final = "filerldb2"
-_LIMIT_S: Final = 120.0
+_START_S: Final = 120.0
 _PARTS: Final = ("master", "volume", "filer")
 _CHANGE_LOG: Final = "/topics/.system/log"
 BUCKETS: Final = "/buckets/"
@@ -54,7 +54,7 @@ def clean(folder: Path, ports: Mapping[str, int]) -> None:
     try:
         with serving(folder, ports) as shell:
             shell("lock", f"fs.rm -rf {_CHANGE_LOG}", "volume.fsck -cutoffTimeAgo 0s -reallyDeleteFromVolume", "unlock")
-            shell("lock", "volume.vacuum -garbageThreshold 0", "unlock")
+            shell("lock", VACUUM, "unlock")
             shell(f"fs.meta.save -o {listing.name} /")
         rewrite_index(folder / "data" / INDEX, listing)
     finally:
@@ -106,7 +106,7 @@ class Shell:
         Raises:
             StackError: a command failed; the message has no name of an object.
         """
-        done = self._run(commands, _LIMIT_S)
+        done = self._run(commands, LIMIT_S)
         if done.returncode or "error" in (done.stdout + done.stderr).lower():
             raise StackError(f"SeaweedFS refuses `{commands[min(1, len(commands) - 1)].split()[0]}`: read its log")
         return done.stdout
@@ -117,7 +117,7 @@ class Shell:
         Raises:
             StackError: SeaweedFS ended or does not answer.
         """
-        deadline = time.monotonic() + _LIMIT_S
+        deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 done = self._run(["fs.ls /", "volume.list"], 10)

@@ -1,4 +1,4 @@
-"""What Prefect stores of the parameters of flows: no path and no setting."""
+"""Parameters of flows in Prefect: no path and no setting is stored."""
 
 import importlib
 import inspect

@@ -40,8 +40,8 @@ class Person:
 
 
 def person_of(pseudonym: str, digests: Iterable[str], objects: Mapping[str, bytes]) -> Person:
-    """Return what identifies a person, from every object of the person, key → bytes; pictures in tables are unpacked."""
-    pieces = [piece for key, data in objects.items() for piece in ([data, *pictures(data)] if is_table(data) else [data])]
+    """Return what identifies a person, from every object of the person, key → bytes; of tables, the pictures in them."""
+    pieces = [piece for data in objects.values() for piece in (pictures(data) if is_table(data) else [data])]
     windows = {
         bytes(piece[start : start + WINDOW])
         for piece in pieces

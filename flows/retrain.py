@@ -15,7 +15,7 @@ from flows.promotion.registered_models import PALSY, REGIONS
 from flows.retraining.recipes import PlannedTraining, plan_trainings, pretraining_folder
 from flows.retraining.registration import describe_folder, register
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
@@ -60,8 +60,8 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     return {PALSY: palsy, REGIONS: regions}
 
 
-@flow(name="register")
-def register_folder(folder: Path, by: str = "flow register", settings: Settings | None = None) -> Training:
+@flow(name="register", validate_parameters=False)
+def register_folder(folder: PrivatePath, by: str = "flow register", settings: Settings | None = None) -> Training:
     """Register the results of ``python -m vitau.training``, evaluate them, and promote them if the policy allows.
 
     Args:
@@ -75,11 +75,11 @@ def register_folder(folder: Path, by: str = "flow register", settings: Settings 
     """
     workspace = open_workspace(settings)
     workspace.signing_key()
-    training = describe_folder(workspace, folder)
+    training = describe_folder(workspace, folder.path)
     check_consent(workspace, training.snapshot)
     known = workspace.catalog.training(training.key)
     recognition = None if training.model == PALSY else bundled_recognition(workspace)
-    registered = known or register(workspace, training, folder, recognition)
+    registered = known or register(workspace, training, folder.path, recognition)
     promote_or_refuse(workspace, evaluate(workspace, registered), by=by)
     return registered
 

@@ -50,10 +50,11 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     from flows.crossvalidation.crossvalidate import crossvalidate as run
     from flows.crossvalidation.tables import METRIC_WORDS, SHOWN, summary_rows
     from flows.execution.executor import Engine
+    from flows.workspace import PrivatePath
 
     results = run(
         snapshot,
-        out.resolve(),
+        PrivatePath(out.resolve()),
         protocols=chosen,
         size=size,
         num_seeds=seeds,

@@ -101,8 +101,9 @@ def register(
     """
     settings = connect(state)
     from flows.retrain import register_folder
+    from flows.workspace import PrivatePath
 
-    training = register_folder(folder.resolve(), operator(by), settings=settings)
+    training = register_folder(PrivatePath(folder.resolve()), operator(by), settings=settings)
     print_json({training.model: {"version": training.version, "test": training.metrics["test"]}})
 
 

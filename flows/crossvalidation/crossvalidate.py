@@ -28,7 +28,7 @@ from flows.retrain import pretrain
 from flows.retraining import recipes as retraining
 from flows.retraining.recipes import find_sources
 from flows.settings import Settings
-from flows.workspace import Workspace, open_workspace
+from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
 from vitau.data.protocols import TASKS, Task
@@ -56,10 +56,10 @@ class Trained:
         return {task: model_digest(folder) for task, folder in self.folders.items()}
 
 
-@flow(name="crossvalidate")
+@flow(name="crossvalidate", validate_parameters=False)
 def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     snapshot: str,
-    out: Path,
+    out: PrivatePath,
     *,
     protocols: Sequence[Protocol] = (Protocol.LOPO,),
     size: str = "tiny",
@@ -95,8 +95,8 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     brought = {task: " ".join(found.digests) for task, found in weights.items() if found.digests}
     study = replace(study, origins={**brought, **trained.digests})
     sources = {task: found.sources for task, found in weights.items()}
-    tables = train_folds(workspace, study, living, trained.folders, out, engine, weights=sources)
-    return conclude(study, living, tables, out)
+    tables = train_folds(workspace, study, living, trained.folders, out.path, engine, weights=sources)
+    return conclude(study, living, tables, out.path)
 
 
 def choose_recipes(settings: Settings, size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:

@@ -14,9 +14,9 @@ from flows.workspace import PrivatePath
 FLOWS = sorted(
     {
         value
-        for module in pkgutil.iter_modules(flows.__path__)
-        if not module.ispkg and module.name != "__main__"
-        for value in vars(importlib.import_module(f"flows.{module.name}")).values()
+        for module in pkgutil.walk_packages(flows.__path__, "flows.")
+        if not module.name.startswith(("flows.__main__", "flows.cli."))
+        for value in vars(importlib.import_module(module.name)).values()
         if isinstance(value, Flow)
     },
     key=lambda found: found.name,
@@ -24,7 +24,7 @@ FLOWS = sorted(
 
 
 def test_the_flows_are_found():
-    assert {"demo", "ingest", "rescore", "monitor", "erase"} <= {found.name for found in FLOWS}
+    assert {"demo", "ingest", "rescore", "monitor", "erase", "register", "crossvalidate"} <= {found.name for found in FLOWS}
 
 
 @pytest.mark.parametrize("found", FLOWS, ids=lambda found: found.name)

@@ -27,7 +27,7 @@ _LEVELDB_MAGIC: Final = bytes.fromhex("57fb808b247547db")
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """What identifies a person in bytes: names and digests, and windows of the recordings and pictures."""
+    """Everything that identifies a person in bytes: names, digests, and windows of the recordings and pictures."""
 
     texts: tuple[str, ...]
     windows: frozenset[bytes]

@@ -1,4 +1,4 @@
-"""What MLflow logs as a model: the folder, the code that scoring needs, pinned requirements and the signature."""
+"""The form in which MLflow logs a model: its folder, the code that scoring needs, pinned requirements and the signature."""
 
 import importlib.metadata
 import json

@@ -133,11 +133,11 @@ def _become(request: Mapping[str, Any]) -> Sequence[str]:
         limit_files(request["file_bytes"])
     if "LD_PRELOAD" in os.environ:  # a library is loaded at the start of a program only
         os.execv(sys.executable, [sys.executable, "-m", "flows", *request["arguments"]])  # noqa: S606 - no shell is meant
-    return request["arguments"]
+    return list(request["arguments"])
 
 
 def limit_files(size: int) -> None:
-    """Let every write beyond a size fail in this process, as on a full disk."""
+    """Make every write beyond a size fail in this process, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 

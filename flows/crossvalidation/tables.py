@@ -115,10 +115,11 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
     """Return the page with the tables as Markdown."""
     people = "synthetic people" if facts.synthetic else "people"
     shown = [METRIC_WORDS[name] for name in SHOWN]
+    seeds = "1 seed" if facts.study.num_seeds == 1 else f"{facts.study.num_seeds} seeds"
     lines = [
         f"# Cross-validation of {' and '.join(recipe.name for recipe in facts.study.recipes.values())} on {people}",
         "",
-        f"Snapshot `{facts.study.snapshot}`{' (synthetic)' * facts.synthetic}, {facts.study.num_seeds} seeds. {METHOD}",
+        f"Snapshot `{facts.study.snapshot}`{' (synthetic)' * facts.synthetic}, {seeds}. {METHOD}",
         "",
         *(f"* `{protocol}`: {PROTOCOL_WORDS[protocol]}." for protocol in facts.study.protocols),
         "",

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 
 from flows.deploy import HEARTBEAT_S, crash_orphaned_runs
-from flows.local_stack import backends
+from flows.local_stack import backends, object_index
 from flows.local_stack.databases import OWNERS, database_url, prepare_databases, upgrade_catalog
 from flows.local_stack.mlflow_server import mlflow
 from flows.local_stack.state import HOST, Profile, Program, port_of, read_secrets
@@ -84,7 +84,7 @@ def missing_program(name: str) -> str | None:
     """Return the program that a service needs if it is not installed."""
     needed = {
         "label-studio": ROOT / ".venv-label-studio" / "bin" / "label-studio",
-        "seaweedfs": backends.WEED,
+        "seaweedfs": object_index.WEED,
         "postgresql": backends.postgresql_programs() / "postgres",
     }.get(name, Path(sys.executable))
     return None if needed.exists() else str(needed)

@@ -26,6 +26,7 @@ from labeling.label_studio.pagination import list_tasks
 from labeling.label_studio.projects import SECRET_HEADER
 from tests.load.measure import Clock, Figures
 from vitau.catalog.catalog import Catalog, open_catalog
+from vitau.errors import LabelingError
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.schema import AUS, Side
 
@@ -37,6 +38,7 @@ SUBMISSIONS_PER_MINUTE: Final = 60
 _SECRET: Final = "the secret of the load's webhooks"
 _ANSWER: Final = Answer(affected={au: au is AUS[0] for au in AUS}, side=Side.LEFT)
 _PULLED_WITHIN_S: Final = 600.0
+_MOST_REFUSALS: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +138,12 @@ def submit_at_once(study: Study) -> Figures:
     before = study.answers()
     together, clock, number = threading.Barrier(len(study.tasks)), Clock(), len(study.tasks)
 
+    refused: list[int] = []
+
     def submit(task: int) -> None:
         together.wait()
         with clock.timed():
-            create_annotation(study.client, task, _ANSWER, lead_time_s=30.0)
+            _submit(study, task, refused)
 
     began = time.monotonic()
     with ThreadPoolExecutor(number) as pool:
@@ -148,13 +152,20 @@ def submit_at_once(study: Study) -> Figures:
     pulled_s = study.wait_for(len(before) + number)
     again = study.annotate()["new_answers"]
     return _figures(
-        f"{number} simultaneous submissions", study, before, number, wall_s, clock, f"pulled {pulled_s:.0f} s later", again
+        f"{number} simultaneous submissions",
+        study,
+        before,
+        number,
+        wall_s,
+        clock,
+        f"{len(refused)} refused first, pulled {pulled_s:.0f} s later",
+        again,
     )
 
 
 def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
     """Send webhooks at a steady rate, submit answers meanwhile, and wait until the receiver has pulled all of them."""
-    before, statuses, clock = study.answers(), list[int](), Clock()
+    before, statuses, clock, refused = study.answers(), list[int](), Clock(), list[int]()
     number, submissions = round(PER_MINUTE * seconds / 60), round(SUBMISSIONS_PER_MINUTE * seconds / 60)
     began = time.monotonic()
 
@@ -168,7 +179,7 @@ def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
 
     def submit(index: int) -> None:
         at(index / submissions)
-        create_annotation(study.client, study.tasks[index % len(study.tasks)], _ANSWER, lead_time_s=30.0)
+        _submit(study, study.tasks[index % len(study.tasks)], refused)
 
     with ThreadPoolExecutor(32) as hooks, ThreadPoolExecutor(8) as readers:
         sent = [
@@ -181,8 +192,22 @@ def send_for_a_minute(study: Study, seconds: float = 60.0) -> Figures:
     pulled_s = study.wait_for(len(before) + submissions)
     again = study.annotate()["new_answers"]
     replies = ", ".join(f"{count}× {status}" for status, count in sorted(Counter(statuses).items()))
-    note = f"{replies}; {submissions} submissions, pulled {pulled_s:.0f} s later"
+    note = f"{replies}; {submissions} submissions, {len(refused)} refused first, pulled {pulled_s:.0f} s later"
     return _figures(f"{number} webhooks in {seconds:.0f} s", study, before, submissions, wall_s, clock, note, again)
+
+
+def _submit(study: Study, task: int, refused: list[int]) -> None:
+    """Submit an answer; again where Label Studio refuses it (its SQLite is busy), as a reader does who sees the error."""
+    while True:
+        try:
+            create_annotation(study.client, task, _ANSWER, lead_time_s=30.0)
+        except LabelingError:
+            refused.append(task)
+            if len(refused) > _MOST_REFUSALS:
+                raise
+            time.sleep(1.0)
+        else:
+            return
 
 
 def _send(study: Study) -> int:

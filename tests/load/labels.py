@@ -224,8 +224,9 @@ def _figures(
     return Figures(
         name=name,
         pieces=expected,
-        lost=expected - len(new),
-        duplicated=sum(rows != len(AUS) for rows in new.values()) + len(wrong),
+        lost=max(0, expected - len(new)),
+        # Label Studio may have stored what it answered with an error; the newest answer of a reader stands
+        duplicated=max(0, len(new) - expected) + sum(rows != len(AUS) for rows in new.values()) + len(wrong),
         wall_s=wall_s,
         latencies_s=clock.latencies_s,
         note=f"{note}; {again} rows only by the last round",

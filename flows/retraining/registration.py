@@ -30,7 +30,7 @@ from vitau.training.start import MODEL
 
 @task(
     cache_policy=NO_CACHE,
-    task_run_name="register-{model}",
+    task_run_name="register-{training.model}",
     retries=len(RETRY_DELAYS_S),
     retry_delay_seconds=RETRY_DELAYS_S,
     retry_condition_fn=is_service_unavailable,

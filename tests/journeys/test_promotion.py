@@ -244,7 +244,7 @@ def test_a_model_that_was_trained_by_hand_is_registered_once_and_judged_by_the_s
     training = known_training(trained.workspace, PALSY, found[PALSY]["version"])
     assert (training.recipe, training.snapshot) == ("smoke-palsy", trained.whole.snapshot)
     record = trained.workspace.catalog.promotions(PALSY)[-1]
-    assert (record.version, record.actor) == (training.version, "operator ada")
+    assert (record.version, record.facts["by"]) == (training.version, "operator ada")
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def client(own_label_studio) -> Iterator[Any]:
     return client
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SwitchedWorkspace(Workspace):
     """A workspace whose connections to Label Studio and to the catalog fail after the last write of a switch."""
 
@@ -206,7 +206,7 @@ def open_workspace(own_label_studio, study, tmp_path) -> Iterator[Callable[..., 
             readers=("a", "b"),
             agreement_floor=0.5,
         )
-        opened.append(Workspace(settings) if switch is None else SwitchedWorkspace(settings, switch))
+        opened.append(Workspace(settings) if switch is None else SwitchedWorkspace(settings, switch=switch))
         return opened[-1]
 
     yield make

@@ -4,10 +4,13 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from pickletools import genops
+from typing import IO, Any, Final
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +28,8 @@ WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "model.json"
 KINDS: Final[Mapping[str, type]] = {"palsy": ViTConfig, "regions": RegionConfig}
 
+_LONGEST_TEXT: Final = 1000
+_OLD_PICKLES: Final = 5
 _MAX_TOKENS: Final = 64  # register tokens are one tensor
 
 Model = PalsyViT | RegionModel
@@ -184,6 +189,7 @@ def read_public(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, no checkpoint, or wants to run code.
     """
     try:
+        check_names(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as missing:
         raise CheckpointError(f"there are no weights at {path}: bring the public checkpoint and give its path") from missing
@@ -194,6 +200,29 @@ def read_public(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(checkpoint).__name__} where a checkpoint is a dict: fetch the public file again"
         )
     return checkpoint
+
+
+def check_names(path: Path) -> None:
+    """Raise ValueError if a pickle in the file has a very long text: torch searches its messages for minutes then.
+
+    A new file is a ZIP archive with one pickle; an old one begins with up to five.
+    """
+    with ExitStack() as stack:
+        if zipfile.is_zipfile(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            pickles = [stack.enter_context(archive.open(name)) for name in archive.namelist() if name.endswith("data.pkl")]
+        else:
+            pickles = [stack.enter_context(path.open("rb"))] * _OLD_PICKLES
+        for file in pickles:
+            if any(isinstance(value, str) and len(value) > _LONGEST_TEXT for value in _values(file)):
+                raise ValueError(f"a text of more than {_LONGEST_TEXT} characters")
+
+
+def _values(pickle: IO[bytes]) -> Iterator[Any]:
+    """Yield the values in a pickle, up to where it is damaged: torch stops there as well, and says why."""
+    with suppress(ValueError, LookupError):
+        for _, value, _ in genops(pickle):
+            yield value
 
 
 def part(checkpoint: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.execution.leases import exclusive_lease
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.reports.reporting_sheet import build_reporting_sheet
@@ -36,7 +37,9 @@ from vitau.training.start import MODEL
     retry_condition_fn=is_service_unavailable,
 )
 def register(workspace: Workspace, training: PlannedTraining, folder: Path, recognition: Training | None = None) -> Training:
-    """Copy the weights of a trained recipe to the store and register them with their lineage.
+    """Copy the weights of a trained recipe to the store and register them with their lineage, once.
+
+    Of two runs at once, the second waits and gets the version of the first.
 
     Args:
         workspace: Where the model is registered.
@@ -44,6 +47,11 @@ def register(workspace: Workspace, training: PlannedTraining, folder: Path, reco
         folder: Results of the training.
         recognition: To include in the bundle of a region model.
     """
+    with exclusive_lease(workspace.catalog, f"registrations/{training.key}", workspace.settings.lease_s):
+        return workspace.catalog.training(training.key) or _register(workspace, training, folder, recognition)
+
+
+def _register(workspace: Workspace, training: PlannedTraining, folder: Path, recognition: Training | None) -> Training:
     model, recipe, snapshot = training.model, training.recipe, training.snapshot
     result = read_result(workspace, recipe, folder, recognition)
     bundle = workspace.folder("bundles") / training.key

@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
@@ -201,6 +203,28 @@ def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     assert MlflowClient(uri).download_artifacts(training.run_id, "EVIDENCE.md", str(tmp_path))
     assert (tmp_path / "EVIDENCE.md").read_text() == sheet
     assert registry.folder_digest(folder) == training.model_digest, "scores are stored under the digest of what was registered"
+
+
+def test_two_runs_at_once_register_a_training_once(workspace, tmp_path, monkeypatch):
+    made, digest = workspace
+    config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
+    save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
+    (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
+    trained = PlannedTraining(model="vitau-palsy", recipe="base-palsy", snapshot=digest, key="two at once")
+    registering = [Workspace(made.settings.model_copy(update={"work": tmp_path / name})) for name in ("one", "two")]
+    calls = []
+
+    def slow(*_arguments, **_options):
+        calls.append("registered")
+        time.sleep(1)
+        return len(calls), "run"
+
+    monkeypatch.setattr(registry, "register", slow)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda one: register.fn(one, trained, tmp_path / "results", None), registering))
+    assert (calls, found[0]) == (["registered"], found[1])
+    for one in registering:
+        one.catalog.engine.dispose()
 
 
 def test_a_fact_without_a_record_is_marked_as_not_recorded(workspace):

@@ -67,6 +67,10 @@ def test_damaged_weights_are_refused(tmp_path):
     [
         ({"kind": "gait"}, r"model.json names no kind that we know \(palsy, regions\): update vitau or fetch it again$"),
         ({"config": {"dept": 2}}, r"model.json has a configuration that we cannot build \(.*'dept'.*\): update vitau$"),
+        (
+            {"config": {"depth": True}},
+            r"a configuration that we cannot build \(depth is True, and no whole number\): update vitau$",
+        ),
         ({"config": {"input_size": 30}}, r"has a configuration that we cannot build \(patches of 16 px .*\): update vitau$"),
     ],
 )

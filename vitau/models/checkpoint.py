@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from pickletools import genops
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -31,6 +31,8 @@ KINDS: Final[Mapping[str, type]] = {"palsy": ViTConfig, "regions": RegionConfig}
 _LONGEST_TEXT: Final = 1000
 _OLD_PICKLES: Final = 5
 _MAX_TOKENS: Final = 64  # register tokens are one tensor
+
+_Config = TypeVar("_Config", ViTConfig, RegionConfig, EncoderConfig, GeneratorConfig)
 
 Model = PalsyViT | RegionModel
 """What can be saved and loaded."""
@@ -123,13 +125,24 @@ def read_config(kind: str, values: Mapping[str, Any]) -> ViTConfig | RegionConfi
         KeyError, TypeError, ValueError: a setting is missing, unknown or impossible.
     """
     if kind == "palsy":
-        return ViTConfig(**values)
+        return _whole_numbers(ViTConfig(**values))
     encoder: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values["encoder"].items()
     }
-    return RegionConfig(
-        **{**values, "encoder": EncoderConfig(**encoder), "generator": GeneratorConfig(**values["generator"])},
-    )
+    parts = {
+        "encoder": _whole_numbers(EncoderConfig(**encoder)),
+        "generator": _whole_numbers(GeneratorConfig(**values["generator"])),
+    }
+    return _whole_numbers(RegionConfig(**{**values, **parts}))
+
+
+def _whole_numbers(config: _Config) -> _Config:
+    """Return the configuration if its sizes and numbers are whole; true and 3.0 of a card are not."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if type(field.default) is int and type(value) is not int:
+            raise ValueError(f"{field.name} is {quoted(value)}, and no whole number")
+    return config
 
 
 def model_digest(folder: Path) -> str:

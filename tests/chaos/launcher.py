@@ -80,9 +80,9 @@ class Launcher:
         return Process(message["pid"], lambda timeout_s: self._code_of(message["pid"], timeout_s))
 
     def stop(self) -> None:
-        """End the process."""
-        self._server.kill()
-        self._server.wait()
+        """End the process and close its pipes."""
+        with self._server:
+            self._server.kill()
 
     def _code_of(self, pid: int, timeout_s: float) -> int | None:
         stdout = self._server.stdout

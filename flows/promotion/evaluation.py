@@ -1,8 +1,11 @@
 """Evaluation of a challenger: both models score the held-out people, and their costs are counted."""
 
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +22,7 @@ from vitau.data.dataset import Crops, load_crops
 from vitau.errors import ChecksumError
 from vitau.evaluation.measure import by_subject
 from vitau.evaluation.promotion import Answers, HeldOut
+from vitau.processes import temporary_folder
 from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import CROP_SIZE, Split, canonical_name
@@ -76,16 +80,27 @@ def load_model(workspace: Workspace, training: Training) -> Predictor:
         ChecksumError: The weights in the store are not those that were registered.
     """
     folder = workspace.folder("candidates") / training.model_digest
-    prefix = f"{training.model_key}/"
-    for key in workspace.store.keys(prefix):
-        if not (folder / key.removeprefix(prefix)).exists():
-            workspace.store.download(key, folder / key.removeprefix(prefix))
     if not folder.exists() or registry.folder_digest(folder) != training.model_digest:
-        raise ChecksumError(
-            f"the weights of {training.model} version {training.version} under {training.model_key} in the store are not those "
-            "that were registered: restore them from a backup"
-        )
+        _download(workspace, training, folder)
     return Predictor(folder)
+
+
+def _download(workspace: Workspace, training: Training, folder: Path) -> None:
+    """Download a model beside its folder, verify it, and move it there whole: two runs at once never see a part of it."""
+    prefix = f"{training.model_key}/"
+    with temporary_folder(workspace.settings.temporary) as temporary:
+        whole = temporary / "model"
+        for key in workspace.store.keys(prefix):
+            workspace.store.download(key, whole / key.removeprefix(prefix))
+        if not whole.exists() or registry.folder_digest(whole) != training.model_digest:
+            raise ChecksumError(
+                f"the weights of {training.model} version {training.version} under {training.model_key} in the store are not "
+                "those that were registered: restore them from a backup"
+            )
+        if folder.exists() and registry.folder_digest(folder) != training.model_digest:  # of an earlier run that was killed
+            shutil.rmtree(folder)
+        with suppress(OSError):  # another run was first
+            whole.rename(folder)
 
 
 def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array, int]:

@@ -1,15 +1,26 @@
-"""Costs of a model are counted, so they do not depend on the machine."""
+"""A model comes whole from the store; its costs are counted, so they do not depend on the machine."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 
-from flows.promotion.evaluation import face_flops, num_parameters
+from flows.promotion.evaluation import face_flops, load_model, num_parameters
+from flows.settings import Settings
+from flows.workspace import Workspace
+from vitau.catalog.catalog import Training
+from vitau.data import layout
+from vitau.errors import ChecksumError
 from vitau.models.checkpoint import save_model
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
+from vitau.registry import registry
 from vitau.scoring.predict import Predictor
+from vitau.store.folder import FolderStore
 
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=2, heads=2, stem="conv")
 GENERATOR = GeneratorConfig(size=32, style_dim=32, mapping_layers=2, channel_multiplier=1 / 32, max_channels=24)
@@ -64,3 +75,60 @@ def test_the_count_is_the_same_with_any_number_of_threads(regions):
     finally:
         torch.set_num_threads(threads)
     assert len(counts) == 1
+
+
+@pytest.fixture
+def registered(regions, tmp_path):
+    """A workspace whose store has the bundle with both models, and its training."""
+    settings = Settings(
+        store=(tmp_path / "store").as_uri(),
+        catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
+        label_studio_url="http://127.0.0.1:1",
+        label_studio_token="none",
+        mlflow_url="http://127.0.0.1:1",
+        work=tmp_path / "work",
+    )
+    workspace, digest = Workspace(settings), registry.folder_digest(regions.folder)
+    for path in filter(lambda path: path.is_file(), regions.folder.rglob("*")):
+        workspace.store.put(layout.model_file_key(digest, path.relative_to(regions.folder).as_posix()), path)
+    training = Training(
+        key="k",
+        model="vitau-regions",
+        recipe="r",
+        snapshot="s",
+        model_digest=digest,
+        model_key=layout.model_key(digest),
+        version=1,
+        run_id="",
+        metrics={},
+    )
+    yield workspace, training
+    workspace.catalog.engine.dispose()
+
+
+def test_two_runs_at_once_load_a_candidate_whole(registered, regions, monkeypatch):
+    workspace, training = registered
+    download = FolderStore.download
+
+    def slow(*arguments, **options):
+        time.sleep(0.2)
+        return download(*arguments, **options)
+
+    monkeypatch.setattr(FolderStore, "download", slow)
+
+    def load(start_s):
+        time.sleep(start_s)
+        return load_model(workspace, training).digest
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(load, (0, 0.1, 0.5))) == {regions.digest}
+
+
+def test_what_a_killed_run_left_of_a_candidate_is_replaced_and_other_weights_are_refused(registered, regions):
+    workspace, training = registered
+    left = workspace.folder("candidates") / training.model_digest / "model"
+    left.mkdir(parents=True)
+    (left / "model.json").write_text("half of a c")
+    assert load_model(workspace, training).digest == regions.digest
+    with pytest.raises(ChecksumError, match=r"vitau-regions version 1 under .* are not those that were registered"):
+        load_model(workspace, replace(training, model_digest="0" * 64))

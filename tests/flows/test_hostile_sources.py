@@ -105,10 +105,10 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 import os, signal
 import vitau.media.frames as frames
 whole = frames.write_frames
-def write_frames(clip, path, *rest):
+def write_frames(clip, path, *rest, **options):
     if path.read_bytes().endswith({KILLS!r}):
         os.kill(os.getpid(), signal.SIGKILL)
-    return whole(clip, path, *rest)
+    return whole(clip, path, *rest, **options)
 frames.write_frames = write_frames
 """
     source = Path(frames.__file__).parents[2]

@@ -147,5 +147,5 @@ def test_a_shell_completes_commands_and_choices(tmp_path):
         done = subprocess.run([program], env=os.environ | line, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
-    assert set(complete("flows re", 1)) == {"retrain", "register", "rescore", "report", "receive"}
+    assert set(complete("flows re", 1)) == {"retrain", "register", "rekey", "rescore", "report", "receive"}
     assert complete("flows retrain 3f9a --size s", 4) == ["small", "smoke"]

@@ -1,5 +1,6 @@
 """The sandbox: values and errors come back, and whatever kills a call concerns this call only."""
 
+import importlib
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitau.errors import ClipError, DecoderDiedError, StoreError
-from vitau.media.sandbox import DIED, Limits, run_isolated
+from vitau.media.sandbox import DIED, Limits, run_isolated, stop_servers
 
 
 def raise_error(error: Exception) -> None:
@@ -92,3 +93,16 @@ def test_a_call_costs_milliseconds() -> None:
     for _ in range(20):
         run_isolated(os.getpid)
     assert (time.monotonic() - began) / 20 < 0.2
+
+
+def test_the_modules_of_a_call_are_imported_once_and_not_by_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported.py").write_text("import os\nPROCESS = os.getpid()\ndef importer():\n    return PROCESS\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stop_servers()  # an idle one has the old path
+    importer = importlib.import_module("imported").importer
+    first, second = run_isolated(importer), run_isolated(importer)
+    assert first == second != os.getpid(), "the server that forks for every call imported it"
+    assert run_isolated(os.getpid) != first
+    stop_servers()

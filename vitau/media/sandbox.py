@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -193,15 +194,20 @@ def serve(descriptor: int) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the other process must hear of it
         connection.send_bytes(json.dumps(f"{type(error).__name__}: {error}").encode())
         return
-    gc.collect()
-    gc.freeze()  # otherwise a collection in a child would copy every page
     connection.send_bytes(json.dumps("").encode())
+    num_modules = 0
     while True:
         try:
             limits = Limits(**json.loads(connection.recv_bytes()))
             call = connection.recv_bytes()
         except EOFError:
             return
+        with suppress(Exception):  # the child reports it
+            pickle.loads(call)  # imports the modules of the call here, once, and not in every child
+        if len(sys.modules) > num_modules:
+            num_modules = len(sys.modules)
+            gc.collect()
+            gc.freeze()  # otherwise a collection in a child would copy every page
         reply = _forked(call, limits, connection)
         if reply is None:
             return

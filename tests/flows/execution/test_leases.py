@@ -162,6 +162,28 @@ def test_a_holder_counts_only_its_own_leases_and_forgets_those_that_it_released(
         assert len(set(catalog.leases().values())) == 2, "every holder has an owner of its own"
 
 
+def test_of_several_leases_all_that_are_wanted_are_acquired_or_none(catalog):
+    with LeaseHolder(catalog, 60) as holder, LeaseHolder(catalog, 60) as other:
+        assert other.acquire("b")
+        assert holder.acquire_some(["a", "b", "c", "d"], 2) == ["a", "c"]
+        assert set(catalog.leases()) == {"a", "b", "c"}, "one that was not wanted stays free"
+        for name in ("a", "c"):
+            holder.require(name)
+            assert holder.token(name) > 0
+        assert other.acquire_some(["a", "c", "d"], 2) == []
+        assert set(catalog.leases()) == {"a", "b", "c"}, "the free one is free again"
+        assert not other.is_held("d")
+        assert holder.acquire_some(["a", "e"], 1) == ["a"], "its own lease is renewed"
+
+
+def test_work_that_acquires_several_leases_again_and_again_makes_progress(catalog):
+    with LeaseHolder(catalog, 0.4, stuck_s=0.6) as holder:
+        for _ in range(4):
+            time.sleep(0.3)
+            assert holder.acquire_some(["a"], 1) == ["a"]
+        holder.require("a")
+
+
 def test_the_loss_of_a_lease_is_reported_once_and_a_released_one_is_none(catalog):
     lost = []
     with LeaseHolder(catalog, 0.2, on_lost=lambda: lost.append(time.monotonic())) as holder:

@@ -315,7 +315,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _command(
-    module: str, *arguments: object, env: dict[str, str] | None = None, before: Callable[[], None] | None = None
+    module: str,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+    timeout_s: float = 600,
 ) -> Done:
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
@@ -324,7 +328,7 @@ def _command(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=timeout_s,
         preexec_fn=before,
     )
     return Done.of(done.returncode, done.stdout, done.stderr)

@@ -93,3 +93,9 @@ def test_an_unreachable_registry_is_an_error_within_seconds(tmp_path, monkeypatc
 def test_the_card_names_the_pretraining():
     card = model_card("vitau-palsy", {"pretraining": {"drawn_people": 9000, "seconds": 1.0}}, {"synthetic": "true"})
     assert "- pretrained on 9000 drawn people who are in no data set" in card.splitlines()
+
+
+def test_the_card_names_the_weights_that_a_training_started_from():
+    card = model_card("vitau-regions", {"weights": ["0" * 64, "1" * 64]}, {})
+    named = [line for line in card.splitlines() if "weights with the sha256" in line]
+    assert named == [f"- started from weights with the sha256 {digit * 64}" for digit in "01"]

@@ -15,6 +15,7 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
     if pretraining := metrics.get("pretraining"):
         lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
+    lines += [f"- started from weights with the sha256 {digest}" for digest in metrics.get("weights") or ()]
     test = metrics_from_json(metrics.get("test", {}))
     if test is not None:
         lines.append(f"- n subjects on test people: {test.num_subjects}")

@@ -23,6 +23,7 @@ from flows.rekeying.rekey import STEPS, change_key, find_problems
 from flows.reports.lineage import lineage
 from flows.settings import SettingsError
 from flows.workspace import Workspace
+from tests.chaos.backends import seaweedfs
 from vitau.catalog.leases import REKEYING
 from vitau.catalog.rekeying import journal
 from vitau.catalog.rekeying.keys import renamed
@@ -114,6 +115,23 @@ def test_everyone_keeps_everything_under_another_name(study):
     assert "model version" in str(lineage(study.workspace, score.subject))
     check_study(study)
     assert not change(study).changed, "again"
+
+
+@SQLITE
+def test_a_change_in_an_object_store_ends_like_one_in_a_folder(study, tmp_path, monkeypatch):
+    folder, catalog = study.workspace.store, study.workspace.catalog
+    with seaweedfs(tmp_path / "seaweedfs") as (address, keys):
+        for name, value in {**keys, "AWS_ENDPOINT_URL_S3": address}.items():
+            monkeypatch.setenv(name, value)
+        study.workspace = Workspace(study.workspace.settings.model_copy(update={"store": "s3://chaos/study"}))
+        vars(study.workspace)["catalog"] = catalog
+        for key in folder.keys(""):
+            study.workspace.store.put(key, folder.get(key))
+        summary = change(study)
+        assert summary.counts["copied objects"] == summary.counts["deleted objects"] == 4 * 4 + 2 + 1
+        check_study(study)
+        everything = " ".join(f"{key} {study.workspace.store.get(key)!r}" for key in study.workspace.store.keys(""))
+        assert [name for name in old_names(study) if name in everything] == []
 
 
 def test_no_old_pseudonym_remains_in_any_file_or_row(study):

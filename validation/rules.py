@@ -1,9 +1,6 @@
 """The row rule of gate 1, and the tables that the gates validate, vectorized and without Great Expectations."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -12,47 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from vitau.schema import AUS, Cohort, QuarantineReason
+from vitau.schema import AUS, Cohort, FrameLimits, QuarantineReason, failed_limits
 
 Table: TypeAlias = pa.Table | pd.DataFrame
 
 NESTED = ("box", "landmarks", "crop_landmarks")
 """List columns of a frame table. The gate validates their lengths, null where the list is null."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameLimits:
-    """The limits within which a frame is used. A missing measure of a face is outside its limit.
-
-    ``sharpness_min`` separates motion blur and compression artifacts from skin; ``detector_score_min`` is dlib's own threshold;
-    ``clipped_max`` is the share of the face's pixels without detail. Lengths are in px of the recording, angles in degrees.
-    """
-
-    face_px_min: float = 30.0
-    detector_score_min: float = 0.0
-    sharpness_min: float = 15.0
-    brightness_min: float = 30.0
-    brightness_max: float = 225.0
-    clipped_max: float = 0.5
-    yaw_deg_max: float = 45.0
-    pitch_deg_max: float = 40.0
-
-    @property
-    def digest(self) -> str:
-        """Digest of these limits in object keys: 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    def intervals(self) -> dict[str, tuple[float | None, float | None]]:
-        """Return measure → closed interval, ``None`` for no limit. The row rule and the suite both use it."""
-        return {
-            "face_px": (self.face_px_min, None),
-            "detector_score": (self.detector_score_min, None),
-            "sharpness": (self.sharpness_min, None),
-            "brightness": (self.brightness_min, self.brightness_max),
-            "clipped": (None, self.clipped_max),
-            "yaw_deg": (-self.yaw_deg_max, self.yaw_deg_max),
-            "pitch_deg": (-self.pitch_deg_max, self.pitch_deg_max),
-        }
 
 
 def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[QuarantineReason | None]:
@@ -67,17 +29,10 @@ def quarantine_reasons(table: Table, limits: FrameLimits | None = None) -> list[
     """
     limits = limits or FrameLimits()
     rows = table if isinstance(table, pd.DataFrame) and "box_length" in table else frame_rows(table)
-    within = {measure: _within(rows[measure], *interval) for measure, interval in limits.intervals().items()}
-    shadowed = ~within["clipped"] & (rows["brightness"] < 128)  # the pixels without detail are the dark ones
     failing = {
         QuarantineReason.NO_FACE: (rows["num_faces"] < 1) | rows["box_length"].isna() | rows["landmarks_length"].isna(),
         QuarantineReason.NOT_ALIGNED: rows["crop_landmarks_length"].isna(),
-        QuarantineReason.SMALL: ~within["face_px"],
-        QuarantineReason.LOW_CONFIDENCE: ~within["detector_score"],
-        QuarantineReason.BLURRED: ~within["sharpness"],
-        QuarantineReason.DARK: ~(rows["brightness"] >= limits.brightness_min) | shadowed,
-        QuarantineReason.BRIGHT: ~within["brightness"] | ~within["clipped"],
-        QuarantineReason.TURNED: ~within["yaw_deg"] | ~within["pitch_deg"],
+        **failed_limits(rows, limits),
     }
     failed = np.column_stack([failing[reason].to_numpy(dtype=bool) for reason in QuarantineReason])
     answers = np.array([*QuarantineReason, None], dtype=object)
@@ -181,16 +136,6 @@ def nearest_other_subject(embeddings: ArrayLike, subjects: list[str]) -> dict[st
             squared = (name_embeddings**2).sum(1)[:, None] + (others**2).sum(1) - 2 * name_embeddings @ others.T
             smallest[index] = np.sqrt(max(squared.min(), 0.0))
     return {str(name): float(distance) for name, distance in zip(names, smallest, strict=True) if np.isfinite(distance)}
-
-
-def _within(values: pd.Series, low: float | None, high: float | None) -> pd.Series:
-    """Return whether each value is present and in the closed interval."""
-    answer = values.notna()
-    if low is not None:
-        answer &= values >= low
-    if high is not None:
-        answer &= values <= high
-    return answer
 
 
 def _first(conditions: list[pd.Series], sentences: list[str]) -> NDArray[np.object_]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from validation.rules import NESTED, FrameLimits
-from vitau.schema import AUS, FRAME_COLUMNS, Cohort, Side, Split
+from validation.rules import NESTED
+from vitau.schema import AUS, FRAME_COLUMNS, Cohort, FrameLimits, Side, Split
 
 Severity = Literal["critical", "warning"]
 

@@ -134,7 +134,7 @@ def export(
 
 
 @app.command(epilog=f"Example: vitau score {MODEL_EXAMPLE} photo.jpg clip.mp4 --out scores")
-def score(
+def score(  # noqa: PLR0913 - an argument for each option of the command
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     inputs: Annotated[list[Path], typer.Argument(help="Photos, clips, or folders of them.", show_default=False)],
     out: Out,
@@ -144,12 +144,27 @@ def score(
         bool,
         typer.Option("--analyze-all", "--analyse-all", help="Analyze the regions of faces without a recognized palsy too."),
     ] = False,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="The pictures are mirror images, as of a phone's front camera.")
+    ] = False,
+    start: Annotated[
+        float | None, typer.Option(help="Score clips from this second of the recording on.", show_default=False)
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(help="Score clips up to this second of the recording.", show_default=False)
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second of image sequences (tar); by default every image is scored.", show_default=False),
+    ] = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Score photos and clips of faces.
 
     Writes tables, overlays and report.html, and prints one line per person.
     They name files by number; items.csv has the path of each.
+    Frames outside the limits of the model's training frames are left out.
+    The options about recordings apply to all inputs.
     A file that cannot be scored is listed with its reason.
     The other files are scored, and the exit code is 1.
     """
@@ -158,7 +173,9 @@ def score(
     from vitau.evaluation.metrics import metrics_from_json
     from vitau.scoring.batch import person_record, score_inputs, summary_lines
     from vitau.scoring.predict import Predictor
+    from vitau.scoring.reading import RecordingOptions
 
+    options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     folder = _model_folder(model, tracking_uri)
     predictor = Predictor(folder)
     metrics = folder / "metrics.json"
@@ -169,6 +186,7 @@ def score(
         model_name=model if model.startswith("models:") else folder.name,
         metrics=metrics_from_json(json.loads(metrics.read_text(encoding="utf-8"))) if metrics.is_file() else None,
         analyse_all=analyse_all,
+        options=options,
         watch=_watch,
     )
     for skipped in result.skipped:

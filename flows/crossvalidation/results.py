@@ -97,6 +97,7 @@ def pool(protocol: Protocol, task: Task, rows: pa.Table, tables: Mapping[FoldTas
         known_MK=known_MK.astype(bool),
         score_MK=score_MK,
         threshold_M=np.nan_to_num(merged["threshold"]),
+        averages_log_odds=task == "palsy",
     )
 
 

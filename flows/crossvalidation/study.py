@@ -15,7 +15,7 @@ from vitau.schema import Cohort, Protocol
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise it when the same key would hold other predictions."""
 
 

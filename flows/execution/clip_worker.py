@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from validation.rules import FrameLimits, quarantine_reasons
+from validation.rules import quarantine_reasons
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
@@ -26,7 +26,7 @@ from vitau.media.ranges import cut_range, range_suffix
 from vitau.media.sandbox import Limits, run_isolated
 from vitau.media.sources import clip_digest, fetch, to_clip
 from vitau.processes import temporary_folder
-from vitau.schema import Clip, Skipped
+from vitau.schema import Clip, FrameLimits, Skipped
 from vitau.store import Store, open_store
 
 _MISSING = "{}: its file is missing on the machine of its worker; check the path"

@@ -4,7 +4,7 @@ This module does not import Prefect, so that worker processes start quickly.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
+from vitau.media.crops import Image
 from vitau.media.frames import decode_crops
 from vitau.processes import single_threaded
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
-from vitau.scoring.predict import Predictor
+from vitau.scoring.predict import BATCH, Predictor
 from vitau.scoring.scores import score_rows, score_table
 from vitau.store import Store, open_store
 
@@ -69,25 +70,38 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def score_frames(predictor: Predictor, table: pa.Table) -> list[dict[str, Any]]:
-    """Return the scores of some frames of one clip, as rows of ``SCORE_COLUMNS``."""
-    return score_rows(
-        predictor.score_crops(decode_crops(table)),
-        name=table["clip"][0].as_py(),
-        frame_index=table["frame_index"].to_pylist(),
-        time_s=table["time_s"].to_pylist(),
-        box=table["box"].to_pylist(),
-    )
+def score_frames(predictor: Predictor, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    """Return the scores of the frames of one person, a table of each clip, as rows of ``SCORE_COLUMNS``.
+
+    Recognition decides about the person from the frames of all clips; then the regions of every frame are analyzed.
+    """
+
+    def crops() -> Iterator[Image]:
+        for table in tables:
+            for start in range(0, table.num_rows, BATCH):
+                yield decode_crops(table.slice(start, BATCH))
+
+    scores, rows, start = predictor.score_person(crops), [], 0
+    for table in tables:
+        rows += score_rows(
+            scores.rows(slice(start, start + table.num_rows)),
+            name=table["clip"][0].as_py(),
+            frame_index=table["frame_index"].to_pylist(),
+            time_s=table["time_s"].to_pylist(),
+            box=table["box"].to_pylist(),
+        )
+        start += table.num_rows
+    return rows
 
 
 def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
     """Write the scores of one subject's frames and their overlays to the store; return the row for the catalog."""
     subject = frames["subject"][0].as_py()
     tables = [read_crops(store, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
-    scored = score_table(row for table in tables for row in score_frames(predictor, table))
+    scored = score_table(score_frames(predictor, tables))
     write_table(store, layout.score_key(digest, subject), scored)
     key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
-    score, revisions = aggregate(scored, predictor.threshold), frame_revisions(frames)
+    score, revisions = aggregate(scored, predictor.rule), frame_revisions(frames)
     assert score is not None, "a snapshot has no subject without a frame"
     return ScoredSubject(
         model_digest=digest,

@@ -150,7 +150,8 @@ def answer(predictor: Predictor, crops: Crops) -> Answers:
         scores = predictor.score_crops(crops.pixels(rows), analyse_all=True)
         palsy_N[rows], region_NA[rows] = scores.palsy_N, scores.region_NA
     frames = crops.subject_N.tolist()
-    palsy_S1 = by_subject(frames, crops.palsied_N, palsy_N).score_SK if frames else palsy_N[:, None]
+    log_odds = predictor.rule.averages_log_odds
+    palsy_S1 = by_subject(frames, crops.palsied_N, palsy_N, averages_log_odds=log_odds).score_SK if frames else palsy_N[:, None]
     region_SA = by_subject(frames, crops.affected_NA, region_NA, crops.known_NA).score_SK if frames else region_NA
     return Answers(
         palsy_S=palsy_S1[:, 0],

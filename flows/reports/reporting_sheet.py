@@ -13,7 +13,6 @@ from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
-from validation.rules import FrameLimits
 from vitau.catalog.catalog import Training
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.measure import NUM_RESAMPLES
@@ -21,7 +20,7 @@ from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, UNDE
 from vitau.evaluation.training_result import TrainingResult
 from vitau.media.frames import FrameRecipe
 from vitau.registry.tripod import Fact, counted, render
-from vitau.schema import AUS, CROP_SIZE, Clip, Side, Split
+from vitau.schema import AUS, CROP_SIZE, Clip, FrameLimits, Side, Split
 from vitau.training.recipes import find_recipe
 
 OUTPUTS: Final = {

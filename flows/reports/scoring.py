@@ -11,6 +11,7 @@ from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
+from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.metrics import metrics_from_json
 from vitau.schema import AU, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
@@ -33,7 +34,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
         synthetic=predictor.synthetic,
         models=reported_models(workspace, predictor, digest),
         subjects=[
-            reported_subject(workspace, score, predictor.threshold, labels.get(score.subject), left_out[score.subject])
+            reported_subject(workspace, score, predictor.rule, labels.get(score.subject), left_out[score.subject])
             for score in scores
         ],
         skipped=unscored(workspace, splits, {score.subject for score in scores}),
@@ -66,13 +67,13 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
 
 
 def reported_subject(
-    workspace: Workspace, score: ScoredSubject, threshold: float, label: RegionLabels | None, left_out: Mapping[str, int]
+    workspace: Workspace, score: ScoredSubject, rule: DecisionRule, label: RegionLabels | None, left_out: Mapping[str, int]
 ) -> ReportedSubject:
     """Gather one person: score, overlays, unused frames, and the consensus of the readers."""
     frames = read_table(workspace.store, score.key)
     return ReportedSubject(
         name=score.subject,
-        score=aggregate(frames, threshold),
+        score=aggregate(frames, rule),
         key_frames=[
             KeyFrame(
                 label=frame["label"],

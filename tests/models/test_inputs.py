@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitau.models.inputs import to_input
+from vitau.models.inputs import to_input, to_pixels
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
@@ -35,3 +35,14 @@ def test_other_arrays_are_refused():
     expected = r"crops must be uint8 of shape \(N, S, S, 3\), these are torch.float32 of shape \(3, 64, 64\): stack"
     with pytest.raises(ValueError, match=expected):
         to_input(torch.zeros(3, 64, 64), 64)
+
+
+def test_a_small_input_is_the_same_whether_crops_were_kept_small_or_not():
+    """Training keeps small crops as whole numbers; scoring gets whole crops."""
+    crop = np.random.default_rng(1).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
+    kept = to_pixels(to_input(crop, 64)).byte().permute(0, 2, 3, 1)
+    assert torch.equal(to_input(kept, 64), to_input(crop, 64))
+    whole = (to_input(crop, 64) + 1) * 127.5
+    torch.testing.assert_close(whole, whole.round(), rtol=0, atol=1e-4)
+    larger = (to_input(crop, 128) + 1) * 127.5
+    assert (larger - larger.round()).abs().max() > 0.4, "a larger input is not kept, and not rounded"

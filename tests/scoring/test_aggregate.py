@@ -5,12 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitau.evaluation.bootstrap import resample_weights
+from vitau.evaluation.decision import Calibration, DecisionRule, log_odds, sigmoid
 from vitau.schema import AU, AUS
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.scores import CropScores, score_rows, score_table
 
 
-def _table(palsy, regions=None, threshold=0.5):
+def _table(palsy, regions=None, threshold=0.5, time_s=None):
     palsy_N = np.array(palsy, dtype=np.float32)
     palsied_N = palsy_N >= threshold
     region_NA = np.full((len(palsy), 8), np.nan, np.float32)
@@ -18,7 +19,8 @@ def _table(palsy, regions=None, threshold=0.5):
         region_NA[palsied_N] = np.array(regions, np.float32)
     scores = CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=palsied_N, region_NA=region_NA)
     count = len(palsy)
-    return score_table(score_rows(scores, name="c", frame_index=range(count), time_s=range(count), box=[[0] * 4] * count))
+    times = range(count) if time_s is None else time_s
+    return score_table(score_rows(scores, name="c", frame_index=range(count), time_s=times, box=[[0] * 4] * count))
 
 
 def test_a_person_is_the_mean_of_the_frames_and_a_region_the_mean_of_the_analyzed_ones():
@@ -149,3 +151,53 @@ def test_the_side_is_the_mean_of_the_frames_that_have_one_and_belongs_to_analyze
 def test_an_analysis_without_analyzed_frames_has_no_regions():
     answer = aggregate(_table([0.2, 0.3]), 0.1, analyse_all=True)
     assert (answer.regions, answer.num_analysed, answer.num_frames, answer.palsied) == ({}, 0, 2, True)
+
+
+def test_frames_of_one_second_are_resampled_together():
+    palsy = np.repeat([0.2, 0.6, 0.7, 0.9], 6)
+    times = np.arange(24) / 6
+    low, high = aggregate(_table(palsy, threshold=2, time_s=times), 2.0).interval
+    weights = resample_weights(4, 1000, 0) / 4
+    assert (low, high) == pytest.approx(tuple(np.quantile(weights @ [0.2, 0.6, 0.7, 0.9], [0.025, 0.975])))
+    apart = aggregate(_table(palsy, threshold=2), 2.0).interval
+    assert high - low > 1.5 * (apart[1] - apart[0]), "frames that resemble each other are no independent evidence"
+
+
+def test_seconds_with_more_frames_weigh_more():
+    table = _table([0.1, 0.9, 0.9, 0.9], threshold=2, time_s=[0.5, 1.0, 1.3, 1.999999])
+    weight_RG = resample_weights(2, 1000, 0)
+    means = (weight_RG @ [0.1, 2.7]) / (weight_RG @ [1, 3])
+    two_seconds = aggregate(table.slice(0, 3), 2.0).interval
+    assert two_seconds == pytest.approx((0.1, 0.9), abs=1e-6)
+    assert aggregate(_table([0.1, 0.9, 0.9, 0.9], threshold=2, time_s=[0.5, 1.0, 1.3, 1.9]), 2.0).interval == pytest.approx(
+        tuple(np.quantile(means, [0.025, 0.975])), abs=1e-6
+    )
+
+
+def test_the_same_second_of_two_recordings_is_two_seconds():
+    first = _table([0.2, 0.3], threshold=2, time_s=[0.0, 0.5])
+    names = pa.array(["d", "d"], pa.string())
+    second = first.set_column(first.column_names.index("input"), first.schema.field("input"), names)
+    assert aggregate(first, 2.0).interval is None
+    assert aggregate(pa.concat_tables([first, second]), 2.0).interval is not None
+
+
+def test_a_calibrated_model_averages_log_odds():
+    palsy = np.array([0.5, 0.9, 0.95, 0.2], np.float32)
+    rule = DecisionRule(threshold=0.5, calibration=Calibration(), abstention=(0.4, 0.6))
+    answer = aggregate(_table(palsy, threshold=2), rule)
+    assert answer.palsy_score == pytest.approx(float(sigmoid(log_odds(palsy).mean())))
+    ends = sigmoid(np.quantile(resample_weights(4, 1000, 0) / 4 @ log_odds(palsy), [0.025, 0.975]))
+    assert answer.interval == pytest.approx(tuple(ends))
+    assert (answer.abstention, answer.summary()["abstention"]) == ((0.4, 0.6), [0.4, 0.6])
+
+
+def test_a_photo_in_the_abstention_band_is_uncertain():
+    rule = DecisionRule(threshold=0.5, calibration=Calibration(), abstention=(0.4, 0.6))
+    answers = [aggregate(_table([score]), rule) for score in (0.3, 0.45, 0.55, 0.7)]
+    assert [(answer.interval, answer.uncertain) for answer in answers] == [
+        (None, False),
+        (None, True),
+        (None, True),
+        (None, False),
+    ]

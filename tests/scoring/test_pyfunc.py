@@ -15,9 +15,12 @@ model = mlflow.pyfunc.load_model(folder)
 data = open(photo, "rb").read()
 images = model.predict(pd.DataFrame({"image": [data, open(landscape, "rb").read(), b"no image"]}))
 paths = model.predict(pd.DataFrame({"path": [photo, clip, "missing.jpg"]}), params={"analyse_all": True})
+options = {"mirrored": [False, True], "start_s": [0.5, 0.5], "end_s": [1.5, None]}
+parts = model.predict(pd.DataFrame({"path": [clip, clip], **options}))
 import vitau
-rows = [frame.astype(object).where(frame.notna(), None).to_dict("records") for frame in (images, paths)]
-print(json.dumps({"vitau": vitau.__file__, "columns": list(images.columns), "images": rows[0], "paths": rows[1]}, default=list))
+frames = {"images": images, "paths": paths, "parts": parts}
+rows = {name: frame.astype(object).where(frame.notna(), None).to_dict("records") for name, frame in frames.items()}
+print(json.dumps({"vitau": vitau.__file__, "columns": list(images.columns), **rows}, default=list))
 """
 
 
@@ -58,3 +61,12 @@ def test_inputs_without_a_row_are_named_in_the_log(pulled):
     assert "input 1 has no scores: the photo shows no face" in log
     assert "input 2 has no scores: the photo is not an image that can be read" in log
     assert "input 2 has no scores: the recording is missing; check its path" in log
+
+
+def test_columns_say_the_range_of_a_clip_and_whether_it_is_mirrored(pulled):
+    rows = pulled[1]["parts"]
+    times = [row["time_s"] for row in rows]
+    second = times.index(min(times), 1)
+    assert all(0.5 <= time < 1.5 for time in times[:second])
+    assert max(times[second:]) > 1.5
+    assert rows[0]["palsy_score"] != rows[second]["palsy_score"], "the same frame, unmirrored"

@@ -44,7 +44,7 @@ def test_a_palsied_person_is_shown_with_uncertainty_and_consensus(make_page, pal
     )
     text, _ = make_page(subject)
     assert "A palsy is recognized: score 0.80, 95 % interval 0.40 to 0.90, threshold 0.50." in text
-    assert "The interval contains the threshold: with other frames the decision could be the opposite." in text
+    assert "The interval contains the threshold: with other seconds the decision could be the opposite." in text
     assert "7 frames used; not used: 2 blurred." in text
     assert "forehead, inner brow AU1 affected 0.200 75 % affected" in text
     assert "The readers agreed on these affected regions: AU1 (left)." in text

@@ -3,14 +3,13 @@ import pyarrow as pa
 import pytest
 
 from validation.rules import (
-    FrameLimits,
     frame_rows,
     label_rows,
     nearest_other_subject,
     quarantine_reasons,
     snapshot_rows,
 )
-from vitau.schema import Cohort, QuarantineReason
+from vitau.schema import Cohort, FrameLimits, QuarantineReason
 
 NO_FACE = {"num_faces": 0, "box": None, "landmarks": None, "crop_landmarks": None, "sharpness": None, "brightness": None}
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from validation.rules import FrameLimits, frame_rows, label_rows, nearest_other_subject, quarantine_reasons, snapshot_rows
+from validation.rules import frame_rows, label_rows, nearest_other_subject, quarantine_reasons, snapshot_rows
 from validation.run import check, require
 from validation.suites import frames_suite, labels_suite, snapshot_suite
 from vitau.errors import GateError
-from vitau.schema import Cohort
+from vitau.schema import Cohort, FrameLimits
 
 CONTRADICTION = "a person has affected regions without a side, or a side without them"
 COHORTS = {"p": Cohort.PALSY, "c": Cohort.CONTROL}

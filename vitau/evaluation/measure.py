@@ -1,6 +1,7 @@
 """Compute metrics by person, each with an interval from a bootstrap over people.
 
-Frames of one person are not independent, so a person counts once: a person's score is the mean over the person's frames.
+Frames of one person are not independent, so a person counts once: a person's score is the mean over the person's frames, of
+recognition by a calibrated model the mean of log-odds (:mod:`vitau.evaluation.decision`).
 AUROC is the Mann–Whitney statistic (Hanley and McNeil, Radiology 1982). ECE is the binned calibration error of Guo et al.
 (ICML 2017). The tests compare all of them to scikit-learn. They are vectorized over many weighted resamples.
 
@@ -14,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from vitau.evaluation.bootstrap import Array, defined, mean_of_defined, percentile_interval, ratio, resample_weights
+from vitau.evaluation.decision import log_odds, sigmoid
 from vitau.evaluation.metrics import (
     DECISION_METRICS,
     UNDEFINED,
@@ -40,7 +42,9 @@ class SubjectScores:
     known_SK: Array
 
 
-def by_subject(subjects: Sequence[str], truth: Array, score: Array, known: Array | None = None) -> SubjectScores:
+def by_subject(
+    subjects: Sequence[str], truth: Array, score: Array, known: Array | None = None, *, averages_log_odds: bool = False
+) -> SubjectScores:
     """Average the frame scores of each person.
 
     Args:
@@ -48,6 +52,7 @@ def by_subject(subjects: Sequence[str], truth: Array, score: Array, known: Array
         truth: (N,) or (N, K) bool, equal in all frames of a person.
         score: (N,) or (N, K) float.
         known: (N,) or (N, K) bool, False where the truth is unknown; all known by default.
+        averages_log_odds: The scores are probabilities, and a person's is that of the mean log-odds.
 
     Raises:
         ValueError: There is no frame, the lengths differ, or a person has two truths.
@@ -64,7 +69,11 @@ def by_subject(subjects: Sequence[str], truth: Array, score: Array, known: Array
     if (truth_NK != truth_SK[index]).any() or (known_NK != known_SK[index]).any():
         raise ValueError("a person has different labels in different frames; labels belong to people")
     frames_S = np.bincount(index)
+    if averages_log_odds:
+        score_NK = log_odds(score_NK)
     score_SK = np.stack([np.bincount(index, column) / frames_S for column in score_NK.T], axis=1)
+    if averages_log_odds:
+        score_SK = sigmoid(score_SK)
     return SubjectScores(subjects=tuple(names.tolist()), truth_SK=truth_SK, score_SK=score_SK, known_SK=known_SK)
 
 
@@ -74,6 +83,7 @@ def palsy_metrics(
     score: Array,
     *,
     threshold: float = 0.5,
+    averages_log_odds: bool = False,
     protocol: Protocol = Protocol.SUBJECTS,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
@@ -85,11 +95,12 @@ def palsy_metrics(
         palsied: (N,) bool.
         score: (N,) probability of a palsy, 0 to 1.
         threshold: A person is classified as palsied if the mean score is at or above it.
+        averages_log_odds: The mean score is that of the mean log-odds.
         protocol: How people were split; recorded in the result.
         seed: Of the bootstrap.
         num_resamples: Number of resamples of people.
     """
-    people = by_subject(subjects, palsied, score)
+    people = by_subject(subjects, palsied, score, averages_log_odds=averages_log_odds)
     return PalsyMetrics(
         **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], threshold, seed, num_resamples),
         protocol=protocol,

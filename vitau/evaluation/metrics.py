@@ -103,6 +103,7 @@ class RegionMetrics(Metrics):
     """Metrics of the regions of palsied people: means over ``mean_of``, over the paper's 7 regions, and by region.
 
     A region in which all people are alike has no AUROC. It is left out of the mean and counted in ``regions_without_auroc``.
+    ``cascade`` is of all people, with the recognition that runs first.
     """
 
     threshold: float | None = None
@@ -111,17 +112,32 @@ class RegionMetrics(Metrics):
     mean_of_paper_7: DecisionMetrics = DecisionMetrics()
     by_au: Mapping[AU, RegionDecisionMetrics]
     sides: SideMetrics | None = None
+    cascade: "CascadeMetrics | None" = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read the stored form; estimates that it lacks are undefined."""
-        sides, paper = document.get("sides"), document.get("mean_of_paper_7", {})
+        sides, paper, cascade = document.get("sides"), document.get("mean_of_paper_7", {}), document.get("cascade")
         nested = {
             "mean_of_paper_7": DecisionMetrics.from_json(paper),
             "by_au": {AU(au): RegionDecisionMetrics.from_json(metrics) for au, metrics in document["by_au"].items()},
             "sides": None if sides is None else SideMetrics.from_json(sides),
+            "cascade": None if cascade is None else CascadeMetrics.from_json(cascade),
         }
         return cls(**{**_arguments(cls, document), **nested})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CascadeMetrics(RegionMetrics):
+    """Metrics of the regions of all people by recognition and region model together, see :mod:`vitau.evaluation.cascade`.
+
+    ``false_alarms`` is the share of people without a palsy who get an affected region, ``missed`` the share of palsied people
+    whose regions are not analyzed.
+    """
+
+    num_palsied: int | None = None
+    false_alarms: Estimate = UNDEFINED
+    missed: Estimate = UNDEFINED
 
 
 def metrics_from_json(document: Mapping[str, Any]) -> PalsyMetrics | RegionMetrics | None:

@@ -1,4 +1,4 @@
-"""Fit on validation people: the thresholds of recognition and of the regions, and the scale of a logistic curve."""
+"""Fit on validation people: calibration, thresholds and abstention band of recognition, thresholds of the regions, scales."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,13 +6,93 @@ from typing import Final
 import numpy as np
 
 from vitau.evaluation.bootstrap import Array
+from vitau.evaluation.decision import Calibration, log_odds, sigmoid
 from vitau.evaluation.measure import by_subject
 
 PRECISION: Final = 3.0
 """Of the prior of a region's place on the logistic curve; from 1 to 10 the accuracy on drawn people is the same within 0.01."""
 
+SD_LOG_SCALE: Final = 0.5
+"""Of the normal prior of the logarithm of recognition's calibration scale, whose mean is 0: the scores as they are."""
+SD_BIAS: Final = 0.5
+"""Of the normal prior of the calibration's bias, whose mean is 0."""
+BAND_ERROR: Final = 0.1
+"""Share of people of each class whose score may lie beyond the abstention band on the wrong side."""
 
-def best_threshold(subjects: Sequence[str], palsied: Array, score: Array) -> float:
+
+def fit_calibration(subjects: Sequence[str], palsied: Array, score: Array) -> Calibration:
+    """Fit the curve that calibrates recognition: the most probable scale and bias, given people and a weak prior.
+
+    A person counts once, with the mean log-odds of the frames. A few validation people are often separated without an error.
+    Maximum likelihood would then make every score certain, so normal priors hold the logarithm of the scale and the bias back.
+    The scale stays positive: the order of people does not change.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        palsied: (N,) bool.
+        score: (N,) probability of a palsy as the network gives it, 0 to 1.
+
+    Returns:
+        The curve; the scores as they are if all people are of one class.
+    """
+    people = by_subject(subjects, palsied, score, averages_log_odds=True)
+    truth_S, value_S = people.truth_SK[:, 0], log_odds(people.score_SK[:, 0])
+    if truth_S.all() or not truth_S.any():
+        return Calibration()
+    precision_2 = np.array([SD_LOG_SCALE**-2, SD_BIAS**-2])
+
+    def loss(point_2: Array) -> float:
+        curve_S = np.exp(point_2[0]) * value_S + point_2[1]
+        return float(np.logaddexp(0, np.where(truth_S, -curve_S, curve_S)).sum() + (precision_2 * point_2**2).sum() / 2)
+
+    point_2 = np.zeros(2)
+    for _ in range(100):  # Fisher scoring with halved steps; it ends at a point of slope 0
+        scaled_S = np.exp(point_2[0]) * value_S
+        probability_S = sigmoid(scaled_S + point_2[1])
+        design_S2 = np.column_stack([scaled_S, np.ones_like(scaled_S)])
+        gradient_2 = design_S2.T @ (probability_S - truth_S) + precision_2 * point_2
+        information_22 = (design_S2.T * (probability_S * (1 - probability_S))) @ design_S2 + np.diag(precision_2)
+        step_2 = np.linalg.solve(information_22, gradient_2)
+        while loss(point_2 - step_2) > loss(point_2) and np.abs(step_2).max() > 1e-9:
+            step_2 = step_2 / 2
+        point_2 = point_2 - step_2
+        if np.abs(step_2).max() < 1e-9:
+            break
+    return Calibration(scale=round(float(np.exp(point_2[0])), 6), bias=round(float(point_2[1]), 6))
+
+
+def abstention_band(subjects: Sequence[str], palsied: Array, score: Array, threshold: float) -> tuple[float, float]:
+    """Return the lowest and the highest score at which a decision is uncertain, chosen on validation people.
+
+    The band reaches from one class's conformal quantile to the other's, and contains the threshold (Vovk, *Conditional
+    validity of inductive conformal predictors*, 2012). If new people resemble the validation people, at most a share of
+    ``BAND_ERROR`` of each class gets a wrong decision that is not marked as uncertain. With n people of a class, the share is
+    at least 1 / (n + 1).
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        palsied: (N,) bool.
+        score: (N,) calibrated probability of a palsy.
+        threshold: of recognition.
+    """
+    people = by_subject(subjects, palsied, score, averages_log_odds=True)
+    truth_S, score_S = people.truth_SK[:, 0], people.score_SK[:, 0]
+    ends = [threshold]
+    if truth_S.any():
+        palsied_P = np.sort(score_S[truth_S])
+        ends.append(float(palsied_P[_quantile_index(len(palsied_P))]))
+    if not truth_S.all():
+        others_Q = np.sort(score_S[~truth_S])[::-1]
+        ends.append(float(others_Q[_quantile_index(len(others_Q))]))
+    return min(ends), max(ends)
+
+
+def _quantile_index(num_people: int) -> int:
+    """Return the position of the conformal quantile, from the side of the other class: the first if there are few people."""
+    return max(int(BAND_ERROR * (num_people + 1)), 1) - 1
+
+
+def best_threshold(subjects: Sequence[str], palsied: Array, score: Array, *, averages_log_odds: bool = False) -> float:
     """Return the threshold with the highest balanced accuracy on these people.
 
     A few people leave a wide gap to choose from. Among the best thresholds, the one nearest to a half wins: a calibrated
@@ -22,11 +102,12 @@ def best_threshold(subjects: Sequence[str], palsied: Array, score: Array) -> flo
         subjects: N pseudonyms, one per frame.
         palsied: (N,) bool.
         score: (N,) probability of a palsy, 0 to 1.
+        averages_log_odds: a person's score is that of the mean log-odds.
 
     Returns:
         A probability; 0.5 if all people are of one class.
     """
-    people = by_subject(subjects, palsied, score)
+    people = by_subject(subjects, palsied, score, averages_log_odds=averages_log_odds)
     truth_S, score_S = people.truth_SK[:, 0], people.score_SK[:, 0]
     if truth_S.all() or not truth_S.any():
         return 0.5

@@ -37,6 +37,10 @@ class TrainingResult:
         weights: sha256 of the user's own weight files that the training started from.
         drawn: Settings of the drawn people of the pretraining.
         threshold: Of recognition, chosen on validation people.
+        calibration: Of recognition, fitted on validation people: ``scale`` and ``bias`` of the log-odds.
+        abstention: Of recognition, chosen on validation people: the scores from ``low`` to ``high`` are uncertain, ``error`` is
+            the share of each class that may lie beyond, and the numbers of people are those of the choice.
+        frame_limits: Limits of gate 1 that the training frames kept; scoring applies them.
         region_thresholds: By region, chosen on validation people; scoring subtracts them, so that 0 divides.
         side_scales: Of a sided region model, fitted on validation people.
         val: Metrics on validation people.
@@ -65,6 +69,9 @@ class TrainingResult:
     weights: Sequence[str] | None = None
     drawn: Mapping[str, Any] | None = None
     threshold: float | None = None
+    calibration: Mapping[str, float] | None = None
+    abstention: Mapping[str, float] | None = None
+    frame_limits: Mapping[str, float] | None = None
     region_thresholds: Mapping[str, float] | None = None
     side_scales: Mapping[str, float] | None = None
     val: Metrics | None = None

@@ -111,6 +111,7 @@ def read_thresholds(folder: Path) -> dict[str, Any]:
                 "palsied": "palsy_score >= threshold",
                 "threshold": card.get("threshold"),
                 "chosen_on": "val",
+                **{name: card[name] for name in ("calibration", "abstention") if card.get(name)},
             }
         elif card.get("kind") == "regions":
             thresholds["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}

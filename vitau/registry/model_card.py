@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vitau.evaluation.metrics import metrics_from_json
+from vitau.evaluation.bootstrap import format_interval
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics, metrics_from_json
 
 
 def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
@@ -16,6 +17,7 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
     if pretraining := metrics.get("pretraining"):
         lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
     lines += [f"- started from weights with the sha256 {digest}" for digest in metrics.get("weights") or ()]
+    lines += rule_lines(metrics)
     test = metrics_from_json(metrics.get("test", {}))
     if test is not None:
         lines.append(f"- n subjects on test people: {test.num_subjects}")
@@ -25,9 +27,45 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
                 ends = estimate.interval
                 interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
                 lines.append(f"- {metric.replace('_', ' ')} on test people: {estimate.value:.4g}{interval}")
+        if isinstance(test, RegionMetrics) and test.cascade is not None:
+            lines += cascade_lines(test.cascade)
     lines += [
         "",
         "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).",
         "",
     ]
     return "\n".join(lines)
+
+
+def rule_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return how recognition decides about a person, from its calibration and its abstention band, if it has them."""
+    calibration, band = card.get("calibration"), card.get("abstention")
+    if not calibration or not band:
+        return []
+    people = f"{band['palsied_people']:g} palsied and {band['other_people']:g} other validation people"
+    low, high, error = band["low"], band["high"], band["error"]
+    return [
+        f"- calibration, fitted on {people}: log-odds × {calibration['scale']:.3g} {calibration['bias']:+.3g}",
+        f"- uncertain from {low:.3f} to {high:.3f}: beyond, at most {error:.0%} of each class of such people are wrong",
+    ]
+
+
+def cascade_lines(cascade: CascadeMetrics) -> list[str]:
+    """Return what recognition and regions find together, on palsied people and others."""
+    others = cascade.num_subjects - (cascade.num_palsied or 0)
+    lines = [f"- both models together, on {cascade.num_palsied} palsied people and {others} others:"]
+    found = cascade.estimates()
+    words = {
+        "sensitivity": "mean sensitivity of the regions",
+        "specificity": "mean specificity of the regions",
+        "false_alarms": "others who get an affected region",
+        "missed": "palsied people whose regions are not analyzed",
+    }
+    lines += [f"  - {text}: {_percent(found[name])}" for name, text in words.items() if name in found]
+    return lines
+
+
+def _percent(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "not defined"
+    return f"{estimate.value:.3f}{format_interval(estimate.interval, digits=2)}"

@@ -25,11 +25,12 @@ REQUIREMENTS: Final = (
 """Distributions that a registered model needs; registration pins them to the installed versions."""
 
 _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "evaluation": ("decision",),
     "media": ("clips", "containers", "crops", "faces", "frames", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
-    "schema": ("answers", "cells", "columns", "domain"),
-    "scoring": ("predict", "pyfunc", "scores"),
+    "schema": ("answers", "cells", "columns", "domain", "gate"),
+    "scoring": ("predict", "pyfunc", "reading", "scores"),
 }
 SHIPPED: Final = (
     *("__init__.py", "errors.py"),
@@ -79,8 +80,10 @@ def _copy_package(source: Path, dest: Path) -> None:
 
 
 def signature() -> ModelSignature:
-    """Return the MLflow signature: encoded pictures or paths in, ``SCORE_COLUMNS`` out."""
-    inputs = [ColSpec(DataType.binary, "image", required=False), ColSpec(DataType.string, "path", required=False)]
+    """Return the MLflow signature: encoded pictures or paths in, with options of the recording; ``SCORE_COLUMNS`` out."""
+    columns = {"image": DataType.binary, "path": DataType.string, "mirrored": DataType.boolean}
+    columns |= dict.fromkeys(("start_s", "end_s", "fps"), DataType.double)
+    inputs = [ColSpec(kind, name, required=False) for name, kind in columns.items()]
     outputs = [ColSpec(_TYPES[column.type], name, required=not column.nullable) for name, column in SCORE_COLUMNS.items()]
     params = ParamSchema([ParamSpec("analyse_all", DataType.boolean, default=False)])
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)

@@ -31,6 +31,7 @@ from vitau.schema.domain import (
     is_erased,
     tombstone,
 )
+from vitau.schema.gate import FrameLimits, failed_limits
 
 __all__ = [
     "AU",
@@ -48,6 +49,7 @@ __all__ = [
     "Cohort",
     "Column",
     "Comparison",
+    "FrameLimits",
     "LedgerEntry",
     "LedgerRow",
     "Mark",
@@ -64,6 +66,7 @@ __all__ = [
     "Subject",
     "all_names",
     "canonical_name",
+    "failed_limits",
     "is_erased",
     "restored_cell",
     "safe_cell",

@@ -9,9 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
+from vitau.evaluation.decision import DecisionRule, log_odds, sigmoid
 from vitau.schema import AU, AUS
 
 NUM_RESAMPLES: Final = 1000
+_ROUNDED_S: Final = 1e-6  # times are rounded to this, so a frame at 2.999999 s belongs to second 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +33,10 @@ class RegionScore:
 class SubjectScore:
     """The score of one person.
 
-    ``palsy_score`` is the mean over the frames with its 95 % interval; ``uncertain``: the interval contains the threshold.
-    ``regions`` is empty if the regions were not analyzed, which does not mean unaffected. ``right_side`` is the mean
-    probability that the person's right side is affected, ``None`` without a sided model.
+    ``palsy_score`` is the mean over the frames with its 95 % interval, by a calibrated model that of the log-odds.
+    ``uncertain``: the score lies in the model's ``abstention`` band, or the interval contains the threshold. ``regions`` is
+    empty if the regions were not analyzed, which does not mean unaffected. ``right_side`` is the mean probability that the
+    person's right side is affected, ``None`` without a sided model.
     """
 
     palsy_score: float
@@ -45,6 +48,7 @@ class SubjectScore:
     num_analysed: int
     regions: Mapping[AU, RegionScore]
     right_side: float | None = None
+    abstention: Interval | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the score as JSON values, rounded to 4 digits."""
@@ -63,6 +67,7 @@ class SubjectScore:
             "threshold": self.threshold,
             "palsied": self.palsied,
             "uncertain": self.uncertain,
+            **({} if self.abstention is None else {"abstention": _rounded(self.abstention)}),
             "num_frames": self.num_frames,
             "num_analysed": self.num_analysed,
             "regions": regions,
@@ -70,16 +75,16 @@ class SubjectScore:
         }
 
 
-def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, seed: int = 0) -> SubjectScore | None:
-    """Aggregate the frames of one person: means, and 95 % intervals from a bootstrap over the frames.
+def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool = False, seed: int = 0) -> SubjectScore | None:
+    """Aggregate the frames of one person: means, and 95 % intervals from a bootstrap over seconds.
 
-    The interval describes the uncertainty from the choice of frames, not how often the model is wrong about people. It is
-    rather too narrow, because frames of one recording resemble each other. A person without a recognized palsy has no regions
-    unless ``analyse_all``, although single frames may have been analyzed.
+    Neighboring frames resemble each other, so whole seconds of a recording are resampled. The interval describes the
+    uncertainty from the choice of seconds, not how often the model is wrong about people. A person without a recognized palsy
+    has no regions unless ``analyse_all``, although single frames may have been analyzed.
 
     Args:
         table: rows of ``SCORE_COLUMNS``, all of one person.
-        threshold: threshold of recognition, chosen on validation people.
+        rule: of recognition, chosen on validation people; a number is the threshold of a model without calibration.
         analyse_all: include the regions of people without a recognized palsy.
         seed: seed of the bootstrap.
 
@@ -88,40 +93,69 @@ def aggregate(table: pa.Table, threshold: float, *, analyse_all: bool = False, s
     """
     if not table.num_rows:
         return None
-    palsy_N = table["palsy_score"].to_numpy().astype(np.float64)
-    score = float(palsy_N.mean())
-    interval = _interval(palsy_N[:, None], seed)[0]
+    rule = rule if isinstance(rule, DecisionRule) else DecisionRule(threshold=float(rule))
+    palsy_N, second_N = table["palsy_score"].to_numpy().astype(np.float64), _seconds(table)
+    score = rule.combine(palsy_N)
+    interval = _palsy_interval(palsy_N, second_N, rule, seed)
     analysed_N = table["analysed"].to_numpy().astype(bool)
     region_NA = np.column_stack([table[au].to_numpy() for au in AUS]).astype(np.float64)[analysed_N]
     right_N = table["right_side"].drop_null().to_numpy()
-    analyzed = len(region_NA) > 0 and (score >= threshold or analyse_all)
+    analyzed = len(region_NA) > 0 and (score >= rule.threshold or analyse_all)
     return SubjectScore(
         palsy_score=score,
         interval=interval,
-        threshold=float(threshold),
-        palsied=score >= threshold,
-        uncertain=interval is not None and interval[0] < threshold <= interval[1],
+        threshold=rule.threshold,
+        palsied=score >= rule.threshold,
+        uncertain=rule.is_uncertain(score, interval),
+        abstention=rule.abstention,
         num_frames=table.num_rows,
         num_analysed=int(analysed_N.sum()),
-        regions=_regions(region_NA, seed) if analyzed else {},
+        regions=_regions(region_NA, second_N[analysed_N], seed) if analyzed else {},
         right_side=float(right_N.mean()) if analyzed and len(right_N) else None,
     )
 
 
-def _regions(region_NA: NDArray[np.float64], seed: int) -> dict[AU, RegionScore]:
-    mean_A, share_A, intervals = region_NA.mean(0), (region_NA > 0).mean(0), _interval(region_NA, seed)
+def _seconds(table: pa.Table) -> NDArray[np.int64]:
+    """Return for each frame the number of its second among those of the table, (N,); seconds of two recordings differ."""
+    names = table["input"].to_pylist()
+    seconds = np.floor(table["time_s"].to_numpy() + _ROUNDED_S).astype(np.int64).tolist()
+    numbers: dict[tuple[str, int], int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in zip(names, seconds, strict=True)], dtype=np.int64)
+
+
+def _palsy_interval(
+    palsy_N: NDArray[np.float64], second_N: NDArray[np.int64], rule: DecisionRule, seed: int
+) -> Interval | None:
+    """Compute the interval of the score; of a mean of log-odds, the ends are those of the log-odds as probabilities."""
+    if not rule.averages_log_odds:
+        return _interval(palsy_N[:, None], second_N, seed)[0]
+    interval = _interval(log_odds(palsy_N)[:, None], second_N, seed)[0]
+    if interval is None:
+        return None
+    low, high = sigmoid(np.array(interval)).tolist()
+    return low, high
+
+
+def _regions(region_NA: NDArray[np.float64], second_N: NDArray[np.int64], seed: int) -> dict[AU, RegionScore]:
+    mean_A, share_A, intervals = region_NA.mean(0), (region_NA > 0).mean(0), _interval(region_NA, second_N, seed)
     return {
         au: RegionScore(score=float(mean), interval=interval, affected=bool(mean > 0), share_affected=float(share))
         for au, mean, share, interval in zip(AUS, mean_A, share_A, intervals, strict=True)
     }
 
 
-def _interval(value_NK: NDArray[np.float64], seed: int) -> list[Interval | None]:
-    """Compute per column the 2.5 and 97.5 % quantiles of the mean over resampled rows, with multinomial weights."""
-    count, num_columns = value_NK.shape
-    if count < 2:
-        return [None] * num_columns
-    mean_RK = resample_weights(count, NUM_RESAMPLES, seed) / count @ value_NK
+def _interval(value_NK: NDArray[np.float64], second_N: NDArray[np.int64], seed: int) -> list[Interval | None]:
+    """Compute per column the 2.5 and 97.5 % quantiles of the mean over resampled seconds, with multinomial weights.
+
+    A resample holds whole seconds with all their frames. One second alone has no interval.
+    """
+    _, group_N = np.unique(second_N, return_inverse=True)
+    num_seconds = int(group_N.max()) + 1
+    if num_seconds < 2:
+        return [None] * value_NK.shape[1]
+    weight_RG = resample_weights(num_seconds, NUM_RESAMPLES, seed)
+    sum_GK = np.stack([np.bincount(group_N, column_N) for column_N in value_NK.T], axis=1)
+    mean_RK = (weight_RG @ sum_GK) / (weight_RG @ np.bincount(group_N))[:, None]
     return [percentile_interval(mean_R) for mean_R in mean_RK.T]
 
 

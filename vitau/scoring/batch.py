@@ -19,6 +19,7 @@ from vitau.schema import Skipped, safe_cell
 from vitau.scoring.aggregate import SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
+from vitau.scoring.reading import REASON_WORDS, ReadingCounts, RecordingOptions
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
 from vitau.scoring.scores import ScoredFace, score_table
 
@@ -60,6 +61,7 @@ def score_inputs(
     model_name: str,
     metrics: PalsyMetrics | RegionMetrics | None = None,
     analyse_all: bool = False,
+    options: RecordingOptions | None = None,
     watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
 ) -> BatchResult:
     """Score files and folders of files; skip a file that cannot be scored, and record the reason.
@@ -75,6 +77,7 @@ def score_inputs(
         model_name: name of the model in the report.
         metrics: metrics of the model on its test people, for the report.
         analyse_all: analyze the regions of healthy faces too.
+        options: of all inputs: whether they are mirrored, and the time range of clips.
         watch: wraps the paths and their number to show progress.
 
     Raises:
@@ -92,24 +95,29 @@ def score_inputs(
     reported: list[ReportedSubject] = []
     write_items(paths, out / "items.csv")
     for number, path in enumerate(watch(paths, len(paths)), 1):
-        counts, item = DecodeCounts(), str(number)
+        counts, reading, item = DecodeCounts(), ReadingCounts(), str(number)
         try:
             sampler = _FaceSampler()
-            rows += [sampler.add(face) for face in predictor.score_path(path, item, analyse_all=analyse_all, counts=counts)]
+            faces = predictor.score_path(path, item, analyse_all=analyse_all, counts=counts, options=options, reading=reading)
+            rows += [sampler.add(face) for face in faces]
         except ClipError as error:
             skipped.append(Skipped(item=item, reason=str(error)))
             continue
-        for face_index, (own_rows, faces) in sampler.people.items():
-            score = aggregate(score_table(own_rows), predictor.threshold, analyse_all=analyse_all)
+        for face_index, (own_rows, own_faces) in sampler.people.items():
+            score = aggregate(score_table(own_rows), predictor.rule, analyse_all=analyse_all)
             if score is None:  # every person has a row
                 continue
-            notes = _notes(item, counts)
+            notes = (*_notes(item, counts), *_left_out_notes(item, reading))
             person = ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes)
             is_photo = path.suffix.lower() in PHOTO_SUFFIXES
-            frames = _draw(predictor, faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
+            frames = _draw(predictor, own_faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
             name = f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}"
             people.append(person)
-            reported.append(ReportedSubject(name=name, score=score, key_frames=frames, notes=person.notes))
+            reported.append(
+                ReportedSubject(
+                    name=name, score=score, key_frames=frames, left_out=reading.left_out, notes=_notes(item, counts)
+                )
+            )
     _write_tables(out, rows, people, skipped)
     model = ReportedModel(name=model_name, digest=predictor.digest, card=predictor.card, metrics=metrics)
     report = Report(
@@ -206,6 +214,14 @@ def _notes(item: str, counts: DecodeCounts) -> tuple[str, ...]:
     )
 
 
+def _left_out_notes(item: str, reading: ReadingCounts) -> tuple[str, ...]:
+    """Return a sentence about the faces outside the limits, if there are any."""
+    if not reading.left_out:
+        return ()
+    reasons = ", ".join(f"{count} {REASON_WORDS[reason]}" for reason, count in reading.left_out.most_common())
+    return (f"item {item}: faces left out: {reading.left_out.total()} of {reading.num_faces} ({reasons}).",)
+
+
 def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[ScoredPerson], skipped: Sequence[Skipped]) -> None:
     table = score_table(rows)
     pq.write_table(table, out / "scores.parquet")
@@ -232,7 +248,8 @@ def summary_lines(result: BatchResult) -> Iterator[str]:
     for person in result.people:
         score = person.score
         face = f" face {person.face_index + 1}" if person.face_index else ""
-        interval = "one frame" if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
+        without = "one frame" if score.num_frames == 1 else "one second"
+        interval = without if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
         affected = ", ".join(au.value for au, region in score.regions.items() if region.affected) or "none"
         regions = affected if score.regions else "not analyzed"
         decision = ("palsy" if score.palsied else "no palsy") + (" (uncertain)" if score.uncertain else "")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitau.errors import CheckpointError
+from vitau.evaluation.decision import SMALLEST_PROBABILITY, Calibration, log_odds
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
@@ -27,6 +28,7 @@ OPSET: Final = 20
 TOLERANCE: Final = 1e-4
 """Largest accepted difference from PyTorch; relative to the largest value where that is above 1."""
 CARD: Final = "onnx.json"
+LARGEST_LOG_ODDS: Final = -float(log_odds(np.array(SMALLEST_PROBABILITY)))
 NUM_COMPARED: Final = 3
 """Synthetic faces of the comparison; the batch of the export has another size."""
 
@@ -54,13 +56,18 @@ class Recognition(nn.Module):
 
     outputs: Final = {"palsy_score": "float32 (B,), probability of a palsy, 0 to 1"}
 
-    def __init__(self, model: PalsyViT) -> None:
+    def __init__(self, model: PalsyViT, calibration: Calibration | None = None) -> None:
         super().__init__()
         self.model = model
+        self.calibration = calibration
 
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of ``outputs``."""
-        return (self.model(crop_BCHW).softmax(1)[:, 1],)
+        logit_B2 = self.model(crop_BCHW)
+        if self.calibration is None:
+            return (logit_B2.softmax(1)[:, 1],)
+        log_odds_B = (logit_B2[:, 1] - logit_B2[:, 0]).clamp(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+        return (torch.sigmoid(self.calibration.scale * log_odds_B + self.calibration.bias),)
 
 
 class Regions(nn.Module):
@@ -108,7 +115,7 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
     _require_onnx()
     predictor = Predictor(folder, device="cpu")
     networks: dict[str, tuple[Recognition | Regions, int]] = {
-        "recognition.onnx": (Recognition(predictor.recognition), predictor.recognition.input_size)
+        "recognition.onnx": (Recognition(predictor.recognition, predictor.rule.calibration), predictor.recognition.input_size)
     }
     if predictor.regions is not None:
         regions = Regions(predictor.regions, predictor.side_scales, predictor.region_threshold_A)

@@ -1,20 +1,18 @@
-"""Prediction: recognition scores every face, the region model the faces with a recognized palsy."""
+"""Prediction: recognition scores every face, the region model all faces of people with a recognized palsy."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vitau.errors import CheckpointError, ClipError
-from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, SampledFrame, decode_image, sample_frames
-from vitau.media.faces import FaceCrop, FaceTracker
-from vitau.media.frames import find_faces
+from vitau.evaluation.decision import DecisionRule
+from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, decode_image, sample_frames
 from vitau.models.checkpoint import CARD, load_model, model_digest
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_input
@@ -22,20 +20,19 @@ from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
 from vitau.registry.bundle import MODEL, RECOGNITION, verify_sums
-from vitau.schema import AU, AUS
-from vitau.scoring.scores import CropScores, ScoredFace, score_rows
+from vitau.schema import AU, AUS, FrameLimits
+from vitau.scoring.reading import (
+    CropSpool,
+    ReadingCounts,
+    RecordingOptions,
+    UsableFace,
+    no_usable_face,
+    read_clip,
+    read_photo,
+)
+from vitau.scoring.scores import CropScores, ScoredFace, concatenate, score_rows
 
 BATCH: Final = 32
-DEFAULT_THRESHOLD: Final = 0.5
-
-_Item = TypeVar("_Item")
-
-
-def batches(items: Iterable[_Item], size: int = BATCH) -> Iterator[list[_Item]]:
-    """Yield lists of up to ``size`` items."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 class Predictor:
@@ -48,8 +45,9 @@ class Predictor:
             print(face.palsy_score, face.regions, predictor.heatmaps_of(face))
 
     ``recognition`` runs first; ``regions`` is None in a folder with recognition only. ``card`` is the model card of the
-    folder's own model. ``threshold`` is that of recognition. ``region_threshold_A`` (8,) is subtracted from the scores of the
-    regions, so that 0 divides. ``synthetic``: a model was trained on synthetic people.
+    folder's own model. ``rule`` is that of recognition, ``threshold`` its threshold. ``region_threshold_A`` (8,) is subtracted
+    from the scores of the regions, so that 0 divides. ``limits`` are those that the training frames kept: a face outside them
+    is not scored. ``synthetic``: a model was trained on synthetic people.
 
     Args:
         model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache.
@@ -75,36 +73,45 @@ class Predictor:
         self.regions = None if isinstance(loaded, PalsyViT) else loaded.to(self.device).eval()
         recognition, self.recognition_card = (loaded, self.card) if isinstance(loaded, PalsyViT) else _load_recognition(folder)
         self.recognition = recognition.to(self.device).eval()
-        threshold = self.recognition_card.get("threshold")
-        self.threshold = DEFAULT_THRESHOLD if threshold is None else float(threshold)
+        self.rule = DecisionRule.from_card(self.recognition_card)
         own_thresholds = self.card.get("region_thresholds") or {}  # older models have none: 0 divides
         self.region_threshold_A = np.array([own_thresholds.get(au, 0.0) for au in AUS], dtype=np.float32)
+        self.limits = FrameLimits(**(self.recognition_card.get("frame_limits") or {}))
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
         self.synthetic = any(bool(card.get("synthetic")) for card in (self.card, self.recognition_card))
 
+    @property
+    def threshold(self) -> float:
+        """Score at or above which a palsy is recognized."""
+        return self.rule.threshold
+
     def score(
-        self, source: str | Path | bytes | NDArray[np.uint8], name: str | None = None, *, analyse_all: bool = False
+        self,
+        source: str | Path | bytes | NDArray[np.uint8],
+        name: str | None = None,
+        *,
+        analyse_all: bool = False,
+        options: RecordingOptions | None = None,
     ) -> list[ScoredFace]:
         """Score all faces of a photo, largest first, or the tracked person in every sampled frame of a clip.
 
         Args:
             source: the path of a photo or a clip, the bytes of a photo, or an image (H, W, 3) uint8 RGB. Use
-                :meth:`score_clip` for a long clip: it keeps nothing in memory.
+                :meth:`score_clip` for a long clip: it keeps no crop in memory.
             name: value of ``input`` in the rows; by default the path.
-            analyse_all: analyze the regions of faces without a recognized palsy too.
+            analyse_all: analyze the regions of people without a recognized palsy too.
+            options: whether it is mirrored, and the time range of a clip.
 
         Raises:
-            ClipError: it is missing, empty, neither a photo nor a clip, or without a face.
+            ClipError: it is missing, empty, neither a photo nor a clip, or without a usable face.
         """
         if isinstance(source, str | Path):
-            return list(self.score_path(Path(source), name, analyse_all=analyse_all))
+            return list(self.score_path(Path(source), name, analyse_all=analyse_all, options=options))
         image = decode_image(source) if isinstance(source, bytes) else source
         if image is None:
             raise ClipError("the photo is not an image that can be read; save it again as JPEG or PNG")
-        faces = self.score_image(image, name or "", analyse_all=analyse_all)
-        if not faces:
-            raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
-        return faces
+        counts = ReadingCounts()
+        return _some(self.score_image(image, name or "", analyse_all=analyse_all, options=options, counts=counts), counts)
 
     def heatmaps_of(self, face: ScoredFace) -> dict[AU, NDArray[np.float32]]:
         """Return the heatmap of each region on the crop: (h, w) in [−1, 1], affected above 0, spared below.
@@ -115,28 +122,53 @@ class Predictor:
         heatmap_AHW = self.heatmaps(face.crop[None])[0].clamp(-1, 1).float().cpu().numpy()
         return dict(zip(AUS, heatmap_AHW, strict=True))
 
-    @torch.inference_mode()
     def score_crops(self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False) -> CropScores:
-        """Score aligned crops (N, S, S, 3) uint8 RGB; with ``analyse_all``, analyze the regions of healthy faces too."""
-        palsy_N = np.zeros(len(crop_NHWC), dtype=np.float32)
-        region_NA = np.full((len(crop_NHWC), len(AUS)), np.nan, dtype=np.float32)
-        for start in range(0, len(crop_NHWC), BATCH):
-            some = slice(start, start + BATCH)
-            logits_B2 = self.recognition(self.to_input(crop_NHWC[some], self.recognition))
-            palsy_N[some] = logits_B2.softmax(1)[:, 1].float().cpu().numpy()
-        palsied_N = palsy_N >= self.threshold
-        analysed_N = (palsied_N | analyse_all) if self.regions is not None else np.zeros_like(palsied_N)
-        right_N, sided_NA2 = np.full_like(palsy_N, np.nan), np.full((*region_NA.shape, 2), np.nan, dtype=np.float32)
-        for chosen in batches(np.flatnonzero(analysed_N).tolist()):
-            assert self.regions is not None
-            heatmaps_NAHW = self.heatmaps(crop_NHWC[chosen])
-            region_NA[chosen] = self.regions.scores(heatmaps_NAHW).float().cpu().numpy() - self.region_threshold_A
-            if self.side_scales:
-                score_NA2 = decode_sides(heatmaps_NAHW)
-                right_N[chosen] = right_side_probability(score_NA2, self.side_scales["face"]).float().cpu().numpy()
-                sided_NA2[chosen] = region_side_probability(score_NA2, self.side_scales["region"]).float().cpu().numpy()
-        scores = CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=analysed_N, region_NA=region_NA)
-        return replace(scores, right_N=right_N, sided_NA2=sided_NA2) if self.side_scales else scores
+        """Score aligned crops (N, S, S, 3) uint8 RGB, each a person of its own; see :meth:`score_person` for one person.
+
+        With ``analyse_all``, the regions of healthy faces are analyzed too.
+        """
+        scores = concatenate([self.recognize(crop_NHWC[start : start + BATCH]) for start in range(0, len(crop_NHWC), BATCH)])
+        chosen_N = scores.palsied_N | analyse_all
+        for start in range(0, int(chosen_N.sum()) if self.regions is not None else 0, BATCH):
+            rows = np.flatnonzero(chosen_N)[start : start + BATCH]
+            self.analyze_into(scores, rows, crop_NHWC[rows])
+        return scores
+
+    def score_person(self, read: Callable[[], Iterable[NDArray[np.uint8]]], *, analyse_all: bool = False) -> CropScores:
+        """Score all frames of one person: recognition first, then the regions of every frame if the person is palsied.
+
+        Args:
+            read: returns the aligned crops in batches (B, S, S, 3) uint8 RGB. It is called once or twice.
+            analyse_all: analyze the regions of a person without a recognized palsy too.
+        """
+        scores = concatenate([self.recognize(crop_BHWC) for crop_BHWC in read()])
+        palsied = len(scores.palsy_N) > 0 and self.rule.combine(scores.palsy_N) >= self.threshold
+        if self.regions is None or not (palsied or analyse_all):
+            return scores
+        start = 0
+        for crop_BHWC in read():
+            self.analyze_into(scores, np.arange(start, start + len(crop_BHWC)), crop_BHWC)
+            start += len(crop_BHWC)
+        return scores
+
+    @torch.inference_mode()
+    def recognize(self, crop_BHWC: NDArray[np.uint8]) -> CropScores:
+        """Compute the calibrated probability of a palsy of one batch of crops; their regions are not analyzed."""
+        logit_B2 = self.recognition(self.to_input(crop_BHWC, self.recognition))
+        palsy_B = self.rule.calibrate(logit_B2.softmax(1)[:, 1].float().cpu().numpy())
+        return CropScores.without_regions(palsy_B, palsy_B >= self.threshold, sided=bool(self.side_scales))
+
+    @torch.inference_mode()
+    def analyze_into(self, scores: CropScores, rows: NDArray[np.int64], crop_BHWC: NDArray[np.uint8]) -> None:
+        """Write the regions of one batch of crops, and their sides by a sided model, into some rows of the scores."""
+        assert self.regions is not None, "the folder contains recognition only"
+        heatmaps_BAHW = self.heatmaps(crop_BHWC)
+        scores.region_NA[rows] = self.regions.scores(heatmaps_BAHW).float().cpu().numpy() - self.region_threshold_A
+        scores.analysed_N[rows] = True
+        if self.side_scales and scores.right_N is not None and scores.sided_NA2 is not None:
+            score_BA2 = decode_sides(heatmaps_BAHW)
+            scores.right_N[rows] = right_side_probability(score_BA2, self.side_scales["face"]).float().cpu().numpy()
+            scores.sided_NA2[rows] = region_side_probability(score_BA2, self.side_scales["region"]).float().cpu().numpy()
 
     def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
         """Convert crops to the input of one of the two models, on its device."""
@@ -154,11 +186,23 @@ class Predictor:
         heatmaps: torch.Tensor = self.regions(self.to_input(crop_NHWC, self.regions))
         return heatmaps
 
-    def score_image(self, image: NDArray[np.uint8], name: str = "", *, analyse_all: bool = False) -> list[ScoredFace]:
-        """Score all faces of one image (H, W, 3) uint8 RGB, largest first; return an empty list if there is none."""
-        faces = find_faces(image)
-        detected = [(SampledFrame(index=0, time_s=0.0, image=image), index, face) for index, face in enumerate(faces)]
-        return self._score(name, detected, analyse_all=analyse_all)
+    def score_image(
+        self,
+        image: NDArray[np.uint8],
+        name: str = "",
+        *,
+        analyse_all: bool = False,
+        options: RecordingOptions | None = None,
+        counts: ReadingCounts | None = None,
+    ) -> list[ScoredFace]:
+        """Score all usable faces of one image (H, W, 3) uint8 RGB, largest first; return an empty list if there is none."""
+        faces = list(read_photo(image, options or RecordingOptions(), self.limits, counts or ReadingCounts()))
+        with CropSpool() as spool:
+            for face in faces:
+                spool.add(face.jpeg)
+            crops = list(spool.batches(BATCH))
+        parts = [self.score_crops(crop_BHWC, analyse_all=analyse_all) for crop_BHWC in crops]
+        return list(_scored(name, faces, concatenate(parts), crops))
 
     def score_clip(
         self,
@@ -168,57 +212,96 @@ class Predictor:
         rate_fps: float = RATE_FPS,
         analyse_all: bool = False,
         counts: DecodeCounts | None = None,
+        options: RecordingOptions | None = None,
+        reading: ReadingCounts | None = None,
     ) -> Iterator[ScoredFace]:
-        """Score the tracked person in the sampled frames of a clip; memory does not grow with the clip.
+        """Score the tracked person in the sampled frames of a clip.
 
-        ``counts`` is updated while the clip is decoded.
+        Recognition decides about the person from all usable frames; then the regions of every frame are analyzed. The crops
+        wait in a temporary file meanwhile: memory does not grow by the crops of a long clip.
+
+        Args:
+            path: the clip.
+            name: value of ``input`` in the rows; by default the path.
+            rate_fps: sampled frames per second.
+            analyse_all: analyze the regions of a person without a recognized palsy too.
+            counts: updated while the clip is decoded.
+            options: whether it is mirrored, and its time range.
+            reading: updated with the faces that are left out, by reason.
 
         Raises:
-            ClipError: missing, empty, not a video, truncated, or no face in any frame.
+            ClipError: missing, empty, not a video, truncated, or no usable face in any frame.
         """
-        tracker, num_frames, num_faces = FaceTracker(), 0, 0
-        for frames in batches(sample_frames(path, rate_fps, counts=counts)):
-            tracked = [(frame, 0, face) for frame in frames if (face := tracker.track(frame.image)[1]) is not None]
-            num_frames, num_faces = num_frames + len(frames), num_faces + len(tracked)
-            yield from self._score(name or str(path), tracked, analyse_all=analyse_all)
-        if not num_faces:
-            raise ClipError(f"the recording shows no face in any of its {num_frames} sampled frames; give a clip of a face")
+        reading = reading if reading is not None else ReadingCounts()
+        faces: list[UsableFace] = []
+        with CropSpool() as spool:
+            usable = read_clip(path, options or RecordingOptions(), self.limits, reading, rate_fps=rate_fps, decoded=counts)
+            for face in usable:
+                spool.add(face.jpeg)
+                faces.append(replace(face, jpeg=b""))
+            if not reading.num_faces:
+                num_frames = reading.num_frames
+                raise ClipError(f"the recording shows no face in any of its {num_frames} sampled frames; give a clip of a face")
+            if not faces:
+                raise no_usable_face(reading, "recording")
+            scores = self.score_person(lambda: spool.batches(BATCH), analyse_all=analyse_all)
+            yield from _scored(name or str(path), faces, scores, spool.batches(BATCH))
 
     def score_path(
-        self, path: Path, name: str | None = None, *, analyse_all: bool = False, counts: DecodeCounts | None = None
+        self,
+        path: Path,
+        name: str | None = None,
+        *,
+        analyse_all: bool = False,
+        counts: DecodeCounts | None = None,
+        options: RecordingOptions | None = None,
+        reading: ReadingCounts | None = None,
     ) -> Iterator[ScoredFace]:
         """Score a photo with :meth:`score_image`, any other file with :meth:`score_clip`.
 
         Raises:
-            ClipError: missing, empty, neither an image nor a video, or without a face.
+            ClipError: missing, empty, neither an image nor a video, or without a usable face.
         """
+        reading = reading if reading is not None else ReadingCounts()
         if path.suffix.lower() not in PHOTO_SUFFIXES:
-            yield from self.score_clip(path, name, analyse_all=analyse_all, counts=counts)
+            yield from self.score_clip(path, name, analyse_all=analyse_all, counts=counts, options=options, reading=reading)
             return
         faces = [
             face
             for photo in sample_frames(path)
-            for face in self.score_image(photo.image, name or str(path), analyse_all=analyse_all)
+            for face in self.score_image(
+                photo.image, name or str(path), analyse_all=analyse_all, options=options, counts=reading
+            )
         ]
-        if not faces:
-            raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
-        yield from faces
+        yield from _some(faces, reading)
 
-    def _score(
-        self, name: str, detected: Sequence[tuple[SampledFrame, int, FaceCrop]], *, analyse_all: bool
-    ) -> list[ScoredFace]:
-        if not detected:
-            return []
-        scores = self.score_crops(np.stack([face.crop for _, _, face in detected]), analyse_all=analyse_all)
+
+def _some(faces: list[ScoredFace], counts: ReadingCounts) -> list[ScoredFace]:
+    """Return the faces of a photo; raise ClipError if there is none."""
+    if not counts.num_faces:
+        raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
+    if not faces:
+        raise no_usable_face(counts, "photo")
+    return faces
+
+
+def _scored(
+    name: str, faces: Sequence[UsableFace], scores: CropScores, batches: Iterable[NDArray[np.uint8]]
+) -> Iterator[ScoredFace]:
+    """Yield the faces with their rows and crops, in order."""
+    start = 0
+    for crop_BHWC in batches:
+        some = faces[start : start + len(crop_BHWC)]
         rows = score_rows(
-            scores,
+            scores.rows(slice(start, start + len(some))),
             name=name,
-            frame_index=[frame.index for frame, _, _ in detected],
-            time_s=[frame.time_s for frame, _, _ in detected],
-            box=[face.box for _, _, face in detected],
-            face_index=[index for _, index, _ in detected],
+            frame_index=[face.frame_index for face in some],
+            time_s=[face.time_s for face in some],
+            box=[face.box for face in some],
+            face_index=[face.face_index for face in some],
         )
-        return [ScoredFace(row=row, crop=face.crop) for row, (_, _, face) in zip(rows, detected, strict=True)]
+        start += len(some)
+        yield from (ScoredFace(row=row, crop=crop) for row, crop in zip(rows, crop_BHWC, strict=True))
 
 
 def _folder(model: str | Path, tracking_uri: str | None) -> Path:

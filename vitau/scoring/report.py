@@ -33,6 +33,12 @@ METRIC_WORDS: Final[Mapping[str, str]] = {
     "ece": "calibration error (ECE)",
     "brier": "Brier score",
 }
+CASCADE_WORDS: Final[Mapping[str, str]] = {
+    "sensitivity": "sensitivity, mean of regions",
+    "specificity": "specificity, mean of regions",
+    "false_alarms": "others who get an affected region",
+    "missed": "palsied people whose regions are not analyzed",
+}
 PICTURE_WORDS: Final[Mapping[str, str]] = {
     FACE: "the face as it was scored",
     RECOGNITION: "what recognition is based on",
@@ -105,6 +111,7 @@ def render(report: Report) -> str:
         region_names=REGION_NAMES,
         reason_words=REASON_WORDS,
         metric_words=METRIC_WORDS,
+        cascade_words=CASCADE_WORDS,
         picture_words=PICTURE_WORDS,
         region_scale=region_scale(report.subjects),
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),

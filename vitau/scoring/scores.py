@@ -1,8 +1,8 @@
 """Scores: of crops as arrays, of a face by name, and as rows of the score table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,24 @@ class CropScores:
     region_NA: NDArray[np.float32]
     right_N: NDArray[np.float32] | None = None
     sided_NA2: NDArray[np.float32] | None = None
+
+    @classmethod
+    def without_regions(cls, palsy_N: NDArray[np.float32], palsied_N: NDArray[np.bool_], *, sided: bool = False) -> Self:
+        """Return scores of recognition alone, with room for the regions, and for sides if ``sided``."""
+        num_crops = len(palsy_N)
+        return cls(
+            palsy_N=palsy_N,
+            palsied_N=palsied_N,
+            analysed_N=np.zeros(num_crops, dtype=bool),
+            region_NA=_missing(num_crops, len(AUS)),
+            right_N=_missing(num_crops) if sided else None,
+            sided_NA2=_missing(num_crops, len(AUS), 2) if sided else None,
+        )
+
+    def rows(self, some: slice) -> Self:
+        """Return the scores of some crops."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        return type(self)(**{name: None if values is None else values[some] for name, values in columns.items()})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,6 +89,18 @@ class ScoredFace:
         """Probabilities that the right and left side of each region are affected; empty without a sided model."""
         pairs = {au: (self.row[f"{au}_right"], self.row[f"{au}_left"]) for au in AUS}
         return {au: (float(right), float(left)) for au, (right, left) in pairs.items() if right is not None}
+
+
+def concatenate(parts: Sequence[CropScores]) -> CropScores:
+    """Return the scores of all crops in order; of no part, those of no crop."""
+    if not parts:
+        return CropScores.without_regions(_missing(0), np.zeros(0, dtype=bool))
+    joined = {column.name: [getattr(part, column.name) for part in parts] for column in fields(CropScores)}
+    return CropScores(**{name: None if values[0] is None else np.concatenate(values) for name, values in joined.items()})
+
+
+def _missing(*shape: int) -> NDArray[np.float32]:
+    return np.full(shape, np.nan, dtype=np.float32)
 
 
 def score_schema() -> pa.Schema:

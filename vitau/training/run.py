@@ -16,12 +16,12 @@ from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import Model, save_model
-from vitau.models.inputs import to_input
+from vitau.models.inputs import SMALL_INPUT, to_input, to_pixels
 from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel
 from vitau.processes import keep_freed_memory
 from vitau.progress import Reporter
-from vitau.schema import AUS, Protocol, Split
+from vitau.schema import AUS, FrameLimits, Protocol, Split
 from vitau.store import Store
 from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
@@ -36,11 +36,12 @@ from vitau.training.start import MODEL, start_model
 from vitau.training.tasks import (
     CropBatches,
     choose_region_thresholds,
-    choose_threshold,
+    choose_rule,
     fit_side_scales,
     measure,
     objective,
     predict,
+    rule_fields,
     validation,
 )
 
@@ -192,12 +193,12 @@ def choose_device(num_threads: int | None = None) -> torch.device:
 
 def shrunk(crops: Crops, size: int) -> Crops:
     """Scale the pixels to a small input once, in memory, as the models would; larger inputs are scaled batch by batch."""
-    if size >= crops.pixels_MSS3.shape[1] or size > 96:
+    if size >= crops.pixels_MSS3.shape[1] or size > SMALL_INPUT:
         return crops
     parts = []
     for rows in crops.batches(256):
         input_BCHW = to_input(torch.from_numpy(crops.pixels(rows)), size)
-        parts.append(((input_BCHW + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+        parts.append(to_pixels(input_BCHW).byte().permute(0, 2, 3, 1).numpy())
     return crops.with_pixels(parts)
 
 
@@ -265,11 +266,13 @@ def _conclude(
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
-    threshold = choose_threshold(recipe.kind, val, val_scores)
     scales = fit_side_scales(val, val_scores) if recipe.sided else None
-    card = {"recipe": recipe.name, **lineage, "threshold": threshold, "side_scales": scales}
-    decide: dict[str, Any] = {"threshold": threshold, "scales": scales}
-    if recipe.kind == "regions":
+    card = {"recipe": recipe.name, **lineage, "threshold": None, "side_scales": scales}
+    decide: dict[str, Any] = {"scales": scales}
+    if recipe.kind == "palsy":
+        decide["rule"] = choose_rule(val, val_scores)
+        card |= rule_fields(decide["rule"], val) | {"frame_limits": asdict(FrameLimits())}
+    else:
         decide["region_thresholds"] = choose_region_thresholds(val, val_scores)
         card["region_thresholds"] = dict(zip(map(str, AUS), decide["region_thresholds"], strict=True))
     test_metrics = None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -11,9 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
+from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
-from vitau.evaluation.thresholds import best_threshold, fit_scale, region_thresholds
+from vitau.evaluation.thresholds import (
+    BAND_ERROR,
+    abstention_band,
+    best_threshold,
+    fit_calibration,
+    fit_scale,
+    region_thresholds,
+)
 from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
 from vitau.models.inputs import to_input
 from vitau.schema import AUS
@@ -170,14 +178,14 @@ def measure(
     crops: Crops,
     scores: Array,
     *,
-    threshold: float | None = None,
+    rule: DecisionRule | None = None,
     region_thresholds: Sequence[float] = (0.0,) * len(AUS),
     scales: SideScales | None = None,
 ) -> PalsyMetrics | RegionMetrics:
     """Compute the metrics of a task by subject (protocol ``subjects``).
 
-    ``threshold`` is recognition's only. ``region_thresholds`` are subtracted from the regions' scores, as in scoring.
-    ``scales`` are those of a sided region model, whose scores add the metrics of ``sides``.
+    ``rule`` is recognition's only, and calibrates the scores. ``region_thresholds`` are subtracted from the regions' scores, as
+    in scoring. ``scales`` are those of a sided region model, whose scores add the metrics of ``sides``.
     """
     subjects = crops.subject_N.tolist()
     if kind == "regions":
@@ -187,12 +195,43 @@ def measure(
             return regions
         right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
         return replace(regions, sides=side_metrics(subjects, crops.sided_NA2, right_N))
-    return palsy_metrics(subjects, crops.palsied_N, scores, threshold=0.5 if threshold is None else threshold)
+    rule = rule or DecisionRule()
+    return palsy_metrics(
+        subjects,
+        crops.palsied_N,
+        rule.calibrate(scores),
+        threshold=rule.threshold,
+        averages_log_odds=rule.averages_log_odds,
+    )
 
 
-def choose_threshold(kind: Kind, crops: Crops, scores: Array) -> float | None:
-    """Choose recognition's threshold on validation people; ``None`` for the regions, which have one each."""
-    return best_threshold(crops.subject_N.tolist(), crops.palsied_N, scores) if kind == "palsy" else None
+def choose_rule(crops: Crops, scores: Array) -> DecisionRule:
+    """Choose recognition's calibration, threshold and abstention band on validation people, from the network's scores (N,)."""
+    subjects = crops.subject_N.tolist()
+    calibration = fit_calibration(subjects, crops.palsied_N, scores)
+    score_N = calibration.apply(scores)
+    threshold = best_threshold(subjects, crops.palsied_N, score_N, averages_log_odds=True)
+    band = abstention_band(subjects, crops.palsied_N, score_N, threshold)
+    return DecisionRule(threshold=threshold, calibration=calibration, abstention=band)
+
+
+def rule_fields(rule: DecisionRule, crops: Crops) -> dict[str, Any]:
+    """Return a rule as fields of the card, with the number of validation people that it was chosen on."""
+    assert rule.calibration is not None, "a rule that was chosen has a calibration"
+    assert rule.abstention is not None, "and a band"
+    palsied = {subject: bool(truth) for subject, truth in zip(crops.subject_N.tolist(), crops.palsied_N, strict=True)}
+    low, high = rule.abstention
+    return {
+        "threshold": rule.threshold,
+        "calibration": asdict(rule.calibration),
+        "abstention": {
+            "low": low,
+            "high": high,
+            "error": BAND_ERROR,
+            "palsied_people": sum(palsied.values()),
+            "other_people": len(palsied) - sum(palsied.values()),
+        },
+    }
 
 
 def choose_region_thresholds(crops: Crops, scores: Array) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from vitau.evaluation.bootstrap import (
     with_point_estimate,
 )
 from vitau.evaluation.crossvalidation.clusters import Clusters, auroc, average_precision, calibration, cluster, rates
+from vitau.evaluation.decision import log_odds, sigmoid
 from vitau.evaluation.measure import NUM_BINS, NUM_RESAMPLES
 from vitau.schema import PAPER_AUS, Protocol
 
@@ -46,6 +47,7 @@ class OutOfFold:
         truth_MK: bool.
         known_MK: bool, False where there is no label.
         score_MK: float.
+        averages_log_odds: a person's score is that of the mean log-odds, as :mod:`vitau.evaluation.decision` describes it.
         threshold_M: float; a question is answered with yes at or above it. Regions are affected above 0.
     """
 
@@ -60,6 +62,7 @@ class OutOfFold:
     known_MK: Array
     score_MK: Array
     threshold_M: Array
+    averages_log_odds: bool = False
 
     @property
     def probabilities(self) -> bool:
@@ -243,7 +246,10 @@ def _units(found: OutOfFold, level: Level) -> _Units:
         found.subject_M if level == "person" else found.frame_M, return_index=True, return_inverse=True
     )
     num_U = np.bincount(index_M)
-    score_UK = np.stack([np.bincount(index_M, column) / num_U for column in found.score_MK.T.astype(np.float64)], axis=1)
+    score_MK = log_odds(found.score_MK) if found.averages_log_odds else found.score_MK.astype(np.float64)
+    score_UK = np.stack([np.bincount(index_M, column) / num_U for column in score_MK.T], axis=1)
+    if found.averages_log_odds:
+        score_UK = sigmoid(score_UK)
     threshold_U = np.bincount(index_M, found.threshold_M) / num_U
     called_UK = score_UK > 0 if found.task == "regions" else score_UK >= threshold_U[:, None]
     return _Units(

@@ -27,7 +27,7 @@ from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
-from vitau.training.tasks import choose_region_thresholds, choose_threshold, fit_side_scales, predict
+from vitau.training.tasks import choose_region_thresholds, choose_rule, fit_side_scales, predict
 
 SCHEMA: Final = pa.schema(
     [
@@ -40,7 +40,8 @@ SCHEMA: Final = pa.schema(
 )
 """Predictions of a fold: the row of each test frame in the data set, and its scores.
 
-Recognition fills ``score``, the probability of a palsy, and ``threshold``. The regions fill a score each, and sided models
+Recognition fills ``score``, the calibrated probability of a palsy, and ``threshold``. A person's score is that of the mean
+log-odds. The regions fill a score each, and sided models
 ``right_score``, the probability that the right side is the affected one. No name of a person is in it.
 """
 
@@ -107,7 +108,8 @@ def _predictions(
     )
     columns: dict[str, object] = {"row": row_T}
     if recipe.kind == "palsy":
-        columns |= {"score": test_scores, "threshold": np.full(len(row_T), choose_threshold(recipe.kind, val, val_scores))}
+        rule = choose_rule(val, val_scores)
+        columns |= {"score": rule.calibrate(test_scores), "threshold": np.full(len(row_T), rule.threshold)}
     elif recipe.sided:
         scale = fit_side_scales(val, val_scores)["face"]
         columns["right_score"] = right_side_probability(torch.from_numpy(test_scores), scale).numpy().astype(np.float64)

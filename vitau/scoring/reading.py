@@ -1,0 +1,179 @@
+"""The faces of a recording as ingest reads them: its options, the frame limits of gate 1, and crops encoded as in the store."""
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from vitau.errors import ClipError
+from vitau.media.clips import RATE_FPS, DecodeCounts, sample_frames
+from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
+from vitau.media.faces import FaceCrop, FaceTracker
+from vitau.media.frames import find_faces
+from vitau.schema import FrameLimits, QuarantineReason, failed_limits
+
+SPOOL_BYTES: Final = 16 << 20
+"""Encoded crops of a recording that stay in memory; more of them are written to a temporary file."""
+
+REASON_WORDS: Final[Mapping[QuarantineReason, str]] = {
+    QuarantineReason.SMALL: "too small",
+    QuarantineReason.LOW_CONFIDENCE: "uncertain",
+    QuarantineReason.BLURRED: "blurred",
+    QuarantineReason.DARK: "too dark",
+    QuarantineReason.BRIGHT: "too bright",
+    QuarantineReason.TURNED: "turned away",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingOptions:
+    """What a manifest says about a recording: whether it is mirrored, its time range, and the rate of an image sequence.
+
+    Attributes:
+        mirrored: the picture is a mirror image, as of a phone's front camera.
+        start_s: start of the range, s from the start of the recording. A photo has no range.
+        end_s: end of the range, exclusive.
+        fps: frames per second of an image sequence; without it, every image is used.
+
+    Raises:
+        ValueError: the range is empty, or a number is negative or not finite.
+    """
+
+    mirrored: bool = False
+    start_s: float | None = None
+    end_s: float | None = None
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("start_s", "end_s", "fps"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value:g}; give a number from 0")
+        if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
+            raise ValueError(
+                f"the range ends at {self.end_s:g} s, not after its start at {self.start_s or 0.0:g} s; correct it"
+            )
+        if self.fps == 0:
+            raise ValueError("fps is 0; give a positive number of frames per second")
+
+
+@dataclass(kw_only=True, slots=True)
+class ReadingCounts:
+    """Counts of one recording, updated while it is read: sampled frames, faces, and faces left out by reason."""
+
+    num_frames: int = 0
+    num_faces: int = 0
+    left_out: Counter[QuarantineReason] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UsableFace:
+    """A face within the limits: its frame, number in the frame, box in px, and the crop as the store keeps it, JPEG."""
+
+    frame_index: int
+    time_s: float
+    face_index: int
+    box: tuple[float, float, float, float]
+    jpeg: bytes
+
+
+def read_clip(
+    path: Path,
+    options: RecordingOptions,
+    limits: FrameLimits,
+    counts: ReadingCounts,
+    *,
+    rate_fps: float = RATE_FPS,
+    decoded: DecodeCounts | None = None,
+) -> Iterator[UsableFace]:
+    """Yield the usable faces of the tracked person in the sampled frames of a clip.
+
+    Raises:
+        ClipError: missing, empty, not a video, truncated, or without a frame in the range.
+    """
+    tracker = FaceTracker(mirrored=options.mirrored)
+    sampled = sample_frames(path, rate_fps, options.start_s, options.end_s, options.fps, counts=decoded)
+    for frame in sampled:
+        _, face = tracker.track(frame.image)
+        counts.num_frames += 1
+        if face is not None and (jpeg := _usable(face, frame.image, options, limits, counts)) is not None:
+            yield UsableFace(frame_index=frame.index, time_s=frame.time_s, face_index=0, box=face.box, jpeg=jpeg)
+
+
+def read_photo(image: Image, options: RecordingOptions, limits: FrameLimits, counts: ReadingCounts) -> Iterator[UsableFace]:
+    """Yield the usable faces of a photo (H, W, 3) uint8 RGB, numbered from the largest of all."""
+    counts.num_frames += 1
+    for index, face in enumerate(find_faces(image, mirrored=options.mirrored)):
+        if (jpeg := _usable(face, image, options, limits, counts)) is not None:
+            yield UsableFace(frame_index=0, time_s=0.0, face_index=index, box=face.box, jpeg=jpeg)
+
+
+def reason_of(face: FaceCrop, image: Image, limits: FrameLimits, *, mirrored: bool) -> QuarantineReason | None:
+    """Return the first reason why gate 1 rejects a face of an image, or ``None``; measures are float32, as in frame tables."""
+    size = (image.shape[1], image.shape[0])
+    measured = asdict(quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored))
+    measures: dict[str, Any] = {name: np.float32(value) for name, value in {**measured, "detector_score": face.score}.items()}
+    failed = failed_limits(measures, limits)
+    return next((reason for reason in QuarantineReason if failed.get(reason)), None)
+
+
+def no_usable_face(counts: ReadingCounts, noun: str) -> ClipError:
+    """Build the error for a recording or photo whose faces are all outside the limits."""
+    reasons = ", ".join(f"{count} {REASON_WORDS[reason]}" for reason, count in counts.left_out.most_common())
+    faces = "face" if counts.num_faces == 1 else "faces"
+    return ClipError(
+        f"the {noun} shows {counts.num_faces} {faces}, but none within the limits of the model's training frames ({reasons}); "
+        "give a sharp, well-lit face that looks at the camera"
+    )
+
+
+def _usable(
+    face: FaceCrop, image: Image, options: RecordingOptions, limits: FrameLimits, counts: ReadingCounts
+) -> bytes | None:
+    counts.num_faces += 1
+    reason = reason_of(face, image, limits, mirrored=options.mirrored)
+    if reason is not None:
+        counts.left_out[reason] += 1
+        return None
+    return to_jpeg(face.crop)
+
+
+class CropSpool:
+    """Encoded crops of one person in order, to be read several times; a long recording goes to a temporary file.
+
+    The file has no name and is readable by its owner only; it is gone when the spool is closed.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="vitau-")  # noqa: SIM115 - closed by __exit__
+        self._ends: list[int] = [0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, jpeg: bytes) -> None:
+        """Append a crop."""
+        self._file.seek(self._ends[-1])
+        self._file.write(jpeg)
+        self._ends.append(self._ends[-1] + len(jpeg))
+
+    def batches(self, size: int) -> Iterator[Image]:
+        """Yield the decoded crops (B, 256, 256, 3) uint8 RGB in order, up to ``size`` at a time."""
+        for first in range(0, len(self), size):
+            ends = self._ends[first : first + size + 1]
+            self._file.seek(ends[0])
+            data = self._file.read(ends[-1] - ends[0])
+            yield np.stack([from_jpeg(data[a - ends[0] : b - ends[0]]) for a, b in pairwise(ends)])

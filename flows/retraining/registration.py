@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.execution.leases import exclusive_lease
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
+from flows.promotion.cascade import with_cascade
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.retraining.recipes import PlannedTraining, pretraining_folder
@@ -56,6 +57,8 @@ def _register(workspace: Workspace, training: PlannedTraining, folder: Path, rec
     result = read_result(workspace, recipe, folder, recognition)
     bundle = workspace.folder("bundles") / training.key
     fill_bundle(workspace, bundle, folder / "model", recognition)
+    if recognition is not None:
+        result = with_cascade(workspace, result, bundle)
     digest = registry.folder_digest(bundle)
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
         workspace.store.put(layout.model_file_key(digest, path.relative_to(bundle).as_posix()), path)

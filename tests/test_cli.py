@@ -114,6 +114,10 @@ def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, mess
             "Error: 0 subjects with 2 frames per task make no cohort; give at least 1 of each\n",
         ),
         (["synth", "out", "--seed", -1], "Error: the seed is -1; give 0 or more\n"),
+        (
+            ["score", "my-model", "person.png", "--out", "out", "--start", 3, "--end", 2],
+            "Error: the range ends at 2 s, not after its start at 3 s; correct it\n",
+        ),
         (["bench", "frames", "--rounds", 0], "Error: 0 rounds measure nothing; give 1 or more\n"),
         (
             ["pull", "nope", "out"],

@@ -81,7 +81,8 @@ def score_frames(predictor: Predictor, tables: Sequence[pa.Table]) -> list[dict[
             for start in range(0, table.num_rows, BATCH):
                 yield decode_crops(table.slice(start, BATCH))
 
-    scores, rows, start = predictor.score_person(crops), [], 0
+    scores, start = predictor.score_person(crops), 0
+    rows: list[dict[str, Any]] = []
     for table in tables:
         rows += score_rows(
             scores.rows(slice(start, start + table.num_rows)),

@@ -172,6 +172,13 @@ def model_facts(recipe_name: str, result: TrainingResult, recognition: Training 
     if result.threshold is not None:
         threshold = f"{result.threshold:.4f}, chosen on validation people"
         yield Fact(item="15", about="threshold", value=threshold, where=training)
+    if result.calibration and result.abstention:
+        band = (
+            f"scores from {result.abstention['low']:.3f} to {result.abstention['high']:.3f} are uncertain, by validation people"
+        )
+        curve = f"log-odds × {result.calibration['scale']:.3f} {result.calibration['bias']:+.3f}, fitted on validation people"
+        yield Fact(item="12f", about="calibration", value=curve, where=training)
+        yield Fact(item="15", about="abstention band", value=band, where=training)
     if recognition is not None:
         name = f"{recognition.model} version {recognition.version}"
         yield Fact(item="22", about="recognition that runs first", value=name, where="catalog, trainings")
@@ -214,6 +221,11 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
     if test.sides is not None:
         sides = format_metric(test.sides.accuracy)
         yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
+    if test.cascade is not None:
+        people = f"both models, {test.cascade.num_palsied} of {test.cascade.num_subjects} people palsied"
+        for name, estimate in test.cascade.estimates().items():
+            if (value := format_metric(estimate)) is not None:
+                yield Fact(item="23a", about=f"{people}: {name.replace('_', ' ')}", value=value, where=where)
 
 
 def format_metric(metric: Estimate) -> str | None:

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from vitau.errors import RegistryError
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics
 from vitau.registry import packaging, registry
 from vitau.registry.model_card import model_card
 from vitau.scoring.predict import Predictor
@@ -99,3 +100,27 @@ def test_the_card_names_the_weights_that_a_training_started_from():
     card = model_card("vitau-regions", {"weights": ["0" * 64, "1" * 64]}, {})
     named = [line for line in card.splitlines() if "weights with the sha256" in line]
     assert named == [f"- started from weights with the sha256 {digit * 64}" for digit in "01"]
+
+
+def test_the_card_says_how_recognition_decides():
+    band = {"low": 0.2, "high": 0.6, "error": 0.1, "palsied_people": 10, "other_people": 12}
+    rule = {"threshold": 0.5, "calibration": {"scale": 1.25, "bias": -0.5}, "abstention": band}
+    card = model_card("vitau-palsy", {}, {}, rule).splitlines()
+    assert "- calibration, fitted on 10 palsied and 12 other validation people: log-odds × 1.25 -0.5" in card
+    assert "- uncertain from 0.200 to 0.600: beyond, at most 10% of each class of such people are wrong" in card
+    assert not any("calibration" in line for line in model_card("vitau-palsy", {}, {}, {"threshold": 0.5}).splitlines())
+
+
+def test_the_card_says_what_both_models_find_together():
+    cascade = CascadeMetrics(
+        num_subjects=30,
+        num_palsied=12,
+        by_au={},
+        false_alarms=Estimate(value=0.11, interval=(0.05, 0.2)),
+        missed=Estimate(value=0.25),
+    )
+    test = RegionMetrics(num_subjects=12, by_au={}, cascade=cascade).to_json()
+    card = model_card("vitau-regions", {"test": test}, {}).splitlines()
+    assert "- both models together, on 12 palsied people and 18 others:" in card
+    assert "  - others who get an affected region: 0.110 [0.05, 0.20]" in card
+    assert "  - palsied people whose regions are not analyzed: 0.250" in card

@@ -8,6 +8,7 @@ import torch
 
 from tests.scoring.conftest import REGIONS
 from vitau.errors import CheckpointError, ClipError
+from vitau.evaluation.decision import DecisionRule, log_odds, sigmoid
 from vitau.media.clips import DecodeCounts
 from vitau.models.checkpoint import load_model, save_model
 from vitau.models.heatmaps import decode, decode_sides
@@ -80,6 +81,29 @@ def test_scores_do_not_depend_on_the_batch(lenient, crops):
     alone = lenient.score_crops(crops[2:3])
     np.testing.assert_allclose(scores.palsy_N[2::4], alone.palsy_N[0], atol=1e-5)
     np.testing.assert_allclose(scores.region_NA[2::4], np.repeat(alone.region_NA, 9, axis=0), atol=1e-5)
+
+
+def test_recognition_decides_about_a_person_and_all_frames_are_analyzed_or_none(make_bundle, crops):
+    predictor = Predictor(make_bundle(0.5), device="cpu")
+    mean = float(predictor.score_crops(crops).palsy_N.mean())
+    predictor.rule = DecisionRule(threshold=mean - 1e-6)
+    palsied = predictor.score_person(lambda: [crops[:3], crops[3:]])
+    assert (palsied.palsied_N.all(), palsied.analysed_N.all()) == (False, True)
+    np.testing.assert_allclose(palsied.region_NA, predictor.score_crops(crops, analyse_all=True).region_NA, atol=1e-6)
+    predictor.rule = DecisionRule(threshold=mean + 1e-6)
+    healthy = predictor.score_person(lambda: [crops[:3], crops[3:]])
+    assert (healthy.palsied_N.any(), healthy.analysed_N.any()) == (True, False)
+    assert predictor.score_person(lambda: [crops], analyse_all=True).analysed_N.all()
+
+
+def test_the_calibration_of_the_card_is_applied(make_bundle, crops, tmp_path):
+    shutil.copytree(make_bundle(0.5), tmp_path / "copy")
+    model, card = load_model(tmp_path / "copy" / "recognition")
+    del card["kind"], card["config"]
+    save_model(tmp_path / "copy" / "recognition", model, model.config, **card, calibration={"scale": 3.0, "bias": 1.0})
+    before = Predictor(make_bundle(0.5), device="cpu").score_crops(crops).palsy_N
+    after = Predictor(tmp_path / "copy", device="cpu").score_crops(crops).palsy_N
+    np.testing.assert_allclose(after, sigmoid(3 * log_odds(before) + 1), atol=1e-6)
 
 
 def test_no_crops_give_no_scores(lenient, crops):

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from vitau.evaluation.metrics import Estimate, RegionDecisionMetrics, RegionMetrics
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionDecisionMetrics, RegionMetrics
 from vitau.schema import AU, AUS, Protocol, Side, Skipped
 from vitau.scoring.aggregate import RegionScore, SubjectScore
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, render, write_report
@@ -30,8 +30,9 @@ def healthy():
 
 @pytest.fixture
 def make_page():
-    def make(*subjects, synthetic=False, skipped=(), metrics=None):
-        model = ReportedModel(name="vitau-regions", version=3, digest="d" * 64, card={"recipe": "tiny"}, metrics=metrics)
+    def make(*subjects, synthetic=False, skipped=(), metrics=None, card=None):
+        card = {"recipe": "tiny"} | (card or {})
+        model = ReportedModel(name="vitau-regions", version=3, digest="d" * 64, card=card, metrics=metrics)
         report = Report(title="T", synthetic=synthetic, models=[model], subjects=subjects, skipped=skipped)
         return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(report).split("</style>")[1])), render(report)
 
@@ -112,3 +113,29 @@ def test_the_page_is_written_atomically(tmp_path, healthy):
     report = Report(title="T", synthetic=True, models=[], subjects=[ReportedSubject(name="a", score=healthy)])
     assert write_report(report, tmp_path / "report.html").read_text().endswith("</html>")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_photo_in_the_abstention_band_says_why_it_is_uncertain(make_page, healthy):
+    score = replace(healthy, palsy_score=0.42, uncertain=True, abstention=(0.4, 0.55))
+    band = {"low": 0.4, "high": 0.55, "error": 0.1, "palsied_people": 10, "other_people": 12}
+    text, _ = make_page(ReportedSubject(name="a1", score=score), card={"abstention": band})
+    assert "uncertain" in text
+    assert "The score lies in the abstention band of 0.40 to 0.55" in text
+    assert "The interval contains the threshold" not in text
+    assert "abstention band 0.400 to 0.550, chosen on 10 palsied and 12 other people" in text
+
+
+def test_what_both_models_find_together_is_shown_with_false_alarms(make_page):
+    cascade = CascadeMetrics(
+        num_subjects=30,
+        num_palsied=12,
+        by_au={AU.AU1: RegionDecisionMetrics(num_subjects=30, num_affected=6)},
+        false_alarms=Estimate(value=0.11, interval=(0.05, 0.2)),
+        missed=Estimate(value=0.25),
+    )
+    text, _ = make_page(
+        metrics=RegionMetrics(num_subjects=12, by_au=cascade.by_au, cascade=cascade, protocol=Protocol.SUBJECTS)
+    )
+    assert "Both models together , on 12 palsied people and 18 others" in text
+    assert "others who get an affected region 0.11 (0.05–0.20)" in text
+    assert "palsied people whose regions are not analyzed 0.25" in text

@@ -7,8 +7,13 @@ from vitau.evaluation.bootstrap import format_interval
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics, metrics_from_json
 
 
-def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]) -> str:
-    """Render the card as Markdown: restrictions of use, lineage, and the metrics on test people."""
+def model_card(
+    name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str], recognition: Mapping[str, Any] | None = None
+) -> str:
+    """Render the card as Markdown: restrictions of use, lineage, and the metrics on test people.
+
+    ``recognition`` has the threshold, calibration and abstention band of the recognition in the bundle.
+    """
     lines = [f"# {name}", ""]
     if lineage.get("synthetic") == "true":
         lines += ["**Synthetic: this model was trained on drawings of faces. It must not be used for real people.**", ""]
@@ -17,7 +22,7 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
     if pretraining := metrics.get("pretraining"):
         lines.append(f"- pretrained on {pretraining['drawn_people']} drawn people who are in no data set")
     lines += [f"- started from weights with the sha256 {digest}" for digest in metrics.get("weights") or ()]
-    lines += rule_lines(metrics)
+    lines += rule_lines(recognition or {})
     test = metrics_from_json(metrics.get("test", {}))
     if test is not None:
         lines.append(f"- n subjects on test people: {test.num_subjects}")
@@ -37,14 +42,15 @@ def model_card(name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str]
     return "\n".join(lines)
 
 
-def rule_lines(card: Mapping[str, Any]) -> list[str]:
+def rule_lines(recognition: Mapping[str, Any]) -> list[str]:
     """Return how recognition decides about a person, from its calibration and its abstention band, if it has them."""
-    calibration, band = card.get("calibration"), card.get("abstention")
+    calibration, band = recognition.get("calibration"), recognition.get("abstention")
     if not calibration or not band:
         return []
     people = f"{band['palsied_people']:g} palsied and {band['other_people']:g} other validation people"
     low, high, error = band["low"], band["high"], band["error"]
     return [
+        f"- a palsy is recognized from {recognition['threshold']:.3f} on, chosen on the same people",
         f"- calibration, fitted on {people}: log-odds × {calibration['scale']:.3g} {calibration['bias']:+.3g}",
         f"- uncertain from {low:.3f} to {high:.3f}: beyond, at most {error:.0%} of each class of such people are wrong",
     ]

@@ -70,7 +70,7 @@ def register(
             return int(known[0].version), str(known[0].run_id)
         experiment = mlflow.set_experiment(EXPERIMENT)
         tags = {**lineage, DIGEST_TAG: digest}
-        card = model_card(name, metrics, lineage)
+        card = model_card(name, metrics, lineage, bundle.read_thresholds(folder).get("recognition"))
         training_run = _training_run(client, metrics)
         with mlflow.start_run(
             training_run, experiment_id=None if training_run else experiment.experiment_id, run_name=name, tags=tags

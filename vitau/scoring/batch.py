@@ -108,18 +108,17 @@ def score_inputs(
             if score is None:  # every person has a row
                 continue
             notes = (*_notes(item, counts), *_left_out_notes(item, reading))
+            left_out = {str(reason): count for reason, count in reading.left_out.items()}
             person = ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes)
             is_photo = path.suffix.lower() in PHOTO_SUFFIXES
             frames = _draw(predictor, own_faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
             name = f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}"
             people.append(person)
             reported.append(
-                ReportedSubject(
-                    name=name, score=score, key_frames=frames, left_out=reading.left_out, notes=_notes(item, counts)
-                )
+                ReportedSubject(name=name, score=score, key_frames=frames, left_out=left_out, notes=_notes(item, counts))
             )
     _write_tables(out, rows, people, skipped)
-    model = ReportedModel(name=model_name, digest=predictor.digest, card=predictor.card, metrics=metrics)
+    model = ReportedModel(name=model_name, digest=predictor.digest, card=_card(predictor), metrics=metrics)
     report = Report(
         title="ViTAU: faces scored", synthetic=predictor.synthetic, models=[model], subjects=reported, skipped=skipped
     )
@@ -165,6 +164,12 @@ def person_record(person: ScoredPerson, *, named: bool = True) -> dict[str, Any]
         **person.score.summary(),
         "notes": list(person.notes),
     }
+
+
+def _card(predictor: Predictor) -> dict[str, Any]:
+    """Return the model's card with the decision rule of the recognition that runs first."""
+    rule = {name: predictor.recognition_card.get(name) for name in ("threshold", "calibration", "abstention")}
+    return {**predictor.card, **{name: value for name, value in rule.items() if value is not None}}
 
 
 class _FaceSampler:

@@ -52,8 +52,9 @@ class CropScores:
 
     def rows(self, some: slice) -> Self:
         """Return the scores of some crops."""
-        columns = {column.name: getattr(self, column.name) for column in fields(self)}
-        return type(self)(**{name: None if values is None else values[some] for name, values in columns.items()})
+        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
+        chosen: dict[str, Any] = {name: None if values is None else values[some] for name, values in columns.items()}
+        return type(self)(**chosen)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -95,8 +96,11 @@ def concatenate(parts: Sequence[CropScores]) -> CropScores:
     """Return the scores of all crops in order; of no part, those of no crop."""
     if not parts:
         return CropScores.without_regions(_missing(0), np.zeros(0, dtype=bool))
-    joined = {column.name: [getattr(part, column.name) for part in parts] for column in fields(CropScores)}
-    return CropScores(**{name: None if values[0] is None else np.concatenate(values) for name, values in joined.items()})
+    joined: dict[str, Any] = {}
+    for column in fields(CropScores):
+        values = [getattr(part, column.name) for part in parts]
+        joined[column.name] = None if values[0] is None else np.concatenate(values)
+    return CropScores(**joined)
 
 
 def _missing(*shape: int) -> NDArray[np.float32]:

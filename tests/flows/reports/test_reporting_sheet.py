@@ -47,6 +47,8 @@ METRICS = {
     "best_epoch": 2,
     "seconds": 12.5,
     "threshold": 0.4321,
+    "calibration": {"scale": 1.5, "bias": -0.25},
+    "abstention": {"low": 0.2, "high": 0.5, "error": 0.1, "palsied_people": 10, "other_people": 9},
     "run_id": "abc",
     "environment": {"vitau": "9.9", "torch": "8.8", "device": "an abacus"},
     "test": TEST,
@@ -181,6 +183,8 @@ def test_the_model_and_its_numbers_are_those_of_the_training(sheet):
     assert "lr 3e-05" in found["12c", "training"][0]
     assert found["12c", "software and hardware"][0] == "vitau 9.9, torch 8.8, device an abacus"
     assert found["15", "threshold"][0] == "0.4321, chosen on validation people"
+    assert found["12f", "calibration"][0] == "log-odds × 1.500 -0.250, fitted on validation people"
+    assert found["15", "abstention band"][0] == "scores from 0.200 to 0.500 are uncertain, by validation people"
     assert found["23a", "auroc"][0] == "0.750 [0.500, 1.000]"
     assert found["23a", "brier, calibration"][0] == "0.750"
     assert found["22", "run in MLflow"][0] == "abc"

@@ -15,7 +15,7 @@ from vitau.scoring.predict import Predictor
 
 
 def with_cascade(workspace: Workspace, result: TrainingResult, bundle: Path) -> TrainingResult:
-    """Add the metrics of the cascade to a region model's result, on test people whom neither model was trained on.
+    """Add the metrics of the cascade to a region model's result, on test people that neither model was trained on.
 
     Nothing is added to a model without test people, nor where none of them was held out from the recognition.
     """

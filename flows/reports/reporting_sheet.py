@@ -224,8 +224,9 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
     if test.cascade is not None:
         people = f"both models, {test.cascade.num_palsied} of {test.cascade.num_subjects} people palsied"
         for name, estimate in test.cascade.estimates().items():
-            if (value := format_metric(estimate)) is not None:
-                yield Fact(item="23a", about=f"{people}: {name.replace('_', ' ')}", value=value, where=where)
+            if estimate.value is not None:
+                about = f"{people}: {name.replace('_', ' ')}"
+                yield Fact(item="23a", about=about, value=format_metric(estimate), where=where)
 
 
 def format_metric(metric: Estimate) -> str | None:

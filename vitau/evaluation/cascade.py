@@ -1,4 +1,4 @@
-"""Metrics of the whole cascade: recognition first, then the regions of the people whom it judges palsied.
+"""Metrics of the whole cascade: recognition first, then the regions of the people that it judges palsied.
 
 The metrics of the regions alone are of palsied people. In use, recognition may miss a palsied person, whose regions are then
 not analyzed, and may send a healthy one to the region model. Here both count: a region that is not analyzed is not found, and
@@ -57,13 +57,13 @@ def cascade_metrics(
     return CascadeMetrics(
         **{field.name: getattr(regions, field.name) for field in fields(regions)},
         num_palsied=int(palsied_S.sum()),
-        false_alarms=_share((score_SA > 0).any(1), ~palsied_S, weight_RS),
+        false_alarms=_share(np.asarray((score_SA > 0).any(1)), ~palsied_S, weight_RS),
         missed=_share(~recognized_S, palsied_S, weight_RS),
     )
 
 
 def _share(event_S: Array, among_S: Array, weight_RS: Array) -> Estimate:
-    """Return the share of some people to whom an event applies, with its interval over people."""
+    """Return the share of some people with an event, with its interval over people."""
     if not among_S.any():
         return UNDEFINED
     value = defined(float(event_S[among_S].mean()))

@@ -45,7 +45,7 @@ def fit_calibration(subjects: Sequence[str], palsied: Array, score: Array) -> Ca
         curve_S = np.exp(point_2[0]) * value_S + point_2[1]
         return float(np.logaddexp(0, np.where(truth_S, -curve_S, curve_S)).sum() + (precision_2 * point_2**2).sum() / 2)
 
-    point_2 = np.zeros(2)
+    point_2: Array = np.zeros(2)
     for _ in range(100):  # Fisher scoring with halved steps; it ends at a point of slope 0
         scaled_S = np.exp(point_2[0]) * value_S
         probability_S = sigmoid(scaled_S + point_2[1])

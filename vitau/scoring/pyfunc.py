@@ -52,7 +52,8 @@ class FaceScorer(PythonModel):
         data, path = row.get("image"), row.get("path")
         if not isinstance(data, bytes) and not isinstance(path, str):
             raise ClipError("the row has neither image bytes nor a path; give one of them")
-        source, name = (data, str(position)) if isinstance(data, bytes) else (path, None)
+        source: Any = data if isinstance(data, bytes) else path
+        name = str(position) if isinstance(data, bytes) else None
         faces = self.predictor.score(source, name, analyse_all=analyse_all, options=recording_options(row))
         return [face.row for face in faces]
 

@@ -34,7 +34,7 @@ REASON_WORDS: Final[Mapping[QuarantineReason, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordingOptions:
-    """What a manifest says about a recording: whether it is mirrored, its time range, and the rate of an image sequence.
+    """Options of a recording, as in a manifest: whether it is mirrored, its time range, and the rate of an image sequence.
 
     Attributes:
         mirrored: the picture is a mirror image, as of a phone's front camera.

@@ -39,7 +39,7 @@ class CropScores:
 
     @classmethod
     def without_regions(cls, palsy_N: NDArray[np.float32], palsied_N: NDArray[np.bool_], *, sided: bool = False) -> Self:
-        """Return scores of recognition alone, with room for the regions, and for sides if ``sided``."""
+        """Return scores of recognition alone; the regions, and the sides if ``sided``, are NaN until they are analyzed."""
         num_crops = len(palsy_N)
         return cls(
             palsy_N=palsy_N,

@@ -81,7 +81,8 @@ def write_model(folder, *, calibration, right=1.0, limits=None):
     """Write a bundle with untrained weights; ``right`` scales the side, so that a seed's person has a right side."""
     torch.manual_seed(4)
     save_model(folder / "model", build_regions(REGIONS), REGIONS, side_scales={"face": 400.0 * right, "region": 5.0})
-    card = {"threshold": 0.5, "calibration": calibration, "abstention": {"low": 0.45, "high": 0.55}}
+    band = {"low": 0.45, "high": 0.55, "error": 0.1, "palsied_people": 5, "other_people": 5}
+    card = {"threshold": 0.5, "calibration": calibration, "abstention": band}
     save_model(folder / "recognition", build_vit(VIT), VIT, **card, **({"frame_limits": limits} if limits else {}))
     return folder
 

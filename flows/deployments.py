@@ -7,6 +7,8 @@ Modules that load torch are imported where they are needed: the pull of labels e
 
 import json
 import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +17,14 @@ from prefect import flow, get_run_logger
 
 from flows import erase as erasure
 from flows.annotate import annotate
-from flows.freeze import freeze
-from flows.ingest import ingest, skip_list_name
-from flows.promotion.retrain_trigger import RESCORE, request, retrain_if_due
+from flows.freeze import freeze, unknown_people
+from flows.ingest import Layout, ingest, skip_list_name
+from flows.promotion.retrain_trigger import RESCORE, SCORE_NEW, request, retrain_if_due
+from flows.scoring.sources import is_settled, listing, watched_sources
 from flows.settings import Size
 from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import layout
-from vitau.errors import CatalogError, VitauError
+from vitau.errors import CatalogError, StackError, VitauError
 from vitau.schema import Skipped
 
 HOUR_S: Final = 3600
@@ -29,56 +32,87 @@ HOUR_S: Final = 3600
 
 @flow(name="ingest-new", timeout_seconds=12 * HOUR_S)
 def ingest_new() -> dict[str, int]:
-    """Ingest every manifest in the watched folder that is new or changed, or that had skipped clips the last time."""
+    """Ingest the manifests, CK+ trees and folders of photos in the watched folder that are new, changed, or had skipped clips.
+
+    People of unknown status are then scored by the deployment `score-new`.
+    """
     workspace = open_workspace()
-    counted = {"manifests": 0, "unreadable": 0, "new_clips": 0, "skipped": 0}
-    for manifest in unread_manifests(workspace):
-        counted["manifests"] += 1
+    counted = {"manifests": 0, "folders": 0, "unreadable": 0, "new_clips": 0, "skipped": 0}
+    for source in unread_sources(workspace):
+        counted["manifests" if source.layout is Layout.MANIFEST else "folders"] += 1
         try:
-            summary = ingest.fn(PrivatePath(manifest), settings=workspace.settings)
-        except CatalogError:  # of no single manifest
+            summary = ingest.fn(PrivatePath(source.path), layout=source.layout, settings=workspace.settings)
+        except CatalogError:  # of no single source
             raise
         except Exception as error:  # noqa: BLE001 - the others are ingested all the same
-            workspace.catalog.set_skipped(skip_list_name(manifest), [unreadable(manifest, error)])
+            workspace.catalog.set_skipped(skip_list_name(source.path), [unreadable(source, error)])
             counted["unreadable"] += 1
             continue
         counted["new_clips"] += summary.new_clips
         counted["skipped"] += len(summary.skipped)
-        if not summary.skipped:  # or they are tried again in the next hour
-            workspace.store.put(read_key(manifest), json.dumps({"clips": summary.clips}).encode())
+        if not (summary.skipped if source.layout is Layout.MANIFEST else summary.failed):  # or they are tried again
+            workspace.store.put(source.key, json.dumps({"clips": summary.clips}).encode())
     if counted["unreadable"] or counted["skipped"]:
         get_run_logger().warning("something was skipped; the catalog has the items and the reasons")
+    if counted["new_clips"] and unknown_people(workspace):
+        with suppress(StackError):  # only a hint: its schedule finds them too
+            request(SCORE_NEW)
     return counted
 
 
-def unreadable(manifest: Path, error: Exception) -> Skipped:
-    """Return the skipped item of a manifest that cannot be read; neither part of it names a file."""
+@dataclass(frozen=True, kw_only=True)
+class UnreadSource:
+    """A source in the watched folder, and the key that marks its content as ingested; empty if it cannot be opened."""
+
+    path: Path
+    layout: Layout
+    key: str
+
+
+def unreadable(source: UnreadSource, error: Exception) -> Skipped:
+    """Return the skipped item of a source that cannot be read; neither part of it names a file."""
+    kind = "manifest" if source.layout is Layout.MANIFEST else "folder"
     reason = str(error) if isinstance(error, VitauError) else f"it cannot be ingested ({type(error).__name__})"
-    for text in (str(manifest), manifest.name):
-        reason = reason.replace(text, "the manifest")
-    return Skipped(item=f"manifest {skip_list_name(manifest)}", reason=reason)
+    for text in (str(source.path), source.path.name):
+        reason = reason.replace(text, f"the {kind}")
+    return Skipped(item=f"{kind} {skip_list_name(source.path)}", reason=reason)
 
 
-def unread_manifests(workspace: Workspace) -> list[Path]:
-    """Return the manifests of the watched folder that were not ingested completely."""
+def unread_sources(workspace: Workspace) -> list[UnreadSource]:
+    """Return the sources of the watched folder that were not ingested completely; a folder that just changed waits."""
     watched = workspace.settings.watch
     if watched is None:
         get_run_logger().info("no folder is watched: set VITAU_WATCH")
         return []
-    return [path for path in sorted(watched.rglob("*manifest.csv")) if not is_read(workspace, path)]
+    found = []
+    for path, source_layout in watched_sources(watched):
+        try:
+            key, settled = source_key(path, source_layout)
+        except OSError:  # its ingest reports it
+            key, settled = "", True
+        if settled and not (key and workspace.store.exists(key)):
+            found.append(UnreadSource(path=path, layout=source_layout, key=key))
+    return found
 
 
-def is_read(workspace: Workspace, manifest: Path) -> bool:
-    """Return whether a manifest was ingested completely; False for one that cannot be opened, which its ingest reports."""
-    try:
-        return workspace.store.exists(read_key(manifest))
-    except OSError:
-        return False
+def source_key(source: Path, source_layout: Layout) -> tuple[str, bool]:
+    """Return the key that marks a source as ingested, and whether its files are complete.
+
+    The key depends on the content, so that a changed source is a new one. A manifest is complete at once.
+    """
+    if source_layout is Layout.MANIFEST:
+        return layout.ingested_key(sha256(source.read_bytes()).hexdigest()), True
+    digest, changed_s = listing(source, source_layout)
+    return layout.ingested_key(digest), is_settled(changed_s)
 
 
-def read_key(manifest: Path) -> str:
-    """Return the key that marks a manifest as ingested; it depends on the content, so a changed manifest is a new one."""
-    return layout.ingested_key(sha256(manifest.read_bytes()).hexdigest())
+@flow(name="score-unknown", timeout_seconds=48 * HOUR_S)
+def score_unknown() -> dict[str, Any]:
+    """Score the people of unknown status without a score of the champion; reports by day of arrival go into the store."""
+    from flows.scoring.watched import score_unknown_people
+
+    found = score_unknown_people(open_workspace())
+    return {"people": found.people, "new_people": found.new_people, "reports": list(found.reports)}
 
 
 @flow(name="sync-labels", timeout_seconds=HOUR_S)

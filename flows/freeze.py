@@ -38,17 +38,31 @@ def freeze(settings: Settings | None = None) -> Snapshot:
 
 
 def labeled_people(workspace: Workspace, answers: Sequence[RegionLabels]) -> dict[str, tuple[Subject, RegionLabels]]:
-    """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region."""
+    """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region.
+
+    People of unknown status are left out and counted, also those with labels.
+    """
     labels = {answer.subject: answer for answer in answers}
     people = {}
     if withdrawn := workspace.catalog.withdrawn_subjects():
         get_logger(__name__).warning("%d people withdrew their consent and are left out", len(withdrawn))
+    if unknown := unknown_people(workspace):
+        get_logger(__name__).warning(
+            "%d people of unknown status are left out, %d of them with labels: state what they are with `labels cohort`",
+            len(unknown),
+            len(unknown & labels.keys()),
+        )
     for subject in workspace.catalog.subjects():
         if subject.cohort is Cohort.CONTROL:
             people[subject.pseudonym] = subject, RegionLabels(subject=subject.pseudonym, affected=dict.fromkeys(AUS, False))
-        elif subject.pseudonym in labels:
+        elif subject.cohort is Cohort.PALSY and subject.pseudonym in labels:
             people[subject.pseudonym] = subject, labels[subject.pseudonym]
     return people
+
+
+def unknown_people(workspace: Workspace) -> set[str]:
+    """Return the people of unknown status, who are in no snapshot until it is stated what they are."""
+    return {subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.UNKNOWN}
 
 
 @task(cache_policy=NO_CACHE)

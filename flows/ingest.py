@@ -29,7 +29,7 @@ from vitau.errors import ContradictionError
 from vitau.media.clips import RATE_FPS
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip, read_manifest
-from vitau.media.sources import read_ckplus, read_photos
+from vitau.media.sources import read_ckplus, read_photos, read_unknown
 from vitau.processes import temporary_folder
 from vitau.progress import track
 from vitau.schema import Skipped
@@ -46,6 +46,7 @@ class Layout(StrEnum):
     MANIFEST = "manifest"
     CKPLUS = "ckplus"
     PHOTOS = "photos"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class IngestSummary:
         quarantined: reason → number of frames.
         skipped: items that could not be used, each with its reason.
         withdrawn: pseudonyms of the people in the catalog who withdrew their consent and are left out of every use.
+        failed: clips among the skipped items; the others are no clips.
     """
 
     clips: int
@@ -80,6 +82,7 @@ class IngestSummary:
     quarantined: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     withdrawn: tuple[str, ...] = ()
+    failed: int = 0
 
     @property
     def detection_rate(self) -> float:
@@ -116,6 +119,8 @@ def read_source(source: Path, layout: Layout, media_roots: Sequence[Path] = ()) 
             return read_ckplus(source)
         case Layout.PHOTOS:
             return read_photos(source)
+        case Layout.UNKNOWN:
+            return read_unknown(source)
 
 
 def ingest_clips(workspace: Workspace, clips: Sequence[SourceClip], recipe: FrameRecipe, engine: Engine) -> list[Outcome]:
@@ -244,6 +249,7 @@ def summarize(outcomes: Sequence[Outcome], skipped: Sequence[Skipped], *, withdr
         quarantined=dict(sum((Counter(clip.table.quarantined) for clip in recorded), Counter())),
         skipped=all_skipped(outcomes, skipped),
         withdrawn=tuple(sorted(withdrawn)),
+        failed=len(outcomes) - len(recorded),
     )
 
 

@@ -146,7 +146,9 @@ class Settings(BaseModel):
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
-    watch: Path | None = Field(default=None, description="folder of manifests that the deployment `ingest` reads")
+    watch: Path | None = Field(
+        default=None, description="folder of manifests, CK+ trees and photos that the deployment `ingest` reads"
+    )
     size: Size = Field(default="tiny", description="recipe size that the deployment `retrain` trains: tiny, small, base, paper")
     backbone: str | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from validation.rules import NESTED
-from vitau.schema import AUS, FRAME_COLUMNS, Cohort, FrameLimits, Side, Split
+from vitau.schema import AUS, FRAME_COLUMNS, KNOWN_COHORTS, FrameLimits, Side, Split
 
 Severity = Literal["critical", "warning"]
 
@@ -91,13 +91,13 @@ def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1) -> Suite:
         identity_floor: smallest distance allowed between the face embeddings of two subjects.
         class_min: smallest number of subjects per split and cohort.
     """
-    classes = [f"{split.value}/{cohort.value}" for split in Split for cohort in Cohort]
+    classes = [f"{split.value}/{cohort.value}" for split in Split for cohort in KNOWN_COHORTS]
     return Suite(
         name="snapshot",
         expectations=(
             *(_exists(name) for name in ("subject", "split", "cohort", "source")),
             _in_set("split", [split.value for split in Split], otherwise="a split is neither train, val nor test"),
-            _in_set("cohort", [cohort.value for cohort in Cohort], otherwise="a cohort is neither palsy nor control"),
+            _in_set("cohort", [cohort.value for cohort in KNOWN_COHORTS], otherwise="a cohort is neither palsy nor control"),
             _between("num_splits", 1, 1, otherwise="a person is in two splits"),
             _between("num_cohorts", 1, 1, otherwise="a person is in two cohorts"),
             _between("num_answers", 1, 1, otherwise="frames of one person carry different labels"),

@@ -13,7 +13,8 @@ from flows.execution.executor import Engine
 from flows.settings import SIZES
 
 DEMO: Final = Path("demo")
-LAYOUTS: Final = ("manifest", "ckplus", "photos")
+COHORTS: Final = ("palsy", "control")
+LAYOUTS: Final = ("manifest", "ckplus", "photos", "unknown")
 MODELS: Final = ("vitau-palsy", "vitau-regions")
 
 

@@ -28,11 +28,11 @@ app = typer.Typer()
 
 @app.command()
 def ingest(
-    source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos.")],
+    source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, or a folder of photos or clips.")],
     layout: Annotated[
         str,
         typer.Option(
-            help="manifest, ckplus or photos.",
+            help="manifest, ckplus, photos, or unknown: photos and clips of people of unknown status.",
             callback=check_choice("layout", LAYOUTS),
             autocompletion=lambda: list(LAYOUTS),
         ),
@@ -198,9 +198,15 @@ def freeze(state: State = DEMO) -> None:
     """
     settings = connect(state)
     from flows.freeze import freeze as run
+    from flows.freeze import unknown_people
+    from flows.workspace import open_workspace
 
     snapshot = run(settings=settings)
-    print_json({"snapshot": snapshot.digest, "frames": snapshot.num_frames, "splits": dict(snapshot.subjects)})
+    unknown = len(unknown_people(open_workspace(settings)))
+    if unknown:
+        tell(f"{unknown} people of unknown status are left out: `python -m flows labels cohort` states what a person is.")
+    splits = dict(snapshot.subjects)
+    print_json({"snapshot": snapshot.digest, "frames": snapshot.num_frames, "splits": splits, "unknown": unknown})
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.connection import connect
-from flows.cli.console import DEMO, Json, State, Yes, confirm, print_json, render_table, tell, tell_all
+from flows.cli.console import COHORTS, DEMO, Json, State, Yes, check_choice, confirm, print_json, render_table, tell, tell_all
 from flows.cli.label_tables import label_table, merge_notices, render_label_report, render_simulation
 
 app = typer.Typer(no_args_is_help=True, help="Labels: their history, agreement and staleness; export, import and merging.")
@@ -168,6 +168,33 @@ def import_csv(
 
     answers, new = import_answers(open_workspace(settings), file, source=source)
     print_json({"answers": answers, "new": new})
+
+
+@app.command()
+def cohort(
+    subject: Annotated[str, typer.Argument(help="Pseudonym of a person of unknown status.")],
+    known: Annotated[
+        str,
+        typer.Argument(
+            metavar="COHORT", help="palsy or control.", callback=check_choice("cohort", COHORTS), autocompletion=lambda: COHORTS
+        ),
+    ],
+    why: Annotated[str, typer.Option(help="Reason, for the record; without anything that identifies the person.")],
+    state: State = DEMO,
+) -> None:
+    """State what a person of unknown status is. It is appended: what is stated once is never changed.
+
+    A patient then goes to the readers; a control needs no labels.
+
+    Example: python -m flows labels cohort PSEUDONYM palsy --why "seen in the clinic on 3 December"
+    """
+    settings = connect(state)
+    from flows.workspace import open_workspace
+    from vitau.schema import Cohort, canonical_name
+
+    catalog = open_workspace(settings).catalog
+    new = catalog.state_cohort(subject, Cohort(known), why=why)
+    print_json({"subject": canonical_name(subject, catalog.merged_names()), "cohort": known, "new": new})
 
 
 @app.command()

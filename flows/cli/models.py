@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,6 +129,31 @@ def rescore(
     from flows.workspace import PrivatePath
 
     print_json(run(snapshot, report=PrivatePath(out.resolve()), engine=Engine(engine), waiting=waiting, settings=settings))
+
+
+@app.command("score-new")
+def score_new(
+    source: Annotated[Path, typer.Argument(help="A manifest, a CK+ tree, a folder of photos or clips, or one file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report, the tables and the pictures; outside of the source.")],
+    state: State = DEMO,
+    engine: EngineName = "local",
+) -> None:
+    """Score new people with the champion, without asking for a label: ingest, gate, score, and write a report.
+
+    If items cannot be scored, they are listed with their reasons and the exit code is 1; all others are scored. After a kill,
+    the same command continues. OUT/items.csv leads from each recording to its person: keep it where you keep the recordings.
+
+    Example: python -m flows score-new inbox --out scores
+    """
+    settings = connect(state)
+    from flows.execution.executor import Engine
+    from flows.scoring.new_people import score_new as run
+    from flows.workspace import PrivatePath
+
+    summary = run(PrivatePath(source.resolve()), PrivatePath(out.resolve()), engine=Engine(engine), settings=settings)
+    tell_all(f"Not scored, {item.item}: {item.reason}" for item in summary.skipped)
+    print_json({**asdict(summary), "skipped": len(summary.skipped), "report": str(out / "report.html")})
+    raise typer.Exit(1 if summary.skipped else 0)
 
 
 @app.command()

@@ -140,6 +140,9 @@ class Admissions:
         if stated is None:
             path = self._fetch(source)
             stated = replace(to_clip(source, path, self._keys.present), subject=subject.pseudonym)
+        if source.anonymous and (recorded := self._catalog.recorded_clip(stated.sha256)) is not None:
+            stated = recorded.clip
+            subject = replace(subject, pseudonym=stated.subject, source=stated.source, synthetic=stated.synthetic)
         buried = self._keys.derive(lambda key: content_tombstone(key, stated.sha256))
         if any(map(self._catalog.is_erased_content, buried)):
             return Skipped(

@@ -108,8 +108,15 @@ def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Ta
         model_digest=digest,
         subject=subject,
         key=layout.score_key(digest, subject),
-        summary=score.summary() | {"key_frames": key_frames} | ({"revisions": revisions} if revisions else {}),
+        summary=score.summary()
+        | {"key_frames": key_frames, "clips": clips_of(frames)}
+        | ({"revisions": revisions} if revisions else {}),
     )
+
+
+def clips_of(frames: pa.Table) -> list[str]:
+    """Return the clips of some rows of a snapshot."""
+    return sorted({layout.parse_frames_key(key)[0] for key in pc.unique(frames["frames_key"]).to_pylist()})
 
 
 def frame_revisions(frames: pa.Table) -> dict[str, int]:
@@ -122,8 +129,14 @@ def frame_revisions(frames: pa.Table) -> dict[str, int]:
 
 
 def is_outdated(score: ScoredSubject, frames: pa.Table) -> bool:
-    """Return whether a score was made from frames that were cut anew since; a score of newer frames is not outdated."""
+    """Return whether a score was made from frames that were cut anew since, or lacks a clip; one of more frames is current.
+
+    Scores of earlier versions do not name their clips: see :func:`flows.scoring.new_people.drop_incomplete_scores`.
+    """
     used = score.summary.get("revisions", {})
+    scored = score.summary.get("clips")
+    if scored is not None and not set(clips_of(frames)) <= set(scored):
+        return True
     return any(revision > used.get(clip, 0) for clip, revision in frame_revisions(frames).items())
 
 

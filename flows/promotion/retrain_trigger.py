@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RETRAIN: Final = "freeze-and-retrain/retrain"
 RESCORE: Final = "rescore-champion/rescore"
+SCORE_NEW: Final = "score-unknown/score-new"
 
 Cells = dict[tuple[str, AU], tuple[bool, Side | None]]
 

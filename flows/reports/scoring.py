@@ -13,7 +13,7 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.metrics import metrics_from_json
-from vitau.schema import AU, RegionLabels, Skipped, Split
+from vitau.schema import AU, Cohort, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject
@@ -108,6 +108,6 @@ def unscored(workspace: Workspace, splits: Mapping[str, str], scored: set[str]) 
     unlabeled = [
         Skipped(item=subject.pseudonym, reason="the readers have not agreed on labels yet")
         for subject in workspace.catalog.subjects()
-        if subject.pseudonym not in assigned
+        if subject.pseudonym not in assigned and subject.cohort is not Cohort.UNKNOWN
     ]
     return people + unlabeled + workspace.catalog.skipped()

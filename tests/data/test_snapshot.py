@@ -36,6 +36,12 @@ def _table(rows: list[dict[str, object]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=snapshot_schema())
 
 
+def test_a_snapshot_takes_no_person_of_unknown_status(tmp_path: Path) -> None:
+    rows = [row | {"cohort": "unknown"} if row["subject"] == "s1" else row for row in _rows()]
+    with pytest.raises(SnapshotError, match="cohort unknown is not one of palsy, control: leave these people out"):
+        freeze(_table(rows), open_store(str(tmp_path)), 0)
+
+
 def test_a_snapshot_is_read_as_it_was_frozen(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     snapshot = freeze(_table(_rows()), store, 17)

@@ -2,13 +2,15 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from prefect.logging import disable_run_logger
 
 from flows import deployments
 from flows.deployments import ingest_new
-from flows.ingest import skip_list_name
+from flows.ingest import Layout, skip_list_name
+from flows.scoring import sources
 from vitau.catalog.catalog import open_catalog
 
 
@@ -67,7 +69,7 @@ def test_a_manifest_is_read_once_until_it_changes_and_other_tables_are_not_manif
 def test_a_manifest_with_skipped_clips_is_read_again(watched, monkeypatch):
     monkeypatch.setattr(deployments.ingest, "fn", lambda *_, **__: summary(skipped=1))
     write(watched / "manifest.csv", [{"subject": "s1", "clip": "later.mp4", "cohort": "palsy"}])
-    assert [go() for _ in range(2)] == [{"manifests": 1, "unreadable": 0, "new_clips": 1, "skipped": 1}] * 2
+    assert [go() for _ in range(2)] == [{"manifests": 1, "folders": 0, "unreadable": 0, "new_clips": 1, "skipped": 1}] * 2
 
 
 def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(watched, catalog, monkeypatch):
@@ -77,7 +79,7 @@ def test_an_unreadable_manifest_is_listed_with_its_reason_and_stops_no_other(wat
     monkeypatch.setattr(
         deployments.ingest, "fn", lambda path, **kw: ingest(path, **kw) if path.path.name[0] == "a" else summary()
     )
-    assert go() == {"manifests": 2, "unreadable": 1, "new_clips": 1, "skipped": 0}
+    assert go() == {"manifests": 2, "folders": 0, "unreadable": 1, "new_clips": 1, "skipped": 0}
     (item,) = catalog.skipped()
     assert item.item == f"manifest {skip_list_name(watched / 'a-manifest.csv')}"
     assert "subject" in item.reason
@@ -96,8 +98,47 @@ def test_a_manifest_that_cannot_be_opened_or_fails_in_any_way_stops_no_other(wat
         return ingest(source, **settings) if source.path.name[0] == "a" else summary()
 
     monkeypatch.setattr(deployments.ingest, "fn", one_fails)
-    assert go() == {"manifests": 3, "unreadable": 2, "new_clips": 1, "skipped": 0}
+    assert go() == {"manifests": 3, "folders": 0, "unreadable": 2, "new_clips": 1, "skipped": 0}
     assert "Ada" not in str(catalog.skipped())
+
+
+def test_a_folder_of_people_is_read_once_its_last_copy_is_complete_and_again_when_a_file_comes(watched, monkeypatch):
+    read, scored = [], []
+    monkeypatch.setattr(
+        deployments.ingest, "fn", lambda source, **given: read.append((source.path, given["layout"])) or summary()
+    )
+    monkeypatch.setattr(deployments, "unknown_people", lambda _: {"anna"})
+    monkeypatch.setattr(deployments, "request", scored.append)
+    (watched / "unknown").mkdir()
+    (watched / "unknown" / "anna.mp4").write_bytes(b"half of a cop")
+    assert (go()["folders"], read, scored) == (0, [], [])
+    monkeypatch.setattr(sources, "SETTLE_S", 0.0)
+    assert [go()["folders"] for _ in range(2)] == [1, 0]
+    assert read == [(watched, Layout.PHOTOS)]
+    assert scored == ["score-unknown/score-new"]
+    (watched / "unknown" / "bo.mp4").write_bytes(b"a copy")
+    assert go()["folders"] == 1
+
+
+def test_a_folder_with_a_clip_that_failed_is_read_again_and_one_with_other_files_is_not(watched, monkeypatch):
+    monkeypatch.setattr(sources, "SETTLE_S", 0.0)
+    (watched / "unknown").mkdir()
+    (watched / "unknown" / "anna.mp4").write_bytes(b"a copy")
+    outcome = replace(summary(skipped=1), new_clips=0)
+    monkeypatch.setattr(deployments.ingest, "fn", lambda *_, **__: replace(outcome, failed=1))
+    assert [go()["folders"] for _ in range(2)] == [1, 1]
+    monkeypatch.setattr(deployments.ingest, "fn", lambda *_, **__: outcome)
+    assert [go()["folders"] for _ in range(2)] == [1, 0]
+
+
+def test_an_unreadable_folder_is_listed_by_a_digest(watched, catalog, monkeypatch):
+    monkeypatch.setattr(sources, "SETTLE_S", 0.0)
+    (watched / "Ada Lovelace" / "unknown").mkdir(parents=True)
+    (watched / "Ada Lovelace" / "unknown" / "notes.txt").write_text("no clip")
+    assert go()["unreadable"] == 1
+    (item,) = catalog.skipped()
+    assert item.item == f"folder {skip_list_name(watched / 'Ada Lovelace')}"
+    assert "Ada" not in item.reason
 
 
 def test_without_a_watched_folder_nothing_is_done(watched, monkeypatch):

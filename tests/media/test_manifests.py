@@ -75,7 +75,7 @@ def test_a_folder_or_a_pattern_is_an_image_sequence_in_the_order_of_its_numbers(
     ("row", "reason"),
     [
         ("bo,gone.mp4,palsy,,,,", "its clip is missing: there is no such file, folder of images or pattern; check the path"),
-        ("bo,a.mp4,ill,,,,", "its cohort is neither palsy nor control; write one of them"),
+        ("bo,a.mp4,ill,,,,", "its cohort is none of palsy, control and unknown; write one of them"),
         (",a.mp4,palsy,,,,", "its subject or its clip is empty; fill it in"),
         ("bo,b.mp4,palsy,soon,,,", "its start_s is no number from 0; write one, or leave it empty"),
         ("bo,b.mp4,palsy,,nan,,", "its end_s is no number from 0; write one, or leave it empty"),

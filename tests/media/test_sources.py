@@ -109,7 +109,7 @@ def test_photos_can_be_of_one_cohort_that_is_given(tmp_path: Path) -> None:
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError,
-        match=r"there are no photos in its folders palsy and control; give a folder of JPEG or PNG files, sorted by cohort",
+        match="no photos in its folders palsy, control and unknown; give a folder of JPEG or PNG files, sorted by cohort",
     ):
         read_photos(tmp_path)
 

@@ -234,12 +234,30 @@ def _migrate(engine: sa.Engine) -> None:
     with engine.connect() as connection, connection.begin():  # a hundred writers at work must not delay who only opens it
         if MigrationContext.configure(connection).get_current_heads() == newest:
             return
-    with engine.connect().execution_options(writing=True) as connection, connection.begin():
+    with _unconstrained(engine) as connection, connection.begin():
         if engine.dialect.name == "postgresql":  # advisory lock: of two processes that open it, the second finds it upgraded
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(20250305)"))
         if MigrationContext.configure(connection).get_current_heads() != newest:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        if engine.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+            raise CatalogError(
+                f"the upgrade of the catalog would leave a row of {broken[0]} without its parent: nothing was done"
+            )
+
+
+@contextmanager
+def _unconstrained(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a connection for migrations. On SQLite it enforces no foreign key: a changed table is replaced by another one."""
+    with engine.connect().execution_options(writing=True) as connection:
+        driver: Any = connection.connection.dbapi_connection
+        if engine.dialect.name == "sqlite":  # within a transaction the setting would have no effect
+            driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield connection
+        finally:
+            if engine.dialect.name == "sqlite":
+                driver.execute("PRAGMA foreign_keys=ON")
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -15,10 +15,13 @@ from vitau.catalog.ledger.label_ledger import LabelLedger
 from vitau.catalog.rows import from_row, now, to_row
 from vitau.catalog.tables import clips, erasures, frame_tables, ingest_claims, merges, statements, subjects
 from vitau.errors import ContradictionError
-from vitau.schema import Clip, Subject, canonical_name, is_erased, tombstone
+from vitau.schema import Clip, Cohort, Subject, canonical_name, is_erased, tombstone
 
 WITHDRAWN: Final = "withdrawn"
 """The consent that ends every use of a person's recordings."""
+
+BY_SOURCE: Final = "the source of the recordings states it"
+"""The reason of a cohort that a corrected manifest states of a person of unknown status."""
 
 _CLAIM_LOCK: Final = 20261129  # of PostgreSQL: one claim at a time
 
@@ -72,9 +75,15 @@ class Recordings(LabelLedger, Leases):
             return self._add_subject(connection, subject)
 
     def subjects(self) -> list[Subject]:
-        """Return every person who may be used once, by canonical name; erased and withdrawn people are left out."""
+        """Return every person who may be used once, by canonical name; erased and withdrawn people are left out.
+
+        The cohort is the one that was stated of the person, at the ingest or later.
+        """
         gone = sa.select(merges.c.merged)
-        found = self._load(Subject, sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
+        rows = self._rows(sa.select(subjects).where(subjects.c.pseudonym.not_in(gone)).order_by(subjects.c.pseudonym))
+        with self._reading() as connection:
+            cohorts = self._cohorts(connection)
+        found = [from_row(Subject, row, cohort=cohorts.get(row["pseudonym"], Cohort(row["cohort"]))) for row in rows]
         withdrawn, erased = self.withdrawn_subjects(), self._erased()
         return [subject for subject in found if subject.pseudonym not in withdrawn and not is_erased(subject.pseudonym, erased)]
 
@@ -235,6 +244,9 @@ class Recordings(LabelLedger, Leases):
 
     def _add_subject(self, connection: sa.Connection, subject: Subject) -> bool:
         if self._check_subject(connection, subject):
+            known = self._cohort(connection, subject.pseudonym)
+            if known is Cohort.UNKNOWN and subject.cohort is not known:
+                self._append_cohort(connection, subject.pseudonym, known, subject.cohort, BY_SOURCE)
             return False
         new = self._insert_statement(subjects).values({**to_row(subject), "recorded_at": now()})
         if connection.execute(new.on_conflict_do_nothing().returning(sa.literal(1))).all():
@@ -251,10 +263,9 @@ class Recordings(LabelLedger, Leases):
         known = connection.execute(sa.select(subjects).where(subjects.c.pseudonym == name)).mappings().first()
         if known is None:
             return False
-        if known["cohort"] != subject.cohort:
-            raise ContradictionError(
-                f"subject {name} is {known['cohort']} and cannot be {subject.cohort} too: correct the manifest"
-            )
+        cohort = self._cohort(connection, name)
+        if cohort != subject.cohort and Cohort.UNKNOWN not in (cohort, subject.cohort):
+            raise ContradictionError(f"subject {name} is {cohort} and cannot be {subject.cohort} too: correct the manifest")
         if known["synthetic"] != subject.synthetic:
             raise ContradictionError(f"subject {name} cannot be both drawn and real: correct the source in the manifest")
         return True
@@ -321,10 +332,11 @@ class Recordings(LabelLedger, Leases):
             connection.execute(sa.insert(statements).values(row))
 
     def _conflicting(self, connection: sa.Connection, subject: Subject, clip: Clip) -> list[IngestClaim]:
-        """Return the claims on the clip for another person, and those for the person with another cohort."""
+        """Return the claims on the clip for another person, and those for the person with the other known cohort."""
         name = subject.pseudonym
         other_person = (ingest_claims.c.clip == clip.sha256) & (ingest_claims.c.subject != name)
-        other_cohort = (ingest_claims.c.subject == name) & (ingest_claims.c.cohort != subject.cohort)
+        same = {subject.cohort, Cohort.UNKNOWN} if subject.cohort is not Cohort.UNKNOWN else set(Cohort)
+        other_cohort = (ingest_claims.c.subject == name) & ingest_claims.c.cohort.not_in(same)
         found = connection.execute(sa.select(ingest_claims).where(other_person | other_cohort)).mappings()
         return [from_row(IngestClaim, dict(row)) for row in found]
 

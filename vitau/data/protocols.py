@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.data import splits
-from vitau.schema import Cohort, Protocol, Split
+from vitau.schema import KNOWN_COHORTS, Cohort, Protocol, Split
 
 Array = npt.NDArray[Any]
 Task = Literal["palsy", "regions"]
@@ -159,7 +159,7 @@ def _leave_one_out(subject_N: Array, palsied_N: Array, seed: int) -> Iterator[Fr
 def validation_people(people: Collection[str], cohorts: Mapping[str, Cohort], *, seed: int, turn: int) -> frozenset[str]:
     """Return the training people of a fold that validate: the same share of each cohort, at least one person."""
     chosen: set[str] = set()
-    for cohort in Cohort:
+    for cohort in KNOWN_COHORTS:
         order = sorted(person for person in people if cohorts[person] is cohort)
         order.sort(key=lambda person: sha256(f"validation:{seed}:{turn}:{person}".encode()).hexdigest())
         chosen |= set(order[: max(1, round(VALIDATION_SHARE * len(order)))])
@@ -168,7 +168,7 @@ def validation_people(people: Collection[str], cohorts: Mapping[str, Cohort], *,
 
 def _counted(palsied_N: Array, counts: FrameCounts, seed: int) -> FrameFold:
     rng, train, test = np.random.default_rng(seed), [], []
-    for cohort in (Cohort.PALSY, Cohort.CONTROL):
+    for cohort in KNOWN_COHORTS:
         rows = rng.permutation(np.flatnonzero(palsied_N == (cohort is Cohort.PALSY)))
         num_train, num_test = counts.of(cohort)
         train.append(rows[:num_train])

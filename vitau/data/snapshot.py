@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from vitau.data.layout import redacted_snapshot_key, snapshot_key, snapshot_prefix
 from vitau.data.parquet import read_table, write_table
 from vitau.errors import SnapshotError
-from vitau.schema import AUS, SNAPSHOT_COLUMNS, Snapshot, Split, tombstone
+from vitau.schema import AUS, KNOWN_COHORTS, SNAPSHOT_COLUMNS, Snapshot, Split, tombstone
 from vitau.store import Store
 
 SYNTHETIC_SOURCE: Final = "synthetic"
@@ -195,6 +195,9 @@ def _check_people(table: pa.Table) -> None:
         fact = tuple(row[name] for name in ("cohort", "split", "side", *AUS))
         if facts.setdefault(row["subject"], fact) != fact:
             raise SnapshotError(f"person {row['subject']} has two cohorts, splits or answers; a person has one of each")
+    cohorts = {cohort for cohort, *_ in facts.values()} - set(KNOWN_COHORTS)
+    if cohorts:
+        raise SnapshotError(f"cohort {min(map(str, cohorts))} is not one of {', '.join(KNOWN_COHORTS)}: leave these people out")
     unknown = {split for _, split, *_ in facts.values()} - set(Split)
     if unknown:
         raise SnapshotError(f"split {min(map(str, unknown))} is not one of {', '.join(Split)}")

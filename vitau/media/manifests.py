@@ -40,6 +40,7 @@ class SourceClip:
 
     ``row`` is its position in the source ("row 7"), without an identity. ``subject_id`` is the source's own identifier. Exactly
     one of ``url`` and ``paths`` is given. ``paths`` is one file, or the images of a sequence in order, with ``fps`` if known.
+    ``anonymous``: the source does not say who it is; a recording that is known keeps its person.
     """
 
     row: str
@@ -54,6 +55,7 @@ class SourceClip:
     consent: str | None = None
     licence: str | None = None
     mirrored: bool = False
+    anonymous: bool = False
 
     @property
     def synthetic(self) -> bool:
@@ -156,7 +158,7 @@ def _manifest_clip(row: str, values: Mapping[str, str], folder: Path, roots: Seq
     if not values.get("subject") or not values.get("clip"):
         raise _RowError("its subject or its clip is empty; fill it in")
     if values.get("cohort", "").lower() not in tuple(Cohort):
-        raise _RowError("its cohort is neither palsy nor control; write one of them")
+        raise _RowError("its cohort is none of palsy, control and unknown; write one of them")
     if values.get("mirrored", "").lower() not in _YES_NO:
         raise _RowError("its mirrored is neither true nor false; write one of them")
     start_s, end_s = _number(values, "start_s"), _number(values, "end_s")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vitau.errors import ClipError, SourceError, StoreError
-from vitau.media.clips import MAX_IMAGE_BYTES, MAX_IMAGES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
+from vitau.media.clips import MAX_IMAGE_BYTES, MAX_IMAGES, PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, natural_key
 from vitau.media.containers import storable_suffix
 from vitau.media.download import URL_HOSTS, download
 from vitau.media.manifests import MANIFEST_COLUMNS, SourceClip, is_file, is_inside, is_photo
@@ -22,6 +22,7 @@ from vitau.schema import Clip, Cohort, Skipped, Subject
 
 SUBJECTLESS_CSV: Final = "ckextended.csv"
 
+_MEDIA: Final = {*PHOTO_SUFFIXES, *VIDEO_SUFFIXES, SEQUENCE_SUFFIX}
 _OUTSIDE: Final = "they lead out of the folder"
 _CKPLUS_IMAGE: Final = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.png", re.IGNORECASE)
 
@@ -114,7 +115,8 @@ def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
 def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[SourceClip], list[Skipped]]:
     """List the photos of a folder: a subfolder holds one person, a photo directly in the folder is a person of its own.
 
-    Without ``cohort``, the topmost folder names it: ``palsy/7/smile.jpg``, ``control/12.jpg``.
+    Without ``cohort``, the topmost folder names it: ``palsy/7/smile.jpg``, ``control/12.jpg``. The folder ``unknown`` holds
+    photos and clips of people of unknown status, as :func:`read_unknown` lists them.
 
     Raises:
         SourceError: no such folder, or no photo in it with a known cohort.
@@ -125,10 +127,56 @@ def read_photos(folder: Path, cohort: Cohort | None = None) -> tuple[list[Source
         clips, skipped = _photos_of(folder, folder / Cohort.PALSY, Cohort.PALSY, 1)
         controls, others = _photos_of(folder, folder / Cohort.CONTROL, Cohort.CONTROL, len(clips) + 1)
         clips, skipped = clips + controls, skipped + others
+        if (folder / Cohort.UNKNOWN).is_dir():
+            unknown, others = _files_of(folder / Cohort.UNKNOWN)
+            clips, skipped = clips + unknown, skipped + others
     if not clips:
-        where = "the folder" if cohort is not None else "its folders palsy and control"
+        where = "the folder" if cohort is not None else "its folders palsy, control and unknown"
         raise SourceError(f"there are no photos in {where}; give a folder of JPEG or PNG files, sorted by cohort")
     return clips, skipped
+
+
+def read_unknown(source: Path) -> tuple[list[SourceClip], list[Skipped]]:
+    """List photos and clips of people of unknown status: one file, or those of a folder.
+
+    A subfolder holds one person, a file directly in the folder is a person of its own. Nobody says who they are: a file is
+    known by its content, a folder by its place. A recording that is in the catalog keeps its person, wherever it was moved.
+
+    Raises:
+        SourceError: there is neither a photo nor a clip.
+    """
+    clips, skipped = _files_of(source)
+    if not clips:
+        raise SourceError("the source holds neither photos nor clips; give a file, or a folder of them")
+    return clips, skipped
+
+
+def _files_of(source: Path) -> tuple[list[SourceClip], list[Skipped]]:
+    root = source if source.is_dir() else source.parent
+    found = source.rglob("*") if source.is_dir() else [source]
+    visible = (file for file in found if is_file(file) and not any(part[0] == "." for part in file.relative_to(root).parts))
+    files = sorted(visible, key=lambda file: natural_key(str(file.relative_to(root))))
+    outside = {file for file in files if file.is_symlink() and not is_inside(file, (root,))}
+    media = [file for file in files if file.suffix.lower() in _MEDIA and file not in outside]
+    clips = [
+        SourceClip(
+            row=f"file {number}",
+            subject_id=_sha256_of(file) if file.parent == root else str((root / file.relative_to(root).parts[0]).resolve()),
+            cohort=Cohort.UNKNOWN,
+            source="files",
+            paths=(file.resolve(),),
+            anonymous=True,
+        )
+        for number, file in enumerate(media, start=1)
+    ]
+    others = len(files) - len(media) - len(outside)
+    skipped = [Skipped(item=f"{others} files", reason="neither photos nor clips")] if others else []
+    return clips, [*skipped, *([Skipped(item=f"{len(outside)} links", reason=_OUTSIDE)] if outside else [])]
+
+
+def is_ckplus(folder: Path) -> bool:
+    """Return whether a folder holds an image that is named as CK+ names its images."""
+    return folder.is_dir() and any(_CKPLUS_IMAGE.fullmatch(file.name) for file in folder.rglob("*.png"))
 
 
 def fetch(clip: SourceClip, work_dir: Path, *, hosts: Sequence[str] = URL_HOSTS, downloads: Path | None = None) -> Path:
@@ -258,6 +306,14 @@ def _pack(paths: tuple[Path, ...], out: Path) -> None:
             member = tarfile.TarInfo(f"{number:08d}{path.suffix.lower()}")  # file names may contain an identity
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+
+
+def _sha256_of(path: Path) -> str:
+    """Compute the SHA-256 of a file; of one that cannot be read, of its place: its ingest reports it."""
+    try:
+        return clip_digest(path)
+    except OSError:
+        return _sha256(str(path.resolve()).encode())
 
 
 def _sha256(data: bytes) -> str:

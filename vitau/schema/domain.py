@@ -69,10 +69,15 @@ class Side(StrEnum):
 
 
 class Cohort(StrEnum):
-    """The group of a person: patient or healthy control."""
+    """The group of a person: patient, healthy control, or not known yet."""
 
     PALSY = "palsy"
     CONTROL = "control"
+    UNKNOWN = "unknown"
+
+
+KNOWN_COHORTS: Final = (Cohort.PALSY, Cohort.CONTROL)
+"""The cohorts of people in a snapshot. People of unknown status are scored, and neither trained on nor tested."""
 
 
 class Split(StrEnum):

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vitau.catalog.engine import BATCH, Database, retried
+from vitau.catalog.engine import BATCH, retried
+from vitau.catalog.ledger.cohorts import Cohorts, follow_merges
 from vitau.catalog.ledger.hash_chain import (
     START,
     answer_digest,
@@ -26,7 +27,7 @@ from vitau.catalog.ledger.hash_chain import (
 from vitau.catalog.rows import from_row, recorded, to_row
 from vitau.catalog.tables import erasures, ledger, ledger_details, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AUS, LedgerEntry, LedgerRow, Stage, canonical_name, tombstone
+from vitau.schema import AUS, Cohort, LedgerEntry, LedgerRow, Stage, canonical_name, tombstone
 
 _OWNER_FORGETS: Final = "SELECT to_regprocedure('forget_subject(text)')"
 """Find the function of the owner, where flows connect as a role that cannot change the ledger: see `vitau.catalog.roles`."""
@@ -46,7 +47,7 @@ class Merge:
     recorded_at: str
 
 
-class LabelLedger(Database):
+class LabelLedger(Cohorts):
     """The append-only answers and merges."""
 
     @retried
@@ -188,8 +189,7 @@ class LabelLedger(Database):
             into = {row.merged: row.kept for row in connection.execute(sa.select(merges))}
             if into.get(merged) == kept:
                 return False
-            people = sa.select(subjects.c.pseudonym, subjects.c.cohort).where(subjects.c.pseudonym.in_([kept, merged]))
-            _check_merge(kept, merged, dict(connection.execute(people).tuples().all()), into)
+            _check_merge(kept, merged, self._cohorts(connection), into)
             row = {"kept": kept, "merged": merged, "offset": offset, "note": why.strip(), "frames_shown": [], "marks": []}
             _append(connection, merges, recorded([row]), _head(connection, offset - 1))
         return True
@@ -203,15 +203,8 @@ class LabelLedger(Database):
     def merged_names(self, *, upto: int | None = None) -> dict[str, str]:
         """Return the canonical name of every subject that was merged into another, up to a ledger offset."""
         query = sa.select(merges.c.merged, merges.c.kept)
-        into = {
-            row["merged"]: row["kept"] for row in self._rows(query if upto is None else query.where(merges.c.offset <= upto))
-        }
-        names = dict(into)
-        for name, kept in into.items():
-            while kept in into:
-                kept = into[kept]  # noqa: PLW2901 - follows the chain of merges to its end
-            names[name] = kept
-        return names
+        rows = self._rows(query if upto is None else query.where(merges.c.offset <= upto))
+        return follow_merges((row["merged"], row["kept"]) for row in rows)
 
     def pseudonyms(self) -> set[str]:
         """Return every name under which answers are accepted, merged ones included: their tasks may still be open."""
@@ -290,7 +283,7 @@ def _new_rows(connection: sa.Connection, answers: Sequence[LedgerRow], offset: i
     return new
 
 
-def _check_merge(kept: str, merged: str, cohorts: Mapping[str, str], into: Mapping[str, str]) -> None:
+def _check_merge(kept: str, merged: str, cohorts: Mapping[str, Cohort], into: Mapping[str, str]) -> None:
     if kept == merged:
         raise CatalogError(f"subject {kept} cannot be merged with itself: name two")
     for name in (kept, merged):
@@ -298,7 +291,7 @@ def _check_merge(kept: str, merged: str, cohorts: Mapping[str, str], into: Mappi
             raise CatalogError(f"no subject {name} is in the catalog: check the pseudonym")
         if name in into:
             raise CatalogError(f"subject {name} was merged into {into[name]} already: name {into[name]} instead")
-    if cohorts[kept] != cohorts[merged]:
+    if cohorts[kept] != cohorts[merged] and Cohort.UNKNOWN not in (cohorts[kept], cohorts[merged]):
         raise ContradictionError(
             f"subject {kept} is {cohorts[kept]} and {merged} is {cohorts[merged]}, but a person has one cohort: "
             "correct the manifest"

@@ -23,6 +23,7 @@ from vitau.catalog.tables.recordings import (
     skipped,
     source_urls,
     statements,
+    statuses,
     subjects,
     url_failures,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "source_urls",
     "splits",
     "statements",
+    "statuses",
     "subjects",
     "trainings",
     "unusable_frames",

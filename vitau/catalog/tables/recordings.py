@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from vitau.catalog.tables.base import metadata, one_of, recorded_at, subject
-from vitau.schema import Cohort
+from vitau.schema import KNOWN_COHORTS, Cohort
 
 subjects = sa.Table(
     "subjects",
@@ -14,6 +14,16 @@ subjects = sa.Table(
     sa.Column("synthetic", sa.Boolean, nullable=False),
     recorded_at(),
     one_of("cohort", Cohort),
+)
+
+statuses = sa.Table(
+    "statuses",
+    metadata,
+    subject(primary_key=True),  # the primary key guarantees one cohort per person of unknown status
+    sa.Column("cohort", sa.String, nullable=False),
+    sa.Column("why", sa.String, nullable=False),
+    recorded_at(),
+    one_of("cohort", KNOWN_COHORTS),
 )
 
 clips = sa.Table(

@@ -1,0 +1,168 @@
+"""Results of scoring new people: the report, tables and pictures, and the list that leads back from a person to a file."""
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from flows.execution.clip_worker import frames_version
+from flows.promotion.registered_models import REGIONS
+from flows.reports.scoring import quarantined, reported_models, reported_subject
+from flows.workspace import Workspace
+from vitau.catalog.catalog import ScoredSubject
+from vitau.registry import registry
+from vitau.schema import Cohort, Skipped, Split, Subject, safe_cell
+from vitau.scoring.predict import Predictor
+from vitau.scoring.report import Report, ReportedSubject, write_report
+from vitau.store.atomic import make_private_folders, write_atomic
+
+COLUMNS: Final = (
+    "person",
+    "items",
+    "cohort",
+    "decision",
+    "uncertain",
+    "palsy_score",
+    "low",
+    "high",
+    "threshold",
+    "affected",
+    "frames",
+)
+"""The columns of ``people.csv``."""
+_SUMMARY_ONLY: Final = ("key_frames", "revisions", "clips")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewItem:
+    """One recording of a source: its number there, its person and clip; and, for the owner only, who and where it is."""
+
+    item: str
+    subject: str
+    subject_id: str
+    place: str
+    clip: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPeople:
+    """The content of a source: recordings in the catalog, and the items that cannot be scored."""
+
+    items: tuple[NewItem, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, people: Collection[str]) -> Report:
+    """Gather the report about some people with a score of the champion in a folder."""
+    predictor, digest = Predictor(champion), registry.folder_digest(champion)
+    known = {subject.pseudonym: subject for subject in workspace.catalog.subjects()}
+    splits, left_out = workspace.catalog.splits(), quarantined(workspace)
+    scores = [score for score in workspace.catalog.scores(digest) if score.subject in people and score.subject in known]
+    models = reported_models(workspace, predictor, digest)
+    version = next((model.version for model in models if model.name == REGIONS), None)
+    unscored = sorted({item.subject for item in found.items} & set(people) - {score.subject for score in scores})
+    return Report(
+        title="Facial palsy: new people",
+        synthetic=predictor.synthetic,
+        models=models,
+        subjects=[
+            replace(
+                reported_subject(workspace, score, predictor.rule, None, left_out[score.subject]),
+                notes=list(notes_on(known[score.subject], splits.get(score.subject), found.items)),
+            )
+            for score in scores
+        ],
+        skipped=[*found.skipped, *(Skipped(item=name, reason="erased while it was scored") for name in unscored)],
+        lineage={
+            "champion": f"{REGIONS}/{version}" if version is not None else REGIONS,
+            "model digest": digest,
+            "frame recipe and limits": frames_version(),
+            "store": workspace.store.uri,
+        },
+        notes=["Nobody was asked what these people have. The page shows what the model finds."],
+    )
+
+
+def notes_on(subject: Subject, split: Split | None, items: Iterable[NewItem]) -> Iterable[str]:
+    """Yield sentences about a person: the items, the status, and whether the model may have learned from the person."""
+    own = [item.item for item in items if item.subject == subject.pseudonym]
+    if own:
+        yield f"In the source: {', '.join(own)}."
+    if subject.cohort is Cohort.UNKNOWN:
+        yield "Status unknown."
+    else:
+        yield f"Recorded as {'a patient' if subject.cohort is Cohort.PALSY else 'a control'}."
+    if split in (Split.TRAIN, Split.VAL):
+        yield "The recordings of this person may have been used to train or choose this model: the score flatters it."
+
+
+def write_results(workspace: Workspace, report: Report, found: NewPeople, out: Path) -> None:
+    """Write ``report.html``, ``people.csv``, ``people.json``, ``skipped.csv``, ``overlays/`` and ``items.csv`` into a folder.
+
+    They name people by pseudonym and recordings by number, except ``items.csv``: it is for the owner, and leads back to the
+    files. Everything is readable by the owner only. Files of an earlier run are replaced.
+    """
+    make_private_folders(out)
+    digest = report.lineage["model digest"]
+    scores = {score.subject: score for score in workspace.catalog.scores(digest)}
+    cohorts = {subject.pseudonym: subject.cohort for subject in workspace.catalog.subjects()}
+    records = [person_record(report, subject, scores[subject.name], found.items) for subject in report.subjects]
+    for subject in report.subjects:
+        write_overlays(workspace, scores[subject.name], out / "overlays" / subject.name)
+    write_atomic(out / "people.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(out / "people.csv", as_csv(COLUMNS, (person_cells(record, cohorts) for record in records)))
+    write_atomic(out / "skipped.csv", as_csv(("item", "reason"), ((skip.item, skip.reason) for skip in report.skipped)))
+    rows = ((item.item, item.subject, item.subject_id, item.place) for item in found.items)
+    write_atomic(out / "items.csv", as_csv(("item", "person", "subject", "place"), rows))
+    write_report(report, out / "report.html")  # last: it stands for a complete folder
+
+
+def person_record(report: Report, subject: ReportedSubject, score: ScoredSubject, items: Iterable[NewItem]) -> dict[str, Any]:
+    """Return a person's score with its origin: items, clips, recipe of the frames, and champion."""
+    own = [item for item in items if item.subject == subject.name]
+    return {
+        "person": subject.name,
+        "items": [item.item for item in own],
+        "score": {name: value for name, value in score.summary.items() if name not in _SUMMARY_ONLY},
+        "not_used": dict(subject.left_out),
+        "clips": score.summary.get("clips") or sorted({item.clip for item in own}),
+        "scores_key": score.key,
+        **{name.replace(" ", "_"): value for name, value in report.lineage.items() if name != "store"},
+    }
+
+
+def person_cells(record: dict[str, Any], cohorts: dict[str, Cohort]) -> Sequence[object]:
+    """Return a person's row of ``people.csv``."""
+    score = record["score"]
+    low, high = score["interval"] or ("", "")
+    affected = [au for au, region in score["regions"].items() if region["affected"]]
+    return (
+        record["person"],
+        "; ".join(record["items"]),
+        cohorts[record["person"]].value,
+        "palsy" if score["palsied"] else "no palsy",
+        "yes" if score["uncertain"] else "no",
+        *(score["palsy_score"], low, high, score["threshold"]),
+        " ".join(affected) if score["regions"] else "not analyzed",
+        score["num_frames"],
+    )
+
+
+def write_overlays(workspace: Workspace, score: ScoredSubject, folder: Path) -> None:
+    """Copy the pictures of a person's key frames from the store."""
+    make_private_folders(folder)
+    for frame in score.summary["key_frames"]:
+        for key in frame["pictures"].values():
+            write_atomic(folder / PurePosixPath(key).name, workspace.store.get(key))
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV in which no cell is a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(header)
+    writer.writerows([safe_cell(str(cell)) for cell in row] for row in rows)
+    return out.getvalue()

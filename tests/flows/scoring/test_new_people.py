@@ -1,0 +1,249 @@
+"""New people are scored without a label, once, and can be labeled later; the model is untrained and in a folder."""
+
+import csv
+import json
+import logging
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from flows import freeze, ingest, rescore
+from flows.execution.clip_worker import frames_version
+from flows.promotion.champion import Champion
+from flows.promotion.registered_models import PALSY, REGIONS
+from flows.scoring import new_people, watched
+from flows.settings import Settings
+from flows.studies.engines import untrained
+from flows.workspace import PrivatePath, Workspace
+from tests.media.fake_trees import write_image
+from vitau.catalog.catalog import Training
+from vitau.media.manifests import read_manifest
+from vitau.registry import registry
+from vitau.schema import AUS, Cohort, RegionLabels, Side, Snapshot
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return untrained(tmp_path_factory.mktemp("champion"), "tiny", seed=3)
+
+
+@pytest.fixture
+def workspace(tmp_path, model, monkeypatch) -> Iterator[Workspace]:
+    """A workspace whose champion is the untrained model; no Prefect server and no registry runs."""
+    settings = Settings(
+        store=(tmp_path / "store").as_uri(),
+        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        pseudonym_key=SecretStr("a key that only this test knows"),
+        label_studio_url="http://127.0.0.1:9",
+        label_studio_token=SecretStr("none"),
+        mlflow_url="http://127.0.0.1:9",
+        work=tmp_path / "work",
+        num_processes=1,
+    )
+    opened = Workspace(settings)
+    digest = registry.folder_digest(model)
+    opened.catalog.add_snapshot(Snapshot(digest="d", uri="u", ledger_offset=0, num_frames=1, subjects={}, synthetic=True))
+    for name, version in ((PALSY, 4), (REGIONS, 7)):
+        opened.catalog.add_training(
+            Training(
+                key=name,
+                model=name,
+                recipe="tiny",
+                snapshot="d",
+                model_digest=digest if name == REGIONS else "palsy",
+                model_key="k",
+                version=version,
+                run_id="r",
+                metrics={},
+            )
+        )
+    monkeypatch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)
+    monkeypatch.setattr(ingest, "gate", lambda *_: None)
+    monkeypatch.setattr(ingest, "get_run_logger", lambda: logging.getLogger("test"))
+    monkeypatch.setattr(rescore, "score_shard", rescore.score_shard.fn)
+    frames_of = new_people.frames_of.fn
+    for module in (new_people, watched):
+        monkeypatch.setattr(module, "fetch_champion", lambda _: model)
+        monkeypatch.setattr(module, "frames_of", frames_of)
+    monkeypatch.setattr(watched, "approved_champion", lambda *_: Champion(model=REGIONS, version=7, approved=None))
+    monkeypatch.setattr(new_people, "open_workspace", lambda _: opened)
+    yield opened
+    opened.catalog.engine.dispose()
+
+
+@pytest.fixture
+def inbox(cohort, tmp_path) -> Path:
+    """A folder with two people: one in a file, one in a folder with a clip and a file that is no clip."""
+    clips = [clip.paths[0] for clip in read_manifest(cohort / "manifest.csv")[0]]
+    folder = tmp_path / "inbox"
+    (folder / "Ada Lovelace").mkdir(parents=True)
+    shutil.copy(clips[0], folder / "Grace Hopper.mp4")
+    shutil.copy(clips[1], folder / "Ada Lovelace" / "1.mp4")
+    (folder / "broken.mp4").write_bytes(b"not a video")
+    return folder
+
+
+def score(source: Path, out: Path) -> new_people.ScoreNewSummary:
+    return new_people.score_new.fn(PrivatePath(source), PrivatePath(out))
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_scored_with_a_report_tables_pictures_and_a_way_back_that_only_the_owner_can_read(
+    workspace, inbox, tmp_path
+):
+    out = tmp_path / "out"
+    summary = score(inbox, out)
+    assert (summary.people, summary.new_people, summary.recordings, summary.champion) == (2, 2, 2, f"{REGIONS}/7")
+    [skipped] = summary.skipped
+    assert (skipped.item, "broken" in skipped.reason) == ("file 2", False)
+    items = {Path(row["place"]).name: row for row in table(out / "items.csv")}
+    assert items.keys() == {"1.mp4", "Grace Hopper.mp4"}
+    people = {row["person"]: row for row in table(out / "people.csv")}
+    assert people.keys() == {row["person"] for row in items.values()}
+    assert {row["cohort"] for row in people.values()} == {"unknown"}
+    assert {row["items"] for row in people.values()} == {row["item"] for row in items.values()}
+    assert table(out / "skipped.csv") == [{"item": skipped.item, "reason": skipped.reason}]
+    records = json.loads((out / "people.json").read_text())
+    clips = {clip.subject: clip.sha256 for clip in workspace.catalog.clips()}
+    for record in records:
+        assert record["clips"] == [clips[record["person"]]]
+        assert record["frame_recipe_and_limits"] == frames_version()
+        assert (record["champion"], record["model_digest"]) == (f"{REGIONS}/7", workspace.catalog.last_scored_by())
+        assert float(people[record["person"]]["palsy_score"]) == record["score"]["palsy_score"]
+    pictures = list((out / "overlays").rglob("*.jpg"))
+    assert len(pictures) == summary.overlays > 0
+    page = (out / "report.html").read_text()
+    assert all(person in page for person in people)
+    assert page.count("data:image/jpeg") >= 2
+    for path in (path for path in out.rglob("*") if path.is_file() and path.name != "items.csv"):
+        assert not any(name.encode() in path.read_bytes() for name in ("Ada", "Lovelace", "Grace", "Hopper", str(inbox))), path
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*")) if path.is_dir()} == {0o700}
+
+
+def test_scoring_again_scores_nobody_again_and_gives_the_same_tables_and_a_moved_file_is_the_same_person(
+    workspace, inbox, tmp_path
+):
+    score(inbox, tmp_path / "one")
+    again = score(inbox, tmp_path / "two")
+    assert (again.people, again.new_people, again.new_recordings) == (2, 0, 0)
+    for name in ("people.csv", "people.json", "items.csv", "skipped.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    (tmp_path / "archive").mkdir()
+    shutil.move(inbox / "Ada Lovelace", tmp_path / "archive" / "someone")
+    moved = score(tmp_path / "archive", tmp_path / "three")
+    assert (moved.people, moved.new_people, moved.new_recordings, moved.skipped) == (1, 0, 0, ())
+    assert len(workspace.catalog.subjects()) == 2
+
+
+def test_a_run_that_is_killed_while_it_scores_is_continued_by_the_next(workspace, inbox, tmp_path, monkeypatch):
+    add, added = rescore.add_living_score, []
+
+    def killed(*arguments):
+        if added:
+            raise KeyboardInterrupt
+        added.append(arguments)
+        return add(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rescore, "add_living_score", killed)
+        with pytest.raises(KeyboardInterrupt):
+            score(inbox, tmp_path / "out")
+    assert not (tmp_path / "out").exists(), "a report of a part of the people could be taken for the whole"
+    summary = score(inbox, tmp_path / "out")
+    assert (summary.people, summary.new_people, summary.new_recordings) == (2, 1, 0)
+    assert workspace.catalog.leases() == {}
+
+
+def test_another_clip_of_a_person_makes_the_score_anew_and_fewer_clips_do_not(workspace, cohort, inbox, tmp_path):
+    (inbox / "Grace Hopper.mp4").unlink()
+    score(inbox, tmp_path / "out")
+    third = read_manifest(cohort / "manifest.csv")[0][2].paths[0]
+    shutil.copy(third, inbox / "Ada Lovelace" / "2.mp4")
+    more = score(inbox, tmp_path / "out")
+    assert (more.people, more.new_people, more.new_recordings) == (1, 1, 1)
+    [both] = [record for record in json.loads((tmp_path / "out" / "people.json").read_text()) if len(record["clips"]) == 2]
+    (inbox / "Ada Lovelace" / "2.mp4").unlink()
+    assert score(inbox, tmp_path / "out").new_people == 0
+    [same] = [record for record in json.loads((tmp_path / "out" / "people.json").read_text()) if len(record["clips"]) == 2]
+    assert same["score"] == both["score"]
+
+
+def test_the_score_of_an_earlier_version_that_lacks_a_clip_is_made_anew(workspace, model, cohort, inbox, tmp_path):
+    (inbox / "Grace Hopper.mp4").unlink()
+    score(inbox, tmp_path / "out")
+    digest = registry.folder_digest(model)
+    for old in workspace.catalog.scores(digest):
+        workspace.catalog.drop_score(digest, old.subject)
+        summary = {name: value for name, value in old.summary.items() if name != "clips"}
+        workspace.catalog.add_score(type(old)(model_digest=digest, subject=old.subject, key=old.key, summary=summary))
+    assert score(inbox, tmp_path / "out").new_people == 0
+    shutil.copy(read_manifest(cohort / "manifest.csv")[0][2].paths[0], inbox / "Ada Lovelace" / "2.mp4")
+    assert score(inbox, tmp_path / "out").new_people == 1
+
+
+def test_a_recording_that_cannot_be_used_is_listed_with_the_reason_and_the_output_may_not_lie_in_the_source(
+    workspace, inbox, tmp_path
+):
+    write_image(inbox / "wall.jpg", np.full((240, 320, 3), 200, np.uint8))
+    summary = score(inbox, tmp_path / "out")
+    [wall] = [item for item in summary.skipped if "none of its" in item.reason]
+    assert wall.reason == "none of its 1 frames can be used (1 without a face): give a recording of a face"
+    assert summary.people == 2
+    with pytest.raises(ValueError, match="--out lies inside of the source"):
+        score(inbox, inbox / "out")
+
+
+def test_people_of_unknown_status_are_in_no_snapshot_until_it_is_stated_what_they_are(workspace, inbox, tmp_path):
+    score(inbox, tmp_path / "out")
+    first, second = sorted(subject.pseudonym for subject in workspace.catalog.subjects())
+    labels = [
+        RegionLabels(subject=name, affected=dict.fromkeys(AUS, True) if name == first else {}, side=Side.LEFT)
+        for name in (first, second)
+    ]
+    assert freeze.labeled_people(workspace, labels) == {}
+    assert freeze.unknown_people(workspace) == {first, second}
+    workspace.catalog.state_cohort(first, Cohort.PALSY, why="seen in the clinic")
+    workspace.catalog.state_cohort(second, Cohort.CONTROL, why="seen in the clinic")
+    people = freeze.labeled_people(workspace, labels)
+    assert {name: (subject.cohort, labels.side) for name, (subject, labels) in people.items()} == {
+        first: (Cohort.PALSY, Side.LEFT),
+        second: (Cohort.CONTROL, None),
+    }
+    assert freeze.unknown_people(workspace) == set()
+
+
+def test_the_watched_people_are_scored_once_and_every_new_group_has_a_report_in_the_store(workspace, inbox):
+    assert watched.score_unknown_people(workspace) == watched.WatchedScores()
+    arrive(workspace, inbox / "Grace Hopper.mp4")
+    first = watched.score_unknown_people(workspace)
+    assert (first.people, first.new_people, len(first.reports)) == (1, 1, 1)
+    assert watched.score_unknown_people(workspace) == watched.WatchedScores(people=1)
+    arrive(workspace, inbox / "Ada Lovelace")
+    second = watched.score_unknown_people(workspace)
+    assert (second.people, second.new_people, len(second.reports)) == (2, 1, 1)
+    assert len(list(workspace.store.keys("reports/new-"))) == 2
+    for subject in workspace.catalog.subjects():
+        workspace.catalog.state_cohort(subject.pseudonym, Cohort.CONTROL, why="seen in the clinic")
+    assert watched.score_unknown_people(workspace) == watched.WatchedScores()
+
+
+def test_without_a_champion_nobody_is_scored(workspace, inbox, monkeypatch):
+    arrive(workspace, inbox / "Grace Hopper.mp4")
+    monkeypatch.setattr(watched, "approved_champion", lambda *_: None)
+    assert watched.score_unknown_people(workspace) == watched.WatchedScores()
+
+
+def arrive(workspace: Workspace, source: Path) -> None:
+    clips, _ = ingest.read_source(source, ingest.Layout.UNKNOWN)
+    outcomes = ingest.ingest_clips(workspace, clips, ingest.FrameRecipe(), ingest.Engine.LOCAL)
+    assert all(isinstance(outcome, ingest.Recorded) for outcome in outcomes)

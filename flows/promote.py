@@ -1,6 +1,6 @@
 """Promote a registered version to champion, or roll back. Every decision is a signed record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -16,10 +16,10 @@ from flows.promotion.registered_models import MODELS, known_training, training_r
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
-from vitau.catalog.promotion_log import Action, champion_stack
+from vitau.catalog.promotion_log import Action, PromotionRecord, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
-from vitau.evaluation.policy import PATIENTS, SMOKE, Policy
+from vitau.evaluation.policy import SMOKE, Policy, find_policy
 from vitau.evaluation.promotion import decide_promotion
 
 
@@ -58,6 +58,8 @@ def promote(
 ) -> list[Decision]:
     """Evaluate the newest version of each model, or one named version, and promote it if the policy allows.
 
+    A version that was judged by another policy than that of the settings is judged anew.
+
     With ``why``, a named version becomes champion against the verdict; its record contains the reason.
     """
     workspace = open_workspace(settings)
@@ -80,7 +82,7 @@ def rollback(model: str, why: str = "", by: str = "flow rollback", settings: Set
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate-{training.model}")
 def evaluate(workspace: Workspace, training: Training, *, again: bool = False, why: str | None = None) -> Evaluation:
-    """Compare a version with the champion; a version that has a decision keeps it.
+    """Compare a version with the champion; a version that has a decision by this policy keeps it.
 
     With ``again``, a decided version is evaluated against the current champion, once for each champion and policy.
 
@@ -95,7 +97,9 @@ def evaluate(workspace: Workspace, training: Training, *, again: bool = False, w
     own = [record for record in records if record.version == training.version]
     if champion_version == training.version and why is not None and records and not is_approved(workspace, *name):
         return renew(workspace, training)
-    if champion_version == training.version or (own and not again):
+    champion = None if champion_version is None else known_training(workspace, training.model, champion_version)
+    policy = policy_for(workspace.settings, training, champion)
+    if champion_version == training.version or (own and not again and not judged_by_another(policy, own)):
         if champion_version == training.version:
             sign_champion(workspace, *name)
         decision = decision_of(own[-1] if own else None, training, champion_version)
@@ -106,10 +110,8 @@ def evaluate(workspace: Workspace, training: Training, *, again: bool = False, w
             f"version {training.version} of {training.model} was rolled back (record {rollback_record.number}): "
             "give --why to make it champion again"
         )
-    champion = None if champion_version is None else known_training(workspace, training.model, champion_version)
     approved = approval(workspace, *name, renew=why is not None)
     champion_approved = approval(workspace, training.model, champion_version) if why is None else None
-    policy = policy_for(training, champion)
     once = evaluation_key(training, champion, policy)
     earlier = next((record for record in own if record.facts.get("once") == once), None)
     facts = dict(earlier.facts) if earlier else verdict_facts(workspace, training, champion, policy) | {"once": once}
@@ -207,10 +209,22 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
     }
 
 
-def policy_for(challenger: Training, champion: Training | None) -> Policy:
-    """Return the policy: ``SMOKE`` among smoke tests only, ``PATIENTS`` as soon as one side was really trained."""
+def policy_for(settings: Settings, challenger: Training, champion: Training | None) -> Policy:
+    """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as neither side was really trained."""
     trainings = [training for training in (challenger, champion) if training is not None]
-    return SMOKE if all(training.recipe.startswith("smoke-") for training in trainings) else PATIENTS
+    return SMOKE if all(training.recipe.startswith("smoke-") for training in trainings) else find_policy(settings.policy)
+
+
+def judged_by_another(policy: Policy, records: Sequence[PromotionRecord]) -> bool:
+    """Return whether the last verdict about a version was by a policy of another name.
+
+    A version that was rolled back stays so: only a person brings it back.
+    """
+    if records[-1].action is Action.ROLLED_BACK:
+        return False
+    names = [record.facts.get("verdict", {}).get("policy", {}).get("name") for record in records]
+    judged = [name for name in names if name is not None]
+    return bool(judged) and judged[-1] != policy.name
 
 
 def evaluation_key(challenger: Training, champion: Training | None, policy: Policy) -> str:

@@ -13,6 +13,7 @@ from labeling.consensus.consensus import Rule
 from labeling.consensus.csv_io import READER
 from labeling.sampling.active_learning import Order
 from vitau.errors import VitauError
+from vitau.evaluation.policy import PATIENTS, find_policy
 from vitau.media.download import URL_HOSTS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -165,6 +166,9 @@ class Settings(BaseModel):
     weights_regions: Sources = Field(
         default=(), description="pSp's and StyleGAN2's checkpoints, which sizes base and paper start from: files or store:KEY"
     )
+    policy: str = Field(
+        default=PATIENTS.name, description="policy that a version must pass to become champion; another one judges anew"
+    )
     retrain_cells: int = Field(
         default=40, ge=1, description="retrain when this many labels (of a person and AU) changed since the last training …"
     )
@@ -219,12 +223,17 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     given = {field: environ[variable(field)] for field in Settings.model_fields if variable(field) in environ}
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         problems = ", ".join(
             f"{variable('_'.join(map(str, e['loc'])))} ({e['type'].replace('_', ' ')})" for e in error.errors()
         )
         raise SettingsError(f"the environment lacks settings: {problems}; see infra/.env.example, or use `make up`") from None
+    try:
+        find_policy(settings.policy)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    return settings
 
 
 def mask_password(url: str) -> str:

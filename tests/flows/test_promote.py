@@ -1,7 +1,9 @@
 """Promotion and rollback on a real registry in a file; verdicts are given, and no service runs."""
 
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
+from vitau.evaluation import policy as policies
 from vitau.evaluation.policy import PATIENTS, SMOKE
 from vitau.registry import registry
 from vitau.registry.bundle import weights_digest
@@ -86,7 +89,8 @@ def training(version: int, recipe: str = "tiny-palsy") -> Training:
 
 def verdict_facts(workspace: Workspace, challenger: Training, champion: Training | None, policy: Any) -> dict[str, Any]:
     bad = challenger.version == 2
-    return {"verdict": {"promote": not bad, "reasons": [REASON] if bad else []}}
+    promote = not bad or policy.name == "lenient"
+    return {"verdict": {"promote": promote, "policy": asdict(policy), "reasons": [REASON] if bad else []}}
 
 
 def decided(workspace: Workspace, version: int, *, again: bool = False, why: str | None = None) -> Decision:
@@ -242,10 +246,25 @@ def test_without_a_key_nothing_is_decided(workspace):
         decided(unsigned, 1)
 
 
-def test_the_smoke_policy_never_applies_against_a_really_trained_model():
-    smoke, tiny = training(1, "smoke-palsy"), training(2)
-    assert [policy_for(smoke, None), policy_for(smoke, smoke)] == [SMOKE, SMOKE]
-    assert [policy_for(smoke, tiny), policy_for(tiny, smoke), policy_for(tiny, None)] == [PATIENTS] * 3
+def test_the_smoke_policy_never_applies_against_a_really_trained_model(workspace):
+    smoke, tiny, settings = training(1, "smoke-palsy"), training(2), workspace.settings
+    assert [policy_for(settings, smoke, None), policy_for(settings, smoke, smoke)] == [SMOKE, SMOKE]
+    assert [policy_for(settings, *pair) for pair in ((smoke, tiny), (tiny, smoke), (tiny, None))] == [PATIENTS] * 3
+
+
+def test_a_changed_policy_judges_a_refused_version_anew_and_no_champion(workspace, monkeypatch):
+    lenient = replace(PATIENTS, name="lenient")
+    monkeypatch.setattr(policies, "POLICIES", MappingProxyType({**policies.POLICIES, "lenient": lenient}))
+    other = Workspace(workspace.settings.model_copy(update={"policy": "lenient"}))
+    decided(workspace, 1)
+    decided(workspace, 2)
+    assert (decided(other, 1).new, decided(workspace, 2).new) == (False, False)
+    anew = decided(other, 2)
+    assert (anew.action, anew.record, anew.new, champion(workspace)) == ("promoted", 3, True, 2)
+    assert workspace.catalog.promotions()[-1].facts["verdict"]["policy"]["name"] == "lenient"
+    roll_back(workspace, PALSY, why="", by="a test")
+    assert decided(workspace, 2).action == "rolled back", "only a person brings it back, whatever the policy"
+    other.catalog.engine.dispose()
 
 
 def test_new_regions_are_bundled_with_the_champion_of_recognition(workspace):

@@ -1,6 +1,7 @@
 import pytest
 
 from flows.settings import SettingsError, load_settings, mask_password
+from vitau.evaluation.policy import POLICIES
 
 GIVEN = {
     "VITAU_STORE": "file:///store",
@@ -73,3 +74,10 @@ def test_a_program_without_the_pseudonym_key_starts_and_cannot_turn_names_into_p
         "or run it where clips are ingested"
     )
     assert load_settings(GIVEN).require_pseudonym_key() == b"a key long enough"
+
+
+def test_the_policy_is_chosen_by_name_and_an_unknown_one_is_answered_with_the_names():
+    assert load_settings(GIVEN).policy == "patients"
+    with pytest.raises(SettingsError) as caught:
+        load_settings(GIVEN | {"VITAU_POLICY": "smoke"})
+    assert str(caught.value) == f"there is no promotion policy 'smoke': set VITAU_POLICY to one of {', '.join(POLICIES)}"

@@ -1,6 +1,8 @@
 """The policies: named limits that a challenger must keep to become champion."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 
@@ -49,6 +51,21 @@ class Policy:
 PATIENTS: Final = Policy(name="patients")
 """The default. The first models of the demo pass it: ``docs/operators.md`` has the lowest AUROCs of seven runs."""
 
+POLICIES: Final[Mapping[str, Policy]] = MappingProxyType({policy.name: policy for policy in (PATIENTS,)})
+"""The policies that ``VITAU_POLICY`` can choose, by name."""
+
+
+def find_policy(name: str) -> Policy:
+    """Return a policy by its name.
+
+    Raises:
+        ValueError: there is no such policy.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"there is no promotion policy {name!r}: set VITAU_POLICY to one of {', '.join(POLICIES)}")
+    return POLICIES[name]
+
+
 SMOKE: Final = Policy(
     name="smoke",
     min_people=1,
@@ -63,4 +80,5 @@ SMOKE: Final = Policy(
     max_brier=1.0,
     max_flop_growth=100.0,
 )
-"""For recipes that learn nothing and only show that all parts fit. It never applies to a champion that was really trained."""
+"""For recipes that learn nothing and only show that all parts fit. It never applies to a champion that was really trained,
+and no setting chooses it."""

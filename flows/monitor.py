@@ -23,9 +23,10 @@ from flows.erasure.living import load_living
 from flows.execution.executor import Engine
 from flows.freeze import labeled_people
 from flows.promotion.champion import approved_champion, training_of
+from flows.promotion.left_out import left_out_summaries
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import render_drift_page
-from flows.reports.drift_people import champion_scores, collect_people, frames_of_new_people, held_out
+from flows.reports.drift_people import champion_scores, collect_people, frames_of_new_people, held_out, unseen_people
 from flows.rescore import fetch_champion, score_people
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -80,10 +81,11 @@ def monitor(report: PrivatePath | None = None, days: int | None = None, settings
     folder = fetch_champion(workspace)
     champion = champion_training(workspace)
     living = load_living(workspace, champion.snapshot)
-    trained_on = living.rows
+    trained_on, left_out = living.rows, left_out_summaries(workspace, champion)
     arrived = frames_of_new_people(workspace, trained_on, days)
-    score_people(workspace, folder, pa.concat_tables([held_out(trained_on), arrived]), Engine.LOCAL)
-    scores, tested = champion_scores(workspace, champion), set(held_out(trained_on)["subject"].to_pylist())
+    known = arrived if left_out else pa.concat_tables([held_out(trained_on), arrived])
+    score_people(workspace, folder, known, Engine.LOCAL)
+    scores, tested = champion_scores(workspace, champion, left_out), unseen_people(trained_on, left_out)
     before = collect_people(workspace, trained_on, {name: scores[name] for name in tested & scores.keys()})
     now = collect_people(workspace, arrived, scores)
     drifts = compare(before, now)
@@ -129,9 +131,11 @@ def check_performance(
     cohorts = dict(zip(trained_on["subject"].to_pylist(), trained_on["cohort"].to_pylist(), strict=True))
     cohorts |= dict(zip(arrived["subject"].to_pylist(), arrived["cohort"].to_pylist(), strict=True))
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(champion.model_digest)}
+    left_out = left_out_summaries(workspace, champion)
+    summaries |= left_out
     groups = [
-        sorted(set(table["subject"].to_pylist()) & labels.keys() & summaries.keys())
-        for table in (held_out(trained_on), arrived)
+        sorted(people & labels.keys() & summaries.keys())
+        for people in (unseen_people(trained_on, left_out), set(arrived["subject"].to_pylist()))
     ]
     threshold = float(next(iter(summaries.values()))["threshold"]) if summaries else 0.5
     palsy, regions = [], []

@@ -12,15 +12,18 @@ from prefect.logging import get_logger
 import vitau
 from flows.promotion.champion import approval, is_approved, sign_champion
 from flows.promotion.decisions import Decision, decision_of, finish_interrupted, publish
-from flows.promotion.registered_models import MODELS, known_training, training_result
+from flows.promotion.looks import count_looks, note_look
+from flows.promotion.policies import choose_policy
+from flows.promotion.registered_models import MODELS, known_training
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action, PromotionRecord, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
-from vitau.evaluation.policy import SMOKE, Policy, find_policy
+from vitau.evaluation.policy import Policy
 from vitau.evaluation.promotion import decide_promotion
+from vitau.schema import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +194,11 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
     from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
 
     evidence = gather(workspace, training, champion)
+    protocol = evidence.people.protocol
+    for tested in (training, champion):
+        if tested is not None:
+            about = {"model": tested.model, "digest": tested.model_digest, "purpose": "promotion"}
+            note_look(workspace, snapshot=training.snapshot, protocol=protocol, **about)
     verdict = decide_promotion(evidence.people, evidence.challenger, evidence.champion, policy)
     return {
         "snapshot": training.snapshot,
@@ -202,7 +210,9 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
             "sha256": evidence.digest,
             "left_out": evidence.num_left_out,
             **({"erased": evidence.num_erased} if evidence.num_erased else {}),
-            "protocol": str(training_result(training).protocol),
+            "protocol": str(protocol),
+            **({"kind": f"leave one person out, n = {verdict.num_palsied}"} if protocol is Protocol.LOPO else {}),
+            "looks": count_looks(workspace, training.snapshot, protocol),
         },
         "verdict": asdict(verdict),
         "software": vitau.__version__,
@@ -211,8 +221,7 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
 
 def policy_for(settings: Settings, challenger: Training, champion: Training | None) -> Policy:
     """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as neither side was really trained."""
-    trainings = [training for training in (challenger, champion) if training is not None]
-    return SMOKE if all(training.recipe.startswith("smoke-") for training in trainings) else find_policy(settings.policy)
+    return choose_policy(settings, [training.recipe for training in (challenger, champion) if training is not None])
 
 
 def judged_by_another(policy: Policy, records: Sequence[PromotionRecord]) -> bool:

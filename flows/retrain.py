@@ -1,27 +1,22 @@
 """Train both models on a snapshot, register them in MLflow, and promote those that the policy allows."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture
+from prefect import flow
 
-from flows.execution.training_process import Listener, lease_training, run_training, show_trainings
 from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.champion import bundled_recognition, standing_recognition
 from flows.promotion.registered_models import PALSY, REGIONS
-from flows.retraining.recipes import PlannedTraining, plan_trainings, pretraining_folder
+from flows.retraining.recipes import plan_trainings
 from flows.retraining.registration import describe_folder, register
+from flows.retraining.training import train_all
 from flows.settings import Settings
+from flows.small_study.left_out import leave_one_out, plan_small_study
 from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.catalog.catalog import Training
-from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.errors import TrainingError
 from vitau.schema import canonical_name
-from vitau.training.recipes import find_recipe
 
 BY: Final = "flow retrain"
 
@@ -30,7 +25,9 @@ BY: Final = "flow retrain"
 def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None) -> dict[str, Training]:
     """Train, register, evaluate and promote both models on a snapshot; a step that was done before is not repeated.
 
-    Recognition comes first: new regions are registered together with the recognition that is champion at that moment.
+    Recognition comes first: new regions are registered together with the recognition that is champion at that moment. In a
+    small study, every palsied person is left out once before the models are trained on everybody: these predictions are the
+    evidence.
 
     Args:
         snapshot: Digest of the snapshot.
@@ -44,11 +41,13 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     """
     workspace = open_workspace(settings)
     workspace.signing_key()  # a missing setting must fail before hours of training
-    planned = plan_trainings(workspace, size, snapshot)
+    planned = plan_small_study(workspace, plan_trainings(workspace, size, snapshot), snapshot)
     known = {model: workspace.catalog.training(training.key) for model, training in planned.items()}
     if None in known.values():
         check_consent(workspace, snapshot)
-    folders = train_all(workspace, [training for model, training in planned.items() if known[model] is None])
+    missing = [training for model, training in planned.items() if known[model] is None]
+    leave_one_out(workspace, missing)
+    folders = train_all(workspace, missing)
 
     palsy = known[PALSY] or register(workspace, planned[PALSY], folders[PALSY])
     evaluation = evaluate(workspace, palsy)
@@ -96,65 +95,3 @@ def check_consent(workspace: Workspace, snapshot: str) -> None:
                 f"{num_people} people in snapshot {snapshot[:12]} withdrew their consent: "
                 "run `python -m flows freeze`, and train on the new snapshot"
             )
-
-
-def train_all(workspace: Workspace, trainings: Sequence[PlannedTraining]) -> dict[str, Path]:
-    """Train recipes on a snapshot, as many at once as the settings allow; returns the folders of results by model."""
-    running: dict[str, PrefectFuture[Path]] = {}
-    with show_trainings() as listener:
-        for training in trainings:
-            pretrained = find_recipe(training.recipe).pretrain and pretrain.submit(workspace, training.recipe, listener)
-            started_from = cast("Path | None", pretrained)  # Prefect waits for the future and passes its result
-            running[training.model] = train.submit(workspace, training, started_from, listener)
-            if len(running) % workspace.settings.num_trainings == 0:
-                running[training.model].wait()
-        return {model: future.result() for model, future in running.items()}
-
-
-@task(cache_policy=NO_CACHE, task_run_name="pretrain-{recipe}")
-def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
-    """Pretrain on drawn people who are in no cohort, once per recipe; returns the folder of results."""
-    settings, out = workspace.settings, pretraining_folder(workspace, recipe)
-    arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
-    arguments += ["--mlflow-url", settings.mlflow_url]
-    with lease_training(workspace.catalog, f"pretrainings/{out.name}", settings.lease_s, listener) as lease:
-        fetch_pretraining(workspace, out)
-        run_training(
-            f"pretraining {recipe}",
-            arguments,
-            listener,
-            num_at_once=settings.num_trainings,
-            num_processes=settings.training_processes,
-            lease=lease,
-        )
-        for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
-            workspace.store.put(layout.pretrained_prefix(out.name) + path.relative_to(out).as_posix(), path)
-    return out
-
-
-@task(cache_policy=NO_CACHE, task_run_name="train-{training.recipe}")
-def train(workspace: Workspace, training: PlannedTraining, pretrained: Path | None, listener: Listener) -> Path:
-    """Train a recipe on a snapshot, or resume an interrupted training; returns the folder of results."""
-    settings, out = workspace.settings, workspace.folder("trainings") / training.key
-    arguments = ["--recipe", training.recipe, "--store", settings.store, "--snapshot", training.snapshot, "--out", str(out)]
-    arguments += ["--cache", str(workspace.folder("crops"))] + (["--pretrained", str(pretrained)] if pretrained else [])
-    arguments += [argument for source in training.weights for argument in ("--weights", source)]
-    arguments += ["--mlflow-url", settings.mlflow_url]
-    with lease_training(workspace.catalog, f"trainings/{out.name}", settings.lease_s, listener) as lease:
-        run_training(
-            f"training {training.recipe}",
-            [*arguments, "--checkpoints-to-store", "--fencing-token", str(lease.token)],
-            listener,
-            num_at_once=settings.num_trainings,
-            num_processes=settings.training_processes,
-            lease=lease,
-        )
-    return out
-
-
-def fetch_pretraining(workspace: Workspace, out: Path) -> None:
-    """Download a pretraining that another worker completed; its metrics are uploaded and downloaded last."""
-    prefix = layout.pretrained_prefix(out.name)
-    if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
-        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
-            workspace.store.download(key, out / key.removeprefix(prefix))

@@ -55,6 +55,9 @@ SIZES: Final[tuple[str, ...]] = get_args(Size)
 Regions: TypeAlias = Literal["sided", "paired", "fgnet"]
 REGION_MODELS: Final[tuple[str, ...]] = get_args(Regions)
 """Kinds of region models: with sides, the paper's without, and FG-Net's."""
+EvidenceProtocol: TypeAlias = Literal["auto", "subjects", "lopo"]
+EVIDENCE_PROTOCOLS: Final[tuple[str, ...]] = get_args(EvidenceProtocol)
+"""How people are kept from the models that are judged; ``auto`` leaves one out at a time where too few are held out."""
 
 
 class Settings(BaseModel):
@@ -165,6 +168,14 @@ class Settings(BaseModel):
     )
     weights_regions: Sources = Field(
         default=(), description="pSp's and StyleGAN2's checkpoints, which sizes base and paper start from: files or store:KEY"
+    )
+    protocol: EvidenceProtocol = Field(
+        default="auto",
+        description="how models are judged: subjects holds people out, lopo leaves one out at a time, auto counts them first",
+    )
+    balance_people: bool = Field(
+        default=False,
+        description="trainings draw every person equally often, however long the clips; small studies always do",
     )
     policy: str = Field(
         default=PATIENTS.name, description="policy that a version must pass to become champion; another one judges anew"

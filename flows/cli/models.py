@@ -20,7 +20,7 @@ from flows.cli.console import (
     print_json,
     tell_all,
 )
-from flows.settings import REGION_MODELS
+from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promotion.decisions import AuditEntry, Decision
@@ -46,7 +46,7 @@ By = Annotated[str | None, typer.Option(help="Person who decides, for the record
 
 
 @app.command()
-def retrain(
+def retrain(  # noqa: PLR0913 - an argument for each option of the command
     snapshot: Snapshot,
     size: Size = "tiny",
     regions: Annotated[
@@ -66,11 +66,24 @@ def retrain(
     weights_regions: Annotated[
         list[str] | None, typer.Option(help="A public checkpoint of the region model: a file or store:KEY; repeat for several.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How models are judged: subjects holds people out, lopo leaves one out at a time, auto (default) chooses.",
+            callback=check_choice("protocol", EVIDENCE_PROTOCOLS),
+            autocompletion=lambda: list(EVIDENCE_PROTOCOLS),
+        ),
+    ] = None,
     state: State = DEMO,
+    *,
+    balance_people: Annotated[
+        bool, typer.Option("--balance-people", help="Draw every training person equally often; small studies always do.")
+    ] = False,
 ) -> None:
     """Train both models on a snapshot, register them, and promote those that pass the promotion policy.
 
-    The sizes base and paper start from public weights that you bring; settings can name them for scheduled trainings.
+    If fewer than 5 palsied people or others are held out, every palsied person is left out once, and the models are then
+    trained on everybody. The sizes base and paper start from public weights that you bring; settings can name them too.
 
     Example: python -m flows retrain DIGEST --size base --weights-palsy vit.safetensors --weights-regions psp.pt
     """
@@ -82,10 +95,14 @@ def retrain(
         "backbone": backbone,
         "weights_palsy": tuple(weights_palsy or ()),
         "weights_regions": tuple(weights_regions or ()),
+        "balance_people": balance_people,
+        "protocol": protocol,
     }
     settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     trained = run(snapshot, size, settings=settings)
-    print_json({name: {"version": training.version, "test": training.metrics["test"]} for name, training in trained.items()})
+    print_json(
+        {name: {"version": training.version, "test": training.metrics.get("test")} for name, training in trained.items()}
+    )
 
 
 @app.command()
@@ -105,7 +122,7 @@ def register(
     from flows.workspace import PrivatePath
 
     training = register_folder(PrivatePath(folder.resolve()), operator(by), settings=settings)
-    print_json({training.model: {"version": training.version, "test": training.metrics["test"]}})
+    print_json({training.model: {"version": training.version, "test": training.metrics.get("test")}})
 
 
 @app.command()

@@ -24,9 +24,10 @@ from flows.execution.gpus import VISIBLE, lease_gpus, visible_gpus
 from flows.execution.leases import LeaseHolder
 from flows.execution.subject_worker import read_model_files
 from flows.execution.training_process import STUCK_S, show_trainings
-from flows.retrain import pretrain
+from flows.promotion.looks import note_look
 from flows.retraining import recipes as retraining
 from flows.retraining.recipes import find_sources
+from flows.retraining.training import pretrain
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import snapshot as snapshots
@@ -36,7 +37,7 @@ from vitau.models.checkpoint import model_digest
 from vitau.progress import Reporter
 from vitau.schema import Protocol
 from vitau.store.atomic import make_private_folders, write_atomic
-from vitau.training.config import Recipe
+from vitau.training.config import Recipe, balanced
 from vitau.training.recipes import find_recipe
 from vitau.training.start import MODEL
 
@@ -89,14 +90,28 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     workspace = open_workspace(settings)
     living = load_living(workspace, snapshot)
     recipes = choose_recipes(workspace.settings, size, balance_people=balance_people)
-    weights = {task: find_sources(workspace, recipe) for task, recipe in recipes.items()}
-    study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
-    trained = pretrain_all(workspace, recipes)
-    brought = {task: " ".join(found.digests) for task, found in weights.items() if found.digests}
-    study = replace(study, origins={**brought, **trained.digests})
-    sources = {task: found.sources for task, found in weights.items()}
-    tables = train_folds(workspace, study, living, trained.folders, out.path, engine, weights=sources)
+    study, tables = run_study(
+        workspace,
+        snapshot,
+        living,
+        recipes,
+        out.path,
+        protocols=protocols,
+        num_seeds=num_seeds,
+        paper_counts=paper_counts,
+        engine=engine,
+    )
+    note_looks(workspace, study)
     return conclude(study, living, tables, out.path)
+
+
+def note_looks(workspace: Workspace, study: Study) -> None:
+    """Note that the people of a snapshot were looked at with each recipe under each protocol."""
+    for protocol in study.protocols:
+        for task, recipe in study.recipes.items():
+            digest = f"{recipe} {recipe.train.balance_people} {study.origins.get(task)} {study.num_seeds} {study.paper_counts}"
+            about = {"model": recipe.name, "digest": digest, "purpose": "cross-validation"}
+            note_look(workspace, snapshot=study.snapshot, protocol=protocol, **about)
 
 
 def choose_recipes(settings: Settings, size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:
@@ -108,9 +123,37 @@ def choose_recipes(settings: Settings, size: str, *, balance_people: bool = Fals
     """
     chosen = dict(zip(TASKS, retraining.choose_recipes(settings, size).values(), strict=True))
     recipes = {task: find_recipe(name) for task, name in chosen.items()}
-    return {
-        task: replace(recipe, train=replace(recipe.train, balance_people=balance_people)) for task, recipe in recipes.items()
-    }
+    return {task: balanced(recipe) if balance_people else recipe for task, recipe in recipes.items()}
+
+
+def run_study(  # noqa: PLR0913 - the parts of a plan, and where it runs
+    workspace: Workspace,
+    snapshot: str,
+    living: LivingRows,
+    recipes: Mapping[Task, Recipe],
+    out: Path,
+    *,
+    protocols: Sequence[Protocol] = (Protocol.LOPO,),
+    num_seeds: int = 3,
+    paper_counts: bool = False,
+    engine: Engine = Engine.LOCAL,
+) -> tuple[Study, dict[FoldTask, pa.Table]]:
+    """Plan a cross-validation, pretrain its models, and train the folds that are not in ``out`` yet.
+
+    Returns:
+        The plan, and the predictions of all folds.
+
+    Raises:
+        ValueError: an argument does not fit, or there are too few people for a protocol.
+        TrainingError: a recipe needs weights that the settings do not name, or a fold cannot be trained.
+    """
+    weights = {task: find_sources(workspace, recipe) for task, recipe in recipes.items()}
+    study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
+    trained = pretrain_all(workspace, recipes)
+    brought = {task: " ".join(found.digests) for task, found in weights.items() if found.digests}
+    study = replace(study, origins={**brought, **trained.digests})
+    sources = {task: found.sources for task, found in weights.items()}
+    return study, train_folds(workspace, study, living, trained.folders, out, engine, weights=sources)
 
 
 def plan(

@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from flows.crossvalidation.results import Results
 from flows.crossvalidation.study import FoldTask, Study
+from flows.promotion.policies import people_needed
 from vitau.data.protocols import PAPER_COUNTS
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.crossvalidation.pooled import Difference, Pooled, SeedEstimate
+from vitau.evaluation.policy import PATIENTS
 from vitau.schema import AUS, Cohort, Protocol
 
 COLUMNS: Final = (
@@ -25,7 +27,7 @@ METHOD: Final = (
     "bootstrap over people, after ± the standard deviation over seeds. Epoch and threshold are chosen on validation frames of "
     "the fold, never on its test frames. Pretraining is shared by all folds and seeds."
 )
-SMALL: Final = 8
+SMALL: Final = PATIENTS.min_left_out
 """Palsied people below which the outputs name what more people are needed for."""
 PROTOCOL_WORDS: Final[Mapping[Protocol, str]] = {
     Protocol.FRAMES: "frames are divided whoever they show: the test people were seen in training (the paper's protocol)",
@@ -172,10 +174,7 @@ def notes(facts: Facts) -> list[str]:
     tested = [row for row in facts.results.pooled if (row.task, row.level) == ("palsy", "person")]
     num_palsied = max((row.num_palsied for row in tested), default=SMALL)
     if num_palsied < SMALL:
-        found.append(
-            f"At most {num_palsied} palsied people are tested. `lopo` needs 3, a champion is judged on 5 held-out palsied "
-            "people, and an interval of ± 0.12 around an AUROC of 0.90 needs 15 palsied people and 15 others."
-        )
+        found.append(f"At most {num_palsied} palsied people are tested. {people_needed()}")
     if Protocol.FRAMES in facts.study.protocols:
         found.append("`frames` tests people that the model was trained on: its numbers promise nothing about new people.")
     return found

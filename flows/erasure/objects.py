@@ -13,7 +13,7 @@ from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.errors import SnapshotError, StoreError
-from vitau.schema import Split, tombstone
+from vitau.schema import Protocol, Split, tombstone
 from vitau.store import tombstone_key
 
 DERIVED: Final = ("reports/", "monitoring/", "validation/", "ingested/")
@@ -32,7 +32,7 @@ class Uses:
 def find_uses(workspace: Workspace, names: Collection[str]) -> Uses:
     """Find the uses of a person; a damaged snapshot is assumed to have taught every model that was trained on it.
 
-    A model that was only tested on the person learned nothing from them.
+    A model that was only tested on the person learned nothing from them, unless it was trained on everybody.
     """
     catalog, marks = workspace.catalog, {tombstone(name) for name in names}
     splits: dict[str, set[str]] = {}
@@ -48,8 +48,12 @@ def find_uses(workspace: Workspace, names: Collection[str]) -> Uses:
         theirs |= {split for mark, split in snapshots.erased_people(rows).items() if mark in marks}
         if theirs:
             splits[frozen.digest] = theirs
-    learned = [digest for digest, found in splits.items() if found != {Split.TEST}] + damaged
-    trained = [f"{training.model}/{training.version}" for digest in learned for training in catalog.trainings(digest)]
+    trained = [
+        f"{training.model}/{training.version}"
+        for digest in (*splits, *damaged)
+        for training in catalog.trainings(digest)
+        if splits.get(digest) != {Split.TEST} or training.protocol is Protocol.LOPO
+    ]
     return Uses(snapshots=tuple(splits), trained=tuple(trained), damaged=tuple(damaged))
 
 

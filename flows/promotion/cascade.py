@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.promotion.evaluation import answer, held_out_people, people_seen, test_crops
+from flows.promotion.evaluation import answer, candidate_crops, held_out_people, people_seen
 from flows.workspace import Workspace
 from vitau.evaluation.cascade import cascade_metrics
 from vitau.evaluation.metrics import RegionMetrics
@@ -22,8 +22,9 @@ def with_cascade(workspace: Workspace, result: TrainingResult, bundle: Path) -> 
     if not isinstance(result.test, RegionMetrics) or result.snapshot is None:
         return result
     predictor = Predictor(bundle)
-    crops, source_N, _ = test_crops(workspace, result.snapshot)
-    merged, seen = workspace.catalog.merged_names(), people_seen(workspace, [predictor])
+    crops, source_N, _ = candidate_crops(workspace, result.snapshot, everybody=False)
+    merged = workspace.catalog.merged_names()
+    seen = people_seen(workspace, predictor.card) | people_seen(workspace, predictor.recognition_card)
     held_out_N = np.array([canonical_name(name, merged) not in seen for name in crops.subject_N.tolist()], dtype=bool)
     if not held_out_N.any():
         return result

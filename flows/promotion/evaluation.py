@@ -1,12 +1,12 @@
 """Evaluation of a challenger: both models score the held-out people, and their costs are counted."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from flows.erasure.living import load_living
+from flows.promotion.left_out import predictions_of
+from flows.promotion.registered_models import PALSY, bundled
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
+from vitau.catalog.evidence import LeftOut
 from vitau.catalog.signing import canonical
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import Crops, load_crops
 from vitau.errors import ChecksumError
+from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.measure import by_subject
-from vitau.evaluation.promotion import Answers, HeldOut
 from vitau.processes import temporary_folder
 from vitau.progress import track
 from vitau.registry import registry
-from vitau.schema import CROP_SIZE, Split, canonical_name
+from vitau.schema import AUS, CROP_SIZE, Protocol, Split, canonical_name
 from vitau.scoring.predict import Predictor
 
 Array = npt.NDArray[Any]
@@ -36,8 +39,8 @@ CHUNK: Final = 64
 class Evidence:
     """The basis of a decision: held-out people, the scores of both models, and a digest of both.
 
-    ``num_left_out`` counts test people who are excluded because one of the models was trained on them, ``num_erased`` the
-    people of the snapshot who were erased.
+    ``num_left_out`` counts people who are excluded because one of the models was trained on them, ``num_erased`` the people of
+    the snapshot who were erased.
     """
 
     people: HeldOut
@@ -49,20 +52,29 @@ class Evidence:
 
 
 def gather(workspace: Workspace, challenger: Training, champion: Training | None) -> Evidence:
-    """Score the test people of the challenger's snapshot with both models, except people that either was trained on.
+    """Collect the scores of both models for the held-out people of the challenger's snapshot.
+
+    These are its test people, except people that either model was trained on. If the challenger was trained on everybody, they
+    are all people, each predicted by models of its recipe that never saw the person. A champion that was trained on everybody
+    has such predictions too. Else it scores the people that it was not trained on, and both are compared on these.
 
     Raises:
         ChecksumError: The weights in the store are not those that were registered.
     """
-    predictors = [load_model(workspace, training) for training in (challenger, champion) if training is not None]
-    crops, source_N, num_erased = test_crops(workspace, challenger.snapshot)
-    seen = people_seen(workspace, predictors)
+    protocol = challenger.protocol
+    tested = [Tested.load(workspace, training) for training in (challenger, champion) if training is not None]
+    crops, source_N, num_erased = candidate_crops(workspace, challenger.snapshot, everybody=protocol is Protocol.LOPO)
     merged = workspace.catalog.merged_names()
-    held_out_N = np.array([canonical_name(name, merged) not in seen for name in crops.subject_N.tolist()], dtype=bool)
-    num_left_out = len(set(crops.subject_N[~held_out_N].tolist()))
-    crops, source_N = crops.where(held_out_N), source_N[held_out_N]
-    people = held_out_people(crops, source_N)
-    answers = [answer(predictor, crops) for predictor in predictors]
+    name_N = np.array([canonical_name(name, merged) for name in crops.subject_N.tolist()], dtype=str)
+    names = dict(zip(crops.subject_N.tolist(), name_N.tolist(), strict=True))
+    palsied = dict(zip(name_N.tolist(), crops.palsied_N.tolist(), strict=True))
+    judged = tested[:1] if protocol is Protocol.LOPO else tested
+    kept = {name for name, is_palsied in palsied.items() if all(own.can_answer(name, palsied=is_palsied) for own in judged)}
+    kept_N = np.isin(name_N, sorted(kept))
+    num_left_out = len(set(crops.subject_N[~kept_N].tolist()))
+    crops, source_N = crops.where(kept_N), source_N[kept_N]
+    people = replace(held_out_people(crops, source_N), protocol=protocol)
+    answers = [answer_about(own, people, crops, names) for own in tested]
     return Evidence(
         people=people,
         challenger=answers[0],
@@ -70,6 +82,84 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
         num_left_out=num_left_out,
         digest=fingerprint(people, answers),
         num_erased=num_erased,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A registered model with what it can be tested on.
+
+    Attributes:
+        predictor: The model.
+        palsy: Predictions of recognition for people who were left out, by canonical name.
+        regions: The same of the regions.
+        seen_by_palsy: Canonical names of the people that recognition learned from.
+        seen_by_regions: The same of the regions; empty for recognition alone.
+    """
+
+    predictor: Predictor
+    palsy: Mapping[str, LeftOut]
+    regions: Mapping[str, LeftOut]
+    seen_by_palsy: frozenset[str]
+    seen_by_regions: frozenset[str]
+
+    @classmethod
+    def load(cls, workspace: Workspace, training: Training) -> Self:
+        """Load a registered model and its evidence."""
+        predictor = load_model(workspace, training)
+        parts = [training] if training.model == PALSY else bundled(workspace, training.model_digest)
+        recognition = next((part for part in parts if part.model == PALSY), None)
+        return cls(
+            predictor=predictor,
+            palsy={} if recognition is None else predictions_of(workspace, recognition),
+            regions={} if training.model == PALSY else predictions_of(workspace, training),
+            seen_by_palsy=people_seen(workspace, predictor.recognition_card),
+            seen_by_regions=frozenset() if predictor.regions is None else people_seen(workspace, predictor.card),
+        )
+
+    def can_answer(self, name: str, *, palsied: bool) -> bool:
+        """Return whether the model can be tested on a person: it never saw the person, or models of its recipe did not."""
+        palsy = name in self.palsy or name not in self.seen_by_palsy
+        regions = name in self.regions or name not in self.seen_by_regions or (bool(self.regions) and not palsied)
+        return palsy and regions
+
+
+def answer_about(tested: Tested, people: HeldOut, crops: Crops, names: Mapping[str, str]) -> Answers:
+    """Return the scores of a model for some people; NaN for a person who cannot test it.
+
+    Predictions for people who were left out come first. Only the others are scored, if the model never saw them.
+
+    Args:
+        tested: The model.
+        people: S people.
+        crops: Their frames.
+        names: Pseudonym in the snapshot → canonical name.
+    """
+    own = [names[subject] for subject in people.subjects]
+    new_S = np.array([name not in tested.palsy and name not in tested.seen_by_palsy for name in own], dtype=bool)
+    known_to_regions = tested.regions.keys() | tested.seen_by_regions
+    both = tested.predictor.regions is not None
+    new_to_regions_S = np.array([both and name not in known_to_regions for name in own], dtype=bool)
+    scored_S = new_S | new_to_regions_S
+    chosen = np.asarray(people.subjects, dtype=str)[scored_S]
+    scored = answer(tested.predictor, crops.where(np.isin(crops.subject_N, chosen)))
+    palsy_S, threshold_S = np.full(len(own), np.nan), np.full(len(own), scored.threshold)
+    palsy_S[new_S] = scored.palsy_S[new_S[scored_S]]
+    region_SA = np.full((len(own), len(AUS)), np.nan)
+    if scored.region_SA is not None:
+        region_SA[new_to_regions_S] = scored.region_SA[new_to_regions_S[scored_S]]
+    for row, name in enumerate(own):
+        if name in tested.palsy:
+            palsy_S[row], threshold_S[row] = tested.palsy[name].palsy_score, tested.palsy[name].threshold
+        if name in tested.regions:
+            region_SA[row] = [(tested.regions[name].regions or {})[au] for au in AUS]
+    answered = zip(own, people.palsied_S.tolist(), strict=True)
+    palsy_S[[not tested.can_answer(name, palsied=palsied) for name, palsied in answered]] = np.nan
+    return replace(
+        scored,
+        palsy_S=palsy_S,
+        region_SA=None if scored.region_SA is None else region_SA,
+        threshold=threshold_S if tested.palsy else scored.threshold,
     )
 
 
@@ -103,25 +193,31 @@ def _download(workspace: Workspace, training: Training, folder: Path) -> None:
             whole.rename(folder)
 
 
-def test_crops(workspace: Workspace, snapshot: str) -> tuple[Crops, Array, int]:
-    """Decode the frames of a snapshot's test people; returns crops, sources, (N,) str, and the number of erased people."""
+def candidate_crops(workspace: Workspace, snapshot: str, *, everybody: bool) -> tuple[Crops, Array, int]:
+    """Decode the frames of a snapshot's test people, or of everybody.
+
+    Returns:
+        The crops, the source of each, (N,) str, and the number of erased people.
+    """
     living = load_living(workspace, snapshot)
     crops = load_crops(workspace.store, snapshot, workspace.folder("crops"), without=living.names)
     source_N = np.array(living.rows["source"].to_pylist())
-    return crops.of(Split.TEST), source_N[crops.split_N == str(Split.TEST)], living.num_erased
+    chosen_N = np.full(len(crops), True) if everybody else crops.split_N == str(Split.TEST)
+    return crops.where(chosen_N), source_N[chosen_N], living.num_erased
 
 
-def people_seen(workspace: Workspace, predictors: Sequence[Predictor]) -> set[str]:
-    """Return the canonical pseudonyms of all training and validation people of the models."""
+def people_seen(workspace: Workspace, card: Mapping[str, Any]) -> frozenset[str]:
+    """Return the canonical pseudonyms of everybody that a model learned from, by its card: training and validation people.
+
+    A protocol other than ``subjects`` leaves nobody of the snapshot unseen.
+    """
+    if not card.get("snapshot"):
+        return frozenset()
     merged = workspace.catalog.merged_names()
-    cards = [card for predictor in predictors for card in (predictor.card, predictor.recognition_card)]
-    digests = {card.get("snapshot") for card in cards} - {None}
-    seen: set[str] = set()
-    for digest in sorted(map(str, digests)):
-        rows = snapshots.load(workspace.store, digest).select(["subject", "split"]).to_pydict()
-        pairs = zip(rows["subject"], rows["split"], strict=True)
-        seen |= {canonical_name(name, merged) for name, split in pairs if split != Split.TEST}
-    return seen
+    rows = snapshots.load(workspace.store, str(card["snapshot"])).select(["subject", "split"]).to_pydict()
+    unseen = Split.TEST if card.get("protocol", Protocol.SUBJECTS) == Protocol.SUBJECTS else None
+    pairs = zip(rows["subject"], rows["split"], strict=True)
+    return frozenset(canonical_name(name, merged) for name, split in pairs if split != unseen)
 
 
 def held_out_people(crops: Crops, source_N: Array) -> HeldOut:
@@ -186,7 +282,7 @@ def fingerprint(people: HeldOut, answers: Sequence[Answers]) -> str:
     """
     scores = [
         [
-            np.round(answer.palsy_S, 4).tolist(),
+            np.nan_to_num(answer.palsy_S, nan=-1.0).round(4).tolist(),
             None if answer.region_SA is None else np.nan_to_num(answer.region_SA).round(4).tolist(),
         ]
         for answer in answers

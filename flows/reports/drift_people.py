@@ -1,6 +1,6 @@
 """The people that monitoring compares: their frames, and their measures from frames and scores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -30,6 +30,12 @@ REGION_SCORE: Final = "mean region score"
 def held_out(trained_on: pa.Table) -> pa.Table:
     """Return the frames of the test people of a snapshot; scores of training people would be too good."""
     return trained_on.filter(pc.equal(trained_on["split"], Split.TEST.value))
+
+
+def unseen_people(trained_on: pa.Table, left_out: Collection[str]) -> set[str]:
+    """Return the people of a snapshot whose scores are by models that never saw them: left out, or else held out."""
+    chosen = trained_on if left_out else held_out(trained_on)
+    return {name for name in chosen["subject"].to_pylist() if not left_out or name in left_out}
 
 
 @task(cache_policy=NO_CACHE)
@@ -99,12 +105,18 @@ def mean(values: Iterable[float | None]) -> float:
     return sum(found) / len(found) if found else float("nan")
 
 
-def champion_scores(workspace: Workspace, champion: Training) -> dict[str, dict[str, float]]:
-    """Return the champion's scores by person: probability of a palsy, and the mean score of the regions."""
+def champion_scores(
+    workspace: Workspace, champion: Training, left_out: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Return the champion's scores by person: probability of a palsy, and the mean score of the regions.
+
+    ``left_out`` are the summaries of people who were left out; they replace the scores by a model that learned from them.
+    """
     found = {}
-    for score in workspace.catalog.scores(champion.model_digest):
-        regions = [region["score"] for region in score.summary["regions"].values()]
-        found[score.subject] = {PALSY_SCORE: float(score.summary["palsy_score"])}
+    summaries = {score.subject: score.summary for score in workspace.catalog.scores(champion.model_digest)}
+    for subject, summary in {**summaries, **left_out}.items():
+        regions = [region["score"] for region in summary["regions"].values()]
+        found[subject] = {PALSY_SCORE: float(summary["palsy_score"])}
         if regions:
-            found[score.subject][REGION_SCORE] = float(np.mean(regions))
+            found[subject][REGION_SCORE] = float(np.mean(regions))
     return found

@@ -16,7 +16,7 @@ from vitau.data import snapshot as snapshots
 from vitau.data.layout import parse_score_name
 from vitau.data.parquet import read_table
 from vitau.errors import CatalogError, SnapshotError, StoreError
-from vitau.schema import Snapshot, Split, all_names, canonical_name
+from vitau.schema import Protocol, Snapshot, Split, all_names, canonical_name
 
 SHOWN: Final = 8
 """Number of clips listed in the text; JSON has all of them."""
@@ -172,6 +172,8 @@ def version_facts(workspace: Workspace, training: Training, splits: set[str]) ->
     """Return how a version used people of these splits, and the decision about it."""
     used = {Split.TRAIN: "trained on", Split.VAL: "chosen by", Split.TEST: "tested on"}
     use = ", ".join(used[split] for split in Split if split in splits)
+    if training.protocol is Protocol.LOPO:
+        use = "trained on or chosen by, after being left out once"
     return {
         "use": use,
         "recipe": training.recipe,

@@ -10,17 +10,26 @@ import pyarrow as pa
 from flows.annotation.consensus import resolve_consensus
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
+from flows.promotion.looks import count_looks
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Training
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.measure import NUM_RESAMPLES
-from vitau.evaluation.metrics import CALIBRATION_METRICS, DECISION_METRICS, UNDEFINED, Estimate, PalsyMetrics, RegionMetrics
+from vitau.evaluation.metrics import (
+    CALIBRATION_METRICS,
+    DECISION_METRICS,
+    UNDEFINED,
+    Estimate,
+    PalsyMetrics,
+    RegionMetrics,
+    evidence_words,
+)
 from vitau.evaluation.training_result import TrainingResult
 from vitau.media.frames import FrameRecipe
 from vitau.registry.tripod import Fact, counted, render
-from vitau.schema import AUS, CROP_SIZE, Clip, FrameLimits, Side, Split
+from vitau.schema import AUS, CROP_SIZE, Clip, FrameLimits, Protocol, Side, Split
 from vitau.training.recipes import find_recipe
 
 OUTPUTS: Final = {
@@ -39,6 +48,7 @@ def build_reporting_sheet(
         *label_facts(workspace, rows, result.ledger_offset),
         *model_facts(recipe, result, recognition),
         *test_facts(result),
+        *evidence_facts(workspace, snapshot, result),
     ]
     return render(name, facts, synthetic=result.synthetic)
 
@@ -210,6 +220,17 @@ def test_facts(result: TrainingResult) -> Iterator[Fact]:
         yield from region_facts(test, where)
     yield Fact(item="23b", about="performance by source, side, sex, skin", value=None)
     yield Fact(item="14", about="performance by sex, skin, age", value=None)
+
+
+def evidence_facts(workspace: Workspace, snapshot: str, result: TrainingResult) -> Iterator[Fact]:
+    """Yield how often the people were looked at, and, after people were left out one at a time, what that means."""
+    if result.test is None:
+        return
+    num_looks = count_looks(workspace, snapshot, result.protocol)
+    yield Fact(item="12e", about="looks at these people", value=str(num_looks), where="catalog, looks")
+    if result.protocol is Protocol.LOPO:
+        use = f"{evidence_words(result.test)}; the splits were not used, and everybody trained or validated the final model"
+        yield Fact(item="12a", about="evidence", value=use, where="catalog, left_out")
 
 
 def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
+from flows.promotion.looks import count_looks, looks_sentence, note_look
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.workspace import Workspace
@@ -13,10 +14,20 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.metrics import metrics_from_json
-from vitau.schema import AU, Cohort, RegionLabels, Skipped, Split
+from vitau.schema import AU, Cohort, Protocol, RegionLabels, Skipped, Split
 from vitau.scoring.aggregate import aggregate
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject
+
+TITLES: Final = {
+    Protocol.SUBJECTS: "Facial palsy: people held out from training",
+    Protocol.LOPO: "Facial palsy: people of a small study",
+    Protocol.FRAMES: "Facial palsy: people who were seen in training",
+}
+TRAINED_ON_EVERYBODY: Final = (
+    "A model of this page was trained on everybody, also on these people: their scores show what it does, and are too good. "
+    "Its metrics below are of models by the same recipe that never saw the person."
+)
 
 
 def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapshot: str) -> Report:
@@ -27,15 +38,22 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
     left_out = quarantined(workspace)
     scores = [score for score in workspace.catalog.scores(digest) if splits.get(score.subject) == Split.TEST]
-    versions = {f"{own.model}/{own.version}" for own in bundled(workspace, digest)}
+    trained = bundled(workspace, digest)
+    versions = {f"{own.model}/{own.version}" for own in trained}
+    protocol = max((own.protocol for own in trained), key=(Protocol.SUBJECTS, Protocol.LOPO, Protocol.FRAMES).index)
+    note_look(workspace, snapshot=snapshot, protocol=protocol, model=REGIONS, digest=digest, purpose="report")
     marked = ", ".join(sorted(versions & versions_to_retrain(workspace)))
     return Report(
-        title="Facial palsy: people held out from training",
+        title=TITLES[protocol],
         synthetic=predictor.synthetic,
         models=reported_models(workspace, predictor, digest),
         subjects=[
             reported_subject(workspace, score, predictor.rule, labels.get(score.subject), left_out[score.subject])
             for score in scores
+        ],
+        notes=[
+            *([TRAINED_ON_EVERYBODY] if protocol is Protocol.LOPO else []),
+            looks_sentence(count_looks(workspace, snapshot, protocol)),
         ],
         skipped=unscored(workspace, splits, {score.subject for score in scores}),
         lineage={

@@ -1,7 +1,7 @@
 """The recipes of a retraining by the settings, the weights that they start from, and the keys of their results."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from flows.settings import SIZES, Settings
 from flows.workspace import Workspace
 from vitau.errors import TrainingError
 from vitau.models.weights import HUB, IN_STORE, find_weights
+from vitau.schema import Protocol
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import BACKBONE, find_recipe
@@ -26,6 +27,8 @@ class PlannedTraining:
         snapshot: Digest of the snapshot.
         key: Identity of the training; a known one is not repeated.
         weights: Sources of the user's own weights.
+        protocol: How people are kept from the models: held out, or left out one at a time before a training on everybody.
+        balance_people: Draw every training person equally often.
     """
 
     model: str
@@ -33,6 +36,8 @@ class PlannedTraining:
     snapshot: str
     key: str
     weights: tuple[str, ...] = ()
+    protocol: Protocol = Protocol.SUBJECTS
+    balance_people: bool = False
 
 
 def choose_recipes(settings: Settings, size: str) -> Mapping[str, str]:
@@ -65,8 +70,19 @@ def plan_trainings(workspace: Workspace, size: str, snapshot: str) -> dict[str, 
     for model, name in choose_recipes(workspace.settings, size).items():
         weights = find_sources(workspace, find_recipe(name))
         key = training_key(name, snapshot, weights.digests)
-        planned[model] = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=key, weights=weights.sources)
+        training = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=key, weights=weights.sources)
+        planned[model] = balance(training) if workspace.settings.balance_people else training
     return planned
+
+
+def balance(training: PlannedTraining) -> PlannedTraining:
+    """Return a training that draws every person equally often, under a key of its own."""
+    return replace(training, balance_people=True, key=derived_key(training, "balanced"))
+
+
+def derived_key(training: PlannedTraining, change: str) -> str:
+    """Return the key of a training that differs from another by something that is in no recipe."""
+    return sha256(f"{change} {training.key}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from flows.execution.leases import exclusive_lease
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.promotion.cascade import with_cascade
+from flows.promotion.left_out import left_out_metrics
+from flows.promotion.looks import count_looks, looks_sentence, note_look
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.retraining.recipes import PlannedTraining, pretraining_folder
@@ -22,9 +24,11 @@ from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.data import snapshot as snapshots
 from vitau.errors import CheckpointError, TrainingError
+from vitau.evaluation.metrics import evidence_words
 from vitau.evaluation.training_result import Pretraining, TrainingResult
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.registry import registry
+from vitau.schema import Protocol
 from vitau.training.recipes import find_recipe
 from vitau.training.run import METRICS
 from vitau.training.start import MODEL
@@ -55,11 +59,15 @@ def register(workspace: Workspace, training: PlannedTraining, folder: Path, reco
 def _register(workspace: Workspace, training: PlannedTraining, folder: Path, recognition: Training | None) -> Training:
     model, recipe, snapshot = training.model, training.recipe, training.snapshot
     result = read_result(workspace, recipe, folder, recognition)
+    if result.protocol is Protocol.LOPO:
+        result = replace(result, test=left_out_metrics(workspace, training.key, snapshot))
     bundle = workspace.folder("bundles") / training.key
     fill_bundle(workspace, bundle, folder / "model", recognition)
     if recognition is not None:
         result = with_cascade(workspace, result, bundle)
     digest = registry.folder_digest(bundle)
+    if result.test is not None:
+        note_look(workspace, snapshot=snapshot, protocol=result.protocol, model=model, digest=digest, purpose="registration")
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
         workspace.store.put(layout.model_file_key(digest, path.relative_to(bundle).as_posix()), path)
     version, run_id = registry.register(
@@ -73,7 +81,9 @@ def _register(workspace: Workspace, training: PlannedTraining, folder: Path, rec
             "recipe": recipe,
             "protocol": str(result.protocol),
             "synthetic": str(result.synthetic).lower(),
+            **({"evidence": evidence_words(result.test)} if result.test is not None else {}),
         },
+        remarks=[] if result.test is None else [looks_sentence(count_looks(workspace, snapshot, result.protocol))],
         reporting_sheet=build_reporting_sheet(workspace, model, recipe, snapshot, result, recognition),
     )
     registered = Training(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitau.data.protocols import PAPER_COUNTS, FrameCounts, available_counts, divide
+from vitau.data.protocols import PAPER_COUNTS, FrameCounts, available_counts, divide, everybody
 from vitau.schema import Protocol, Split
 
 PALSIED, CONTROLS, FRAMES = 6, 7, 4
@@ -99,3 +99,14 @@ def test_counted_frames_are_taken_once_each_and_validation_comes_out_of_training
     assert [int((fold.test_N & of_N).sum()) for of_N in (PALSIED_N, ~PALSIED_N)] == [5, 8]
     assert not (used_N & fold.test_N).any()
     assert int(fold.val_N.sum()) == round(0.15 * 22)
+
+
+def test_after_people_were_left_out_everybody_trains_or_validates_and_nobody_tests():
+    subject_N = np.repeat([f"p{number}" for number in range(9)] + [f"c{number}" for number in range(12)], 3)
+    palsied_N = np.char.startswith(subject_N, "p")
+    fold = everybody(subject_N, palsied_N, 0)
+    assert (fold.train_N ^ fold.val_N).all()
+    assert not fold.test_N.any()
+    assert not set(subject_N[fold.train_N]) & set(subject_N[fold.val_N])
+    assert [len(set(subject_N[fold.val_N & own_N])) for own_N in (palsied_N, ~palsied_N)] == [1, 2]
+    assert (everybody(subject_N, palsied_N, 0).val_N == fold.val_N).all()

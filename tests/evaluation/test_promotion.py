@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.catalog.signing import canonical
+from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.measure import palsy_metrics
 from vitau.evaluation.policy import PATIENTS, SMOKE
-from vitau.evaluation.promotion import Answers, HeldOut, Verdict, decide_promotion
-from vitau.schema import AUS
+from vitau.evaluation.promotion import Verdict, decide_promotion
+from vitau.schema import AUS, Protocol
 
 
 def people(num_people: int = 60, seed: int = 0, **groups: list[str | None]) -> HeldOut:
@@ -347,3 +348,66 @@ def test_every_array_of_other_people_is_named(name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match="equally many") as caught:
         decide_promotion(of, given["challenger"], given["champion"])
     assert str(caught.value) == sentence
+
+
+def test_people_who_were_left_out_one_at_a_time_must_be_more() -> None:
+    of = replace(people(14), protocol=Protocol.LOPO)
+    verdict = decide_promotion(of, answers(of), None)
+    assert [reason.sentence for reason in verdict.against] == [
+        "7 palsied people and 7 others were left out one at a time; 8 of each are needed"
+    ]
+    enough = replace(people(16), protocol=Protocol.LOPO)
+    assert decide_promotion(enough, answers(enough), None).promote
+
+
+def test_predictions_of_people_who_were_seen_in_training_never_promote() -> None:
+    of = replace(people(), protocol=Protocol.FRAMES)
+    for policy in (PATIENTS, SMOKE):
+        verdict = decide_promotion(of, answers(of), None, policy)
+        assert checks(verdict) == {"protocol"}
+        assert verdict.against[0].sentence.startswith("protocol frames tests people who were seen in training: its numbers")
+
+
+def test_each_person_is_judged_by_the_threshold_of_the_models_that_predicted_them() -> None:
+    of = people(60, source=["clinic"] * 60)
+    scores = answers(of)
+    rising = np.where(np.arange(60) < 30, 0.9, 0.1)
+    own = replace(scores, palsy_S=np.clip(rising + 0.05 * (2 * of.palsied_S - 1.0), 0, 1), threshold=rising)
+    shuffled = np.random.default_rng(3).permutation(60)
+    turned = HeldOut(
+        subjects=[of.subjects[row] for row in shuffled],
+        palsied_S=of.palsied_S[shuffled],
+        affected_SA=of.affected_SA[shuffled],
+        known_SA=of.known_SA[shuffled],
+        groups={"source": ["clinic"] * 60},
+    )
+    assert own.region_SA is not None
+    moved = replace(own, palsy_S=own.palsy_S[shuffled], region_SA=own.region_SA[shuffled], threshold=rising[shuffled])
+    shares = [
+        next(reason.numbers["challenger"] for reason in verdict.reasons if reason.check.startswith("recognition, source"))
+        for verdict in (decide_promotion(of, own, None), decide_promotion(turned, moved, None))
+    ]
+    assert shares == [1.0, 1.0]
+
+
+def test_a_champion_is_compared_on_the_people_that_both_can_be_tested_on() -> None:
+    of = replace(people(60), protocol=Protocol.LOPO)
+    good, poor = answers(of, skill=0.4), answers(of, skill=0.0)
+    known = np.arange(60) < 20
+    part = replace(poor, palsy_S=np.where(known, poor.palsy_S, np.nan))
+    verdict = decide_promotion(of, good, part)
+    assert verdict.promote
+    assert "it is compared on 10 palsied people and 10 more; 5 of each are needed" in next(
+        reason.sentence for reason in verdict.reasons if reason.check == "people in common"
+    )
+    twenty = people(20)
+    own, other = (replace(given, palsy_S=given.palsy_S[:20], region_SA=given.region_SA[:20]) for given in (good, poor))
+    direct = decide_promotion(twenty, own, other)
+    assert compared(verdict)["recognition, AUROC"] == compared(direct)["recognition, AUROC"]
+    assert "people in common" in checks(decide_promotion(of, good, replace(poor, palsy_S=np.full(60, np.nan))))
+
+
+def compared(verdict: Verdict) -> dict[str, tuple[float | None, float | None]]:
+    """Return the challenger's and the champion's value of every comparison."""
+    compared = [reason for reason in verdict.reasons if "difference" in reason.numbers]
+    return {reason.check: (reason.numbers["challenger"], reason.numbers["champion"]) for reason in compared}

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vitau.catalog.engine import open_engine
-from vitau.catalog.erasures import Erasures
+from vitau.catalog.evidence import EvidenceLog
 from vitau.catalog.intake import Intake
 from vitau.catalog.ledger.labels import Labels
 from vitau.catalog.promotion_log import PromotionLog
@@ -31,7 +31,7 @@ from vitau.catalog.tables import (
     unusable_frames,
 )
 from vitau.errors import ContradictionError
-from vitau.schema import Comparison, Snapshot, Split, canonical_name
+from vitau.schema import Comparison, Protocol, Snapshot, Split, canonical_name
 
 __all__ = ["Catalog", "FrameTable", "ScoredSubject", "Training", "open_catalog"]
 
@@ -52,6 +52,11 @@ class Training:
     version: int
     run_id: str
     metrics: Mapping[str, Any]
+
+    @property
+    def protocol(self) -> Protocol:
+        """Return how people were kept from the model; ``LOPO`` if it was trained on everybody, after each was left out."""
+        return Protocol(self.metrics.get("protocol", Protocol.SUBJECTS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +79,7 @@ class ObjectRow:
     adopted: bool
 
 
-class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, Erasures, Rekeyings):
+class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, EvidenceLog, Rekeyings):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:

@@ -25,6 +25,7 @@ _KEPT: Final = {
     "snapshots",
     "trainings",
     "promotions",
+    "looks",
     "pulls",
 }
 """Tables of which no row is deleted: `forget` replaces the person in the ledger, the others name no person."""

@@ -1,9 +1,9 @@
 """Database roles of PostgreSQL: the owner of the ledger migrates it and is not its writer.
 
-Flows connect as the writer, which can read everything, append to the ledger and the record of promotions, and change neither.
-It owns nothing: it cannot drop a trigger, truncate a table or create one. The one exception, forgetting a person, is a function
-of the owner. ``python -m vitau.catalog.roles`` upgrades the catalog as its owner and grants the writer: run it at every start,
-before the workers. With ``--wait`` it waits, as the writer, until another process did that.
+Flows connect as the writer, which can read everything. It appends to the ledger, the record of promotions and the list of
+looks, and changes none of them. It owns nothing: it cannot drop a trigger, truncate a table or create one. The one exception,
+forgetting a person, is a function of the owner. ``python -m vitau.catalog.roles`` upgrades the catalog as its owner and grants
+the writer: run it at every start, before the workers. With ``--wait`` it waits, as the writer, until another process did that.
 """
 
 import os
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import database_errors, open_engine
 from vitau.errors import CatalogError, VitauError
 
-APPEND_ONLY: Final = ("ledger", "ledger_details", "merges", "promotions")
+APPEND_ONLY: Final = ("ledger", "ledger_details", "merges", "promotions", "looks")
 """Tables in which the writer may insert, and neither update nor delete."""
 
 OWNER: Final = "VITAU_CATALOG_OWNER"

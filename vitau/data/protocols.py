@@ -137,10 +137,7 @@ def _recorded(palsied_N: Array, split_N: Array) -> FrameFold:
 
 
 def _leave_one_out(subject_N: Array, palsied_N: Array, seed: int) -> Iterator[FrameFold]:
-    cohorts = {
-        str(subject): Cohort.PALSY if palsied else Cohort.CONTROL
-        for subject, palsied in zip(subject_N.tolist(), palsied_N.tolist(), strict=True)
-    }
+    cohorts = _cohorts(subject_N, palsied_N)
     num_palsied = sum(cohort is Cohort.PALSY for cohort in cohorts.values())
     if num_palsied < LEAST_PALSIED:
         raise ValueError(
@@ -156,6 +153,15 @@ def _leave_one_out(subject_N: Array, palsied_N: Array, seed: int) -> Iterator[Fr
         )
 
 
+def everybody(subject_N: Sequence[str] | Array, palsied_N: Array, seed: int) -> FrameFold:
+    """Return the fold of a refit after ``lopo``: everybody trains or validates, as in the folds, and nobody tests."""
+    subject_N = np.asarray(subject_N)
+    cohorts = _cohorts(subject_N, palsied_N)
+    validation = validation_people(cohorts, cohorts, seed=seed, turn=len(cohorts))  # a turn that no fold has
+    val_N = np.isin(subject_N, sorted(validation))
+    return FrameFold(train_N=~val_N, val_N=val_N, test_N=np.zeros(len(subject_N), bool))
+
+
 def validation_people(people: Collection[str], cohorts: Mapping[str, Cohort], *, seed: int, turn: int) -> frozenset[str]:
     """Return the training people of a fold that validate: the same share of each cohort, at least one person."""
     chosen: set[str] = set()
@@ -164,6 +170,13 @@ def validation_people(people: Collection[str], cohorts: Mapping[str, Cohort], *,
         order.sort(key=lambda person: sha256(f"validation:{seed}:{turn}:{person}".encode()).hexdigest())
         chosen |= set(order[: max(1, round(VALIDATION_SHARE * len(order)))])
     return frozenset(chosen)
+
+
+def _cohorts(subject_N: Array, palsied_N: Array) -> dict[str, Cohort]:
+    return {
+        str(subject): Cohort.PALSY if palsied else Cohort.CONTROL
+        for subject, palsied in zip(subject_N.tolist(), palsied_N.tolist(), strict=True)
+    }
 
 
 def _counted(palsied_N: Array, counts: FrameCounts, seed: int) -> FrameFold:

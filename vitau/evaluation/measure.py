@@ -82,7 +82,7 @@ def palsy_metrics(
     palsied: Array,
     score: Array,
     *,
-    threshold: float = 0.5,
+    threshold: float | Array = 0.5,
     averages_log_odds: bool = False,
     protocol: Protocol = Protocol.SUBJECTS,
     seed: int = 0,
@@ -94,19 +94,21 @@ def palsy_metrics(
         subjects: N pseudonyms, one per frame.
         palsied: (N,) bool.
         score: (N,) probability of a palsy, 0 to 1.
-        threshold: A person is classified as palsied if the mean score is at or above it.
+        threshold: A person is classified as palsied if the mean score is at or above it. An array (N,) has one for each frame,
+            of the model that predicted it; then the mean over a person's frames counts.
         averages_log_odds: The mean score is that of the mean log-odds.
         protocol: How people were split; recorded in the result.
         seed: Of the bootstrap.
         num_resamples: Number of resamples of people.
     """
     people = by_subject(subjects, palsied, score, averages_log_odds=averages_log_odds)
+    own = threshold if np.ndim(threshold) == 0 else by_subject(subjects, palsied, np.asarray(threshold)).score_SK[:, 0]
     return PalsyMetrics(
-        **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], threshold, seed, num_resamples),
+        **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], own, seed, num_resamples),
         protocol=protocol,
         num_frames=len(subjects),
         num_palsied=int(people.truth_SK.sum()),
-        threshold=float(threshold),
+        threshold=float(np.mean(own)),
     )
 
 
@@ -210,7 +212,7 @@ def calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, A
     return {"ece": ratio(gap_RB.sum(1), total_R), "brier": ratio(weight_RS @ (truth_S - score_S) ** 2, total_R)}
 
 
-def _binary(truth_S: Array, score_S: Array, threshold: float, seed: int, num_resamples: int) -> dict[str, Any]:
+def _binary(truth_S: Array, score_S: Array, threshold: float | Array, seed: int, num_resamples: int) -> dict[str, Any]:
     """Compute what the metrics of recognition and of sides share."""
     called_S = score_S >= threshold
     ones_1S, weight_RS = np.ones((1, len(truth_S))), resample_weights(len(truth_S), num_resamples, seed)

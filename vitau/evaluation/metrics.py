@@ -140,6 +140,23 @@ class CascadeMetrics(RegionMetrics):
     missed: Estimate = UNDEFINED
 
 
+def evidence_words(metrics: Metrics) -> str:
+    """Return how the people of some metrics were kept from the models: "leave one person out, n = 21".
+
+    The number is that of palsied people, where they are counted.
+    """
+    palsied = metrics.num_palsied if isinstance(metrics, PalsyMetrics) else None
+    num = metrics.num_subjects if palsied is None else palsied
+    return f"{_EVIDENCE_WORDS[metrics.protocol or Protocol.SUBJECTS]}, n = {num}"
+
+
+_EVIDENCE_WORDS: Final = {
+    Protocol.SUBJECTS: "people held out",
+    Protocol.LOPO: "leave one person out",
+    Protocol.FRAMES: "frames of people who were seen in training",
+}
+
+
 def metrics_from_json(document: Mapping[str, Any]) -> PalsyMetrics | RegionMetrics | None:
     """Read the stored metrics of a split, of recognition or of regions; ``None`` if the document has no metrics."""
     if "n_subjects" not in document:

@@ -13,6 +13,8 @@ class Policy:
     Attributes:
         name: Recorded with each decision.
         min_people: Least number of held-out people, palsied and others each. With fewer, an AUROC moves in steps of 1/25.
+        min_left_out: Least number of people who were left out one at a time, palsied and others each. They are predicted by as
+            many models, whose scores differ, so more of them are needed.
         margin_auroc: Largest loss of AUROC (of the regions, of their mean), at the lower end of the paired 95 % interval. A
             challenger must show that its loss is smaller: too few people are a reason to refuse.
         margin_balanced_accuracy: The same for balanced accuracy, which depends on the threshold that people get.
@@ -33,6 +35,7 @@ class Policy:
 
     name: str
     min_people: int = 5
+    min_left_out: int = 8
     margin_auroc: float = 0.05
     margin_balanced_accuracy: float = 0.10
     margin_brier: float = 0.02
@@ -69,6 +72,7 @@ def find_policy(name: str) -> Policy:
 SMOKE: Final = Policy(
     name="smoke",
     min_people=1,
+    min_left_out=1,
     margin_auroc=1.0,
     margin_balanced_accuracy=1.0,
     margin_brier=1.0,

@@ -1,12 +1,13 @@
 """The promotion decision: from the scores of held-out people to a verdict with its reasons.
 
-Both models score the same people. Neither model was trained on them, and none of them chose an epoch or a threshold. The
+Both models score the same people. Neither model was trained on them, and none of them chose an epoch or a threshold. Where
+people were left out one at a time, the scores are those of the folds' models, by the same recipe. The
 bootstrap is paired: each resample holds the same people for both models, so the difficulty of a person cancels. The functions
 are pure: the same arrays yield the same verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,46 +15,13 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
 from vitau.evaluation.checks import CheckResult, at_least, not_below, not_larger, not_worse, not_worse_calibrated, of_group
+from vitau.evaluation.held_out import Answers, Comparison, HeldOut, compare_on_common_people, sort_people
 from vitau.evaluation.measure import calibration, decisions
 from vitau.evaluation.policy import PATIENTS, Policy
-from vitau.schema import AUS
+from vitau.schema import AUS, Protocol
 
 Array = npt.NDArray[Any]
 NUM_RESAMPLES: Final = 2000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class HeldOut:
-    """The truth about S held-out people: ``palsied_S`` bool, ``affected_SA`` and ``known_SA`` bool (S, 8).
-
-    ``groups`` maps the name of an attribute to the value of every person, ``None`` where it is not recorded.
-    """
-
-    subjects: Sequence[str]
-    palsied_S: Array
-    affected_SA: Array
-    known_SA: Array
-    groups: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Answers:
-    """The scores of a model for the same S people, means over the frames of each person, and its cost.
-
-    Attributes:
-        palsy_S: Probability of a palsy; a palsy at or above ``threshold``.
-        region_SA: (S, 8) score of the regions, −1 to 1, affected above 0. Only those of palsied people count. ``None`` for
-            recognition alone.
-        threshold: Of recognition.
-        num_parameters: Of both models in the bundle.
-        face_flops: Floating-point operations that both models need for one face.
-    """
-
-    palsy_S: Array
-    region_SA: Array | None
-    threshold: float
-    num_parameters: int
-    face_flops: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,24 +63,22 @@ def decide_promotion(
     Raises:
         ValueError: The arrays are not of the same people.
     """
-    people, challenger, champion = _sorted(people, challenger, champion)
+    people, challenger, champion = sort_people(people, challenger, champion)
     reasons: list[CheckResult] = []
     num_palsied = int(people.palsied_S.sum())
     least = min(num_palsied, len(people.subjects) - num_palsied)
-    reasons.append(
-        CheckResult(
-            check="held-out people",
-            holds=least >= policy.min_people,
-            sentence=f"{num_palsied} palsied people and {len(people.subjects) - num_palsied} others were held out from both; "
-            f"{policy.min_people} of each are needed",
-            numbers={"palsied": num_palsied, "others": len(people.subjects) - num_palsied, "limit": policy.min_people},
-        )
-    )
+    reasons.append(_enough_people(people, policy))
+    if people.protocol is Protocol.FRAMES:
+        reasons.append(SEEN_IN_TRAINING)
     if least > 0:
         weight_RS = with_point_estimate(resample_weights(len(people.subjects), num_resamples, seed))
-        reasons += _recognition(people, challenger, champion, policy, weight_RS)
+        comparison = compare_on_common_people(people, challenger, champion)
+        if comparison is not None:
+            reasons += _people_in_common(comparison, policy)
+            comparison = comparison if comparison.common_S.any() else None
+        reasons += _recognition(people, challenger, comparison, policy, weight_RS)
         if challenger.region_SA is not None:
-            reasons += _regions(people, challenger, champion, policy, weight_RS)
+            reasons += _regions(people, challenger, comparison, policy, weight_RS)
         reasons += _subgroups(people, challenger, policy, weight_RS)
     reasons += _costs(challenger, champion, policy)
     return Verdict(
@@ -125,8 +91,44 @@ def decide_promotion(
     )
 
 
+SEEN_IN_TRAINING: Final = CheckResult(
+    check="protocol",
+    holds=False,
+    sentence="protocol frames tests people who were seen in training: its numbers promise nothing about new people",
+    numbers={},
+)
+
+
+def _enough_people(people: HeldOut, policy: Policy) -> CheckResult:
+    """Check the number of people who were held out, or left out one at a time."""
+    num_palsied, one_at_a_time = int(people.palsied_S.sum()), people.protocol is Protocol.LOPO
+    num_others, limit = len(people.subjects) - num_palsied, policy.min_left_out if one_at_a_time else policy.min_people
+    how = "left out one at a time" if one_at_a_time else "held out from both"
+    return CheckResult(
+        check="held-out people",
+        holds=min(num_palsied, num_others) >= limit,
+        sentence=f"{num_palsied} palsied people and {num_others} others were {how}; {limit} of each are needed",
+        numbers={"palsied": num_palsied, "others": num_others, "limit": limit},
+    )
+
+
+def _people_in_common(comparison: Comparison, policy: Policy) -> Iterator[CheckResult]:
+    """Check the number of people who can test both models, unless these are all."""
+    if comparison.common_S.all():
+        return
+    num_palsied = int(comparison.people.palsied_S.sum())
+    num_others = len(comparison.people.subjects) - num_palsied
+    yield CheckResult(
+        check="people in common",
+        holds=min(num_palsied, num_others) >= policy.min_people,
+        sentence=f"the champion learned from the others: it is compared on {num_palsied} palsied people and {num_others} more; "
+        f"{policy.min_people} of each are needed",
+        numbers={"palsied": num_palsied, "others": num_others, "limit": policy.min_people},
+    )
+
+
 def _recognition(
-    people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
+    people: HeldOut, challenger: Answers, comparison: Comparison | None, policy: Policy, weight_RS: Array
 ) -> Iterator[CheckResult]:
     """Check recognition: at least the floors, calibrated, and not worse than the champion."""
     own = _palsy_numbers(people, challenger, weight_RS)
@@ -138,8 +140,9 @@ def _recognition(
         sentence=f"recognition's Brier score is {brier:.3f}; at most {policy.max_brier:g} is allowed",
         numbers={"challenger": brier, "limit": policy.max_brier},
     )
-    if champion is not None:
-        other = _palsy_numbers(people, champion, weight_RS)
+    if comparison is not None:
+        answers, weight_RS = (comparison.challenger, comparison.champion), weight_RS[:, comparison.common_S]
+        own, other = (_palsy_numbers(comparison.people, given, weight_RS) for given in answers)
         for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
             yield not_worse(f"recognition, {_WORDS[name]}", own[name], other[name], margin)
         for name, margin in (("brier", policy.margin_brier), ("ece", policy.margin_ece)):
@@ -147,15 +150,16 @@ def _recognition(
 
 
 def _regions(
-    people: HeldOut, challenger: Answers, champion: Answers | None, policy: Policy, weight_RS: Array
+    people: HeldOut, challenger: Answers, comparison: Comparison | None, policy: Policy, weight_RS: Array
 ) -> Iterator[CheckResult]:
     """Check the regions of palsied people: mean at least the floor and not worse, no region shown to be below chance."""
     own = _region_numbers(people, challenger, weight_RS)
     yield at_least("regions, mean AUROC", own["auroc"], policy.floor_region_auroc)
     for au in AUS:
         yield not_below(f"{au}, AUROC", own[au], policy.floor_au)
-    if champion is not None and champion.region_SA is not None:
-        other = _region_numbers(people, champion, weight_RS)
+    if comparison is not None and comparison.champion.region_SA is not None:
+        answers, weight_RS = (comparison.challenger, comparison.champion), weight_RS[:, comparison.common_S]
+        own, other = (_region_numbers(comparison.people, given, weight_RS) for given in answers)
         for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
             yield not_worse(f"regions, mean {_WORDS[name]}", own[name], other[name], margin)
 
@@ -233,28 +237,3 @@ def _region_numbers(people: HeldOut, answers: Answers, weight_RS: Array) -> dict
         for name in ("auroc", "balanced_accuracy")
     }
     return {**means, **{au.value: numbers["auroc"] for au, numbers in by_au.items()}}
-
-
-def _sorted(people: HeldOut, challenger: Answers, champion: Answers | None) -> tuple[HeldOut, Answers, Answers | None]:
-    """Sort all arrays by pseudonym: a verdict does not depend on the order of people."""
-    num_people = len(people.subjects)
-    order = np.argsort(np.asarray(people.subjects, dtype=str))
-
-    def take(values: Any, name: str) -> Array:
-        if len(values) != num_people:
-            raise ValueError(f"{num_people} people and {len(values)} of {name} must be equally many")
-        return np.asarray(values)[order]
-
-    def answers(given: Answers, name: str) -> Answers:
-        region_SA = None if given.region_SA is None else take(given.region_SA, f"the {name}'s regions")
-        return replace(given, palsy_S=take(given.palsy_S, f"the {name}'s answers"), region_SA=region_SA)
-
-    groups = {name: np.array(list(values), dtype=object) for name, values in people.groups.items()}
-    ordered = HeldOut(
-        subjects=tuple(np.asarray(people.subjects, dtype=str)[order].tolist()),
-        palsied_S=take(people.palsied_S, "palsied").astype(bool),
-        affected_SA=take(people.affected_SA, "affected").astype(bool),
-        known_SA=take(people.known_SA, "known").astype(bool),
-        groups={name: take(values, name).tolist() for name, values in groups.items()},
-    )
-    return ordered, answers(challenger, "challenger"), None if champion is None else answers(champion, "champion")

@@ -1,18 +1,33 @@
 """The card of a model: its use, lineage and test metrics on one page."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from vitau.evaluation.bootstrap import format_interval
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics, metrics_from_json
+from vitau.schema import Protocol
+
+LEFT_OUT: Final = (
+    "The metrics are of models by the same recipe that never saw the person: each palsied person was left out once. This model "
+    "was then trained on everybody."
+)
 
 
 def model_card(
-    name: str, metrics: Mapping[str, Any], lineage: Mapping[str, str], recognition: Mapping[str, Any] | None = None
+    name: str,
+    metrics: Mapping[str, Any],
+    lineage: Mapping[str, str],
+    recognition: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
-    """Render the card as Markdown: restrictions of use, lineage, and the metrics on test people.
+    """Render the card as Markdown: restrictions of use, lineage, and the metrics on people who were kept from the model.
 
-    ``recognition`` has the threshold, calibration and abstention band of the recognition in the bundle.
+    Args:
+        name: of the registered model.
+        metrics: stored form of the training's result.
+        lineage: of the model, name → value.
+        recognition: threshold, calibration and abstention band of the recognition in the bundle.
+        remarks: sentences about the metrics.
     """
     lines = [f"# {name}", ""]
     if lineage.get("synthetic") == "true":
@@ -25,15 +40,17 @@ def model_card(
     lines += rule_lines(recognition or {})
     test = metrics_from_json(metrics.get("test", {}))
     if test is not None:
-        lines.append(f"- n subjects on test people: {test.num_subjects}")
+        people = "people left out one at a time" if test.protocol is Protocol.LOPO else "test people"
+        lines.append(f"- n subjects on {people}: {test.num_subjects}")
         for metric in ("auroc", "accuracy", "balanced_accuracy"):
             estimate = test.estimates()[metric]
             if estimate.value is not None:
                 ends = estimate.interval
                 interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
-                lines.append(f"- {metric.replace('_', ' ')} on test people: {estimate.value:.4g}{interval}")
+                lines.append(f"- {metric.replace('_', ' ')} on {people}: {estimate.value:.4g}{interval}")
         if isinstance(test, RegionMetrics) and test.cascade is not None:
             lines += cascade_lines(test.cascade)
+        lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
     lines += [
         "",
         "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).",

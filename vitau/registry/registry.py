@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ def register(
     metrics: Mapping[str, Any],
     lineage: Mapping[str, str],
     reporting_sheet: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> tuple[int, str]:
     """Register a model folder as a new version. Idempotent: a folder that is registered already keeps its version.
 
@@ -54,7 +55,8 @@ def register(
         folder: ``model/`` and, for regions, ``recognition/``.
         metrics: numbers to log; nested ones are named ``outer.inner``, other values are left out. If ``run_id`` names an
             existing run, which the training wrote, that run is continued.
-        lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic.
+        lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic, evidence.
+        remarks: sentences for the card.
         reporting_sheet: text of the sheet of :mod:`vitau.registry.tripod`; stored beside the card.
 
     Returns:
@@ -70,7 +72,7 @@ def register(
             return int(known[0].version), str(known[0].run_id)
         experiment = mlflow.set_experiment(EXPERIMENT)
         tags = {**lineage, DIGEST_TAG: digest}
-        card = model_card(name, metrics, lineage, bundle.read_thresholds(folder).get("recognition"))
+        card = model_card(name, metrics, lineage, bundle.read_thresholds(folder).get("recognition"), remarks)
         training_run = _training_run(client, metrics)
         with mlflow.start_run(
             training_run, experiment_id=None if training_run else experiment.experiment_id, run_name=name, tags=tags

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import vitau
-from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
+from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
@@ -112,6 +112,7 @@ def render(report: Report) -> str:
         reason_words=REASON_WORDS,
         metric_words=METRIC_WORDS,
         cascade_words=CASCADE_WORDS,
+        evidence=evidence_words,
         picture_words=PICTURE_WORDS,
         region_scale=region_scale(report.subjects),
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),

@@ -51,6 +51,12 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = None,
     cache: Cache = None,
     mlflow_url: Tracking = None,
+    everybody: Annotated[
+        bool, typer.Option(help="Train or validate on everybody and test nobody: after people were left out.")
+    ] = False,
+    balance_people: Annotated[
+        bool, typer.Option(help="Draw every training person equally often, however long the clips.")
+    ] = False,
     exit_with_parent: Annotated[bool, typer.Option(help="Exit when stdin is closed, because the parent process died.")] = False,
 ) -> None:
     """Train a recipe on a snapshot: model/, metrics.json and history.json in the folder OUT.
@@ -67,13 +73,15 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
         raise typer.BadParameter("training needs --recipe, --store, --snapshot and --out")
     from vitau.store import open_store
     from vitau.training import run
+    from vitau.training.config import balanced
 
     with _together():
         run.train(
-            _recipe(recipe),
+            balanced(_recipe(recipe)) if balance_people else _recipe(recipe),
             open_store(store),
             snapshot,
             out,
+            everybody=everybody,
             pretrained=pretrained,
             weights=weights or (),
             cache=cache,

@@ -1,6 +1,6 @@
 """Configuration of a training: plain values, so that a recipe is one expression and a model card can hold it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from vitau.models.regions import RegionConfig
@@ -100,3 +100,8 @@ class Recipe:
     def model_input_size(self) -> int:
         """Side of the model's input images, px."""
         return self.model.encoder.input_size if isinstance(self.model, RegionConfig) else self.model.input_size
+
+
+def balanced(recipe: Recipe) -> Recipe:
+    """Return a recipe that draws every training person equally often, however long the clips."""
+    return replace(recipe, train=replace(recipe.train, balance_people=True))

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from vitau.data import protocols
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
@@ -57,6 +58,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     snapshot: str,
     out: Path,
     *,
+    everybody: bool = False,
     pretrained: Path | None = None,
     weights: Sequence[str] = (),
     cache: Path | None = None,
@@ -75,6 +77,8 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         store: holds the snapshot and its frame tables.
         snapshot: digest.
         out: gets ``model/``, ``metrics.json`` and ``history.json``; ``checkpoint/`` while it runs.
+        everybody: train or validate on everybody in the snapshot, and test nobody: the refit after people were left
+            out one at a time.
         pretrained: a model folder, or the ``out`` of :func:`pretrain`, to start from.
         weights: sources of the user's own weights instead, see :func:`vitau.models.weights.bring_weights`.
         cache: folder for decoded crops; by default inside ``out``, and deleted at the end since it shows people.
@@ -94,25 +98,29 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         RegistryError: if the MLflow server cannot be reached at the start.
         LeaseLostError: if another worker has taken the training over.
     """
+    protocol = Protocol.LOPO if everybody else Protocol.SUBJECTS
     if (out / METRICS).exists():
-        return read_result(out, recipe=recipe.name, snapshot=snapshot)
+        return read_result(out, recipe=recipe.name, snapshot=snapshot, protocol=protocol)
     reporter = reporter or Reporter(quiet=not is_main_process())
     frozen = describe(load(store, snapshot), snapshot, "")
     model, started_from = start_model(recipe, pretrained, weights, store)
     with main_process_first(), reporter.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
+    if everybody:
+        fold = protocols.everybody(crops.subject_N, crops.palsied_N, recipe.train.seed)
+        crops = replace(crops, split_N=fold.splits())
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     crops = shrunk(crops, recipe.model_input_size)
-    _check_splits(recipe, crops)
-    origin = started_from.get("pretrained_digest") or started_from.get("weights")
+    _check_splits(recipe, crops, {Split.TRAIN, Split.VAL} if everybody else set(Split))
+    origin = f"{started_from.get('pretrained_digest') or started_from.get('weights')}{' everybody' if everybody else ''}"
     checkpoint = _checkpoint(recipe, recipe.train, out, f"{snapshot} {origin}", store if checkpoints_to_store else None)
     checkpoint = replace(checkpoint, token=fencing_token)
     history, run_id = fit_model(
         recipe, recipe.train, model, crops, checkpoint, reporter, mlflow_url, choose_device(num_threads)
     )
     lineage = {
-        "protocol": Protocol.SUBJECTS,
+        "protocol": protocol,
         "snapshot": snapshot,
         "ledger_offset": frozen.ledger_offset,
         "synthetic": frozen.synthetic or bool(started_from.get("pretrained_on_synthetic")),
@@ -297,9 +305,9 @@ def _conclude(
     return result
 
 
-def _check_splits(recipe: Recipe, crops: Crops) -> None:
+def _check_splits(recipe: Recipe, crops: Crops, needed: Collection[Split]) -> None:
     for split in Split:
-        if not len(crops.of(split)):
+        if split in needed and not len(crops.of(split)):
             raise TrainingError(f"split {split} has no {'palsied ' * (recipe.kind == 'regions')}people: label more people")
     if recipe.kind == "palsy" and len(set(crops.of(Split.TRAIN).palsied_N.tolist())) < 2:
         raise TrainingError("all training people are of one cohort: recognition needs palsied people and controls")

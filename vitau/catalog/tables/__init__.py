@@ -13,7 +13,7 @@ from vitau.catalog.tables.labels import (
     seen_annotations,
     unusable_frames,
 )
-from vitau.catalog.tables.models import promotions, scores, snapshots, splits, trainings
+from vitau.catalog.tables.models import left_out, looks, promotions, scores, snapshots, splits, trainings
 from vitau.catalog.tables.operations import claims, erased_content, erasures, key_fingerprints, lease_tokens, objects, rekeyings
 from vitau.catalog.tables.recordings import (
     clips,
@@ -43,6 +43,8 @@ __all__ = [
     "lease_tokens",
     "ledger",
     "ledger_details",
+    "left_out",
+    "looks",
     "merges",
     "metadata",
     "objects",

@@ -1,9 +1,9 @@
-"""The tables of models: splits, snapshots, trainings, scores and promotions."""
+"""The tables of models: splits, snapshots, trainings, scores, evidence and promotions."""
 
 import sqlalchemy as sa
 
 from vitau.catalog.tables.base import metadata, one_of, recorded_at, subject
-from vitau.schema import Split
+from vitau.schema import Protocol, Split
 
 splits = sa.Table(
     "splits",
@@ -51,6 +51,32 @@ scores = sa.Table(
     sa.Column("key", sa.String, nullable=False),
     sa.Column("summary", sa.JSON, nullable=False),
     recorded_at(),
+)
+
+left_out = sa.Table(
+    "left_out",
+    metadata,
+    sa.Column("training", sa.String, primary_key=True),  # its key; the training itself follows its evidence
+    subject(primary_key=True),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("num_folds", sa.Integer, nullable=False),
+    sa.Column("palsy_score", sa.Float),
+    sa.Column("threshold", sa.Float),
+    sa.Column("regions", sa.JSON(none_as_null=True)),  # region → score
+    sa.Column("right_score", sa.Float),
+    recorded_at(),
+)
+
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("snapshot", sa.String, nullable=False),
+    sa.Column("protocol", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("purpose", sa.String, nullable=False),
+    recorded_at(),
+    one_of("protocol", Protocol),
 )
 
 promotions = sa.Table(

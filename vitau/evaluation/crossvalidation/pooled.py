@@ -79,6 +79,12 @@ class OutOfFold:
         """Return the seeds, sorted."""
         return tuple(np.unique(self.seed_M).tolist())
 
+    def mean_score(self) -> Array:
+        """Return the mean score of each question over all predictions, (K,): that of a person, if all are of one person."""
+        if self.averages_log_odds:
+            return sigmoid(log_odds(self.score_MK).mean(0))
+        return np.asarray(self.score_MK.mean(0))
+
     def where(self, mask_M: Array) -> "OutOfFold":
         """Return some of the predictions."""
         columns = [name for name in self.__slots__ if name.endswith(("_M", "_MK"))]

@@ -1,0 +1,22 @@
+"""The promotion policy of the settings, and what numbers of people suffice for."""
+
+from collections.abc import Iterable
+
+from flows.settings import Settings
+from vitau.data.protocols import LEAST_PALSIED
+from vitau.data.splits import NUM_CONTROL_FOLDS
+from vitau.evaluation.policy import PATIENTS, SMOKE, Policy, find_policy
+
+
+def choose_policy(settings: Settings, recipes: Iterable[str]) -> Policy:
+    """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as no other recipe is involved."""
+    return SMOKE if all(recipe.startswith("smoke-") for recipe in recipes) else find_policy(settings.policy)
+
+
+def people_needed(policy: Policy = PATIENTS) -> str:
+    """Return a sentence that says how many people are needed for what."""
+    return (
+        f"Leaving people out one at a time needs {LEAST_PALSIED} palsied people and {NUM_CONTROL_FOLDS} others. A champion "
+        f"needs {policy.min_left_out} of each left out, or {policy.min_people} of each held out. An interval of ± 0.12 around "
+        "an AUROC of 0.90 needs 15 of each."
+    )

@@ -165,15 +165,18 @@ def test_a_holder_counts_only_its_own_leases_and_forgets_those_that_it_released(
 def test_of_several_leases_all_that_are_wanted_are_acquired_or_none(catalog):
     with LeaseHolder(catalog, 60) as holder, LeaseHolder(catalog, 60) as other:
         assert other.acquire("b")
+        assert holder.acquire("earlier")
         assert holder.acquire_some(["a", "b", "c", "d"], 2) == ["a", "c"]
-        assert set(catalog.leases()) == {"a", "b", "c"}, "one that was not wanted stays free"
-        for name in ("a", "c"):
+        assert set(catalog.leases()) == {"earlier", "a", "b", "c"}, "one that was not wanted stays free"
+        for name in ("earlier", "a", "c"):
             holder.require(name)
             assert holder.token(name) > 0
         assert other.acquire_some(["a", "c", "d"], 2) == []
-        assert set(catalog.leases()) == {"a", "b", "c"}, "the free one is free again"
+        assert set(catalog.leases()) == {"earlier", "a", "b", "c"}, "the free one is free again"
         assert not other.is_held("d")
         assert holder.acquire_some(["a", "e"], 1) == ["a"], "its own lease is renewed"
+        holder.release(["a", "never acquired"])
+        assert set(catalog.leases()) == {"earlier", "b", "c"}
 
 
 def test_work_that_acquires_several_leases_again_and_again_makes_progress(catalog):

@@ -55,7 +55,7 @@ def test_another_seed_assigns_other_splits() -> None:
 def test_every_split_covers_the_whole_range_of_the_balanced_number() -> None:
     number = {p: float(i % 8) for i, p in enumerate(PEOPLE)}
     splits = assign(PEOPLE, seed=3, spread=number)
-    for cohort in Cohort:
+    for cohort in (Cohort.PALSY, Cohort.CONTROL):
         mean_of_all = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort])
         tested = np.mean([number[p] for p in PEOPLE if PEOPLE[p] == cohort and splits[p] == Split.TEST])
         assert abs(tested - mean_of_all) < 0.25
@@ -156,6 +156,13 @@ def test_a_split_with_more_people_than_its_share_takes_no_place_of_the_others() 
     existing = {f"p{number}": Split.TEST for number in range(6)}
     counts = Counter(assign(people, existing=existing, seed=2).values())
     assert counts == {Split.TEST: 6, Split.TRAIN: 3, Split.VAL: 1}
+
+
+def test_one_person_too_many_in_a_split_costs_the_largest_split_one_place() -> None:
+    people = {f"p{number}": Cohort.PALSY for number in range(10)}
+    existing = {f"p{number}": Split.TEST for number in range(3)}
+    counts = Counter(assign(people, existing=existing).values())
+    assert counts == {Split.TEST: 3, Split.TRAIN: 6, Split.VAL: 1}
 
 
 def test_each_frame_is_tested_once() -> None:

@@ -190,6 +190,17 @@ def test_a_ruling_does_not_change_regions_on_which_the_readers_agree():
     assert consensus(rows, READERS).labels[0].affected[AU.AU1]
 
 
+def test_a_region_is_left_out_if_the_adjudicator_cannot_tell_either():
+    rows = both("p1", {AU.AU1: True, AU.AU12: True}, {AU.AU12: True}) + ruling("p1", {AU.AU1: None, AU.AU12: True})
+    state = consensus(rows, READERS)
+    assert state.disagreements == ()
+    assert set(state.labels[0].affected) == set(AUS) - {AU.AU1}
+
+
+def test_a_single_answer_agrees_with_itself():
+    assert resolve([True], None, ruled=False) == (Verdict.AGREED, True)
+
+
 def test_different_sides_need_a_ruling():
     rows = answers("p1", "A", {AU.AU1: True}, Side.LEFT) + answers("p1", "B", {AU.AU1: True}, Side.RIGHT)
     (open_,) = consensus(rows, READERS).disagreements

@@ -23,7 +23,8 @@ SMALLEST_PROBABILITY: Final = 1e-6
 def log_odds(probability: Array) -> Array:
     """Return the log-odds of probabilities, float64, after clipping them to ``SMALLEST_PROBABILITY`` from 0 and 1."""
     clipped = np.clip(np.asarray(probability, np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-    return np.log(clipped) - np.log1p(-clipped)
+    value: Array = np.log(clipped) - np.log1p(-clipped)
+    return value
 
 
 def sigmoid(value: Array) -> Array:

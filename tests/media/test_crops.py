@@ -206,6 +206,17 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
     assert found.sharpness == pytest.approx((400**2 + 4 * 100**2) / 256**2)
 
 
+def test_the_quality_has_the_pose_of_the_person_also_in_a_mirror_image() -> None:
+    crop, landmarks = np.zeros((256, 256, 3), np.uint8), posed(30.0, -10.0, 20.0)
+    mirrored = crops.renumbered(landmarks) * (-1, 1) + (SIZE[0] - 1, 0)
+    expected = crops.head_pose(landmarks, SIZE)
+    for found in (
+        crops.quality(crop, a_face(), landmarks, SIZE),
+        crops.quality(crop, a_face(), mirrored, SIZE, mirrored=True),
+    ):
+        np.testing.assert_allclose((found.yaw_deg, found.pitch_deg, found.roll_deg), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(640, 480), (480, 640)])
 @pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (30.0, -10.0, 20.0), (-35.0, 20.0, -25.0)])
 def test_the_pose_of_the_average_head_is_exact_in_every_frame(size: tuple[int, int], pose: tuple[float, float, float]) -> None:

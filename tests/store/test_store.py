@@ -245,6 +245,11 @@ def test_a_large_file_is_copied_whole_with_its_digest_and_size(store, tmp_path):
     assert (tmp_path / "copy").read_bytes() == data
 
 
+def test_a_download_makes_the_folders_above_its_file(store, tmp_path):
+    store.put("k", b"1")
+    assert store.download("k", tmp_path / "a" / "b" / "copy").read_bytes() == b"1"
+
+
 def test_every_read_verifies_the_digest_that_it_is_given(store, tmp_path):
     store.put("k", b"true")
     for read in (lambda sha: store.get("k", sha256=sha), lambda sha: store.download("k", tmp_path / "copy", sha256=sha)):

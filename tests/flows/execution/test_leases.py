@@ -114,6 +114,16 @@ def test_work_without_progress_loses_its_lease(catalog):
         assert catalog.acquire_lease("a", "another", 60) is not None
 
 
+def test_work_that_makes_progress_again_before_its_lease_expires_keeps_it(catalog):
+    with LeaseHolder(catalog, 1.5, stuck_s=0.3) as slow:
+        assert slow.acquire("a")
+        time.sleep(0.8)  # a renewal is left out
+        for _ in range(20):
+            slow.progress()
+            time.sleep(0.1)
+        slow.require("a")
+
+
 def test_a_step_of_the_clock_does_not_free_the_lease_of_a_living_process(catalog, monkeypatch):
     with LeaseHolder(catalog, 600) as leases:
         assert leases.acquire("a")

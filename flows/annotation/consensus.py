@@ -9,9 +9,10 @@ from flows.erasure.keys import check_pseudonym_key, open_keys
 from flows.execution.identities import known_name
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreement_report
+from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreement_report, answer_array
 from labeling.consensus.consensus import Consensus, Rule, consensus
 from labeling.consensus.csv_io import read_csv, write_csv
+from labeling.consensus.kappa import PairKappa, pair_kappas
 from labeling.consensus.reader_statistics import ReaderReport, reader_reports
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Catalog
@@ -23,7 +24,7 @@ from vitau.store.atomic import write_atomic
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """The agreement of the readers and the statistics of each reader, at a ledger offset."""
+    """The agreement of the readers, Cohen's κ of each two, and the statistics of each reader, at a ledger offset."""
 
     ledger_offset: int
     rule: Rule
@@ -33,6 +34,7 @@ class LabelReport:
     adjudicated: int
     agreement: AgreementReport
     readers: list[ReaderReport]
+    kappas: list[PairKappa] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
     rows = workspace.catalog.ledger(upto=offset)
     state, standing = resolve_consensus(workspace, rows), standing_answers(rows)
     readers = sorted({reader for answers in standing.blind.values() for reader in answers})
+    answer_SRA = answer_array(standing, readers)
     return LabelReport(
         ledger_offset=offset,
         rule=workspace.settings.consensus_rule,
@@ -94,6 +97,9 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
         adjudicated=len(state.adjudicated),
         agreement=agreement_report(standing, readers, num_resamples=num_resamples),
         readers=reader_reports(standing, state.labels, num_resamples=num_resamples),
+        kappas=pair_kappas(
+            {reader: answer_SRA[:, number] for number, reader in enumerate(readers)}, num_resamples=num_resamples
+        ),
     )
 
 

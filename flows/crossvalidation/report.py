@@ -1,6 +1,5 @@
 """Outputs of a cross-validation: the tables and the report page, readable by their owner only."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ from flows.crossvalidation.tables import (
     predictions,
     words,
 )
-from vitau.schema import REGION_NAMES, Protocol
+from vitau.schema import REGION_NAMES
 from vitau.scoring.pages import page_environment
 from vitau.store.atomic import make_private_folders, write_atomic
 
@@ -35,7 +34,7 @@ TASK_WORDS: Final[Mapping[str, str]] = {
     "side": "affected side of palsied people with one",
 }
 PLOT: Final = 220
-"""Width and height of a plot, px."""
+"""Width of the forest plot, px."""
 
 
 def write_outputs(facts: Facts, rows: pa.Table, tables: Mapping[FoldTask, pa.Table], out: Path) -> None:
@@ -60,14 +59,14 @@ def page(facts: Facts, taken: Sequence[Taken]) -> str:
             pooled=facts.results.pooled,
             differences=facts.results.differences,
             taken=taken,
-            plots={protocol: reliability_plot(facts.results, protocol) for protocol in facts.study.protocols},
+            reliability_bins=facts.results.reliability,
             forest=list(forest(facts.results)),
             metric_words=METRIC_WORDS,
             protocol_words=PROTOCOL_WORDS,
             task_words=TASK_WORDS,
             region_names=REGION_NAMES,
             shown=SHOWN,
-            more=("ppv", "npv", "mcc", "average_precision", "ece", "brier"),
+            more=("ppv", "npv", "mcc", "kappa", "average_precision", "ece", "brier"),
             size=PLOT,
             words=words,
             difference_words=difference_words,
@@ -90,18 +89,3 @@ def forest(results: Results) -> Iterator[dict[str, Any]]:
                 "low": round(PLOT * low, 1),
                 "width": round(PLOT * (high - low), 1),
             }
-
-
-def reliability_plot(results: Results, protocol: Protocol) -> list[dict[str, Any]]:
-    """Return the points of a reliability plot in px: mean score, share of palsied people, and a radius by their number."""
-    bins = results.reliability[protocol]
-    most = max(found.num_people for found in bins)
-    return [
-        {
-            "x": round(PLOT * found.score, 1),
-            "y": round(PLOT * (1 - found.palsied), 1),
-            "r": round(2 + 6 * math.sqrt(found.num_people / most), 1),
-            "title": f"score {found.score:.2f}, palsied {found.palsied:.2f}, {found.num_people:.1f} people",
-        }
-        for found in bins
-    ]

@@ -17,11 +17,11 @@ from vitau.evaluation.crossvalidation.pooled import (
     Level,
     OutOfFold,
     Pooled,
-    ReliabilityBin,
     compare,
     evaluate,
     reliability,
 )
+from vitau.evaluation.rates import ReliabilityBin
 from vitau.schema import AUS, Protocol, Side
 
 Array = npt.NDArray[Any]

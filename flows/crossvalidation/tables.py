@@ -45,6 +45,7 @@ METRIC_WORDS: Final[Mapping[str, str]] = {
     "npv": "NPV",
     "f1": "F1",
     "mcc": "MCC",
+    "kappa": "Cohen's κ",
     "average_precision": "average precision",
     "ece": "calibration error (ECE)",
     "brier": "Brier score",

@@ -9,6 +9,7 @@ from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks, looks_sentence, note_look
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.promotion.retrain_trigger import versions_to_retrain
+from flows.reports.performance import held_out_performance
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
@@ -43,14 +44,16 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     protocol = max((own.protocol for own in trained), key=(Protocol.SUBJECTS, Protocol.LOPO, Protocol.FRAMES).index)
     note_look(workspace, snapshot=snapshot, protocol=protocol, model=REGIONS, digest=digest, purpose="report")
     marked = ", ".join(sorted(versions & versions_to_retrain(workspace)))
+    subjects = [
+        reported_subject(workspace, score, predictor.rule, labels.get(score.subject), left_out[score.subject])
+        for score in scores
+    ]
     return Report(
         title=TITLES[protocol],
         synthetic=predictor.synthetic,
         models=reported_models(workspace, predictor, digest),
-        subjects=[
-            reported_subject(workspace, score, predictor.rule, labels.get(score.subject), left_out[score.subject])
-            for score in scores
-        ],
+        subjects=subjects,
+        performance=held_out_performance(workspace, rows, subjects, scores) if protocol is Protocol.SUBJECTS else None,
         notes=[
             *([TRAINED_ON_EVERYBODY] if protocol is Protocol.LOPO else []),
             looks_sentence(count_looks(workspace, snapshot, protocol)),

@@ -29,6 +29,13 @@ def test_palsy_metrics_equal_those_of_scikit_learn_on_mean_scores(seed: int) -> 
     assert result.f1.value == pytest.approx(reference.f1_score(true_S, called_S))
     assert result.auroc.value == pytest.approx(reference.roc_auc_score(true_S, mean_S))
     assert result.brier.value == pytest.approx(reference.brier_score_loss(true_S, mean_S))
+    assert result.sensitivity.value == pytest.approx(reference.recall_score(true_S, called_S))
+    assert result.specificity.value == pytest.approx(reference.recall_score(~true_S, ~called_S))
+    assert result.ppv.value == pytest.approx(reference.precision_score(true_S, called_S))
+    assert result.npv.value == pytest.approx(reference.precision_score(~true_S, ~called_S))
+    assert result.mcc.value == pytest.approx(reference.matthews_corrcoef(true_S, called_S))
+    assert result.kappa.value == pytest.approx(reference.cohen_kappa_score(true_S, called_S))
+    assert result.average_precision.value == pytest.approx(reference.average_precision_score(true_S, mean_S))
     assert (result.num_subjects, result.num_frames, result.protocol) == (40, 160, "subjects")
 
 
@@ -135,3 +142,19 @@ def test_sides_are_counted_over_people_with_exactly_one() -> None:
     assert (found.num_subjects, found.num_right, found.num_frames, found.accuracy.value) == (2, 1, 3, 0.5)
     none = side_metrics(subjects, np.zeros_like(sided), np.ones(5))
     assert (none.num_subjects, none.accuracy.value) == (0, None)
+
+
+def test_each_region_has_the_calibration_of_its_logistic_probability() -> None:
+    rng = np.random.default_rng(5)
+    subjects = [f"p{i:03d}" for i in range(60)]
+    truth = rng.random((60, 8)) < 0.5
+    score = np.clip(truth - 0.5 + rng.normal(0, 0.5, (60, 8)), -1, 1)
+    assert region_metrics(subjects, truth, score, num_resamples=5).ece.value is None, "a score is not a probability"
+    found = region_metrics(subjects, truth, score, scale=4.0, num_resamples=50)
+    probability = 1 / (1 + np.exp(-4 * score))
+    briers = [reference.brier_score_loss(truth[:, index], probability[:, index]) for index in range(8)]
+    assert [found.by_au[au].brier.value for au in AUS] == pytest.approx(briers)
+    assert found.brier.value == pytest.approx(np.mean(briers))
+    assert found.by_au[AU.AU1].ece.interval is not None
+    overconfident = region_metrics(subjects, truth, score, scale=40.0, num_resamples=5)
+    assert overconfident.ece.value > found.ece.value

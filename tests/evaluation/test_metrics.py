@@ -19,7 +19,14 @@ from vitau.evaluation.metrics import (
 )
 from vitau.schema import AU, AUS, Protocol
 
-ESTIMATES = [f"{name}{end}" for name in ("accuracy", "balanced_accuracy", "f1", "auroc") for end in ("", "_interval")]
+ESTIMATES = [
+    f"{name}{end}"
+    for name in (
+        *("accuracy", "balanced_accuracy", "f1", "auroc"),
+        *("sensitivity", "specificity", "ppv", "npv", "mcc", "kappa", "average_precision"),
+    )
+    for end in ("", "_interval")
+]
 CALIBRATION = ["ece", "ece_interval", "brier", "brier_interval"]
 PEOPLE = [f"p{number}" for number in range(12)]
 RNG = np.random.default_rng(0)

@@ -26,10 +26,10 @@ from vitau.evaluation.metrics import (
     RegionMetrics,
     SideMetrics,
 )
+from vitau.evaluation.rates import NUM_BINS, average_precision, count_outcomes, rates
 from vitau.schema import AUS, PAPER_AUS, Protocol
 
 NUM_RESAMPLES: Final = 2000
-NUM_BINS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -112,13 +112,14 @@ def palsy_metrics(
     )
 
 
-def region_metrics(
+def region_metrics(  # noqa: PLR0913 (all but the first three have defaults)
     subjects: Sequence[str],
     affected: Array,
     score: Array,
     known: Array | None = None,
     *,
     threshold: float = 0.0,
+    scale: float | None = None,
     protocol: Protocol = Protocol.SUBJECTS,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
@@ -131,6 +132,7 @@ def region_metrics(
         score: (N, 8) mean of the heatmap, −1 to 1.
         known: (N, 8) bool, False where there is no label; all known by default.
         threshold: A region is classified as affected if the mean score is above it.
+        scale: Slope of the logistic curve from the mean score to a probability, fitted on other people.
         protocol: How people were split; recorded in the result.
         seed: Of the bootstrap.
         num_resamples: Number of resamples of people.
@@ -143,8 +145,9 @@ def region_metrics(
         known_S = people.known_SK[:, column]
         truth_S, score_S = people.truth_SK[known_S, column], people.score_SK[known_S, column]
         called_S = score_S > threshold
-        points.append(decisions(truth_S, called_S, score_S, np.ones((1, len(truth_S)))))
-        spreads.append(decisions(truth_S, called_S, score_S, weight_RS[:, known_S]))
+        probability_S = None if scale is None else 1 / (1 + np.exp(-scale * (score_S - threshold)))
+        points.append(_region(truth_S, called_S, score_S, probability_S, np.ones((1, len(truth_S)))))
+        spreads.append(_region(truth_S, called_S, score_S, probability_S, weight_RS[:, known_S]))
         by_au[au] = RegionDecisionMetrics(
             **_estimates(points[-1], spreads[-1]), num_subjects=len(truth_S), num_affected=int(truth_S.sum())
         )
@@ -154,8 +157,9 @@ def region_metrics(
         num_subjects=num_people,
         num_frames=len(subjects),
         threshold=float(threshold),
+        scale=scale,
         regions_without_auroc=sum(bool(np.isnan(point["auroc"]).any()) for point in points),
-        mean_of_paper_7=DecisionMetrics(**_means(points[-len(PAPER_AUS) :], spreads[-len(PAPER_AUS) :])),
+        mean_of_paper_7=DecisionMetrics(**_means(points[-len(PAPER_AUS) :], spreads[-len(PAPER_AUS) :], DECISION_METRICS)),
         by_au=by_au,
     )
 
@@ -189,17 +193,14 @@ def side_metrics(
 
 
 def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
-    """Compute accuracy, balanced accuracy, F1 and AUROC for R weightings of the people: each (R,), NaN where undefined."""
-    hit_R, miss_R = weight_RS @ (truth_S & called_S), weight_RS @ (truth_S & ~called_S)
-    alarm_R, rest_R = weight_RS @ (~truth_S & called_S), weight_RS @ (~truth_S & ~called_S)
+    """Compute ``DECISION_METRICS`` for R weightings of the people: each (R,), NaN where undefined."""
     score_P, score_Q = score_S[truth_S, None], score_S[None, ~truth_S]
     above_PQ = (score_P > score_Q) + 0.5 * (score_P == score_Q)
     positive_RP, negative_RQ = weight_RS[:, truth_S], weight_RS[:, ~truth_S]
     return {
-        "accuracy": ratio(hit_R + rest_R, weight_RS.sum(1)),
-        "balanced_accuracy": (ratio(hit_R, hit_R + miss_R) + ratio(rest_R, rest_R + alarm_R)) / 2,
-        "f1": ratio(2 * hit_R, 2 * hit_R + miss_R + alarm_R),
+        **rates(weight_RS @ count_outcomes(truth_S, called_S)),
         "auroc": ratio(((positive_RP @ above_PQ) * negative_RQ).sum(1), positive_RP.sum(1) * negative_RQ.sum(1)),
+        "average_precision": average_precision(truth_S, score_S, weight_RS),
     }
 
 
@@ -222,9 +223,18 @@ def _binary(truth_S: Array, score_S: Array, threshold: float | Array, seed: int,
     return {**_estimates(point, spread), "num_subjects": len(truth_S), "undefined_resamples": undefined_resamples}
 
 
-def _means(points: Sequence[Mapping[str, Array]], spreads: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
+def _region(truth_S: Array, called_S: Array, score_S: Array, probability_S: Array | None, weight_RS: Array) -> dict[str, Array]:
+    """Compute the metrics of one region: of its decisions and, with probabilities, of their calibration."""
+    calibrated = {} if probability_S is None else calibration(truth_S, probability_S, weight_RS)
+    return {**decisions(truth_S, called_S, score_S, weight_RS), **calibrated}
+
+
+def _means(
+    points: Sequence[Mapping[str, Array]], spreads: Sequence[Mapping[str, Array]], names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Average metrics over regions, by default all that they have."""
     point, spread = (
-        {name: mean_of_defined(np.stack([values[name] for values in regions])) for name in DECISION_METRICS}
+        {name: mean_of_defined(np.stack([values[name] for values in regions])) for name in names or regions[0]}
         for regions in (points, spreads)
     )
     return _estimates(point, spread)

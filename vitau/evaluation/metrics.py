@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from vitau.evaluation.bootstrap import Interval
 from vitau.schema import AU, AUS, Protocol
 
-DECISION_METRICS: Final = ("accuracy", "balanced_accuracy", "f1", "auroc")
+DECISION_METRICS: Final = (
+    *("accuracy", "balanced_accuracy", "f1", "auroc"),
+    *("sensitivity", "specificity", "ppv", "npv", "mcc", "kappa", "average_precision"),
+)
 CALIBRATION_METRICS: Final = ("ece", "brier")
 
 
@@ -24,34 +27,48 @@ UNDEFINED: Final = Estimate()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecisionMetrics:
-    """Metrics of one yes/no question, or means over several."""
+    """Metrics of one yes/no question, or means over several.
+
+    Metrics that earlier versions did not have are ``OPTIONAL``: they are listed and stored only where they are defined.
+    """
+
+    OPTIONAL: ClassVar = frozenset({"sensitivity", "specificity", "ppv", "npv", "mcc", "kappa", "average_precision"})
 
     accuracy: Estimate = UNDEFINED
     balanced_accuracy: Estimate = UNDEFINED
     f1: Estimate = UNDEFINED
     auroc: Estimate = UNDEFINED
+    sensitivity: Estimate = UNDEFINED
+    specificity: Estimate = UNDEFINED
+    ppv: Estimate = UNDEFINED
+    npv: Estimate = UNDEFINED
+    mcc: Estimate = UNDEFINED
+    kappa: Estimate = UNDEFINED
+    average_precision: Estimate = UNDEFINED
 
     def estimates(self) -> dict[str, Estimate]:
         """Return the estimates by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        estimates = {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        return {name: value for name, value in estimates.items() if value != UNDEFINED or name not in self.OPTIONAL}
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form: counts as ``n_…``, estimates as ``name`` and ``name_interval``; absent counts are omitted."""
         counts: dict[str, Any] = {}
         estimates: dict[str, Any] = {}
         nested: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for own in fields(self):
+            value = getattr(self, own.name)
             if isinstance(value, Estimate):
-                estimates[field.name] = value.value
-                estimates[f"{field.name}_interval"] = None if value.interval is None else list(value.interval)
+                if value != UNDEFINED or own.name not in self.OPTIONAL:
+                    estimates[own.name] = value.value
+                    estimates[f"{own.name}_interval"] = None if value.interval is None else list(value.interval)
             elif isinstance(value, DecisionMetrics):
-                nested[field.name] = value.to_json()
+                nested[own.name] = value.to_json()
             elif isinstance(value, Mapping):
-                nested[field.name] = {str(name): metrics.to_json() for name, metrics in value.items()}
+                nested[own.name] = {str(name): metrics.to_json() for name, metrics in value.items()}
             elif value is not None:
-                counts[_json_key(field.name)] = str(value) if isinstance(value, Protocol) else value
+                counts[_json_key(own.name)] = str(value) if isinstance(value, Protocol) else value
         return {**counts, **estimates, **nested}
 
     @classmethod
@@ -62,10 +79,14 @@ class DecisionMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionDecisionMetrics(DecisionMetrics):
-    """Metrics of one region, over the people with a label for it."""
+    """Metrics of one region, over the people with a label for it; ``ece`` and ``brier`` are of its calibrated probability."""
+
+    OPTIONAL: ClassVar = DecisionMetrics.OPTIONAL | {*CALIBRATION_METRICS}
 
     num_subjects: int | None = None
     num_affected: int | None = None
+    ece: Estimate = UNDEFINED
+    brier: Estimate = UNDEFINED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,11 +125,17 @@ class RegionMetrics(Metrics):
 
     A region in which all people are alike has no AUROC. It is left out of the mean and counted in ``regions_without_auroc``.
     ``cascade`` is of all people, with the recognition that runs first.
+    ``scale`` is the slope of the logistic curve from a region's score to its probability; without it, calibration is undefined.
     """
+
+    OPTIONAL: ClassVar = DecisionMetrics.OPTIONAL | {*CALIBRATION_METRICS}
 
     threshold: float | None = None
     mean_of: str = f"{len(AUS)} regions"
     regions_without_auroc: int | None = None
+    scale: float | None = None
+    ece: Estimate = UNDEFINED
+    brier: Estimate = UNDEFINED
     mean_of_paper_7: DecisionMetrics = DecisionMetrics()
     by_au: Mapping[AU, RegionDecisionMetrics]
     sides: SideMetrics | None = None
@@ -170,11 +197,11 @@ def _json_key(name: str) -> str:
 
 def _arguments(cls: type[DecisionMetrics], document: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    for field in fields(cls):
-        key = _json_key(field.name)
-        if field.type is Estimate:
+    for own in fields(cls):
+        key = _json_key(own.name)
+        if own.type is Estimate:
             interval = document.get(f"{key}_interval")
-            arguments[field.name] = Estimate(value=document.get(key), interval=None if interval is None else tuple(interval))
+            arguments[own.name] = Estimate(value=document.get(key), interval=None if interval is None else tuple(interval))
         elif key in document:
-            arguments[field.name] = Protocol(document[key]) if key == "protocol" else document[key]
+            arguments[own.name] = Protocol(document[key]) if key == "protocol" else document[key]
     return arguments

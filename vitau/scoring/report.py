@@ -13,6 +13,7 @@ from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.pages import page_environment
+from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
 
 REASON_WORDS: Final[Mapping[str, str]] = {
@@ -30,6 +31,13 @@ METRIC_WORDS: Final[Mapping[str, str]] = {
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "positive predictive value",
+    "npv": "negative predictive value",
+    "mcc": "Matthews correlation (MCC)",
+    "kappa": "Cohen’s κ with the labels",
+    "average_precision": "average precision",
     "ece": "calibration error (ECE)",
     "brier": "Brier score",
 }
@@ -87,7 +95,7 @@ class ReportedSubject:
 class Report:
     """The content of the page. ``lineage`` names the origin of models and scores, ``skipped`` what was not scored.
 
-    ``related`` are other pages: title → address relative to this page.
+    ``related`` are other pages: title → address relative to this page. ``performance`` is known of labeled people.
     """
 
     title: str
@@ -98,6 +106,7 @@ class Report:
     lineage: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     related: Mapping[str, str] = field(default_factory=dict)
+    performance: Performance | None = None
 
 
 def render(report: Report) -> str:

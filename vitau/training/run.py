@@ -38,6 +38,7 @@ from vitau.training.tasks import (
     CropBatches,
     choose_region_thresholds,
     choose_rule,
+    fit_region_scale,
     fit_side_scales,
     measure,
     objective,
@@ -282,6 +283,7 @@ def _conclude(
         card |= rule_fields(decide["rule"], val) | {"frame_limits": asdict(FrameLimits())}
     else:
         decide["region_thresholds"] = choose_region_thresholds(val, val_scores)
+        decide["region_scale"] = fit_region_scale(val, val_scores, decide["region_thresholds"])
         card["region_thresholds"] = dict(zip(map(str, AUS), decide["region_thresholds"], strict=True))
     test_metrics = None
     if len(test):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
 from vitau.evaluation.decision import DecisionRule
-from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
 from vitau.evaluation.thresholds import (
     BAND_ERROR,
@@ -180,17 +180,20 @@ def measure(
     *,
     rule: DecisionRule | None = None,
     region_thresholds: Sequence[float] = (0.0,) * len(AUS),
+    region_scale: float | None = None,
     scales: SideScales | None = None,
 ) -> PalsyMetrics | RegionMetrics:
     """Compute the metrics of a task by subject (protocol ``subjects``).
 
     ``rule`` is recognition's only, and calibrates the scores. ``region_thresholds`` are subtracted from the regions' scores, as
-    in scoring. ``scales`` are those of a sided region model, whose scores add the metrics of ``sides``.
+    in scoring; with ``region_scale`` the calibration of the regions is measured. ``scales`` are those of a sided region model,
+    whose scores add the metrics of ``sides``.
     """
     subjects = crops.subject_N.tolist()
     if kind == "regions":
         score_NA = scores if scales is None else scores.max(-1)
-        regions = region_metrics(subjects, crops.affected_NA, score_NA - np.array(region_thresholds), crops.known_NA)
+        margin_NA = score_NA - np.array(region_thresholds)
+        regions = region_metrics(subjects, crops.affected_NA, margin_NA, crops.known_NA, scale=region_scale)
         if scales is None:
             return regions
         right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
@@ -238,6 +241,16 @@ def choose_region_thresholds(crops: Crops, scores: Array) -> tuple[float, ...]:
     """Choose the threshold of each region on validation people, from scores (N, 8) or, of a sided model, (N, 8, 2)."""
     score_NA = scores.max(-1) if scores.ndim == 3 else scores
     return region_thresholds(crops.subject_N.tolist(), crops.affected_NA, score_NA, crops.known_NA)
+
+
+def fit_region_scale(crops: Crops, scores: Array, thresholds: Sequence[float]) -> float:
+    """Fit the slope of the logistic curve from a person's region score less its threshold to a probability.
+
+    It is fitted on validation people, for all regions together.
+    """
+    score_NA = scores.max(-1) if scores.ndim == 3 else scores
+    people = by_subject(crops.subject_N.tolist(), crops.affected_NA, score_NA - np.array(thresholds), crops.known_NA)
+    return fit_scale(people.score_SK[people.known_SK], people.truth_SK[people.known_SK])
 
 
 def fit_side_scales(crops: Crops, score_NA2: Array) -> SideScales:

@@ -3,8 +3,9 @@ import pytest
 from sklearn import metrics
 
 from vitau.evaluation.bootstrap import resample_weights
-from vitau.evaluation.crossvalidation.clusters import auroc, average_precision, calibration, cluster, rates
+from vitau.evaluation.crossvalidation.clusters import auroc, calibration, cluster, decision_rates
 from vitau.evaluation.measure import calibration as calibration_of_people
+from vitau.evaluation.rates import average_precision
 
 RNG = np.random.default_rng(4)
 PEOPLE = 12
@@ -21,7 +22,7 @@ def clusters():
 
 
 def test_metrics_of_units_are_those_of_scikit_learn():
-    found = {name: value_R[0] for name, value_R in rates(clusters(), ONCE).items()}
+    found = {name: value_R[0] for name, value_R in decision_rates(clusters(), ONCE).items()}
     expected = {
         "accuracy": metrics.accuracy_score(TRUTH_U, CALLED_U),
         "balanced_accuracy": metrics.balanced_accuracy_score(TRUTH_U, CALLED_U),
@@ -31,6 +32,7 @@ def test_metrics_of_units_are_those_of_scikit_learn():
         "npv": metrics.precision_score(~TRUTH_U, ~CALLED_U),
         "f1": metrics.f1_score(TRUTH_U, CALLED_U),
         "mcc": metrics.matthews_corrcoef(TRUTH_U, CALLED_U),
+        "kappa": metrics.cohen_kappa_score(TRUTH_U, CALLED_U),
     }
     assert found == pytest.approx(expected)
     assert auroc(clusters(), ONCE)[0] == pytest.approx(metrics.roc_auc_score(TRUTH_U, SCORE_U))
@@ -46,7 +48,7 @@ def test_a_resample_of_people_weighs_all_units_of_a_person_together():
     expected = [metrics.roc_auc_score(TRUTH_U, SCORE_U, sample_weight=weight_U) for weight_U in weight_RU]
     assert auroc(clusters(), weight_RS) == pytest.approx(np.array(expected))
     accuracy = [metrics.accuracy_score(TRUTH_U, CALLED_U, sample_weight=weight_U) for weight_U in weight_RU]
-    assert rates(clusters(), weight_RS)["accuracy"] == pytest.approx(np.array(accuracy))
+    assert decision_rates(clusters(), weight_RS)["accuracy"] == pytest.approx(np.array(accuracy))
 
 
 def test_average_precision_is_that_of_scikit_learn_with_ties_and_weights():
@@ -60,7 +62,7 @@ def test_average_precision_is_that_of_scikit_learn_with_ties_and_weights():
 def test_a_metric_without_a_positive_person_is_undefined():
     only = np.zeros((1, PEOPLE))
     only[0, np.flatnonzero(~TRUTH_S)] = 1
-    found = rates(clusters(), only)
+    found = decision_rates(clusters(), only)
     assert np.isnan([found["sensitivity"][0], found["balanced_accuracy"][0], auroc(clusters(), only)[0]]).all()
     assert np.isnan(average_precision(TRUTH_S, np.arange(PEOPLE) / PEOPLE, only)).all()
     assert found["specificity"][0] == pytest.approx(metrics.recall_score(~TRUTH_U[~TRUTH_U], ~CALLED_U[~TRUTH_U]))

@@ -141,4 +141,4 @@ def test_regions_are_averaged_over_the_labeled_people_of_each_region():
 def test_reliability_counts_people_of_all_seeds_in_bins_of_their_score():
     bins = reliability(recognition(seeds=(0, 1), noise=0.1))
     assert sum(found.num_people for found in bins) == pytest.approx(PEOPLE)
-    assert bins[0].palsied < bins[-1].palsied
+    assert bins[0].positive < bins[-1].positive

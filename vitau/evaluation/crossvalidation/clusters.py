@@ -6,16 +6,13 @@ and a resample takes or leaves all frames of a person together.
 Axes: U units, S people, P palsied (positive) people, Q others, R weightings of the people, B bins.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from vitau.evaluation.bootstrap import Array, ratio
-from vitau.evaluation.measure import NUM_BINS
-
-RATES: Final = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "mcc")
-"""Metrics of yes/no decisions."""
+from vitau.evaluation.rates import NUM_BINS, count_outcomes, rates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,7 +49,7 @@ def cluster(
         score_U: float; it ranks the units.
         probabilities: scores are probabilities from 0 to 1, which can be calibrated.
     """
-    outcomes_U4 = np.stack([truth_U & called_U, truth_U & ~called_U, ~truth_U & called_U, ~truth_U & ~called_U], axis=1)
+    outcomes_U4 = count_outcomes(truth_U, called_U)
     positive_S = _sums(person_U, num_people, truth_U) > 0
     found = {
         "counts_S4": np.stack([_sums(person_U, num_people, column) for column in outcomes_U4.T], axis=1),
@@ -70,21 +67,9 @@ def cluster(
     return Clusters(**found)
 
 
-def rates(clusters: Clusters, weight_RS: Array) -> dict[str, Array]:
+def decision_rates(clusters: Clusters, weight_RS: Array) -> Mapping[str, Array]:
     """Compute the metrics of decisions for R weightings of the people: each (R,), NaN where undefined."""
-    hit_R, miss_R, alarm_R, rest_R = (weight_RS @ clusters.counts_S4).T
-    sensitivity_R, specificity_R = ratio(hit_R, hit_R + miss_R), ratio(rest_R, rest_R + alarm_R)
-    margins_R = (hit_R + alarm_R) * (hit_R + miss_R) * (rest_R + alarm_R) * (rest_R + miss_R)
-    return {
-        "accuracy": ratio(hit_R + rest_R, hit_R + miss_R + alarm_R + rest_R),
-        "balanced_accuracy": (sensitivity_R + specificity_R) / 2,
-        "sensitivity": sensitivity_R,
-        "specificity": specificity_R,
-        "ppv": ratio(hit_R, hit_R + alarm_R),
-        "npv": ratio(rest_R, rest_R + miss_R),
-        "f1": ratio(2 * hit_R, 2 * hit_R + miss_R + alarm_R),
-        "mcc": ratio(hit_R * rest_R - alarm_R * miss_R, np.sqrt(margins_R)),
-    }
+    return rates(weight_RS @ clusters.counts_S4)
 
 
 def auroc(clusters: Clusters, weight_RS: Array) -> Array:
@@ -102,21 +87,6 @@ def calibration(clusters: Clusters, weight_RS: Array) -> dict[str, Array]:
     total_R = weight_RS @ clusters.num_S
     ece_R = ratio(np.abs(weight_RS @ clusters.gap_SB).sum(1), total_R)
     return {"ece": ece_R, "brier": ratio(weight_RS @ clusters.square_S, total_R)}
-
-
-def average_precision(truth_S: Array, score_S: Array, weight_RS: Array) -> Array:
-    """Compute the average precision of people for R weightings: (R,), NaN without a positive.
-
-    As in scikit-learn: the sum of precision times the step in recall over the distinct scores, from the highest.
-    """
-    order = np.argsort(-score_S, kind="stable")
-    weight_RS, truth_S, score_S = weight_RS[:, order], truth_S[order], score_S[order]
-    ends = np.append(np.flatnonzero(np.diff(score_S)), len(score_S) - 1)
-    hits_RE = np.cumsum(weight_RS * truth_S, axis=1)[:, ends]
-    called_RE = np.cumsum(weight_RS, axis=1)[:, ends]
-    steps_RE = np.diff(hits_RE, axis=1, prepend=0)
-    precision_RE = np.divide(hits_RE, called_RE, out=np.zeros_like(hits_RE), where=called_RE > 0)
-    return ratio((steps_RE * precision_RE).sum(1), hits_RE[:, -1])
 
 
 def _sums(person_U: Array, num_people: int, value_U: Array) -> Array:

@@ -22,9 +22,10 @@ from vitau.evaluation.bootstrap import (
     resample_weights,
     with_point_estimate,
 )
-from vitau.evaluation.crossvalidation.clusters import Clusters, auroc, average_precision, calibration, cluster, rates
+from vitau.evaluation.crossvalidation.clusters import Clusters, auroc, calibration, cluster, decision_rates
 from vitau.evaluation.decision import log_odds, sigmoid
-from vitau.evaluation.measure import NUM_BINS, NUM_RESAMPLES
+from vitau.evaluation.measure import NUM_RESAMPLES
+from vitau.evaluation.rates import ReliabilityBin, average_precision, reliability_bins
 from vitau.schema import PAPER_AUS, Protocol
 
 Level = Literal["person", "frame"]
@@ -137,15 +138,6 @@ class Difference:
     interval: Interval | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReliabilityBin:
-    """People whose score is in one range: the mean score, and the share who are palsied."""
-
-    score: float
-    palsied: float
-    num_people: float
-
-
 def evaluate(found: OutOfFold, level: Level, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Pooled:
     """Compute the metrics of pooled predictions.
 
@@ -218,16 +210,7 @@ def reliability(found: OutOfFold) -> list[ReliabilityBin]:
     assert found.probabilities, "the scores of the regions are not probabilities"
     units = [_units(found.where(found.seed_M == seed), "person") for seed in found.seeds]
     score_U, truth_U = (np.concatenate([getattr(unit, name)[:, 0] for unit in units]) for name in ("score_UK", "truth_UK"))
-    bin_U = np.minimum((score_U * NUM_BINS).astype(int), NUM_BINS - 1)
-    return [
-        ReliabilityBin(
-            score=float(score_U[bin_U == number].mean()),
-            palsied=float(truth_U[bin_U == number].mean()),
-            num_people=float((bin_U == number).sum()) / len(units),
-        )
-        for number in range(NUM_BINS)
-        if (bin_U == number).any()
-    ]
+    return reliability_bins(truth_U, score_U, len(units))
 
 
 def mean_of_defined_questions(value_NKR: Array) -> Array:
@@ -298,7 +281,7 @@ def _values(found: OutOfFold, level: Level, people: Sequence[str], weight_RS: Ar
     rows: dict[str, list[Array]] = {}
     for questions in _clusters(found, level, people):
         for index, (clusters, units) in enumerate(questions):
-            values = {"auroc": auroc(clusters, weight_RS), **rates(clusters, weight_RS)}
+            values = {"auroc": auroc(clusters, weight_RS), **decision_rates(clusters, weight_RS)}
             if level == "person":
                 known_U = units.known_UK[:, index]
                 column_U = np.searchsorted(np.asarray(people), units.subject_U[known_U])

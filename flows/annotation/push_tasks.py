@@ -10,14 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.annotation.key_frames import build_reader_tasks, find_stale_answers, material_names
 from flows.annotation.pull_answers import ADJUDICATOR
-from flows.annotation.suggestions import load_champion_scores
+from flows.annotation.suggestions import load_champion_scores, suggestible_people
 from flows.annotation.task_queue import assign_people
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.projects import Receiver, S3Access, ensure_project
-from labeling.label_studio.push import delete_unanswered, push, pushed_tasks
+from labeling.label_studio.push import PushedTask, delete_unanswered, hide_suggestions, push, pushed_tasks
 from labeling.sampling.staleness import Stale, shown_frames
 from labeling.sampling.tasks import build_adjudication_task
 from vitau.schema import AU, AUS, LedgerRow, Stage
@@ -59,6 +59,8 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     """
     names = workspace.catalog.merged_names()
     pushed = {reader.reader: pushed_tasks(workspace.label_studio, reader, names=names) for reader in readers}
+    for reader in readers:
+        hide_leaking_suggestions(workspace, reader, pushed[reader.reader])
     rows = workspace.ledger()
     num_answers = {
         (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
@@ -90,14 +92,24 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consen
         return 0
     num_rulings = {shown.subject: len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.ADJUDICATION}
     current = material_names(workspace)
+    tasks_so_far = pushed_tasks(workspace.label_studio, adjudication, names=names)
+    hide_leaking_suggestions(workspace, adjudication, tasks_so_far)
     covered = {
         pushed.subject
-        for pushed in pushed_tasks(workspace.label_studio, adjudication, names=names)
+        for pushed in tasks_so_far
         if pushed.covers(current.get(pushed.subject), num_rulings.get(pushed.subject, 0))
     }
     missing = {subject: case for subject, case in sorted(cases.items()) if subject not in covered}
     tasks = build_adjudication_tasks(workspace, missing, rows, num_rulings)
     return push(workspace.label_studio, adjudication, tasks, names=names)
+
+
+def hide_leaking_suggestions(workspace: Workspace, project: ReaderProject, tasks: Iterable[PushedTask]) -> None:
+    """Remove a model's scores from open tasks about people whose labels judge models; earlier versions showed them."""
+    showing = [task for task in tasks if task.suggested and not task.answered]
+    if showing:
+        allowed = suggestible_people(workspace)
+        hide_suggestions(workspace.label_studio, project, [task for task in showing if task.subject not in allowed])
 
 
 def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str, Case]:

@@ -10,18 +10,28 @@ from numpy.typing import NDArray
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import approved_versions
-from vitau.schema import AU, AUS
+from vitau.evaluation.policy import PATIENTS
+from vitau.schema import AU, AUS, Cohort, Split
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChampionScores:
-    """The name and version of the model that scored last, and its summary of every scored subject."""
+    """The name and version of the model that scored last, and its summary of every scored subject.
+
+    Readers may see the scores of the ``suggestible`` people only, whose labels judge no model.
+    """
 
     name: str
     summaries: Mapping[str, Mapping[str, Any]]
+    suggestible: frozenset[str]
 
     def suggestions(self, subject: str) -> dict[AU, float] | None:
-        """Return the score of each region, above 0 for affected; ``None`` for a subject not scored or recognized as healthy."""
+        """Return the score of each region to show to a reader, above 0 for affected.
+
+        ``None`` for a subject who judges models or may come to judge them, is not scored, or was recognized as healthy.
+        """
+        if subject not in self.suggestible:
+            return None
         regions = self.summaries.get(subject, {}).get("regions") or {}
         return {AU(au): float(region["score"]) for au, region in regions.items()} or None
 
@@ -47,7 +57,21 @@ def load_champion_scores(workspace: Workspace) -> ChampionScores | None:
     merged = workspace.catalog.merged_names()
     summaries = {score.subject: score.summary for score in workspace.catalog.scores(digest) if score.subject not in merged}
     name = f"{training.model}/{training.version}" if training else f"model {digest[:12]}"
-    return ChampionScores(name=name, summaries=summaries)
+    return ChampionScores(name=name, summaries=summaries, suggestible=suggestible_people(workspace))
+
+
+def suggestible_people(workspace: Workspace) -> frozenset[str]:
+    """Return the people whose scores readers may see: those recorded for training or validation.
+
+    The labels of test people judge champions, so that a suggestion would let a model judge itself. A person without a split may
+    still come into the test split. With too few palsied test people, champions are judged on everyone, and nobody is left.
+    """
+    palsied = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY}
+    splits = workspace.catalog.splits()
+    num_judges = sum(split is Split.TEST and subject in palsied for subject, split in splits.items())
+    if num_judges < PATIENTS.min_people:
+        return frozenset()
+    return frozenset(subject for subject, split in splits.items() if split is not Split.TEST)
 
 
 def is_approved(workspace: Workspace, training: Training | None) -> bool:

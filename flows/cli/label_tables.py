@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
     from flows.annotation.consensus import LabelReport, MergeSummary
     from flows.studies.active_learning import Replayed
     from labeling.consensus.agreement import Agreement
+    from labeling.consensus.kappa import PairKappa
     from labeling.consensus.reader_statistics import Estimate, ReaderReport
 
 
@@ -49,7 +50,9 @@ def render_label_report(report: "LabelReport") -> str:
             "Agreement", {"all regions": agreement.overall} | {au.value: by_au for au, by_au in agreement.by_au.items()}
         ),
         agreements("Readers", agreement.by_pair),
+        kappas(report.kappas),
         agreements("Week", agreement.by_week),
+        agreements("Suggestions", agreement.by_suggestion if any(reader.anchoring for reader in report.readers) else {}),
         render_table(
             ["Reader", "people", "median s", "p90 s", "cannot tell", "agrees with labels", "second half less first"],
             map(reader_cells, report.readers),
@@ -116,6 +119,17 @@ def agreements(title: str, by_name: "Mapping[str, Agreement]") -> str:
             for name, agreement in by_name.items()
         ),
     )
+
+
+def kappas(pairs: "Iterable[PairKappa]") -> str:
+    """Return a table with Cohen's κ of each two readers."""
+    from vitau.evaluation.bootstrap import format_estimate
+
+    rows = (
+        [f"{pair.one} / {pair.other}", str(pair.num_subjects), str(pair.num_cells), format_estimate(pair.kappa, pair.interval)]
+        for pair in pairs
+    )
+    return render_table(["Cohen's kappa", "people", "answers", "kappa"], rows)
 
 
 def reader_cells(reader: "ReaderReport") -> list[str]:

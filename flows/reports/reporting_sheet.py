@@ -12,7 +12,7 @@ from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks
 from flows.workspace import Workspace
-from labeling.consensus.agreement import agreement_report
+from labeling.consensus.agreement import WITH_SUGGESTION, agreement_report
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Training
 from vitau.evaluation.bootstrap import format_estimate
@@ -140,11 +140,21 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
     yield Fact(item="8c", about="people read blind by two or more", value=_read_twice(standing.blind), where=where)
     yield Fact(item="8c", about="people ruled on by the adjudicator", value=str(len(standing.rulings)), where=where)
     if len(readers) > 1:
-        overall = agreement_report(standing, readers).overall
+        agreement = agreement_report(standing, readers)
+        overall = agreement.overall
         alpha = format_metric(Estimate(value=overall.alpha, interval=overall.alpha_interval))
         raw = format_metric(Estimate(value=overall.raw, interval=overall.raw_interval))
         yield Fact(item="8b", about="Krippendorff's α, 95 % interval over people", value=alpha, where=where)
         yield Fact(item="8b", about="raw agreement, 95 % interval over people", value=raw, where=where)
+        for name, part in agreement.by_suggestion.items() if agreement.by_suggestion[WITH_SUGGESTION].num_pairs else ():
+            alpha = format_metric(Estimate(value=part.alpha, interval=part.alpha_interval)) or "undefined"
+            value = f"{alpha}, {part.num_pairs} pairs of answers"
+            yield Fact(item="8c", about=f"Krippendorff's α of answers {name}", value=value, where=where)
+    num_suggested = sum(row.suggestion is not None for row in ledger)
+    tested = {row["subject"] for row in rows.to_pylist() if row["split"] == Split.TEST}
+    num_leaked = sum(row.suggestion is not None and row.subject in tested for row in ledger)
+    value = f"{num_suggested} of {len(ledger)}, {num_leaked} of them about test people"
+    yield Fact(item="8c", about="answers with a model's score on the page", value=value, where=where)
     rule = workspace.settings.consensus_rule
     frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
     agreed = {

@@ -26,6 +26,8 @@ from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, define
 from vitau.schema import AU, AUS
 
 NUM_RESAMPLES: Final = 1000
+WITH_SUGGESTION: Final = "with a suggestion"
+WITHOUT_SUGGESTION: Final = "without one"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,22 +48,26 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgreementReport:
-    """Agreement of all readers, by region, by pair of readers (``a / b``), and by week.
+    """Agreement of all readers, by region, by pair of readers (``a / b``), by week, and with and without suggestions.
 
     The week is the calendar week of the last answer to a cell. A cell with an answer of unknown time is in no week.
+    ``by_suggestion`` compares answers that were given with a model's score on the page with each other, and answers without one
+    with each other; a pair of one and the other is in neither.
     """
 
     overall: Agreement
     by_au: Mapping[AU, Agreement]
     by_pair: Mapping[str, Agreement]
     by_week: Mapping[str, Agreement]
+    by_suggestion: Mapping[str, Agreement]
 
 
 def agreement_report(
     standing: StandingAnswers, readers: Sequence[str], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> AgreementReport:
-    """Compute the agreement of ``readers``: overall, by region, by pair, and by week."""
+    """Compute the agreement of ``readers``: overall, by region, by pair, by week, and with and without suggestions."""
     answer_SRA, week_SA = answer_array(standing, readers), _weeks(standing, readers)
+    suggested_SRA = _suggested(standing, readers)
     cell_SAK = coincidences(answer_SRA)
     resample = cached_resampler(num_resamples, seed)
 
@@ -78,6 +84,10 @@ def agreement_report(
         by_au={au: measured(cell_SAK[:, [index]]) for index, au in enumerate(AUS)},
         by_pair=pairs,
         by_week={week: measured(cell_SAK * (week_SA == week)[:, :, None]) for week in weeks},
+        by_suggestion={
+            name: measured(coincidences(np.where(shown_SRA, answer_SRA, np.nan)))
+            for name, shown_SRA in ((WITH_SUGGESTION, suggested_SRA), (WITHOUT_SUGGESTION, ~suggested_SRA))
+        },
     )
 
 
@@ -88,6 +98,15 @@ def answer_array(standing: StandingAnswers, readers: Sequence[str]) -> Array:
         for answers in standing.blind.values()
     ]
     return np.array(affected, dtype=np.float64).reshape(len(affected), len(readers), len(AUS))  # None becomes NaN
+
+
+def _suggested(standing: StandingAnswers, readers: Sequence[str]) -> Array:
+    """Return the answers that were given with a model's score on the page: (S, R, A) bool."""
+    shown = [
+        [[au in (answer := answers.get(reader, {})) and answer[au].suggestion is not None for au in AUS] for reader in readers]
+        for answers in standing.blind.values()
+    ]
+    return np.array(shown, dtype=bool).reshape(len(shown), len(readers), len(AUS))
 
 
 def coincidences(answer_SRA: Array) -> Array:

@@ -15,6 +15,7 @@ import httpx
 from labeling.label_studio import pagination
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, get_task, readable_errors
+from labeling.sampling.tasks import suggested
 from vitau.schema import canonical_name
 
 _ATTEMPTS = 3
@@ -28,7 +29,8 @@ _Key: TypeAlias = tuple[str, str | None, int]
 class PushedTask:
     """A task of a project: its subject, its material (absent in old tasks), and whether it is answered.
 
-    ``after`` is the number of the reader's answers before this task was pushed.
+    ``after`` is the number of the reader's answers before this task was pushed. ``suggested`` means that it shows a model's
+    scores.
     """
 
     id: int
@@ -36,6 +38,7 @@ class PushedTask:
     material: str | None
     answered: bool
     after: int = 0
+    suggested: bool = False
 
     def covers(self, material: str | None, after: int) -> bool:
         """Return whether this task shows ``material`` and is open, or was answered after so many earlier answers."""
@@ -110,6 +113,17 @@ def delete_unanswered(
     return deleted
 
 
+@readable_errors()
+def hide_suggestions(client: Any, project: ReaderProject, tasks: Iterable[PushedTask]) -> int:
+    """Remove the model's scores from open tasks, unless their reader has begun an answer; return the number of tasks."""
+    hidden = 0
+    for task in tasks:
+        current = get_task(client, task.id)
+        if current is not None and current.data.get("suggestions") is not None:
+            hidden += _renew(client, project, [current], {"data": {**current.data, **suggested(None, None)}})
+    return hidden
+
+
 def due_subjects(
     pushed: Iterable[PushedTask], materials: Mapping[str, str], *, answered: Mapping[str, int], stale: Collection[str]
 ) -> tuple[list[str], list[str]]:
@@ -141,7 +155,14 @@ def due_subjects(
 
 def _pushed_task(task: Any, names: Mapping[str, str]) -> PushedTask:
     subject, material, after = _key(task.data, names)
-    return PushedTask(id=task.id, subject=subject, material=material, answered=bool(task.is_labeled), after=after)
+    return PushedTask(
+        id=task.id,
+        subject=subject,
+        material=material,
+        answered=bool(task.is_labeled),
+        after=after,
+        suggested=task.data.get("suggestions") is not None,
+    )
 
 
 def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
@@ -150,15 +171,20 @@ def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     return canonical_name(subject, names), data.get("material"), data.get("after") or 0
 
 
-def _renew(client: Any, project: ReaderProject, tasks: Iterable[Any], wanted: Mapping[str, Any]) -> None:
-    """Replace the material of a person's open task, unless its reader has begun an answer; a later push then asks again."""
+def _renew(client: Any, project: ReaderProject, tasks: Iterable[Any], wanted: Mapping[str, Any]) -> bool:
+    """Replace the material of a person's open task, unless its reader has begun an answer; a later push then asks again.
+
+    Returns:
+        Whether the task was replaced.
+    """
     task = next(task for task in tasks if not task.is_labeled)
     current = get_task(client, task.id)
     if current is None or current.annotations or current.drafts:
-        return
+        return False
     until = pagination.project_status(client, project).now.isoformat()
     shown = {name: task.data.get(name) for name in _SHOWN} | {"until": until}
     client.tasks.update(str(task.id), data=wanted["data"] | {"before": [*task.data.get("before", []), shown]})
+    return True
 
 
 def _delete_duplicates(client: Any, project: ReaderProject, names: Mapping[str, str]) -> dict[str, list[Any]]:

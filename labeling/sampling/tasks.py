@@ -139,7 +139,7 @@ def build_task(
         "material": material,
         "after": 0,
     }
-    return {"data": data | _suggested(suggestions, suggested_by)}
+    return {"data": data | suggested(suggestions, suggested_by)}
 
 
 def build_adjudication_task(
@@ -174,10 +174,10 @@ def build_adjudication_task(
     lines.append(_line("House–Brackmann grade", [GRADES[row.grade] if row.grade else "–" for row in whole]))
     notes = [f"<p>{escape(row.reader)}: {escape(row.note)}</p>" for row in whole if row.note]
     table = {"answers": f"<table>{''.join(lines)}</table>{''.join(notes)}"}
-    return {"data": dict(task["data"]) | _suggested(suggestions, suggested_by) | table}
+    return {"data": dict(task["data"]) | suggested(suggestions, suggested_by) | table}
 
 
-def _suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[str, Any]:
+def suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[str, Any]:
     """Return a model's scores as task data: HTML for the page, and values to record with the answer."""
     if suggestions is None:
         return {"suggested": "", "suggestions": None, "suggested_by": None}

@@ -56,7 +56,7 @@ from vitau.media.manifests import SourceClip
 from vitau.media.sources import pseudonym
 from vitau.media.synthetic.cohort import write_clip, write_cohort
 from vitau.media.synthetic.people import Person, draw_person
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -510,7 +510,13 @@ def test_the_adjudicator_sees_suggestions_and_rules_again_after_the_readers_have
     key = workspace.settings.pseudonym_key.get_secret_value().encode()
     who = pseudonym(key, "synthetic", patients[0].subject)
     regions = {au.value: {"score": 0.25, "share_affected": 1.0} for au in AUS}
-    workspace.catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
+    catalog = workspace.catalog
+    catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
+    tested = [f"{number}" * 20 for number in range(5)]
+    for name in tested:
+        catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
+    splits = {who: Split.TRAIN, **dict.fromkeys(tested, Split.TEST)}
+    catalog.add_splits(splits, strata=dict.fromkeys(splits, "palsy"))
     run_round(workspace)
     submit(client, "ViTAU a", who, LEFT)
     submit(client, "ViTAU b", who, RIGHT)
@@ -538,6 +544,22 @@ def test_the_adjudicator_sees_suggestions_and_rules_again_after_the_readers_have
     create_annotation(client, second[0], RIGHT)
     assert run_round(workspace).stale == 0
     assert {label.subject: label.side for label in workspace.catalog.labels()} == {who: Side.RIGHT}
+
+
+def test_a_suggestion_about_a_person_who_may_come_to_judge_models_leaves_the_open_task(client, workspace, study):
+    who, *_ = study.palsied
+    run_round(workspace)
+    submit(client, "ViTAU a", who, LEFT)
+    submit(client, "ViTAU b", who, RIGHT)
+    run_round(workspace)
+    ((number, case),) = data_of(client, "ViTAU adjudication").items()
+    assert case["suggestions"] is None, "the person has no split yet"
+    shown = {"suggestions": {"AU1": 0.4}, "suggested": "<table></table>", "suggested_by": "vitau-regions/1"}
+    client.tasks.update(str(number), data=case | shown)  # as an earlier version pushed it
+    run_round(workspace)
+    ((same, case),) = data_of(client, "ViTAU adjudication").items()
+    assert (same, case["suggestions"], case["suggested"], case["suggested_by"]) == (number, None, "", None)
+    assert case["before"][-1]["suggestions"] == {"AU1": 0.4}, "an answer from a page that was open keeps what it showed"
 
 
 def test_concurrent_pushes_leave_one_task_per_person_and_never_delete_an_answer(client, own_label_studio):

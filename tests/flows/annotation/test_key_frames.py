@@ -23,7 +23,7 @@ from vitau.data.layout import frame_name
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
-from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage
+from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage, Subject
 
 KEY = b"the key of these tests"
 
@@ -80,6 +80,15 @@ def answer(reader: str, subject: str, frames: list[str], *regions: AU, number: i
         )
         for au in AUS
     ]
+
+
+def split(workspace: Workspace, splits: dict[str, Split], num_test: int = 5) -> None:
+    """Record splits, and patients without frames in the test split."""
+    tested = {f"tested{number}": Split.TEST for number in range(num_test)}
+    for name in tested:
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True))
+    everyone = splits | tested
+    workspace.catalog.add_splits(everyone, strata=dict.fromkeys(everyone, "palsy"))
 
 
 def people(workspace: Workspace) -> list[str]:
@@ -185,6 +194,7 @@ def test_people_with_the_least_certain_scores_come_first_and_people_without_a_sc
 
 def test_suggestions_are_the_scores_of_the_champion_with_its_name_and_absent_without_a_score(workspace):
     one, healthy, unscored, _ = people(workspace)
+    split(workspace, {one: Split.TRAIN, healthy: Split.VAL, unscored: Split.TRAIN})
     assert load_champion_scores(workspace) is None
     scored(workspace, {one: 0.9}, digest="old")
     snapshot = Snapshot(digest="s", uri="u", ledger_offset=1, num_frames=1, subjects={Split.TRAIN: 1}, synthetic=True)
@@ -215,6 +225,26 @@ def test_suggestions_are_the_scores_of_the_champion_with_its_name_and_absent_wit
     assert np.array_equal(champion.probabilities(healthy), [0.5] * 8)
     blind = build_reader_tasks(workspace, [one])[one]["data"]
     assert (blind["suggestions"], blind["suggested"]) == (None, "")
+
+
+def test_no_suggestion_is_shown_about_test_people_and_people_without_a_split(workspace):
+    trained, validated, tested, new = people(workspace)
+    scored(workspace, {trained: 0.8, validated: 0.7, tested: 0.9, new: 0.6}, digest="new")
+    split(workspace, {trained: Split.TRAIN, validated: Split.VAL, tested: Split.TEST})
+    made = build_reader_tasks(workspace, [trained, validated, tested, new], load_champion_scores(workspace))
+    shown = {subject for subject, task in made.items() if task["data"]["suggestions"] is not None}
+    assert shown == {trained, validated}
+    assert {made[subject]["data"]["suggested"] for subject in (tested, new)} == {""}
+    assert load_champion_scores(workspace).probabilities(tested) is not None, "the order of the queue is no suggestion"
+
+
+def test_no_suggestion_is_shown_while_too_few_test_people_judge_a_champion_and_everyone_does(workspace):
+    trained, *_ = people(workspace)
+    scored(workspace, {trained: 0.8}, digest="new")
+    split(workspace, {trained: Split.TRAIN}, num_test=4)
+    assert load_champion_scores(workspace).suggestions(trained) is None
+    split(workspace, {}, num_test=5)
+    assert load_champion_scores(workspace).suggestions(trained) is not None
 
 
 def test_people_without_a_usable_frame_get_no_task(workspace):

@@ -1,6 +1,7 @@
 """Agreement compared with the ``krippendorff`` package, and its intervals with resampled answers."""
 
 import time
+from dataclasses import replace
 
 import krippendorff
 import numpy as np
@@ -9,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from labeling.consensus.agreement import agreement_report, answer_array, coincidences, measure
+from labeling.consensus.agreement import (
+    WITH_SUGGESTION,
+    WITHOUT_SUGGESTION,
+    agreement_report,
+    answer_array,
+    coincidences,
+    measure,
+)
 from labeling.consensus.standing_answers import StandingAnswers, standing_answers
 from vitau.evaluation.bootstrap import cached_resampler
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
@@ -111,6 +119,30 @@ def test_weeks_are_those_of_the_last_answer_to_a_cell():
     report = agreement_report(standing, READERS[:2], num_resamples=20)
     assert {week: agreement.num_subjects for week, agreement in report.by_week.items()} == {"2026-W01": 5, "2026-W02": 8}
     assert report.overall.num_subjects == 14
+
+
+def test_answers_with_a_suggestion_are_compared_with_each_other_and_those_without_likewise():
+    anchored, blind = random_answers(30), random_answers(40, seed=1)
+    anchored[:, 1] = anchored[:, 0]  # whoever follows the same suggestion agrees
+
+    def renamed(standing, prefix, suggestion):
+        return {
+            prefix + name: {
+                reader: {au: replace(row, suggestion=suggestion) for au, row in answer.items()}
+                for reader, answer in answers.items()
+            }
+            for name, answers in standing.blind.items()
+        }
+
+    mixed = renamed(standing_of(anchored), "m", 0.2)
+    for answers in mixed.values():
+        answers["b"] = {au: replace(row, suggestion=None) for au, row in answers["b"].items()}
+    both = {**renamed(standing_of(anchored), "s", 0.2), **renamed(standing_of(blind), "w", None), **mixed}
+    report = agreement_report(StandingAnswers(blind=both, rulings={}, subjects=frozenset()), READERS[:2], num_resamples=20)
+    assert report.by_suggestion[WITH_SUGGESTION].alpha == pytest.approx(1)
+    assert report.by_suggestion[WITH_SUGGESTION].num_subjects == 30
+    assert report.by_suggestion[WITHOUT_SUGGESTION].alpha == pytest.approx(by_the_package(blind), abs=1e-9)
+    assert report.by_suggestion[WITHOUT_SUGGESTION].num_subjects == 40
 
 
 def test_an_empty_ledger_has_no_agreement():

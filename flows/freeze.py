@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -10,16 +9,15 @@ from prefect.logging import get_logger
 
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
+from flows.identity.lookalikes import compare_people
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
-from validation.rules import nearest_other_subject, snapshot_rows
+from validation.rules import snapshot_rows
 from validation.suites import snapshot_suite
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
-from vitau.data.parquet import read_table
 from vitau.data.splits import assign
 from vitau.data.usable_frames import UsableFrames
-from vitau.progress import track
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
 
@@ -96,15 +94,12 @@ def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLa
 @task(cache_policy=NO_CACHE)
 def check_people(workspace: Workspace, rows: pa.Table) -> None:
     """Pass gate 3: no person in two splits, no face in two people, both cohorts in each split, sources not confounded."""
-    embeddings, owners = [], []
-    tables = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
-    for key, subject in track(tables.items(), "comparing identities", len(tables)):
-        frames = read_table(workspace.store, key, ["embedding"])
-        for embedding in frames["embedding"].drop_null().to_pylist():
-            embeddings.append(embedding)
-            owners.append(subject)
-    nearest = nearest_other_subject(np.asarray(embeddings).reshape(len(owners), -1), owners) if owners else {}
-    gate(workspace, snapshot_rows(rows, nearest), snapshot_suite(workspace.settings.identity_floor))
+    settings = workspace.settings
+    owners = dict(zip(rows["frames_key"].to_pylist(), rows["subject"].to_pylist(), strict=True))
+    below = max(settings.identity_floor, settings.identity_warning)
+    check = compare_people(workspace, owners, below=below)
+    suite = snapshot_suite(settings.identity_floor, identity_warning=settings.identity_warning)
+    gate(workspace, snapshot_rows(rows, check.nearest), suite)
 
 
 def frame_row(

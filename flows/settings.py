@@ -145,8 +145,12 @@ class Settings(BaseModel):
         ge=0,
         description="difference of new frames of an answered person above which the readers are asked again",
     )
-    suggest_to_readers: bool = Field(default=False, description="show blind readers the champion's scores")
-    suggest_to_adjudicator: bool = Field(default=True, description="show the adjudicator the champion's scores")
+    suggest_to_readers: bool = Field(
+        default=False, description="show blind readers the champion's scores of people in training and validation"
+    )
+    suggest_to_adjudicator: bool = Field(
+        default=True, description="show the adjudicator the champion's scores of people in training and validation"
+    )
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"
     )
@@ -186,6 +190,9 @@ class Settings(BaseModel):
     retrain_quiet_s: float = Field(default=900, ge=0, description="… and no reader answered for this many seconds")
     identity_floor: float = Field(
         default=0.35, ge=0, description="gate 3: least distance between the faces of two people; dlib calls 0.6 the same person"
+    )
+    identity_warning: float = Field(
+        default=0.6, ge=0, description="gate 3 warns of two people with nearer faces; `labels lookalikes` lists them"
     )
 
     @model_serializer

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from vitau.schema import AUS, Cohort, FrameLimits, QuarantineReason, failed_limits
 
@@ -92,7 +92,7 @@ def snapshot_rows(table: Table, nearest: Mapping[str, float] | None = None) -> p
 
     Added columns: ``num_frames``; ``num_splits``, ``num_cohorts`` and ``num_answers`` (different labels), which must be 1;
     ``class_name`` and ``class_size`` (subjects of the same cohort in the same split); ``source_cohorts`` (cohorts in the
-    subject's source); ``nearest_other`` (from :func:`nearest_other_subject`, null if unknown).
+    subject's source); ``nearest_other`` (distance to the nearest face of another subject, null if unknown).
     """
     frames = table.to_pandas() if isinstance(table, pa.Table) else table
     answers = frames[["side", *(au.value for au in AUS)]].astype("string").fillna("").agg("|".join, axis=1)
@@ -110,32 +110,6 @@ def snapshot_rows(table: Table, nearest: Mapping[str, float] | None = None) -> p
         source_cohorts=rows["source"].map(frames.groupby("source")["cohort"].nunique()),
     ).reset_index()
     return rows.assign(nearest_other=rows["subject"].map(dict(nearest or {})).astype("float64"))
-
-
-def nearest_other_subject(embeddings: ArrayLike, subjects: list[str]) -> dict[str, float]:
-    """Compute, for each subject, the smallest Euclidean distance between its identity embeddings and any other subject's.
-
-    dlib takes two photos with a distance below 0.6 for the same person. Among many people that is often wrong, so the gate
-    uses a lower floor.
-
-    Args:
-        embeddings: (N, 128).
-        subjects: names of the N rows.
-
-    Returns:
-        Subject → distance; empty if there is only one subject.
-    """
-    points = np.asarray(embeddings, dtype=np.float64)
-    if points.ndim != 2 or len(points) != len(subjects):
-        raise ValueError(f"{len(subjects)} subjects for embeddings of shape {points.shape}: one row per name is needed")
-    names, owner = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    smallest = np.full(len(names), np.inf)
-    for index, name_embeddings in ((i, points[owner == i]) for i in range(len(names))):
-        others = points[owner != index]
-        if len(others):
-            squared = (name_embeddings**2).sum(1)[:, None] + (others**2).sum(1) - 2 * name_embeddings @ others.T
-            smallest[index] = np.sqrt(max(squared.min(), 0.0))
-    return {str(name): float(distance) for name, distance in zip(names, smallest, strict=True) if np.isfinite(distance)}
 
 
 def _first(conditions: list[pd.Series], sentences: list[str]) -> NDArray[np.object_]:

@@ -84,12 +84,13 @@ def labels_suite(agreement_min: float = 0.6) -> Suite:
     )
 
 
-def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1) -> Suite:
+def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1, identity_warning: float = 0.6) -> Suite:
     """Return gate 3, for :func:`validation.rules.snapshot_rows`: no person is in two splits, and sources are not cohorts.
 
     Args:
         identity_floor: smallest distance allowed between the face embeddings of two subjects.
         class_min: smallest number of subjects per split and cohort.
+        identity_warning: distance below which two subjects are to be looked at.
     """
     classes = [f"{split.value}/{cohort.value}" for split in Split for cohort in KNOWN_COHORTS]
     return Suite(
@@ -112,6 +113,13 @@ def snapshot_suite(identity_floor: float = 0.3, class_min: int = 1) -> Suite:
                 identity_floor,
                 None,
                 otherwise=f"two subjects have faces nearer than {identity_floor:g} and may be one person",
+            ),
+            _between(
+                "nearest_other",
+                identity_warning,
+                None,
+                severity="warning",
+                otherwise=f"two subjects have faces nearer than {identity_warning:g}; `labels lookalikes --page` shows them",
             ),
             _between(
                 "source_cohorts",

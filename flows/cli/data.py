@@ -133,11 +133,25 @@ def draft_yfp(
 ) -> None:
     """Draft a manifest of the YFP data set: one subject per patient, all of cohort palsy.
 
+    The subjects are guessed from folders and file names. The faces of all clips are then compared; pairs that contradict the
+    names are listed beside the manifest, as a table (.faces.csv) and as a page with both faces (.faces.html).
+
     Example: python -m flows draft-yfp YFP yfp.csv
     """
+    from flows.identity.drafts import check_draft, write_draft_check
     from vitau.media.sources import draft_yfp_manifest
 
-    tell(f"{draft_yfp_manifest(folder, manifest)} clips drafted in {manifest}: check the subjects, then `ingest` it")
+    tell(f"{draft_yfp_manifest(folder, manifest)} clips are drafted in {manifest}")
+    check = check_draft(manifest, folder)
+    table, page = manifest.with_suffix(".faces.csv"), manifest.with_suffix(".faces.html")
+    write_draft_check(check, table, page)
+    tell_all(f"Not compared: {item.item}, {item.reason}" for item in check.skipped)
+    tell(
+        f"{len(check.contradictions)} pairs of clips have faces that contradict their names: see {page} and {table}, correct "
+        f"the subjects in {manifest}, then `ingest` it"
+        if check.contradictions
+        else f"No faces contradict the names; check the subjects in {manifest}, then `ingest` it"
+    )
 
 
 @app.command()

@@ -68,7 +68,8 @@ def run_demo(state: Path, subjects: int, seed: int, size: str) -> dict[str, Any]
 
 def connection(state: Path, running: list[stack.Service]) -> Connection:
     """Return the connection to the demo's own services, with an identity floor that suits drawn faces."""
-    return resolve_own({"VITAU_IDENTITY_FLOOR": DRAWN_IDENTITY_FLOOR, **os.environ}, stack.environment(state, running), state)
+    faces = dict.fromkeys(("VITAU_IDENTITY_FLOOR", "VITAU_IDENTITY_WARNING"), DRAWN_IDENTITY_FLOOR)
+    return resolve_own({**faces, **os.environ}, stack.environment(state, running), state)
 
 
 @contextmanager

@@ -198,6 +198,43 @@ def cohort(
 
 
 @app.command()
+def lookalikes(
+    state: State = DEMO,
+    *,
+    below: Annotated[
+        float | None, typer.Option(min=0, help="Distance of faces, by default that of VITAU_IDENTITY_WARNING.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write a page with both faces of each pair to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List pairs of people with near faces, who may be one person; a page shows both faces and the command to merge them.
+
+    Example: python -m flows labels lookalikes --page lookalikes.html
+    """
+    settings = connect(state)
+    from flows.identity.lookalikes import find_lookalikes
+    from flows.identity.page import lookalike_pairs, write_faces_page
+    from flows.workspace import open_workspace
+
+    workspace = open_workspace(settings)
+    limit = settings.identity_warning if below is None else below
+    found = find_lookalikes(workspace, below=limit)
+    if page is not None:
+        note = (
+            f"The faces of these people are nearer than {limit:g}. Merge two only if you see one person: a merge is for good. "
+            "Relatives can look alike."
+        )
+        pairs = lookalike_pairs(workspace, found, settings.identity_floor)
+        write_faces_page(page, pairs, title="People who may be one person", note=note)
+        tell(f"{len(pairs)} pairs of faces are in {page}; it shows people, keep it on this machine")
+    if as_json:
+        print_json([{"one": pair.one, "other": pair.other, "distance": round(pair.distance, 4)} for pair in found])
+    else:
+        rows = ([pair.one, pair.other, f"{pair.distance:.3f}", "several" if pair.several else "one"] for pair in found)
+        typer.echo(render_table(["subject", "other", "distance", "faces"], rows))
+
+
+@app.command()
 def merge(
     kept: Annotated[str, typer.Argument(help="Pseudonym that stays.")],
     other: Annotated[str, typer.Argument(help="Pseudonym of the same person.")],

@@ -121,6 +121,7 @@ class Bench:
             environment={
                 **stack.environment(state, stack.running(state)),
                 "VITAU_IDENTITY_FLOOR": "0.15",
+                "VITAU_IDENTITY_WARNING": "0.15",
                 "VITAU_MEDIA_ROOTS": json.dumps([str(state / "cohort")]),
             },
             demo=Place(store=(state / "store").as_uri(), catalog=f"sqlite:///{state / 'catalog.db'}", work=state / "work"),

@@ -68,6 +68,7 @@ def test_a_folder_without_ckplus_is_refused(tmp_path: Path) -> None:
 def test_a_yfp_draft_has_one_subject_per_patient_and_can_be_read(tmp_path: Path) -> None:
     write_yfp(tmp_path / "yfp")
     assert draft_yfp_manifest(tmp_path / "yfp", tmp_path / "draft.csv") == 5
+    assert (tmp_path / "draft.csv").stat().st_mode & 0o777 == 0o600
     with (tmp_path / "draft.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["subject"], row["clip"], row["fps"]) for row in rows] == [

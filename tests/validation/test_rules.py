@@ -1,11 +1,9 @@
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from validation.rules import (
     frame_rows,
     label_rows,
-    nearest_other_subject,
     quarantine_reasons,
     snapshot_rows,
 )
@@ -83,17 +81,3 @@ def test_a_person_in_two_splits_or_with_two_answers_is_counted(snapshot):
     rows = snapshot_rows(snapshot).set_index("subject")
     assert rows["num_splits"].to_dict() == {f"s{i:02d}": 2 if i == 0 else 1 for i in range(12)}
     assert rows["num_answers"].to_dict() == {f"s{i:02d}": 2 if i == 1 else 1 for i in range(12)}
-
-
-def test_the_nearest_other_subject_is_another_one(rng):
-    points = rng.normal(size=(12, 128))
-    subjects = [f"s{i // 3}" for i in range(12)]
-    direct = {
-        name: min(
-            np.linalg.norm(a - b) for a, s in zip(points, subjects, strict=True) for b, t in zip(points, subjects, strict=True)
-            if s == name != t
-        )
-        for name in sorted(set(subjects))
-    }  # fmt: skip
-    assert nearest_other_subject(points, subjects) == pytest.approx(direct)
-    assert nearest_other_subject(points[:3], subjects[:3]) == {}

@@ -3,10 +3,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from validation.rules import frame_rows, label_rows, nearest_other_subject, quarantine_reasons, snapshot_rows
+from validation.rules import frame_rows, label_rows, quarantine_reasons, snapshot_rows
 from validation.run import check, require
 from validation.suites import frames_suite, labels_suite, snapshot_suite
 from vitau.errors import GateError
+from vitau.media.identity.distances import near_clips
 from vitau.schema import Cohort, FrameLimits
 
 CONTRADICTION = "a person has affected regions without a side, or a side without them"
@@ -144,10 +145,18 @@ def test_a_split_without_controls_fails(snapshot):
 def test_one_face_under_two_names_fails(snapshot, rng):
     embeddings = rng.normal(size=(12, 128))
     embeddings[7] = embeddings[2] + 0.001
-    nearest = nearest_other_subject(embeddings, [f"s{i:02d}" for i in range(12)])
+    _, nearest = near_clips(embeddings, [f"s{i:02d}" for i in range(12)], below=0)
     assert check(snapshot_rows(snapshot, nearest), snapshot_suite()).failures == (
         "two subjects have faces nearer than 0.3 and may be one person (2 of 12 rows, first: subject s02)",
     )
+
+
+def test_faces_between_the_floor_and_the_warning_pass_with_a_warning_that_names_the_command(snapshot):
+    nearest = {f"s{i:02d}": 0.45 if i in {2, 7} else 0.9 for i in range(12)}
+    result = check(snapshot_rows(snapshot, nearest), snapshot_suite())
+    assert (result.passed, len(result.warnings)) == (True, 1)
+    assert result.warnings[0].startswith("two subjects have faces nearer than 0.6; `labels lookalikes --page` shows them (2 of")
+    assert check(snapshot_rows(snapshot, nearest), snapshot_suite(identity_warning=0.4)).warnings == ()
 
 
 def test_patients_from_one_source_and_controls_from_another_are_a_warning(snapshot):

@@ -71,6 +71,16 @@ def frames_key(subject: str, sha256: str, recipe: str, revision: int = 0) -> str
     return f"{clip_prefix(subject, sha256)}frames-{recipe}{_revision(revision)}.parquet"
 
 
+def clip_faces_key(frames_key: str) -> str:
+    """Return ``subjects/<subject>/clips/<sha256>/faces-<recipe>.parquet``, the key of the compared faces of a frame table.
+
+    Args:
+        frames_key: key of the frame table; a correction has faces of its own.
+    """
+    folder, _, name = frames_key.rpartition("/")
+    return f"{folder}/faces-{name.removeprefix('frames-')}"
+
+
 def parse_frames_key(key: str) -> tuple[str, int]:
     """Return the clip and the revision of the key of a frame table.
 

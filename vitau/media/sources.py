@@ -94,6 +94,7 @@ def draft_yfp_manifest(folder: Path, out_csv: Path) -> int:
     found = sorted([*videos, *sequences], key=lambda clip: natural_key(str(clip.relative_to(folder))))
     if not found:
         raise SourceError(f"{folder} holds no videos and no folders of images; give the folder of the YFP clips")
+    out_csv.touch(mode=0o600)  # file names may name people
     with out_csv.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, MANIFEST_COLUMNS)
         writer.writeheader()

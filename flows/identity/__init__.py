@@ -1,0 +1,1 @@
+"""Identity: people whose faces are so near that two of them may be one person."""

@@ -1,0 +1,1 @@
+"""Identity: which clips show one person, by dlib's embeddings of several faces of each clip."""

@@ -1,4 +1,7 @@
-"""The recognition model: a vision transformer that classifies a face as healthy or palsied."""
+"""The recognition model: a vision transformer that classifies a face as healthy or palsied.
+
+The paper writes the MLP with ReLU. timm's has GELU, which pretrained weights need.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ REGION_NAMES: Final[Mapping[AU, str]] = {
     AU.AU25: "mouth",
     AU.AU26: "jaw",
 }
-"""Names for readers who do not know the numbers."""
+"""Names for readers who do not know the numbers. The paper's text calls AU26 the temple; the jaw is meant."""
 
 CROP_SIZE: Final = 256
 """Width and height of an aligned face crop, px."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vitau.data.dataset import Crops
+from vitau.evaluation.metrics import RegionMetrics
 from vitau.models.regions import RegionModel
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.training.config import Augmentation, TrainConfig, settings_of
@@ -18,6 +19,7 @@ from vitau.training.tasks import (
     CropBatches,
     balanced_order,
     choose_region_thresholds,
+    fit_region_scale,
     fit_side_scales,
     measure,
     objective,
@@ -126,6 +128,23 @@ def test_chosen_thresholds_of_the_regions_decide_where_all_scores_are_too_high(f
     assert measure("regions", palsied, scores, region_thresholds=thresholds).accuracy.value == 1.0
     of_sides = np.stack([scores, np.full_like(scores, 0.1)], axis=-1)
     assert choose_region_thresholds(palsied, of_sides) == thresholds, "the larger of two sides counts"
+
+
+def test_the_regions_are_calibrated_by_the_slope_that_was_fitted_to_validation_people(few_crops: Crops) -> None:
+    palsied = few_crops.where(few_crops.palsied_N)
+    names = np.unique(palsied.subject_N, return_inverse=True)[1]
+    wrong_NA = (names[:, None] + np.arange(8)) % 4 == 0  # a quarter of the answers about people
+    scores = np.where(palsied.affected_NA ^ wrong_NA, 0.1, -0.1).astype(np.float32)
+    thresholds = (0.0,) * 8
+    scale = fit_region_scale(palsied, scores, thresholds)
+    assert 1 / (1 + np.exp(-0.1 * scale)) == pytest.approx(0.75, abs=0.06), "a score of 0.1 is right three times of four"
+    assert fit_region_scale(palsied, np.stack([scores, np.full_like(scores, -1)], axis=-1), thresholds) == scale
+    fitted, certain = (measure("regions", palsied, scores, region_scale=slope) for slope in (scale, 20 * scale))
+    assert isinstance(fitted, RegionMetrics)
+    assert isinstance(certain, RegionMetrics)
+    assert fitted.brier.value < certain.brier.value
+    assert fitted.scale == scale
+    assert measure("regions", palsied, scores).estimates().keys().isdisjoint({"ece", "brier"})
 
 
 def test_scores_are_one_per_frame_and_eight_for_regions(few_crops: Crops) -> None:

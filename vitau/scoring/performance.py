@@ -1,4 +1,4 @@
-"""How well held-out people are recognized, as a report shows it: metrics, the confusion matrix, and the points of its plots.
+"""Performance of recognition on held-out people, as a report shows it: metrics, confusion matrix, and points of plots.
 
 Decisions and scores are those that people got, so that the page describes the model as it is served.
 

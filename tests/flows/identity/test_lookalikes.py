@@ -20,8 +20,8 @@ from vitau.media.sources import to_subject
 from vitau.schema import Split
 
 KEY = b"the key of these tests"
-NEAR = 0.2
-"""Drawn people are 0.23 apart and more."""
+NEAR = 0.33
+"""These drawn people are 0.39 apart and more."""
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_gate_3_takes_the_distance_by_several_faces(workspace, cohort, monkeypat
     assert min(value for name, value in check.nearest.items() if name not in {one, other}) > NEAR
     monkeypatch.setattr("flows.identity.lookalikes.MAX_CLIPS", 1)
     single = compare_people(workspace, owners, below=NEAR)
-    assert [pair.several for pair in single.pairs] == [False]
-    assert single.pairs[0].distance != check.pairs[0].distance
+    assert ([pair.several for pair in check.pairs], [pair.several for pair in single.pairs]) == ([True], [False])
+    assert single.pairs[0].distance >= check.pairs[0].distance
     assert MAX_CLIPS > 1
     alone = {key: owner for key, owner in owners.items() if owner == one}
     assert compare_people(workspace, alone, below=NEAR).nearest == {}

@@ -29,7 +29,7 @@ Array = NDArray[np.float32]
 
 
 class Proposal(StrEnum):
-    """What the faces of two clips say about the names of their people."""
+    """The answer of two clips' faces: one person or two."""
 
     MERGE = "one person"
     LOOK = "perhaps one person"
@@ -118,6 +118,7 @@ def near_clips(embedding_CD: Array, owners: Sequence[str], below: float) -> tupl
 def refine(pairs: Sequence[NearClips], faces: Callable[[int], Array], max_clips: int) -> list[NearClips]:
     """Compare the nearest pairs of clips again, by several faces, until ``max_clips`` clips were read.
 
+    The smaller distance counts, of the single faces or of several, because a person in two splits is worse than a second look.
     The other pairs keep their value. The result is sorted, nearest first.
     """
     read: dict[int, Array] = {}
@@ -128,6 +129,6 @@ def refine(pairs: Sequence[NearClips], faces: Callable[[int], Array], max_clips:
             refined.append(pair)
             continue
         read |= {clip: faces(clip) for clip in sorted(missing)}
-        distance = clip_distance(read[pair.one], read[pair.other])
+        distance = min(pair.distance, clip_distance(read[pair.one], read[pair.other]))
         refined.append(NearClips(one=pair.one, other=pair.other, distance=distance, several=True))
     return sorted(refined, key=lambda pair: pair.distance)

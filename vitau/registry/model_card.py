@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vitau.evaluation.bootstrap import format_interval
-from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics, metrics_from_json
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, PalsyMetrics, RegionMetrics, metrics_from_json
 from vitau.schema import Protocol
 
 LEFT_OUT: Final = (
     "The metrics are of models by the same recipe that never saw the person: each palsied person was left out once. This model "
     "was then trained on everybody."
 )
+DECISION_WORDS: Final[Mapping[str, str]] = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "mcc": "MCC",
+    "kappa": "Cohen's κ",
+    "average_precision": "average precision",
+}
 
 
 def model_card(
@@ -48,6 +57,7 @@ def model_card(
                 ends = estimate.interval
                 interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
                 lines.append(f"- {metric.replace('_', ' ')} on {people}: {estimate.value:.4g}{interval}")
+        lines += decision_lines(test, people)
         if isinstance(test, RegionMetrics) and test.cascade is not None:
             lines += cascade_lines(test.cascade)
         lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
@@ -71,6 +81,14 @@ def rule_lines(recognition: Mapping[str, Any]) -> list[str]:
         f"- calibration, fitted on {people}: log-odds × {calibration['scale']:.3g} {calibration['bias']:+.3g}",
         f"- uncertain from {low:.3f} to {high:.3f}: beyond, at most {error:.0%} of each class of such people are wrong",
     ]
+
+
+def decision_lines(test: PalsyMetrics | RegionMetrics, people: str) -> list[str]:
+    """Return what reviewers ask for about decisions, with intervals over people; nothing of a model that was tested before."""
+    found = test.estimates()
+    of = f", means of {test.mean_of}" if isinstance(test, RegionMetrics) else ""
+    words = [f"{text} {_percent(found[name])}" for name, text in DECISION_WORDS.items() if name in found]
+    return [f"- decisions about {people}{of}: {', '.join(words)}"] if words else []
 
 
 def cascade_lines(cascade: CascadeMetrics) -> list[str]:

@@ -32,6 +32,14 @@ from vitau.registry.tripod import Fact, counted, render
 from vitau.schema import AUS, CROP_SIZE, Clip, FrameLimits, Protocol, Side, Split
 from vitau.training.recipes import find_recipe
 
+REGION_WORDS: Final = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "mcc": "MCC",
+    "kappa": "Cohen's κ",
+    "ece": "calibration error",
+}
+"""Metrics of a region beside AUROC and accuracy; models of before have none of them."""
 OUTPUTS: Final = {
     "palsy": "probability of a palsy, 0 to 1; palsied at or above the threshold",
     "regions": "per region a heatmap and its mean, −1 to 1; affected above 0 by definition",
@@ -247,7 +255,10 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
     """Yield the performance of each region and of the affected side."""
     for au, own in test.by_au.items():
         auroc = format_metric(own.auroc) or "undefined"
-        value = f"AUROC {auroc}, accuracy {format_metric(own.accuracy)}; {own.num_affected} of {own.num_subjects} affected"
+        found = own.estimates()
+        more = [f", {words} {format_metric(found[name])}" for name, words in REGION_WORDS.items() if name in found]
+        value = f"AUROC {auroc}, accuracy {format_metric(own.accuracy)}{''.join(more)}"
+        value += f"; {own.num_affected} of {own.num_subjects} affected"
         yield Fact(item="23a", about=au, value=value, where=where)
     if test.sides is not None:
         sides = format_metric(test.sides.accuracy)

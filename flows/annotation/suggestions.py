@@ -1,5 +1,6 @@
 """The champion's latest scores, read from the catalog: neither the model nor the registry is needed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import approved_versions
-from vitau.evaluation.policy import PATIENTS
-from vitau.schema import AU, AUS, Cohort, Split
+from vitau.evaluation.policy import find_policy
+from vitau.schema import AU, AUS, Cohort, Protocol, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,14 @@ def suggestible_people(workspace: Workspace) -> frozenset[str]:
     """Return the people whose scores readers may see: those recorded for training or validation.
 
     The labels of test people judge champions, so that a suggestion would let a model judge itself. A person without a split may
-    still come into the test split. With too few palsied test people, champions are judged on everyone, and nobody is left.
+    still come into the test split. Where people are left out one at a time, everyone judges, and nobody is left.
     """
-    palsied = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY}
+    settings = workspace.settings
+    cohorts = {subject.pseudonym: subject.cohort for subject in workspace.catalog.subjects()}
     splits = workspace.catalog.splits()
-    num_judges = sum(split is Split.TEST and subject in palsied for subject, split in splits.items())
-    if num_judges < PATIENTS.min_people:
+    held_out = Counter(cohorts.get(subject) for subject, split in splits.items() if split is Split.TEST)
+    enough = min(held_out[cohort] for cohort in (Cohort.PALSY, Cohort.CONTROL)) >= find_policy(settings.policy).min_people
+    if settings.protocol == Protocol.LOPO or not (enough or settings.protocol == Protocol.SUBJECTS):
         return frozenset()
     return frozenset(subject for subject, split in splits.items() if split is not Split.TEST)
 

@@ -512,9 +512,10 @@ def test_the_adjudicator_sees_suggestions_and_rules_again_after_the_readers_have
     regions = {au.value: {"score": 0.25, "share_affected": 1.0} for au in AUS}
     catalog = workspace.catalog
     catalog.add_score(ScoredSubject(model_digest="d" * 64, subject=who, key="k", summary={"regions": regions}))
-    tested = [f"{number}" * 20 for number in range(5)]
+    tested = [f"{number}" * 20 for number in range(10)]
     for name in tested:
-        catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
+        cohort = Cohort.PALSY if int(name[0]) < 5 else Cohort.CONTROL
+        catalog.add_subject(Subject(pseudonym=name, cohort=cohort, source="synthetic", synthetic=True))
     splits = {who: Split.TRAIN, **dict.fromkeys(tested, Split.TEST)}
     catalog.add_splits(splits, strata=dict.fromkeys(splits, "palsy"))
     run_round(workspace)

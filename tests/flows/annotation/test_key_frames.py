@@ -83,10 +83,10 @@ def answer(reader: str, subject: str, frames: list[str], *regions: AU, number: i
 
 
 def split(workspace: Workspace, splits: dict[str, Split], num_test: int = 5) -> None:
-    """Record splits, and patients without frames in the test split."""
-    tested = {f"tested{number}": Split.TEST for number in range(num_test)}
+    """Record splits, and people of both cohorts without frames in the test split."""
+    tested = {f"{cohort}{number}": Split.TEST for number in range(num_test) for cohort in ("palsy", "control")}
     for name in tested:
-        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True))
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort(name[:-1]), source="s", synthetic=True))
     everyone = splits | tested
     workspace.catalog.add_splits(everyone, strata=dict.fromkeys(everyone, "palsy"))
 
@@ -243,8 +243,11 @@ def test_no_suggestion_is_shown_while_too_few_test_people_judge_a_champion_and_e
     scored(workspace, {trained: 0.8}, digest="new")
     split(workspace, {trained: Split.TRAIN}, num_test=4)
     assert load_champion_scores(workspace).suggestions(trained) is None
+    held_out = with_settings(workspace, protocol="subjects")
+    assert load_champion_scores(held_out).suggestions(trained) is not None, "the settings hold people out, however few"
     split(workspace, {}, num_test=5)
     assert load_champion_scores(workspace).suggestions(trained) is not None
+    assert load_champion_scores(with_settings(workspace, protocol="lopo")).suggestions(trained) is None
 
 
 def test_people_without_a_usable_frame_get_no_task(workspace):

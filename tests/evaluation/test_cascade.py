@@ -31,7 +31,9 @@ def test_a_palsied_person_who_is_missed_has_no_region_found_and_a_healthy_one_wh
     assert found.false_alarms.value == pytest.approx(1 / 3)
     au = found.by_au[AU.AU9]
     assert au.accuracy.value == pytest.approx(3 / 6), "hit, two rejections"
-    assert au.balanced_accuracy.value == pytest.approx((1 / 3 + 2 / 3) / 2), "mean of sensitivity and specificity"
+    assert au.sensitivity.value == pytest.approx(1 / 3)
+    assert au.specificity.value == pytest.approx(2 / 3)
+    assert found.sensitivity.value == pytest.approx(1 / 3), "the mean over the regions"
 
 
 def test_a_spared_region_of_a_palsied_person_is_a_rejection_and_one_without_label_counts_for_nothing():

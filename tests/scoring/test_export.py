@@ -1,5 +1,4 @@
 import json
-import shutil
 import sys
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import torch
 
 from tests.scoring.conftest import REGIONS
 from vitau.errors import CheckpointError
-from vitau.models.checkpoint import save_model
+from vitau.models.checkpoint import load_model, save_model
 from vitau.models.inputs import to_input
 from vitau.models.regions import build_regions
 from vitau.schema import AUS
@@ -28,9 +27,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(make_bundle, tmp_path_factory):
-    """Write a sided model with batch-norm statistics as after training, and every output used."""
+    """Write a sided model with batch-norm statistics as after training, every output used, and a calibrated recognition."""
     made = tmp_path_factory.mktemp("sided")
-    shutil.copytree(make_bundle(0.001) / "recognition", made / "recognition")
+    recognition, own = load_model(make_bundle(0.001) / "recognition")
+    del own["kind"], own["config"]
+    save_model(made / "recognition", recognition, recognition.config, **own, calibration={"scale": 3.0, "bias": 0.5})
     config = replace(REGIONS, mode="sided", latent_route="mapping", num_outputs=9)
     torch.manual_seed(4)
     model = build_regions(config)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from vitau.evaluation.decision import SMALLEST_PROBABILITY, Calibration, log_odd
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
-from vitau.models.inputs import to_input
+from vitau.models.inputs import SMALL_INPUT, to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry.bundle import LANDMARKS, LANDMARKS_TEXT, read_thresholds
@@ -34,8 +34,10 @@ NUM_COMPARED: Final = 3
 
 PREPROCESSING: Final = (
     "detect the face and its 68 landmarks with dlib",
-    "extract the crop of the FFHQ alignment at 256 px, with reflected borders (vitau.media.crops)",
+    "extract the crop of the FFHQ alignment at 256 px, with reflected borders (vitau.media.crops); unmirror a mirror image",
+    "leave out faces outside frame_limits, encode the crop as JPEG of quality 95, and decode it",
     "resize the crop to the side of the input with an antialiased bilinear filter, corners not aligned",
+    f"if that side is at most {SMALL_INPUT} px, round the pixels to whole numbers",
     "uint8 RGB / 127.5 - 1, channels first: float32 in [-1, 1]",
 )
 
@@ -128,6 +130,7 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         "opset": OPSET,
         "tolerance": TOLERANCE,
         "preprocessing": PREPROCESSING,
+        "frame_limits": asdict(predictor.limits),
         "thresholds": read_thresholds(folder) or {"recognition": {"threshold": predictor.threshold}},
         "networks": {
             network.file: {

@@ -129,7 +129,8 @@ def test_what_both_models_find_together_is_shown_with_false_alarms(make_page):
     cascade = CascadeMetrics(
         num_subjects=30,
         num_palsied=12,
-        by_au={AU.AU1: RegionDecisionMetrics(num_subjects=30, num_affected=6)},
+        by_au={AU.AU1: RegionDecisionMetrics(num_subjects=30, num_affected=6, specificity=Estimate(value=0.75))},
+        sensitivity=Estimate(value=0.625),
         false_alarms=Estimate(value=0.11, interval=(0.05, 0.2)),
         missed=Estimate(value=0.25),
     )
@@ -139,3 +140,5 @@ def test_what_both_models_find_together_is_shown_with_false_alarms(make_page):
     assert "Both models together , on 12 palsied people and 18 others" in text
     assert "others who get an affected region 0.11 (0.05–0.20)" in text
     assert "palsied people whose regions are not analyzed 0.25" in text
+    assert "sensitivity, mean of regions 0.62" in text
+    assert "forehead, inner brow AU1 not defined 0.75" in text

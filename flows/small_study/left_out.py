@@ -40,17 +40,17 @@ def plan_small_study(
         TrainingError: the settings ask for people left out one at a time, and there are too few.
     """
     wanted = workspace.settings.protocol
-    if wanted == Protocol.SUBJECTS:
+    if wanted == "subjects":
         return planned
     policy = choose_policy(workspace.settings, (training.recipe for training in planned.values()))
     rows = load_living(workspace, snapshot).rows
     people = set(zip(*(rows[name].to_pylist() for name in ("subject", "cohort", "split")), strict=True))
     palsied, others = ([split for _, own, split in people if own == cohort] for cohort in (Cohort.PALSY, Cohort.CONTROL))
-    if wanted != Protocol.LOPO and min(own.count(Split.TEST) for own in (palsied, others)) >= policy.min_people:
+    if wanted != "lopo" and min(own.count(Split.TEST) for own in (palsied, others)) >= policy.min_people:
         return planned
     few = f"{len(palsied)} palsied people and {len(others)} others are in snapshot {snapshot[:12]}"
     log = get_logger(__name__)
-    if wanted == Protocol.LOPO and (len(palsied) < LEAST_PALSIED or len(others) < NUM_CONTROL_FOLDS):
+    if wanted == "lopo" and (len(palsied) < LEAST_PALSIED or len(others) < NUM_CONTROL_FOLDS):
         raise TrainingError(f"{few}, too few to leave one out at a time: {people_needed(policy)}")
     if len(palsied) < LEAST_PALSIED or len(others) < NUM_CONTROL_FOLDS:
         log.warning(

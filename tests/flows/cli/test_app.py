@@ -61,7 +61,7 @@ def test_the_help_of_a_command_has_one_example_that_the_command_accepts(name):
         (["retrain", "3f9a", "--size", "huge"], "no recipe size huge: choose tiny, small, base, paper or smoke"),
         (["demo", "--size", "huge"], "no recipe size huge: choose tiny, small, base, paper or smoke"),
         (["bench-engines", "--size", "smoke"], "no recipe size smoke: choose tiny, small, base or paper"),
-        (["ingest", "m.csv", "--layout", "zip"], "no layout zip: choose manifest, ckplus or photos"),
+        (["ingest", "m.csv", "--layout", "zip"], "no layout zip: choose manifest, ckplus, photos or unknown"),
         (["ingest", "m.csv", "--engine", "spark"], "no engine spark: choose local or ray"),
         (["promote", "vitau-faces"], "no model vitau-faces: choose vitau-palsy or vitau-regions"),
         (["rollback", "vitau-faces"], "no model vitau-faces: choose vitau-palsy or vitau-regions"),

@@ -8,7 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from vitau.catalog.catalog import Catalog, open_catalog
-from vitau.catalog.tables import claims
+from vitau.catalog.leases import REKEYING
+from vitau.catalog.tables import claims, rekeyings
+from vitau.errors import CatalogError
 
 
 @pytest.fixture
@@ -25,6 +27,19 @@ def test_a_lease_excludes_other_owners_until_it_is_released(catalog):
     catalog.release_leases(["frames/1"], "anna's worker")
     assert catalog.leases() == {}
     assert catalog.acquire_lease("frames/1", "bert's worker", 60)
+
+
+def test_during_a_change_of_the_key_only_that_work_gets_a_lease(catalog):
+    change = {"number": 1, "before": "b", "after": "a", "retired_key": "sealed", "recorded_at": "2026-11-29T00:00:00Z"}
+    with catalog.engine.begin() as connection:
+        connection.execute(sa.insert(rekeyings).values(change))
+    with pytest.raises(CatalogError) as caught:
+        catalog.acquire_lease("frames/1", "a worker", 60)
+    assert str(caught.value) == "the pseudonym key is being changed: wait for the end of `python -m flows rekey`"
+    assert catalog.acquire_lease(REKEYING, "a worker", 60)
+    with catalog.engine.begin() as connection:
+        connection.execute(sa.update(rekeyings).values(finished_at="2026-11-29T00:01:00Z"))
+    assert catalog.acquire_lease("frames/1", "a worker", 60)
 
 
 def test_an_expired_lease_is_free_and_a_heartbeat_prevents_expiry(catalog):

@@ -15,6 +15,7 @@ from flows.promotion.decisions import Decision, decision_of, finish_interrupted,
 from flows.promotion.looks import count_looks, note_look
 from flows.promotion.policies import choose_policy
 from flows.promotion.registered_models import MODELS, known_training
+from flows.promotion.shortcuts import probe_of
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
@@ -199,7 +200,8 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
         if tested is not None:
             about = {"model": tested.model, "digest": tested.model_digest, "purpose": "promotion"}
             note_look(workspace, snapshot=training.snapshot, protocol=protocol, **about)
-    verdict = decide_promotion(evidence.people, evidence.challenger, evidence.champion, policy)
+    probe, warned = probe_of(workspace, training)
+    verdict = decide_promotion(evidence.people, evidence.challenger, evidence.champion, policy, probe=probe, warned=warned)
     return {
         "snapshot": training.snapshot,
         "recipe": training.recipe,
@@ -214,6 +216,7 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
             **({"kind": f"leave one person out, n = {verdict.num_palsied}"} if protocol is Protocol.LOPO else {}),
             "looks": count_looks(workspace, training.snapshot, protocol),
         },
+        "warning": probe.warning,
         "verdict": asdict(verdict),
         "software": vitau.__version__,
     }

@@ -42,6 +42,7 @@ class RescoreSummary:
 
     ``erased`` counts the held-out people of the snapshot who were erased. ``outdated`` counts the people whose frames were cut
     anew after a correction, and whose scores were therefore made again by this run; they are among ``new_subjects``.
+    ``warnings`` are those of the model.
     """
 
     subjects: int
@@ -50,6 +51,7 @@ class RescoreSummary:
     not_scored: int
     erased: int = 0
     outdated: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,4 +245,5 @@ def summarize(report: Report, scored: Sequence[NumScored], num_erased: int) -> R
         not_scored=len(report.skipped),
         erased=num_erased,
         outdated=sum(found.outdated for found in scored),
+        warnings=tuple(report.warnings),
     )

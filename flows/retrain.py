@@ -1,5 +1,6 @@
 """Train both models on a snapshot, register them in MLflow, and promote those that the policy allows."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from prefect import flow
@@ -7,7 +8,8 @@ from prefect import flow
 from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.champion import bundled_recognition, standing_recognition
 from flows.promotion.registered_models import PALSY, REGIONS
-from flows.retraining.recipes import plan_trainings
+from flows.promotion.shortcuts import probe_people
+from flows.retraining.recipes import PlannedTraining, plan_trainings
 from flows.retraining.registration import describe_folder, register
 from flows.retraining.training import train_all
 from flows.settings import Settings
@@ -41,7 +43,10 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     """
     workspace = open_workspace(settings)
     workspace.signing_key()  # a missing setting must fail before hours of training
-    planned = plan_small_study(workspace, plan_trainings(workspace, size, snapshot), snapshot)
+    planned: Mapping[str, PlannedTraining] = plan_trainings(workspace, size, snapshot)  # what it lacks is said at once
+    if probe_people(workspace, snapshot).separates:
+        planned = plan_trainings(workspace, size, snapshot, confounded=True)
+    planned = plan_small_study(workspace, planned, snapshot)
     known = {model: workspace.catalog.training(training.key) for model, training in planned.items()}
     if None in known.values():
         check_consent(workspace, snapshot)

@@ -52,6 +52,7 @@ Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parse_sources)]
 Size: TypeAlias = Literal["tiny", "small", "base", "paper", "smoke"]
 SIZES: Final[tuple[str, ...]] = get_args(Size)
 """The recipe sizes; ``smoke`` only shows that the parts fit together."""
+CameraAugmentation: TypeAlias = Literal["auto", "always", "never"]
 Regions: TypeAlias = Literal["sided", "paired", "fgnet"]
 REGION_MODELS: Final[tuple[str, ...]] = get_args(Regions)
 """Kinds of region models: with sides, the paper's without, and FG-Net's."""
@@ -165,6 +166,11 @@ class Settings(BaseModel):
     regions: Regions = Field(
         default="paired",
         description="region model: sided names the affected side, paired is the paper's, fgnet its checkpoint's",
+    )
+    camera_augmentation: CameraAugmentation = Field(
+        default="auto",
+        description="change color, sharpness and compression of training images: always, never, or auto, where the shortcut "
+        "probe separates the cohorts",
     )
     weights_palsy: Sources = Field(
         default=(),

@@ -77,6 +77,22 @@ def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
     assert done.stderr == f"The report is {tmp_path / 'out' / 'report.html'}\n"
 
 
+def test_the_warning_of_a_model_is_printed_with_its_scores(workdir, tmp_path):
+    torch.manual_seed(0)
+    save_model(
+        tmp_path / "my-model" / "model", build_vit(VIT), VIT, threshold=0.001, synthetic=True, warnings=["Confounded: beware."]
+    )
+    photo = workdir / "person.png"
+    done = run("score", "my-model", photo, "--out", "out", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["warnings"] == ["Confounded: beware."]
+    assert [person["notes"] for person in answer["people"]] == [["Confounded: beware."]]
+    assert done.stderr.splitlines()[0] == "Warning: Confounded: beware."
+    assert "Note: " not in done.stderr
+    text = run("score", "my-model", photo, "--out", "out", cwd=tmp_path)
+    assert text.stderr.splitlines()[0] == "Warning: Confounded: beware."
+
+
 def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scored(workdir, tmp_path):
     done = run("score", "my-model", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout.split("\t")[:2]) == (1, ["person.png", "palsy"])

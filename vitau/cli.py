@@ -193,7 +193,9 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
         typer.echo(f"Skipped item {skipped.item}, {result.paths[skipped.item]}: {skipped.reason}", err=True)
     if result.num_ignored:
         typer.echo(f"Ignored {result.num_ignored} files in folders: they are neither photos nor clips.", err=True)
-    for note in sorted({note for person in result.people for note in person.notes}):
+    for warning in predictor.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    for note in sorted({note for person in result.people for note in person.notes} - set(predictor.warnings)):
         typer.echo(f"Note: {note}", err=True)
     if as_json:
         people = [person_record(person) for person in result.people]
@@ -201,7 +203,8 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
             {"item": int(skipped.item), "input": str(result.paths[skipped.item]), "reason": skipped.reason}
             for skipped in result.skipped
         ]
-        record = {"synthetic": predictor.synthetic, "model": predictor.digest, "people": people, "skipped": skips}
+        about = {"synthetic": predictor.synthetic, "warnings": predictor.warnings, "model": predictor.digest}
+        record = {**about, "people": people, "skipped": skips}
         typer.echo(json.dumps({**record, "report": str(out / "report.html")}, ensure_ascii=False))
     else:
         if predictor.synthetic:

@@ -24,6 +24,7 @@ from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promotion.decisions import AuditEntry, Decision
+    from vitau.catalog.catalog import Training
 
 app = typer.Typer()
 
@@ -100,9 +101,7 @@ def retrain(  # noqa: PLR0913 - an argument for each option of the command
     }
     settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     trained = run(snapshot, size, settings=settings)
-    print_json(
-        {name: {"version": training.version, "test": training.metrics.get("test")} for name, training in trained.items()}
-    )
+    print_json({name: outcome(training) for name, training in trained.items()})
 
 
 @app.command()
@@ -122,7 +121,7 @@ def register(
     from flows.workspace import PrivatePath
 
     training = register_folder(PrivatePath(folder.resolve()), operator(by), settings=settings)
-    print_json({training.model: {"version": training.version, "test": training.metrics.get("test")}})
+    print_json({training.model: outcome(training)})
 
 
 @app.command()
@@ -292,6 +291,12 @@ def monitor(
     summary = run(PrivatePath(out.resolve()), days, settings=settings)
     print_json(summary)
     tell_all(summary.notices)
+
+
+def outcome(training: "Training") -> dict[str, object]:
+    """Return what a training is printed as: its version, its metrics on test people, and the shortcut probe beside them."""
+    beside = {name: training.metrics[name] for name in ("shortcut_probe",) if name in training.metrics}
+    return {"version": training.version, "test": training.metrics.get("test"), **beside}
 
 
 def operator(by: str | None) -> str:

@@ -33,12 +33,14 @@ from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
 from vitau.data.protocols import TASKS, Task
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.models.checkpoint import model_digest
 from vitau.progress import Reporter
 from vitau.schema import Protocol
 from vitau.store.atomic import make_private_folders, write_atomic
 from vitau.training.config import Recipe, balanced
-from vitau.training.recipes import find_recipe
+from vitau.training.recipes import find_recipe, pretrained_recipe
+from vitau.training.reporting.shortcuts import probe_snapshot
 from vitau.training.start import MODEL
 
 FOLDS: Final = "folds"
@@ -90,6 +92,12 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     workspace = open_workspace(settings)
     living = load_living(workspace, snapshot)
     recipes = choose_recipes(workspace.settings, size, balance_people=balance_people)
+    for recipe in recipes.values():
+        find_sources(workspace, recipe)  # missing weights are said before anything is measured
+    plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
+    probe = probe_snapshot(workspace.store, living.rows, workspace.folder("crops"))
+    if probe.separates:
+        recipes = choose_recipes(workspace.settings, size, balance_people=balance_people, confounded=True)
     study, tables = run_study(
         workspace,
         snapshot,
@@ -102,7 +110,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
         engine=engine,
     )
     note_looks(workspace, study)
-    return conclude(study, living, tables, out.path)
+    return conclude(study, living, tables, out.path, probe)
 
 
 def note_looks(workspace: Workspace, study: Study) -> None:
@@ -114,14 +122,16 @@ def note_looks(workspace: Workspace, study: Study) -> None:
             note_look(workspace, snapshot=study.snapshot, protocol=protocol, **about)
 
 
-def choose_recipes(settings: Settings, size: str, *, balance_people: bool = False) -> dict[Task, Recipe]:
+def choose_recipes(
+    settings: Settings, size: str, *, balance_people: bool = False, confounded: bool = False
+) -> dict[Task, Recipe]:
     """Return the recipes of a size and of the settings, by task, as `retrain` chooses them.
 
     Raises:
         ValueError: there is no such size.
         TrainingError: the settings name a backbone, or a kind of regions, that this size does not have.
     """
-    chosen = dict(zip(TASKS, retraining.choose_recipes(settings, size).values(), strict=True))
+    chosen = dict(zip(TASKS, retraining.choose_recipes(settings, size, confounded=confounded).values(), strict=True))
     recipes = {task: find_recipe(name) for task, name in chosen.items()}
     return {task: balanced(recipe) if balance_people else recipe for task, recipe in recipes.items()}
 
@@ -192,7 +202,9 @@ def pretrain_all(workspace: Workspace, recipes: Mapping[Task, Recipe]) -> Traine
     """Pretrain each recipe that has a pretraining, once for all folds and seeds, and for `retrain` too."""
     with show_trainings() as listener:
         running = {
-            task: pretrain.submit(workspace, recipe.name, listener) for task, recipe in recipes.items() if recipe.pretrain
+            task: pretrain.submit(workspace, pretrained_recipe(recipe.name), listener)
+            for task, recipe in recipes.items()
+            if recipe.pretrain
         }
         return Trained(folders={task: future.result() / MODEL for task, future in running.items()})
 
@@ -276,9 +288,11 @@ def lease_gpu(workspace: Workspace, *, wanted: bool) -> Iterator[None]:
                 os.environ[VISIBLE] = before
 
 
-def conclude(study: Study, living: LivingRows, tables: Mapping[FoldTask, pa.Table], out: Path) -> Results:
-    """Evaluate the predictions of all folds and write the outputs."""
-    results = evaluate_study(study, living.rows, tables)
+def conclude(
+    study: Study, living: LivingRows, tables: Mapping[FoldTask, pa.Table], out: Path, probe: ShortcutProbe | None = None
+) -> Results:
+    """Evaluate the predictions of all folds and write the outputs, with the shortcut probe beside them."""
+    results = replace(evaluate_study(study, living.rows, tables), probe=probe)
     described = snapshots.describe(living.rows, study.snapshot, "")
     facts = Facts(study=study, results=results, synthetic=described.synthetic, num_erased=living.num_erased)
     write_outputs(facts, living.rows, tables, out)

@@ -16,6 +16,7 @@ from flows.crossvalidation.tables import (
     SHOWN,
     Facts,
     Taken,
+    beside,
     counts_taken,
     csv_table,
     difference_words,
@@ -71,6 +72,7 @@ def page(facts: Facts, taken: Sequence[Taken]) -> str:
             words=words,
             difference_words=difference_words,
             method=METHOD,
+            beside=[sentence.replace("`", "") for sentence in beside(facts.results)],
             notes=[note.replace("`", "") for note in notes(facts)],
         )
     )

@@ -21,6 +21,7 @@ from vitau.evaluation.crossvalidation.pooled import (
     evaluate,
     reliability,
 )
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.rates import ReliabilityBin
 from vitau.schema import AUS, Protocol, Side
 
@@ -32,11 +33,15 @@ OPTIMISM: Final = (Protocol.FRAMES, Protocol.SUBJECTS, Protocol.LOPO)
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The evaluation of a study; ``reliability`` is of recognition by person, for each protocol."""
+    """The evaluation of a study; ``reliability`` is of recognition by person, for each protocol.
+
+    ``probe`` is the shortcut probe of the same people.
+    """
 
     pooled: Sequence[Pooled]
     differences: Sequence[Difference]
     reliability: Mapping[Protocol, Sequence[ReliabilityBin]]
+    probe: ShortcutProbe | None = None
 
     def of(self, protocol: Protocol, task: str, level: Level = "person") -> Pooled:
         """Return the metrics of a task under a protocol at a level."""
@@ -80,11 +85,13 @@ def pool(protocol: Protocol, task: Task, rows: pa.Table, tables: Mapping[FoldTas
         known_MK = np.ones_like(truth_MK)
         score_MK = merged["score"][:, None]
         questions: tuple[str, ...] = ("palsy",)
+        sources = set(rows["source"].to_pylist())
+        source_M = np.array(rows["source"].to_pylist())[row_M] if len(sources) > 1 else None
     else:
         label_MK = np.stack([np.array(rows[au].to_pylist(), dtype=object)[row_M] for au in AUS], axis=1)
         truth_MK, known_MK = label_MK == True, label_MK != None  # noqa: E711, E712 (elementwise on objects)
         score_MK = np.stack([merged[f"{au}_score"] for au in AUS], axis=1)
-        questions = tuple(map(str, AUS))
+        questions, source_M = tuple(map(str, AUS)), None
     return OutOfFold(
         protocol=protocol,
         task=task,
@@ -98,6 +105,7 @@ def pool(protocol: Protocol, task: Task, rows: pa.Table, tables: Mapping[FoldTas
         score_MK=score_MK,
         threshold_M=np.nan_to_num(merged["threshold"]),
         averages_log_odds=task == "palsy",
+        source_M=source_M,
     )
 
 

@@ -17,6 +17,8 @@ from vitau.evaluation.crossvalidation.pooled import Difference, Pooled, SeedEsti
 from vitau.evaluation.policy import PATIENTS
 from vitau.schema import AUS, Cohort, Protocol
 
+PROBE: Final = "shortcut probe"
+"""Task of the probe in the tables."""
 COLUMNS: Final = (
     *("task", "protocol", "minus", "level", "question", "metric", "value", "low", "high", "sd"),
     *("people", "palsied", "frames", "folds", "seeds", "synthetic"),
@@ -49,6 +51,7 @@ METRIC_WORDS: Final[Mapping[str, str]] = {
     "average_precision": "average precision",
     "ece": "calibration error (ECE)",
     "brier": "Brier score",
+    "auroc_within_source": "AUROC within source",
     "accuracy_of_paper_7": "accuracy, the paper's 7 regions",
     "auroc_of_paper_7": "AUROC, the paper's 7 regions",
 }
@@ -97,6 +100,11 @@ def csv_table(facts: Facts) -> str:
         for question, metrics in {"": row.metrics, **row.by_question}.items():
             for metric, estimate in metrics.items():
                 writer.writerow({**_line(row, estimate, facts), "question": question, "metric": metric})
+    if facts.results.probe is not None:
+        probe = facts.results.probe
+        auroc = _numbers(probe.auroc.value, probe.auroc.interval)
+        counts = {"people": probe.num_people, "palsied": probe.num_palsied, "synthetic": str(facts.synthetic).lower()}
+        writer.writerow({"task": PROBE, "level": "person", "metric": "auroc", **auroc, **counts})
     for difference in facts.results.differences:
         writer.writerow(
             {
@@ -138,6 +146,7 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
             ],
         ),
     ]
+    lines += ["", *(line for sentence in beside(facts.results) for line in (sentence, ""))][:-1]
     if facts.results.differences:
         lines += ["", "How much a protocol flatters, on the people that both protocols tested:", ""]
         lines += _markdown_table(
@@ -169,9 +178,27 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def beside(results: Results) -> Iterator[str]:
+    """Yield the sentences that stand beside the AUROC: the shortcut probe, and recognition within sources."""
+    probe = results.probe
+    if probe is not None:
+        auroc = format_estimate(probe.auroc.value, probe.auroc.interval, undefined="undefined")
+        yield (
+            f"Shortcut probe, which predicts the cohort of a person from how other people were recorded: AUROC {auroc} on "
+            f"{probe.num_palsied} palsied people and {probe.num_people - probe.num_palsied} others"
+            + (f"; alone, {probe.most_telling}." if probe.most_telling else ".")
+        )
+    for row in results.pooled:
+        within = row.metrics.get("auroc_within_source")
+        if within is not None:
+            found = "undefined, no source has both cohorts" if within.value is None else words(within)
+            yield f"Recognition within sources with both cohorts, `{row.protocol}`: AUROC {found}."
+
+
 def notes(facts: Facts) -> list[str]:
     """Return what limits the numbers, as sentences."""
-    found = []
+    warning = facts.results.probe.warning if facts.results.probe is not None else None
+    found = [] if warning is None else [warning]
     tested = [row for row in facts.results.pooled if (row.task, row.level) == ("palsy", "person")]
     num_palsied = max((row.num_palsied for row in tested), default=SMALL)
     if num_palsied < SMALL:
@@ -206,7 +233,7 @@ def difference_words(difference: Difference) -> str:
 
 
 def summary_rows(results: Results) -> Iterator[list[str]]:
-    """Yield the lines of the table that the command prints."""
+    """Yield the lines of the table that the command prints; the last is the shortcut probe."""
     for row in results.pooled:
         yield [
             row.task,
@@ -215,6 +242,9 @@ def summary_rows(results: Results) -> Iterator[list[str]]:
             str(row.num_people),
             *(words(row.metrics.get(name)) for name in SHOWN[:3]),
         ]
+    if results.probe is not None:
+        auroc = format_estimate(results.probe.auroc.value, results.probe.auroc.interval, undefined="–")
+        yield [PROBE, "–", "person", str(results.probe.num_people), auroc, "–", "–"]
 
 
 def _line(row: Pooled, estimate: SeedEstimate, facts: Facts) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def ingest_claimed(
             if clip.is_range:
                 stored = folder / PurePosixPath(recording).name
                 run_isolated(partial(cut_recording, clip, path, stored, recipe), limits)
-            run_isolated(partial(cut_frames, clip, stored, frames_file, recipe), limits)
+            run_isolated(partial(cut_frames, clip, stored, frames_file, recipe, path), limits)
             if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
                 raise ClipError(f"{claimed.row}: its file was changed while it was read; run the ingest again")
             store.put(recording, stored)
@@ -242,9 +242,9 @@ def cut_recording(clip: Clip, path: Path, out: Path, recipe: FrameRecipe) -> Non
     cut_range(path, out, clip.start_s, clip.end_s, clip.fps or recipe.rate_fps)
 
 
-def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe) -> None:
+def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe, recording: Path) -> None:
     """Write the frame table of a clip from the bytes that are stored of it; run this in a process of its own."""
-    write_frames(clip, path, frames_file, recipe, is_cut=clip.is_range)
+    write_frames(clip, path, frames_file, recipe, is_cut=clip.is_range, recording=recording)
 
 
 def checked_rows(store: Store, frames_key: str) -> pa.Table:

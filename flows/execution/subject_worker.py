@@ -90,6 +90,7 @@ def score_frames(predictor: Predictor, tables: Sequence[pa.Table]) -> list[dict[
             frame_index=table["frame_index"].to_pylist(),
             time_s=table["time_s"].to_pylist(),
             box=table["box"].to_pylist(),
+            warning=predictor.warning,
         )
         start += table.num_rows
     return rows

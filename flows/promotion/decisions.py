@@ -102,6 +102,8 @@ def publish(workspace: Workspace, record: PromotionRecord) -> None:
     """Write a record to MLflow: its text to the run, tags to the version, the champion's signature, and last the alias."""
     url = workspace.settings.mlflow_url
     tags = {"decision": str(record.action), "decision_record": str(record.number), "decision_signature": record.signature}
+    policy, warning = record.facts.get("verdict", {}).get("policy", {}).get("name"), record.facts.get("warning")
+    tags |= ({"decision_policy": policy} if policy else {}) | ({registry.WARNING_TAG: warning} if warning else {})
     registry.record_decision(url, record.model, record.version, text=record.text, number=record.number, tags=tags)
     if record.after is not None and record.facts.get("approved"):
         publish_approval(workspace, record.model, record.after, record.facts["approved"])

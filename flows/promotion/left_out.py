@@ -45,7 +45,8 @@ def left_out_metrics(workspace: Workspace, key: str, snapshot: str) -> PalsyMetr
     if found[0].regions is None:
         palsied_S = np.array([labels[name]["cohort"] == Cohort.PALSY for name in names])
         score_S, threshold_S = (np.array([getattr(own, name) for own in found]) for name in ("palsy_score", "threshold"))
-        palsy = palsy_metrics(names, palsied_S, score_S, threshold=threshold_S, protocol=Protocol.LOPO)
+        source_S = np.array([labels[name]["source"] for name in names])
+        palsy = palsy_metrics(names, palsied_S, score_S, threshold=threshold_S, source=source_S, protocol=Protocol.LOPO)
         return replace(palsy, num_frames=num_frames)
     label_SA = np.array([[labels[name][au] for au in AUS] for name in names], dtype=object)
     affected_SA, known_SA = label_SA == True, label_SA != None  # noqa: E711, E712 (elementwise on objects)
@@ -73,5 +74,5 @@ def left_out_summaries(workspace: Workspace, champion: Training) -> dict[str, di
 
 
 def labels_by_person(rows: pa.Table) -> dict[str, Mapping[str, Any]]:
-    """Return cohort, side and regions of each person in a snapshot."""
-    return {row["subject"]: row for row in rows.select(["subject", "cohort", "side", *AUS]).to_pylist()}
+    """Return source, cohort, side and regions of each person in a snapshot."""
+    return {row["subject"]: row for row in rows.select(["subject", "source", "cohort", "side", *AUS]).to_pylist()}

@@ -24,6 +24,7 @@ from vitau.evaluation.metrics import (
     Estimate,
     PalsyMetrics,
     RegionMetrics,
+    WithinSource,
     evidence_words,
 )
 from vitau.evaluation.training_result import TrainingResult
@@ -219,6 +220,7 @@ def test_facts(result: TrainingResult) -> Iterator[Fact]:
     test, where = result.test, "training, metrics.json, test"
     yield Fact(item="12a", about="protocol", value=str(result.protocol), where="training, metrics.json")
     yield Fact(item="26", about="synthetic", value=str(result.synthetic).lower(), where="training, metrics.json")
+    yield from shortcut_facts(result)
     if test is None:
         yield Fact(item="23a", about="performance on test people", value=None)
         return
@@ -236,7 +238,9 @@ def test_facts(result: TrainingResult) -> Iterator[Fact]:
         yield Fact(item="23a", about=about, value=value, where=where if value else None)
     if isinstance(test, RegionMetrics):
         yield from region_facts(test, where)
-    yield Fact(item="23b", about="performance by source, side, sex, skin", value=None)
+    if isinstance(test, PalsyMetrics) and test.within_source is not None:
+        yield from source_facts(test.within_source, where)
+    yield Fact(item="23b", about="performance by side, sex, skin", value=None)
     yield Fact(item="14", about="performance by sex, skin, age", value=None)
 
 
@@ -249,6 +253,29 @@ def evidence_facts(workspace: Workspace, snapshot: str, result: TrainingResult) 
     if result.protocol is Protocol.LOPO:
         use = f"{evidence_words(result.test)}; the splits were not used, and everybody trained or validated the final model"
         yield Fact(item="12a", about="evidence", value=use, where="catalog, left_out")
+
+
+def shortcut_facts(result: TrainingResult) -> Iterator[Fact]:
+    """Yield what the shortcut probe found: how well the cohort is predicted from how people were recorded."""
+    probe, where = result.shortcut_probe, "training, metrics.json, shortcut_probe"
+    if probe is None:
+        return
+    found = format_metric(probe.auroc)
+    value = (
+        f"undefined for {probe.num_palsied} of {probe.num_people} people" if found is None else f"AUROC {found}, out-of-fold"
+    )
+    yield Fact(item="26", about="shortcut probe: the cohort from how people were recorded", value=value, where=where)
+    if probe.warning is not None:
+        yield Fact(item="26", about="warning", value=f"{probe.warning} Most telling: {probe.most_telling}", where=where)
+
+
+def source_facts(within: WithinSource, where: str) -> Iterator[Fact]:
+    """Yield the performance of recognition within the sources with both cohorts."""
+    value = format_metric(within.auroc) or f"undefined: none of {within.num_sources} sources has both cohorts"
+    yield Fact(item="23b", about="AUROC within sources with both cohorts", value=value, where=where)
+    for source, own in within.by_source.items():
+        value = f"AUROC {format_metric(own.auroc)}; {own.num_palsied} palsied of {own.num_subjects} people"
+        yield Fact(item="23b", about=f"source {source}", value=value, where=where)
 
 
 def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:

@@ -51,6 +51,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     return Report(
         title=TITLES[protocol],
         synthetic=predictor.synthetic,
+        warnings=predictor.warnings,
         models=reported_models(workspace, predictor, digest),
         subjects=subjects,
         performance=held_out_performance(workspace, rows, subjects, scores) if protocol is Protocol.SUBJECTS else None,

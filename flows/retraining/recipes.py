@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.settings import SIZES, Settings
@@ -13,8 +14,10 @@ from vitau.models.weights import HUB, IN_STORE, find_weights
 from vitau.schema import Protocol
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
-from vitau.training.recipes import BACKBONE, find_recipe
+from vitau.training.recipes import BACKBONE, CAMERA, find_recipe, pretrained_recipe
 from vitau.training.start import missing_weights
+
+PAPER: Final = "paper"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +43,14 @@ class PlannedTraining:
     balance_people: bool = False
 
 
-def choose_recipes(settings: Settings, size: str) -> Mapping[str, str]:
+def choose_recipes(settings: Settings, size: str, *, confounded: bool = False) -> Mapping[str, str]:
     """Return the names of the recipes of a size by registered model.
+
+    Args:
+        settings: of the workspace.
+        size: family of recipes.
+        confounded: the shortcut probe separates the cohorts, so that the camera is changed too. The paper's recipes have no
+            augmentation.
 
     Raises:
         ValueError: there is no such size.
@@ -49,17 +58,25 @@ def choose_recipes(settings: Settings, size: str) -> Mapping[str, str]:
     """
     if size not in SIZES:
         raise ValueError(f"there is no recipe size {size}: choose one of {', '.join(SIZES)}")
-    if settings.regions == "fgnet" and size != "paper":
+    if settings.regions == "fgnet" and size != PAPER:
         raise TrainingError(f"FG-Net's checkpoint has the size of the paper's model, not {size}: retrain with --size paper")
-    palsy = f"{size}-palsy" + (f"{BACKBONE}{settings.backbone}" if settings.backbone else "")
-    regions = f"{size}-{'regions' if settings.regions == 'paired' else settings.regions}"
+    wanted = settings.camera_augmentation
+    camera = CAMERA if size != PAPER and (wanted == "always" or (wanted == "auto" and confounded)) else ""
+    palsy = f"{size}-palsy{camera}" + (f"{BACKBONE}{settings.backbone}" if settings.backbone else "")
+    regions = f"{size}-{'regions' if settings.regions == 'paired' else settings.regions}{camera}"
     for name in (palsy, regions):
         find_recipe(name)
     return {PALSY: palsy, REGIONS: regions}
 
 
-def plan_trainings(workspace: Workspace, size: str, snapshot: str) -> dict[str, PlannedTraining]:
+def plan_trainings(workspace: Workspace, size: str, snapshot: str, *, confounded: bool = False) -> dict[str, PlannedTraining]:
     """Return what a retraining would train, by registered model, after checking that the weights to start from exist.
+
+    Args:
+        workspace: the settings and the store.
+        size: family of recipes.
+        snapshot: digest.
+        confounded: see :func:`choose_recipes`.
 
     Raises:
         ValueError: there is no such size.
@@ -67,7 +84,7 @@ def plan_trainings(workspace: Workspace, size: str, snapshot: str) -> dict[str, 
         CheckpointError: the weights that the settings name do not exist.
     """
     planned = {}
-    for model, name in choose_recipes(workspace.settings, size).items():
+    for model, name in choose_recipes(workspace.settings, size, confounded=confounded).items():
         weights = find_sources(workspace, find_recipe(name))
         key = training_key(name, snapshot, weights.digests)
         training = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=key, weights=weights.sources)
@@ -119,5 +136,5 @@ def training_key(recipe: str, snapshot: str, weights: Sequence[str] = ()) -> str
 
 def pretraining_folder(workspace: Workspace, recipe: str) -> Path:
     """Return the folder of a recipe's pretraining, which all snapshots share."""
-    name = sha256(f"{find_recipe(recipe)} {DRAWING_VERSION}".encode()).hexdigest()[:16]
+    name = sha256(f"{find_recipe(pretrained_recipe(recipe))} {DRAWING_VERSION}".encode()).hexdigest()[:16]
     return workspace.folder("pretrained") / name

@@ -13,7 +13,7 @@ from flows.retraining.recipes import PlannedTraining, pretraining_folder
 from flows.workspace import Workspace
 from vitau.data import layout
 from vitau.schema import Protocol
-from vitau.training.recipes import find_recipe
+from vitau.training.recipes import find_recipe, pretrained_recipe
 
 
 def train_all(workspace: Workspace, trainings: Sequence[PlannedTraining]) -> dict[str, Path]:
@@ -21,7 +21,8 @@ def train_all(workspace: Workspace, trainings: Sequence[PlannedTraining]) -> dic
     running: dict[str, PrefectFuture[Path]] = {}
     with show_trainings() as listener:
         for training in trainings:
-            pretrained = find_recipe(training.recipe).pretrain and pretrain.submit(workspace, training.recipe, listener)
+            name = pretrained_recipe(training.recipe)
+            pretrained = find_recipe(name).pretrain and pretrain.submit(workspace, name, listener)
             started_from = cast("Path | None", pretrained)  # Prefect waits for the future and passes its result
             running[training.model] = train.submit(workspace, training, started_from, listener)
             if len(running) % workspace.settings.num_trainings == 0:

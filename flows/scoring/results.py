@@ -31,6 +31,7 @@ COLUMNS: Final = (
     "threshold",
     "affected",
     "frames",
+    "warning",
 )
 """The columns of ``people.csv``."""
 _SUMMARY_ONLY: Final = ("key_frames", "revisions", "clips")
@@ -67,11 +68,12 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     return Report(
         title="Facial palsy: new people",
         synthetic=predictor.synthetic,
+        warnings=predictor.warnings,
         models=models,
         subjects=[
             replace(
                 reported_subject(workspace, score, predictor.rule, None, left_out[score.subject]),
-                notes=list(notes_on(known[score.subject], splits.get(score.subject), found.items)),
+                notes=[*predictor.warnings, *notes_on(known[score.subject], splits.get(score.subject), found.items)],
             )
             for score in scores
         ],
@@ -128,6 +130,7 @@ def person_record(report: Report, subject: ReportedSubject, score: ScoredSubject
         "items": [item.item for item in own],
         "score": {name: value for name, value in score.summary.items() if name not in _SUMMARY_ONLY},
         "not_used": dict(subject.left_out),
+        "warnings": list(report.warnings),
         "clips": score.summary.get("clips") or sorted({item.clip for item in own}),
         "scores_key": score.key,
         **{name.replace(" ", "_"): value for name, value in report.lineage.items() if name != "store"},
@@ -148,6 +151,7 @@ def person_cells(record: dict[str, Any], cohorts: dict[str, Cohort]) -> Sequence
         *(score["palsy_score"], low, high, score["threshold"]),
         " ".join(affected) if score["regions"] else "not analyzed",
         score["num_frames"],
+        " ".join(record["warnings"]),
     )
 
 

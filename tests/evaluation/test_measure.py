@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.metrics import metrics_from_json
 from vitau.schema import AU, AUS, Protocol
 
 
@@ -158,3 +159,40 @@ def test_each_region_has_the_calibration_of_its_logistic_probability() -> None:
     assert found.by_au[AU.AU1].ece.interval is not None
     overconfident = region_metrics(subjects, truth, score, scale=40.0, num_resamples=5)
     assert overconfident.ece.value > found.ece.value
+
+
+def test_a_model_of_the_camera_is_at_chance_within_its_sources() -> None:
+    subjects, truth, _ = _people(300, 2)
+    rng = np.random.default_rng(0)
+    at_home_S = truth ^ np.repeat(rng.random(300) < 0.2, 4)
+    score = np.clip(0.2 + 0.6 * at_home_S + rng.normal(0, 0.05, 1200), 0, 1)
+    result = palsy_metrics(subjects, truth, score, source=np.where(at_home_S, "home", "clinic"), num_resamples=200)
+    within = result.within_source
+    assert within is not None
+    assert result.auroc.value > 0.75
+    assert within.auroc.value == pytest.approx(0.5, abs=0.12)
+    low, high = within.auroc.interval
+    assert low < within.auroc.value < high
+    assert metrics_from_json(result.to_json()) == result
+
+
+def test_people_are_compared_within_a_source_by_pairs_of_the_same_source() -> None:
+    subjects = ["a", "b", "c", "d", "e", "f"]
+    truth = np.array([1, 0, 0, 1, 0, 1], bool)
+    score = np.array([0.2, 0.1, 0.3, 0.9, 0.8, 0.05])
+    source = np.array(["x", "x", "x", "y", "y", "z"])
+    within = palsy_metrics(subjects, truth, score, source=source, num_resamples=20).within_source
+    assert within is not None
+    assert within.auroc.value == pytest.approx(2 / 3), "a beats b and not c, d beats e"
+    assert (within.num_sources, sorted(within.by_source)) == (3, ["x", "y"])
+    x = within.by_source["x"]
+    assert (x.auroc.value, x.num_subjects, x.num_palsied) == (0.5, 3, 1)
+    assert within.accuracy.value == pytest.approx(3 / 5), "of the people in both mixed sources"
+
+
+def test_sources_with_one_cohort_each_have_no_metrics_within() -> None:
+    subjects, truth, score = _people(20, 1)
+    within = palsy_metrics(subjects, truth, score, source=np.where(truth, "yfp", "ckplus"), num_resamples=20).within_source
+    assert within is not None
+    assert (within.num_sources, within.by_source, within.auroc.value) == (2, {}, None)
+    assert palsy_metrics(subjects, truth, score, source=np.full(80, "yfp"), num_resamples=20).within_source is None

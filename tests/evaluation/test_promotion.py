@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.catalog.signing import canonical
+from vitau.evaluation.checks import CheckResult
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.measure import palsy_metrics
-from vitau.evaluation.policy import PATIENTS, SMOKE
+from vitau.evaluation.metrics import Estimate
+from vitau.evaluation.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE
 from vitau.evaluation.promotion import Verdict, decide_promotion
 from vitau.schema import AUS, Protocol
 
@@ -411,3 +414,57 @@ def compared(verdict: Verdict) -> dict[str, tuple[float | None, float | None]]:
     """Return the challenger's and the champion's value of every comparison."""
     compared = [reason for reason in verdict.reasons if "difference" in reason.numbers]
     return {reason.check: (reason.numbers["challenger"], reason.numbers["champion"]) for reason in compared}
+
+
+def probe(auroc: float | None) -> ShortcutProbe:
+    interval = None if auroc is None else (auroc - 0.05, 1.0)
+    estimate = Estimate(value=auroc, interval=interval)
+    return ShortcutProbe(auroc=estimate, num_people=51, num_palsied=21, by_column={"saturation": 1.0, "codec_vp9": 0.9})
+
+
+def camera(verdict: Verdict) -> CheckResult:
+    (found,) = [reason for reason in verdict.reasons if reason.check == "shortcut probe"]
+    return found
+
+
+def test_a_perfect_model_of_confounded_people_is_refused_with_that_reason_alone() -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of), None, probe=probe(0.98))
+    assert not verdict.promote
+    (reason,) = verdict.against
+    assert reason.sentence == (
+        "shortcut probe, AUROC is 0.980 [0.930, 1.000]: the recordings separate the cohorts (saturation 1.00, codec_vp9 0.90); "
+        "a champion of such people needs VITAU_POLICY=confounded-sources"
+    )
+    assert camera(verdict).numbers == {"challenger": 0.98, "low": 0.98 - 0.05, "high": 1.0, "limit": 0.9}
+
+
+def test_the_named_policy_accepts_confounded_people_and_says_so() -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of), None, CONFOUNDED_SOURCES, probe=probe(0.98))
+    assert verdict.promote
+    assert camera(verdict).sentence.endswith("policy confounded-sources accepts that with a warning")
+    assert replace(CONFOUNDED_SOURCES, name="patients", accept_confounded=False) == PATIENTS, "nothing else is allowed"
+    guessing = decide_promotion(of, answers(of, skill=0.0), None, CONFOUNDED_SOURCES, probe=probe(0.98))
+    assert not guessing.promote
+
+
+def test_a_version_whose_scores_carry_no_warning_is_refused_by_the_named_policy_too() -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of), None, CONFOUNDED_SOURCES, probe=probe(0.98), warned=False)
+    assert [reason.check for reason in verdict.against] == ["shortcut probe"]
+    assert verdict.against[0].sentence.endswith("do not carry the warning, which it is older than; train it again")
+
+
+@pytest.mark.parametrize(("auroc", "holds"), [(0.899, True), (0.9, False), (0.5, True), (None, None)])
+def test_the_recordings_separate_the_cohorts_from_an_auroc_of_nine_tenths(auroc: float | None, holds: bool | None) -> None:
+    of = people()
+    verdict = decide_promotion(of, answers(of), None, probe=probe(auroc))
+    assert camera(verdict).holds is holds
+    assert verdict.promote is (holds is not False)
+
+
+def test_smoke_tests_are_held_to_no_probe_and_older_snapshots_have_none() -> None:
+    of = people()
+    assert decide_promotion(of, answers(of, skill=0.0), None, SMOKE, probe=probe(1.0)).promote
+    assert not [reason for reason in decide_promotion(of, answers(of), None).reasons if reason.check == "shortcut probe"]

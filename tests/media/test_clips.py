@@ -14,7 +14,7 @@ import pytest
 
 from tests.media.conftest import WriteVideo, numbered
 from vitau.errors import ClipError
-from vitau.media.clips import DecodeCounts, Probe, probe, sample_frames
+from vitau.media.clips import DecodeCounts, Encoding, Probe, probe, read_encoding, sample_frames
 
 
 def numbers(path: Path, **kwargs: float) -> list[int]:
@@ -148,6 +148,22 @@ def test_a_probe_returns_kind_and_size(tmp_path: Path, write_video: WriteVideo) 
     assert video.duration_s == pytest.approx(2.0, abs=0.1)
     assert probe(tmp_path / "photo.png") == Probe(kind="photo", width=50, height=40)
     assert probe(write_tar(tmp_path / "s.tar", numbered(2))) == Probe(kind="sequence", width=64, height=48)
+
+
+def test_the_encoding_of_a_recording_is_read_from_its_header(tmp_path: Path, write_video: WriteVideo) -> None:
+    assert read_encoding(write_video(numbered(30), fps=25)) == Encoding(codec="h264", frame_rate=25.0)
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((40, 50, 3), np.uint8))
+    assert read_encoding(tmp_path / "photo.jpg") == Encoding(codec="jpg")
+    (tmp_path / "photo.jpg").rename(tmp_path / "photo.png")
+    assert read_encoding(tmp_path / "photo.png") == Encoding(codec="jpg"), "a suffix is only a name"
+    assert read_encoding(write_tar(tmp_path / "s.tar", numbered(2)), 30.0) == Encoding(codec="png", frame_rate=30.0)
+
+
+def test_a_recording_that_cannot_be_read_has_no_encoding(tmp_path: Path) -> None:
+    for name in ("broken.mp4", "broken.tar", "broken.png"):
+        (tmp_path / name).write_bytes(b"no recording")
+        assert read_encoding(tmp_path / name) == Encoding()
+    assert read_encoding(tmp_path / "missing.mp4") == Encoding()
 
 
 def test_a_truncated_clip_gives_its_readable_frames_and_is_reported(write_video: WriteVideo) -> None:

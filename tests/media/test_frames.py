@@ -40,6 +40,13 @@ def test_every_sampled_frame_is_a_row_and_without_a_face_its_columns_are_null(sm
     assert {len(row["crop_landmarks"]) for row in with_face} == {136}
 
 
+def test_a_frame_table_notes_the_encoding_of_the_recording(smile_mp4: Path, tmp_path: Path) -> None:
+    write_frames(clip(), smile_mp4, tmp_path / "frames.parquet")
+    noted = pq.read_schema(tmp_path / "frames.parquet").metadata
+    assert noted[b"codec"] == b"h264"
+    assert float(noted[b"frame_rate"]) == pytest.approx(6, abs=0.01), "its times are whole milliseconds"
+
+
 def test_one_frame_has_the_identity_embedding(smile_mp4: Path, tmp_path: Path) -> None:
     write_frames(clip(), smile_mp4, tmp_path / "frames.parquet")
     embeddings = [row for row in pq.read_table(tmp_path / "frames.parquet")["embedding"].to_pylist() if row is not None]

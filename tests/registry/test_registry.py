@@ -1,15 +1,24 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
 from vitau.errors import RegistryError
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics
 from vitau.registry import packaging, registry
 from vitau.registry.model_card import model_card
 from vitau.scoring.predict import Predictor
 
+PROBE = ShortcutProbe(
+    auroc=Estimate(value=0.95, interval=(0.9, 1.0)),
+    num_people=51,
+    num_palsied=21,
+    by_column={"saturation": 1.0, "sharpness": 0.8},
+)
+LOW = Estimate(value=0.61)
 METRICS = {
     "test": {"auroc": 0.8, "auroc_interval": [0.7, 0.9], "n_subjects": 30, "f1": None, "protocol": "subjects"},
     "best_epoch": 4,
@@ -89,6 +98,44 @@ def test_an_unreachable_registry_is_an_error_within_seconds(tmp_path, monkeypatc
     ):
         registry.download("http://127.0.0.1:9", "models:/vitau-regions@champion", tmp_path)
     assert time.monotonic() - start < 20
+
+
+def test_a_version_of_confounded_people_has_the_warning_in_its_tags_and_on_its_card(tracking_uri, make_bundle):
+    from mlflow import MlflowClient
+
+    metrics = {"shortcut_probe": PROBE.to_json(), "test": {"within_source": {"by_source": {"Klinik “A”/B": {"auroc": 0.5}}}}}
+    version, run_id = registry.register(tracking_uri, "confounded", make_bundle(0.4, seed=5), metrics=metrics, lineage={})
+    client = MlflowClient(tracking_uri)
+    found = client.get_model_version("confounded", str(version))
+    assert (found.tags["shortcut_probe_auroc"], found.tags["warning"]) == ("0.950", PROBE.warning)
+    assert f"**{PROBE.warning}**" in found.description
+    run = client.get_run(run_id)
+    assert run.data.metrics["shortcut_probe.auroc"] == 0.95
+    assert run.data.metrics["test.within_source.by_source.Klinik _A__B.auroc"] == 0.5
+
+
+def test_the_card_has_the_shortcut_probe_beside_the_auroc_of_the_model():
+    test = {"n_subjects": 30, "n_palsied": 15, "auroc": 0.98}
+    card = model_card("vitau-palsy", {"test": test, "shortcut_probe": replace(PROBE, auroc=LOW).to_json()}, {})
+    lines = card.splitlines()
+    about = "auroc of the cohort from how people were recorded (21 palsied people and 30 others, out-of-fold)"
+    assert lines[lines.index("- auroc on test people: 0.98") + 1] == f"- shortcut probe, {about}: 0.61"
+    assert "- nuisance columns that say most alone: saturation 1.00, sharpness 0.80" in lines
+    assert "Confounded" not in card
+    few = replace(PROBE, auroc=Estimate(), num_people=9, num_palsied=4)
+    card = model_card("vitau-palsy", {"shortcut_probe": few.to_json()}, {})
+    assert "- shortcut probe: undefined for 4 palsied people and 5 others; 5 of each are needed" in card.splitlines()
+
+
+def test_the_card_has_the_auroc_within_sources_or_the_reason_why_there_is_none():
+    own = {"n_subjects": 9, "n_palsied": 4, "auroc": 0.6}
+    mixed = {"n_sources": 2, "auroc": 0.7, "auroc_interval": [0.5, 0.9], "by_source": {"yfp": own}}
+    lines = model_card("vitau-palsy", {"test": {"n_subjects": 30, "within_source": mixed}}, {}).splitlines()
+    assert "- auroc within sources with both cohorts: 0.7 (95 % interval over people 0.50 to 0.90)" in lines
+    assert "- auroc within yfp (4 palsied of 9 people): 0.6" in lines
+    apart = {"n_sources": 2, "by_source": {}}
+    lines = model_card("vitau-palsy", {"test": {"n_subjects": 30, "within_source": apart}}, {}).splitlines()
+    assert "- auroc within a source: undefined, none of 2 sources has both cohorts" in lines
 
 
 def test_the_card_names_the_pretraining():

@@ -28,10 +28,10 @@ REGIONS = RegionConfig(encoder=ENCODER, generator=GENERATOR, heatmap_size=32, si
 def make_bundle(tmp_path_factory):
     """Return a function that writes a model folder with both models and the given threshold of recognition."""
 
-    def make(threshold, seed=0):
+    def make(threshold, seed=0, **about):
         folder = tmp_path_factory.mktemp("bundle")
         torch.manual_seed(seed)
-        card = {"synthetic": True, "recipe": "tiny", "protocol": "subjects", "snapshot": "5" * 64}
+        card = {"synthetic": True, "recipe": "tiny", "protocol": "subjects", "snapshot": "5" * 64, **about}
         save_model(folder / "model", build_regions(REGIONS), REGIONS, threshold=None, **card)
         save_model(folder / "recognition", build_vit(VIT), VIT, threshold=threshold, **card)
         return folder
@@ -98,7 +98,7 @@ def tracking_uri(tmp_path_factory):
 @pytest.fixture(scope="session")
 def registered(tracking_uri, make_bundle):
     """Register a champion; return its name, folder, version and run."""
-    folder, name = make_bundle(0.001), "vitau-regions"
+    folder, name = make_bundle(0.001, warnings=["Confounded sources: beware."]), "vitau-regions"
     interval = {"auroc": 0.8, "auroc_interval": [0.7, 0.9], "n_subjects": 30, "f1": None, "protocol": "subjects"}
     lineage = {"snapshot": "5" * 64, "ledger_offset": "120", "recipe": "tiny", "protocol": "subjects", "synthetic": "true"}
     metrics = {"test": interval, "best_epoch": 4}

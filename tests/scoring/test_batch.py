@@ -11,6 +11,7 @@ import pytest
 from vitau.errors import ClipError
 from vitau.schema import AUS, SCORE_COLUMNS
 from vitau.scoring.batch import list_files, score_inputs, summary_lines, write_items
+from vitau.scoring.predict import Predictor
 
 
 @pytest.fixture
@@ -126,3 +127,21 @@ def test_a_recording_that_ends_early_is_scored_and_noted(lenient, clip, tmp_path
     (note,) = person.notes
     assert note.startswith("item 1 is incomplete: ")
     assert note in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_warning_of_a_model_is_in_every_file_that_is_written(make_bundle, photo, clip, tmp_path):
+    warned = Predictor(make_bundle(0.001, warnings=["Confounded sources: beware."]), device="cpu")
+    result = score_inputs(warned, [photo, clip], tmp_path, model_name="m")
+    rows = pq.read_table(tmp_path / "scores.parquet")["warning"].to_pylist()
+    assert set(rows) == {"Confounded sources: beware."}, "both models say the same, once"
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        assert {row["warning"] for row in csv.DictReader(file)} == {"Confounded sources: beware."}
+    records = json.loads((tmp_path / "people.json").read_text())
+    assert [record["notes"] for record in records] == [["Confounded sources: beware."]] * 2
+    assert (tmp_path / "report.html").read_text().count("Confounded sources: beware.") == 1, "a banner at the top"
+    assert [person.notes for person in result.people] == [("Confounded sources: beware.",)] * 2
+
+
+def test_a_model_without_a_warning_leaves_its_column_empty(lenient, photo, tmp_path):
+    score_inputs(lenient, [photo], tmp_path, model_name="m")
+    assert pq.read_table(tmp_path / "scores.parquet")["warning"].to_pylist() == [None]

@@ -46,6 +46,7 @@ def test_bytes_of_a_photo_become_one_row_per_face(pulled):
     (face,) = answer["images"]
     assert (face["input"], face["face_index"], face["palsied"], face["analysed"]) == ("0", 0, True, True)
     assert len(face["box"]) == 4
+    assert face["warning"] == "Confounded sources: beware."
 
 
 def test_paths_may_be_photos_and_clips(pulled, photo, clip):

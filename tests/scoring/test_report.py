@@ -3,7 +3,15 @@ from dataclasses import replace
 
 import pytest
 
-from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionDecisionMetrics, RegionMetrics
+from vitau.evaluation.metrics import (
+    CascadeMetrics,
+    Estimate,
+    PalsyMetrics,
+    RegionDecisionMetrics,
+    RegionMetrics,
+    SourceMetrics,
+    WithinSource,
+)
 from vitau.schema import AU, AUS, Protocol, Side, Skipped
 from vitau.scoring.aggregate import RegionScore, SubjectScore
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, render, write_report
@@ -101,6 +109,24 @@ def test_metrics_of_a_model_are_shown_with_protocol_people_and_interval(make_pag
     assert "Measured on 9 people who were not in training (protocol subjects )" in text
     assert "AUROC, mean of regions 0.85 (0.70–0.95)" in text
     assert "jaw AU26 4 of 9 not defined 0.50" in text
+
+
+def test_the_shortcut_probe_stands_beside_the_metrics_and_its_warning_on_top(healthy):
+    probe = {"auroc": 0.97, "auroc_interval": [0.9, 1.0], "n_people": 51, "n_palsied": 21, "by_column": {}}
+    own = SourceMetrics(num_subjects=9, num_palsied=4, auroc=Estimate(value=0.6))
+    within = WithinSource(num_sources=3, by_source={"yfp": own}, auroc=Estimate(value=0.6, interval=(0.4, 0.8)))
+    metrics = PalsyMetrics(protocol=Protocol.SUBJECTS, num_subjects=9, auroc=Estimate(value=0.99), within_source=within)
+    model = ReportedModel(name="vitau-palsy", digest="d" * 64, card={"shortcut_probe": probe}, metrics=metrics)
+    subjects = [ReportedSubject(name="a1", score=healthy, notes=["Confounded."])]
+    report = Report(title="T", synthetic=False, models=[model], subjects=subjects, warnings=["Confounded."])
+    page = render(report).split("</style>")[1]
+    assert page.index("Confounded.") < page.index('<h2 id="people">')
+    assert page.count("Confounded.") == 1
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "from how people were recorded: AUROC 0.97 (0.90–1.00) , 51 people, out-of-fold" in text
+    assert "come from 3 sources. AUROC within sources with both cohorts: 0.60 (0.40–0.80) ; yfp 0.60 (4 palsied of 9)" in text
+    alone = replace(metrics, within_source=WithinSource(num_sources=2, by_source={}))
+    assert "No source has both cohorts" in render(replace(report, models=[replace(model, metrics=alone)]))
 
 
 def test_related_pages_are_linked(healthy):

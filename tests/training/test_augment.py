@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from vitau.media.synthetic.drawing import draw_crop
+from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import flip_landmarks
-from vitau.training.augment import Changes, augment, draw_changes
-from vitau.training.config import Augmentation
+from vitau.training.augment import Changes, augment, blur, draw_changes, encode_jpeg, to_gray
+from vitau.training.config import Augmentation, CameraChanges
 
 STILL = Augmentation(flip=False, rotate_deg=0, scale=0, shift=0, gain=0, bias=0, tint=0, noise=0)
 
@@ -88,3 +92,85 @@ def test_a_share_of_a_batch_is_changed_as_it_is_within_the_whole() -> None:
     whole = augment(crop_BCHW, landmarks_BL2, changes)
     share = augment(crop_BCHW[rows], landmarks_BL2[rows], changes.of(rows))
     assert all(torch.allclose(own, of_all[rows], atol=1e-6) for own, of_all in zip(share, whole, strict=True))
+
+
+def _people(size: int, num: int = 4) -> Tensor:
+    """Drawn people as inputs (num, 3, size, size)."""
+    rng = np.random.default_rng(0)
+    images = [draw_crop(draw_person(2, index), "smile", 0.8, rng, size).image for index in range(num)]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def _pixels(crop_BCHW: Tensor) -> np.ndarray:
+    return ((crop_BCHW + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75, 95])
+@pytest.mark.parametrize("size", [64, 72, 128])
+@pytest.mark.parametrize(("is_gray", "levels"), [(True, 0.3), (False, 1.5)])
+def test_an_encoded_image_is_the_one_that_a_jpeg_library_gives(quality: int, size: int, is_gray: bool, levels: float) -> None:
+    crop_BCHW = _people(size)
+    if is_gray:
+        crop_BCHW = torch.from_numpy(_pixels(to_gray(crop_BCHW))).permute(0, 3, 1, 2) / 127.5 - 1
+    own = _pixels(encode_jpeg(crop_BCHW, torch.full((4,), float(quality)))).astype(int)
+    for image, ours in zip(_pixels(crop_BCHW), own, strict=True):
+        data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        theirs = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+        assert np.abs(ours - theirs).mean() < levels, "of 256; chroma is sampled by rules of the library's own"
+        assert np.abs(ours - theirs).mean() < 0.6 * np.abs(image.astype(int) - theirs).mean(), "less than JPEG loses"
+
+
+def test_an_image_of_quality_0_is_not_encoded_and_lower_quality_loses_more() -> None:
+    crop_BCHW = _people(64)
+    encoded_BCHW = encode_jpeg(crop_BCHW, torch.tensor([0.0, 20.0, 60.0, 100.0]))
+    assert torch.equal(encoded_BCHW[0], crop_BCHW[0])
+    lost = (encoded_BCHW - crop_BCHW)[1:].abs().mean((1, 2, 3)).tolist()
+    assert lost[0] > lost[1] > lost[2] > 0
+
+
+def test_a_blur_is_that_of_opencv_and_each_image_has_its_own() -> None:
+    crop_BCHW, sd_B = _people(64), torch.tensor([0.0, 0.5, 1.0, 2.0])
+    blurred = blur(crop_BCHW, sd_B).permute(0, 2, 3, 1).numpy()
+    for image, ours, sd in zip(crop_BCHW.permute(0, 2, 3, 1).numpy(), blurred, sd_B.tolist(), strict=True):
+        theirs = cv2.GaussianBlur(image, (13, 13), sd, borderType=cv2.BORDER_REFLECT_101) if sd else image
+        assert np.abs(ours - theirs).max() < 2e-3
+
+
+def test_a_gray_image_has_the_luma_of_opencv_in_every_channel() -> None:
+    crop_BCHW = _people(64)
+    gray = _pixels(to_gray(crop_BCHW)).astype(int)
+    for image, ours in zip(_pixels(crop_BCHW), gray, strict=True):
+        assert np.abs(ours - cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]).max() <= 1
+
+
+def test_a_share_of_the_images_is_gray_and_encoded_and_all_others_keep_their_color() -> None:
+    config = replace(STILL, camera=CameraChanges(gray=0.5, blur=0, jpeg=0))
+    changes = _changes(200, 16, config)
+    colored = torch.tensor([0.5, -0.2, 0.1])[:, None, None].expand(200, 3, 16, 16).clone()
+    changed_BCHW, _, _ = augment(colored, torch.zeros(200, 68, 2), changes)
+    gray_B = (changed_BCHW[:, 0] - changed_BCHW[:, 1]).abs().amax((1, 2)) < 1e-6
+    assert changes.recording is not None
+    assert torch.equal(gray_B, changes.recording.gray_B)
+    assert 70 < gray_B.sum() < 130
+    assert torch.allclose(changed_BCHW[~gray_B], colored[~gray_B], atol=1e-5)
+    encoded = _changes(200, 16, replace(STILL, camera=CameraChanges(jpeg=0.25, quality=(40, 60)))).recording
+    assert encoded is not None
+    assert 25 < (encoded.quality_B > 0).sum() < 75
+    assert encoded.quality_B[encoded.quality_B > 0].min() >= 40
+    assert encoded.quality_B.max() <= 60
+    assert encoded.blur_B.max() <= 0.008 * 16
+
+
+def test_changes_of_the_camera_leave_the_other_changes_as_they_were() -> None:
+    plain, recorded = _changes(5, 16, Augmentation()), _changes(5, 16, Augmentation(camera=CameraChanges()))
+    assert plain.recording is None
+    names = [name for name in Changes.__slots__ if name != "recording"]
+    assert all(torch.equal(getattr(plain, name), getattr(recorded, name)) for name in names)
+
+
+def test_a_share_of_a_batch_is_recorded_as_it_is_within_the_whole() -> None:
+    crop_BCHW, landmarks_BL2 = _people(32, 6), torch.rand(6, 68, 2) * 255
+    changes, rows = _changes(6, 32, Augmentation(camera=CameraChanges())), slice(2, 5)
+    whole, _, _ = augment(crop_BCHW, landmarks_BL2, changes)
+    share, _, _ = augment(crop_BCHW[rows], landmarks_BL2[rows], changes.of(rows))
+    assert torch.allclose(share, whole[rows], atol=1e-2)

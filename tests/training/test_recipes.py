@@ -10,9 +10,9 @@ from vitau.data.dataset import Crops
 from vitau.errors import TrainingError
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.training.config import Recipe, TrainConfig
+from vitau.training.config import Augmentation, CameraChanges, Recipe, TrainConfig, settings_of
 from vitau.training.fit import adamw
-from vitau.training.recipes import RECIPES, find_recipe
+from vitau.training.recipes import RECIPES, find_recipe, pretrained_recipe
 from vitau.training.tasks import CropBatches, objective
 
 FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions"]
@@ -79,12 +79,33 @@ def test_a_recipe_takes_another_backbone_by_name_and_its_input_is_whole_patches(
         ("huge-palsy", "no recipe huge-palsy; there are tiny-palsy, "),
         ("tiny-palsy@vit_base_patch14_dinov2", "recipe tiny-palsy has no backbone of timm's to replace: choose base-palsy"),
         ("paper-regions@vit_base_patch14_dinov2", "recipe paper-regions has no backbone of timm's to replace"),
+        (
+            "paper-palsy+camera",
+            r"recipe paper-palsy is the paper's, which has no augmentation: train another size with \+camera",
+        ),
         ("base-palsy@resnet50", "resnet50 is no vision transformer of timm's: give a name such as vit_base_patch14_dinov2"),
     ],
 )
 def test_an_impossible_recipe_is_refused(name: str, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         find_recipe(name)
+
+
+@pytest.mark.parametrize("name", ["tiny-palsy", "tiny-sided", "base-palsy@vit_base_patch14_dinov2"])
+def test_a_recipe_with_changes_of_the_camera_differs_in_nothing_else(name: str) -> None:
+    known, separator, backbone = name.partition("@")
+    recipe, plain = find_recipe(f"{known}+camera{separator}{backbone}"), find_recipe(name)
+    assert recipe.train.augmentation == Augmentation(camera=CameraChanges())
+    train = replace(recipe.train, augmentation=Augmentation())
+    assert replace(recipe, name=name, train=train) == plain
+    assert str(recipe) != str(plain), "the key of a training is a digest of it"
+    assert settings_of(recipe.train) != settings_of(plain.train)
+    assert pretrained_recipe(recipe.name) == name
+
+
+def test_settings_without_changes_of_the_camera_identify_a_training_as_before() -> None:
+    settings = settings_of(find_recipe("tiny-palsy").train)
+    assert set(settings["augmentation"]) == {"flip", "rotate_deg", "scale", "shift", "gain", "bias", "tint", "noise"}
 
 
 def test_full_size_recipes_start_from_public_weights_and_small_ones_from_drawn_people() -> None:

@@ -28,6 +28,8 @@ CROPS_FILE: Final = "crops.npy"
 SIDES: Final = (Side.RIGHT, Side.LEFT)
 """The person's right side is first: it is on the left of a picture that is not mirrored."""
 LANDMARKS_FILE: Final = "landmarks.npy"
+NUISANCE_FILE: Final = "nuisance-{}.parquet"
+"""Beside the folders of crops: the measures of :mod:`vitau.data.nuisance`, by the digest of the rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class Crops:
         sided_NA2: bool (N, 8, 2), which of the person's sides are affected, in the order of ``SIDES``.
         subject_N: pseudonyms.
         split_N: names of splits.
+        source_N: names of the sources of the clips; ``None`` for people who come from none.
     """
 
     pixels_MSS3: Array
@@ -55,14 +58,15 @@ class Crops:
     sided_NA2: Array
     subject_N: Array
     split_N: Array
+    source_N: Array | None = None
 
     def __len__(self) -> int:
         return len(self.row_N)
 
     def where(self, mask_N: Array) -> Self:
         """Return the frames for which the mask is True; no pixel is copied."""
-        columns = [column.name for column in fields(self) if column.name != "pixels_MSS3"]
-        return replace(self, **{name: getattr(self, name)[mask_N] for name in columns})
+        columns = {column.name: getattr(self, column.name) for column in fields(self) if column.name != "pixels_MSS3"}
+        return replace(self, **{name: column[mask_N] for name, column in columns.items() if column is not None})
 
     def of(self, split: Split) -> Self:
         """Return the frames of one split."""
@@ -105,6 +109,7 @@ def load_crops(
     folder = cache / rows_digest
     if rows_digest != digest:  # the cache of the whole snapshot, on whichever machine, shows erased people
         shutil.rmtree(cache / digest, ignore_errors=True)
+        (cache / NUISANCE_FILE.format(digest)).unlink(missing_ok=True)
     if not folder.exists():
         _decode(table, store, folder, progress)
     cohort_N = np.array(table["cohort"].to_pylist())
@@ -122,6 +127,7 @@ def load_crops(
         sided_NA2=affected_NA[..., None] & side_N2[:, None],
         subject_N=np.array(table["subject"].to_pylist()),
         split_N=np.array(table["split"].to_pylist()),
+        source_N=np.array(table["source"].to_pylist()),
     )
 
 

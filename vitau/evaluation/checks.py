@@ -10,7 +10,8 @@ from typing import Any
 import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import Interval, defined, format_estimate, format_interval, percentile_interval
-from vitau.evaluation.policy import Policy
+from vitau.evaluation.crossvalidation.shortcuts import SEPARATES, ShortcutProbe
+from vitau.evaluation.policy import CONFOUNDED_SOURCES, Policy
 
 Array = npt.NDArray[Any]
 
@@ -111,6 +112,37 @@ def not_larger(
         sentence=f"{check} is {own / scale:.3g} {unit}; the limit is {limit / scale:g} {unit}{compared}",
         numbers={"challenger": own, "champion": other, "times": ratio, "limit": limit, "limit_times": max_ratio},
     )
+
+
+def not_confounded(probe: ShortcutProbe, policy: Policy, *, warned: bool = True) -> CheckResult:
+    """Check that the recordings do not separate the cohorts, or that the policy accepts it and the scores carry the warning.
+
+    Args:
+        probe: Of the people that the challenger was trained and tested on.
+        policy: It accepts confounded sources or does not.
+        warned: Whether the challenger's scores carry the warning; those of versions from before the probe do not.
+    """
+    check, auroc = "shortcut probe", probe.auroc
+    numbers = {"challenger": auroc.value, **_ends(auroc.interval), "limit": SEPARATES}
+    if auroc.value is None:
+        about = f"{probe.num_palsied} palsied people and {probe.num_people - probe.num_palsied} others"
+        return CheckResult(
+            check=check, holds=None, sentence=f"{check} is undefined for {about}; 5 of each are needed", numbers=numbers
+        )
+    found = f"{check}, AUROC is {format_estimate(auroc.value, auroc.interval)}"
+    if not probe.separates:
+        sentence = f"{found}; from {SEPARATES:g} on, the recordings separate the cohorts"
+        return CheckResult(check=check, holds=True, sentence=sentence, numbers=numbers)
+    separated = f"{found}: the recordings separate the cohorts ({probe.most_telling})"
+    if not policy.accept_confounded:
+        sentence = f"{separated}; a champion of such people needs VITAU_POLICY={CONFOUNDED_SOURCES.name}"
+    elif warned:
+        sentence = f"{separated}; policy {policy.name} accepts that with a warning"
+    else:
+        sentence = (
+            f"{separated}, and the scores of this version do not carry the warning, which it is older than; train it again"
+        )
+    return CheckResult(check=check, holds=policy.accept_confounded and warned, sentence=sentence, numbers=numbers)
 
 
 def _point_and_interval(value_R: Array) -> tuple[float | None, Interval | None]:

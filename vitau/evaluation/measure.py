@@ -14,7 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from vitau.evaluation.bootstrap import Array, defined, mean_of_defined, percentile_interval, ratio, resample_weights
+from vitau.evaluation.bootstrap import (
+    Array,
+    defined,
+    mean_of_defined,
+    percentile_interval,
+    ratio,
+    resample_weights,
+    with_point_estimate,
+)
 from vitau.evaluation.decision import log_odds, sigmoid
 from vitau.evaluation.metrics import (
     DECISION_METRICS,
@@ -25,6 +33,8 @@ from vitau.evaluation.metrics import (
     RegionDecisionMetrics,
     RegionMetrics,
     SideMetrics,
+    SourceMetrics,
+    WithinSource,
 )
 from vitau.evaluation.rates import NUM_BINS, average_precision, count_outcomes, rates
 from vitau.schema import AUS, PAPER_AUS, Protocol
@@ -77,13 +87,14 @@ def by_subject(
     return SubjectScores(subjects=tuple(names.tolist()), truth_SK=truth_SK, score_SK=score_SK, known_SK=known_SK)
 
 
-def palsy_metrics(
+def palsy_metrics(  # noqa: PLR0913 - the scores, and how they are averaged, decided and resampled
     subjects: Sequence[str],
     palsied: Array,
     score: Array,
     *,
     threshold: float | Array = 0.5,
     averages_log_odds: bool = False,
+    source: Array | None = None,
     protocol: Protocol = Protocol.SUBJECTS,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
@@ -97,14 +108,21 @@ def palsy_metrics(
         threshold: A person is classified as palsied if the mean score is at or above it. An array (N,) has one for each frame,
             of the model that predicted it; then the mean over a person's frames counts.
         averages_log_odds: The mean score is that of the mean log-odds.
+        source: (N,) names of the sources, for the metrics within a source; a person's first one counts.
         protocol: How people were split; recorded in the result.
         seed: Of the bootstrap.
         num_resamples: Number of resamples of people.
     """
     people = by_subject(subjects, palsied, score, averages_log_odds=averages_log_odds)
     own = threshold if np.ndim(threshold) == 0 else by_subject(subjects, palsied, np.asarray(threshold)).score_SK[:, 0]
+    within = None
+    if source is not None:
+        _, first_S = np.unique(np.asarray(subjects, dtype=str), return_index=True)
+        source_S = np.asarray(source, dtype=str)[first_S]
+        within = within_source(people.truth_SK[:, 0], people.score_SK[:, 0], source_S, own, seed, num_resamples)
     return PalsyMetrics(
         **_binary(people.truth_SK[:, 0], people.score_SK[:, 0], own, seed, num_resamples),
+        within_source=within,
         protocol=protocol,
         num_frames=len(subjects),
         num_palsied=int(people.truth_SK.sum()),
@@ -204,6 +222,40 @@ def decisions(truth_S: Array, called_S: Array, score_S: Array, weight_RS: Array)
     }
 
 
+def within_source(
+    truth_S: Array, score_S: Array, source_S: Array, threshold: float | Array, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> WithinSource | None:
+    """Compute the metrics on the people of the sources with both cohorts; ``None`` if all people are of one source."""
+    sources = np.unique(source_S).tolist()
+    if len(sources) < 2:
+        return None
+    weight_RS = with_point_estimate(resample_weights(len(truth_S), num_resamples, seed))
+    called_S = score_S >= threshold
+    by_source, mixed_S = {}, np.zeros(len(truth_S), dtype=bool)
+    for name in sources:
+        own_S = source_S == name
+        if len(np.unique(truth_S[own_S])) == 2:
+            mixed_S |= own_S
+            found = decisions(truth_S[own_S], called_S[own_S], score_S[own_S], weight_RS[:, own_S])
+            num_subjects, num_palsied = int(own_S.sum()), int(truth_S[own_S].sum())
+            by_source[name] = SourceMetrics(num_subjects=num_subjects, num_palsied=num_palsied, **_split_estimates(found))
+    if not by_source:
+        return WithinSource(num_sources=len(sources), by_source={})
+    truth_M, score_M, weight_RM = truth_S[mixed_S], score_S[mixed_S], weight_RS[:, mixed_S]
+    found = decisions(truth_M, called_S[mixed_S], score_M, weight_RM)
+    found["auroc"] = auroc_within(truth_M, score_M, source_S[mixed_S], weight_RM)
+    return WithinSource(**_split_estimates(found), num_sources=len(sources), by_source=by_source)
+
+
+def auroc_within(truth_S: Array, score_S: Array, group_S: Array, weight_RS: Array) -> Array:
+    """Compute the AUROC over pairs of people of the same group for R weightings of the people: (R,)."""
+    score_P, score_Q = score_S[truth_S, None], score_S[None, ~truth_S]
+    same_PQ = group_S[truth_S, None] == group_S[None, ~truth_S]
+    above_PQ = ((score_P > score_Q) + 0.5 * (score_P == score_Q)) * same_PQ
+    positive_RP, negative_RQ = weight_RS[:, truth_S], weight_RS[:, ~truth_S]
+    return ratio(((positive_RP @ above_PQ) * negative_RQ).sum(1), ((positive_RP @ same_PQ) * negative_RQ).sum(1))
+
+
 def calibration(truth_S: Array, score_S: Array, weight_RS: Array) -> dict[str, Array]:
     """Compute ECE (equal-width bins) and Brier score for R weightings of the people: each (R,)."""
     bin_S = np.minimum((score_S * NUM_BINS).astype(int), NUM_BINS - 1)
@@ -238,6 +290,13 @@ def _means(
         for regions in (points, spreads)
     )
     return _estimates(point, spread)
+
+
+def _split_estimates(found: Mapping[str, Array]) -> dict[str, Any]:
+    """Return the estimates from statistics whose first row is the point estimate."""
+    return _estimates(
+        {name: value_R[:1] for name, value_R in found.items()}, {name: value_R[1:] for name, value_R in found.items()}
+    )
 
 
 def _estimates(point: Mapping[str, Array], spread: Mapping[str, Array]) -> dict[str, Estimate]:

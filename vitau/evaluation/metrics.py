@@ -99,14 +99,50 @@ class Metrics(DecisionMetrics):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceMetrics(DecisionMetrics):
+    """Metrics of recognition among the people of one source."""
+
+    num_subjects: int | None = None
+    num_palsied: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithinSource(DecisionMetrics):
+    """Metrics of recognition on the people of the sources with both cohorts, which a difference between sources cannot improve.
+
+    The AUROC compares people of the same source only. ``by_source`` has the sources with both cohorts, of ``num_sources``.
+    """
+
+    num_sources: int
+    by_source: Mapping[str, SourceMetrics]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read the stored form; estimates that it lacks are undefined."""
+        by_source = {name: SourceMetrics.from_json(metrics) for name, metrics in document["by_source"].items()}
+        return cls(**{**_arguments(cls, document), "by_source": by_source})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PalsyMetrics(Metrics):
-    """Metrics of recognition; ``undefined_resamples`` counts the resamples without an AUROC."""
+    """Metrics of recognition; ``undefined_resamples`` counts the resamples without an AUROC.
+
+    ``within_source`` is ``None`` if the people are of one source, or of none.
+    """
 
     num_palsied: int | None = None
     threshold: float | None = None
     undefined_resamples: int | None = None
     ece: Estimate = UNDEFINED
     brier: Estimate = UNDEFINED
+    within_source: WithinSource | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read the stored form; estimates that it lacks are undefined."""
+        within = document.get("within_source")
+        nested = {"within_source": None if within is None else WithinSource.from_json(within)}
+        return cls(**{**_arguments(cls, document), **nested})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

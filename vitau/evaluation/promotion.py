@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
-from vitau.evaluation.checks import CheckResult, at_least, not_below, not_larger, not_worse, not_worse_calibrated, of_group
+from vitau.evaluation.checks import (
+    CheckResult,
+    at_least,
+    not_below,
+    not_confounded,
+    not_larger,
+    not_worse,
+    not_worse_calibrated,
+    of_group,
+)
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.held_out import Answers, Comparison, HeldOut, compare_on_common_people, sort_people
 from vitau.evaluation.measure import calibration, decisions
 from vitau.evaluation.policy import PATIENTS, Policy
@@ -47,6 +57,8 @@ def decide_promotion(
     champion: Answers | None,
     policy: Policy = PATIENTS,
     *,
+    probe: ShortcutProbe | None = None,
+    warned: bool = True,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Verdict:
@@ -57,6 +69,8 @@ def decide_promotion(
         challenger: Its scores.
         champion: The champion's scores; ``None`` for a first model, which only needs to reach the floors.
         policy: The limits.
+        probe: Of the people of the challenger's snapshot; not checked without one.
+        warned: Whether the challenger's scores carry the probe's warning.
         seed: Of the bootstrap.
         num_resamples: Number of resamples of people.
 
@@ -70,6 +84,8 @@ def decide_promotion(
     reasons.append(_enough_people(people, policy))
     if people.protocol is Protocol.FRAMES:
         reasons.append(SEEN_IN_TRAINING)
+    if probe is not None:
+        reasons.append(not_confounded(probe, policy, warned=warned))
     if least > 0:
         weight_RS = with_point_estimate(resample_weights(len(people.subjects), num_resamples, seed))
         comparison = compare_on_common_people(people, challenger, champion)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self
 
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.metrics import Metrics, metrics_from_json
 from vitau.schema import Protocol
 
@@ -52,6 +53,7 @@ class TrainingResult:
         seconds: Duration of the training.
         environment: Versions and hardware.
         test: Metrics on test people; ``None`` if the split is empty.
+        shortcut_probe: Of the people of the snapshot.
         pretraining: Of a registered model.
         recognition: ``name/version`` of the recognition in the bundle of a registered region model.
     """
@@ -83,6 +85,7 @@ class TrainingResult:
     seconds: float
     environment: Mapping[str, Any] | None = None
     test: Metrics | None = None
+    shortcut_probe: ShortcutProbe | None = None
     pretraining: Pretraining | None = None
     recognition: str | None = None
 
@@ -91,7 +94,7 @@ class TrainingResult:
         document: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Metrics):
+            if isinstance(value, Metrics | ShortcutProbe):
                 value = value.to_json()
             elif isinstance(value, Pretraining):
                 value = asdict(value)
@@ -103,11 +106,12 @@ class TrainingResult:
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read the stored form."""
         arguments = {field.name: document[key] for field in fields(cls) if (key := _json_key(field.name)) in document}
-        pretraining = document.get("pretraining")
+        pretraining, probe = document.get("pretraining"), document.get("shortcut_probe")
         arguments |= {
             "protocol": Protocol(document["protocol"]),
             "val": metrics_from_json(document.get("val", {})),
             "test": metrics_from_json(document.get("test", {})),
+            "shortcut_probe": None if probe is None else ShortcutProbe.from_json(probe),
             "pretraining": None if pretraining is None else Pretraining(**pretraining),
         }
         return cls(**arguments)

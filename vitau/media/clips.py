@@ -13,11 +13,22 @@ import cv2
 import numpy as np
 
 from vitau.errors import ClipError
-from vitau.media.containers import image_size, recognize_file
+from vitau.media.containers import HEAD_BYTES, Format, image_size, recognize, recognize_file
 from vitau.media.crops import Image
 from vitau.media.videos import DecodeCounts, TimedImage, check_pixels, decode_video, duration_s, open_video
 
-__all__ = ["DecodeCounts", "Probe", "SampledFrame", "decode_image", "kind_of", "natural_key", "probe", "sample_frames"]
+__all__ = [
+    "DecodeCounts",
+    "Encoding",
+    "Probe",
+    "SampledFrame",
+    "decode_image",
+    "kind_of",
+    "natural_key",
+    "probe",
+    "read_encoding",
+    "sample_frames",
+]
 
 PHOTO_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SEQUENCE_SUFFIX: Final = ".tar"
@@ -72,6 +83,43 @@ def probe(path: Path) -> Probe:
         raise ClipError("the recording holds no image; give a tar of images")
     height, width = load().shape[:2]
     return Probe(kind=kind, width=width, height=height)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoding:
+    """The codec of a recording's pictures, such as ``h264`` or ``png``, and its frames per second."""
+
+    codec: str | None = None
+    frame_rate: float | None = None
+
+
+def read_encoding(path: Path, fps: float | None = None) -> Encoding:
+    """Return the encoding of a recording by its header; empty if it cannot be read.
+
+    Args:
+        path: a video, an uncompressed tar of images, or a photo.
+        fps: frames per second of an image sequence.
+    """
+    try:
+        kind = kind_of(path)
+        if kind == "video":
+            with open_video(path) as container:
+                stream = container.streams.video[0]
+                rate = stream.average_rate
+                return Encoding(codec=stream.codec_context.name, frame_rate=round(float(rate), 3) if rate else None)
+        if kind == "photo":
+            return Encoding(codec=_image_codec(recognize_file(path)))
+        with tarfile.open(path, mode="r:") as archive:
+            members = (member for member in _members(archive, DecodeCounts()) if not member.issparse())
+            image = next((member for member in members if Path(member.name).suffix.lower() in PHOTO_SUFFIXES), None)
+            file = None if image is None else archive.extractfile(image)
+            return Encoding(codec=None if file is None else _image_codec(recognize(file.read(HEAD_BYTES))), frame_rate=fps)
+    except (ClipError, OSError, tarfile.TarError):
+        return Encoding()  # whoever decodes it says what is wrong
+
+
+def _image_codec(found: Format | None) -> str | None:
+    return None if found is None else found.suffix.removeprefix(".")
 
 
 def sample_frames(

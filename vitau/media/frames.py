@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitau.errors import StoreError
-from vitau.media.clips import RATE_FPS, DecodeCounts, SampledFrame, kind_of, sample_frames
+from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, renumbered, to_jpeg
 from vitau.media.faces import FaceCrop, FaceTracker, align, detect, embed, person_of_interest
 from vitau.schema import FRAME_COLUMNS, Clip
@@ -76,12 +76,19 @@ def frame_schema() -> pa.Schema:
 
 
 def write_frames(
-    clip: Clip, path: Path, out: Path, recipe: FrameRecipe | None = None, *, is_cut: bool = False
+    clip: Clip,
+    path: Path,
+    out: Path,
+    recipe: FrameRecipe | None = None,
+    *,
+    is_cut: bool = False,
+    recording: Path | None = None,
 ) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
     Every sampled frame is a row; without the tracked face, its columns are null. At most 100 rows are in memory. The identity
-    embedding is stored in the best frame of the first row group with a face. The file is written atomically.
+    embedding is stored in the best frame of the first row group with a face. The file is written atomically. Its metadata notes
+    codec and frame rate of the recording.
 
     Args:
         clip: the clip's subject, time range, fps of an image sequence, and whether it is mirrored.
@@ -89,6 +96,7 @@ def write_frames(
         out: the Parquet file to write, one row group per 100 frames.
         recipe: parameters of the extraction; by default 6 frames per second.
         is_cut: ``path`` holds the clip's time range only, as :func:`vitau.media.ranges.cut_range` writes it.
+        recording: what it was cut from, if that is at hand; the codec of the cut file says nothing about the camera.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
@@ -99,6 +107,8 @@ def write_frames(
     recipe = recipe or FrameRecipe()
     counts, num_frames, num_faces = DecodeCounts(), 0, 0
     metadata = {"recipe": recipe.digest, "synthetic": str(clip.synthetic).lower(), "mirrored": str(clip.mirrored).lower()}
+    if not is_cut or recording is not None:
+        metadata |= _noted(read_encoding(recording or path, clip.fps))
     schema = frame_schema().with_metadata(metadata)
     track = _photo_tracker(clip) if kind_of(path) == "photo" else FaceTracker(mirrored=clip.mirrored).track
     rows = _RowGroup()
@@ -171,6 +181,10 @@ class _RowGroup:
             self._embedded, self._best = True, None
         rows, self.rows = self.rows, []
         return pa.Table.from_pylist(rows, schema)
+
+
+def _noted(encoding: Encoding) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(encoding).items() if value is not None}
 
 
 def _photo_tracker(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]:

@@ -1,9 +1,10 @@
 """The card of a model: its use, lineage and test metrics on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from vitau.evaluation.bootstrap import format_interval
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, PalsyMetrics, RegionMetrics, metrics_from_json
 from vitau.schema import Protocol
 
@@ -41,6 +42,9 @@ def model_card(
     lines = [f"# {name}", ""]
     if lineage.get("synthetic") == "true":
         lines += ["**Synthetic: this model was trained on drawings of faces. It must not be used for real people.**", ""]
+    probe = None if metrics.get("shortcut_probe") is None else ShortcutProbe.from_json(metrics["shortcut_probe"])
+    if probe is not None and probe.warning is not None:
+        lines += [f"**{probe.warning}**", ""]
     lines += ["For research only; not a medical device.", ""]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in lineage.items()]
     if pretraining := metrics.get("pretraining"):
@@ -49,17 +53,14 @@ def model_card(
     lines += rule_lines(recognition or {})
     test = metrics_from_json(metrics.get("test", {}))
     if test is not None:
-        people = "people left out one at a time" if test.protocol is Protocol.LOPO else "test people"
-        lines.append(f"- n subjects on {people}: {test.num_subjects}")
-        for metric in ("auroc", "accuracy", "balanced_accuracy"):
-            estimate = test.estimates()[metric]
-            if estimate.value is not None:
-                ends = estimate.interval
-                interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
-                lines.append(f"- {metric.replace('_', ' ')} on {people}: {estimate.value:.4g}{interval}")
-        lines += decision_lines(test, people)
-        if isinstance(test, RegionMetrics) and test.cascade is not None:
-            lines += cascade_lines(test.cascade)
+        lines += _metric_lines(test)
+    if probe is not None:
+        lines += _shortcut_lines(probe)
+    if isinstance(test, PalsyMetrics):
+        lines += _source_lines(test)
+    if isinstance(test, RegionMetrics) and test.cascade is not None:
+        lines += cascade_lines(test.cascade)
+    if test is not None:
         lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
     lines += [
         "",
@@ -67,6 +68,17 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _metric_lines(test: PalsyMetrics | RegionMetrics) -> Iterator[str]:
+    """Yield the metrics on the people who were kept from the model."""
+    people = "people left out one at a time" if test.protocol is Protocol.LOPO else "test people"
+    yield f"- n subjects on {people}: {test.num_subjects}"
+    for metric in ("auroc", "accuracy", "balanced_accuracy"):
+        estimate = test.estimates()[metric]
+        if estimate.value is not None:
+            yield f"- {metric.replace('_', ' ')} on {people}: {_value(estimate)}"
+    yield from decision_lines(test, people)
 
 
 def rule_lines(recognition: Mapping[str, Any]) -> list[str]:
@@ -110,3 +122,34 @@ def _percent(estimate: Estimate) -> str:
     if estimate.value is None:
         return "not defined"
     return f"{estimate.value:.3f}{format_interval(estimate.interval, digits=2)}"
+
+
+def _shortcut_lines(probe: ShortcutProbe) -> Iterator[str]:
+    """Yield the line about the shortcut probe, which stands beside the AUROC of the model."""
+    about = f"{probe.num_palsied} palsied people and {probe.num_people - probe.num_palsied} others"
+    if probe.auroc.value is None:
+        yield f"- shortcut probe: undefined for {about}; 5 of each are needed"
+        return
+    yield f"- shortcut probe, auroc of the cohort from how people were recorded ({about}, out-of-fold): {_value(probe.auroc)}"
+    yield f"- nuisance columns that say most alone: {probe.most_telling or 'none'}"
+
+
+def _source_lines(test: PalsyMetrics) -> Iterator[str]:
+    """Yield the lines about the metrics within sources; none for people of one source."""
+    within = test.within_source
+    if within is None:
+        return
+    if not within.by_source:
+        yield f"- auroc within a source: undefined, none of {within.num_sources} sources has both cohorts"
+        return
+    yield f"- auroc within sources with both cohorts: {_value(within.auroc)}"
+    for source, own in within.by_source.items():
+        yield f"- auroc within {source} ({own.num_palsied} palsied of {own.num_subjects} people): {_value(own.auroc)}"
+
+
+def _value(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "undefined"
+    ends = estimate.interval
+    interval = "" if ends is None else f" (95 % interval over people {ends[0]:.2f} to {ends[1]:.2f})"
+    return f"{estimate.value:.4g}{interval}"

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from vitau.errors import RegistryError
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.registry import bundle
 from vitau.registry.model_card import model_card
 from vitau.registry.packaging import BUNDLE, log_model
@@ -21,6 +22,8 @@ from vitau.registry.tracking import EXPERIMENT, connected
 CHAMPION: Final = "champion"
 DIGEST_TAG: Final = "digest"
 SIGNATURE_TAG: Final = "signature"
+SHORTCUT_TAG: Final = "shortcut_probe_auroc"
+WARNING_TAG: Final = "warning"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +74,7 @@ def register(
         if known:
             return int(known[0].version), str(known[0].run_id)
         experiment = mlflow.set_experiment(EXPERIMENT)
-        tags = {**lineage, DIGEST_TAG: digest}
+        tags = {**lineage, **_shortcut_tags(metrics), DIGEST_TAG: digest}
         card = model_card(name, metrics, lineage, bundle.read_thresholds(folder).get("recognition"), remarks)
         training_run = _training_run(client, metrics)
         with mlflow.start_run(
@@ -240,6 +243,15 @@ def folder_digest(folder: Path) -> str:
     return bundle.weights_digest({path.relative_to(folder).as_posix(): bundle.sha256_of(path) for path in paths})
 
 
+def _shortcut_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags about the shortcut probe, with the warning if it separates the cohorts."""
+    if metrics.get("shortcut_probe") is None:
+        return {}
+    probe = ShortcutProbe.from_json(metrics["shortcut_probe"])
+    auroc = "undefined" if probe.auroc.value is None else f"{probe.auroc.value:.3f}"
+    return {SHORTCUT_TAG: auroc} | ({WARNING_TAG: probe.warning} if probe.warning else {})
+
+
 def _training_run(client: MlflowClient, metrics: Mapping[str, Any]) -> str | None:
     """Return the id of the run that the training wrote to this server, or None."""
     run_id = metrics.get("run_id")
@@ -268,7 +280,8 @@ def _not_found(
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{key}.")
+            name = re.sub(r"[^\w\- :]", "_", key)[:80]  # names of sources are free, those of metrics are not
+            yield from _numbers(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple) and len(value) == 2 and key.endswith("_interval") and None not in value:
             yield from ((f"{prefix}{key}.{end}", float(limit)) for end, limit in zip(("low", "high"), value, strict=True))
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -66,6 +66,7 @@ SCORE_COLUMNS: Final[Mapping[str, Column]] = {
     "palsy_score": Column(type="float32", meaning="probability of a palsy, 0 to 1"),
     "palsied": Column(type="bool", meaning="palsy_score at or above the model's threshold"),
     "analysed": Column(type="bool", meaning="the region model scored this face"),
+    "warning": Column(type="string", meaning="what limits the model, such as confounded sources", nullable=True),
     **{
         au.value: Column(type="float32", meaning=f"{REGION_NAMES[au]}: heatmap mean, −1 to 1, affected above 0", nullable=True)
         for au in AUS

@@ -107,7 +107,7 @@ def score_inputs(
             score = aggregate(score_table(own_rows), predictor.rule, analyse_all=analyse_all)
             if score is None:  # every person has a row
                 continue
-            notes = (*_notes(item, counts), *_left_out_notes(item, reading))
+            notes = (*predictor.warnings, *_notes(item, counts), *_left_out_notes(item, reading))
             left_out = {str(reason): count for reason, count in reading.left_out.items()}
             person = ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes)
             is_photo = path.suffix.lower() in PHOTO_SUFFIXES
@@ -120,7 +120,12 @@ def score_inputs(
     _write_tables(out, rows, people, skipped)
     model = ReportedModel(name=model_name, digest=predictor.digest, card=_card(predictor), metrics=metrics)
     report = Report(
-        title="ViTAU: faces scored", synthetic=predictor.synthetic, models=[model], subjects=reported, skipped=skipped
+        title="ViTAU: faces scored",
+        synthetic=predictor.synthetic,
+        warnings=predictor.warnings,
+        models=[model],
+        subjects=reported,
+        skipped=skipped,
     )
     write_report(report, out / "report.html")
     by_item = {str(number): path for number, path in enumerate(paths, 1)}

@@ -47,7 +47,8 @@ class Predictor:
     ``recognition`` runs first; ``regions`` is None in a folder with recognition only. ``card`` is the model card of the
     folder's own model. ``rule`` is that of recognition, ``threshold`` its threshold. ``region_threshold_A`` (8,) is subtracted
     from the scores of the regions, so that 0 divides. ``limits`` are those that the training frames kept: a face outside them
-    is not scored. ``synthetic``: a model was trained on synthetic people.
+    is not scored. ``synthetic``: a model was trained on synthetic people. ``warnings`` are sentences that must accompany every
+    score.
 
     Args:
         model: a pulled folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``, which is pulled into the user's cache.
@@ -78,7 +79,9 @@ class Predictor:
         self.region_threshold_A = np.array([own_thresholds.get(au, 0.0) for au in AUS], dtype=np.float32)
         self.limits = FrameLimits(**(self.recognition_card.get("frame_limits") or {}))
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
-        self.synthetic = any(bool(card.get("synthetic")) for card in (self.card, self.recognition_card))
+        cards = (self.recognition_card, self.card)
+        self.synthetic = any(bool(card.get("synthetic")) for card in cards)
+        self.warnings = tuple(dict.fromkeys(str(warning) for card in cards for warning in card.get("warnings") or ()))
 
     @property
     def threshold(self) -> float:
@@ -112,6 +115,11 @@ class Predictor:
             raise ClipError("the photo is not an image that can be read; save it again as JPEG or PNG")
         counts = ReadingCounts()
         return _some(self.score_image(image, name or "", analyse_all=analyse_all, options=options, counts=counts), counts)
+
+    @property
+    def warning(self) -> str | None:
+        """The warnings as one text for the rows of a table, ``None`` without any."""
+        return " ".join(self.warnings) or None
 
     def heatmaps_of(self, face: ScoredFace) -> dict[AU, NDArray[np.float32]]:
         """Return the heatmap of each region on the crop: (h, w) in [−1, 1], affected above 0, spared below.
@@ -202,7 +210,7 @@ class Predictor:
                 spool.add(face.jpeg)
             crops = list(spool.batches(BATCH))
         parts = [self.score_crops(crop_BHWC, analyse_all=analyse_all) for crop_BHWC in crops]
-        return list(_scored(name, faces, concatenate(parts), crops))
+        return list(_scored(name, faces, concatenate(parts), crops, self.warning))
 
     def score_clip(
         self,
@@ -245,7 +253,7 @@ class Predictor:
             if not faces:
                 raise no_usable_face(reading, "recording")
             scores = self.score_person(lambda: spool.batches(BATCH), analyse_all=analyse_all)
-            yield from _scored(name or str(path), faces, scores, spool.batches(BATCH))
+            yield from _scored(name or str(path), faces, scores, spool.batches(BATCH), self.warning)
 
     def score_path(
         self,
@@ -286,7 +294,11 @@ def _some(faces: list[ScoredFace], counts: ReadingCounts) -> list[ScoredFace]:
 
 
 def _scored(
-    name: str, faces: Sequence[UsableFace], scores: CropScores, batches: Iterable[NDArray[np.uint8]]
+    name: str,
+    faces: Sequence[UsableFace],
+    scores: CropScores,
+    batches: Iterable[NDArray[np.uint8]],
+    warning: str | None,
 ) -> Iterator[ScoredFace]:
     """Yield the faces with their rows and crops, in order."""
     start = 0
@@ -299,6 +311,7 @@ def _scored(
             time_s=[face.time_s for face in some],
             box=[face.box for face in some],
             face_index=[face.face_index for face in some],
+            warning=warning,
         )
         start += len(some)
         yield from (ScoredFace(row=row, crop=crop) for row, crop in zip(rows, crop_BHWC, strict=True))

@@ -95,7 +95,8 @@ class ReportedSubject:
 class Report:
     """The content of the page. ``lineage`` names the origin of models and scores, ``skipped`` what was not scored.
 
-    ``related`` are other pages: title → address relative to this page. ``performance`` is known of labeled people.
+    ``warnings`` are those of the models. ``related`` are other pages: title → address relative to this page. ``performance`` is
+    known of labeled people.
     """
 
     title: str
@@ -105,6 +106,7 @@ class Report:
     skipped: Sequence[Skipped] = ()
     lineage: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     related: Mapping[str, str] = field(default_factory=dict)
     performance: Performance | None = None
 

@@ -130,8 +130,12 @@ def score_rows(
     time_s: Sequence[float],
     box: Sequence[Sequence[float]],
     face_index: Sequence[int] | None = None,
+    warning: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analyzed is None."""
+    """Return rows of ``SCORE_COLUMNS`` for N scored crops of the input ``name``; a region that was not analyzed is None.
+
+    ``warning`` is the model's, see :attr:`vitau.scoring.predict.Predictor.warnings`.
+    """
     faces = face_index if face_index is not None else [0] * len(frame_index)
     values_NC = np.concatenate([scores.region_NA, _sides(scores)], axis=1)
     regions = [
@@ -149,6 +153,7 @@ def score_rows(
             "palsy_score": float(palsy),
             "palsied": bool(palsied),
             "analysed": bool(analysed),
+            "warning": warning,
             **region,
         }
         for frame, time, face, corners, palsy, palsied, analysed, region in columns

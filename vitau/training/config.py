@@ -9,10 +9,25 @@ from vitau.training.pretraining.draw_worker import DrawnPeople
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CameraChanges:
+    """Random changes of how a training image seems to have been recorded, so that a network cannot learn the camera.
+
+    ``gray`` and ``jpeg`` are the shares of images that lose their color and that are encoded as JPEG, ``quality`` is the range
+    of its quality. ``blur`` is the largest standard deviation of a Gaussian blur, as a share of the crop's side.
+    """
+
+    gray: float = 0.5
+    blur: float = 0.008
+    jpeg: float = 0.5
+    quality: tuple[int, int] = (40, 95)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
     """Ranges of the random changes of training images; none of them changes a label.
 
-    ``shift`` is a share of the crop's side; ``gain``, ``bias`` and ``noise`` in the units of the input, [−1, 1].
+    ``shift`` is a share of the crop's side; ``gain``, ``bias`` and ``noise`` in the units of the input, [−1, 1]. ``camera`` is
+    not in the representation, of which the keys of trainings are digests: a recipe that sets it has a name of its own.
     """
 
     flip: bool = True
@@ -23,6 +38,7 @@ class Augmentation:
     bias: float = 0.1
     tint: float = 0.06
     noise: float = 0.03
+    camera: CameraChanges | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +87,8 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     if not settings["balance_people"]:
         del settings["balance_people"]
+    if config.augmentation is not None and config.augmentation.camera is None:
+        del settings["augmentation"]["camera"]
     return settings
 
 

@@ -11,7 +11,7 @@ from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
-from vitau.training.config import Recipe, TrainConfig
+from vitau.training.config import CameraChanges, Recipe, TrainConfig
 from vitau.training.pretraining.draw_worker import DrawnPeople
 
 _TINY_PEOPLE: Final = DrawnPeople(num_people=9000, frames_per_person=1, size=64)
@@ -225,6 +225,23 @@ def _sided(paired: Recipe) -> Recipe:
     return replace(paired, name=name, model=replace(paired.model, mode="sided"))
 
 
+def _with_camera(recipe: Recipe) -> Recipe:
+    """Return a recipe that also changes color, sharpness and compression of the training images; its pretraining stays.
+
+    Raises:
+        TrainingError: The recipe has no augmentation, as those of the paper.
+    """
+    if recipe.train.augmentation is None:
+        raise TrainingError(f"recipe {recipe.name} is the paper's, which has no augmentation: train another size with {CAMERA}")
+    train = replace(recipe.train, augmentation=replace(recipe.train.augmentation, camera=CameraChanges()))
+    return replace(recipe, name=recipe.name + CAMERA, train=train)
+
+
+def pretrained_recipe(name: str) -> str:
+    """Return the name of the recipe whose pretraining a recipe starts from: that without changes of the camera."""
+    return name.replace(CAMERA, "")
+
+
 def _smoke(recipe: Recipe, name: str) -> Recipe:
     assert recipe.pretrain is not None
     assert recipe.drawn is not None
@@ -250,22 +267,27 @@ RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = MappingProxyType(
 )
 """Every recipe by its name, ``tiny-palsy``."""
 
+CAMERA: Final = "+camera"
+"""Ends the name of a recipe that also changes how training images seem to be recorded: ``tiny-palsy+camera``."""
 BACKBONE: Final = "@"
 """Separates the name of a recipe from that of another backbone: ``paper-palsy@vit_base_patch14_dinov2``."""
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name, which may end with the timm name of another backbone for recognition.
+    """Return a recipe by its name, which may continue with ``+camera`` and the timm name of another backbone for recognition.
 
     The side of the input is rounded down to whole patches: 252 px for patches of 14.
 
     Raises:
-        TrainingError: There is no such recipe, or the backbone cannot replace the recipe's.
+        TrainingError: There is no such recipe, it has no augmentation to extend, or the backbone cannot replace the recipe's.
     """
-    known, separator, backbone = name.partition(BACKBONE)
+    extended, separator, backbone = name.partition(BACKBONE)
+    known = extended.removesuffix(CAMERA)
     if known not in RECIPES:
         raise TrainingError(f"no recipe {known}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[known]()
+    if extended != known:
+        recipe = _with_camera(recipe)
     if not separator:
         return recipe
     patch = re.search(r"patch(\d+)", backbone)

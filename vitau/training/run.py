@@ -15,6 +15,7 @@ from vitau.data import protocols
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import Model, save_model
 from vitau.models.inputs import SMALL_INPUT, to_input, to_pixels
@@ -33,6 +34,7 @@ from vitau.training.parallel import broadcast_from_main, is_main_process, main_p
 from vitau.training.pretraining.drawn_faces import drawn_crops
 from vitau.training.reporting.environment import describe_environment
 from vitau.training.reporting.observers import watching
+from vitau.training.reporting.shortcuts import probe_snapshot
 from vitau.training.start import MODEL, start_model
 from vitau.training.tasks import (
     CropBatches,
@@ -103,10 +105,12 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     if (out / METRICS).exists():
         return read_result(out, recipe=recipe.name, snapshot=snapshot, protocol=protocol)
     reporter = reporter or Reporter(quiet=not is_main_process())
-    frozen = describe(load(store, snapshot), snapshot, "")
+    rows = load(store, snapshot)
+    frozen = describe(rows, snapshot, "")
     model, started_from = start_model(recipe, pretrained, weights, store)
     with main_process_first(), reporter.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
+    probe = broadcast_from_main(lambda: probe_snapshot(store, rows, cache or out / CACHE))
     if everybody:
         fold = protocols.everybody(crops.subject_N, crops.palsied_N, recipe.train.seed)
         crops = replace(crops, split_N=fold.splits())
@@ -129,7 +133,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         **started_from,
     }
     costs = {"pretraining_seconds": _seconds(pretrained), "run_id": run_id}
-    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, costs))
+    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, costs, probe))
     checkpoint.clear()
     return result
 
@@ -270,6 +274,7 @@ def _conclude(
     history: History,
     lineage: dict[str, Any],
     costs: dict[str, Any],
+    probe: ShortcutProbe | None = None,
 ) -> TrainingResult:
     """Choose the thresholds on validation people, compute the metrics of both held-out splits, and write all results."""
     device = next(model.parameters()).device
@@ -299,7 +304,10 @@ def _conclude(
         seconds=round(history.seconds, 1),
         environment=describe_environment(device),
         test=test_metrics,
+        shortcut_probe=probe,
     )
+    if probe is not None:
+        card |= {"shortcut_probe": probe.to_json(), "warnings": [probe.warning] if probe.warning else []}
     save_model(out / MODEL, model, recipe.model, **card)
     _write_json(out / HISTORY, asdict(history))
     shutil.rmtree(out / CACHE, ignore_errors=True)

@@ -205,6 +205,7 @@ def measure(
         rule.calibrate(scores),
         threshold=rule.threshold,
         averages_log_odds=rule.averages_log_odds,
+        source=crops.source_N,
     )
 
 

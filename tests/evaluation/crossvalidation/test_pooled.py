@@ -62,7 +62,7 @@ def test_a_control_tested_in_several_folds_counts_once_by_the_mean_of_scores_and
         **{
             name: np.concatenate([getattr(found, name), getattr(again, name)])
             for name in found.__slots__
-            if name.endswith(("_M", "_MK"))
+            if name.endswith(("_M", "_MK")) and getattr(found, name) is not None
         },
     )
     pooled = evaluate(both, "person")
@@ -142,3 +142,17 @@ def test_reliability_counts_people_of_all_seeds_in_bins_of_their_score():
     bins = reliability(recognition(seeds=(0, 1), noise=0.1))
     assert sum(found.num_people for found in bins) == pytest.approx(PEOPLE)
     assert bins[0].positive < bins[-1].positive
+
+
+def test_the_auroc_within_sources_is_that_of_a_training():
+    found = recognition()
+    source_M = np.array(["a", "b", "b"])[np.arange(len(found.subject_M)) // FRAMES % 3]
+    expected = palsy_metrics(found.subject_M.tolist(), found.truth_MK[:, 0], found.score_MK[:, 0], source=source_M)
+    sourced = replace(found, source_M=source_M)
+    own = evaluate(sourced, "person").metrics["auroc_within_source"]
+    assert expected.within_source is not None
+    assert own.value == pytest.approx(expected.within_source.auroc.value)
+    assert own.interval == pytest.approx(expected.within_source.auroc.interval)
+    assert own.value != pytest.approx(expected.auroc.value)
+    assert "auroc_within_source" not in evaluate(found, "person").metrics
+    assert "auroc_within_source" not in evaluate(sourced, "frame").metrics

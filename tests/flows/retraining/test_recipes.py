@@ -5,7 +5,7 @@ import time
 import pytest
 
 from flows.retrain import retrain
-from flows.retraining.recipes import plan_trainings, training_key
+from flows.retraining.recipes import choose_recipes, plan_trainings, pretraining_folder, training_key
 from flows.settings import Settings, load_settings
 from flows.workspace import Workspace
 from vitau.errors import CheckpointError, TrainingError
@@ -98,6 +98,27 @@ def test_settings_choose_backbone_and_regions(make_workspace, tmp_path):
         recipes("base", **brought, regions="fgnet")
     with pytest.raises(TrainingError, match="recipe tiny-palsy has no backbone of timm's to replace"):
         recipes("tiny", backbone=dino)
+
+
+@pytest.mark.parametrize(
+    ("setting", "confounded", "camera"),
+    [("auto", False, ""), ("auto", True, "+camera"), ("always", False, "+camera"), ("never", True, "")],
+)
+def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_workspace, setting, confounded, camera):
+    settings = make_workspace(camera_augmentation=setting).settings
+    assert list(choose_recipes(settings, "tiny", confounded=confounded).values()) == [
+        f"tiny-palsy{camera}",
+        f"tiny-regions{camera}",
+    ]
+    dino = settings.model_copy(update={"backbone": "vit_base_patch14_dinov2"})
+    assert choose_recipes(dino, "base", confounded=confounded)["vitau-palsy"] == f"base-palsy{camera}@vit_base_patch14_dinov2"
+    assert choose_recipes(settings, "paper", confounded=True)["vitau-palsy"] == "paper-palsy", "which has no augmentation"
+
+
+def test_changes_of_the_camera_are_another_training_from_the_same_pretraining(make_workspace):
+    assert training_key("tiny-palsy+camera", SNAPSHOT) != training_key("tiny-palsy", SNAPSHOT)
+    workspace = make_workspace()
+    assert pretraining_folder(workspace, "tiny-palsy+camera") == pretraining_folder(workspace, "tiny-palsy")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from flows.settings import Settings
 from flows.small_study.left_out import leave_one_out, on_everybody, plan_small_study
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
+from vitau.data.nuisance import RING_PX
 from vitau.data.parquet import write_table
 from vitau.data.snapshot import freeze, load, snapshot_schema
 from vitau.errors import TrainingError
@@ -103,6 +104,13 @@ def workspace(tmp_path, mlflow_template):
     opened.catalog.engine.dispose()
 
 
+def picture(rng, *, palsied):
+    """Return a gray crop; the face of a palsied person is brighter, and its ring is not: the camera reveals nobody."""
+    gray = rng.integers(40, 90, (256, 256, 1), np.uint8)
+    gray[RING_PX:-RING_PX, RING_PX:-RING_PX] += np.uint8(120 * palsied)
+    return cv2.imencode(".png", np.repeat(gray, 3, axis=2))[1].tobytes()
+
+
 def frozen(workspace, num_palsied=PALSIED, num_controls=CONTROLS, *, num_tested=1):
     """Freeze people with plain frames, 3 of controls and 2 of palsied people, who are brighter; return the digest."""
     rng, rows = np.random.default_rng(1), []
@@ -118,9 +126,7 @@ def frozen(workspace, num_palsied=PALSIED, num_controls=CONTROLS, *, num_tested=
         frames = [
             {
                 "frame_index": index,
-                "crop": cv2.imencode(".png", rng.integers(40, 90, (256, 256, 3), np.uint8) + np.uint8(120 * palsied))[
-                    1
-                ].tobytes(),
+                "crop": picture(rng, palsied=palsied),
                 "crop_landmarks": rng.uniform(60, 200, 136).astype(np.float32).tolist(),
             }
             for index in range(2 if palsied else 3)

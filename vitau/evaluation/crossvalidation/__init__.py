@@ -1,1 +1,1 @@
-"""Evaluation of out-of-fold predictions: by person and by frame, over seeds, and between protocols."""
+"""Evaluation of out-of-fold predictions: by person and by frame, over seeds, between protocols, and from recordings alone."""

@@ -24,7 +24,7 @@ from vitau.evaluation.bootstrap import (
 )
 from vitau.evaluation.crossvalidation.clusters import Clusters, auroc, calibration, cluster, decision_rates
 from vitau.evaluation.decision import log_odds, sigmoid
-from vitau.evaluation.measure import NUM_RESAMPLES
+from vitau.evaluation.measure import NUM_RESAMPLES, auroc_within
 from vitau.evaluation.rates import ReliabilityBin, average_precision, reliability_bins
 from vitau.schema import PAPER_AUS, Protocol
 
@@ -50,6 +50,7 @@ class OutOfFold:
         score_MK: float.
         averages_log_odds: a person's score is that of the mean log-odds, as :mod:`vitau.evaluation.decision` describes it.
         threshold_M: float; a question is answered with yes at or above it. Regions are affected above 0.
+        source_M: names of sources, for the AUROC within a source; ``None`` if all people are of one.
     """
 
     protocol: Protocol
@@ -64,6 +65,7 @@ class OutOfFold:
     score_MK: Array
     threshold_M: Array
     averages_log_odds: bool = False
+    source_M: Array | None = None
 
     @property
     def probabilities(self) -> bool:
@@ -88,8 +90,8 @@ class OutOfFold:
 
     def where(self, mask_M: Array) -> "OutOfFold":
         """Return some of the predictions."""
-        columns = [name for name in self.__slots__ if name.endswith(("_M", "_MK"))]
-        return replace(self, **{name: getattr(self, name)[mask_M] for name in columns})
+        columns = {name: getattr(self, name) for name in self.__slots__ if name.endswith(("_M", "_MK"))}
+        return replace(self, **{name: column[mask_M] for name, column in columns.items() if column is not None})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,6 +229,7 @@ class _Units:
     known_UK: Array
     score_UK: Array
     called_UK: Array
+    source_U: Array | None
 
 
 def _units(found: OutOfFold, level: Level) -> _Units:
@@ -247,6 +250,7 @@ def _units(found: OutOfFold, level: Level) -> _Units:
         known_UK=found.known_MK[first_U],
         score_UK=score_UK,
         called_UK=called_UK,
+        source_U=None if found.source_M is None else found.source_M[first_U],
     )
 
 
@@ -285,9 +289,11 @@ def _values(found: OutOfFold, level: Level, people: Sequence[str], weight_RS: Ar
             if level == "person":
                 known_U = units.known_UK[:, index]
                 column_U = np.searchsorted(np.asarray(people), units.subject_U[known_U])
-                values["average_precision"] = average_precision(
-                    units.truth_UK[known_U, index], units.score_UK[known_U, index], weight_RS[:, column_U]
-                )
+                truth_U, score_U = units.truth_UK[known_U, index], units.score_UK[known_U, index]
+                values["average_precision"] = average_precision(truth_U, score_U, weight_RS[:, column_U])
+                if units.source_U is not None:
+                    source_U = units.source_U[known_U]
+                    values["auroc_within_source"] = auroc_within(truth_U, score_U, source_U, weight_RS[:, column_U])
             if found.probabilities:
                 values |= calibration(clusters, weight_RS)
             for name, value_R in values.items():

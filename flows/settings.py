@@ -164,7 +164,7 @@ class Settings(BaseModel):
         description="timm's vision transformer for recognition in sizes base and paper, by default the recipe's own",
     )
     regions: Regions = Field(
-        default="paired",
+        default="sided",
         description="region model: sided names the affected side, paired is the paper's, fgnet its checkpoint's",
     )
     camera_augmentation: CameraAugmentation = Field(

@@ -99,17 +99,26 @@ def describe(summary: dict[str, Any], state: Path) -> str:
     from vitau.evaluation.bootstrap import format_estimate
 
     palsy, regions = summary["palsy"], summary["regions"]
-    auroc = [
-        format_estimate(metrics["auroc"], metrics["auroc_interval"], undefined="undefined (too few people)")
-        for metrics in (palsy, regions)
-    ]
+
+    def shown(metrics: dict[str, Any], name: str) -> str:
+        return format_estimate(metrics[name], metrics[f"{name}_interval"], undefined="undefined (too few people)")
+
+    sides = regions.get("sides") or {"n_subjects": 0}
+    side = (
+        f"affected side named correctly for {round(sides['accuracy'] * sides['n_subjects'])} of {sides['n_subjects']}, "
+        f"{shown(sides, 'accuracy')}"
+        if sides["n_subjects"]
+        else "no side is predicted"
+    )
     return (
         f"\n{summary['clips']} synthetic clips of {summary['subjects']} drawn people, {summary['frames']} frames, "
         f"face found in {summary['detection_rate']:.1%}.\n"
         f"Two simulated readers agreed on {summary['agreement']:.1%} of their answers; "
         f"{summary['adjudicated']} people were adjudicated.\n"
         f"On {palsy['n_subjects']} people never seen in training (protocol {palsy['protocol']}): "
-        f"palsy AUROC {auroc[0]}, mean region AUROC {auroc[1]}.\n"
+        f"palsy AUROC {shown(palsy, 'auroc')}, calibration error {shown(palsy, 'ece')}.\n"
+        f"On the {regions['n_subjects']} palsied ones: mean region AUROC {shown(regions, 'auroc')}, accuracy "
+        f"{shown(regions, 'accuracy')}; {side}.\n"
         f"Report: {state}/report.html   Summary: {state}/summary.json   `make up` to look around.\n"
         f"{summary['seconds']['total']:.0f} s in all."
     )

@@ -33,6 +33,7 @@ TASK_WORDS: Final[Mapping[str, str]] = {
     "palsy": "recognition, palsied or not",
     "regions": "affected regions of palsied people, mean over regions",
     "side": "affected side of palsied people with one",
+    "region sides": "sides of the regions of palsied people, mean over both sides of all regions",
 }
 PLOT: Final = 220
 """Width of the forest plot, px."""

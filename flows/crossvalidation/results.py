@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flows.crossvalidation.study import FoldTask, Study, palsied
+from vitau.data.dataset import SIDES
 from vitau.data.protocols import Task
 from vitau.evaluation.crossvalidation.pooled import (
     LEVELS,
@@ -27,6 +28,8 @@ from vitau.schema import AUS, Protocol, Side
 
 Array = npt.NDArray[Any]
 
+REGION_SIDES: Final = tuple(f"{au}_{side}" for au in AUS for side in SIDES)
+"""Columns of the predicted sides of the regions."""
 OPTIMISM: Final = (Protocol.FRAMES, Protocol.SUBJECTS, Protocol.LOPO)
 """Protocols from the most to the least optimistic; differences are the earlier minus the later."""
 
@@ -60,8 +63,9 @@ def evaluate_study(study: Study, rows: pa.Table, tables: Mapping[FoldTask, pa.Ta
         (protocol, str(task)): pool(protocol, task, rows, tables) for task in study.recipes for protocol in study.protocols
     }
     if "regions" in study.recipes:
-        sides = {(protocol, "side"): pool_sides(protocol, rows, tables) for protocol in study.protocols}
-        found |= {key: predictions for key, predictions in sides.items() if predictions is not None}
+        for protocol in study.protocols:
+            pooled = (pool_sides(protocol, rows, tables), pool_region_sides(protocol, rows, tables))
+            found |= {(protocol, predictions.task): predictions for predictions in pooled if predictions is not None}
     ordered = [protocol for protocol in OPTIMISM if protocol in study.protocols]
     return Results(
         pooled=[evaluate(predictions, level) for predictions in found.values() for level in LEVELS],
@@ -128,6 +132,37 @@ def pool_sides(protocol: Protocol, rows: pa.Table, tables: Mapping[FoldTask, pa.
         truth_MK=truth_MK,
         known_MK=np.ones_like(truth_MK),
         score_MK=merged["right_score"][chosen_M][:, None],
+        threshold_M=np.full(len(row_M), 0.5),
+    )
+
+
+def pool_region_sides(protocol: Protocol, rows: pa.Table, tables: Mapping[FoldTask, pa.Table]) -> OutOfFold | None:
+    """Join the predicted sides of the regions with their labels; ``None`` if no side is predicted.
+
+    A region that is not affected is affected on neither side. One that is affected on an unknown side has no label.
+    """
+    merged = merge(protocol, "regions", tables)
+    chosen_M = ~np.isnan(merged["right_score"])
+    if not chosen_M.any():
+        return None
+    row_M = merged["row"][chosen_M]
+    side_M = np.array(rows["side"].to_pylist(), dtype=object)[row_M]
+    label_MA = np.stack([np.array(rows[au].to_pylist(), dtype=object)[row_M] for au in AUS], axis=1)
+    affected_MA = label_MA == True  # noqa: E712 (elementwise on objects)
+    known_MA = (label_MA == False) | (affected_MA & (side_M != None)[:, None])  # noqa: E711, E712 (elementwise on objects)
+    on_M2 = np.stack([np.isin(side_M, [str(side), str(Side.BOTH)]) for side in SIDES], axis=1)
+    truth_MA2 = affected_MA[..., None] & on_M2[:, None]
+    return OutOfFold(
+        protocol=protocol,
+        task="region sides",
+        questions=REGION_SIDES,
+        seed_M=merged["seed"][chosen_M],
+        fold_M=merged["fold"][chosen_M],
+        subject_M=np.array(rows["subject"].to_pylist())[row_M],
+        frame_M=row_M,
+        truth_MK=truth_MA2.reshape(len(row_M), -1),
+        known_MK=np.repeat(known_MA, len(SIDES), axis=1),
+        score_MK=np.stack([merged[name][chosen_M] for name in REGION_SIDES], axis=1),
         threshold_M=np.full(len(row_M), 0.5),
     )
 

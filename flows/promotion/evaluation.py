@@ -145,14 +145,18 @@ def answer_about(tested: Tested, people: HeldOut, crops: Crops, names: Mapping[s
     scored = answer(tested.predictor, crops.where(np.isin(crops.subject_N, chosen)))
     palsy_S, threshold_S = np.full(len(own), np.nan), np.full(len(own), scored.threshold)
     palsy_S[new_S] = scored.palsy_S[new_S[scored_S]]
-    region_SA = np.full((len(own), len(AUS)), np.nan)
+    region_SA, right_S = np.full((len(own), len(AUS)), np.nan), np.full(len(own), np.nan)
     if scored.region_SA is not None:
         region_SA[new_to_regions_S] = scored.region_SA[new_to_regions_S[scored_S]]
+    if scored.right_S is not None:
+        right_S[new_to_regions_S] = scored.right_S[new_to_regions_S[scored_S]]
     for row, name in enumerate(own):
         if name in tested.palsy:
             palsy_S[row], threshold_S[row] = tested.palsy[name].palsy_score, tested.palsy[name].threshold
         if name in tested.regions:
             region_SA[row] = [(tested.regions[name].regions or {})[au] for au in AUS]
+            right = tested.regions[name].right_score
+            right_S[row] = np.nan if right is None else right
     answered = zip(own, people.palsied_S.tolist(), strict=True)
     palsy_S[[not tested.can_answer(name, palsied=palsied) for name, palsied in answered]] = np.nan
     return replace(
@@ -160,6 +164,7 @@ def answer_about(tested: Tested, people: HeldOut, crops: Crops, names: Mapping[s
         palsy_S=palsy_S,
         region_SA=None if scored.region_SA is None else region_SA,
         threshold=threshold_S if tested.palsy else scored.threshold,
+        right_S=None if scored.right_S is None else right_S,
     )
 
 
@@ -242,19 +247,24 @@ def answer(predictor: Predictor, crops: Crops) -> Answers:
     """
     palsy_N = np.zeros(len(crops))
     region_NA = np.full(crops.affected_NA.shape, np.nan)
+    right_N = np.full(len(crops), np.nan)
     for rows in track(list(crops.batches(CHUNK)), "scoring held-out people", -(-len(crops) // CHUNK)):
         scores = predictor.score_crops(crops.pixels(rows), analyse_all=True)
         palsy_N[rows], region_NA[rows] = scores.palsy_N, scores.region_NA
+        if scores.right_N is not None:
+            right_N[rows] = scores.right_N
     frames = crops.subject_N.tolist()
     log_odds = predictor.rule.averages_log_odds
     palsy_S1 = by_subject(frames, crops.palsied_N, palsy_N, averages_log_odds=log_odds).score_SK if frames else palsy_N[:, None]
     region_SA = by_subject(frames, crops.affected_NA, region_NA, crops.known_NA).score_SK if frames else region_NA
+    right_S1 = by_subject(frames, crops.palsied_N, right_N).score_SK if frames else right_N[:, None]
     return Answers(
         palsy_S=palsy_S1[:, 0],
         region_SA=None if predictor.regions is None else region_SA,
         threshold=predictor.threshold,
         num_parameters=num_parameters(predictor),
         face_flops=face_flops(predictor),
+        right_S=right_S1[:, 0] if predictor.side_scales else None,
     )
 
 
@@ -284,6 +294,7 @@ def fingerprint(people: HeldOut, answers: Sequence[Answers]) -> str:
         [
             np.nan_to_num(answer.palsy_S, nan=-1.0).round(4).tolist(),
             None if answer.region_SA is None else np.nan_to_num(answer.region_SA).round(4).tolist(),
+            *([] if answer.right_S is None else [np.nan_to_num(answer.right_S, nan=-1.0).round(4).tolist()]),
         ]
         for answer in answers
     ]

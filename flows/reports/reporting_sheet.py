@@ -43,7 +43,8 @@ REGION_WORDS: Final = {
 """Metrics of a region beside AUROC and accuracy; models of before have none of them."""
 OUTPUTS: Final = {
     "palsy": "probability of a palsy, 0 to 1; palsied at or above the threshold",
-    "regions": "per region a heatmap and its mean, −1 to 1; affected above 0 by definition",
+    "regions": "per region a heatmap and its mean less the region's threshold; affected above 0",
+    "sides": "probability that the right is the affected side, and one for each side of each region",
 }
 
 
@@ -208,6 +209,12 @@ def model_facts(recipe_name: str, result: TrainingResult, recognition: Training 
         curve = f"log-odds × {result.calibration['scale']:.3f} {result.calibration['bias']:+.3f}, fitted on validation people"
         yield Fact(item="12f", about="calibration", value=curve, where=training)
         yield Fact(item="15", about="abstention band", value=band, where=training)
+    if result.region_thresholds:
+        chosen = ", ".join(f"{au}: {value:.4f}" for au, value in result.region_thresholds.items())
+        yield Fact(item="15", about="thresholds of the regions", value=f"{chosen}; chosen on validation people", where=training)
+    if kind == "regions":
+        sides = f"{OUTPUTS['sides']}; fitted to validation people" if result.side_scales else "not predicted"
+        yield Fact(item="15", about="sides", value=sides, where="model.json")
     if recognition is not None:
         name = f"{recognition.model} version {recognition.version}"
         yield Fact(item="22", about="recognition that runs first", value=name, where="catalog, trainings")
@@ -296,6 +303,10 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
             if estimate.value is not None:
                 about = f"{people}: {name.replace('_', ' ')}"
                 yield Fact(item="23a", about=about, value=format_metric(estimate), where=where)
+    for about, own in (("the affected side", test.sides), ("the sides of regions", test.region_sides)):
+        ece = None if own is None else format_metric(own.ece)
+        if ece:
+            yield Fact(item="23a", about=f"ece, calibration of {about}", value=ece, where=where)
 
 
 def format_metric(metric: Estimate) -> str | None:

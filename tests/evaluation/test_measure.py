@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, side_metrics
-from vitau.evaluation.metrics import metrics_from_json
+from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, region_side_metrics, side_metrics
+from vitau.evaluation.metrics import RegionMetrics, metrics_from_json
 from vitau.schema import AU, AUS, Protocol
 
 
@@ -196,3 +196,31 @@ def test_sources_with_one_cohort_each_have_no_metrics_within() -> None:
     assert within is not None
     assert (within.num_sources, within.by_source, within.auroc.value) == (2, {}, None)
     assert palsy_metrics(subjects, truth, score, source=np.full(80, "yfp"), num_resamples=20).within_source is None
+
+
+def test_the_sides_of_regions_are_measured_over_all_labeled_pairs_of_person_and_region() -> None:
+    subjects = ["a", "a", "b", "c"]
+    sided, probability = np.zeros((4, 8, 2), bool), np.full((4, 8, 2), 0.04)
+    known = np.ones((4, 8), bool)
+    known[2, 1:] = False  # of b, one region has a label
+    sided[:2, 0, 0] = sided[2, 0, 1] = True  # a: right, b: left
+    sided[3, :2] = True  # c: both sides, of two regions
+    probability[0, 0, 0], probability[1, 0, 0] = 0.7, 0.9
+    probability[2, 0] = [0.6, 0.3]
+    probability[3, :2] = 0.96
+    found = region_side_metrics(subjects, sided, probability, known, num_resamples=50)
+    assert (found.num_subjects, found.num_frames, found.num_sides, found.num_one_sided) == (3, 4, 16 + 2 + 16, 2)
+    assert found.named.value == 0.5, "of a, and not of b; both sides of c are none to choose"
+    assert found.accuracy.value == pytest.approx(32 / 34)
+    gaps = {"0.04": 27 * 0.04, "0.3": 0.7, "0.6": 0.6, "0.8": 0.2, "0.96": 4 * 0.04}
+    assert found.ece.value == pytest.approx(sum(gaps.values()) / 34)
+    squares = 27 * 0.04**2 + 0.7**2 + 0.6**2 + 0.2**2 + 4 * 0.04**2
+    assert found.brier.value == pytest.approx(squares / 34)
+    low, high = found.accuracy.interval
+    assert low < 32 / 34 < high
+    assert metrics_from_json(RegionMetrics(num_subjects=3, by_au={}, region_sides=found).to_json()).region_sides == found
+
+
+def test_the_sides_of_people_without_labels_are_undefined() -> None:
+    found = region_side_metrics(["a"], np.zeros((1, 8, 2), bool), np.ones((1, 8, 2)), np.zeros((1, 8), bool))
+    assert (found.num_sides, found.named.value, found.ece.value) == (0, None, None)

@@ -468,3 +468,71 @@ def test_smoke_tests_are_held_to_no_probe_and_older_snapshots_have_none() -> Non
     of = people()
     assert decide_promotion(of, answers(of, skill=0.0), None, SMOKE, probe=probe(1.0)).promote
     assert not [reason for reason in decide_promotion(of, answers(of), None).reasons if reason.check == "shortcut probe"]
+
+
+def sided(of: HeldOut, answer: Answers, num_wrong: int = 0) -> Answers:
+    """Add sides to the scores, wrong for some of the palsied people."""
+    right = np.array([0.9 if side == "right" else 0.1 for side in of.groups["side"]])
+    wrong = np.flatnonzero(of.palsied_S)[:num_wrong]
+    right[wrong] = 1 - right[wrong]
+    return replace(answer, right_S=right)
+
+
+def people_with_sides(num_people: int = 60) -> HeldOut:
+    of = people(num_people)
+    side = [("right", "left")[row // 2 % 2] if palsied else None for row, palsied in enumerate(of.palsied_S)]
+    return replace(of, groups={"side": side})
+
+
+def test_a_challenger_that_names_the_side_is_compared_to_a_champion_that_does_not_by_the_rest() -> None:
+    of = people_with_sides()
+    verdict = decide_promotion(of, sided(of, answers(of)), answers(of))
+    assert verdict.promote
+    (reason,) = [reason for reason in verdict.reasons if reason.check == "affected side, share of correct answers"]
+    assert (reason.holds, reason.numbers["challenger"], reason.numbers["people"]) == (True, 1.0, 30)
+    back = decide_promotion(of, answers(of), sided(of, answers(of)))
+    assert back.promote
+    assert "the champion names the affected side, and the challenger does not" in {one.sentence for one in back.reasons}
+
+
+def test_a_challenger_that_names_the_wrong_side_is_refused() -> None:
+    of = people_with_sides()
+    assert checks(decide_promotion(of, sided(of, answers(of), num_wrong=27), None)) == {
+        "affected side, share of correct answers"
+    }
+    fewer = decide_promotion(of, sided(of, answers(of), num_wrong=8), sided(of, answers(of)))
+    assert checks(fewer) == {"affected side, accuracy"}
+    assert decide_promotion(of, sided(of, answers(of), num_wrong=8), None).promote
+    few = replace(of, groups={"side": [side if row < 8 else None for row, side in enumerate(of.groups["side"])]})
+    undecided = decide_promotion(few, sided(of, answers(of), num_wrong=30), sided(of, answers(of)))
+    assert not any("side" in check for check in checks(undecided)), "four people with a side decide nothing"
+
+
+def test_a_verdict_on_sides_does_not_depend_on_the_order_of_people() -> None:
+    of = people_with_sides()
+    challenger, order = sided(of, answers(of), num_wrong=5), np.random.default_rng(0).permutation(60)
+    turned = HeldOut(
+        subjects=[of.subjects[row] for row in order],
+        palsied_S=of.palsied_S[order],
+        affected_SA=of.affected_SA[order],
+        known_SA=of.known_SA[order],
+        groups={"side": [of.groups["side"][row] for row in order]},
+    )
+    turned_answers = replace(
+        challenger,
+        palsy_S=challenger.palsy_S[order],
+        region_SA=challenger.region_SA[order],
+        right_S=challenger.right_S[order],
+    )
+    assert asdict(decide_promotion(turned, turned_answers, None)) == asdict(decide_promotion(of, challenger, None))
+
+
+def test_people_whose_side_a_model_was_not_asked_are_left_out_of_its_share() -> None:
+    of = people_with_sides()
+    first = np.arange(60) < 20
+    part = sided(of, answers(of), num_wrong=30)
+    part = replace(part, right_S=np.where(first, sided(of, answers(of)).right_S, np.nan))
+    reasons = {reason.check: reason for reason in decide_promotion(of, sided(of, answers(of)), part).reasons}
+    assert reasons["affected side, accuracy"].numbers["champion"] == 1.0
+    reasons = {reason.check: reason for reason in decide_promotion(of, part, None).reasons}
+    assert reasons["affected side, share of correct answers"].numbers["people"] == 10

@@ -27,13 +27,16 @@ from vitau.schema import AUS, Split
 from vitau.scoring.predict import Predictor
 from vitau.store import open_store
 from vitau.training import recipes
-from vitau.training.recipes import tiny_palsy, tiny_regions
+from vitau.training.recipes import tiny_palsy, tiny_regions, tiny_sided
 from vitau.training.run import train
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
 KEY = "signs the decisions of these tests only"
 TRAIN, VAL, TEST = 64, 16, 40
+QUICK_REGIONS = replace(
+    tiny_regions(), name="quick-regions", pretrain=None, drawn=None, train=replace(tiny_regions().train, epochs=1, lr=1e-3)
+)
 RECIPES = {
     "quick-palsy": replace(
         tiny_palsy(),
@@ -43,9 +46,8 @@ RECIPES = {
         model=ViTConfig(input_size=32, patch_size=8, width=32, depth=2, heads=2, stem="conv", dropout=0.0),
         train=replace(tiny_palsy().train, epochs=8, batch_size=16, lr=2e-3),
     ),
-    "quick-regions": replace(
-        tiny_regions(), name="quick-regions", pretrain=None, drawn=None, train=replace(tiny_regions().train, epochs=1, lr=1e-3)
-    ),
+    "quick-regions": QUICK_REGIONS,
+    "quick-sided": replace(QUICK_REGIONS, name="quick-sided", model=tiny_sided().model),
 }
 
 
@@ -149,9 +151,11 @@ def picture(upper: float, stripes: float) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
 
 
-def train_and_register(workspace: Workspace, model: str, snapshot: str, recognition: Training | None = None) -> Training:
+def train_and_register(
+    workspace: Workspace, model: str, snapshot: str, recognition: Training | None = None, recipe: str | None = None
+) -> Training:
     """Train and register a model in this process, as `retrain` does."""
-    name = f"quick-{model.removeprefix('vitau-')}"
+    name = recipe or f"quick-{model.removeprefix('vitau-')}"
     out = workspace.folder("trainings") / f"{name}-{snapshot[:8]}"
     train(RECIPES[name], workspace.store, snapshot, out, cache=workspace.folder("crops"))
     trained = PlannedTraining(model=model, recipe=name, snapshot=snapshot, key=training_key(name, snapshot))
@@ -231,9 +235,30 @@ def test_regions_are_judged_with_the_recognition_they_carry(trained, outcomes):
     found = promote_or_refuse.fn(trained.workspace, evaluate.fn(trained.workspace, regions), by="a test")
     assert found.action == "refused"
     assert any(reason.startswith("recognition, AUROC") for reason in found.against)
-    (record,) = trained.workspace.catalog.promotions(REGIONS)
+    (record,) = [record for record in trained.workspace.catalog.promotions(REGIONS) if record.version == regions.version]
     assert {f"{au}, AUROC" for au in AUS} <= {reason["check"] for reason in record.facts["verdict"]["reasons"]}
     assert regions.metrics["recognition"] == f"{PALSY}/{trained.shuffled.version}"
+
+
+def test_a_challenger_with_sides_is_judged_beside_a_champion_without_and_both_stay_usable(trained, outcomes, tmp_path):
+    workspace, snapshot = trained.workspace, trained.half.snapshot
+    carried = known_training(workspace, PALSY, trained.whole.version)
+    paired = train_and_register(workspace, REGIONS, snapshot, carried)
+    sided = train_and_register(workspace, REGIONS, snapshot, carried, "quick-sided")
+    for version in (paired, sided):
+        judged = evaluate.fn(workspace, version, again=True, why="the first of its kind")
+        promote_or_refuse.fn(workspace, judged, by="a test", why="the first of its kind")
+        folder = registry.download(workspace.settings.mlflow_url, f"models:/{REGIONS}@champion", tmp_path / version.recipe)
+        (face,) = Predictor(folder).score_crops(np.zeros((1, 256, 256, 3), np.uint8), analyse_all=True).region_NA
+        assert np.isfinite(face).all()
+    record = workspace.catalog.promotions(REGIONS)[-1]
+    assert (record.version, record.before, record.after) == (sided.version, paired.version, sided.version)
+    reasons = {reason["check"]: reason for reason in record.facts["verdict"]["reasons"]}
+    assert reasons["affected side, share of correct answers"]["numbers"]["people"] == TEST // 2
+    assert "regions, mean AUROC" in reasons
+    back = evaluate.fn(workspace, paired, again=True, why="the paper's")
+    (kept,) = [one for one in back.facts["verdict"]["reasons"] if one["check"] == "affected side"]
+    assert kept["sentence"] == "the champion names the affected side, and the challenger does not"
 
 
 def test_a_model_that_was_trained_by_hand_is_registered_once_and_judged_by_the_same_policy(

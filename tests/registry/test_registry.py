@@ -7,7 +7,7 @@ import pytest
 
 from vitau.errors import RegistryError
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
-from vitau.evaluation.metrics import CascadeMetrics, Estimate, RegionMetrics
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, PalsyMetrics, RegionMetrics, RegionSideMetrics, SideMetrics
 from vitau.registry import packaging, registry
 from vitau.registry.model_card import model_card
 from vitau.scoring.predict import Predictor
@@ -171,3 +171,29 @@ def test_the_card_says_what_both_models_find_together():
     assert "- both models together, on 12 palsied people and 18 others:" in card
     assert "  - others who get an affected region: 0.110 [0.05, 0.20]" in card
     assert "  - palsied people whose regions are not analyzed: 0.250" in card
+
+
+def test_the_card_of_a_region_model_names_what_it_predicts_about_sides_and_how_well():
+    sides = SideMetrics(num_subjects=15, accuracy=Estimate(value=14 / 15, interval=(0.8, 1.0)), ece=Estimate(value=0.04))
+    each = RegionSideMetrics(num_subjects=16, ece=Estimate(value=0.05))
+    accuracy = Estimate(value=0.825, interval=(0.75, 0.9))
+    test = RegionMetrics(num_subjects=16, accuracy=accuracy, by_au={}, sides=sides, region_sides=each)
+    metrics = {"kind": "regions", "region_thresholds": {"AU1": 0.1}, "side_scales": {"face": 9.0, "region": 5.0}}
+    lines = model_card("vitau-regions", {**metrics, "test": test.to_json()}, {}).splitlines()
+    assert lines[4:9] == [
+        "- n subjects on test people: 16",
+        "- accuracy, mean of 8 regions, on test people: 0.825 (95 % interval over people 0.75 to 0.90)",
+        "- a region is affected above its own threshold, which was chosen on validation people",
+        "- side: named for the face and for each region, with probabilities fitted to validation people",
+        "- side named correctly for 14 of 15 one-sided test people: 0.9333 (95 % interval over people 0.80 to 1.00)",
+    ]
+    assert lines[9] == "- calibration error (ECE) of the side on test people: 0.04"
+    assert lines[10] == "- calibration error (ECE) of the sides of regions on test people: 0.05"
+    assert "- side: not predicted" in model_card("vitau-regions", {"kind": "regions", "side_scales": None}, {}).splitlines()
+    assert "side" not in model_card("vitau-palsy", {"kind": "palsy", "side_scales": None}, {})
+
+
+def test_the_card_of_recognition_has_its_calibration_error():
+    test = PalsyMetrics(num_subjects=30, ece=Estimate(value=0.0321, interval=(0.01, 0.06)))
+    lines = model_card("vitau-palsy", {"kind": "palsy", "test": test.to_json()}, {}).splitlines()
+    assert "- calibration error (ECE) on test people: 0.0321 (95 % interval over people 0.01 to 0.06)" in lines

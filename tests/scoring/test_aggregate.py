@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -6,8 +8,8 @@ from hypothesis import strategies as st
 
 from vitau.evaluation.bootstrap import resample_weights
 from vitau.evaluation.decision import Calibration, DecisionRule, log_odds, sigmoid
-from vitau.schema import AU, AUS
-from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
+from vitau.schema import AU, AUS, Side
+from vitau.scoring.aggregate import RegionScore, SideProbability, SubjectScore, aggregate
 from vitau.scoring.scores import CropScores, score_rows, score_table
 
 
@@ -70,14 +72,16 @@ def test_the_interval_is_that_of_the_mean():
     assert (low, high) == pytest.approx((palsy.mean() - half, palsy.mean() + half), abs=0.01)
 
 
-def _sided(table, right):
-    """Return the table with the probabilities of the right side."""
-    column = table.schema.get_field_index("right_side")
+def _sided(table, right, name="right_side"):
+    """Return the table with the probabilities of a side."""
+    column = table.schema.get_field_index(name)
     return table.set_column(column, table.schema.field(column), pa.array(right, pa.float32()))
 
 
 def test_the_summary_has_every_value_rounded_to_four_digits():
-    region = RegionScore(score=0.123456, interval=(-0.00016, 0.98765), affected=True, share_affected=2 / 3)
+    region = RegionScore(
+        score=0.123456, interval=(-0.00016, 0.98765), affected=True, share_affected=2 / 3, right=0.123456, left=0.98765
+    )
     score = SubjectScore(
         palsy_score=0.987654,
         interval=(0.111149, 0.222251),
@@ -98,13 +102,28 @@ def test_the_summary_has_every_value_rounded_to_four_digits():
         "num_frames": 7,
         "num_analysed": 3,
         "regions": {
-            "AU4": {"score": 0.1235, "interval": [-0.0002, 0.9877], "affected": True, "share_affected": 0.6667},
+            "AU4": {
+                "score": 0.1235,
+                "interval": [-0.0002, 0.9877],
+                "affected": True,
+                "share_affected": 0.6667,
+                "right": 0.1235,
+                "left": 0.9877,
+            },
         },
+        "side": "left",
         "right_side": 0.3333,
     }
     unsided = aggregate(_table([0.7], regions=[[0.1] * 8]), 0.5).summary()
-    assert unsided["right_side"] is None
-    assert unsided["regions"]["AU1"] == {"score": 0.1, "interval": None, "affected": True, "share_affected": 1.0}
+    assert (unsided["side"], unsided["right_side"]) == (None, None)
+    assert unsided["regions"]["AU1"] == {
+        "score": 0.1,
+        "interval": None,
+        "affected": True,
+        "share_affected": 1.0,
+        "right": None,
+        "left": None,
+    }
 
 
 def test_intervals_are_the_quantiles_of_1000_resampled_means():
@@ -146,6 +165,19 @@ def test_the_side_is_the_mean_of_the_frames_that_have_one_and_belongs_to_analyze
     one = aggregate(_sided(_table([0.9], regions=[[0.1] * 8]), [0.25]), np.float32(0.5))
     assert (one.right_side, type(one.right_side), type(one.threshold), type(one.palsy_score)) == (0.25, float, float, float)
     assert aggregate(_table([0.9], regions=[[0.1] * 8]), 0.5).right_side is None
+
+
+def test_a_person_and_each_region_name_the_more_probable_side_with_its_probability():
+    table = _sided(_table([0.9, 0.8, 0.1], regions=[[0.1] * 8] * 2), [0.25, 0.5, None])
+    table = _sided(_sided(table, [0.1, 0.3, None], "AU4_right"), [0.7, 0.9, None], "AU4_left")
+    answer = aggregate(table, 0.5)
+    assert (answer.side.side, answer.side.probability) == (Side.LEFT, pytest.approx(0.625))
+    brow = answer.regions[AU.AU4]
+    assert (brow.right, brow.left) == (pytest.approx(0.2), pytest.approx(0.8))
+    assert (brow.side.side, brow.side.probability) == (Side.LEFT, pytest.approx(0.8))
+    assert (answer.regions[AU.AU1].right, answer.regions[AU.AU1].side) == (None, None)
+    assert replace(answer, right_side=0.5).side.side is Side.RIGHT
+    assert replace(brow, right=0.9).side == SideProbability(side=Side.RIGHT, probability=0.9)
 
 
 def test_an_analysis_without_analyzed_frames_has_no_regions():

@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.csv
@@ -9,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitau.errors import ClipError
-from vitau.schema import AUS, SCORE_COLUMNS
-from vitau.scoring.batch import list_files, score_inputs, summary_lines, write_items
+from vitau.schema import AU, AUS, SCORE_COLUMNS
+from vitau.scoring.aggregate import RegionScore, SubjectScore
+from vitau.scoring.batch import BatchResult, ScoredPerson, list_files, score_inputs, summary_lines, write_items
 from vitau.scoring.predict import Predictor
 
 
@@ -145,3 +147,31 @@ def test_the_warning_of_a_model_is_in_every_file_that_is_written(make_bundle, ph
 def test_a_model_without_a_warning_leaves_its_column_empty(lenient, photo, tmp_path):
     score_inputs(lenient, [photo], tmp_path, model_name="m")
     assert pq.read_table(tmp_path / "scores.parquet")["warning"].to_pylist() == [None]
+
+
+def test_the_line_of_a_person_names_the_side_of_the_palsy_and_of_each_affected_region():
+    regions = {
+        AU.AU1: RegionScore(score=0.1, interval=None, affected=True, share_affected=1.0, right=0.2, left=0.9),
+        AU.AU9: RegionScore(score=0.2, interval=None, affected=True, share_affected=1.0, right=0.8, left=0.7),
+        AU.AU12: RegionScore(score=-0.1, interval=None, affected=False, share_affected=0.0, right=0.1, left=0.2),
+    }
+    score = SubjectScore(
+        palsy_score=0.9,
+        interval=None,
+        threshold=0.5,
+        palsied=True,
+        uncertain=False,
+        num_frames=1,
+        num_analysed=1,
+        regions=regions,
+        right_side=0.07,
+    )
+    sided, paired = (
+        ScoredPerson(item=1, input="a.jpg", face_index=0, score=own, notes=())
+        for own in (score, replace(score, regions={AU.AU9: replace(regions[AU.AU9], right=None)}, right_side=None))
+    )
+    lines = list(summary_lines(BatchResult(people=(sided, paired), skipped=(), paths={}, num_ignored=0)))
+    assert lines == [
+        "a.jpg\tpalsy\t0.90 (one frame)\tregions: AU1 left, AU9 right\tside: left, 93%",
+        "a.jpg\tpalsy\t0.90 (one frame)\tregions: AU9",
+    ]

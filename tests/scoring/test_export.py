@@ -39,7 +39,10 @@ def folder(make_bundle, tmp_path_factory):
     for name, buffer in model.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5, generator=generator)
-    card = {"side_scales": {"face": 50.0, "region": 5.0}, "region_thresholds": {au: index / 8 for index, au in enumerate(AUS)}}
+    card = {
+        "side_scales": {"face": 50.0, "region": 5.0, "side": 7.0},
+        "region_thresholds": {au: index / 8 for index, au in enumerate(AUS)},
+    }
     save_model(made / "model", model, config, **card, threshold=None, synthetic=True)
     return made
 

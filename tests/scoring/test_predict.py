@@ -53,18 +53,20 @@ def test_a_sided_model_predicts_the_side_and_a_paired_one_does_not(make_bundle, 
     config = replace(REGIONS, mode="sided")
     torch.manual_seed(3)
     shutil.copytree(make_bundle(0.001) / "recognition", tmp_path / "recognition")
-    save_model(tmp_path / "model", build_regions(config), config, side_scales={"face": 50.0, "region": 5.0})
+    card = {"side_scales": {"face": 50.0, "region": 5.0, "side": 9.0}, "region_thresholds": {"AU9": 0.1}}
+    save_model(tmp_path / "model", build_regions(config), config, **card)
     predictor = Predictor(tmp_path, device="cpu")
     scores = predictor.score_crops(crops)
     sides = decode_sides(predictor.heatmaps(crops))
-    np.testing.assert_allclose(scores.region_NA, sides.amax(-1), atol=1e-6)
-    np.testing.assert_allclose(scores.sided_NA2, torch.sigmoid(5 * sides), atol=1e-5)
+    margin = sides.amax(-1) - torch.tensor([0.1 * (au == "AU9") for au in AUS])
+    np.testing.assert_allclose(scores.region_NA, margin, atol=1e-6)
+    share = torch.sigmoid(9 * (sides[..., 0] - sides[..., 1]))
+    expected = torch.sigmoid(5 * margin)[..., None] * torch.stack([share, 1 - share], -1)
+    np.testing.assert_allclose(scores.sided_NA2, expected, atol=1e-5)
     rows = score_rows(scores, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4)
     right = torch.sigmoid(50 * (sides[..., 0] - sides[..., 1]).mean(-1))
     np.testing.assert_allclose([row["right_side"] for row in rows], right, atol=1e-5)
-    np.testing.assert_allclose(
-        [row["AU9_left"] for row in rows], torch.sigmoid(5 * sides[:, list(AUS).index("AU9"), 1]), atol=1e-5
-    )
+    np.testing.assert_allclose([row["AU9_left"] for row in rows], expected[:, list(AUS).index("AU9"), 1], atol=1e-5)
     paired = lenient.score_crops(crops)
     (row, *_) = score_rows(paired, name="x", frame_index=range(4), time_s=[0.0] * 4, box=[[0, 0, 1, 1]] * 4)
     assert {value for name, value in row.items() if name.endswith(("right", "left", "side"))} == {None}

@@ -9,6 +9,8 @@ from vitau.evaluation.metrics import (
     PalsyMetrics,
     RegionDecisionMetrics,
     RegionMetrics,
+    RegionSideMetrics,
+    SideMetrics,
     SourceMetrics,
     WithinSource,
 )
@@ -60,10 +62,28 @@ def test_a_palsied_person_is_shown_with_uncertainty_and_consensus(make_page, pal
 
 
 def test_the_side_is_shown_with_its_probability_for_a_sided_model(make_page, palsied):
-    text, _ = make_page(ReportedSubject(name="a1", score=replace(palsied, right_side=0.13)))
-    assert "AU2 (left, 87 %)" in text
-    assert "A predicted side is shown with its probability according to the model." in text
-    assert "The side of the face is not predicted." in make_page(ReportedSubject(name="a1", score=palsied))[0]
+    regions = {au: replace(region, right=0.06, left=0.91) for au, region in palsied.regions.items()}
+    text, html = make_page(ReportedSubject(name="a1", score=replace(palsied, right_side=0.13, regions=regions)))
+    assert "AU2 left, 87 %" in text
+    assert "The affected side is the person’s left , with a probability of 87 %." in text
+    assert "forehead, inner brow AU1 affected 0.200 75 % 6 % 91 %" in text
+    assert html.count("<b>91\N{NO-BREAK SPACE}%</b>") == 2, "only the named side of an affected region is emphasized"
+    unsided = make_page(ReportedSubject(name="a1", score=palsied))[0]
+    assert "The side of the face is not predicted by this model." in unsided
+    assert "Right side" not in unsided
+
+
+def test_the_sides_that_were_named_correctly_are_counted(make_page):
+    sides = SideMetrics(num_subjects=15, accuracy=Estimate(value=14 / 15, interval=(0.8, 1.0)), ece=Estimate(value=0.04))
+    metrics = RegionMetrics(protocol=Protocol.SUBJECTS, num_subjects=16, by_au={}, sides=sides)
+    sentence = "named correctly for 14 of 15 people with one affected side: 0.93 (0.80–1.00) , calibration error 0.04 ."
+    assert sentence in make_page(metrics=metrics)[0]
+    each = RegionSideMetrics(
+        num_subjects=15, num_sides=240, num_one_sided=60, named=Estimate(value=0.9), ece=Estimate(value=0.05)
+    )
+    more = "that side was the more probable one for 0.90 ; calibration error of all sides 0.05 ."
+    assert more in make_page(metrics=replace(metrics, region_sides=each))[0]
+    assert "named correctly" not in make_page(metrics=replace(metrics, sides=SideMetrics(num_subjects=0)))[0]
 
 
 def test_regions_of_a_healthy_person_are_not_analyzed_rather_than_unaffected(make_page, healthy):

@@ -112,12 +112,25 @@ def test_a_region_affected_on_an_unknown_side_does_not_change_the_loss_of_a_side
 def test_sides_are_measured_over_the_people_with_one(few_crops: Crops) -> None:
     right = np.where(few_crops.sided_NA2[..., 0], 0.2, -0.1)
     scores = np.stack([right, np.full_like(right, -0.1)], axis=-1).astype(np.float32)
-    scales = fit_side_scales(few_crops, scores)
+    scales = fit_side_scales(few_crops, scores, (0.0,) * 8)
     found = measure("regions", few_crops, scores, scales=scales).sides
     assert (found.accuracy.value, found.num_right) == (1.0, found.num_subjects)
     assert found.num_subjects == len(set(few_crops.subject_N[few_crops.affected_NA.any(1)].tolist()))
     wrong = measure("regions", few_crops, scores[..., ::-1].copy(), scales=scales).sides
     assert wrong.accuracy.value == 0.0
+
+
+def test_the_probabilities_of_regions_sides_start_from_the_thresholds_that_decide_the_regions(few_crops: Crops) -> None:
+    palsied = few_crops.where(few_crops.palsied_N)
+    scores = np.where(palsied.sided_NA2, 0.5, 0.3).astype(np.float32)  # both sides are above 0
+    thresholds = choose_region_thresholds(palsied, scores)
+    scales = fit_side_scales(palsied, scores, thresholds)
+    found = measure("regions", palsied, scores, region_thresholds=thresholds, scales=scales)
+    assert (found.accuracy.value, found.region_sides.accuracy.value, found.region_sides.named.value) == (1.0, 1.0, 1.0)
+    assert found.region_sides.ece.value < 0.1
+    at_zero = measure("regions", palsied, scores, scales=fit_side_scales(palsied, scores, (0.0,) * 8)).region_sides
+    assert at_zero.brier.value > 4 * found.region_sides.brier.value, "above 0 are affected and spared regions"
+    assert measure("regions", palsied, scores[..., 0]).region_sides is None
 
 
 def test_chosen_thresholds_of_the_regions_decide_where_all_scores_are_too_high(few_crops: Crops) -> None:

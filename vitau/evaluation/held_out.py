@@ -43,6 +43,7 @@ class Answers:
         threshold: Of recognition; (S,) if each person was predicted by models of their own.
         num_parameters: Of both models in the bundle.
         face_flops: Floating-point operations that both models need for one face.
+        right_S: Probability that the right is the affected side, NaN where it is not known; ``None`` for a model without sides.
     """
 
     palsy_S: Array
@@ -50,6 +51,7 @@ class Answers:
     threshold: float | Array
     num_parameters: int
     face_flops: int
+    right_S: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -84,6 +86,7 @@ def _chosen(answers: Answers, chosen_S: Array) -> Answers:
         answers,
         palsy_S=answers.palsy_S[chosen_S],
         region_SA=None if answers.region_SA is None else answers.region_SA[chosen_S],
+        right_S=None if answers.right_S is None else answers.right_S[chosen_S],
         threshold=answers.threshold if np.ndim(answers.threshold) == 0 else np.asarray(answers.threshold)[chosen_S],
     )
 
@@ -101,7 +104,9 @@ def sort_people(people: HeldOut, challenger: Answers, champion: Answers | None) 
     def answers(given: Answers, name: str) -> Answers:
         region_SA = None if given.region_SA is None else take(given.region_SA, f"the {name}'s regions")
         own = given.threshold if np.ndim(given.threshold) == 0 else take(given.threshold, f"the {name}'s thresholds")
-        return replace(given, palsy_S=take(given.palsy_S, f"the {name}'s answers"), region_SA=region_SA, threshold=own)
+        right_S = None if given.right_S is None else take(given.right_S, f"the {name}'s sides")
+        palsy_S = take(given.palsy_S, f"the {name}'s answers")
+        return replace(given, palsy_S=palsy_S, region_SA=region_SA, threshold=own, right_S=right_S)
 
     groups = {name: np.array(list(values), dtype=object) for name, values in people.groups.items()}
     ordered = HeldOut(

@@ -32,6 +32,7 @@ from vitau.evaluation.metrics import (
     PalsyMetrics,
     RegionDecisionMetrics,
     RegionMetrics,
+    RegionSideMetrics,
     SideMetrics,
     SourceMetrics,
     WithinSource,
@@ -207,6 +208,56 @@ def side_metrics(
         protocol=Protocol.SUBJECTS,
         num_frames=len(chosen),
         num_right=int(people.truth_SK.sum()),
+    )
+
+
+def region_side_metrics(
+    subjects: Sequence[str],
+    sided: Array,
+    probability: Array,
+    known: Array,
+    *,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> RegionSideMetrics:
+    """Compute how well the sides of all regions are named together; the bootstrap is over people, not over sides.
+
+    Args:
+        subjects: N pseudonyms, one per frame.
+        sided: (N, 8, 2) bool, which regions are affected on the person's right and left.
+        probability: (N, 8, 2) that they are.
+        known: (N, 8) bool, False where the sides have no label.
+        seed: Of the bootstrap.
+        num_resamples: Number of resamples of people.
+    """
+    num_frames, num_regions, _ = np.shape(sided)
+    flat = (np.asarray(values).reshape(num_frames, -1) for values in (sided, probability, np.repeat(known, 2, axis=1)))
+    people = by_subject(subjects, *flat)
+    shape = (len(people.subjects), num_regions, 2)
+    truth_SA2, score_SA2, known_SA2 = (values.reshape(shape) for values in (people.truth_SK, people.score_SK, people.known_SK))
+    one_SA = known_SA2[..., 0] & (truth_SA2.sum(-1) == 1)
+    named_SA = (score_SA2[..., 0] > score_SA2[..., 1]) == truth_SA2[..., 0]
+    bin_SA2 = np.minimum((score_SA2 * NUM_BINS).astype(int), NUM_BINS - 1)
+    gap_SB = np.stack([((truth_SA2 - score_SA2) * (known_SA2 & (bin_SA2 == b))).sum((1, 2)) for b in range(NUM_BINS)], axis=1)
+    num_S, num_one_S = known_SA2.sum((1, 2)), one_SA.sum(1)
+    hits_S = (((score_SA2 > 0.5) == truth_SA2) & known_SA2).sum((1, 2))
+    error_S = ((truth_SA2 - score_SA2) ** 2 * known_SA2).sum((1, 2))
+    point, spread = (
+        {
+            "accuracy": ratio(weight_RS @ hits_S, weight_RS @ num_S),
+            "named": ratio(weight_RS @ (named_SA & one_SA).sum(1), weight_RS @ num_one_S),
+            "ece": ratio(np.abs(weight_RS @ gap_SB).sum(1), weight_RS @ num_S),
+            "brier": ratio(weight_RS @ error_S, weight_RS @ num_S),
+        }
+        for weight_RS in (np.ones((1, len(num_S))), resample_weights(len(num_S), num_resamples, seed))
+    )
+    return RegionSideMetrics(
+        **_estimates(point, spread),
+        protocol=Protocol.SUBJECTS,
+        num_subjects=len(people.subjects),
+        num_frames=len(subjects),
+        num_sides=int(num_S.sum()),
+        num_one_sided=int(num_one_S.sum()),
     )
 
 

@@ -154,12 +154,33 @@ class SideMetrics(Metrics):
     ece: Estimate = UNDEFINED
     brier: Estimate = UNDEFINED
 
+    @property
+    def num_correct(self) -> int:
+        """Number of people whose side was named correctly."""
+        return round((self.accuracy.value or 0.0) * self.num_subjects)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionSideMetrics(Metrics):
+    """Metrics of both sides of every region, over all pairs of person and region whose sides are labeled.
+
+    A side is called affected above a half. ``named`` is the share of the ``num_one_sided`` pairs with one affected side in
+    which that side is the more probable one.
+    """
+
+    num_sides: int | None = None
+    num_one_sided: int | None = None
+    named: Estimate = UNDEFINED
+    ece: Estimate = UNDEFINED
+    brier: Estimate = UNDEFINED
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionMetrics(Metrics):
     """Metrics of the regions of palsied people: means over ``mean_of``, over the paper's 7 regions, and by region.
 
     A region in which all people are alike has no AUROC. It is left out of the mean and counted in ``regions_without_auroc``.
+    ``sides`` is about the affected side of the face, ``region_sides`` about both sides of each region, of a sided model.
     ``cascade`` is of all people, with the recognition that runs first.
     ``scale`` is the slope of the logistic curve from a region's score to its probability; without it, calibration is undefined.
     """
@@ -176,16 +197,19 @@ class RegionMetrics(Metrics):
     by_au: Mapping[AU, RegionDecisionMetrics]
     sides: SideMetrics | None = None
     cascade: "CascadeMetrics | None" = None
+    region_sides: RegionSideMetrics | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read the stored form; estimates that it lacks are undefined."""
-        sides, paper, cascade = document.get("sides"), document.get("mean_of_paper_7", {}), document.get("cascade")
+        sides, region_sides = document.get("sides"), document.get("region_sides")
+        paper, cascade = document.get("mean_of_paper_7", {}), document.get("cascade")
         nested = {
             "mean_of_paper_7": DecisionMetrics.from_json(paper),
             "by_au": {AU(au): RegionDecisionMetrics.from_json(metrics) for au, metrics in document["by_au"].items()},
             "sides": None if sides is None else SideMetrics.from_json(sides),
             "cascade": None if cascade is None else CascadeMetrics.from_json(cascade),
+            "region_sides": None if region_sides is None else RegionSideMetrics.from_json(region_sides),
         }
         return cls(**{**_arguments(cls, document), **nested})
 

@@ -95,6 +95,7 @@ def decide_promotion(
         reasons += _recognition(people, challenger, comparison, policy, weight_RS)
         if challenger.region_SA is not None:
             reasons += _regions(people, challenger, comparison, policy, weight_RS)
+            reasons += _sides(people, challenger, comparison, policy, weight_RS)
         reasons += _subgroups(people, challenger, policy, weight_RS)
     reasons += _costs(challenger, champion, policy)
     return Verdict(
@@ -178,6 +179,39 @@ def _regions(
         own, other = (_region_numbers(comparison.people, given, weight_RS) for given in answers)
         for name, margin in (("auroc", policy.margin_auroc), ("balanced_accuracy", policy.margin_balanced_accuracy)):
             yield not_worse(f"regions, mean {_WORDS[name]}", own[name], other[name], margin)
+
+
+def _sides(
+    people: HeldOut, challenger: Answers, comparison: Comparison | None, policy: Policy, weight_RS: Array
+) -> Iterator[CheckResult]:
+    """Check that the affected side is named, and not worse than by a champion that names it.
+
+    A champion without sides is no reason against a challenger with sides. The other way round is a person's choice of the
+    recipe, which the record shows.
+    """
+    champion = None if comparison is None else comparison.champion
+    if challenger.right_S is None:
+        if champion is not None and champion.right_S is not None:
+            sentence = "the champion names the affected side, and the challenger does not"
+            yield CheckResult(check="affected side", holds=None, sentence=sentence, numbers={})
+        return
+    side_S = np.array([side or "" for side in people.groups.get("side", [None] * len(people.subjects))])
+    asked_S = people.palsied_S & np.isin(side_S, ("right", "left")) & ~np.isnan(challenger.right_S)
+    right_S = side_S == "right"
+
+    def correct(answers: Array, among_S: Array, truth: Array) -> Array:
+        return weighted_mean(weight_RS[:, among_S], ((answers >= 0.5) == truth).astype(float))
+
+    enough = int(asked_S.sum()) >= policy.min_people
+    own_R = correct(challenger.right_S[asked_S], asked_S, right_S[asked_S])
+    yield of_group("affected side", own_R, int(asked_S.sum()), enough, policy)
+    if comparison is not None and champion is not None and champion.right_S is not None:
+        both_S = asked_S & comparison.common_S
+        both_S[comparison.common_S] &= ~np.isnan(champion.right_S)
+        if int(both_S.sum()) >= policy.min_people:
+            other = champion.right_S[both_S[comparison.common_S]]
+            pair = correct(challenger.right_S[both_S], both_S, right_S[both_S]), correct(other, both_S, right_S[both_S])
+            yield not_worse("affected side, accuracy", *pair, policy.margin_balanced_accuracy)
 
 
 def _subgroups(people: HeldOut, challenger: Answers, policy: Policy, weight_RS: Array) -> Iterator[CheckResult]:

@@ -129,18 +129,29 @@ def decode_sides(heatmaps_BAHW: Tensor) -> Tensor:
     return torch.stack([right_BAHW.mean((-2, -1)), left_BAHW.mean((-2, -1))], dim=-1)
 
 
-def region_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
+def region_side_probability(score_BA2: Tensor, threshold_A: Tensor, region: float, side: float | None) -> Tensor:
     """Convert the scores of :func:`decode_sides` to probabilities (B, 8, 2) that a side of a region is affected.
 
-    ``scale`` is that of a logistic curve through 0, fitted on validation people (Platt, 1999, without an offset).
+    It is the probability that the region is affected times that of the side, and both sides add up to the former: a palsy is
+    nearly always on one side. Both are logistic curves without an offset, fitted on validation people (Platt, 1999).
+
+    Args:
+        score_BA2: right and left scores of the regions.
+        threshold_A: (8,) of the regions.
+        region: scale of the larger score less the threshold.
+        side: scale of the difference between the sides. Models of before have none; each side's score is then scaled alone.
     """
-    return torch.sigmoid(scale * score_BA2)
+    if side is None:
+        return torch.sigmoid(region * score_BA2)
+    affected_BA = torch.sigmoid(region * (score_BA2.amax(-1) - threshold_A))
+    right_BA = torch.sigmoid(side * (score_BA2[..., 0] - score_BA2[..., 1]))
+    return affected_BA[..., None] * torch.stack([right_BA, 1 - right_BA], dim=-1)
 
 
 def right_side_probability(score_BA2: Tensor, scale: float) -> Tensor:
     """Convert the scores of :func:`decode_sides` to the probability (B,) that the right side of the face is affected.
 
-    It depends on the mean difference between the sides over all regions; ``scale`` as in :func:`region_side_probability`.
+    It depends on the mean difference between the sides over all regions; ``scale`` is that of a logistic curve through 0.
     """
     return torch.sigmoid(scale * side_difference(score_BA2))
 

@@ -120,7 +120,10 @@ def read_thresholds(folder: Path) -> dict[str, Any]:
             thresholds["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}
             if card.get("side_scales"):
                 thresholds["sides"] = {
-                    "probability": "sigmoid(scale * score)",
+                    "probability": {
+                        "face, right": "sigmoid(face * mean over the regions of (right - left))",
+                        "region, right": "sigmoid(region * (max(right, left) - threshold)) * sigmoid(side * (right - left))",
+                    },
                     "scales": card["side_scales"],
                     "chosen_on": "val",
                 }

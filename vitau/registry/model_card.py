@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from vitau.evaluation.bootstrap import format_interval
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
-from vitau.evaluation.metrics import CascadeMetrics, Estimate, PalsyMetrics, RegionMetrics, metrics_from_json
+from vitau.evaluation.metrics import CascadeMetrics, Estimate, Metrics, PalsyMetrics, RegionMetrics, metrics_from_json
 from vitau.schema import Protocol
 
 LEFT_OUT: Final = (
@@ -20,6 +20,13 @@ DECISION_WORDS: Final[Mapping[str, str]] = {
     "mcc": "MCC",
     "kappa": "Cohen's κ",
     "average_precision": "average precision",
+}
+
+WORDS: Final[Mapping[str, str]] = {
+    "auroc": "auroc",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "ece": "calibration error (ECE)",
 }
 
 
@@ -60,6 +67,8 @@ def model_card(
         lines += _source_lines(test)
     if isinstance(test, RegionMetrics) and test.cascade is not None:
         lines += cascade_lines(test.cascade)
+    if metrics.get("kind") == "regions":
+        lines += _region_lines(metrics, test)
     if test is not None:
         lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
     lines += [
@@ -74,10 +83,10 @@ def _metric_lines(test: PalsyMetrics | RegionMetrics) -> Iterator[str]:
     """Yield the metrics on the people who were kept from the model."""
     people = "people left out one at a time" if test.protocol is Protocol.LOPO else "test people"
     yield f"- n subjects on {people}: {test.num_subjects}"
-    for metric in ("auroc", "accuracy", "balanced_accuracy"):
-        estimate = test.estimates()[metric]
-        if estimate.value is not None:
-            yield f"- {metric.replace('_', ' ')} on {people}: {_value(estimate)}"
+    estimates, of = test.estimates(), f", mean of {test.mean_of}," if isinstance(test, RegionMetrics) else ""
+    for metric, words in WORDS.items():
+        if metric in estimates and estimates[metric].value is not None:
+            yield f"- {words}{of} on {people}: {_value(estimates[metric])}"
     yield from decision_lines(test, people)
 
 
@@ -122,6 +131,24 @@ def _percent(estimate: Estimate) -> str:
     if estimate.value is None:
         return "not defined"
     return f"{estimate.value:.3f}{format_interval(estimate.interval, digits=2)}"
+
+
+def _region_lines(metrics: Mapping[str, Any], test: Metrics | None) -> Iterator[str]:
+    """Yield how a region and its side are decided, and for how many test people the side is named correctly."""
+    if metrics.get("region_thresholds"):
+        yield "- a region is affected above its own threshold, which was chosen on validation people"
+    if not metrics.get("side_scales"):
+        yield "- side: not predicted"
+        return
+    yield "- side: named for the face and for each region, with probabilities fitted to validation people"
+    sides = test.sides if isinstance(test, RegionMetrics) else None
+    if sides is not None and sides.num_subjects:
+        share = _value(sides.accuracy)
+        yield f"- side named correctly for {sides.num_correct} of {sides.num_subjects} one-sided test people: {share}"
+        yield f"- calibration error (ECE) of the side on test people: {_value(sides.ece)}"
+    each = test.region_sides if isinstance(test, RegionMetrics) else None
+    if each is not None and each.ece.value is not None:
+        yield f"- calibration error (ECE) of the sides of regions on test people: {_value(each.ece)}"
 
 
 def _shortcut_lines(probe: ShortcutProbe) -> Iterator[str]:

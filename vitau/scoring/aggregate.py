@@ -1,6 +1,6 @@
 """Aggregation of the scores of frames to the score of a person, with its uncertainty."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,23 +10,43 @@ from numpy.typing import NDArray
 
 from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
 from vitau.evaluation.decision import DecisionRule, log_odds, sigmoid
-from vitau.schema import AU, AUS
+from vitau.schema import AU, AUS, Side
 
 NUM_RESAMPLES: Final = 1000
 _ROUNDED_S: Final = 1e-6  # times are rounded to this, so a frame at 2.999999 s belongs to second 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SideProbability:
+    """A side of the person's own and the probability that it is affected, 0 to 1."""
+
+    side: Side
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RegionScore:
     """One region of one person: mean score of the analyzed frames with its 95 % interval, −1 to 1, affected above 0.
 
-    ``share_affected`` is the share of analyzed frames with a score above 0, 0 to 1.
+    ``share_affected`` is the share of analyzed frames with a score above 0, 0 to 1. ``right`` and ``left`` are the mean
+    probabilities that this side of the region is affected, ``None`` without a sided model.
     """
 
     score: float
     interval: Interval | None
     affected: bool
     share_affected: float
+    right: float | None = None
+    left: float | None = None
+
+    @property
+    def side(self) -> SideProbability | None:
+        """The side that is more probably affected; ``None`` without a sided model."""
+        if self.right is None or self.left is None:
+            return None
+        if self.right >= self.left:
+            return SideProbability(side=Side.RIGHT, probability=self.right)
+        return SideProbability(side=Side.LEFT, probability=self.left)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +70,15 @@ class SubjectScore:
     right_side: float | None = None
     abstention: Interval | None = None
 
+    @property
+    def side(self) -> SideProbability | None:
+        """The more probable side of the palsy, with at least a half; ``None`` without a sided model or without analysis."""
+        if self.right_side is None:
+            return None
+        if self.right_side >= 0.5:
+            return SideProbability(side=Side.RIGHT, probability=self.right_side)
+        return SideProbability(side=Side.LEFT, probability=1 - self.right_side)
+
     def summary(self) -> dict[str, Any]:
         """Return the score as JSON values, rounded to 4 digits."""
         regions = {
@@ -58,6 +87,8 @@ class SubjectScore:
                 "interval": _rounded(region.interval),
                 "affected": region.affected,
                 "share_affected": round(region.share_affected, 4),
+                "right": _rounded_share(region.right),
+                "left": _rounded_share(region.left),
             }
             for au, region in self.regions.items()
         }
@@ -71,7 +102,8 @@ class SubjectScore:
             "num_frames": self.num_frames,
             "num_analysed": self.num_analysed,
             "regions": regions,
-            "right_side": None if self.right_side is None else round(self.right_side, 4),
+            "side": None if self.side is None else str(self.side.side),
+            "right_side": _rounded_share(self.right_side),
         }
 
 
@@ -99,7 +131,7 @@ def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool 
     interval = _palsy_interval(palsy_N, second_N, rule, seed)
     analysed_N = table["analysed"].to_numpy().astype(bool)
     region_NA = np.column_stack([table[au].to_numpy() for au in AUS]).astype(np.float64)[analysed_N]
-    right_N = table["right_side"].drop_null().to_numpy()
+    sided_2A = [[_mean(table[f"{au}_{side}"]) for au in AUS] for side in (Side.RIGHT, Side.LEFT)]
     analyzed = len(region_NA) > 0 and (score >= rule.threshold or analyse_all)
     return SubjectScore(
         palsy_score=score,
@@ -110,8 +142,8 @@ def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool 
         abstention=rule.abstention,
         num_frames=table.num_rows,
         num_analysed=int(analysed_N.sum()),
-        regions=_regions(region_NA, second_N[analysed_N], seed) if analyzed else {},
-        right_side=float(right_N.mean()) if analyzed and len(right_N) else None,
+        regions=_regions(region_NA, sided_2A, second_N[analysed_N], seed) if analyzed else {},
+        right_side=_mean(table["right_side"]) if analyzed else None,
     )
 
 
@@ -136,12 +168,22 @@ def _palsy_interval(
     return low, high
 
 
-def _regions(region_NA: NDArray[np.float64], second_N: NDArray[np.int64], seed: int) -> dict[AU, RegionScore]:
+def _regions(
+    region_NA: NDArray[np.float64], sided_2A: Sequence[Sequence[float | None]], second_N: NDArray[np.int64], seed: int
+) -> dict[AU, RegionScore]:
     mean_A, share_A, intervals = region_NA.mean(0), (region_NA > 0).mean(0), _interval(region_NA, second_N, seed)
     return {
-        au: RegionScore(score=float(mean), interval=interval, affected=bool(mean > 0), share_affected=float(share))
-        for au, mean, share, interval in zip(AUS, mean_A, share_A, intervals, strict=True)
+        au: RegionScore(
+            score=float(mean), interval=interval, affected=bool(mean > 0), share_affected=float(share), right=right, left=left
+        )
+        for au, mean, share, interval, right, left in zip(AUS, mean_A, share_A, intervals, *sided_2A, strict=True)
     }
+
+
+def _mean(column: pa.ChunkedArray) -> float | None:
+    """Return the mean of the values that are not null; ``None`` if all are."""
+    values = column.drop_null().to_numpy()
+    return float(values.mean()) if len(values) else None
 
 
 def _interval(value_NK: NDArray[np.float64], second_N: NDArray[np.int64], seed: int) -> list[Interval | None]:
@@ -161,3 +203,7 @@ def _interval(value_NK: NDArray[np.float64], second_N: NDArray[np.int64], seed: 
 
 def _rounded(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [round(end, 4) for end in interval]
+
+
+def _rounded_share(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from vitau.errors import ClipError
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, DecodeCounts
-from vitau.schema import Skipped, safe_cell
-from vitau.scoring.aggregate import SubjectScore, aggregate
+from vitau.schema import AU, Skipped, safe_cell
+from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
 from vitau.scoring.reading import REASON_WORDS, ReadingCounts, RecordingOptions
@@ -254,13 +254,18 @@ def _flat(table: pa.Table) -> pa.Table:
 
 
 def summary_lines(result: BatchResult) -> Iterator[str]:
-    """Yield one line of text per person: input, decision, score with interval, affected regions."""
+    """Yield one line of text per person: input, decision, score with interval, affected regions, and side."""
     for person in result.people:
         score = person.score
         face = f" face {person.face_index + 1}" if person.face_index else ""
         without = "one frame" if score.num_frames == 1 else "one second"
         interval = without if score.interval is None else "{:.2f} to {:.2f}".format(*score.interval)
-        affected = ", ".join(au.value for au, region in score.regions.items() if region.affected) or "none"
+        affected = ", ".join(_region_words(au, region) for au, region in score.regions.items() if region.affected) or "none"
         regions = affected if score.regions else "not analyzed"
         decision = ("palsy" if score.palsied else "no palsy") + (" (uncertain)" if score.uncertain else "")
-        yield f"{person.input}{face}\t{decision}\t{score.palsy_score:.2f} ({interval})\tregions: {regions}"
+        side = f"\tside: {score.side.side}, {score.side.probability:.0%}" if score.side else ""
+        yield f"{person.input}{face}\t{decision}\t{score.palsy_score:.2f} ({interval})\tregions: {regions}{side}"
+
+
+def _region_words(au: AU, region: RegionScore) -> str:
+    return au.value if region.side is None else f"{au.value} {region.side.side}"

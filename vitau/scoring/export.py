@@ -100,7 +100,8 @@ class Regions(nn.Module):
             return outputs
         score_BA2 = decode_sides(heatmaps_BAHW)
         right_B = right_side_probability(score_BA2, self.side_scales["face"])
-        return (*outputs, right_B, region_side_probability(score_BA2, self.side_scales["region"]))
+        scales = self.side_scales["region"], self.side_scales.get("side")
+        return (*outputs, right_B, region_side_probability(score_BA2, self.threshold_A, *scales))
 
 
 def export_onnx(folder: Path, out: Path) -> list[Exported]:

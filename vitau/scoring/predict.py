@@ -176,7 +176,9 @@ class Predictor:
         if self.side_scales and scores.right_N is not None and scores.sided_NA2 is not None:
             score_BA2 = decode_sides(heatmaps_BAHW)
             scores.right_N[rows] = right_side_probability(score_BA2, self.side_scales["face"]).float().cpu().numpy()
-            scores.sided_NA2[rows] = region_side_probability(score_BA2, self.side_scales["region"]).float().cpu().numpy()
+            threshold_A = torch.from_numpy(self.region_threshold_A).to(score_BA2)
+            scales = self.side_scales["region"], self.side_scales.get("side")
+            scores.sided_NA2[rows] = region_side_probability(score_BA2, threshold_A, *scales).float().cpu().numpy()
 
     def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
         """Convert crops to the input of one of the two models, on its device."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import vitau
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
-from vitau.scoring.aggregate import SubjectScore
+from vitau.scoring.aggregate import SideProbability, SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.pages import page_environment
 from vitau.scoring.performance import Performance
@@ -129,7 +129,7 @@ def render(report: Report) -> str:
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
         uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
         scored=sum(subject.score is not None for subject in report.subjects),
-        side=probable_side,
+        side_words=side_words,
         sided=any(subject.score.right_side is not None for subject in report.subjects if subject.score),
         num_frames=sum(subject.score.num_frames for subject in report.subjects if subject.score),
         read=any(subject.affected is not None for subject in report.subjects),
@@ -150,10 +150,9 @@ def region_scale(subjects: Sequence[ReportedSubject]) -> float:
     return max([0.01, *(abs(end) for region in regions for end in (region.score, *(region.interval or ())))])
 
 
-def probable_side(right_side: float) -> str:
-    """Format the more probable side with its probability: "right, 93 %"."""
-    side, probability = (Side.RIGHT, right_side) if right_side >= 0.5 else (Side.LEFT, 1 - right_side)
-    return f"{side}, {percent(probability)}"
+def side_words(side: SideProbability) -> str:
+    """Format a side with its probability: "right, 93 %"."""
+    return f"{side.side}, {percent(side.probability)}"
 
 
 def percent(share: float) -> str:

@@ -280,16 +280,17 @@ def _conclude(
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
-    scales = fit_side_scales(val, val_scores) if recipe.sided else None
-    card = {"recipe": recipe.name, **lineage, "threshold": None, "side_scales": scales}
-    decide: dict[str, Any] = {"scales": scales}
+    card = {"recipe": recipe.name, **lineage, "threshold": None, "side_scales": None}
+    decide: dict[str, Any] = {}
     if recipe.kind == "palsy":
         decide["rule"] = choose_rule(val, val_scores)
         card |= rule_fields(decide["rule"], val) | {"frame_limits": asdict(FrameLimits())}
     else:
-        decide["region_thresholds"] = choose_region_thresholds(val, val_scores)
-        decide["region_scale"] = fit_region_scale(val, val_scores, decide["region_thresholds"])
-        card["region_thresholds"] = dict(zip(map(str, AUS), decide["region_thresholds"], strict=True))
+        thresholds = choose_region_thresholds(val, val_scores)
+        card["region_thresholds"] = dict(zip(map(str, AUS), thresholds, strict=True))
+        decide["region_thresholds"] = thresholds
+        decide["region_scale"] = fit_region_scale(val, val_scores, thresholds)
+        card["side_scales"] = decide["scales"] = fit_side_scales(val, val_scores, thresholds) if recipe.sided else None
     test_metrics = None
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)

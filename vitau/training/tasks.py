@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
 from vitau.evaluation.decision import DecisionRule
-from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, side_metrics
+from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, region_side_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
 from vitau.evaluation.thresholds import (
     BAND_ERROR,
@@ -22,7 +22,15 @@ from vitau.evaluation.thresholds import (
     fit_scale,
     region_thresholds,
 )
-from vitau.models.heatmaps import decode, decode_sides, right_side_probability, side_difference, sided_heatmaps, true_heatmaps
+from vitau.models.heatmaps import (
+    decode,
+    decode_sides,
+    region_side_probability,
+    right_side_probability,
+    side_difference,
+    sided_heatmaps,
+    true_heatmaps,
+)
 from vitau.models.inputs import to_input
 from vitau.schema import AUS
 from vitau.training.augment import augment, draw_changes
@@ -35,10 +43,15 @@ Kind = Literal["palsy", "regions"]
 
 
 class SideScales(TypedDict):
-    """Slopes of the logistic curves from a sided model's scores to probabilities, for the face and for a region's side."""
+    """Slopes of the logistic curves from a sided model's scores to probabilities.
+
+    ``face`` and ``side`` are of the difference between the sides, of the face and of a region. ``region`` is of the
+    larger score less the threshold of the region.
+    """
 
     face: float
     region: float
+    side: float
 
 
 SCORING_BATCH = 64
@@ -143,7 +156,7 @@ def objective(
     def sides(model: nn.Module, batch: Batch) -> Tensor:
         heatmaps_BAHW = model(batch.crop_BCHW)
         true_BAHW = sided_heatmaps(batch.landmarks_BL2, batch.sided_BA2, heatmaps_BAHW.shape[-1], sigma)
-        return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA & _side_is_known(batch))
+        return REGION_LOSSES[config.loss](heatmaps_BAHW, true_BAHW, batch.known_BA & _side_is_named(batch))
 
     loss_of_task = palsy if kind == "palsy" else sides if sided else regions
 
@@ -154,7 +167,7 @@ def objective(
     return with_sides
 
 
-def _side_is_known(batch: Batch) -> Tensor:
+def _side_is_named(batch: Batch) -> Tensor:
     return ~batch.affected_BA | batch.sided_BA2.any(-1)
 
 
@@ -197,7 +210,13 @@ def measure(
         if scales is None:
             return regions
         right_N = right_side_probability(torch.from_numpy(scores), scales["face"]).numpy()
-        return replace(regions, sides=side_metrics(subjects, crops.sided_NA2, right_N))
+        threshold_A = torch.tensor(region_thresholds)
+        side_NA2 = region_side_probability(torch.from_numpy(scores), threshold_A, scales["region"], scales["side"]).numpy()
+        return replace(
+            regions,
+            sides=side_metrics(subjects, crops.sided_NA2, right_N),
+            region_sides=region_side_metrics(subjects, crops.sided_NA2, side_NA2, _side_is_known(crops)),
+        )
     rule = rule or DecisionRule()
     return palsy_metrics(
         subjects,
@@ -254,15 +273,21 @@ def fit_region_scale(crops: Crops, scores: Array, thresholds: Sequence[float]) -
     return fit_scale(people.score_SK[people.known_SK], people.truth_SK[people.known_SK])
 
 
-def fit_side_scales(crops: Crops, score_NA2: Array) -> SideScales:
-    """Fit the logistic curves from the scores of sides to probabilities, on validation people."""
-    named_NA = crops.known_NA & (~crops.affected_NA | crops.sided_NA2.any(-1))
-    one_sided_N = _one_sided(crops)
+def fit_side_scales(crops: Crops, score_NA2: Array, thresholds: Sequence[float]) -> SideScales:
+    """Fit the logistic curves from the scores of sides to probabilities, on validation people, by the thresholds."""
+    one_sided_N, one_sided_NA = _one_sided(crops), crops.known_NA & (crops.sided_NA2.sum(-1) == 1)
+    margin_NA = score_NA2.max(-1) - np.array(thresholds)
     difference_N = side_difference(torch.from_numpy(score_NA2)).numpy()
     return {
         "face": fit_scale(difference_N[one_sided_N], np.asarray(crops.sided_NA2[one_sided_N, :, 0].any(-1))),
-        "region": fit_scale(score_NA2[named_NA].ravel(), crops.sided_NA2[named_NA].ravel()),
+        "region": fit_scale(margin_NA[crops.known_NA], crops.affected_NA[crops.known_NA]),
+        "side": fit_scale((score_NA2[..., 0] - score_NA2[..., 1])[one_sided_NA], crops.sided_NA2[one_sided_NA, 0]),
     }
+
+
+def _side_is_known(crops: Crops) -> Array:
+    """Return which regions have a label that names their sides, (N, 8) bool."""
+    return np.asarray(crops.known_NA & (~crops.affected_NA | crops.sided_NA2.any(-1)))
 
 
 def _one_sided(crops: Crops) -> Array:

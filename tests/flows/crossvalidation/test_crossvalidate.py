@@ -131,7 +131,15 @@ def test_three_protocols_are_in_one_table_and_the_differences_beside_them(worksp
         ("side", "subjects"): ("1", "1", "2", "true"),
         ("side", "lopo"): ("7", "7", "2", "true"),
         ("side", "frames"): ("7", "5", "2", "true"),
+        ("region sides", "subjects"): ("1", "1", "2", "true"),
+        ("region sides", "lopo"): ("7", "7", "2", "true"),
+        ("region sides", "frames"): ("7", "5", "2", "true"),
     }
+    sides = results.of(Protocol.LOPO, "region sides")
+    assert list(sides.by_question)[:3] == ["AU1_right", "AU1_left", "AU2_right"]
+    assert 0 <= sides.metrics["ece"].value <= 1
+    region = [row for row in rows if row["task"] == "regions"]
+    assert all(0 <= row[f"{au}_{side}"] <= 1 for row in region for au in AUS for side in ("right", "left"))
     differences = {
         (line["protocol"], line["minus"], line["people"]) for line in lines if line["minus"] and line["task"] == "palsy"
     }
@@ -279,7 +287,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_any_training(workspace, snap
 def test_the_recipes_of_a_size_have_a_task_each_and_can_be_balanced(workspace):
     assert {task: recipe.name for task, recipe in choose_recipes(workspace.settings, "tiny").items()} == {
         "palsy": "tiny-palsy",
-        "regions": "tiny-regions",
+        "regions": "tiny-sided",
     }
     assert all(
         recipe.train.balance_people for recipe in choose_recipes(workspace.settings, "tiny", balance_people=True).values()

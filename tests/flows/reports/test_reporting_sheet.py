@@ -20,6 +20,7 @@ from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
+from vitau.evaluation.metrics import Estimate, RegionMetrics, SideMetrics
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
@@ -188,6 +189,22 @@ def test_the_model_and_its_numbers_are_those_of_the_training(sheet):
     assert found["23a", "auroc"][0] == "0.750 [0.500, 1.000]"
     assert found["23a", "brier, calibration"][0] == "0.750"
     assert found["22", "run in MLflow"][0] == "abc"
+
+
+def test_the_sheet_of_a_region_model_names_thresholds_and_sides(workspace):
+    made, digest = workspace
+    sides = SideMetrics(num_subjects=4, accuracy=Estimate(value=0.75, interval=(0.25, 1.0)), ece=Estimate(value=0.1))
+    test = RegionMetrics(num_subjects=4, by_au={}, sides=sides)
+    more = {"kind": "regions", "region_thresholds": {"AU1": 0.0123}, "side_scales": {"face": 9.0, "region": 5.0}}
+    result = TrainingResult.from_json(METRICS | more | {"test": test.to_json()})
+    found = table(build_reporting_sheet(made, "vitau-regions", "tiny-sided", digest, result, None))
+    assert found["15", "thresholds of the regions"][0] == "AU1: 0.0123; chosen on validation people"
+    assert found["15", "sides"][0].startswith("probability that the right is the affected side, ")
+    assert found["23a", "accuracy of the affected side"][0] == "0.750 [0.250, 1.000]"
+    assert found["23a", "ece, calibration of the affected side"][0] == "0.100"
+    paired = METRICS | more | {"side_scales": None, "test": RegionMetrics(num_subjects=4, by_au={}).to_json()}
+    found = table(build_reporting_sheet(made, "vitau-regions", "tiny-regions", digest, TrainingResult.from_json(paired), None))
+    assert found["15", "sides"][0] == "not predicted"
 
 
 def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):

@@ -6,10 +6,11 @@ import pytest
 
 from flows.retrain import retrain
 from flows.retraining.recipes import choose_recipes, plan_trainings, pretraining_folder, training_key
-from flows.settings import Settings, load_settings
+from flows.settings import SIZES, Settings, load_settings
 from flows.workspace import Workspace
 from vitau.errors import CheckpointError, TrainingError
 from vitau.store import sha256_of
+from vitau.training.recipes import find_recipe
 
 SNAPSHOT = "5" * 64
 
@@ -38,7 +39,12 @@ def make_workspace(tmp_path):
 
 @pytest.mark.parametrize(
     ("recipe", "key"),
-    [("tiny-palsy", "99928fd44e4ea3fd"), ("tiny-regions", "b6fd79ff219d28aa"), ("base-regions", "90d222e33a56f0b6")],
+    [
+        ("tiny-palsy", "99928fd44e4ea3fd"),
+        ("tiny-regions", "b6fd79ff219d28aa"),
+        ("base-regions", "90d222e33a56f0b6"),
+        ("tiny-sided", "3d4df57b25579d3d"),
+    ],
 )
 def test_existing_states_find_their_trainings(recipe, key):
     """The key is a digest of the recipe's repr: renaming a field of a configuration would train every model again."""
@@ -89,15 +95,25 @@ def test_settings_choose_backbone_and_regions(make_workspace, tmp_path):
         return [planned.recipe for planned in plan_trainings(make_workspace(**settings), size, SNAPSHOT).values()]
 
     dino = "vit_base_patch14_dinov2"
-    assert recipes("base", **brought, backbone=dino) == [f"base-palsy@{dino}", "base-regions"]
+    assert recipes("base", **brought, backbone=dino, regions="paired") == [f"base-palsy@{dino}", "base-regions"]
     assert recipes("paper", **brought, regions="fgnet") == ["paper-palsy", "paper-fgnet"]
-    assert recipes("tiny", regions="sided") == ["tiny-palsy", "tiny-sided"]
     planned = plan_trainings(make_workspace(**brought), "tiny", SNAPSHOT)
     assert {training.weights for training in planned.values()} == {()}, "pretrained on drawn people"
     with pytest.raises(TrainingError, match="FG-Net's checkpoint has the size of the paper's model, not base"):
         recipes("base", **brought, regions="fgnet")
     with pytest.raises(TrainingError, match="recipe tiny-palsy has no backbone of timm's to replace"):
         recipes("tiny", backbone=dino)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_region_model_of_every_size_names_the_side_unless_the_settings_choose_the_papers(make_workspace, size):
+    def regions(**settings):
+        return choose_recipes(make_workspace(**settings).settings, size)["vitau-regions"]
+
+    assert find_recipe(regions()).sided
+    assert regions() == f"{size}-sided"
+    assert regions(regions="paired") == f"{size}-regions"
+    assert not find_recipe(regions(regions="paired")).sided
 
 
 @pytest.mark.parametrize(

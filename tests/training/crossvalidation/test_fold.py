@@ -66,6 +66,11 @@ def test_regions_are_trained_and_tested_on_palsied_people_with_labels(few_crops,
     assert table["score"].null_count == table["threshold"].null_count == table.num_rows
     assert all(table[f"{au}_score"].null_count == 0 for au in AUS)
     assert table["right_score"].null_count == (0 if mode == "sided" else table.num_rows)
+    assert table["AU26_left"].null_count == table["right_score"].null_count
+    if mode == "sided":
+        for au in AUS:
+            score_T, side_T2 = table[f"{au}_score"].to_numpy(), [table[f"{au}_{side}"].to_numpy() for side in ("right", "left")]
+            assert ((np.sum(side_T2, axis=0) > 0.5) <= (score_T > 0)).all(), "both add up to the region's probability"
     unlabeled = replace(few_crops, known_NA=few_crops.known_NA & ~few_crops.palsied_N[:, None])
     assert not task_frames(recipe, unlabeled, fold).train_N.any()
 

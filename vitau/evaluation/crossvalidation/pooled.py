@@ -39,7 +39,7 @@ class OutOfFold:
 
     Attributes:
         protocol: how the frames were divided.
-        task: ``palsy``, ``regions`` or ``side``.
+        task: ``palsy``, ``regions``, ``side`` or ``region sides``.
         questions: names of the K yes/no questions.
         seed_M: int.
         fold_M: int.

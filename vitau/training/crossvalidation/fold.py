@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from vitau.data.dataset import Crops
+from vitau.data.dataset import SIDES, Crops
 from vitau.data.protocols import FrameFold
 from vitau.errors import TrainingError
-from vitau.models.heatmaps import right_side_probability
+from vitau.models.heatmaps import region_side_probability, right_side_probability
 from vitau.progress import Reporter
 from vitau.schema import AUS, Split
 from vitau.store import Store
@@ -27,7 +27,7 @@ from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
-from vitau.training.tasks import choose_region_thresholds, choose_rule, fit_side_scales, predict
+from vitau.training.tasks import SideScales, choose_region_thresholds, choose_rule, fit_side_scales, predict
 
 SCHEMA: Final = pa.schema(
     [
@@ -36,13 +36,14 @@ SCHEMA: Final = pa.schema(
         pa.field("threshold", pa.float64()),
         *(pa.field(f"{au}_score", pa.float32()) for au in AUS),
         pa.field("right_score", pa.float64()),
+        *(pa.field(f"{au}_{side}", pa.float32()) for au in AUS for side in SIDES),
     ]
 )
 """Predictions of a fold: the row of each test frame in the data set, and its scores.
 
 Recognition fills ``score``, the calibrated probability of a palsy, and ``threshold``. A person's score is that of the mean
-log-odds. The regions fill a score each, and sided models
-``right_score``, the probability that the right side is the affected one. No name of a person is in it.
+log-odds. The regions fill a score each, and sided models ``right_score``, the probability that the right side is the affected
+one, and one for each side of a region. No name of a person is in it.
 """
 
 
@@ -110,15 +111,23 @@ def _predictions(
     if recipe.kind == "palsy":
         rule = choose_rule(val, val_scores)
         columns |= {"score": rule.calibrate(test_scores), "threshold": np.full(len(row_T), rule.threshold)}
-    elif recipe.sided:
-        scale = fit_side_scales(val, val_scores)["face"]
-        columns["right_score"] = right_side_probability(torch.from_numpy(test_scores), scale).numpy().astype(np.float64)
-        test_scores = test_scores.max(-1)
-    if recipe.kind == "regions":
-        test_scores = test_scores - np.array(choose_region_thresholds(val, val_scores))
-        columns |= {f"{au}_score": test_scores[:, index] for index, au in enumerate(AUS)}
+    else:
+        thresholds = choose_region_thresholds(val, val_scores)
+        if recipe.sided:
+            columns |= _side_columns(torch.from_numpy(test_scores), fit_side_scales(val, val_scores, thresholds), thresholds)
+            test_scores = test_scores.max(-1)
+        columns |= {f"{au}_score": test_scores[:, index] - thresholds[index] for index, au in enumerate(AUS)}
     filled = {field.name: pa.array(columns.get(field.name, [None] * len(row_T)), field.type) for field in SCHEMA}
     return pa.table(filled, schema=SCHEMA)
+
+
+def _side_columns(score_TA2: torch.Tensor, scales: SideScales, thresholds: Sequence[float]) -> dict[str, object]:
+    """Return the probabilities of the right side of the face, and of both sides of each region."""
+    side_TA2 = region_side_probability(score_TA2, torch.tensor(thresholds), scales["region"], scales["side"]).numpy()
+    return {
+        "right_score": right_side_probability(score_TA2, scales["face"]).numpy().astype(np.float64),
+        **{f"{au}_{side}": side_TA2[:, row, column] for row, au in enumerate(AUS) for column, side in enumerate(SIDES)},
+    }
 
 
 def _check(recipe: Recipe, crops: Crops, fold: FrameFold) -> None:

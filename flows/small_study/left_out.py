@@ -19,6 +19,7 @@ from vitau.catalog.evidence import LeftOut
 from vitau.data.protocols import LEAST_PALSIED, Task
 from vitau.data.splits import NUM_CONTROL_FOLDS
 from vitau.errors import TrainingError
+from vitau.progress import Reporter
 from vitau.schema import AUS, Cohort, Protocol, Split
 from vitau.training.config import balanced
 from vitau.training.recipes import find_recipe
@@ -49,18 +50,21 @@ def plan_small_study(
     if wanted != "lopo" and min(own.count(Split.TEST) for own in (palsied, others)) >= policy.min_people:
         return planned
     few = f"{len(palsied)} palsied people and {len(others)} others are in snapshot {snapshot[:12]}"
-    log = get_logger(__name__)
     if wanted == "lopo" and (len(palsied) < LEAST_PALSIED or len(others) < NUM_CONTROL_FOLDS):
         raise TrainingError(f"{few}, too few to leave one out at a time: {people_needed(policy)}")
     if len(palsied) < LEAST_PALSIED or len(others) < NUM_CONTROL_FOLDS:
-        log.warning(
-            "%s, too few to leave one out at a time: the models cannot become champions. %s", few, people_needed(policy)
-        )
+        report(f"{few}, too few to leave one out at a time: the models cannot become champions. {people_needed(policy)}")
         return planned
     if min(len(palsied), len(others)) < policy.min_left_out:
-        log.warning("%s, too few for a champion. %s", few, people_needed(policy))
-    log.info("%s: every palsied person is left out once, then the models are trained on everybody", few)
+        report(f"{few}, too few for a champion. {people_needed(policy)}")
+    Reporter().line(f"{few}: every palsied person is left out once, then the models are trained on everybody")
     return {model: on_everybody(training) for model, training in planned.items()}
+
+
+def report(sentence: str) -> None:
+    """Write a sentence to the terminal, and as a warning to the log of the run."""
+    Reporter().line(sentence)
+    get_logger(__name__).warning(sentence)
 
 
 def on_everybody(training: PlannedTraining) -> PlannedTraining:

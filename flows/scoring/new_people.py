@@ -116,8 +116,16 @@ def list_items(
         if not usable.exist(table):
             unusable.append(Skipped(item=clip.row, reason=why_unusable(table)))
         place = clip.url if clip.url is not None else str(clip.paths[0] if len(clip.paths) == 1 else clip.paths[0].parent)
+        num_faces = pc.max(read_table(workspace.store, table.key, ["num_faces"])["num_faces"]).as_py() or 0
         items.append(
-            NewItem(item=clip.row, subject=owners[table.clip], subject_id=clip.subject_id, place=place, clip=table.clip)
+            NewItem(
+                item=clip.row,
+                subject=owners[table.clip],
+                subject_id="" if clip.anonymous else clip.subject_id,
+                place=place,
+                clip=table.clip,
+                num_faces=num_faces,
+            )
         )
     return items, unusable
 

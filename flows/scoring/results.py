@@ -39,13 +39,17 @@ _SUMMARY_ONLY: Final = ("key_frames", "revisions", "clips")
 
 @dataclass(frozen=True, kw_only=True)
 class NewItem:
-    """One recording of a source: its number there, its person and clip; and, for the owner only, who and where it is."""
+    """One recording of a source: its number there, its person and clip, and the most faces in a frame.
+
+    For the owner only: who it is according to the source, empty if it does not say, and the place of the file.
+    """
 
     item: str
     subject: str
     subject_id: str
     place: str
     clip: str
+    num_faces: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,9 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     predictor, digest = Predictor(champion), registry.folder_digest(champion)
     known = {subject.pseudonym: subject for subject in workspace.catalog.subjects()}
     splits, left_out = workspace.catalog.splits(), quarantined(workspace)
+    places = {item.subject: place for place, item in reversed(list(enumerate(found.items)))}
     scores = [score for score in workspace.catalog.scores(digest) if score.subject in people and score.subject in known]
+    scores.sort(key=lambda score: places.get(score.subject, len(places)))
     models = reported_models(workspace, predictor, digest)
     version = next((model.version for model in models if model.name == REGIONS), None)
     unscored = sorted({item.subject for item in found.items} & set(people) - {score.subject for score in scores})
@@ -90,13 +96,15 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
 
 def notes_on(subject: Subject, split: Split | None, items: Iterable[NewItem]) -> Iterable[str]:
     """Yield sentences about a person: the items, the status, and whether the model may have learned from the person."""
-    own = [item.item for item in items if item.subject == subject.pseudonym]
-    if own:
-        yield f"In the source: {', '.join(own)}."
+    own = [item for item in items if item.subject == subject.pseudonym]
+    place = f"In the source: {', '.join(item.item for item in own)}. " if own else ""
     if subject.cohort is Cohort.UNKNOWN:
-        yield "Status unknown."
+        yield f"{place}Status unknown."
     else:
-        yield f"Recorded as {'a patient' if subject.cohort is Cohort.PALSY else 'a control'}."
+        yield f"{place}Recorded as {'a patient' if subject.cohort is Cohort.PALSY else 'a control'}."
+    for item in own:
+        if item.num_faces > 1:
+            yield f"{item.item} shows up to {item.num_faces} faces, and one of them was scored: look whose pictures these are."
     if split in (Split.TRAIN, Split.VAL):
         yield "The recordings of this person may have been used to train or choose this model: the score flatters it."
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from flows.execution.clip_worker import frames_version
 from flows.promotion.champion import Champion
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.scoring import new_people, watched
+from flows.scoring.results import NewItem, notes_on
 from flows.settings import Settings
 from flows.studies.engines import untrained
 from flows.workspace import PrivatePath, Workspace
@@ -24,7 +26,7 @@ from tests.media.fake_trees import write_image
 from vitau.catalog.catalog import Training
 from vitau.media.manifests import read_manifest
 from vitau.registry import registry
-from vitau.schema import AUS, Cohort, RegionLabels, Side, Snapshot
+from vitau.schema import AUS, Cohort, RegionLabels, Side, Snapshot, Split, Subject
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,7 @@ def test_a_folder_is_scored_with_a_report_tables_pictures_and_a_way_back_that_on
         assert float(people[record["person"]]["palsy_score"]) == record["score"]["palsy_score"]
     pictures = list((out / "overlays").rglob("*.jpg"))
     assert len(pictures) == summary.overlays > 0
+    assert [record["items"] for record in records] == [["file 1"], ["file 3"]]
     page = (out / "report.html").read_text()
     assert all(person in page for person in people)
     assert page.count("data:image/jpeg") >= 2
@@ -241,6 +244,20 @@ def test_without_a_champion_nobody_is_scored(workspace, inbox, monkeypatch):
     arrive(workspace, inbox / "Grace Hopper.mp4")
     monkeypatch.setattr(watched, "approved_champion", lambda *_: None)
     assert watched.score_unknown_people(workspace) == watched.WatchedScores()
+
+
+def test_notes_say_which_item_it_was_what_is_known_and_why_a_score_may_flatter():
+    anna = Subject(pseudonym="anna", cohort=Cohort.UNKNOWN, source="files")
+    item = NewItem(item="file 3", subject="anna", subject_id="", place="x", clip="c", num_faces=4)
+    assert list(notes_on(anna, None, [item, replace(item, subject="bo", item="file 4")])) == [
+        "In the source: file 3. Status unknown.",
+        "file 3 shows up to 4 faces, and one of them was scored: look whose pictures these are.",
+    ]
+    assert list(notes_on(replace(anna, cohort=Cohort.PALSY), Split.TRAIN, [])) == [
+        "Recorded as a patient.",
+        "The recordings of this person may have been used to train or choose this model: the score flatters it.",
+    ]
+    assert list(notes_on(anna, Split.TEST, [])) == ["Status unknown."]
 
 
 def arrive(workspace: Workspace, source: Path) -> None:

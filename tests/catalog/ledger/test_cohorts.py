@@ -53,7 +53,9 @@ def test_a_later_contradiction_is_an_error_by_command_and_by_manifest(catalog):
         catalog.state_cohort("anna", Cohort.CONTROL, why="no")
     with pytest.raises(ContradictionError, match="subject anna is palsy and cannot be control too"):
         ingest(catalog, replace(ANNA, cohort=Cohort.CONTROL), "manifest")
-    assert cohorts(catalog)["anna"] is Cohort.PALSY
+    with pytest.raises(ContradictionError, match="subject bert is palsy and cannot be control too"):
+        catalog.state_cohort("bert", Cohort.CONTROL, why="no")
+    assert cohorts(catalog) == {"anna": Cohort.PALSY, "bert": Cohort.PALSY}
 
 
 def test_a_statement_needs_a_known_person_a_reason_and_a_cohort(catalog):

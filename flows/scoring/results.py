@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from flows.execution.clip_worker import frames_version
-from flows.promotion.registered_models import REGIONS
+from flows.promotion.registered_models import REGIONS, bundled
 from flows.reports.scoring import quarantined, reported_models, reported_subject
 from flows.workspace import Workspace
-from vitau.catalog.catalog import ScoredSubject
+from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.registry import registry
-from vitau.schema import Cohort, Skipped, Split, Subject, safe_cell
+from vitau.schema import Cohort, Protocol, Skipped, Split, Subject, safe_cell
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, ReportedSubject, write_report
 from vitau.store.atomic import make_private_folders, write_atomic
@@ -70,6 +70,7 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     scores.sort(key=lambda score: places.get(score.subject, len(places)))
     models = reported_models(workspace, predictor, digest)
     version = next((model.version for model in models if model.name == REGIONS), None)
+    learned = learned_from(bundled(workspace, digest))
     unscored = sorted({item.subject for item in found.items} & set(people) - {score.subject for score in scores})
     return Report(
         title="Facial palsy: new people",
@@ -79,7 +80,10 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
         subjects=[
             replace(
                 reported_subject(workspace, score, predictor.rule, None, left_out[score.subject]),
-                notes=[*predictor.warnings, *notes_on(known[score.subject], splits.get(score.subject), found.items)],
+                notes=[
+                    *predictor.warnings,
+                    *notes_on(known[score.subject], found.items, learned=splits.get(score.subject) in learned),
+                ],
             )
             for score in scores
         ],
@@ -94,7 +98,13 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     )
 
 
-def notes_on(subject: Subject, split: Split | None, items: Iterable[NewItem]) -> Iterable[str]:
+def learned_from(trainings: Iterable[Training]) -> set[Split]:
+    """Return the splits with people that a model may have learned from: all of them unless people were held out."""
+    held_out = all(training.protocol is Protocol.SUBJECTS for training in trainings)
+    return {Split.TRAIN, Split.VAL} if held_out else set(Split)
+
+
+def notes_on(subject: Subject, items: Iterable[NewItem], *, learned: bool) -> Iterable[str]:
     """Yield sentences about a person: the items, the status, and whether the model may have learned from the person."""
     own = [item for item in items if item.subject == subject.pseudonym]
     place = f"In the source: {', '.join(item.item for item in own)}. " if own else ""
@@ -105,7 +115,7 @@ def notes_on(subject: Subject, split: Split | None, items: Iterable[NewItem]) ->
     for item in own:
         if item.num_faces > 1:
             yield f"{item.item} shows up to {item.num_faces} faces, and one of them was scored: look whose pictures these are."
-    if split in (Split.TRAIN, Split.VAL):
+    if learned:
         yield "The recordings of this person may have been used to train or choose this model: the score flatters it."
 
 

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from flows import freeze, ingest, rescore
 from flows.execution.clip_worker import frames_version
 from flows.promotion.champion import Champion
-from flows.promotion.registered_models import PALSY, REGIONS
+from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.scoring import new_people, watched
-from flows.scoring.results import NewItem, notes_on
+from flows.scoring.results import NewItem, learned_from, notes_on
 from flows.settings import Settings
 from flows.studies.engines import untrained
 from flows.workspace import PrivatePath, Workspace
@@ -26,7 +26,7 @@ from tests.media.fake_trees import write_image
 from vitau.catalog.catalog import Training
 from vitau.media.manifests import read_manifest
 from vitau.registry import registry
-from vitau.schema import AUS, Cohort, RegionLabels, Side, Snapshot, Split, Subject
+from vitau.schema import AUS, Cohort, Protocol, RegionLabels, Side, Snapshot, Split, Subject
 
 
 @pytest.fixture(scope="module")
@@ -249,15 +249,20 @@ def test_without_a_champion_nobody_is_scored(workspace, inbox, monkeypatch):
 def test_notes_say_which_item_it_was_what_is_known_and_why_a_score_may_flatter():
     anna = Subject(pseudonym="anna", cohort=Cohort.UNKNOWN, source="files")
     item = NewItem(item="file 3", subject="anna", subject_id="", place="x", clip="c", num_faces=4)
-    assert list(notes_on(anna, None, [item, replace(item, subject="bo", item="file 4")])) == [
+    assert list(notes_on(anna, [item, replace(item, subject="bo", item="file 4")], learned=False)) == [
         "In the source: file 3. Status unknown.",
         "file 3 shows up to 4 faces, and one of them was scored: look whose pictures these are.",
     ]
-    assert list(notes_on(replace(anna, cohort=Cohort.PALSY), Split.TRAIN, [])) == [
+    assert list(notes_on(replace(anna, cohort=Cohort.PALSY), [], learned=True)) == [
         "Recorded as a patient.",
         "The recordings of this person may have been used to train or choose this model: the score flatters it.",
     ]
-    assert list(notes_on(anna, Split.TEST, [])) == ["Status unknown."]
+
+
+def test_a_model_that_was_trained_on_everybody_learned_from_the_people_of_every_split(workspace, model):
+    trained = bundled(workspace, registry.folder_digest(model))
+    assert learned_from(trained) == {Split.TRAIN, Split.VAL}
+    assert learned_from([replace(trained[0], metrics={"protocol": Protocol.LOPO.value}), *trained[1:]]) == set(Split)
 
 
 def arrive(workspace: Workspace, source: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_wo
     settings = make_workspace(camera_augmentation=setting).settings
     assert list(choose_recipes(settings, "tiny", confounded=confounded).values()) == [
         f"tiny-palsy{camera}",
-        f"tiny-regions{camera}",
+        f"tiny-sided{camera}",
     ]
     dino = settings.model_copy(update={"backbone": "vit_base_patch14_dinov2"})
     assert choose_recipes(dino, "base", confounded=confounded)["vitau-palsy"] == f"base-palsy{camera}@vit_base_patch14_dinov2"

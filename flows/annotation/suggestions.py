@@ -72,7 +72,7 @@ def suggestible_people(workspace: Workspace) -> frozenset[str]:
     splits = workspace.catalog.splits()
     held_out = Counter(cohorts.get(subject) for subject, split in splits.items() if split is Split.TEST)
     enough = min(held_out[cohort] for cohort in (Cohort.PALSY, Cohort.CONTROL)) >= find_policy(settings.policy).min_people
-    if settings.protocol == Protocol.LOPO or not (enough or settings.protocol == Protocol.SUBJECTS):
+    if settings.protocol == Protocol.LOPO.value or not (enough or settings.protocol == Protocol.SUBJECTS.value):
         return frozenset()
     return frozenset(subject for subject, split in splits.items() if split is not Split.TEST)
 

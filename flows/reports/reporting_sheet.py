@@ -295,16 +295,16 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
         value += f"; {own.num_affected} of {own.num_subjects} affected"
         yield Fact(item="23a", about=au, value=value, where=where)
     if test.sides is not None:
-        sides = format_metric(test.sides.accuracy)
-        yield Fact(item="23a", about="accuracy of the affected side", value=sides, where=where if sides else None)
+        accuracy = format_metric(test.sides.accuracy)
+        yield Fact(item="23a", about="accuracy of the affected side", value=accuracy, where=where if accuracy else None)
     if test.cascade is not None:
         people = f"both models, {test.cascade.num_palsied} of {test.cascade.num_subjects} people palsied"
         for name, estimate in test.cascade.estimates().items():
             if estimate.value is not None:
                 about = f"{people}: {name.replace('_', ' ')}"
                 yield Fact(item="23a", about=about, value=format_metric(estimate), where=where)
-    for about, own in (("the affected side", test.sides), ("the sides of regions", test.region_sides)):
-        ece = None if own is None else format_metric(own.ece)
+    for about, sides in (("the affected side", test.sides), ("the sides of regions", test.region_sides)):
+        ece = None if sides is None else format_metric(sides.ece)
         if ece:
             yield Fact(item="23a", about=f"ece, calibration of {about}", value=ece, where=where)
 

@@ -81,7 +81,7 @@ def score_new(
     outcomes = ingest_clips(workspace, clips, FrameRecipe(), engine)
     record_skipped(workspace, source.path, outcomes, no_clips)
     items, unusable = list_items(workspace, clips, outcomes)
-    frames = frames_of(workspace, {item.subject for item in items})
+    frames: pa.Table = frames_of(workspace, {item.subject for item in items})
     drop_incomplete_scores(workspace, champion, frames)
     scored = score_people(workspace, champion, frames, engine)
     found = NewPeople(items=tuple(items), skipped=(*all_skipped(outcomes, no_clips), *unusable))

@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
 from flows.execution.executor import Engine
 from flows.promotion.champion import Champion, approved_champion
 from flows.promotion.registered_models import REGIONS
@@ -39,7 +41,7 @@ def score_unknown_people(workspace: Workspace) -> WatchedScores:
     if champion is None:
         return WatchedScores()
     folder = fetch_champion(workspace)
-    frames = frames_of(workspace, unknown)
+    frames: pa.Table = frames_of(workspace, unknown)
     scored = score_people(workspace, folder, frames, Engine.LOCAL)
     people = set(frames["subject"].to_pylist())
     return WatchedScores(

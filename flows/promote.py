@@ -22,8 +22,8 @@ from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action, PromotionRecord, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
-from vitau.evaluation.policy import Policy
-from vitau.evaluation.promotion import decide_promotion
+from vitau.evaluation.promotion.policy import Policy
+from vitau.evaluation.promotion.verdict import decide_promotion
 from vitau.schema import Protocol
 
 

@@ -13,7 +13,7 @@ from labeling.consensus.consensus import Rule
 from labeling.consensus.csv_io import READER
 from labeling.sampling.active_learning import Order
 from vitau.errors import VitauError
-from vitau.evaluation.policy import PATIENTS, find_policy
+from vitau.evaluation.promotion.policy import PATIENTS, find_policy
 from vitau.media.download import URL_HOSTS
 
 ROOT: Final = Path(__file__).resolve().parents[1]

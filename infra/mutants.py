@@ -48,7 +48,9 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "labeling/consensus/consensus.py": ("tests/labeling/consensus/test_consensus.py",),
     "vitau/data/splits.py": ("tests/data/test_splits.py",),
     "vitau/evaluation/metrics.py": ("tests/evaluation/test_metrics.py",),
-    "vitau/evaluation/promotion.py": ("tests/evaluation/test_promotion.py",),
+    "vitau/evaluation/promotion/verdict.py": ("tests/evaluation/promotion/test_verdict.py",),
+    "vitau/evaluation/promotion/checks.py": ("tests/evaluation/promotion/test_verdict.py",),
+    "vitau/evaluation/promotion/held_out.py": ("tests/evaluation/promotion/test_verdict.py",),
     "vitau/media/crops.py": ("tests/media/test_crops.py",),
     "vitau/scoring/aggregate.py": ("tests/scoring/test_aggregate.py",),
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import approved_versions
-from vitau.evaluation.policy import find_policy
+from vitau.evaluation.promotion.policy import find_policy
 from vitau.schema import AU, AUS, Cohort, Protocol, Split
 
 

@@ -14,7 +14,7 @@ from flows.promotion.policies import people_needed
 from vitau.data.protocols import PAPER_COUNTS
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.crossvalidation.pooled import Difference, Pooled, SeedEstimate
-from vitau.evaluation.policy import PATIENTS
+from vitau.evaluation.promotion.policy import PATIENTS
 from vitau.schema import AUS, Cohort, Protocol
 
 PROBE: Final = "shortcut probe"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from flows.settings import Settings
 from vitau.data.protocols import LEAST_PALSIED
 from vitau.data.splits import NUM_CONTROL_FOLDS
-from vitau.evaluation.policy import PATIENTS, SMOKE, Policy, find_policy
+from vitau.evaluation.promotion.policy import PATIENTS, SMOKE, Policy, find_policy
 
 
 def choose_policy(settings: Settings, recipes: Iterable[str]) -> Policy:

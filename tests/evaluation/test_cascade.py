@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from vitau.evaluation.cascade import cascade_metrics
-from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.metrics import RegionMetrics, metrics_from_json
+from vitau.evaluation.promotion.held_out import Answers, HeldOut
 from vitau.schema import AU, AUS
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from flows.settings import SettingsError, load_settings, mask_password
-from vitau.evaluation.policy import POLICIES
+from vitau.evaluation.promotion.policy import POLICIES
 
 GIVEN = {
     "VITAU_STORE": "file:///store",

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from vitau.evaluation.bootstrap import Array, defined, percentile_interval, resample_weights, weighted_mean
-from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.measure import NUM_RESAMPLES, region_metrics
 from vitau.evaluation.metrics import UNDEFINED, CascadeMetrics, Estimate
+from vitau.evaluation.promotion.held_out import Answers, HeldOut
 from vitau.schema import Protocol
 
 NOT_ANALYZED: Final = -2.0

@@ -11,7 +11,7 @@ from tests.data.fake_cohorts import freeze_cohort
 from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.data.dataset import load_crops
-from vitau.evaluation.policy import CONFOUNDED_SOURCES, PATIENTS
+from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS
 from vitau.models.checkpoint import load_model, save_model
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.registry import registry

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import Interval, defined, format_estimate, format_interval, percentile_interval
 from vitau.evaluation.crossvalidation.shortcuts import SEPARATES, ShortcutProbe
-from vitau.evaluation.policy import CONFOUNDED_SOURCES, Policy
+from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, Policy
 
 Array = npt.NDArray[Any]
 

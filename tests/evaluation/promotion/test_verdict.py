@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitau.catalog.signing import canonical
-from vitau.evaluation.checks import CheckResult
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
-from vitau.evaluation.held_out import Answers, HeldOut
 from vitau.evaluation.measure import palsy_metrics
 from vitau.evaluation.metrics import Estimate
-from vitau.evaluation.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE
-from vitau.evaluation.promotion import Verdict, decide_promotion
+from vitau.evaluation.promotion.checks import CheckResult
+from vitau.evaluation.promotion.held_out import Answers, HeldOut
+from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE
+from vitau.evaluation.promotion.verdict import Verdict, decide_promotion
 from vitau.schema import AUS, Protocol
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
-from vitau.evaluation.checks import (
+from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.measure import calibration, decisions
+from vitau.evaluation.promotion.checks import (
     CheckResult,
     at_least,
     not_below,
@@ -24,10 +26,8 @@ from vitau.evaluation.checks import (
     not_worse_calibrated,
     of_group,
 )
-from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
-from vitau.evaluation.held_out import Answers, Comparison, HeldOut, compare_on_common_people, sort_people
-from vitau.evaluation.measure import calibration, decisions
-from vitau.evaluation.policy import PATIENTS, Policy
+from vitau.evaluation.promotion.held_out import Answers, Comparison, HeldOut, compare_on_common_people, sort_people
+from vitau.evaluation.promotion.policy import PATIENTS, Policy
 from vitau.schema import AUS, Protocol
 
 Array = npt.NDArray[Any]

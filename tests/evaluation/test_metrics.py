@@ -1,7 +1,7 @@
 """Metrics are frozen, and their stored form does not change."""
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -9,12 +9,17 @@ import pytest
 from vitau.evaluation.measure import palsy_metrics, region_metrics, side_metrics
 from vitau.evaluation.metrics import (
     UNDEFINED,
+    CascadeMetrics,
     DecisionMetrics,
     Estimate,
     PalsyMetrics,
     RegionDecisionMetrics,
     RegionMetrics,
+    RegionSideMetrics,
     SideMetrics,
+    SourceMetrics,
+    WithinSource,
+    evidence_words,
     metrics_from_json,
 )
 from vitau.schema import AU, AUS, Protocol
@@ -74,6 +79,47 @@ def test_sides_are_stored_within_the_metrics_of_regions():
     assert both.to_json()["sides"]["n_right"] == 6
     assert own.sides is None
     assert "sides" not in own.to_json()
+
+
+def test_metrics_within_sources_survive_a_round_trip_through_json():
+    within = WithinSource(
+        num_sources=3, by_source={"a clinic": SourceMetrics(num_subjects=4, num_palsied=1)}, auroc=Estimate(value=0.75)
+    )
+    metrics = PalsyMetrics(num_subjects=12, protocol=Protocol.SUBJECTS, within_source=within)
+    stored = json.loads(json.dumps(metrics.to_json()))
+    assert stored["within_source"]["n_sources"] == 3
+    assert stored["within_source"]["by_source"]["a clinic"]["n_palsied"] == 1
+    read = metrics_from_json(stored)
+    assert read == metrics
+    assert isinstance(read.within_source, WithinSource)
+    assert isinstance(read.within_source.by_source["a clinic"], SourceMetrics)
+
+
+def test_metrics_of_both_models_together_and_of_the_sides_of_regions_survive_a_round_trip():
+    cascade = CascadeMetrics(num_subjects=12, num_palsied=6, by_au={}, false_alarms=Estimate(value=0.25, interval=(0.0, 0.5)))
+    region_sides = RegionSideMetrics(num_subjects=6, num_sides=96, num_one_sided=20, named=Estimate(value=0.9))
+    metrics = replace(regions(), cascade=cascade, region_sides=region_sides)
+    stored = json.loads(json.dumps(metrics.to_json()))
+    assert stored["cascade"]["false_alarms_interval"] == [0.0, 0.5]
+    assert stored["region_sides"]["n_one_sided"] == 20
+    read = metrics_from_json(stored)
+    assert read == metrics
+    assert (type(read.cascade), type(read.region_sides)) == (CascadeMetrics, RegionSideMetrics)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (PalsyMetrics(num_subjects=51, num_palsied=21, protocol=Protocol.LOPO), "leave one person out, n = 21"),
+        (PalsyMetrics(num_subjects=30), "people held out, n = 30"),
+        (
+            RegionMetrics(num_subjects=21, by_au={}, protocol=Protocol.FRAMES),
+            "frames of people who were seen in training, n = 21",
+        ),
+    ],
+)
+def test_the_evidence_is_named_with_its_number_of_palsied_people(metrics, words):
+    assert evidence_words(metrics) == words
 
 
 def test_an_undefined_estimate_is_stored_as_null_and_an_unknown_one_is_read_as_undefined():

@@ -49,8 +49,11 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "vitau/data/splits.py": ("tests/data/test_splits.py",),
     "vitau/evaluation/metrics.py": ("tests/evaluation/test_metrics.py",),
     "vitau/evaluation/promotion/verdict.py": ("tests/evaluation/promotion/test_verdict.py",),
-    "vitau/evaluation/promotion/checks.py": ("tests/evaluation/promotion/test_verdict.py",),
-    "vitau/evaluation/promotion/held_out.py": ("tests/evaluation/promotion/test_verdict.py",),
+    "vitau/evaluation/promotion/checks.py": ("tests/evaluation/promotion/test_checks.py",),
+    "vitau/evaluation/promotion/held_out.py": (
+        "tests/evaluation/promotion/test_held_out.py",
+        "tests/evaluation/promotion/test_verdict.py",
+    ),
     "vitau/media/crops.py": ("tests/media/test_crops.py",),
     "vitau/scoring/aggregate.py": ("tests/scoring/test_aggregate.py",),
 }

@@ -1,4 +1,4 @@
-"""Held-out people are sorted by pseudonym, and a champion is compared on those whom both models can be tested on."""
+"""Held-out people are sorted by pseudonym, and a champion is compared on those who can test both models."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ ANSWERS = Answers(
 )
 
 
-def test_a_comparison_has_the_people_whom_the_champion_was_not_trained_on() -> None:
+def test_a_comparison_has_the_people_who_can_test_both_models() -> None:
     champion = replace(ANSWERS, palsy_S=np.array([0.5, np.nan, 1.0]), threshold=0.5)
     found = compare_on_common_people(PEOPLE, ANSWERS, champion)
     assert found is not None

@@ -20,7 +20,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
-from vitau.evaluation import policy as policies
+from vitau.evaluation.promotion import policy as policies
 from vitau.evaluation.promotion.policy import PATIENTS, SMOKE
 from vitau.registry import registry
 from vitau.registry.bundle import weights_digest

@@ -31,7 +31,7 @@ from vitau.data.nuisance import RING_PX
 from vitau.data.parquet import write_table
 from vitau.data.snapshot import freeze, load, snapshot_schema
 from vitau.errors import TrainingError
-from vitau.evaluation import policy as policies
+from vitau.evaluation.promotion import policy as policies
 from vitau.evaluation.promotion.policy import SMOKE
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig

@@ -41,12 +41,14 @@ def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings)
         labeled = simulate_labeling(workspace, cohort.path / "truth.csv")
     with stopwatch(seconds, "freeze"):
         snapshot = freeze(settings=settings)
+    known = {training.key for training in workspace.catalog.trainings()}
     with stopwatch(seconds, "train"):
         trained = retrain(snapshot.digest, size, settings=settings)
     with stopwatch(seconds, "score"):
         scored = rescore(snapshot.digest, report=PrivatePath(state.path / "report.html"), settings=settings)
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
-    new = ingested.new_clips + labeled.new_answers + scored.new_subjects
+    num_trained = sum(training.key not in known for training in trained.values())
+    new = ingested.new_clips + labeled.new_answers + num_trained + scored.new_subjects
     return summarize(workspace, ingested, labeled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
 
 

@@ -23,8 +23,8 @@ from vitau.catalog.signing import canonical
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import Crops, load_crops
 from vitau.errors import ChecksumError
-from vitau.evaluation.measure import by_subject
 from vitau.evaluation.promotion.held_out import Answers, HeldOut
+from vitau.evaluation.subjects import by_subject
 from vitau.processes import temporary_folder
 from vitau.progress import track
 from vitau.registry import registry

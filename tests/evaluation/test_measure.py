@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, region_side_metrics, side_metrics
+from vitau.evaluation.measure import palsy_metrics, region_metrics, region_side_metrics, side_metrics
 from vitau.evaluation.metrics import RegionMetrics, metrics_from_json
+from vitau.evaluation.subjects import by_subject
 from vitau.schema import AU, AUS, Protocol
 
 

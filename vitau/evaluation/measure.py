@@ -9,7 +9,6 @@ Axes: N frames, S people, K questions, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +22,6 @@ from vitau.evaluation.bootstrap import (
     resample_weights,
     with_point_estimate,
 )
-from vitau.evaluation.decision import log_odds, sigmoid
 from vitau.evaluation.metrics import (
     DECISION_METRICS,
     UNDEFINED,
@@ -38,54 +36,10 @@ from vitau.evaluation.metrics import (
     WithinSource,
 )
 from vitau.evaluation.rates import NUM_BINS, average_precision, count_outcomes, rates
+from vitau.evaluation.subjects import by_subject
 from vitau.schema import AUS, PAPER_AUS, Protocol
 
 NUM_RESAMPLES: Final = 2000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SubjectScores:
-    """One row per person: truth and mean score, both (S, K) for K questions; ``known`` is False where there is no label."""
-
-    subjects: tuple[str, ...]
-    truth_SK: Array
-    score_SK: Array
-    known_SK: Array
-
-
-def by_subject(
-    subjects: Sequence[str], truth: Array, score: Array, known: Array | None = None, *, averages_log_odds: bool = False
-) -> SubjectScores:
-    """Average the frame scores of each person.
-
-    Args:
-        subjects: N pseudonyms, one per frame.
-        truth: (N,) or (N, K) bool, equal in all frames of a person.
-        score: (N,) or (N, K) float.
-        known: (N,) or (N, K) bool, False where the truth is unknown; all known by default.
-        averages_log_odds: The scores are probabilities, and a person's is that of the mean log-odds.
-
-    Raises:
-        ValueError: There is no frame, the lengths differ, or a person has two truths.
-    """
-    truth_NK, score_NK = _columns(truth).astype(bool), _columns(score).astype(np.float64)
-    known_NK = np.ones_like(truth_NK) if known is None else _columns(known).astype(bool)
-    if not len(subjects):
-        raise ValueError("no frames were given; metrics need at least one")
-    if not len(subjects) == len(truth_NK) == len(score_NK) == len(known_NK):
-        raise ValueError(f"{len(subjects)} subjects, {len(truth_NK)} truths and {len(score_NK)} scores must be equally many")
-    names, index = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    first = np.array([int(np.argmax(index == row)) for row in range(len(names))])
-    truth_SK, known_SK = truth_NK[first], known_NK[first]
-    if (truth_NK != truth_SK[index]).any() or (known_NK != known_SK[index]).any():
-        raise ValueError("a person has different labels in different frames; labels belong to people")
-    frames_S = np.bincount(index)
-    if averages_log_odds:
-        score_NK = log_odds(score_NK)
-    score_SK = np.stack([np.bincount(index, column) / frames_S for column in score_NK.T], axis=1)
-    if averages_log_odds:
-        score_SK = sigmoid(score_SK)
-    return SubjectScores(subjects=tuple(names.tolist()), truth_SK=truth_SK, score_SK=score_SK, known_SK=known_SK)
 
 
 def palsy_metrics(  # noqa: PLR0913 - the scores, and how they are averaged, decided and resampled
@@ -356,8 +310,3 @@ def _estimates(point: Mapping[str, Array], spread: Mapping[str, Array]) -> dict[
         name: UNDEFINED if value is None else Estimate(value=value, interval=percentile_interval(spread[name]))
         for name, value in values.items()
     }
-
-
-def _columns(values: Array) -> Array:
-    values = np.asarray(values)
-    return values[:, None] if values.ndim == 1 else values

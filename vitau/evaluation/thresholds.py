@@ -7,7 +7,7 @@ import numpy as np
 
 from vitau.evaluation.bootstrap import Array
 from vitau.evaluation.decision import Calibration, log_odds, sigmoid
-from vitau.evaluation.measure import by_subject
+from vitau.evaluation.subjects import by_subject
 
 PRECISION: Final = 3.0
 """Of the prior of a region's place on the logistic curve; from 1 to 10 the accuracy on drawn people is the same within 0.01."""

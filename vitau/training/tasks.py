@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
 from vitau.evaluation.decision import DecisionRule
-from vitau.evaluation.measure import by_subject, palsy_metrics, region_metrics, region_side_metrics, side_metrics
+from vitau.evaluation.measure import palsy_metrics, region_metrics, region_side_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
+from vitau.evaluation.subjects import by_subject
 from vitau.evaluation.thresholds import (
     BAND_ERROR,
     abstention_band,

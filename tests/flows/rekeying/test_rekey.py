@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
 import sqlalchemy as sa
 
@@ -123,6 +124,7 @@ def test_a_change_in_an_object_store_ends_like_one_in_a_folder(study, tmp_path, 
     with seaweedfs(tmp_path / "seaweedfs") as (address, keys):
         for name, value in {**keys, "AWS_ENDPOINT_URL_S3": address}.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of an earlier test
         study.workspace = Workspace(study.workspace.settings.model_copy(update={"store": "s3://chaos/study"}))
         vars(study.workspace)["catalog"] = catalog
         for key in folder.keys(""):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vitau.errors import StackError, StoreError
+from vitau.errors import ChecksumError, ObjectNotFoundError, StackError, StoreError
 from vitau.store import Store
 from vitau.store.atomic import write_atomic
 
@@ -77,8 +77,13 @@ def clean_volumes(state: Path, store: Store, *, timeout_s: float = LIMIT_S, inte
 
 
 def _answers(store: Store) -> bool:
+    """Return whether objects can be listed and read: the bytes come back later than the names."""
     try:
-        next(iter(store.keys()), None)
+        key = next(iter(store.keys()), None)
+        if key is not None:
+            store.get(key)
+    except (ChecksumError, ObjectNotFoundError):  # damaged, or deleted meanwhile: it was looked up, and that is enough
+        return True
     except StoreError:
         return False
     return True

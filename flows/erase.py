@@ -56,7 +56,7 @@ def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
         settings: read from the environment by default.
 
     Raises:
-        CatalogError: no subject has this name, or traces of the person remain, which are listed.
+        CatalogError: no subject has this name, or something has a trace of the person or cannot be read; it is listed.
     """
     workspace = open_workspace(settings)
     check_pseudonym_key(workspace)
@@ -183,9 +183,10 @@ def retract(workspace: Workspace, names: Collection[str]) -> int:
 def check_scan(found: Scan) -> None:
     """Raise CatalogError with the traces that remain; the person's names in them are hidden."""
     if found.traces:
-        listed = "; ".join(found.traces[:SHOWN]) + ("; …" if len(found.traces) > SHOWN else "")
+        more = f"; and {len(found.traces) - SHOWN} more" if len(found.traces) > SHOWN else ""
         raise CatalogError(
-            f"the erasure is not finished: {len(found.traces)} traces remain ({listed}): delete them, and run it again"
+            f"the erasure is not finished: these have a trace or cannot be read: {'; '.join(found.traces[:SHOWN])}{more}. "
+            "Delete them, or restore damaged objects, which `fsck` lists, from a copy; then run it again"
         )
 
 

@@ -108,9 +108,10 @@ def erase_objects(workspace: Workspace, traces: Traces, uses: Uses, on_found: Ca
 
 
 def traces_in_store(workspace: Workspace, traces: Traces, prefixes: Collection[str] = ("",)) -> Iterator[str]:
-    """Yield the keys of the objects that name a person, or whose content does.
+    """Yield the keys of the objects that name a person, whose content does, or that cannot be read.
 
-    The recordings, frames and scores of other people are searched by their keys only.
+    Nobody can say that damaged bytes are without the person. The recordings, frames and scores of other people are searched by
+    their keys only.
     """
     for prefix in prefixes:
         for key in workspace.store.keys(prefix):
@@ -119,7 +120,7 @@ def traces_in_store(workspace: Workspace, traces: Traces, prefixes: Collection[s
             elif not key.startswith((layout.SUBJECTS, layout.SCORES)):
                 try:
                     found = traces.in_bytes(workspace.store.get(key))
-                except StoreError:  # damaged, or deleted meanwhile; its bytes cannot be trusted to be without the person
-                    found = workspace.store.exists(key) and key.startswith(DERIVED)
+                except StoreError:  # damaged, or deleted meanwhile
+                    found = workspace.store.exists(key)
                 if found:
                     yield key

@@ -8,8 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.erase import check_scan
 from flows.erasure.files import blank, traces_in_files
+from flows.erasure.objects import DERIVED, traces_in_store
+from flows.erasure.scan import Scan
 from flows.erasure.traces import Traces
+from vitau.errors import CatalogError
+from vitau.store import open_store
 
 NAME = "40002656393abd290388"
 TRACES = Traces(frozenset({NAME}), (("ab" * 32, ".mp4"),))
@@ -43,3 +48,27 @@ def test_a_log_is_blanked_in_place_and_the_files_with_traces_are_listed(tmp_path
         program.write("still appended\n")
     assert log.read_text() == f"GET /data/{'x' * len(NAME)}/1.jpg\nGET /health\nstill appended\n"
     assert list(traces_in_files(tmp_path, TRACES)) == ["page.html"]
+
+
+class Stored:
+    """A workspace with a store only."""
+
+    def __init__(self, folder) -> None:
+        self.store = open_store(str(folder))
+
+
+def test_an_object_that_cannot_be_read_is_not_taken_for_one_without_a_trace(tmp_path):
+    """A damaged page is deleted, since a later run writes it anew; any other object keeps the erasure from finishing."""
+    workspace = Stored(tmp_path)
+    for key in ("models/of-others.safetensors", "reports/damaged.html", "reports/readable.html"):
+        workspace.store.put(key, b"nothing of the person")
+    for key in ("models/of-others.safetensors", "reports/damaged.html"):
+        (tmp_path / key).write_bytes(b"flipped")
+    assert list(traces_in_store(workspace, TRACES, DERIVED)) == ["reports/damaged.html"]
+    workspace.store.erase("reports/damaged.html")
+    found = Scan()
+    found.look("store", traces_in_store(workspace, TRACES), TRACES)
+    with pytest.raises(CatalogError, match=r"cannot be read: store: models/of-others.safetensors\. Delete"):
+        check_scan(found)
+    workspace.store.erase("models/of-others.safetensors")
+    assert list(traces_in_store(workspace, TRACES)) == []

@@ -25,8 +25,8 @@ from flows.crossvalidation.tables import (
     predictions,
     words,
 )
+from vitau.pages import page_environment
 from vitau.schema import REGION_NAMES
-from vitau.scoring.pages import page_environment
 from vitau.store.atomic import make_private_folders, write_atomic
 
 TASK_WORDS: Final[Mapping[str, str]] = {

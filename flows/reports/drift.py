@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vitau.evaluation.drift import ALPHA, MIN_EFFECT, MIN_PEOPLE, People
-from vitau.scoring.pages import page_environment
+from vitau.pages import page_environment
 
 MONITOR_PAGE: Final = "monitor.html"
 """File name of the page beside a report."""

@@ -10,7 +10,7 @@ from flows.annotation.pull_answers import ADJUDICATOR
 from flows.promotion.retrain_trigger import marked_in_use
 from flows.workspace import Workspace
 from labeling.progress import Progress, duration, progress
-from vitau.scoring.pages import page_environment
+from vitau.pages import page_environment
 from vitau.store.atomic import write_atomic
 
 LABELING_PAGE: Final = "labeling.html"

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import vitau
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
+from vitau.pages import page_environment
 from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
 from vitau.scoring.aggregate import SideProbability, SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
-from vitau.scoring.pages import page_environment
 from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
 
@@ -113,7 +113,7 @@ class Report:
 
 def render(report: Report) -> str:
     """Render the report as a self-contained HTML page."""
-    environment = page_environment()
+    environment = page_environment(Path(__file__).parent)
     environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
         report=report,

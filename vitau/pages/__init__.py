@@ -12,7 +12,7 @@ def page_environment(*folders: Path) -> jinja2.Environment:
     and its content security policy forbids the rest. Values are escaped, and an undefined name is an error.
     """
     return jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folders), jinja2.PackageLoader("vitau.scoring", ".")]),
+        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folders), jinja2.PackageLoader("vitau.pages", ".")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

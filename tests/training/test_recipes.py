@@ -15,8 +15,12 @@ from vitau.training.fit import adamw
 from vitau.training.recipes import RECIPES, find_recipe, pretrained_recipe
 from vitau.training.tasks import CropBatches, objective
 
-FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions"]
+FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions", "paper-sided", "paper-fgnet"]
 """`base-regions` is `paper-regions` with a smaller generator, and takes most of a minute more."""
+
+
+def test_every_recipe_of_the_paper_goes_a_step_at_full_size() -> None:
+    assert {name for name in RECIPES if name.startswith("paper-")} <= set(FULL_SIZE)
 
 
 @pytest.mark.parametrize("name", RECIPES)

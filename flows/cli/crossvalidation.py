@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from flows.cli.connection import connect
-from flows.cli.console import DEMO, EngineName, Json, Size, State, check_choice, print_json, render_table, tell
+from flows.cli.console import DEMO, EngineName, Json, Size, State, check_choice, print_json, render_table, tell, tell_all
 from vitau.schema import Protocol
 
 app = typer.Typer()
@@ -48,7 +48,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     chosen = parse_protocols(protocol)
     settings = connect(state)
     from flows.crossvalidation.crossvalidate import crossvalidate as run
-    from flows.crossvalidation.tables import METRIC_WORDS, SHOWN, summary_rows
+    from flows.crossvalidation.tables import METRIC_WORDS, SHOWN, flattery, summary_rows
     from flows.execution.executor import Engine
     from flows.workspace import PrivatePath
 
@@ -68,6 +68,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     else:
         head = ["task", "protocol", "level", "people", *(METRIC_WORDS[name] for name in SHOWN[:3])]
         typer.echo(render_table(head, summary_rows(results)))
+    tell_all(flattery(results))
     tell(f"Tables, predictions and report are in {out}")
 
 

@@ -20,6 +20,7 @@ from flows.crossvalidation.tables import (
     counts_taken,
     csv_table,
     difference_words,
+    flattery,
     markdown,
     notes,
     predictions,
@@ -74,6 +75,7 @@ def page(facts: Facts, taken: Sequence[Taken]) -> str:
             difference_words=difference_words,
             method=METHOD,
             beside=[sentence.replace("`", "") for sentence in beside(facts.results)],
+            flattery=[sentence.replace("`", "") for sentence in flattery(facts.results)],
             notes=[note.replace("`", "") for note in notes(facts)],
         )
     )

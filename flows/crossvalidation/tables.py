@@ -36,6 +36,7 @@ PROTOCOL_WORDS: Final[Mapping[Protocol, str]] = {
     Protocol.SUBJECTS: "one hold-out of people, the recorded splits",
     Protocol.LOPO: "one palsied person is left out at a time, with a fifth of the controls",
 }
+TASKS_IN_SENTENCES: Final[Mapping[str, str]] = {"palsy": "recognition", "regions": "the regions"}
 SHOWN: Final = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "auroc": "AUROC",
@@ -148,7 +149,13 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
     ]
     lines += ["", *(line for sentence in beside(facts.results) for line in (sentence, ""))][:-1]
     if facts.results.differences:
-        lines += ["", "How much a protocol flatters, on the people that both protocols tested:", ""]
+        lines += ["", "## How much a protocol flatters", ""]
+        lines += [
+            *(f"* {sentence}" for sentence in flattery(facts.results)),
+            "",
+            "The first protocol minus the second, on the people that both tested:",
+            "",
+        ]
         lines += _markdown_table(
             ["Task", "Difference", "Level", "People", "Metric", "Value"],
             [
@@ -193,6 +200,28 @@ def beside(results: Results) -> Iterator[str]:
         if within is not None:
             found = "undefined, no source has both cohorts" if within.value is None else words(within)
             yield f"Recognition within sources with both cohorts, `{row.protocol}`: AUROC {found}."
+
+
+def flattery(results: Results) -> Iterator[str]:
+    """Yield by how much `frames` flatters each task, against each protocol that keeps people apart."""
+    found = {
+        (row.task, row.other, row.level, row.metric): row for row in results.differences if row.protocol is Protocol.FRAMES
+    }
+    for task, other in dict.fromkeys((task, other) for task, other, _, _ in found):
+        auroc = found[task, other, "person", "auroc"]
+        shown = "; ".join(
+            f"{METRIC_WORDS[metric]} {difference_words(found[task, other, 'person', metric])} by person, "
+            f"{difference_words(found[task, other, 'frame', metric])} by frame"
+            for metric in ("auroc", "accuracy")
+        )
+        if auroc.interval is None:
+            opinion = "that `frames` flatters cannot be shown"
+        elif auroc.interval[0] > 0:
+            opinion = "`frames` flatters"
+        else:
+            opinion = "it is not shown that `frames` flatters"
+        people = f"{auroc.num_people} {'person' if auroc.num_people == 1 else 'people'}"
+        yield f"{TASKS_IN_SENTENCES[task].capitalize()}, {people}: {opinion}. `frames` minus `{other}`: {shown}."
 
 
 def notes(facts: Facts) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from flows.crossvalidation import crossvalidate, fold_worker
 from flows.crossvalidation.crossvalidate import choose_recipes, conclude, lease_gpu, plan, train_folds
-from flows.crossvalidation.tables import COLUMNS
+from flows.crossvalidation.tables import COLUMNS, flattery, summary_rows
 from flows.erasure.files import erase_local_files
 from flows.erasure.living import load_living
 from flows.erasure.traces import Traces
@@ -28,6 +28,7 @@ from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
 from vitau.schema import AUS, Protocol
 from vitau.training.config import Recipe, TrainConfig
+from vitau.training.reporting.shortcuts import probe_snapshot
 
 ALL = (Protocol.SUBJECTS, Protocol.LOPO, Protocol.FRAMES)
 PALSIED = CONTROLS = 7
@@ -70,19 +71,34 @@ def workspace(tmp_path):
     opened.catalog.engine.dispose()
 
 
+def brighter(rng, number):
+    """Return a function that draws a frame; palsied people are brighter."""
+    palsied = number < PALSIED
+    return lambda: rng.integers(40, 130, (256, 256, 3), np.uint8) + np.uint8(60 * palsied)
+
+
+def own_look(rng, number):
+    """Return a function that draws a frame of a person, whose pattern no other person has."""
+    look = np.kron(rng.integers(0, 256, (16, 16, 3)), np.ones((16, 16, 1))).astype(np.int16)
+    return lambda: (look + rng.integers(-4, 5, look.shape)).clip(0, 255).astype(np.uint8)
+
+
 @pytest.fixture
 def snapshot(workspace):
     """The digest of a snapshot of people with 3 plain frames each; palsied people are brighter."""
+    return write_people(workspace, brighter)
+
+
+def write_people(workspace, look):
+    """Freeze people with 3 frames each, drawn by the function that ``look`` returns of each; return the digest."""
     rng, rows = np.random.default_rng(1), []
     for number in range(PALSIED + CONTROLS):
         palsied, name = number < PALSIED, f"person-{number:02d}"
-        key = f"subjects/{name}/clips/{number:064x}/frames-0.parquet"
+        key, draw = f"subjects/{name}/clips/{number:064x}/frames-0.parquet", look(rng, number)
         frames = [
             {
                 "frame_index": index,
-                "crop": cv2.imencode(".png", rng.integers(40, 130, (256, 256, 3), np.uint8) + np.uint8(60 * palsied))[
-                    1
-                ].tobytes(),
+                "crop": cv2.imencode(".png", draw())[1].tobytes(),
                 "crop_landmarks": rng.uniform(60, 200, 136).astype(np.float32).tolist(),
             }
             for index in range(3)
@@ -156,6 +172,68 @@ def test_three_protocols_are_in_one_table_and_the_differences_beside_them(worksp
     assert "`frames` − `lopo`" in table
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
+
+
+def test_the_page_shows_by_how_much_frames_flatters_where_people_share_nothing_with_their_cohort(workspace, tmp_path):
+    digest = write_people(workspace, own_look)
+    recipe = RECIPES["palsy"]
+    long = replace(recipe, train=replace(recipe.train, epochs=12, augmentation=None))
+    results = run(workspace, digest, tmp_path / "out", recipes={"palsy": long})
+    auroc = {protocol: results.of(protocol, "palsy").metrics["auroc"].value for protocol in ALL}
+    assert auroc[Protocol.FRAMES] == 1, "looks can be learned by heart"
+    assert auroc[Protocol.LOPO] < 0.7, "and promise nothing about other people"
+    found = {(row.other, row.level, row.metric): row for row in results.differences if row.protocol is Protocol.FRAMES}
+    by_person = found[Protocol.LOPO, "person", "auroc"]
+    assert by_person.value == pytest.approx(1 - auroc[Protocol.LOPO])
+    shown = "; ".join(
+        f"{metric_name} {value('person')} by person, {value('frame')} by frame"
+        for metric_name, metric in (("AUROC", "auroc"), ("accuracy", "accuracy"))
+        for value in [lambda level, metric=metric: words_of(found[Protocol.LOPO, level, metric])]
+    )
+    sentence = f"Recognition, 14 people: `frames` flatters. `frames` minus `lopo`: {shown}."
+    assert list(flattery(results))[-1] == sentence
+    assert sentence in (tmp_path / "out" / "table.md").read_text()
+    assert sentence.replace("`", "") in (tmp_path / "out" / "report.html").read_text()
+
+
+def words_of(difference):
+    low, high = difference.interval
+    return f"{difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def test_few_people_do_not_show_that_frames_flatters(workspace, snapshot, tmp_path):
+    results = run(
+        workspace, snapshot, tmp_path / "out", (Protocol.FRAMES, Protocol.SUBJECTS), recipes={"palsy": RECIPES["palsy"]}
+    )
+    (sentence,) = flattery(results)
+    assert sentence.startswith("Recognition, 2 people: it is not shown that `frames` flatters. `frames` minus `subjects`: ")
+
+
+def test_the_shortcut_probe_stands_beside_the_auroc_of_the_model_in_every_output(workspace, snapshot, tmp_path):
+    out, living = tmp_path / "out", load_living(workspace, snapshot)
+    study = plan(snapshot, living, {"palsy": RECIPES["palsy"]}, (Protocol.SUBJECTS,), 1)
+    probe = probe_snapshot(workspace.store, living.rows)
+    assert probe.auroc.value == 1, "the pictures of palsied people are brighter, their rings too"
+    results = conclude(study, living, train_folds(workspace, study, living, {}, out), out, probe)
+    lines = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
+    (line,) = [line for line in lines if line["task"] == "shortcut probe"]
+    assert {name: line[name] for name in ("level", "metric", "value", "people", "palsied")} == {
+        "level": "person",
+        "metric": "auroc",
+        "value": "1.000000",
+        "people": "14",
+        "palsied": "7",
+    }
+    auroc = next(line for line in lines if (line["task"], line["level"], line["metric"]) == ("palsy", "person", "auroc"))
+    assert float(auroc["value"]) == pytest.approx(results.of(Protocol.SUBJECTS, "palsy").metrics["auroc"].value)
+    *rows, last = summary_rows(results)
+    assert [row[0] for row in rows] == ["palsy", "palsy"]
+    assert (last[0], last[3], last[4][:5]) == ("shortcut probe", "14", "1.000")
+    beside = "predicts the cohort of a person from how other people were recorded: AUROC 1.000"
+    for text in ((out / "table.md").read_text(), (out / "report.html").read_text()):
+        assert beside in text
+        assert "Confounded sources: " in text
+        assert "on 7 palsied people and 7 others" in text
 
 
 def test_lopo_predicts_people_left_out_and_frames_predicts_people_seen_in_training(workspace, snapshot, tmp_path):

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import vitau
+from vitau.commands.measure import measure
 from vitau.errors import VitauError
 from vitau.progress import bar, track
 from vitau.registry import DEFAULT_TRACKING_URI
@@ -171,9 +172,9 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     import json
 
     from vitau.evaluation.metrics import metrics_from_json
+    from vitau.media.inputs import RecordingOptions
     from vitau.scoring.batch import person_record, score_inputs, summary_lines
     from vitau.scoring.predict import Predictor
-    from vitau.scoring.reading import RecordingOptions
 
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     folder = _model_folder(model, tracking_uri)
@@ -213,6 +214,9 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
             typer.echo(line)
     typer.echo(f"The report is {out / 'report.html'}", err=True)
     raise typer.Exit(1 if result.skipped else 0)
+
+
+app.command(epilog="Example: vitau measure clip.mp4 --out measures")(measure)
 
 
 @app.command(epilog="Example: vitau bench gradcam")

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitau.errors import ClipError
+from vitau.media.inputs import list_files
 from vitau.schema import AU, AUS, SCORE_COLUMNS
 from vitau.scoring.aggregate import RegionScore, SubjectScore
-from vitau.scoring.batch import BatchResult, ScoredPerson, list_files, score_inputs, summary_lines, write_items
+from vitau.scoring.batch import BatchResult, ScoredPerson, score_inputs, summary_lines, write_items
 from vitau.scoring.predict import Predictor
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from vitau.errors import ClipError
 from vitau.media.crops import from_jpeg, to_jpeg
+from vitau.media.inputs import RecordingOptions
 from vitau.schema import FrameLimits, QuarantineReason
-from vitau.scoring.reading import SPOOL_BYTES, CropSpool, ReadingCounts, RecordingOptions, no_usable_face, read_clip, read_photo
+from vitau.scoring.reading import SPOOL_BYTES, CropSpool, ReadingCounts, no_usable_face, read_clip, read_photo
 
 
 @pytest.mark.parametrize(

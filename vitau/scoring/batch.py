@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from vitau.errors import ClipError
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
-from vitau.media.clips import PHOTO_SUFFIXES, SEQUENCE_SUFFIX, VIDEO_SUFFIXES, DecodeCounts
+from vitau.media.clips import PHOTO_SUFFIXES, DecodeCounts
+from vitau.media.inputs import RecordingOptions, list_files
 from vitau.schema import AU, Skipped, safe_cell
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
-from vitau.scoring.reading import REASON_WORDS, ReadingCounts, RecordingOptions
+from vitau.scoring.reading import REASON_WORDS, ReadingCounts
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
 from vitau.scoring.scores import ScoredFace, score_table
 
@@ -130,21 +131,6 @@ def score_inputs(
     write_report(report, out / "report.html")
     by_item = {str(number): path for number, path in enumerate(paths, 1)}
     return BatchResult(people=tuple(people), skipped=tuple(skipped), paths=by_item, num_ignored=num_ignored)
-
-
-def list_files(inputs: Iterable[Path]) -> tuple[list[Path], int]:
-    """Return the files to score, sorted within folders, and the number of other files in folders."""
-    paths: list[Path] = []
-    num_ignored = 0
-    for path in inputs:
-        if not path.is_dir():
-            paths.append(path)
-            continue
-        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
-        media = [file for file in files if file.suffix.lower() in {*PHOTO_SUFFIXES, *VIDEO_SUFFIXES, SEQUENCE_SUFFIX}]
-        paths += media
-        num_ignored += len(files) - len(media)
-    return paths, num_ignored
 
 
 def write_items(paths: Sequence[Path], path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vitau.errors import CheckpointError, ClipError
 from vitau.evaluation.decision import DecisionRule
 from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, decode_image, sample_frames
+from vitau.media.inputs import RecordingOptions
 from vitau.models.checkpoint import CARD, load_model, model_digest
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_input
@@ -24,7 +25,6 @@ from vitau.schema import AU, AUS, FrameLimits
 from vitau.scoring.reading import (
     CropSpool,
     ReadingCounts,
-    RecordingOptions,
     UsableFace,
     no_usable_face,
     read_clip,

@@ -13,9 +13,9 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from vitau.errors import ClipError
+from vitau.media.inputs import RecordingOptions
 from vitau.schema import SCORE_COLUMNS
 from vitau.scoring.predict import Predictor
-from vitau.scoring.reading import RecordingOptions
 
 BUNDLE: Final = "bundle"
 """Name of the artifact with the model folder."""

@@ -1,6 +1,5 @@
-"""The faces of a recording as ingest reads them: its options, the frame limits of gate 1, and crops encoded as in the store."""
+"""The faces of a recording as ingest reads them: the frame limits of gate 1, and crops encoded as in the store."""
 
-import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from vitau.media.clips import RATE_FPS, DecodeCounts, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
 from vitau.media.faces import FaceCrop, FaceTracker
 from vitau.media.frames import find_faces
+from vitau.media.inputs import RecordingOptions
 from vitau.schema import FrameLimits, QuarantineReason, failed_limits
 
 SPOOL_BYTES: Final = 16 << 20
@@ -30,38 +30,6 @@ REASON_WORDS: Final[Mapping[QuarantineReason, str]] = {
     QuarantineReason.BRIGHT: "too bright",
     QuarantineReason.TURNED: "turned away",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordingOptions:
-    """Options of a recording, as in a manifest: whether it is mirrored, its time range, and the rate of an image sequence.
-
-    Attributes:
-        mirrored: the picture is a mirror image, as of a phone's front camera.
-        start_s: start of the range, s from the start of the recording. A photo has no range.
-        end_s: end of the range, exclusive.
-        fps: frames per second of an image sequence; without it, every image is used.
-
-    Raises:
-        ValueError: the range is empty, or a number is negative or not finite.
-    """
-
-    mirrored: bool = False
-    start_s: float | None = None
-    end_s: float | None = None
-    fps: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("start_s", "end_s", "fps"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value:g}; give a number from 0")
-        if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
-            raise ValueError(
-                f"the range ends at {self.end_s:g} s, not after its start at {self.start_s or 0.0:g} s; correct it"
-            )
-        if self.fps == 0:
-            raise ValueError("fps is 0; give a positive number of frames per second")
 
 
 @dataclass(kw_only=True, slots=True)

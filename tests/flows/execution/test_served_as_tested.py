@@ -26,6 +26,7 @@ from vitau.data.snapshot import freeze, snapshot_schema
 from vitau.errors import ClipError
 from vitau.evaluation.decision import DecisionRule, log_odds
 from vitau.media.frames import FrameRecipe
+from vitau.media.inputs import RecordingOptions
 from vitau.media.manifests import SourceClip
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import draw_person
@@ -36,7 +37,6 @@ from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.schema import AUS, Cohort
 from vitau.scoring.predict import Predictor
-from vitau.scoring.reading import RecordingOptions
 from vitau.store import open_store
 from vitau.training.run import shrunk
 from vitau.training.tasks import predict

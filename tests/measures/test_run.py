@@ -1,0 +1,101 @@
+import csv
+import stat
+
+import cv2
+import pyarrow.parquet as pq
+import pytest
+
+from vitau.measures.landmarks.predictors import DlibBackend
+from vitau.measures.run import measure_sources
+from vitau.measures.sources import list_sources
+from vitau.media.inputs import RecordingOptions
+from vitau.media.synthetic.cohort import write_clip
+from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.people import draw_person
+
+FIRST_COLUMNS = [
+    *("input", "frame_index", "time_s", "task"),
+    *("brow_height_right", "brow_height_left", "lid_gap_right", "lid_gap_left"),
+    *("lip_corner_height_right", "lip_corner_height_left", "lip_corner_lateral_right", "lip_corner_lateral_left"),
+]
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Write a clip and a photo of a drawn person, a mirrored photo, and two files that cannot be measured."""
+    folder = tmp_path_factory.mktemp("recordings")
+    person = draw_person(4, 3, palsied=True)
+    write_clip(folder / "clip.mp4", person)
+    image = cv2.cvtColor(draw_frame(person, "smile", 1.0).image, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "photo.png"), image)
+    (folder / "mirror").mkdir()
+    cv2.imwrite(str(folder / "mirror" / "photo.png"), image[:, ::-1])
+    cv2.imwrite(str(folder / "wall.png"), image[:80, :80])
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def measured(recordings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "m"
+    paths = [recordings / name for name in ("clip.mp4", "photo.png", "wall.png", "broken.mp4")]
+    return measure_sources(list_sources(paths, RecordingOptions()), out, backend=DlibBackend()), out
+
+
+def test_the_series_has_a_row_per_frame_and_the_agreed_columns_first(measured):
+    result, out = measured
+    series = rows(out / "series.csv")
+    assert list(series[0])[: len(FIRST_COLUMNS)] == FIRST_COLUMNS
+    clip = [row for row in series if row["input"] == "clip"]
+    assert [int(row["frame_index"]) for row in clip] == list(range(14))
+    assert all(float(row[name]) for row in series for name in FIRST_COLUMNS[4:])
+    assert [person.item for person in result.people] == ["clip", "photo"]
+
+
+def test_the_parquet_table_holds_what_the_csv_holds(measured):
+    _, out = measured
+    table = pq.read_table(out / "series.parquet").to_pylist()
+    for row, cells in zip(table, rows(out / "series.csv"), strict=True):
+        assert row["brow_height_left"] == pytest.approx(float(cells["brow_height_left"]), abs=1e-5)
+        assert (row["input"], row["frame_index"]) == (cells["input"], int(cells["frame_index"]))
+
+
+def test_what_cannot_be_measured_is_listed_with_its_reason(measured):
+    result, out = measured
+    assert {skip.item: skip.reason for skip in result.skipped} == {
+        "wall": "no face was found in 1 frame; give a face that looks at the camera",
+        "broken": "the recording is not a video; give a video, a photo or a tar of images",
+    }
+    assert [row["input"] for row in rows(out / "skipped.csv")] == ["wall", "broken"]
+
+
+def test_people_have_a_side_its_probability_and_a_score(measured):
+    _, out = measured
+    clip, photo = rows(out / "people.csv")
+    assert list(clip)[:4] == ["input", "side", "side_probability", "asymmetry"]
+    assert clip["side"] in ("left", "right")
+    assert 0.5 <= float(clip["side_probability"]) <= 1
+    assert float(clip["asymmetry"]) > 0
+    assert (photo["side"], photo["side_probability"], photo["asymmetry"]) == ("", "", "")  # one frame shows no movement
+
+
+def test_the_tables_are_readable_by_their_owner_only(measured):
+    _, out = measured
+    for path in out.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_a_mirrored_photo_gives_the_sides_of_the_person(recordings, measured, tmp_path):
+    listed = list_sources([recordings / "mirror" / "photo.png"], RecordingOptions(mirrored=True))
+    measure_sources(listed, tmp_path / "m", backend=DlibBackend())
+    (mirrored,) = rows(tmp_path / "m" / "series.csv")
+    (plain,) = (row for row in rows(measured[1] / "series.csv") if row["input"] == "photo")
+    swapped = {name: name.replace("right", "?").replace("left", "right").replace("?", "left") for name in FIRST_COLUMNS[4:]}
+    as_it_is = sum(abs(float(mirrored[name]) - float(plain[name])) for name in swapped)
+    other_way = sum(abs(float(mirrored[name]) - float(plain[other])) for name, other in swapped.items())
+    assert as_it_is < other_way / 2  # dlib's points of a mirror image differ by a few px, the sides of this person by more

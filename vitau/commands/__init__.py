@@ -1,0 +1,1 @@
+"""Commands of ``vitau`` that have a module of their own."""

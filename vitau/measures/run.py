@@ -1,0 +1,135 @@
+"""Measurement of inputs one by one: from files to tables, with all that is skipped and its reason."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vitau.errors import ClipError
+from vitau.measures.asymmetry import movement_asymmetry
+from vitau.measures.landmarks.backend import LandmarkBackend
+from vitau.measures.results import PersonResult, Recording
+from vitau.measures.series import RATE_FPS, ReadingState, read_series
+from vitau.measures.sources import Source, SourceList
+from vitau.measures.tables import TableWriter
+from vitau.schema import Skipped
+
+
+class Sink(Protocol):
+    """What receives each recording after its measurement, such as a writer of tables or of a report."""
+
+    def add(self, recording: Recording) -> None:
+        """Take over a recording; it is not kept elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """One measured input in short, for the terminal."""
+
+    item: str
+    visit: str | None
+    person: PersonResult
+    num_frames: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureResult:
+    """What was measured, what was skipped with its reason, and the number of other files in folders."""
+
+    people: tuple[Summary, ...]
+    skipped: tuple[Skipped, ...]
+    num_ignored: int
+
+
+def measure_sources(
+    listed: SourceList,
+    out: Path,
+    *,
+    backend: LandmarkBackend,
+    rate_fps: float = RATE_FPS,
+    sinks: Sequence[Sink] = (),
+    watch: Callable[[Iterable[Source], int], Iterable[Source]] = lambda sources, _: sources,
+) -> MeasureResult:
+    """Measure sources one by one; write the tables into a folder, and hand each recording to the sinks.
+
+    Only one recording is in memory. A file that cannot be measured is skipped, and its reason is listed.
+
+    Args:
+        listed: the sources, as :func:`vitau.measures.sources.list_sources` lists them.
+        out: output folder; created if missing, earlier files are replaced.
+        backend: where the landmarks come from.
+        rate_fps: measured frames per second of clips.
+        sinks: further receivers of each recording.
+        watch: wraps the sources and their number to show progress.
+    """
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    people: list[Summary] = []
+    skipped = list(listed.skipped)
+    with TableWriter(out) as tables:
+        for source in watch(listed.sources, len(listed.sources)):
+            for outcome in measure_source(source, backend, rate_fps=rate_fps):
+                if isinstance(outcome, Skipped):
+                    skipped.append(outcome)
+                    continue
+                for sink in (tables, *sinks):
+                    sink.add(outcome)
+                people.append(
+                    Summary(
+                        item=outcome.item,
+                        visit=outcome.visit,
+                        person=outcome.person,
+                        num_frames=len(outcome.series),
+                        notes=outcome.notes,
+                    )
+                )
+        tables.write_skipped(skipped)
+    return MeasureResult(people=tuple(people), skipped=tuple(skipped), num_ignored=listed.num_ignored)
+
+
+def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float = RATE_FPS) -> Iterator[Recording | Skipped]:
+    """Yield the recording of a source, unless nothing can be measured, and what of it is skipped."""
+    state = ReadingState()
+    try:
+        series = read_series(source, backend, state, rate_fps=rate_fps)
+    except ClipError as error:
+        yield Skipped(item=source.item, reason=str(error))
+        return
+    yield from (
+        Skipped(item=f"{source.item} ({part.path.name})" if len(source.parts) > 1 else source.item, reason=reason)
+        for part, reason in state.problems
+    )
+    judged = movement_asymmetry({name: values[series.usable] for name, values in series.columns.items()})
+    person = PersonResult(
+        asymmetry=judged.score if judged else None,
+        side=judged.side if judged else None,
+        side_probability=judged.side_probability if judged else None,
+    )
+    yield Recording(
+        item=source.item,
+        paths=tuple(dict.fromkeys(part.path for part in source.parts)),
+        series=series,
+        exercises=(),
+        measures=(),
+        person=person,
+        visit=source.visit,
+        recorded_at=source.recorded_at,
+        num_frames=state.num_frames,
+        left_out=dict(state.left_out),
+        notes=_notes(state),
+        backend=backend.name,
+    )
+
+
+def _notes(state: ReadingState) -> tuple[str, ...]:
+    notes = []
+    if state.decoded.truncated:
+        notes.append("The recording ends long before the duration in its header; the readable frames were measured.")
+    if state.decoded.num_damaged:
+        notes.append(f"{state.decoded.num_damaged} damaged frames or packets were skipped.")
+    if state.num_other_faces:
+        notes.append("A photo shows several faces; only the main one was measured.")
+    if state.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in state.left_out.most_common())
+        notes.append(f"{state.left_out.total()} of {state.num_frames} frames are not measured ({reasons}).")
+    return tuple(notes)

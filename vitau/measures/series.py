@@ -1,0 +1,160 @@
+"""Reading of a source: its frames one by one, the landmarks of the person, and the measures of each frame."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitau.errors import ClipError
+from vitau.measures.geometry import column_names, measure_points, own_points
+from vitau.measures.landmarks.backend import LandmarkBackend
+from vitau.measures.results import Series, Task
+from vitau.measures.sources import Part, Source
+from vitau.media.clips import DecodeCounts, SampledFrame, kind_of, sample_frames
+from vitau.media.crops import quality, renumbered
+from vitau.media.faces import FaceCrop, FaceTracker, person_of_interest
+from vitau.media.frames import find_faces
+from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, failed_limits
+
+RATE_FPS: Final = 10.0
+"""Measured frames per second of a clip: a voluntary movement of the face takes 0.3 s and more from onset to peak."""
+MEASURE_LIMITS: Final = FrameLimits(yaw_deg_max=25.0, pitch_deg_max=25.0)
+"""Frames outside are listed, but not measured: a turned head looks asymmetric."""
+QUALITY_COLUMNS: Final = (
+    "yaw_deg",
+    "pitch_deg",
+    "roll_deg",
+    "face_px",
+    "sharpness",
+    "brightness",
+    "clipped",
+    "detector_score",
+)
+
+
+@dataclass(kw_only=True, slots=True)
+class ReadingState:
+    """Counts of one source while it is read: frames, frames with a face, frames left out by reason, and skipped parts."""
+
+    num_frames: int = 0
+    num_faces: int = 0
+    num_other_faces: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    decoded: DecodeCounts = field(default_factory=DecodeCounts)
+    problems: list[tuple[Part, str]] = field(default_factory=list)
+
+
+def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *, rate_fps: float = RATE_FPS) -> Series:
+    """Read all parts of a source and measure the person in each frame; one frame is in memory at a time.
+
+    A part that cannot be read is listed in ``state.problems``; the others are measured.
+
+    Raises:
+        ClipError: no part can be read, or no frame shows a face.
+    """
+    rows = _Rows(source.item)
+    for part in source.parts:
+        try:
+            for frame, face in _faces(part, state, rate_fps):
+                points = backend.points(frame.image, face, rows.next_index(frame), part.path.stem)
+                if points is None:
+                    state.left_out["no landmarks"] += 1
+                else:
+                    rows.add(part, frame, face, points, state)
+        except ClipError as error:
+            state.problems.append((part, str(error)))
+        rows.end_part()
+    if not len(rows) and state.problems:
+        raise ClipError(state.problems[0][1])
+    if not len(rows) and state.num_faces:
+        raise ClipError(
+            f"the landmarks {backend.name} have no points of its {state.num_faces} faces; check their input and frame"
+        )
+    if not len(rows):
+        noun = "frame" if state.num_frames == 1 else "frames"
+        raise ClipError(f"no face was found in {state.num_frames} {noun}; give a face that looks at the camera")
+    return rows.series()
+
+
+def _faces(part: Part, state: ReadingState, rate_fps: float) -> Iterator[tuple[SampledFrame, FaceCrop]]:
+    """Yield the frames of a part that show the person, with the face."""
+    options = part.options
+    is_photo = kind_of(part.path) == "photo"
+    tracker = FaceTracker(mirrored=options.mirrored)
+    sampled = sample_frames(part.path, rate_fps, options.start_s, options.end_s, options.fps, counts=state.decoded)
+    for frame in sampled:
+        state.num_frames += 1
+        if is_photo:
+            faces = find_faces(frame.image, mirrored=options.mirrored)
+            state.num_other_faces += max(len(faces) - 1, 0)
+            face = person_of_interest(faces, frame.image.shape[1], frame.image.shape[0]) if faces else None
+        else:
+            _, face = tracker.track(frame.image)
+        if face is None:
+            state.left_out["no face"] += 1
+            continue
+        state.num_faces += 1
+        yield frame, face
+
+
+class _Rows:
+    """Measured frames of one source, as compact columns."""
+
+    def __init__(self, item: str) -> None:
+        self._item = item
+        self._index, self._time = array("q"), array("d")
+        self._task: list[Task | None] = []
+        self._quality = {name: array("d") for name in QUALITY_COLUMNS}
+        self._points, self._measured = array("f"), array("f")
+        self._usable = array("b")
+        self._frame_size, self._mirrored = (0, 0), False
+        self._first_index = self._next_index = 0
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def next_index(self, frame: SampledFrame) -> int:
+        return self._first_index + frame.index
+
+    def add(self, part: Part, frame: SampledFrame, face: FaceCrop, points: NDArray[np.float32], state: ReadingState) -> None:
+        mirrored = part.options.mirrored
+        size = (frame.image.shape[1], frame.image.shape[0])
+        measured = asdict(quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored))
+        measured["detector_score"] = face.score
+        failed = failed_limits({name: np.float32(value) for name, value in measured.items()}, MEASURE_LIMITS)
+        reason = next((reason for reason in QuarantineReason if failed.get(reason)), None)
+        if reason is not None:
+            state.left_out[str(reason)] += 1
+        self._index.append(self.next_index(frame))
+        self._next_index = self._index[-1] + 1
+        self._time.append(frame.time_s)
+        self._task.append(part.task)
+        for name, values in self._quality.items():
+            values.append(measured[name])
+        self._points.extend((renumbered(points) if mirrored else points).astype(np.float32).ravel().tolist())
+        self._measured.extend(own_points(points, mirrored=mirrored).astype(np.float32).ravel().tolist())
+        self._usable.append(reason is None)
+        self._frame_size, self._mirrored = size, mirrored
+
+    def end_part(self) -> None:
+        self._first_index = self._next_index
+
+    def series(self) -> Series:
+        shape = (len(self), NUM_LANDMARKS, 2)
+        columns = measure_points(np.frombuffer(self._measured, np.float32).reshape(shape))
+        columns = {name: columns[name] for name in column_names()}
+        return Series(
+            item=self._item,
+            frame_index=np.array(self._index, dtype=np.int64),
+            time_s=np.array(self._time),
+            task=tuple(self._task),
+            columns={**columns, **{name: np.array(values) for name, values in self._quality.items()}},
+            points=np.frombuffer(self._points, np.float32).reshape(shape),
+            usable=np.array(self._usable, dtype=bool),
+            frame_size=self._frame_size,
+            mirrored=self._mirrored,
+        )

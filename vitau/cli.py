@@ -13,6 +13,7 @@ import typer
 
 import vitau
 from vitau.commands.measure import measure
+from vitau.commands.serve import serve
 from vitau.errors import VitauError
 from vitau.progress import bar, track
 from vitau.registry import DEFAULT_TRACKING_URI
@@ -217,6 +218,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
 
 
 app.command(epilog="Example: vitau measure clip.mp4 --out measures")(measure)
+app.command(epilog="Example: vitau serve")(serve)
 
 
 @app.command(epilog="Example: vitau bench gradcam")

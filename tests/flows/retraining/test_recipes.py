@@ -43,7 +43,7 @@ def make_workspace(tmp_path):
         ("tiny-palsy", "99928fd44e4ea3fd"),
         ("tiny-regions", "b6fd79ff219d28aa"),
         ("base-regions", "90d222e33a56f0b6"),
-        ("tiny-sided", "3d4df57b25579d3d"),
+        ("tiny-sided", "ac8b11a590ad115b"),
     ],
 )
 def test_existing_states_find_their_trainings(recipe, key):

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import vitau
+from vitau.commands.compare import compare
 from vitau.commands.measure import measure
 from vitau.commands.serve import serve
 from vitau.errors import VitauError
@@ -219,6 +220,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
 
 app.command(epilog="Example: vitau measure clip.mp4 --out measures")(measure)
 app.command(epilog="Example: vitau serve")(serve)
+app.command(epilog="Example: vitau compare january june --out change")(compare)
 
 
 @app.command(epilog="Example: vitau bench gradcam")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from flows.identity.lookalikes import Lookalikes, clip_faces
 from flows.workspace import Workspace
-from vitau.pages import page_environment
-from vitau.scoring.report import data_uri
+from vitau.pages import data_uri, page_environment
 from vitau.store.atomic import write_atomic
 
 

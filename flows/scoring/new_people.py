@@ -29,8 +29,7 @@ from vitau.data.usable_frames import UsableFrames
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
 from vitau.registry import registry
-from vitau.schema import Skipped
-from vitau.scoring.report import REASON_WORDS
+from vitau.schema import REASON_WORDS, Skipped
 
 _FRAMES = pa.schema([("subject", pa.string()), ("frame_index", pa.int32()), ("frames_key", pa.string())])
 

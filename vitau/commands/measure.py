@@ -35,6 +35,9 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
         Path | None, typer.Option(help="A CSV with the landmarks of another program, for csv.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also write a video of each clip with landmarks, measured lines and curves.")
+    ] = False,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="The pictures are mirror images, as of a phone's front camera.")
     ] = False,
@@ -53,13 +56,16 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
 ) -> None:
     """Measure photos and clips of faces, without a model.
 
-    Writes series, measures and people as tables, and prints one line per person.
+    Writes a page per person, tables and a workbook, and prints one line per person.
     The tables name an input by its file name without suffix.
     Options about recordings apply to all inputs that the manifest does not list.
     A file that cannot be measured is listed with its reason.
     The other files are measured, and the exit code is 1.
     """
     from vitau.measures.landmarks.choice import open_backend
+    from vitau.measures.reporting.report import ReportWriter
+    from vitau.measures.reporting.video import VideoWriter
+    from vitau.measures.reporting.workbook import WorkbookWriter
     from vitau.measures.run import measure_sources
     from vitau.measures.sources import list_sources
     from vitau.media.inputs import RecordingOptions
@@ -67,7 +73,11 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
     listed = list_sources(inputs or [], options, manifest)
-    result = measure_sources(listed, out, backend=points, watch=_watch)
+    with ReportWriter(out) as report, WorkbookWriter(out) as workbook:
+        videos = [VideoWriter(out, listed.sources)] if video else []
+        result = measure_sources(listed, out, backend=points, sinks=(report, workbook, *videos), watch=_watch)
+        report.write_skipped(result.skipped)
+        workbook.write_skipped(result.skipped)
     kept = points.flattening.sentence() if points.flattening else "how much asymmetry they keep was not measured"
     typer.echo(f"Landmarks: {points.name}; {kept}.", err=True)
     for skipped in result.skipped:
@@ -81,7 +91,7 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     else:
         for line in _summary_lines(result):
             typer.echo(line)
-    typer.echo(f"The tables are in {out}", err=True)
+    typer.echo(f"The report is {out / 'report.html'}; the tables are beside it", err=True)
     raise typer.Exit(1 if result.skipped else 0)
 
 

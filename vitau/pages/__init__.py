@@ -1,5 +1,6 @@
 """HTML pages: the Jinja environment that they share."""
 
+import base64
 from pathlib import Path
 
 import jinja2
@@ -18,3 +19,8 @@ def page_environment(*folders: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def data_uri(jpeg: bytes) -> str:
+    """Return a JPEG as a data URI."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

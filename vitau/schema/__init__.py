@@ -32,7 +32,7 @@ from vitau.schema.domain import (
     is_erased,
     tombstone,
 )
-from vitau.schema.gate import FrameLimits, failed_limits
+from vitau.schema.gate import REASON_WORDS, FrameLimits, failed_limits
 
 __all__ = [
     "AU",
@@ -44,6 +44,7 @@ __all__ = [
     "MIRROR",
     "NUM_LANDMARKS",
     "PAPER_AUS",
+    "REASON_WORDS",
     "REGION_NAMES",
     "SCORE_COLUMNS",
     "SNAPSHOT_COLUMNS",

@@ -12,6 +12,19 @@ HALF_BRIGHTNESS: Final = 128
 """Mean luma below which the pixels without detail are the dark ones."""
 
 
+REASON_WORDS: Final[Mapping[str, str]] = {
+    QuarantineReason.NO_FACE: "without a face",
+    QuarantineReason.NOT_ALIGNED: "with a face that cannot be aligned",
+    QuarantineReason.SMALL: "with a face too small",
+    QuarantineReason.LOW_CONFIDENCE: "with an uncertain face",
+    QuarantineReason.BLURRED: "blurred",
+    QuarantineReason.DARK: "too dark",
+    QuarantineReason.BRIGHT: "too bright",
+    QuarantineReason.TURNED: "with the head turned away",
+}
+"""What is wrong with a frame, after a count: "3 blurred"."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameLimits:
     """The limits within which a frame is used. A missing measure of a face is outside its limit.

@@ -1,6 +1,5 @@
 """The report: one HTML page for clinicians with decisions, uncertainty, regions, pictures, and skipped files."""
 
-import base64
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,23 +8,13 @@ from typing import Any, Final
 
 import vitau
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
-from vitau.pages import page_environment
-from vitau.schema import AU, AUS, REGION_NAMES, QuarantineReason, Side, Skipped
+from vitau.pages import data_uri, page_environment
+from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
 from vitau.scoring.aggregate import SideProbability, SubjectScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
 
-REASON_WORDS: Final[Mapping[str, str]] = {
-    QuarantineReason.NO_FACE: "without a face",
-    QuarantineReason.NOT_ALIGNED: "with a face that cannot be aligned",
-    QuarantineReason.SMALL: "with a face too small",
-    QuarantineReason.LOW_CONFIDENCE: "with an uncertain face",
-    QuarantineReason.BLURRED: "blurred",
-    QuarantineReason.DARK: "too dark",
-    QuarantineReason.BRIGHT: "too bright",
-    QuarantineReason.TURNED: "with the head turned away",
-}
 METRIC_WORDS: Final[Mapping[str, str]] = {
     "auroc": "AUROC",
     "balanced_accuracy": "balanced accuracy",
@@ -158,11 +147,6 @@ def side_words(side: SideProbability) -> str:
 def percent(share: float) -> str:
     """Format a share of 1 as a percentage that does not break over two lines."""
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-
-
-def data_uri(jpeg: bytes) -> str:
-    """Return a JPEG as a data URI."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def number(value: float, digits: int = 2) -> str:

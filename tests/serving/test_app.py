@@ -56,11 +56,17 @@ def wait_for(client, number: int, *states: State) -> dict:
 
 
 def test_a_clip_is_measured_and_its_report_and_tables_can_be_read_until_it_is_deleted(client, clip, tmp_path):
-    sent = client.post("/recordings", params={"name": "Anna, visit 2.mp4", "video": False}, content=clip)
+    sent = client.post("/recordings", params={"name": "Anna, visit 2.mp4"}, content=clip)
     assert (sent.status_code, sent.json()["state"]) == (202, "waiting")
     done = wait_for(client, 1, State.DONE, State.FAILED)
     assert (done["state"], done["reason"], done["name"]) == ("done", "", "Anna, visit 2.mp4")
     assert (done["done"], done["total"]) == (14, 14)
+    report = client.get(done["report"]).text
+    assert "Anna, visit 2" in report
+    assert "https://" not in report.replace("https://doi.org", "")
+    assert set(done["files"]) == {"measures.csv", "measures.xlsx", "people.csv", "series.csv", "overlay.mp4"}
+    assert client.get(done["files"]["measures.xlsx"]).content.startswith(b"PK")
+    assert client.get(done["files"]["overlay.mp4"]).content[4:8] == b"ftyp"
     table = client.get(done["files"]["series.csv"])
     assert table.headers["content-disposition"] == 'attachment; filename="series.csv"'
     assert len(table.text.splitlines()) == 15

@@ -63,21 +63,14 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     The other files are measured, and the exit code is 1.
     """
     from vitau.measures.landmarks.choice import open_backend
-    from vitau.measures.reporting.report import ReportWriter
-    from vitau.measures.reporting.video import VideoWriter
-    from vitau.measures.reporting.workbook import WorkbookWriter
-    from vitau.measures.run import measure_sources
+    from vitau.measures.reporting.folder import measure_into
     from vitau.measures.sources import list_sources
     from vitau.media.inputs import RecordingOptions
 
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
     listed = list_sources(inputs or [], options, manifest)
-    with ReportWriter(out) as report, WorkbookWriter(out) as workbook:
-        videos = [VideoWriter(out, listed.sources)] if video else []
-        result = measure_sources(listed, out, backend=points, sinks=(report, workbook, *videos), watch=_watch)
-        report.write_skipped(result.skipped)
-        workbook.write_skipped(result.skipped)
+    result = measure_into(out, listed, points, video=video, watch=_watch)
     kept = points.flattening.sentence() if points.flattening else "how much asymmetry they keep was not measured"
     typer.echo(f"Landmarks: {points.name}; {kept}.", err=True)
     for skipped in result.skipped:

@@ -33,6 +33,7 @@ DOWNLOADS: Final = {
     "overlay.mp4": "video/mp4",
 }
 """Files of a finished recording that can be downloaded, and their types."""
+VIDEO: Final = "overlay.mp4"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -236,12 +237,17 @@ def job_of(jobs: Jobs, number: int) -> Job:
 def result_of(jobs: Jobs, number: int, name: str) -> Path:
     """Return a file of the results of a recording, or reply 404 or 409."""
     job = job_of(jobs, number)
-    path = job.results / name
+    path = path_of(job, name)
     if job.state is not State.DONE:
         raise HTTPException(409, f"recording {number} is {job.state}: its results come when it is done")
     if not path.is_file():
         raise HTTPException(404, f"recording {number} has no {name}")
     return path
+
+
+def path_of(job: Job, name: str) -> Path:
+    """Return the path of a result; the one video of a recording has the recording's name."""
+    return next((job.results / "videos").glob("*.mp4"), job.results / name) if name == VIDEO else job.results / name
 
 
 async def _receive(request: Request, path: Path, max_bytes: int) -> None:
@@ -260,7 +266,7 @@ async def _receive(request: Request, path: Path, max_bytes: int) -> None:
 def describe(job: Job) -> Recording:
     """Return what a browser learns of a recording."""
     here, finished = f"/recordings/{job.number}", job.state is State.DONE
-    files = {name: f"{here}/files/{name}" for name in DOWNLOADS if finished and (job.results / name).is_file()}
+    files = {name: f"{here}/files/{name}" for name in DOWNLOADS if finished and path_of(job, name).is_file()}
     if finished and (job.results / "scores/report.html").is_file():
         files["scores"] = f"{here}/scores"
     return Recording(

@@ -7,7 +7,7 @@ from typing import Any
 from vitau.errors import ClipError
 from vitau.measures.landmarks.backend import Flattening, LandmarkBackend, Points
 from vitau.measures.landmarks.choice import open_backend
-from vitau.measures.run import measure_sources
+from vitau.measures.reporting.folder import measure_into
 from vitau.measures.series import RATE_FPS
 from vitau.measures.sources import list_sources
 from vitau.media.clips import probe, read_encoding
@@ -35,7 +35,7 @@ def measure(
     """
     how = RecordingOptions(mirrored=bool(options.get("mirrored")))
     backend = _Counting(open_backend(), progress, num_frames(recording))
-    measured = measure_sources(list_sources([recording], how), results, backend=backend)
+    measured = measure_into(results, list_sources([recording], how), backend, video=bool(options.get("video")))
     if not measured.people:
         raise ClipError("; ".join(skipped.reason for skipped in measured.skipped))
     if model is not None:

@@ -2,10 +2,13 @@ import csv
 import stat
 
 import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from vitau.measures.geometry import measure_points
 from vitau.measures.landmarks.predictors import DlibBackend
+from vitau.measures.landmarks.tables import TableBackend
 from vitau.measures.run import measure_sources
 from vitau.measures.sources import list_sources
 from vitau.media.inputs import RecordingOptions
@@ -18,6 +21,9 @@ FIRST_COLUMNS = [
     *("brow_height_right", "brow_height_left", "lid_gap_right", "lid_gap_left"),
     *("lip_corner_height_right", "lip_corner_height_left", "lip_corner_lateral_right", "lip_corner_lateral_left"),
 ]
+
+
+FACE = draw_frame(draw_person(4, 3, palsied=True), "rest", 0.0).landmarks
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +105,20 @@ def test_a_mirrored_photo_gives_the_sides_of_the_person(recordings, measured, tm
     as_it_is = sum(abs(float(mirrored[name]) - float(plain[name])) for name in swapped)
     other_way = sum(abs(float(mirrored[name]) - float(plain[other])) for name, other in swapped.items())
     assert as_it_is < other_way / 2  # dlib's points of a mirror image differ by a few px, the sides of this person by more
+
+
+def test_points_of_another_program_are_read_at_the_numbers_of_all_frames(recordings, tmp_path):
+    """A clip of 6 frames per second is measured at 2: its rows are the frames 0, 3, 6, …, as in the table of points."""
+    truth = [np.linspace(0, 1, 136) * (1 + number) for number in range(14)]
+    table = tmp_path / "points.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", *(f"{axis}_{point}" for axis in "xy" for point in range(68))])
+        for number, wobble in enumerate(truth):
+            points = FACE + wobble.reshape(2, 68).T
+            writer.writerow([number, *points[:, 0], *points[:, 1]])
+    listed = list_sources([recordings / "clip.mp4"], RecordingOptions())
+    measure_sources(listed, tmp_path / "m", backend=TableBackend(table), rate_fps=2)
+    measured = [float(row["brow_height_right"]) for row in rows(tmp_path / "m" / "series.csv")]
+    expected = [measure_points((FACE + wobble.reshape(2, 68).T)[None])["brow_height_right"][0] for wobble in truth[::3]]
+    assert np.allclose(measured, expected, atol=1e-4)

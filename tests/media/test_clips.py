@@ -63,6 +63,13 @@ def test_a_clip_slower_than_the_rate_gives_each_frame_once(write_video: WriteVid
     assert numbers(write_video(numbered(8), fps=4)) == list(range(8))
 
 
+def test_a_sampled_frame_is_numbered_among_all_frames(write_video: WriteVideo) -> None:
+    frames = list(sample_frames(write_video(numbered(60)), rate_fps=5))
+    assert len(frames) > 5
+    assert [round(float(frame.image.mean()) / 4) for frame in frames] == [frame.number for frame in frames]
+    assert frames[2].index == 2 < frames[2].number
+
+
 def test_frames_are_sampled_by_their_timestamps_when_the_frame_rate_varies(write_video: WriteVideo) -> None:
     clock = [0.0, 0.05, 0.1, 0.2, 0.21, 0.6, 0.65, 0.7, 0.71, 0.9]
     path = write_video(numbered(10), times_s=clock)

@@ -1,9 +1,16 @@
 """Movement asymmetry of one person: a score, the weaker side, and its probability, without a trained model.
 
-Per measure the range of movement of each side is its 5–95 % range over the frames. A side that moves less than the other has
-a positive log ratio. A gate keeps the ratio of two tiny movements from counting.
+Per measure and side the amount of movement is the mean of two numbers, so that noise of one frame counts little:
+
+* the 5–95 % range over all frames;
+* the movement together with the side that moves more: the slope of this side on that side, times that side's range.
+
+With the amounts R and L the log ratio is log((L + ε) / (R + ε)) · m / (m + g), with m the larger of the two. It is positive
+where the right side is weaker. ε is the range that noise alone makes, and the gate g keeps the ratio of two tiny movements from
+counting. The score is the mean of the absolute log ratios, and the sign of their mean gives the side.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,17 +20,18 @@ from numpy.typing import NDArray
 
 from vitau.schema import Side
 
-MOVED: Final = ("brow_height", "lid_gap", "lip_corner_height", "lip_corner_lateral")
-"""Measures whose movement is compared, as columns ``<measure>_right`` and ``<measure>_left``."""
+MOVED: Final = ("brow_height", "lid_gap", "lip_corner_height", "upper_lip_height", "lower_lip_height")
+"""Measures whose movement is compared, as columns ``<measure>_right`` and ``<measure>_left``.
+
+The lateral position of the lip corner is not among them: a turn of the head moves its two sides in opposite directions.
+"""
 
 Columns = Mapping[str, NDArray[np.floating[Any]]]
 
-_NOISE: Final = {"brow_height": 0.025, "lid_gap": 0.025, "lip_corner_height": 0.025, "lip_corner_lateral": 0.025}
-"""Range that noise alone makes, in eye distances; added to both sides."""
-_GATE: Final = 0.05
-"""Range at which a movement counts half, in eye distances."""
-_SIDE_SLOPE: Final = 6.0
-"""Slope of the logistic function from the mean signed log ratio to the probability of the side."""
+_NOISE: Final = 0.03
+_GATE: Final = 0.02
+_SIDE_SLOPE: Final = 9.0
+_SMOOTHED_S: Final = 0.12
 _FEWEST_FRAMES: Final = 4
 
 
@@ -33,7 +41,7 @@ class Asymmetry:
 
     ``score`` is 0 for equal movement and larger for more asymmetric movement. ``side`` is the person's own side that moves
     less, and ``side_probability``, 0.5 to 1, the probability that it is right, if one side is palsied at all. ``log_ratios``
-    holds per measure the log of the left side's range over the right side's: positive where the right side is weaker.
+    holds per measure the gated log of the left side's movement over the right side's.
     """
 
     score: float
@@ -42,35 +50,60 @@ class Asymmetry:
     log_ratios: Mapping[str, float]
 
 
-def movement_asymmetry(columns: Columns) -> Asymmetry | None:
+def movement_asymmetry(columns: Columns, time_s: NDArray[np.floating[Any]] | None = None) -> Asymmetry | None:
     """Compute the movement asymmetry of one person from all frames, or ``None`` if too few frames are measurable.
 
     Args:
         columns: per-frame measures by the person's own side, in eye distances, NaN where a frame is not measurable; those of
             ``MOVED`` are read, and a measure that is absent is left out.
+        time_s: time of each frame; the measures are then averaged over a quarter of a second.
     """
     ratios: dict[str, float] = {}
-    weights: list[float] = []
     for measure in MOVED:
-        pair = [columns.get(f"{measure}_{side}") for side in ("right", "left")]
-        if pair[0] is None or pair[1] is None:
+        right, left = (columns.get(f"{measure}_{side}") for side in ("right", "left"))
+        if right is None or left is None:
             continue
-        both = np.stack([np.asarray(series, dtype=np.float64) for series in pair])
-        both = both[:, np.isfinite(both).all(axis=0)]
-        if both.shape[1] < _FEWEST_FRAMES:
-            continue
-        low, high = np.percentile(both, (5, 95), axis=1)
-        right, left = high - low + _NOISE[measure]
-        ratios[measure] = float(np.log(left / right))
-        largest = max(right, left) - _NOISE[measure]
-        weights.append(float(largest / (largest + _GATE)))
+        both_2N = np.stack([right, left]).astype(np.float64)
+        finite = np.isfinite(both_2N).all(axis=0)
+        if finite.sum() >= _FEWEST_FRAMES:
+            both_2N = both_2N[:, finite]
+            ratios[measure] = _log_ratio(both_2N if time_s is None else _smooth(both_2N, np.asarray(time_s)[finite]))
     if not ratios:
         return None
-    signed = np.array(list(ratios.values())) * weights
-    lean = float(signed.mean())
+    lean = float(np.mean(list(ratios.values())))
     return Asymmetry(
-        score=float(np.abs(signed).mean()),
+        score=float(np.mean(np.abs(list(ratios.values())))),
         side=Side.RIGHT if lean >= 0 else Side.LEFT,
-        side_probability=float(1 / (1 + np.exp(-_SIDE_SLOPE * abs(lean)))),
+        side_probability=1 / (1 + math.exp(-_SIDE_SLOPE * abs(lean))),
         log_ratios=ratios,
     )
+
+
+def _log_ratio(both_2N: NDArray[np.float64]) -> float:
+    right, left = _amounts(both_2N)
+    largest = max(right, left)
+    return math.log((left + _NOISE) / (right + _NOISE)) * largest / (largest + _GATE)
+
+
+def _amounts(both_2N: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the amount of movement of each side."""
+    low_2, high_2 = np.percentile(both_2N, (5, 95), axis=1)
+    range_2 = high_2 - low_2
+    lead = int(np.argmax(range_2))
+    away_2N = both_2N - both_2N.mean(axis=1, keepdims=True)
+    power = float(away_2N[lead] @ away_2N[lead])
+    if power == 0:
+        return 0.0, 0.0
+    together_2 = np.abs(away_2N @ away_2N[lead]) / power * range_2[lead]
+    right, left = (range_2 + together_2) / 2
+    return float(right), float(left)
+
+
+def _smooth(both_2N: NDArray[np.float64], time_s: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Average each frame with those that are at most ``_SMOOTHED_S`` away in time, never with another clip or photo."""
+    step = np.diff(time_s, prepend=time_s[:1])
+    elapsed = np.cumsum(np.where(step > 0, step, 1.0))  # time starts again with each clip and photo
+    first = np.searchsorted(elapsed, elapsed - _SMOOTHED_S, "left")
+    last = np.searchsorted(elapsed, elapsed + _SMOOTHED_S, "right")
+    sums = np.concatenate([np.zeros((2, 1)), np.cumsum(both_2N, axis=1)], axis=1)
+    return (sums[:, last] - sums[:, first]) / (last - first)

@@ -99,7 +99,8 @@ def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float 
         Skipped(item=f"{source.item} ({part.path.name})" if len(source.parts) > 1 else source.item, reason=reason)
         for part, reason in state.problems
     )
-    judged = movement_asymmetry({name: values[series.usable] for name, values in series.columns.items()})
+    usable = series.usable
+    judged = movement_asymmetry({name: values[usable] for name, values in series.columns.items()}, series.time_s[usable])
     person = PersonResult(
         asymmetry=judged.score if judged else None,
         side=judged.side if judged else None,

@@ -60,7 +60,7 @@ def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *
     for part in source.parts:
         try:
             for frame, face in _faces(part, state, rate_fps):
-                points = backend.points(frame.image, face, rows.next_index(frame), part.path.stem)
+                points = backend.points(frame.image, face, frame.number, part.path.stem)
                 if points is None:
                     state.left_out["no landmarks"] += 1
                 else:

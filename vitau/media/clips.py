@@ -48,11 +48,15 @@ _EARLY_S: Final = 1e-3  # tolerance of a frame before its sampling time, because
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SampledFrame:
-    """One sampled frame, RGB uint8: ``index`` counts sampled frames from 0, ``time_s`` starts with the recording."""
+    """One sampled frame, RGB uint8: ``index`` counts sampled frames from 0, ``time_s`` starts with the recording.
+
+    ``number`` counts all frames of the sampled range from 0, as other programs do.
+    """
 
     index: int
     time_s: float
     image: Image
+    number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,10 +162,10 @@ def sample_frames(
         start_s = end_s = None
     timed_images = _timed_images(path, kind, start_s or 0.0, end_s, fps or rate_fps, counts, is_cut=is_cut)
     begin_s, index, due = start_s or 0.0, 0, 0
-    for time_s, load in within(timed_images, start_s, end_s):
+    for number, (time_s, load) in enumerate(within(timed_images, start_s, end_s)):
         if time_s < begin_s + due / rate_fps - _EARLY_S:
             continue
-        yield SampledFrame(index=index, time_s=round(time_s, 6), image=load())
+        yield SampledFrame(index=index, time_s=round(time_s, 6), image=load(), number=number)
         index += 1
         due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
     if index == 0:

@@ -63,6 +63,6 @@ class LandmarkBackend(Protocol):
         Args:
             image: the frame, (H, W, 3) uint8 RGB.
             face: the tracked face.
-            frame_index: number of the frame in its clip, counted from 0; read by backends with stored points.
+            frame_index: number of the frame among all frames of its clip, from 0; read by backends with stored points.
             clip: name of the input; read by backends with stored points of several inputs.
         """

@@ -9,7 +9,7 @@ import pytest
 from vitau.measures.geometry import measure_points
 from vitau.measures.landmarks.predictors import DlibBackend
 from vitau.measures.landmarks.tables import TableBackend
-from vitau.measures.run import measure_sources
+from vitau.measures.run import measure_source, measure_sources
 from vitau.measures.sources import list_sources
 from vitau.media.inputs import RecordingOptions
 from vitau.media.synthetic.cohort import write_clip
@@ -122,3 +122,31 @@ def test_points_of_another_program_are_read_at_the_numbers_of_all_frames(recordi
     measured = [float(row["brow_height_right"]) for row in rows(tmp_path / "m" / "series.csv")]
     expected = [measure_points((FACE + wobble.reshape(2, 68).T)[None])["brow_height_right"][0] for wobble in truth[::3]]
     assert np.allclose(measured, expected, atol=1e-4)
+
+
+def test_key_frames_are_the_peaks_of_the_exercises(recordings):
+    (source,) = list_sources([recordings / "clip.mp4"], RecordingOptions()).sources
+    (recording,) = measure_source(source, DlibBackend())
+    peaks = {(e.task, int(recording.series.frame_index[e.peak])) for e in recording.exercises if e.performed}
+    assert recording.key_frames
+    for key_frame in recording.key_frames:
+        picture = cv2.imdecode(np.frombuffer(key_frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape == (400, 400, 3)
+        assert (key_frame.task, key_frame.frame_index) in peaks
+        eyes = key_frame.points[36:42].mean(axis=0), key_frame.points[42:48].mean(axis=0)
+        assert abs(eyes[0][1] - eyes[1][1]) < 20  # upright
+        assert eyes[0][0] < 200 < eyes[1][0]
+
+
+def test_a_statement_in_a_manifest_reaches_the_tables(recordings, tmp_path):
+    manifest = tmp_path / "m.csv"
+    clip, photo = recordings / "clip.mp4", recordings / "photo.png"
+    manifest.write_text(
+        f"clip,subject,task,visit,recorded_at,start,end\n{clip},P7,rest,v1,2026-03-04,0,0.3\n{photo},P7,smile,v1,2026-03-04,,\n"
+    )
+    measure_sources(list_sources([], RecordingOptions(), manifest), tmp_path / "m", backend=DlibBackend())
+    series = rows(tmp_path / "m" / "series.csv")
+    assert [(row["input"], row["task"], row["visit"]) for row in series] == [*[("P7", "rest", "v1")] * 2, ("P7", "smile", "v1")]
+    smile = [row for row in rows(tmp_path / "m" / "measures.csv") if row["exercise"] == "smile" and row["kind"] == "excursion"]
+    assert {row["measure"] for row in smile} == {"lip_corner_height", "lip_corner_lateral"}
+    assert all(row["recorded_at"] == "2026-03-04" and row["right"] for row in smile)

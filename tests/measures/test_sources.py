@@ -21,8 +21,9 @@ def test_a_file_is_named_without_its_suffix_and_files_of_one_name_by_their_folde
 
 
 def test_a_photo_and_a_clip_of_one_name_stay_apart(tmp_path):
-    paths = files(tmp_path, "a/1.mp4", "a/1.jpg")
-    assert len({source.item for source in list_sources(paths, OPTIONS).sources}) == 2
+    paths = files(tmp_path, "a/1.mp4", "a/1.jpg", "b/1.jpg")
+    assert [source.item for source in list_sources(paths[:2], OPTIONS).sources] == ["1.mp4", "1.jpg"]
+    assert [source.item for source in list_sources(paths, OPTIONS).sources] == ["1.mp4", "a/1", "b/1"]
 
 
 def test_rows_of_one_subject_and_visit_are_measured_together(tmp_path):

@@ -37,7 +37,7 @@ _FEWEST_FRAMES: Final = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asymmetry:
-    """How differently the two sides of a face move.
+    """The difference between the movements of the two sides of a face.
 
     ``score`` is 0 for equal movement and larger for more asymmetric movement. ``side`` is the person's own side that moves
     less, and ``side_probability``, 0.5 to 1, the probability that it is right, if one side is palsied at all. ``log_ratios``

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Task(StrEnum):
     JAW_OPENING = "jaw_opening"
 
 
-TASK_WORDS: Mapping[Task, str] = {
+TASK_WORDS: Final[Mapping[Task, str]] = {
     Task.REST: "rest",
     Task.BROW_RAISE: "raising the brows",
     Task.EYE_CLOSURE: "closing the eyes gently",
@@ -39,21 +39,35 @@ TASK_WORDS: Mapping[Task, str] = {
 }
 """Exercises in words, for people who read the results."""
 
+ASKED: Final[Mapping[Task, Mapping[str, int]]] = {
+    Task.BROW_RAISE: {"brow_height": 1},
+    Task.EYE_CLOSURE: {"lid_gap": -1},
+    Task.EYE_CLOSURE_TIGHT: {"lid_gap": -1},
+    Task.SNARL: {"nasal_wing_height": 1, "upper_lip_height": 1},
+    Task.SMILE: {"lip_corner_height": 1, "lip_corner_lateral": 1},
+    Task.LIP_PUCKER: {"lip_corner_lateral": -1},
+    Task.LOWER_TEETH: {"lower_lip_height": -1},
+    Task.JAW_OPENING: {"lower_lip_height": -1},
+}
+"""The measures that an exercise asks for, and the direction of the movement: 1 is a rise, −1 a fall."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Series:
     """The measured frames of one recording; frames without the person's face are missing.
 
-    ``task`` is the exercise of each frame, ``None`` between two exercises. ``columns`` are (N,) float64: the measures of
-    :mod:`vitau.measures.geometry` in distances between the eyes, head pose in degrees and quality. NaN is a value that this
-    frame does not give, such as that of an iris under a closed lid. ``points`` (N, 68, 2) float32 are px of the frame as
-    recorded, in the order of the person's own sides. ``usable``: pose and quality of the frame permit a measurement.
+    ``part`` is the number of the file, or of the range of one, from 0. ``task`` is the exercise of each frame, ``None`` for a
+    movement that is no exercise. ``columns`` are (N,) float64: the measures of :mod:`vitau.measures.geometry` in distances
+    between the eyes, head pose in degrees and quality. NaN is a value that this frame does not give, such as that of an iris
+    under a closed lid. ``points`` (N, 68, 2) float32 are px of the frame as recorded, in the order of the person's own sides.
+    ``usable``: pose and quality of the frame permit a measurement.
     ``eye_distance_mm`` is the distance between the centers of the eyes by an iris of 11.7 mm, ``None`` without a scale.
     """
 
     item: str
     frame_index: NDArray[np.int64]
     time_s: NDArray[np.float64]
+    part: NDArray[np.int64]
     task: tuple[Task | None, ...]
     columns: Mapping[str, NDArray[np.float64]]
     points: NDArray[np.float32]
@@ -118,7 +132,7 @@ class Measure:
 
     @property
     def measurable(self) -> bool:
-        """Whether pose and quality permitted the measurement."""
+        """True if pose and quality permitted the measurement."""
         return self.reason is None
 
 
@@ -135,7 +149,7 @@ class KeyFrame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PersonResult:
-    """What the movement of one person says: asymmetry, side, and the pattern of the forehead.
+    """The result about one person, from movement alone: asymmetry, side, and the pattern of the forehead.
 
     ``asymmetry`` is a score; a larger one is more asymmetric in movement. ``side`` is the side that moves less, with the
     probability ``side_probability`` from 0.5 to 1. ``forehead_spared`` is true for a central pattern (the forehead moves

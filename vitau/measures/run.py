@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from vitau.errors import ClipError
-from vitau.measures.asymmetry import movement_asymmetry
+from vitau.measures.analysis import FEWEST_FOR_MOVEMENT, Analysis, analyze
+from vitau.measures.key_frames import read_key_frames
 from vitau.measures.landmarks.backend import LandmarkBackend
-from vitau.measures.results import PersonResult, Recording
+from vitau.measures.results import TASK_WORDS, PersonResult, Recording
 from vitau.measures.series import RATE_FPS, ReadingState, read_series
 from vitau.measures.sources import Source, SourceList
 from vitau.measures.tables import TableWriter
@@ -16,7 +17,7 @@ from vitau.schema import Skipped
 
 
 class Sink(Protocol):
-    """What receives each recording after its measurement, such as a writer of tables or of a report."""
+    """A receiver of each recording after its measurement, such as a writer of tables or of a report."""
 
     def add(self, recording: Recording) -> None:
         """Take over a recording; it is not kept elsewhere."""
@@ -35,7 +36,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureResult:
-    """What was measured, what was skipped with its reason, and the number of other files in folders."""
+    """Measured people, skipped inputs with their reasons, and the number of other files in folders."""
 
     people: tuple[Summary, ...]
     skipped: tuple[Skipped, ...]
@@ -99,25 +100,20 @@ def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float 
         Skipped(item=f"{source.item} ({part.path.name})" if len(source.parts) > 1 else source.item, reason=reason)
         for part, reason in state.problems
     )
-    usable = series.usable
-    judged = movement_asymmetry({name: values[usable] for name, values in series.columns.items()}, series.time_s[usable])
-    person = PersonResult(
-        asymmetry=judged.score if judged else None,
-        side=judged.side if judged else None,
-        side_probability=judged.side_probability if judged else None,
-    )
+    analysis = analyze(series)
     yield Recording(
         item=source.item,
         paths=tuple(dict.fromkeys(part.path for part in source.parts)),
-        series=series,
-        exercises=(),
-        measures=(),
-        person=person,
+        series=analysis.series,
+        exercises=analysis.exercises,
+        measures=analysis.measures,
+        person=analysis.person,
+        key_frames=read_key_frames(source, analysis, rate_fps=rate_fps),
         visit=source.visit,
         recorded_at=source.recorded_at,
         num_frames=state.num_frames,
         left_out=dict(state.left_out),
-        notes=_notes(state),
+        notes=(*_notes(state), *_movement_notes(analysis)),
         backend=backend.name,
     )
 
@@ -133,4 +129,14 @@ def _notes(state: ReadingState) -> tuple[str, ...]:
     if state.left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in state.left_out.most_common())
         notes.append(f"{state.left_out.total()} of {state.num_frames} frames are not measured ({reasons}).")
+    return tuple(notes)
+
+
+def _movement_notes(analysis: Analysis) -> tuple[str, ...]:
+    notes = []
+    missing = [TASK_WORDS[exercise.task] for exercise in analysis.exercises if not exercise.performed]
+    if len(analysis.series) < FEWEST_FOR_MOVEMENT:
+        notes.append("So few frames show no movement; without a stated exercise they are measured as a face at rest.")
+    elif missing:
+        notes.append(f"Not performed, or not recognized: {', '.join(missing)}.")
     return tuple(notes)

@@ -106,7 +106,8 @@ class _Rows:
 
     def __init__(self, item: str) -> None:
         self._item = item
-        self._index, self._time = array("q"), array("d")
+        self._index, self._time, self._part = array("q"), array("d"), array("i")
+        self._num_parts = 0
         self._task: list[Task | None] = []
         self._quality = {name: array("d") for name in QUALITY_COLUMNS}
         self._points, self._measured = array("f"), array("f")
@@ -132,6 +133,7 @@ class _Rows:
         self._index.append(self.next_index(frame))
         self._next_index = self._index[-1] + 1
         self._time.append(frame.time_s)
+        self._part.append(self._num_parts)
         self._task.append(part.task)
         for name, values in self._quality.items():
             values.append(measured[name])
@@ -142,6 +144,7 @@ class _Rows:
 
     def end_part(self) -> None:
         self._first_index = self._next_index
+        self._num_parts += 1
 
     def series(self) -> Series:
         shape = (len(self), NUM_LANDMARKS, 2)
@@ -151,6 +154,7 @@ class _Rows:
             item=self._item,
             frame_index=np.array(self._index, dtype=np.int64),
             time_s=np.array(self._time),
+            part=np.array(self._part, dtype=np.int64),
             task=tuple(self._task),
             columns={**columns, **{name: np.array(values) for name, values in self._quality.items()}},
             points=np.frombuffer(self._points, np.float32).reshape(shape),

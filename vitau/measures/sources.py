@@ -1,4 +1,4 @@
-"""What to measure: files and folders, and the manifest that names exercises, visits, ranges and mirrored recordings."""
+"""Sources to measure: files and folders, and the manifest that names exercises, visits, ranges and mirrored recordings."""
 
 import csv
 from collections import Counter, defaultdict
@@ -114,17 +114,19 @@ def _grouped(rows: Sequence[_Row]) -> tuple[Source, ...]:
 
 
 def _file_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the name of each file without suffix; files of the same name get as many folders as tell them apart."""
+    """Return the name of each file without suffix; files of one name keep the suffix, or the folders that tell them apart."""
     unique = list(dict.fromkeys(paths))
     names = {path: path.stem for path in unique}
-    depth = 1
-    while len(set(names.values())) < len(unique) and depth < max(len(path.parts) for path in unique) + 1:
+    longest = max((len(path.parts) for path in unique), default=0)
+    for depth in range(1, longest + 1):
         count = Counter(names.values())
-        names = {
-            path: name if count[name] == 1 else "/".join([*path.parts[-1 - depth : -1], path.name if depth > 1 else path.stem])
-            for path, name in names.items()
-        }
-        depth += 1
+        if len(count) == len(unique):
+            break
+        files = Counter("/".join(path.parts[-depth:]) for path in unique)
+        for path, name in names.items():
+            file = "/".join(path.parts[-depth:])
+            if count[name] > 1:
+                names[path] = file if files[file] == 1 else "/".join([*path.parts[-1 - depth : -1], path.stem])
     return names
 
 

@@ -94,6 +94,7 @@ def measure_drawn(person: Person, item: str, sdc: float = 0.02) -> Recording:
         item=item,
         frame_index=np.arange(length),
         time_s=np.arange(length) / 10,
+        part=np.zeros(length, dtype=np.int64),
         task=tuple(tasks),
         columns=columns,
         points=points.astype(np.float32),

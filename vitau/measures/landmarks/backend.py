@@ -19,7 +19,7 @@ FLATTENED: Final = ("brow_height", "lid_gap", "lip_corner_height", "lip_corner_l
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """What a backend keeps of the true left–right difference of one measure.
+    """The share that a backend keeps of the true left–right difference of one measure.
 
     ``slope`` is that of the measured on the true difference: 1 keeps all, 0 flattens every face to a symmetric one.
     ``correlation`` is Pearson's r of the two.

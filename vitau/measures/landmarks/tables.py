@@ -36,7 +36,7 @@ _Frames: TypeAlias = dict[tuple[str, int], list[Points]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Layout:
-    """Where the columns of a CSV are; ``first_frame`` is the number of a clip's first frame."""
+    """Positions of the columns of a CSV; ``first_frame`` is the number of a clip's first frame."""
 
     x: Sequence[int]
     y: Sequence[int]

@@ -111,6 +111,7 @@ def _without_curves(recording: Recording) -> Recording:
         item=series.item,
         frame_index=np.empty(0, dtype=np.int64),
         time_s=np.empty(0),
+        part=np.empty(0, dtype=np.int64),
         task=(),
         columns={},
         points=np.empty((0, 68, 2), dtype=np.float32),

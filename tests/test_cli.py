@@ -154,7 +154,7 @@ def test_debug_prints_the_traceback(workdir, tmp_path):
 
 def test_a_folder_without_checksums_is_refused(workdir):
     done = run("check", "my-model", cwd=workdir)
-    assert done.stderr == "Error: my-model has no SHA256SUMS: give the folder of a pulled model\n"
+    assert done.stderr == "Error: my-model has no SHA256SUMS: give the folder of a pulled model, or one recording\n"
     assert (done.returncode, done.stdout) == (1, "")
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import vitau
+from vitau.commands.check import check
 from vitau.commands.compare import compare
 from vitau.commands.measure import measure
 from vitau.commands.serve import serve
@@ -102,20 +103,6 @@ def pull(
     typer.echo(folder)
     signed = "its signature was not checked (--key)" if public_key is None else f"its signature by {public_key[:12]}… holds"
     typer.echo(f"{version.name} version {version.version}: {outcome}; {signed}. Read its README.md first.", err=True)
-
-
-@app.command(epilog="Example: vitau check my-model")
-def check(folder: Annotated[Path, typer.Argument(help="Folder of a pulled model.", show_default=False)]) -> None:
-    """Compare every file of a pulled model with its checksum.
-
-    The exit code is 1 if a file is missing or differs.
-    """
-    from vitau.registry.bundle import verify_sums
-
-    count = verify_sums(folder)
-    if not count:
-        raise VitauError(f"{folder} has no SHA256SUMS: give the folder of a pulled model")
-    typer.echo(f"{count} files are as registered")
 
 
 @app.command(epilog="Example: vitau export my-model --out my-onnx")
@@ -221,6 +208,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
 app.command(epilog="Example: vitau measure clip.mp4 --out measures")(measure)
 app.command(epilog="Example: vitau serve")(serve)
 app.command(epilog="Example: vitau compare january june --out change")(compare)
+app.command(epilog="Example: vitau check my-model; vitau check clip.mp4")(check)
 
 
 @app.command(epilog="Example: vitau bench gradcam")

@@ -1,4 +1,5 @@
 import csv
+import re
 import stat
 from dataclasses import replace
 
@@ -79,6 +80,8 @@ def test_the_table_and_the_page_show_all_changes_and_are_private(visits, tmp_pat
     html = (tmp_path / "out" / "changes.html").read_text()
     assert "<b>1</b> of" in html
     assert "<b>+0.100</b>" in html
+    assert "lateral position of the lip corner, smiling: left" in re.sub(r"\s+", " ", html), "among the clearest"
+    assert "+0.000" not in html
     assert "the head was turned" in html
     assert stat.S_IMODE((tmp_path / "out" / "changes.csv").stat().st_mode) == 0o600
 

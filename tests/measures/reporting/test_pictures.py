@@ -32,6 +32,9 @@ def test_each_mirrored_half_is_symmetric_and_shows_its_own_side(recording):
     own = np.asarray(image[::2, : image.shape[1] // 2 : 2], dtype=float)
     right, left = (np.abs(half[:, : half.shape[1] // 2] - own).mean() for half in halves)
     assert right < left / 2, "the first face is made of the half at the left of the picture"
+    own = np.asarray(image[::2, image.shape[1] // 2 :: 2], dtype=float)
+    right, left = (np.abs(half[:, half.shape[1] // 2 :] - own).mean() for half in halves)
+    assert left < right / 2, "the second face is made of the other half, the nose in the middle"
 
 
 def test_upright_points_agree_with_the_geometry(recording):

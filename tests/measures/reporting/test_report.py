@@ -57,6 +57,13 @@ def test_movement_that_the_exercise_does_not_ask_for_is_listed_as_synkinesis(htm
     assert "brow height, raising the brows" not in listed
 
 
+def test_synkinesis_alone_is_no_difference_between_the_sides_in_an_exercise(recording):
+    only = tuple(measure for measure in recording.measures if measure.kind == "synkinesis")
+    text = words_of(render_person(replace(recording, measures=only, key_frames=())))
+    assert "No measure differs between the sides" in text
+    assert "(synkinesis)" in text
+
+
 def test_the_page_loads_nothing_and_shows_each_key_frame_with_its_two_mirrored_halves(html, recording):
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", html) == []
     assert "http" not in html.replace("http-equiv", "")

@@ -64,6 +64,7 @@ def test_a_record_holds_the_values_that_were_measured(book, recording):
     assert record[header["smile_cornerlat_r"]] == pytest.approx(smile.right)
     assert record[header["smile_cornerlat_diff"]] == pytest.approx(smile.difference)
     assert record[header["side"]] == 2, "left"
+    assert record[header["forehead_spared"]] == 0, "no, which is not the same as empty"
     assert record[header["frames_measured"]] == 34
     assert header["teeth_lowlip_r"] not in record, "what was not measured is empty"
 

@@ -145,8 +145,19 @@ def render_comparison(first: Visit, second: Visit, changes: Sequence[Change]) ->
         unknown=[change for change in changes if change.reason is not None],
         exercises=list(dict.fromkeys(change.exercise for change in known)),
         num_detectable=sum(bool(change.exceeds) for change in known),
+        clearest=clearest(known),
         warnings=warnings(first, second),
     )
+
+
+def clearest(changes: Sequence[Change], most: int = 8) -> list[Change]:
+    """Return the detectable changes, the largest multiple of its smallest detectable change first."""
+
+    def multiple(change: Change) -> float:
+        sizes = [abs(getattr(change, f"{name}_change")) for name in change.exceeds]
+        return max(sizes) / max(change.smallest_detectable_change or 0.0, 1e-9)
+
+    return sorted((change for change in changes if change.exceeds), key=multiple, reverse=True)[:most]
 
 
 def _change(key: tuple[str, str], first: Mapping[str, str] | None, second: Mapping[str, str] | None) -> Change:

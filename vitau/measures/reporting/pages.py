@@ -13,7 +13,9 @@ from vitau.schema import REASON_WORDS
 def render_page(template: str, **values: object) -> str:
     """Render a template of this folder as a self-contained page."""
     environment = page_environment(Path(__file__).parent)
-    environment.filters.update(number=words.number, percent=words.percent, words=words.measure_words, data_uri=data_uri)
+    environment.filters.update(
+        number=words.number, signed=words.signed, percent=words.percent, words=words.measure_words, data_uri=data_uri
+    )
     return environment.get_template(template).render(
         synthetic=False,
         statement=words.STATEMENT,

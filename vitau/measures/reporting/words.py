@@ -66,6 +66,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return (text[1:] if float(text) == 0 else text).replace("-", "−") if text.startswith("-") else text
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """Format a change with its sign; one that rounds to 0 has none."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and float(f"{value:.{digits}f}") else text
+
+
 def percent(share: float | None) -> str:
     """Format a share of 1 as a percentage that does not break over two lines."""
     return NOT_MEASURED if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

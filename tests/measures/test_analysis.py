@@ -6,6 +6,7 @@ import pytest
 from vitau.measures.analysis import NO_USABLE_FRAME, analyze
 from vitau.measures.results import ASKED, Task
 from vitau.media.synthetic.people import TASKS
+from vitau.schema import AU
 
 SEED = 3117
 """A seed that neither the model of the exercises nor any threshold was made with."""
@@ -38,6 +39,17 @@ def test_the_order_of_the_exercises_does_not_matter(drawn_series):
 def test_the_side_of_a_drawn_palsy_is_the_one_that_moves_less(drawn_series):
     drawn = [drawn_series(SEED, index, palsied=True) for index in range(24)]
     assert np.mean([analyze(series).person.side == person.side for person, series in drawn]) >= 0.9
+
+
+def test_a_drawn_palsy_of_the_lower_face_spares_the_forehead_and_a_complete_one_does_not(drawn_series):
+    right = []
+    for index in range(60):
+        person, series = drawn_series(SEED, index, palsied=True)
+        forehead = {AU.AU1, AU.AU2, AU.AU4} & person.affected
+        lower = {AU.AU9, AU.AU12, AU.AU25, AU.AU26} & person.affected
+        spared = bool(lower and not forehead)
+        right.append((analyze(series).person.forehead_spared is True) == spared)
+    assert np.mean(right) >= 0.88
 
 
 def test_what_was_not_performed_is_stated(drawn_series):

@@ -148,5 +148,5 @@ def test_a_statement_in_a_manifest_reaches_the_tables(recordings, tmp_path):
     series = rows(tmp_path / "m" / "series.csv")
     assert [(row["input"], row["task"], row["visit"]) for row in series] == [*[("P7", "rest", "v1")] * 2, ("P7", "smile", "v1")]
     smile = [row for row in rows(tmp_path / "m" / "measures.csv") if row["exercise"] == "smile" and row["kind"] == "excursion"]
-    assert {row["measure"] for row in smile} == {"lip_corner_height", "lip_corner_lateral"}
+    assert {row["measure"] for row in smile} == {"lip_corner_height", "lip_corner_lateral", "dental_show"}
     assert all(row["recorded_at"] == "2026-03-04" and row["right"] for row in smile)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vitau.measures.asymmetry import Asymmetry, movement_asymmetry
 from vitau.measures.exercises.naming import name_frames
 from vitau.measures.exercises.segments import UsableFrames, find_exercises
-from vitau.measures.geometry import column_names
+from vitau.measures.geometry import SIDES, column_names
 from vitau.measures.movement.excursion import Frames, movement_measures, rest_measures, runs_of
 from vitau.measures.movement.pattern import forehead_pattern
 from vitau.measures.movement.synkinesis import synkinesis_measures
@@ -66,11 +66,17 @@ def _usable_frames(series: Series, positions: NDArray[np.int64]) -> UsableFrames
         stated = [task or Task.REST for task in stated]
     return UsableFrames(
         positions=positions,
-        columns={name: series.columns[name][positions] for name in column_names()},
+        columns={name: series.columns[name][positions] for name in (*column_names(), *_dental_columns(series))},
         time_s=series.time_s[positions],
         part=series.part[positions],
         stated=tuple(stated),
     )
+
+
+def _dental_columns(series: Series) -> list[str]:
+    """Return the columns of the teeth, unless a frame is too small to show them."""
+    names = [f"dental_show_{side}" for side in SIDES]
+    return names if all(name in series.columns and np.isfinite(series.columns[name]).all() for name in names) else []
 
 
 def _measures(frames: Frames, exercises: list[Exercise], position: dict[int, int]) -> list[Measure]:

@@ -134,6 +134,8 @@ def _notes(state: ReadingState) -> tuple[str, ...]:
 
 def _movement_notes(analysis: Analysis) -> tuple[str, ...]:
     notes = []
+    if analysis.series.eye_distance_mm is None:
+        notes.append("No iris was found for certain, so that there is no scale in mm.")
     missing = [TASK_WORDS[exercise.task] for exercise in analysis.exercises if not exercise.performed]
     if len(analysis.series) < FEWEST_FOR_MOVEMENT:
         notes.append("So few frames show no movement; without a stated exercise they are measured as a face at rest.")

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -10,20 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitau.errors import ClipError
-from vitau.measures.geometry import column_names, measure_points, own_points
+from vitau.measures.geometry import SIDES, Floats, column_names, measure_points, own_points, with_pupils
 from vitau.measures.landmarks.backend import LandmarkBackend
+from vitau.measures.pixels import PIXEL_COLUMNS, measure_pixels, scale_of
 from vitau.measures.results import Series, Task
 from vitau.measures.sources import Part, Source
 from vitau.media.clips import DecodeCounts, SampledFrame, kind_of, sample_frames
 from vitau.media.crops import quality, renumbered
 from vitau.media.faces import FaceCrop, FaceTracker, person_of_interest
 from vitau.media.frames import find_faces
-from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, failed_limits
+from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, Side, failed_limits
 
 RATE_FPS: Final = 10.0
 """Measured frames per second of a clip: a voluntary movement of the face takes 0.3 s and more from onset to peak."""
 MEASURE_LIMITS: Final = FrameLimits(yaw_deg_max=25.0, pitch_deg_max=25.0)
 """Frames outside are listed, but not measured: a turned head looks asymmetric."""
+ALWAYS_IRISES: Final = 40
+"""Frames from the start in which irises are searched; after them only every ``IRIS_EVERY``-th frame."""
+IRIS_EVERY: Final = 10
 QUALITY_COLUMNS: Final = (
     "yaw_deg",
     "pitch_deg",
@@ -110,6 +114,7 @@ class _Rows:
         self._num_parts = 0
         self._task: list[Task | None] = []
         self._quality = {name: array("d") for name in QUALITY_COLUMNS}
+        self._pixels = {name: array("d") for name in PIXEL_COLUMNS}
         self._points, self._measured = array("f"), array("f")
         self._usable = array("b")
         self._frame_size, self._mirrored = (0, 0), False
@@ -138,7 +143,13 @@ class _Rows:
         for name, values in self._quality.items():
             values.append(measured[name])
         self._points.extend((renumbered(points) if mirrored else points).astype(np.float32).ravel().tolist())
-        self._measured.extend(own_points(points, mirrored=mirrored).astype(np.float32).ravel().tolist())
+        own = own_points(points, mirrored=mirrored)
+        self._measured.extend(own.astype(np.float32).ravel().tolist())
+        image = np.ascontiguousarray(frame.image[:, ::-1]) if mirrored else frame.image
+        in_image = own + np.array([size[0] - 1, 0]) if mirrored else own
+        with_iris = len(self) <= ALWAYS_IRISES or len(self) % IRIS_EVERY == 0
+        for name, value in measure_pixels(image, in_image, with_iris=with_iris).items():
+            self._pixels[name].append(value)
         self._usable.append(reason is None)
         self._frame_size, self._mirrored = size, mirrored
 
@@ -149,16 +160,25 @@ class _Rows:
     def series(self) -> Series:
         shape = (len(self), NUM_LANDMARKS, 2)
         columns = measure_points(np.frombuffer(self._measured, np.float32).reshape(shape))
-        columns = {name: columns[name] for name in column_names()}
+        pixels = {name: np.array(values) for name, values in self._pixels.items()}
+        columns = with_pupils({name: columns[name] for name in column_names()}, _pupil_heights(pixels))
         return Series(
             item=self._item,
             frame_index=np.array(self._index, dtype=np.int64),
             time_s=np.array(self._time),
             part=np.array(self._part, dtype=np.int64),
             task=tuple(self._task),
-            columns={**columns, **{name: np.array(values) for name, values in self._quality.items()}},
+            columns={**columns, **pixels, **{name: np.array(values) for name, values in self._quality.items()}},
             points=np.frombuffer(self._points, np.float32).reshape(shape),
             usable=np.array(self._usable, dtype=bool),
             frame_size=self._frame_size,
             mirrored=self._mirrored,
+            eye_distance_mm=scale_of(np.concatenate([pixels[f"iris_diameter_{side}"] for side in SIDES])),
         )
+
+
+def _pupil_heights(pixels: Mapping[str, Floats]) -> dict[Side, float]:
+    """Return per side the median height of the pupil: the gaze moves it from frame to frame, and a closed eye hides it."""
+    heights = {side: pixels[f"pupil_height_{side}"] for side in SIDES}
+    known = {side: values[np.isfinite(values)] for side, values in heights.items()}
+    return {side: float(np.median(values)) for side, values in known.items() if len(values)}

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitau.measures.geometry import SIDES, column_names
+from vitau.measures.pixels import PIXEL_COLUMNS
 from vitau.measures.results import Measure, Recording
 from vitau.measures.series import QUALITY_COLUMNS
 from vitau.schema import Skipped, safe_cell
@@ -31,6 +32,7 @@ SERIES_COLUMNS: Final = (
     *MEASURE_COLUMNS,
     *MM_COLUMNS,
     *QUALITY_COLUMNS,
+    *PIXEL_COLUMNS,
     "usable",
     "visit",
 )
@@ -78,7 +80,7 @@ def series_table(recording: Recording) -> pa.Table:
         "task": [None if task is None else task.value for task in series.task],
         "usable": series.usable,
         "visit": [recording.visit] * length,
-        **{name: _nullable(series.columns[name]) for name in (*MEASURE_COLUMNS, *QUALITY_COLUMNS)},
+        **{name: _nullable(series.columns[name]) for name in (*MEASURE_COLUMNS, *QUALITY_COLUMNS, *PIXEL_COLUMNS)},
         **{f"{name}_mm": _nullable(series.columns[name] * (np.nan if scale is None else scale)) for name in MEASURE_COLUMNS},
     }
     return pa.table([pa.array(columns[name], type=SERIES_SCHEMA.field(name).type) for name in SERIES_COLUMNS], SERIES_SCHEMA)

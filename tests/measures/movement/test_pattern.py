@@ -14,6 +14,10 @@ def brow(right, left):
     return excursion(Task.BROW_RAISE, "brow_height", right, left)
 
 
+def at_rest(right, left):
+    return Measure(task=Task.REST, measure="brow_height", kind="rest", unit="", right=right, left=left, difference=right - left)
+
+
 def smile(right, left):
     return excursion(Task.SMILE, "lip_corner_height", right, left)
 
@@ -24,7 +28,9 @@ def smile(right, left):
         ([brow(0.1, 0.09), smile(0.12, 0.03)], Side.LEFT, "central", True),
         ([brow(0.1, 0.02), smile(0.12, 0.03)], Side.LEFT, "peripheral", False),
         ([brow(0.02, 0.1), smile(0.03, 0.12)], Side.RIGHT, "peripheral", False),
-        ([brow(0.1, 0.09), smile(0.12, 0.11)], Side.LEFT, "even", None),
+        ([brow(0.1, 0.1), smile(0.03, 0.12), at_rest(0.30, 0.34)], Side.RIGHT, "peripheral", False),
+        ([brow(0.1, 0.1), smile(0.03, 0.12), at_rest(0.34, 0.30)], Side.RIGHT, "central", True),
+        ([brow(0.1, 0.09), smile(0.12, 0.115)], Side.LEFT, "even", None),
         ([smile(0.12, 0.03)], Side.LEFT, "unknown", None),
         ([brow(0.1, 0.09), smile(0.12, 0.03)], None, "unknown", None),
     ],

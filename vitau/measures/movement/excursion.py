@@ -19,6 +19,7 @@ from vitau.measures.movement.uncertainty import (
 from vitau.measures.results import ASKED, Exercise, Measure, Task
 
 UNIT: Final = "eye distance"
+AREA_UNIT: Final = "eye distance squared"
 PEAK_SHARE: Final = 0.2
 """Share of the frames of an exercise, those with the largest movement, over which its excursion is averaged."""
 SMALLEST_FOR_RATIO: Final = 0.02
@@ -99,14 +100,24 @@ def excursion_of(frames: Frames, measure: str, direction: int, first: int, last:
 
 def movement_measures(frames: Frames, task: Task, runs: Sequence[tuple[int, int]]) -> list[Measure]:
     """Return the measures that an exercise asks for, from its repetitions."""
-    return [
+    measures = [
         sided_measure(frames, task, name, runs, kind="excursion", direction=direction)
         for name, direction in ASKED[task].items()
     ]
+    if task in (Task.SMILE, Task.LOWER_TEETH) and "dental_show_right" in frames.columns:
+        measures.append(sided_measure(frames, task, "dental_show", runs, kind="excursion", direction=1, unit=AREA_UNIT))
+    return measures
 
 
 def sided_measure(
-    frames: Frames, task: Task, measure: str, runs: Sequence[tuple[int, int]], *, kind: str, direction: int
+    frames: Frames,
+    task: Task,
+    measure: str,
+    runs: Sequence[tuple[int, int]],
+    *,
+    kind: str,
+    direction: int,
+    unit: str = UNIT,
 ) -> Measure:
     """Return the mean excursion of a measure over the repetitions of an exercise, with its uncertainty.
 
@@ -115,7 +126,7 @@ def sided_measure(
     the direction of the exercise count as 0 in the ratio and in the index.
     """
     if frames.num_at_rest == 0:
-        return Measure(task=task, measure=measure, kind=kind, unit=UNIT, reason=_NO_REST)
+        return Measure(task=task, measure=measure, kind=kind, unit=unit, reason=_NO_REST)
     found = [excursion_of(frames, measure, direction, first, last) for first, last in runs]
     right, left = (float(np.mean([excursion.sides[number] for excursion in found])) for number in (0, 1))
     larger, smaller = max(right, left, 0.0), max(min(right, left), 0.0)
@@ -124,12 +135,12 @@ def sided_measure(
     speeds = [excursion.speeds for excursion in found if excursion.speeds is not None]
     correlations = [excursion.correlation for excursion in found if excursion.correlation is not None]
     error = _error(frames, measure, found)
-    scale = frames.eye_distance_mm
+    scale = frames.eye_distance_mm if unit == UNIT else None
     return Measure(
         task=task,
         measure=measure,
         kind=kind,
-        unit=UNIT,
+        unit=unit,
         right=right,
         left=left,
         right_mm=None if scale is None else right * scale,

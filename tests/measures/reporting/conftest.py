@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vitau.measures.geometry import SIDED_MEASURES, measure_points
+from vitau.measures.pixels import PIXEL_COLUMNS
 from vitau.measures.results import Exercise, KeyFrame, Measure, PersonResult, Recording, Series, Task
 from vitau.measures.series import QUALITY_COLUMNS
 from vitau.media.crops import to_jpeg
@@ -38,7 +39,7 @@ def measure_drawn(person: Person, item: str, sdc: float = 0.02) -> Recording:
     rng = np.random.default_rng(3)
     tasks = [Task(task) for task in TASKS for _ in STEPS]
     points = np.stack([480 * 0.3 * draw_landmarks(person, task, step, rng) + (320, 190) for task in TASKS for step in STEPS])
-    quality = {name: np.ones(len(points)) for name in QUALITY_COLUMNS}
+    quality = {name: np.ones(len(points)) for name in (*QUALITY_COLUMNS, *PIXEL_COLUMNS)}
     columns = {**measure_points(points), **quality}
     exercises, measures = [], []
     for number, task in enumerate(map(Task, TASKS)):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vitau.measures.reporting.report import ReportWriter, file_name, render_person
-from vitau.measures.results import PersonResult
+from vitau.measures.results import PersonResult, Task
 from vitau.schema import Side, Skipped
 
 
@@ -26,7 +26,9 @@ def test_the_page_begins_with_the_side_its_probability_and_the_clearest_differen
     assert "it does not say that a palsy is there" in text
     first = text.index("Clearest differences")
     assert text.index("What was found") < first < text.index("Both sides over time") < text.index("Key frames")
-    assert re.search(r"height of the lip corner, smiling: larger on the right , difference 0\.\d{3} \(SDC 0\.020\)", text)
+    assert re.search(
+        r"height of the lip corner, smiling: more movement on the right , difference 0\.\d{3} \(SDC 0\.020\)", text
+    )
 
 
 def test_a_difference_below_the_smallest_detectable_change_is_not_named_as_a_finding(recording, drawn_recording):
@@ -39,9 +41,28 @@ def test_a_difference_below_the_smallest_detectable_change_is_not_named_as_a_fin
 
 def test_what_is_not_measurable_or_was_not_performed_is_said_with_its_reason(html):
     text = words_of(html)
-    assert "Not found in this recording: closing the eyes tightly, showing the lower teeth." in text
+    assert "A note." in text
     assert "the exercise was not found: height of the lower lip, showing the lower teeth" in text
     assert "34 of 37 frames measured; left out: 2 no face, 1 with the head turned away." in text
+
+
+def test_a_height_at_rest_is_higher_and_the_columns_of_movement_are_left_out_of_rest(html):
+    assert "height of the lip corner, rest: higher on the right" in words_of(html)
+    rest, brows = re.findall(r"<thead>.*?</thead>", html, re.DOTALL)[:2]
+    assert "Correlation" not in rest
+    assert "Correlation" in brows
+
+
+def test_repetitions_of_an_exercise_are_listed_with_their_times_and_confidences(recording):
+    smile = next(exercise for exercise in recording.exercises if exercise.task is Task.SMILE)
+    again = replace(smile, start_s=3.0, end_s=3.3, confidence=0.7)
+    named = replace(smile, from_manifest=True, confidence=1.0)
+    for exercises, expected in (
+        ((*recording.exercises, again), "2.0–2.4 s, 3.0–3.3 s · recognized, confidence 70 % to 93 %"),
+        ((named,), "2.0–2.4 s · named by the manifest"),
+    ):
+        html = render_person(replace(recording, exercises=exercises, key_frames=()))
+        assert expected in words_of(html)
 
 
 def test_a_person_whose_side_is_not_measurable_gets_no_side(recording):

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from vitau.measures.landmarks.backend import FLATTENED, Flattening
 from vitau.measures.landmarks.stated import stated_flattening
+from vitau.measures.movement.pattern import CAVEAT
 from vitau.measures.reporting import summary, words
 from vitau.measures.reporting.curves import HEIGHT, WIDTH, draw_curves
 from vitau.measures.reporting.pages import render_page
@@ -111,16 +112,16 @@ def render_person(recording: Recording) -> str:
         synkinesis=summary.synkinesis(recording),
         larger_side=summary.larger_side,
         not_measurable=summary.not_measurable(recording),
-        not_performed=summary.not_performed(recording),
         tables=summary.by_task(recording),
-        pattern_caveat=summary.PATTERN_CAVEAT,
+        pattern_caveat=CAVEAT,
         curves=draw_curves(recording),
         size=(WIDTH, HEIGHT),
         pictures=[_picture(recording, number) for number in range(len(recording.key_frames))],
         num_measured=int(recording.series.usable.sum()),
         flattening=flattening,
         kept=[] if flattening is None else _kept(flattening),
-        exercises={exercise.task: exercise for exercise in recording.exercises if exercise.performed},
+        performances=summary.performances(recording),
+        comparison_words=summary.comparison_words,
     )
 
 

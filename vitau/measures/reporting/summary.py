@@ -4,14 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from vitau.measures.reporting.words import exceeds, measure_words
-from vitau.measures.results import TASK_WORDS, Measure, Recording, Task
+from vitau.measures.analysis import FEWEST_FOR_MOVEMENT
+from vitau.measures.reporting.words import exceeds, measure_words, percent, span
+from vitau.measures.results import TASK_WORDS, Exercise, Measure, Recording, Task
 
 MOST_FINDINGS: Final = 6
-PATTERN_CAVEAT: Final = (
-    "The forehead moves evenly in a central palsy and also in many mild peripheral ones, and in people who cannot frown well. "
-    "This flag never excludes a stroke."
-)
+MOST_TIMES: Final = 4
+"""Repetitions whose times are shown."""
 
 
 def findings(recording: Recording) -> list[Measure]:
@@ -45,10 +44,32 @@ def not_measurable(recording: Recording) -> Mapping[str, Sequence[str]]:
     return reasons
 
 
-def not_performed(recording: Recording) -> list[str]:
-    """Return the exercises that were not found, in words."""
-    shown = {exercise.task for exercise in recording.exercises if exercise.performed}
-    return [TASK_WORDS[task] for task in Task if task not in shown]
+def performances(recording: Recording) -> Mapping[Task, str]:
+    """Return when each exercise was performed, and how its name is known, in words; exercises that were not are left out."""
+    found: dict[Task, list[Exercise]] = defaultdict(list)
+    for exercise in recording.exercises:
+        if exercise.performed:
+            found[exercise.task].append(exercise)
+    return {task: _performance(exercises, len(recording.series)) for task, exercises in found.items()}
+
+
+def _performance(exercises: Sequence[Exercise], num_frames: int) -> str:
+    times = ", ".join(span(exercise.start_s, exercise.end_s) for exercise in exercises[:MOST_TIMES])
+    more = f" and {len(exercises) - MOST_TIMES} more times" if len(exercises) > MOST_TIMES else ""
+    if num_frames < FEWEST_FOR_MOVEMENT:
+        return f"{times}{more} · taken for rest unless the manifest names it: too few frames show no movement"
+    if all(exercise.from_manifest for exercise in exercises):
+        return f"{times}{more} · named by the manifest"
+    sure = [exercise.confidence for exercise in exercises]
+    low, high = percent(min(sure)), percent(max(sure))
+    return f"{times}{more} · recognized, confidence {low if low == high else f'{low} to {high}'}"
+
+
+def comparison_words(measure: Measure) -> str:
+    """Return what the side with the larger value is, in words: a height at rest is higher, a movement is larger."""
+    if measure.kind == "rest":
+        return "higher" if measure.measure.endswith("_height") else "larger"
+    return "more movement"
 
 
 def by_task(recording: Recording) -> Mapping[Task, Sequence[Measure]]:

@@ -95,6 +95,10 @@ def test_noise_is_robust_and_needs_three_frames_at_rest():
     assert frame_noise(np.array([0.0, 0.1])) is None
 
 
+def test_a_measure_at_its_limit_has_no_known_noise_and_so_no_detectable_change():
+    assert frame_noise(np.array([0.0, 0.0, 0.0, 0.0, 0.02])) is None
+
+
 def test_errors_agree_with_simulation():
     rng = np.random.default_rng(2)
     medians = np.median(rng.normal(0, 1, (20000, 40)), axis=1)

@@ -20,11 +20,12 @@ def smallest_detectable_change(standard_error: float) -> float:
 def frame_noise(at_rest: Floats) -> float | None:
     """Return the standard deviation of a measure over frames at rest, robustly: 1.4826 · median absolute deviation.
 
-    ``None`` with fewer than three frames.
+    ``None`` with fewer than three frames, and for a measure that most of them share exactly, such as teeth that are covered:
+    its noise shows only where it is not at its limit.
     """
     if len(at_rest) < FEWEST_AT_REST:
         return None
-    return float(1.4826 * np.median(np.abs(at_rest - np.median(at_rest))))
+    return float(1.4826 * np.median(np.abs(at_rest - np.median(at_rest)))) or None
 
 
 def median_error(noise: float, num_frames: int) -> float:

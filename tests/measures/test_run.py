@@ -1,5 +1,6 @@
 import csv
 import stat
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -150,3 +151,22 @@ def test_a_statement_in_a_manifest_reaches_the_tables(recordings, tmp_path):
     smile = [row for row in rows(tmp_path / "m" / "measures.csv") if row["exercise"] == "smile" and row["kind"] == "excursion"]
     assert {row["measure"] for row in smile} == {"lip_corner_height", "lip_corner_lateral", "dental_show"}
     assert all(row["recorded_at"] == "2026-03-04" and row["right"] for row in smile)
+
+
+def test_a_longer_clip_needs_no_more_memory(tmp_path):
+    """A frame of 640 × 480 takes 0.9 MB, so that 42 more frames in memory would take 38 MB."""
+    person = draw_person(4, 3)
+
+    def peak_mb(frames_per_task):
+        write_clip(tmp_path / f"{frames_per_task}.mp4", person, frames_per_task)
+        (source,) = list_sources([tmp_path / f"{frames_per_task}.mp4"], RecordingOptions()).sources
+        tracemalloc.start()
+        try:
+            (recording,) = measure_source(source, DlibBackend())
+            assert len(recording.series) == 7 * frames_per_task
+            return tracemalloc.get_traced_memory()[1] / 1e6
+        finally:
+            tracemalloc.stop()
+
+    peak_mb(1)  # loads models and modules
+    assert peak_mb(8) < peak_mb(2) + 8

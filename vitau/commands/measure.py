@@ -98,6 +98,16 @@ def _record(result: "MeasureResult", out: Path) -> dict[str, Any]:
             "asymmetry": _rounded(summary.person.asymmetry),
             "pattern": summary.person.pattern,
             "forehead_spared": summary.person.forehead_spared,
+            "exercises": [
+                {
+                    "name": exercise.task,
+                    "performed": exercise.performed,
+                    "confidence": _rounded(exercise.confidence),
+                    "start_s": exercise.start_s,
+                    "end_s": exercise.end_s,
+                }
+                for exercise in summary.exercises
+            ],
             "num_frames": summary.num_frames,
             "notes": list(summary.notes),
         }

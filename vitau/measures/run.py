@@ -9,7 +9,7 @@ from vitau.errors import ClipError
 from vitau.measures.analysis import FEWEST_FOR_MOVEMENT, Analysis, analyze
 from vitau.measures.key_frames import read_key_frames
 from vitau.measures.landmarks.backend import LandmarkBackend
-from vitau.measures.results import TASK_WORDS, PersonResult, Recording
+from vitau.measures.results import TASK_WORDS, Exercise, PersonResult, Recording
 from vitau.measures.series import RATE_FPS, ReadingState, read_series
 from vitau.measures.sources import Source, SourceList
 from vitau.measures.tables import TableWriter
@@ -30,6 +30,7 @@ class Summary:
     item: str
     visit: str | None
     person: PersonResult
+    exercises: tuple[Exercise, ...]
     num_frames: int
     notes: tuple[str, ...]
 
@@ -80,6 +81,7 @@ def measure_sources(
                         item=outcome.item,
                         visit=outcome.visit,
                         person=outcome.person,
+                        exercises=outcome.exercises,
                         num_frames=len(outcome.series),
                         notes=outcome.notes,
                     )

@@ -22,7 +22,20 @@ CLASSES: Final = (*(task.value for task in Task), "other")
 _GAINS: Final = {"brow_height": (0.4, 1.15), "lid_gap": (0.5, 1.15)}
 _GAIN: Final = (0.75, 1.15)
 # landmarks flatten some movements, and each backend does it in its own way
-_NOISE: Final = (0.004, 0.014)
+_NOISE: Final = {
+    "brow_height": 0.012,
+    "lid_gap": 0.007,
+    "lip_corner_height": 0.008,
+    "lip_corner_lateral": 0.010,
+    "nasal_wing_height": 0.019,
+    "upper_lip_height": 0.013,
+    "lower_lip_height": 0.016,
+    "mouth_opening": 0.023,
+    "chin_height": 0.017,
+}
+"""Standard deviation of the error of refined landmarks on drawn people, in distances between the eyes."""
+_CARE: Final = (0.4, 1.3)
+"""Range of a person's factor of this error: cameras differ."""
 _ONSET: Final = 0.3
 """Effort below which a frame counts as rest."""
 
@@ -64,6 +77,8 @@ def _draw(person: Person, name: str, amount_2: Floats, rng: Generator) -> Floats
     points: Floats = np.asarray(shape_face(person.look, _expression(person, name, effort_2, rng)).landmarks, dtype=np.float64)
     if name == Task.LOWER_TEETH:
         points = _with_lower_teeth(points, person, effort_2, rng)
+    if name == Task.SMILE:
+        points = _with_raised_lip(points, person, effort_2, rng)
     # a small turn of the head moves points by their depth, which differs most between the nose and the rest
     return points * (1 + rng.normal(0, 0.01, 2)) + rng.normal(0, 0.004, 2)
 
@@ -131,7 +146,10 @@ _MOVES: Final[Mapping[str, Callable[[Floats, Generator], dict[str, Any]]]] = {
     Task.EYE_CLOSURE_TIGHT: _tight_closure,
     Task.SNARL: _snarl,
     Task.SMILE: _smile,
-    Task.LIP_PUCKER: lambda effort_2, rng: {"pucker": float(effort_2.mean()), "frown": rng.uniform(0, 0.2) * effort_2},
+    Task.LIP_PUCKER: lambda effort_2, rng: {
+        "pucker": float(rng.uniform(0.4, 1.1) * effort_2.mean()),
+        "frown": rng.uniform(0, 0.2) * effort_2,
+    },
     Task.LOWER_TEETH: lambda effort_2, rng: {"part": 0.5 * np.clip(effort_2, 0, 1), "frown": rng.uniform(0, 0.2) * effort_2},
     Task.JAW_OPENING: _jaw,
 }
@@ -161,13 +179,26 @@ def _with_lower_teeth(points: Floats, person: Person, effort_2: Floats, rng: Gen
     return moved
 
 
+def _with_raised_lip(points: Floats, person: Person, effort_2: Floats, rng: Generator) -> Floats:
+    """Raise upper lip and nasal wings, as a smile of many people does, and that of the drawn face does not."""
+    weak = dict(zip(AUS, person.weak, strict=True))[AU.AU12]
+    lip_2, wing_2 = (rng.uniform(0, 0.07) * effort_2 * (1 - 0.9 * weak) for _ in range(2))
+    moved = points.copy()
+    for number, (lips, wing) in enumerate((((49, 50, 61), 31), ((52, 53, 63), 35))):
+        moved[list(lips), 1] -= lip_2[number]
+        moved[wing, 1] -= wing_2[number]
+    moved[[51, 62], 1] -= lip_2.mean()
+    moved[6:11, 1] += rng.uniform(0, 0.05) * effort_2.mean()
+    return moved
+
+
 def _as_measured(columns: dict[str, Floats], rng: Generator) -> dict[str, Floats]:
-    noise = rng.uniform(*_NOISE)
+    care = rng.uniform(*_CARE)
     gains = {name: rng.uniform(*_GAINS.get(name, _GAIN)) for name in {column.rsplit("_", 1)[0] for column in columns}}
     measured = {}
     for name, values in columns.items():
         sided = any(name.endswith(f"_{side}") for side in SIDES)
         gain = gains[name.rsplit("_", 1)[0]] if sided else 1.0
-        level = np.median(values)
-        measured[name] = level + gain * (values - level) + rng.normal(0, noise, len(values))
+        level, noise = np.median(values), _NOISE.get(name.rsplit("_", 1)[0] if sided else name, 0.01)
+        measured[name] = level + gain * (values - level) + rng.normal(0, care * noise, len(values))
     return measured

@@ -17,7 +17,7 @@ from vitau.measures.results import Task
 WEIGHTS: Final = "weights.json"
 _ROUNDS: Final = 3
 _FEWEST_AT_REST: Final = 2
-_SWITCH: Final = 1.5
+_SWITCH: Final = 1.0
 """Cost of another name in the next frame, as a log probability."""
 
 

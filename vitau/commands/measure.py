@@ -27,7 +27,7 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     backend: Annotated[
         str | None,
         typer.Option(
-            help="Where the landmarks come from: dlib, shape_predictor (VITAU_SHAPE_PREDICTOR), or csv; by default the best.",
+            help="Where the landmarks come from: refined (by default), dlib, shape_predictor (VITAU_SHAPE_PREDICTOR), or csv.",
             show_default=False,
         ),
     ] = None,

@@ -56,6 +56,8 @@ def test_the_users_own_shape_predictor_gives_the_points_when_the_setting_names_i
     assert points is not None
     assert np.array_equal(points, [(part.x, part.y) for part in shape.parts()])
     assert not np.array_equal(points, face.landmarks)
+    assert backend.flattening is not None
+    assert backend.flattening.kept["lid_gap"].slope < 0.5, "four trees learned one mean face"
 
 
 def test_a_bad_shape_predictor_is_one_clear_sentence(tmp_path: Path, drawings: list[Drawing]) -> None:

@@ -9,7 +9,7 @@ from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.landmarks.predictors import SETTING, DlibBackend, ShapePredictorBackend
 from vitau.measures.landmarks.tables import TableBackend
 
-BACKENDS: Final = ("dlib", "shape_predictor", "csv")
+BACKENDS: Final = ("dlib", "refined", "shape_predictor", "csv")
 """Names of the backends."""
 
 
@@ -25,11 +25,12 @@ def open_backend(name: str | None = None, *, table: Path | None = None, shape_pr
     Raises:
         ValueError: an unknown name, a missing argument, or a file that is no shape predictor.
         SourceError: the table cannot be read.
+        CheckpointError: the weights of the refinement cannot be loaded.
     """
     setting = os.environ.get(SETTING, "")
     predictor = shape_predictor or (Path(setting) if setting else None)
     if name is None:
-        name = "csv" if table is not None else "shape_predictor" if predictor is not None else "dlib"
+        name = "csv" if table is not None else "shape_predictor" if predictor is not None else "refined"
     if name == "csv":
         if table is None:
             raise ValueError("the landmarks csv need a table of points; give its path")
@@ -40,4 +41,8 @@ def open_backend(name: str | None = None, *, table: Path | None = None, shape_pr
         return ShapePredictorBackend(predictor)
     if name == "dlib":
         return DlibBackend()
+    if name == "refined":
+        from vitau.measures.landmarks.refinement.refined import RefinedBackend
+
+        return RefinedBackend()
     raise ValueError(f"there are no landmarks {quoted(name)!r}; give one of {', '.join(BACKENDS)}")

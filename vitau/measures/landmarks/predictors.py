@@ -1,5 +1,6 @@
 """Backends of dlib: the points of the store, and those of a user's own shape predictor."""
 
+import functools
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from vitau.schema import NUM_LANDMARKS
 
 SETTING: Final = "VITAU_SHAPE_PREDICTOR"
 """Environment variable with the path of a user's own shape predictor."""
+
+_NUM_PEOPLE: Final = 12
 
 
 class DlibBackend:
@@ -40,10 +43,16 @@ class ShapePredictorBackend:
     """
 
     name = "shape_predictor"
-    flattening: Flattening | None = None
 
     def __init__(self, path: Path) -> None:
         self._predict = _load(path)
+
+    @functools.cached_property
+    def flattening(self) -> Flattening | None:
+        """Flattening, measured now on a few drawn people."""
+        from vitau.measures.landmarks.flattening import measure_flattening
+
+        return measure_flattening(self, num_people=_NUM_PEOPLE)
 
     def points(self, image: Image, face: FaceCrop, frame_index: int = 0, clip: str = "") -> Points | None:  # noqa: ARG002 - the interface
         """Predict the points in the box of the tracked face."""

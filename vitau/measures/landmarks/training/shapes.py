@@ -65,7 +65,7 @@ def _exaggerate(rng: Generator, expression: Expression) -> Expression:
     if rng.random() < 0.35:
         pair = np.array([1.0, rng.uniform(0, 1)])[:: int(rng.choice([1, -1]))]
         close = clip(rng.uniform(0, 1.1) * pair, 0, 1)
-    elif rng.random() < 0.2:
+    elif rng.random() < 0.3:
         close = np.ones(2)
     more: dict[str, Any] = {}
     if rng.random() < 0.4:

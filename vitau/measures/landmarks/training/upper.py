@@ -26,7 +26,7 @@ from vitau.media.crops import Image
 
 _SHIFT_SD = 0.05
 _HALF_EYE = 0.23
-_SHUT = 0.02  # an opening below this is a closed eye: its lashes hang down
+_SHUT = 0.025  # an opening below this is a closed eye: its lashes hang down
 _LIDS = ((40, 0), (27, 0), (13, 0), (0, 0), (13, 1), (27, 1))  # column of the lids, upper or lower: landmarks 36–41
 _HAIRS = (32, 24, 16, 8, 0)  # columns of the brow: landmarks 17–21
 
@@ -130,8 +130,8 @@ def _paint_margins(rng: Generator, grid: Grid, rgb: Floats, lids: _Lids, ink: Fl
     """Paint bands beside the opening: lashes, make-up, shade. They are the strongest edges of many faces, not the truth."""
     above, below, round_ = lids.upper - grid.v, grid.v - lids.lower, np.square(lids.along)
     shut = float(np.max(lids.eye.lower - lids.eye.upper)) < _SHUT
-    if rng.random() < 0.65:
-        width = rng.uniform(0.01, 0.085) if rng.random() < (0.8 if shut else 0.6) else rng.uniform(0.003, 0.02)
+    if rng.random() < (0.85 if shut else 0.65):
+        width = rng.uniform(0.02, 0.11) if shut and rng.random() < 0.8 else rng.uniform(0.003, 0.085)
         reach = width * clip(1 - round_ * rng.uniform(0, 0.6), 0.1, 1)
         band = grid.soft(np.minimum(below, reach - below), rng.uniform(0, 0.02))
         if rng.random() < 0.5:  # lashes clump

@@ -1,7 +1,7 @@
 """Commands on models: train, score, promote, roll back, and look at decisions, lineage and drift."""
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ from flows.cli.console import (
     print_json,
     tell_all,
 )
-from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS
+from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS, Settings
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
     from flows.promotion.decisions import AuditEntry, Decision
@@ -102,6 +102,7 @@ def retrain(  # noqa: PLR0913 - an argument for each option of the command
     settings = settings.model_copy(update={name: value for name, value in given.items() if value})
     trained = run(snapshot, size, settings=settings)
     print_json({name: outcome(training) for name, training in trained.items()})
+    tell_decisions(settings, trained.values())
 
 
 @app.command()
@@ -122,6 +123,7 @@ def register(
 
     training = register_folder(PrivatePath(folder.resolve()), operator(by), settings=settings)
     print_json({training.model: outcome(training)})
+    tell_decisions(settings, [training])
 
 
 @app.command()
@@ -297,6 +299,14 @@ def outcome(training: "Training") -> dict[str, object]:
     """Return what a training is printed as: its version, its metrics on test people, and the shortcut probe beside them."""
     beside = {name: training.metrics[name] for name in ("shortcut_probe",) if name in training.metrics}
     return {"version": training.version, "test": training.metrics.get("test"), **beside}
+
+
+def tell_decisions(settings: Settings, trainings: Iterable["Training"]) -> None:
+    """Print what was decided about versions that were just trained or registered, with the reasons against them."""
+    from flows.promotion.decisions import last_decisions
+    from flows.workspace import open_workspace
+
+    tell_all(map(sentence, last_decisions(open_workspace(settings), trainings)))
 
 
 def operator(by: str | None) -> str:

@@ -1,7 +1,7 @@
 """Decisions about champions: their signed records in the catalog, and what MLflow shows of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.promotion.champion import alias_differs, approval, publish_approval, verify_last
@@ -137,6 +137,16 @@ def decision_of(
         against=against(record),
         why=record.facts.get("why"),
     )
+
+
+def last_decisions(workspace: Workspace, trainings: Iterable[Training]) -> list[Decision]:
+    """Return the last decision about each version, with the champion of today; none about a version that was never judged."""
+    found = []
+    for training in trainings:
+        records = workspace.catalog.promotions(training.model)
+        own = [record for record in records if record.version == training.version]
+        found += [replace(decision_of(own[-1], training, None), after=records[-1].after)] if own else []
+    return found
 
 
 def against(record: PromotionRecord) -> tuple[str, ...]:

@@ -1,16 +1,22 @@
-"""The promotion policy of the settings, and what numbers of people suffice for."""
+"""The promotion policy of the settings, and how many people are needed for what."""
 
 from collections.abc import Iterable
 
 from flows.settings import Settings
 from vitau.data.protocols import LEAST_PALSIED
 from vitau.data.splits import NUM_CONTROL_FOLDS
-from vitau.evaluation.promotion.policy import PATIENTS, SMOKE, Policy, find_policy
+from vitau.evaluation.promotion.policy import PATIENTS, SMOKE, SMOKE_CONFOUNDED, Policy, find_policy
 
 
 def choose_policy(settings: Settings, recipes: Iterable[str]) -> Policy:
-    """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as no other recipe is involved."""
-    return SMOKE if all(recipe.startswith("smoke-") for recipe in recipes) else find_policy(settings.policy)
+    """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as no other recipe is involved.
+
+    Of the settings, smoke tests then keep one thing: whether confounded sources are accepted.
+    """
+    policy = find_policy(settings.policy)
+    if not all(recipe.startswith("smoke-") for recipe in recipes):
+        return policy
+    return SMOKE_CONFOUNDED if policy.accept_confounded else SMOKE
 
 
 def people_needed(policy: Policy = PATIENTS) -> str:

@@ -13,7 +13,7 @@ from vitau.evaluation.measure import palsy_metrics
 from vitau.evaluation.metrics import Estimate
 from vitau.evaluation.promotion.checks import CheckResult
 from vitau.evaluation.promotion.held_out import Answers, HeldOut
-from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE
+from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE, SMOKE_CONFOUNDED
 from vitau.evaluation.promotion.verdict import Verdict, decide_promotion
 from vitau.schema import AUS, Protocol
 
@@ -464,9 +464,12 @@ def test_the_recordings_separate_the_cohorts_from_an_auroc_of_nine_tenths(auroc:
     assert verdict.promote is (holds is not False)
 
 
-def test_smoke_tests_are_held_to_no_probe_and_older_snapshots_have_none() -> None:
+def test_smoke_tests_are_held_to_the_probe_alone_and_older_snapshots_have_none() -> None:
     of = people()
-    assert decide_promotion(of, answers(of, skill=0.0), None, SMOKE, probe=probe(1.0)).promote
+    refused = decide_promotion(of, answers(of, skill=0.0), None, SMOKE, probe=probe(1.0))
+    assert [reason.check for reason in refused.against] == ["shortcut probe"]
+    assert decide_promotion(of, answers(of, skill=0.0), None, SMOKE_CONFOUNDED, probe=probe(1.0)).promote
+    assert decide_promotion(of, answers(of, skill=0.0), None, SMOKE, probe=probe(0.8)).promote
     assert not [reason for reason in decide_promotion(of, answers(of), None).reasons if reason.check == "shortcut probe"]
 
 

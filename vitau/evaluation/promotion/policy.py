@@ -89,7 +89,9 @@ SMOKE: Final = Policy(
     floor_subgroup=0.0,
     max_brier=1.0,
     max_flop_growth=100.0,
-    accept_confounded=True,
 )
 """For recipes that learn nothing and only show that all parts fit. It never applies to a champion that was really trained,
-and no setting chooses it."""
+and no setting chooses it. Like every policy it checks the shortcut probe, which is about the recordings and not the model."""
+
+SMOKE_CONFOUNDED: Final = replace(SMOKE, name="smoke-confounded-sources", accept_confounded=True)
+"""The same where the settings accept confounded sources."""

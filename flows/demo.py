@@ -35,6 +35,7 @@ def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings)
     """Run the main job on a drawn cohort and return its summary."""
     workspace = open_workspace(settings)
     seconds: dict[str, float] = {}
+    offset = workspace.catalog.ledger_offset()
     with stopwatch(seconds, "ingest"):
         ingested = ingest(PrivatePath(cohort.path / "manifest.csv"), settings=settings)
     with stopwatch(seconds, "annotate"):
@@ -47,9 +48,23 @@ def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings)
     with stopwatch(seconds, "score"):
         scored = rescore(snapshot.digest, report=PrivatePath(state.path / "report.html"), settings=settings)
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
-    num_trained = sum(training.key not in known for training in trained.values())
-    new = ingested.new_clips + labeled.new_answers + num_trained + scored.new_subjects
+    new = count_new(ingested, labeled.ledger_offset - offset, known, trained, scored)
     return summarize(workspace, ingested, labeled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
+
+
+def count_new(
+    ingested: IngestSummary,
+    num_answers: int,
+    known: Collection[str],
+    trained: Mapping[str, Training],
+    scored: RescoreSummary,
+) -> int:
+    """Count what a run of the demo added: clips, answers of all rounds, trainings whose key was not known, and scored people.
+
+    A training counts also if its model was refused, and so nobody was scored by it.
+    """
+    num_trained = sum(training.key not in known for training in trained.values())
+    return ingested.new_clips + num_answers + num_trained + scored.new_subjects
 
 
 def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:

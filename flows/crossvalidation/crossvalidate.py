@@ -33,10 +33,11 @@ from flows.workspace import PrivatePath, Workspace, open_workspace
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
 from vitau.data.protocols import TASKS, Task
+from vitau.errors import TrainingError
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
 from vitau.models.checkpoint import model_digest
 from vitau.progress import Reporter
-from vitau.schema import Protocol
+from vitau.schema import Protocol, canonical_name
 from vitau.store.atomic import make_private_folders, write_atomic
 from vitau.training.config import Recipe, balanced
 from vitau.training.recipes import find_recipe, pretrained_recipe
@@ -93,7 +94,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     living = load_living(workspace, snapshot)
     recipes = choose_recipes(workspace.settings, size, balance_people=balance_people)
     for recipe in recipes.values():
-        find_sources(workspace, recipe)  # missing weights are said before anything is measured
+        find_sources(workspace, recipe)  # missing weights are reported before anything is measured
     plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
     probe = probe_snapshot(workspace.store, living.rows, workspace.folder("crops"))
     if probe.separates:
@@ -155,8 +156,10 @@ def run_study(  # noqa: PLR0913 - the parts of a plan, and where it runs
 
     Raises:
         ValueError: an argument does not fit, or there are too few people for a protocol.
-        TrainingError: a recipe needs weights that the settings do not name, or a fold cannot be trained.
+        TrainingError: a person has two names in the snapshot, a recipe needs weights that the settings do not name, or a fold
+            cannot be trained.
     """
+    check_distinct(workspace, snapshot, living)
     weights = {task: find_sources(workspace, recipe) for task, recipe in recipes.items()}
     study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
     trained = pretrain_all(workspace, recipes)
@@ -164,6 +167,19 @@ def run_study(  # noqa: PLR0913 - the parts of a plan, and where it runs
     study = replace(study, origins={**brought, **trained.digests})
     sources = {task: found.sources for task, found in weights.items()}
     return study, train_folds(workspace, study, living, trained.folders, out, engine, weights=sources)
+
+
+def check_distinct(workspace: Workspace, snapshot: str, living: LivingRows) -> None:
+    """Raise TrainingError if subjects of a snapshot were merged since: folds would test people who train under another name."""
+    merged = workspace.catalog.merged_names()
+    names = set(living.rows["subject"].to_pylist())
+    num_twice = len(names) - len({canonical_name(name, merged) for name in names})
+    if num_twice:
+        people = "1 person has" if num_twice == 1 else f"{num_twice} people have"
+        raise TrainingError(
+            f"{people} two names in snapshot {snapshot[:12]}, because subjects were merged since: "
+            "run `python -m flows freeze`, and use the new snapshot"
+        )
 
 
 def plan(
@@ -175,7 +191,7 @@ def plan(
     *,
     paper_counts: bool = False,
 ) -> Study:
-    """Return the plan; it fails on a protocol that the people do not suffice for, before hours of training.
+    """Return the plan, or raise before hours of training if there are too few people for a protocol.
 
     Raises:
         ValueError: an argument does not fit, or there are too few people for a protocol.

@@ -186,7 +186,7 @@ def markdown(facts: Facts, taken: Sequence[Taken]) -> str:
 
 
 def beside(results: Results) -> Iterator[str]:
-    """Yield the sentences that stand beside the AUROC: the shortcut probe, and recognition within sources."""
+    """Yield the sentences below the table: the shortcut probe, and recognition within sources."""
     probe = results.probe
     if probe is not None:
         auroc = format_estimate(probe.auroc.value, probe.auroc.interval, undefined="undefined")

@@ -282,6 +282,15 @@ def test_killed_in_any_fold_and_started_again_it_stores_the_same_evidence(worksp
     other.catalog.engine.dispose()
 
 
+def test_nobody_is_left_out_who_trains_under_another_name(workspace):
+    """Two subjects of a snapshot turn out to be one person."""
+    snapshot = frozen(workspace)
+    workspace.catalog.merge(f"{2:020x}", f"{3:020x}", why="the same face")
+    with pytest.raises(TrainingError, match=rf"1 person has two names in snapshot {snapshot[:12]}, .* run `python -m flows fr"):
+        leave_one_out(workspace, [on_everybody(planned(snapshot))])
+    assert not workspace.folder("left-out").joinpath("folds").exists(), "nothing was trained"
+
+
 def test_a_challenger_is_compared_with_the_champion_on_the_same_people_left_out_by_both(workspace):
     snapshot = frozen(workspace)
     lenient = Workspace(workspace.settings.model_copy(update={"policy": "lenient"}))

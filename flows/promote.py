@@ -11,7 +11,7 @@ from prefect.logging import get_logger
 
 import vitau
 from flows.promotion.champion import approval, is_approved, sign_champion
-from flows.promotion.decisions import Decision, decision_of, finish_interrupted, publish
+from flows.promotion.decisions import Decision, against, decision_of, finish_interrupted, publish
 from flows.promotion.looks import count_looks, note_look
 from flows.promotion.policies import choose_policy
 from flows.promotion.registered_models import MODELS, known_training
@@ -166,7 +166,9 @@ def promote_or_refuse(workspace: Workspace, evaluation: Evaluation, *, by: str, 
     record, new = workspace.catalog.append_promotion(facts, key=key, once=once if unique else None)
     if new:
         publish(workspace, record)
-        get_logger(__name__).info("%s version %d is %s (record %d)", record.model, record.version, record.action, record.number)
+        name = f"{record.model} version {record.version}"
+        outcome = "; ".join([f"{record.action} (record {record.number})", *against(record)])
+        get_logger(__name__).info("%s is %s", name, outcome)
     return decision_of(record, training, record.after, new=new)
 
 
@@ -223,7 +225,7 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
 
 
 def policy_for(settings: Settings, challenger: Training, champion: Training | None) -> Policy:
-    """Return the policy of the settings; ``SMOKE`` among smoke tests, as long as neither side was really trained."""
+    """Return the policy of the settings; one of smoke tests as long as neither side was really trained."""
     return choose_policy(settings, [training.recipe for training in (challenger, champion) if training is not None])
 
 

@@ -43,7 +43,7 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     """
     workspace = open_workspace(settings)
     workspace.signing_key()  # a missing setting must fail before hours of training
-    planned: Mapping[str, PlannedTraining] = plan_trainings(workspace, size, snapshot)  # what it lacks is said at once
+    planned: Mapping[str, PlannedTraining] = plan_trainings(workspace, size, snapshot)  # missing weights are reported at once
     if probe_people(workspace, snapshot).separates:
         planned = plan_trainings(workspace, size, snapshot, confounded=True)
     planned = plan_small_study(workspace, planned, snapshot)

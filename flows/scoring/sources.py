@@ -30,7 +30,7 @@ def recognize(source: Path) -> Layout:
     if source.suffix.lower() == ".csv":
         return Layout.MANIFEST
     if any(source.glob(MANIFESTS)):
-        raise SourceError("the source is a folder with a manifest, which says who is who; give the manifest itself")
+        raise SourceError("the source is a folder with a manifest, which lists its people; give the manifest itself")
     if is_ckplus(source):
         return Layout.CKPLUS
     return Layout.PHOTOS if has_cohorts(source) else Layout.UNKNOWN

@@ -1,5 +1,6 @@
 """Promotion and rollback on a real registry in a file; verdicts are given, and no service runs."""
 
+import logging
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from flows import promote as module
 from flows.promote import evaluate, policy_for, promote_or_refuse, roll_back
 from flows.promotion.champion import standing_recognition
-from flows.promotion.decisions import Decision, finish_interrupted, history, publish
+from flows.promotion.decisions import Decision, finish_interrupted, history, last_decisions, publish
 from flows.promotion.registered_models import PALSY
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
@@ -21,7 +22,7 @@ from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
 from vitau.evaluation.promotion import policy as policies
-from vitau.evaluation.promotion.policy import PATIENTS, SMOKE
+from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE, SMOKE_CONFOUNDED
 from vitau.registry import registry
 from vitau.registry.bundle import weights_digest
 from vitau.schema import Snapshot, Split
@@ -102,11 +103,16 @@ def champion(workspace: Workspace) -> int | None:
     return registry.champion(workspace.settings.mlflow_url, PALSY)
 
 
-def test_a_decision_moves_the_alias_once(workspace):
+def test_a_decision_moves_the_alias_once_and_the_log_has_the_reasons(workspace, caplog):
+    caplog.set_level(logging.INFO)
     first = decided(workspace, 1)
     assert (first.action, first.before, first.after, first.new) == ("promoted", None, 1, True)
     refused = decided(workspace, 2)
     assert (refused.action, refused.after, refused.against) == ("refused", 1, (REASON["sentence"],))
+    assert [record.getMessage() for record in caplog.records if " is " in record.getMessage()][-2:] == [
+        f"{PALSY} version 1 is promoted (record 1)",
+        f"{PALSY} version 2 is refused (record 2); {REASON['sentence']}",
+    ]
     assert champion(workspace) == 1
     for options in ({}, {"again": True}):
         again = decided(workspace, 1, **options), decided(workspace, 2, **options)
@@ -115,6 +121,18 @@ def test_a_decision_moves_the_alias_once(workspace):
             ("refused", 2, False),
         ]
     assert len(workspace.catalog.promotions()) == 2
+
+
+def test_the_last_decision_about_a_version_names_the_champion_of_today(workspace):
+    assert last_decisions(workspace, [training(1)]) == []
+    decided(workspace, 1)
+    decided(workspace, 2)
+    decided(workspace, 3)
+    found = last_decisions(workspace, [training(2), training(3)])
+    assert [(own.version, own.action, own.after, own.against) for own in found] == [
+        (2, "refused", 3, (REASON["sentence"],)),
+        (3, "promoted", 3, ()),
+    ]
 
 
 def test_mlflow_stores_the_record_with_the_version(workspace):
@@ -250,6 +268,8 @@ def test_the_smoke_policy_never_applies_against_a_really_trained_model(workspace
     smoke, tiny, settings = training(1, "smoke-palsy"), training(2), workspace.settings
     assert [policy_for(settings, smoke, None), policy_for(settings, smoke, smoke)] == [SMOKE, SMOKE]
     assert [policy_for(settings, *pair) for pair in ((smoke, tiny), (tiny, smoke), (tiny, None))] == [PATIENTS] * 3
+    accepting = settings.model_copy(update={"policy": CONFOUNDED_SOURCES.name})
+    assert [policy_for(accepting, own, None) for own in (smoke, tiny)] == [SMOKE_CONFOUNDED, CONFOUNDED_SOURCES]
 
 
 def test_a_changed_policy_judges_a_refused_version_anew_and_no_champion(workspace, monkeypatch):

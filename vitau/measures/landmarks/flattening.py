@@ -16,7 +16,7 @@ from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import TASKS, draw_person
 
 UNUSED_SEED = 20_261_129
-"""Seed of the drawn people on whom flattening is measured; nothing is trained on them."""
+"""Seed of the drawn people for the flattening; nothing is trained on them."""
 _SEARCHED_PX = 640
 
 

@@ -1,23 +1,26 @@
-"""Evaluation of the movement score on drawn people, and the calibration of the probability of the side."""
+"""Evaluation of the movement score on drawn people, and the weights of the measures in the side."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from vitau.errors import VitauError
-from vitau.measures.asymmetry import Asymmetry, movement_asymmetry
+from vitau.measures.asymmetry import SIDE_WEIGHTS, movement_asymmetry, movement_ratios
 from vitau.measures.geometry import measure_points
 from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.media.faces import FaceTracker
 from vitau.media.synthetic.cohort import draw_clip
+from vitau.media.synthetic.drawing import draw_landmarks
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.schema import Side
 
 _FRAMES_PER_TASK: Final = 2
-_FEWEST_TASKS: Final = 2
-_PARTS_PER_PERSON: Final = 8
+_ERROR: Final = 0.012
+"""Standard deviation of the error of a point, in face units: once per person and once per frame."""
+_PENALTY: Final = 0.002
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,18 +28,17 @@ class MovementResult:
     """The movement score on drawn people.
 
     ``auroc`` separates people with a palsy from controls, and ``side_right`` is the share of palsied people with the right
-    side. ``side_slope`` is the slope of the logistic function from the mean log ratio to the probability of the side.
+    side.
     """
 
     num_people: int
     seed: int
     auroc: float
     side_right: float
-    side_slope: float
 
 
 def evaluate_movement(backend: LandmarkBackend, num_people: int, seed: int) -> MovementResult:
-    """Measure drawn people in all tasks, judge them, and fit the slope of the side's probability on parts of their tasks.
+    """Measure drawn people in all tasks, and judge them.
 
     Raises:
         VitauError: there is no palsied person or no control among them.
@@ -45,31 +47,49 @@ def evaluate_movement(backend: LandmarkBackend, num_people: int, seed: int) -> M
     if len({person.palsied for person in people}) < 2:
         raise VitauError(f"{num_people} drawn people of seed {seed} hold no pair of a palsy and a control; draw more")
     scores: dict[bool, list[float]] = {True: [], False: []}
-    right, leans = [], []
+    right = []
     for person in people:
-        points = _track(person, backend)
-        whole = movement_asymmetry(measure_points(points))
-        if whole is None:
+        judged = movement_asymmetry(measure_points(_track(person, backend)))
+        if judged is None:
             continue
-        scores[person.palsied].append(whole.score)
+        scores[person.palsied].append(judged.score)
         if person.palsied:
-            right.append(whole.side is person.side)
-            leans.extend(_leans_of_parts(person, points))
+            right.append(judged.side is person.side)
     pairs = [(palsied > control) + 0.5 * (palsied == control) for palsied in scores[True] for control in scores[False]]
-    return MovementResult(
-        num_people=num_people,
-        seed=seed,
-        auroc=float(np.mean(pairs)),
-        side_right=float(np.mean(right)),
-        side_slope=fit_side_slope(np.array(leans)),
-    )
+    return MovementResult(num_people=num_people, seed=seed, auroc=float(np.mean(pairs)), side_right=float(np.mean(right)))
 
 
-def fit_side_slope(leans: NDArray[np.float64]) -> float:
-    """Fit k of p = 1 / (1 + exp(−k · lean)), the most likely one; ``leans`` (N,) are negative where the side is wrong."""
-    slopes = np.geomspace(0.5, 100, 400)
-    likelihood = -np.logaddexp(0, -slopes[:, None] * leans[None]).sum(axis=1)
-    return float(slopes[int(np.argmax(likelihood))])
+def fit_side_weights(num_people: int, seed: int) -> dict[str, float]:
+    """Fit the weights of the measures in the log-odds of the side, by logistic regression without an intercept.
+
+    The people are palsied, nothing is painted, and their points have errors like those of the refinement.
+    """
+    rows_NM, signs = [], []
+    for index in range(num_people):
+        person = draw_person(seed, index, palsied=True)
+        ratios = movement_ratios(measure_points(_draw_points(person)))
+        rows_NM.append([ratios[measure] for measure in SIDE_WEIGHTS])
+        signs.append(1 if person.side is Side.RIGHT else -1)
+    weights = fit_log_odds(np.array(rows_NM), np.array(signs))
+    return dict(zip(SIDE_WEIGHTS, weights.tolist(), strict=True))
+
+
+def fit_log_odds(ratios_NM: NDArray[np.float64], signs_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Fit weights (M,), 0 or more, of log-odds; ``signs_N`` is 1 where the positive side is right, else −1."""
+
+    def loss(weights_M: NDArray[np.float64]) -> float:
+        odds_N = signs_N * (ratios_NM @ weights_M)
+        return float(np.logaddexp(0, -odds_N).mean() + _PENALTY * weights_M @ weights_M)
+
+    count = ratios_NM.shape[1]
+    return minimize(loss, np.ones(count), bounds=[(0, None)] * count).x
+
+
+def _draw_points(person: Person) -> NDArray[np.float64]:
+    rng, error = (np.random.default_rng([person.seed, person.index, stream]) for stream in (4, 9))
+    amounts = [(number + 1) / _FRAMES_PER_TASK for number in range(_FRAMES_PER_TASK)]
+    points = np.stack([draw_landmarks(person, task, amount, rng) for task in TASKS for amount in amounts])
+    return points + error.normal(0, _ERROR, points.shape) + error.normal(0, _ERROR, points.shape[1:])
 
 
 def _track(person: Person, backend: LandmarkBackend) -> NDArray[np.float32]:
@@ -83,20 +103,3 @@ def _track(person: Person, backend: LandmarkBackend) -> NDArray[np.float32]:
         elif found:
             found.append(found[-1])
     return np.stack(found)
-
-
-def _leans_of_parts(person: Person, points: NDArray[np.float32]) -> list[float]:
-    """Return the lean to the true side in random parts of the tasks, in which the side is harder to see."""
-    rng = np.random.default_rng([person.seed, person.index, 9])
-    leans = []
-    for _ in range(_PARTS_PER_PERSON):
-        tasks = rng.permutation(len(TASKS))[: rng.integers(_FEWEST_TASKS, len(TASKS))]
-        frames = [number for number in range(len(points)) if number // _FRAMES_PER_TASK in tasks]
-        judged = movement_asymmetry(measure_points(points[frames]))
-        if judged is not None:
-            leans.append(_lean(judged) * (1 if person.side is Side.RIGHT else -1))
-    return leans
-
-
-def _lean(judged: Asymmetry) -> float:
-    return float(np.mean(list(judged.log_ratios.values())))

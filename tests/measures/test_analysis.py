@@ -52,6 +52,11 @@ def test_a_drawn_palsy_of_the_lower_face_spares_the_forehead_and_a_complete_one_
     assert np.mean(right) >= 0.88
 
 
+def test_drawn_people_without_a_palsy_rarely_have_a_pattern(drawn_series):
+    flagged = [analyze(drawn_series(SEED, index, palsied=False)[1]).person.forehead_spared is True for index in range(30)]
+    assert np.mean(flagged) <= 0.1
+
+
 def test_what_was_not_performed_is_stated(drawn_series):
     analysis = analyze(drawn_series(SEED, 0, palsied=False, order=["rest", "rest", "smile", "rest"])[1])
     performed = {exercise.task for exercise in analysis.exercises if exercise.performed}

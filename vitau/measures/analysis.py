@@ -92,7 +92,7 @@ def _measures(frames: Frames, exercises: list[Exercise], position: dict[int, int
 def _person(measures: list[Measure], judged: Asymmetry | None) -> PersonResult:
     if judged is None:
         return PersonResult(asymmetry=None, side=None, side_probability=None)
-    pattern = forehead_pattern(measures, judged.side)
+    pattern = forehead_pattern(measures, judged.side, judged.score)
     return PersonResult(
         asymmetry=judged.score,
         side=judged.side,

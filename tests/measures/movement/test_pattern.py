@@ -36,5 +36,12 @@ def smile(right, left):
     ],
 )
 def test_the_pattern_compares_the_forehead_with_the_lower_face(measures, side, name, spared):
-    pattern = forehead_pattern(measures, side)
+    pattern = forehead_pattern(measures, side, 0.3)
     assert (pattern.name, pattern.forehead_spared) == (name, spared)
+
+
+def test_two_sides_that_move_evenly_have_no_pattern():
+    measures = [brow(0.1, 0.02), smile(0.12, 0.08)]
+    assert forehead_pattern(measures, Side.LEFT, 0.2).name == "peripheral"
+    assert forehead_pattern(measures, Side.LEFT, 0.1).name == "even"
+    assert forehead_pattern(measures, Side.LEFT, None).name == "unknown"

@@ -13,6 +13,8 @@ DROOP: Final = 0.03
 """Distance of the weak side's brow at rest below the other one, in distances between the eyes, from which it droops."""
 WEAK_BELOW: Final = 0.9
 """Share of the other side's excursion below which the lower face of the weak side counts as weak."""
+ASYMMETRIC_FROM: Final = 0.13
+"""Score of asymmetry from which a pattern is stated; 9 of 10 drawn people without a palsy are below."""
 CAVEAT: Final = (
     "The pattern is a hint from movement alone. A mild or recovering peripheral palsy may spare the forehead too. "
     "The pattern never excludes a stroke."
@@ -37,7 +39,7 @@ class Pattern:
     forehead_spared: bool | None
 
 
-def forehead_pattern(measures: Sequence[Measure], side: Side | None) -> Pattern:
+def forehead_pattern(measures: Sequence[Measure], side: Side | None, asymmetry: float | None) -> Pattern:
     """Return the pattern of the forehead on the weak side.
 
     ``central``: the lower face is weak on that side, its brow rises as the other one does, and does not droop at rest.
@@ -47,11 +49,14 @@ def forehead_pattern(measures: Sequence[Measure], side: Side | None) -> Pattern:
     Args:
         measures: levels at rest and excursions of all exercises.
         side: the side that moves less.
+        asymmetry: score of the person; below ``ASYMMETRIC_FROM`` the two sides move evenly.
     """
     found = {(measure.task, measure.measure): measure for measure in measures if measure.kind in ("excursion", "rest")}
     brow = _share(found.get((Task.BROW_RAISE, "brow_height")), side)
-    if brow is None or side is None:
+    if brow is None or side is None or asymmetry is None:
         return Pattern(name="unknown", forehead_spared=None)
+    if asymmetry < ASYMMETRIC_FROM:
+        return Pattern(name="even", forehead_spared=None)
     lower = [share for key in _LOWER if (share := _share(found.get(key), side)) is not None]
     if brow < SPARED_FROM or _droop(found.get((Task.REST, "brow_height")), side) > DROOP:
         return Pattern(name="peripheral", forehead_spared=False)

@@ -18,8 +18,9 @@ DATABASES = {"catalog_owner": "vitau", "catalog_writer": "vitau", "prefect": "pr
 RESULTS = (
     *("scores/", "reports/", "monitoring/", "snapshots/", "checkpoints/", "pretrained/", "models/", "validation/"),
     "subjects/*/keyframes/",  # monitoring asks the readers about people
+    "subjects/*/clips/*/faces-",  # gate 3 compares several faces of near clips, before each training
 )
-"""Prefixes under which training and scoring write, as in `flows/local_stack/backends.py`."""
+"""Beginnings of the keys that training and scoring write, as in `flows/local_stack/backends.py`."""
 
 
 def make_secrets(folder: Path) -> list[str]:

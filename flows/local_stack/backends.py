@@ -27,8 +27,9 @@ ADMIN, FLOWS, SCORING, PAGES, MLFLOW = "admin", "vitau", "scoring", "pages", "ml
 RESULTS: Final = (
     *("scores/", "reports/", "monitoring/", "snapshots/", "checkpoints/", "pretrained/", "models/", "validation/"),
     "subjects/*/keyframes/",  # monitoring asks the readers about people
+    "subjects/*/clips/*/faces-",  # gate 3 compares several faces of near clips, before each training
 )
-"""Prefixes under which training and scoring write."""
+"""Beginnings of the keys that training and scoring write."""
 INTERNAL: Final = ("master", "volume", "filer", "master grpc", "volume grpc", "filer grpc", "s3 grpc")
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 

@@ -26,7 +26,7 @@ REQUIREMENTS: Final = (
 
 _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "evaluation": ("decision",),
-    "media": ("clips", "containers", "crops", "faces", "frames", "videos"),
+    "media": ("clips", "containers", "crops", "faces", "frames", "inputs", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
     "schema": ("answers", "cells", "columns", "domain", "gate"),

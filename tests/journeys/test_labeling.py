@@ -19,6 +19,7 @@ from labeling.label_studio.simulated_readers import answer_open_tasks
 from labeling.sampling.tasks import build_adjudication_task, build_task, image_url
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, Stage
+from vitau.store import open_store
 
 pytestmark = pytest.mark.journey
 
@@ -29,13 +30,12 @@ READERS = ("A", "B")
 @pytest.fixture
 def tasks(label_studio) -> dict[str, dict[str, Any]]:
     made = {}
+    store = open_store(label_studio.store)  # its files are closed to others, as those of the demo in the same folder
     for subject in SUBJECTS:
-        folder = label_studio.store / "subjects" / subject / "keyframes"
-        folder.mkdir(parents=True, exist_ok=True)
-        for index in range(3):
-            picture = np.full((256, 256, 3), 60 * index, np.uint8)
-            cv2.imwrite(str(folder / f"{index}.jpg"), cv2.circle(picture, (128, 128), 90, (150, 180, 220), -1))
         keys = [f"subjects/{subject}/keyframes/{index}.jpg" for index in range(3)]
+        for index, key in enumerate(keys):
+            picture = cv2.circle(np.full((256, 256, 3), 60 * index, np.uint8), (128, 128), 90, (150, 180, 220), -1)
+            store.put(key, cv2.imencode(".jpg", picture)[1].tobytes())
         images = [image_url(label_studio.store.as_uri(), key) for key in keys]
         made[subject] = build_task(subject, images, [f"{subject}:{index}" for index in range(3)])
     return made

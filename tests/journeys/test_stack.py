@@ -354,16 +354,35 @@ def test_every_listening_port_of_the_full_profile_refuses_requests_without_crede
 def test_every_program_of_the_full_profile_connects_to_its_own_database_as_its_own_role(full, story):
     addresses = {service.name: service.url for service in stack.recorded_services(full.state)}
     as_superuser = database_url(full.state, addresses, "postgres", driver="psycopg", role=SUPERUSER)
-    engine = sa.create_engine(as_superuser)
-    with engine.connect() as connection:
-        connected = connection.execute(
-            sa.text(
-                "SELECT DISTINCT usename, datname FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()"
-            )
-        ).all()
-    engine.dispose()
+    query = sa.text(
+        "SELECT DISTINCT usename, datname FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()"
+    )
     services = {(name, name) for name in ("label_studio", "mlflow", "prefect")}
-    assert services <= {(row.usename, row.datname) for row in connected} <= services | {(WRITER, "vitau")}
+    connected: set[tuple[str, str]] = set()
+    engine = sa.create_engine(as_superuser)
+
+    def all_seen() -> bool:
+        with engine.connect() as connection:
+            connected.update((row.usename, row.datname) for row in connection.execute(query))
+        return services <= connected
+
+    enough = threading.Event()
+    requests = threading.Thread(target=ask_label_studio, args=(full, enough))
+    requests.start()
+    try:
+        wait_for(all_seen, 60)
+    finally:
+        enough.set()
+        requests.join()
+        engine.dispose()
+    assert connected <= services | {(WRITER, "vitau")}
+
+
+def ask_label_studio(full: Full, enough: threading.Event) -> None:
+    """Send one request after another: Label Studio holds a connection to its database only while it answers."""
+    client = label_studio(full)
+    while not enough.is_set():
+        list(client.projects.list(page_size=1))
 
 
 def test_no_other_user_of_the_machine_reads_a_file_of_the_full_profile(full):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from prefect import flow
 
 from flows.crossvalidation.fold_worker import FoldWork, Pretrained
+from flows.crossvalidation.folder import FOLDS, only_run
 from flows.crossvalidation.report import write_outputs
 from flows.crossvalidation.results import Results, evaluate_study
 from flows.crossvalidation.study import FoldTask, Study
@@ -44,7 +45,6 @@ from vitau.training.recipes import find_recipe, pretrained_recipe
 from vitau.training.reporting.shortcuts import probe_snapshot
 from vitau.training.start import MODEL
 
-FOLDS: Final = "folds"
 PAPER: Final = "paper"
 
 
@@ -99,19 +99,20 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     probe = probe_snapshot(workspace.store, living.rows, workspace.folder("crops"))
     if probe.separates:
         recipes = choose_recipes(workspace.settings, size, balance_people=balance_people, confounded=True)
-    study, tables = run_study(
-        workspace,
-        snapshot,
-        living,
-        recipes,
-        out.path,
-        protocols=protocols,
-        num_seeds=num_seeds,
-        paper_counts=paper_counts,
-        engine=engine,
-    )
-    note_looks(workspace, study)
-    return conclude(study, living, tables, out.path, probe)
+    with only_run(out.path):
+        study, tables = run_study(
+            workspace,
+            snapshot,
+            living,
+            recipes,
+            out.path,
+            protocols=protocols,
+            num_seeds=num_seeds,
+            paper_counts=paper_counts,
+            engine=engine,
+        )
+        note_looks(workspace, study)
+        return conclude(study, living, tables, out.path, probe)
 
 
 def note_looks(workspace: Workspace, study: Study) -> None:
@@ -238,7 +239,7 @@ def train_folds(
     """Train the folds that have no predictions yet, as many at once as the settings allow; return the predictions of all.
 
     Each fold's predictions appear atomically in ``out/folds``, under a name with the digest of all that determines them. A
-    killed run therefore continues with the folds that are missing.
+    killed run therefore continues with the folds that are missing. The caller holds :func:`only_run` of ``out``.
     """
     settings, folder = workspace.settings, out / FOLDS
     make_private_folders(folder)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.crossvalidation.folder import fold_lock
 from flows.crossvalidation.study import FoldTask, Study
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.protocols import Task, divide
@@ -52,14 +53,17 @@ class FoldWork:
 
     def __call__(self, task: FoldTask) -> bytes:
         """Return the predictions of a fold as Parquet; a complete file is only read."""
-        if self.folder is not None and (self.folder / task.file).exists():
-            return (self.folder / task.file).read_bytes()
+        if self.folder is None:
+            return self._predict(task)
+        path = self.folder / task.file
+        with fold_lock(self.folder):
+            if not path.exists():
+                write_atomic(path, self._predict(task))
+        return path.read_bytes()
+
+    def _predict(self, task: FoldTask) -> bytes:
         with tempfile.TemporaryDirectory(prefix="vitau-fold-") as temporary, single_threaded():
-            table = self._train(task, Path(temporary))
-        data = parquet(table)
-        if self.folder is not None:
-            write_atomic(self.folder / task.file, data)
-        return data
+            return parquet(self._train(task, Path(temporary)))
 
     def _train(self, task: FoldTask, temporary: Path) -> pa.Table:
         recipe = self.study.recipe(task.task, task.seed)

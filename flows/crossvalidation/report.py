@@ -7,6 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from flows.crossvalidation.fold_worker import parquet
+from flows.crossvalidation.folder import OUTPUTS
 from flows.crossvalidation.results import Results
 from flows.crossvalidation.study import FoldTask
 from flows.crossvalidation.tables import (
@@ -44,10 +45,14 @@ def write_outputs(facts: Facts, rows: pa.Table, tables: Mapping[FoldTask, pa.Tab
     """Write ``predictions.parquet``, ``table.csv``, ``table.md`` and ``report.html``, readable by their owner only."""
     make_private_folders(out)
     taken = list(counts_taken(facts.study, rows))
-    write_atomic(out / "predictions.parquet", parquet(predictions(rows, tables)))
-    write_atomic(out / "table.csv", csv_table(facts))
-    write_atomic(out / "table.md", markdown(facts, taken))
-    write_atomic(out / "report.html", page(facts, taken))
+    contents: tuple[bytes | str, ...] = (
+        parquet(predictions(rows, tables)),
+        csv_table(facts),
+        markdown(facts, taken),
+        page(facts, taken),
+    )
+    for name, content in zip(OUTPUTS, contents, strict=True):
+        write_atomic(out / name, content)
 
 
 def page(facts: Facts, taken: Sequence[Taken]) -> str:

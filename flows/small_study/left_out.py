@@ -9,6 +9,7 @@ import pyarrow as pa
 from prefect.logging import get_logger
 
 from flows.crossvalidation.crossvalidate import run_study
+from flows.crossvalidation.folder import only_run
 from flows.crossvalidation.results import merge, pool
 from flows.crossvalidation.study import FoldTask
 from flows.erasure.living import load_living
@@ -92,7 +93,9 @@ def leave_one_out(workspace: Workspace, trainings: Sequence[PlannedTraining]) ->
     snapshot = next(iter(by_task.values())).snapshot
     living = load_living(workspace, snapshot)
     recipes = {task: balanced(find_recipe(training.recipe)) for task, training in by_task.items()}
-    _, tables = run_study(workspace, snapshot, living, recipes, workspace.folder(FOLDER), num_seeds=NUM_SEEDS)
+    out = workspace.folder(FOLDER)
+    with only_run(out):
+        _, tables = run_study(workspace, snapshot, living, recipes, out, num_seeds=NUM_SEEDS)
     for task, training in by_task.items():
         workspace.catalog.add_left_out(predictions(training.key, task, living.rows, tables))
 

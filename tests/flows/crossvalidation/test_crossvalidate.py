@@ -1,6 +1,7 @@
 """Cross-validation of tiny models on fourteen plain people: no service, folds in this process or in two."""
 
 import csv
+import fcntl
 import os
 import stat
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from flows.crossvalidation import crossvalidate, fold_worker
 from flows.crossvalidation.crossvalidate import choose_recipes, conclude, lease_gpu, plan, train_folds
+from flows.crossvalidation.folder import only_run
 from flows.crossvalidation.tables import COLUMNS, flattery, summary_rows
 from flows.erasure.files import erase_local_files
 from flows.erasure.living import load_living
@@ -118,8 +120,9 @@ def write_people(workspace, look):
 def run(workspace, snapshot, out, protocols=ALL, *, num_seeds=1, recipes=RECIPES, **options):
     living = load_living(workspace, snapshot)
     study = plan(snapshot, living, recipes, protocols, num_seeds, **options)
-    tables = train_folds(workspace, study, living, {}, out)
-    return conclude(study, living, tables, out)
+    with only_run(out):
+        tables = train_folds(workspace, study, living, {}, out)
+        return conclude(study, living, tables, out)
 
 
 def folds(out):
@@ -273,6 +276,23 @@ def test_killed_after_any_fold_and_started_again_it_writes_the_same_table(worksp
     for name in ("table.csv", "table.md", "report.html", "predictions.parquet"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     assert folds(killed) == folds(whole)
+
+
+def test_a_fold_that_is_trained_keeps_the_next_run_from_starting(workspace, snapshot, tmp_path, monkeypatch):
+    """A worker outlives its killed run for a moment, and must not lose the file that it writes."""
+    held, train_fold = [], fold_worker.train_fold
+
+    def train_one(*args, **options):
+        descriptor = os.open(tmp_path / "out" / "folds", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+        held.append(options["identity"])
+        return train_fold(*args, **options)
+
+    monkeypatch.setattr(fold_worker, "train_fold", train_one)
+    run(workspace, snapshot, tmp_path / "out", (Protocol.SUBJECTS,), recipes={"palsy": RECIPES["palsy"]})
+    assert len(held) == 1
 
 
 def test_a_complete_run_trains_nothing_and_another_protocol_adds_its_folds(workspace, snapshot, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +14,9 @@ from flows.workspace import Workspace
 from vitau.data import layout
 from vitau.schema import Protocol
 from vitau.training.recipes import find_recipe, pretrained_recipe
+
+METRICS: Final = "metrics.json"
+"""The file of a training's folder that is written last."""
 
 
 def train_all(workspace: Workspace, trainings: Sequence[PlannedTraining]) -> dict[str, Path]:
@@ -32,21 +35,25 @@ def train_all(workspace: Workspace, trainings: Sequence[PlannedTraining]) -> dic
 
 @task(cache_policy=NO_CACHE, task_run_name="pretrain-{recipe}")
 def pretrain(workspace: Workspace, recipe: str, listener: Listener) -> Path:
-    """Pretrain on drawn people who are in no cohort, once per recipe; returns the folder of results."""
+    """Pretrain on drawn people who are in no cohort, once per recipe; returns the folder of results.
+
+    A complete pretraining, of this machine or in the store, starts no process.
+    """
     settings, out = workspace.settings, pretraining_folder(workspace, recipe)
     arguments = ["pretrain", "--recipe", recipe, "--out", str(out), "--cache", str(workspace.folder("drawn"))]
     arguments += ["--mlflow-url", settings.mlflow_url]
     with lease_training(workspace.catalog, f"pretrainings/{out.name}", settings.lease_s, listener) as lease:
         fetch_pretraining(workspace, out)
-        run_training(
-            f"pretraining {recipe}",
-            arguments,
-            listener,
-            num_at_once=settings.num_trainings,
-            num_processes=settings.training_processes,
-            lease=lease,
-        )
-        for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == "metrics.json"):
+        if not (out / METRICS).exists():  # it is written last
+            run_training(
+                f"pretraining {recipe}",
+                arguments,
+                listener,
+                num_at_once=settings.num_trainings,
+                num_processes=settings.training_processes,
+                lease=lease,
+            )
+        for path in sorted(filter(Path.is_file, out.rglob("*")), key=lambda path: path.name == METRICS):
             workspace.store.put(layout.pretrained_prefix(out.name) + path.relative_to(out).as_posix(), path)
     return out
 
@@ -76,6 +83,6 @@ def train(workspace: Workspace, training: PlannedTraining, pretrained: Path | No
 def fetch_pretraining(workspace: Workspace, out: Path) -> None:
     """Download a pretraining that another worker completed; its metrics are uploaded and downloaded last."""
     prefix = layout.pretrained_prefix(out.name)
-    if workspace.store.exists(f"{prefix}metrics.json") and not (out / "metrics.json").exists():
-        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith("metrics.json")):
+    if workspace.store.exists(f"{prefix}{METRICS}") and not (out / METRICS).exists():
+        for key in sorted(workspace.store.keys(prefix), key=lambda key: key.endswith(METRICS)):
             workspace.store.download(key, out / key.removeprefix(prefix))

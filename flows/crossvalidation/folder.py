@@ -46,7 +46,7 @@ def fold_lock(folds: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path, kind: int) -> Iterator[bool]:
-    """Hold an advisory lock on a folder inside the block; it ends with the process, however that ends.
+    """Acquire an advisory lock on a folder for the block; it ends with the process, however that ends.
 
     Yields:
         False if the file system has no locks on folders, as some network file systems.

@@ -35,6 +35,10 @@ class Grid:
         """Return the coverage from the signed distance to an edge, positive inside; ``blur`` widens the edge, face units."""
         return clip(distance / (1 / self.scale + blur) + 0.5, 0, 1).astype(np.float32)
 
+    def between(self, above: Floats, below: Floats, blur: float = 0.0) -> Floats:
+        """Return the coverage of what is between two edges, from the signed distances to them, positive inside."""
+        return self.soft(np.minimum(above, below), blur)
+
     def line(self, distance: Floats, width: float) -> Floats:
         """Return the coverage of a Gaussian line; a line thinner than a pixel becomes fainter."""
         least = max(width, 0.5 / self.scale)
@@ -80,6 +84,11 @@ def curve(axis: Floats, along: Floats, across: Floats) -> Floats:
 def lay(rgb: Floats, color: Any, coverage: Floats) -> None:
     """Blend a color, RGB 0–1, over the pixels by a coverage."""
     rgb += coverage[..., None] * (np.asarray(color, np.float32) - rgb)
+
+
+def lay_beside(rng: Generator, grid: Grid, rgb: Floats, edge: Floats) -> None:
+    """Paint what is beside the face, outwards of an edge in u: one color."""
+    lay(rgb, rng.uniform(0.02, 0.9, 3), grid.soft(edge - grid.u, rng.uniform(0, 0.1)))
 
 
 def darken(rgb: Floats, amount: Floats) -> None:

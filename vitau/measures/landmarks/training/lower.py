@@ -14,13 +14,12 @@ from vitau.measures.landmarks.training.grid import (
     darken,
     draw_skin_color,
     lay,
+    lay_beside,
     noise,
     paint_skin,
     place_grid,
 )
-from vitau.measures.landmarks.training.photograph import photograph
-from vitau.measures.landmarks.training.shapes import HalfFace, draw_half_face
-from vitau.media.crops import Image
+from vitau.measures.landmarks.training.shapes import HalfFace
 from vitau.media.synthetic.values import Look
 
 _SHIFT_SD = 0.075
@@ -43,10 +42,9 @@ class _Lips:
     within: Floats
 
 
-def draw_lower(rng: Generator, seed: int, index: int) -> tuple[Image, Floats]:
-    """Draw a patch (P, P, 3) uint8 of ``LOWER`` and its points (15, 2), px of the patch."""
-    face = draw_half_face(rng, seed, index)
-    corner = face.shape.landmarks[list(LOWER.points_of(face.side))][LOWER.points.index(LOWER.anchors[0])] * (face.flip, 1)
+def paint_lower(rng: Generator, face: HalfFace) -> tuple[Grid, Floats, Floats]:
+    """Paint a patch of ``LOWER``: its grid, its colors (P, P, 3), RGB 0–1, and its points (15, 2), face units."""
+    corner = face.points(LOWER)[LOWER.points.index(LOWER.anchors[0])]
     grid = place_grid(rng, corner + LOWER.offset, LOWER.px_per_eyes, _SHIFT_SD)
     skin, (lips, points) = draw_skin_color(rng), _lips(rng, grid, face)
     # a weak side lets the base of the nose and the wing move apart
@@ -66,8 +64,8 @@ def draw_lower(rng: Generator, seed: int, index: int) -> tuple[Image, Floats]:
         darken(rgb, rng.uniform(-0.05, 0.6) * grid.bump(u, v, rng.uniform(0.02, 0.07), rng.uniform(0.015, 0.05)))
     if rng.random() < 0.25:
         edge = lips.corner[0] - rng.uniform(0.35, 0.6) - 0.3 * (grid.v - lips.corner[1]) * rng.uniform(0, 1)
-        lay(rgb, rng.uniform(0.02, 0.9, 3), grid.soft(edge - grid.u, rng.uniform(0, 0.1)))
-    return photograph(rng, rgb), grid.to_patch(points)
+        lay_beside(rng, grid, rgb, edge)
+    return grid, rgb, points
 
 
 def _lips(rng: Generator, grid: Grid, face: HalfFace) -> tuple[_Lips, Floats]:
@@ -91,9 +89,9 @@ def _lips(rng: Generator, grid: Grid, face: HalfFace) -> tuple[_Lips, Floats]:
         inner_bottom=curve(grid.u, narrow, mouth.inner_bottom),
         bottom=curve(grid.u, u, mouth.bottom) + pad,
         along=curve(grid.u, np.sort(u), np.linspace(-1, 1, len(u))),
-        within=grid.soft(np.minimum(grid.u - left, right - grid.u)),
+        within=grid.between(grid.u - left, right - grid.u),
     )
-    points = face.shape.landmarks[list(LOWER.points_of(face.side))] * (face.flip, 1)
+    points = face.points(LOWER)
     at = {landmark: row for row, landmark in enumerate(LOWER.points)}
     points[[at[landmark] for landmark in (49, 50, 51)], 1] -= blunt
     points[[at[landmark] for landmark in (57, 58, 59)], 1] += blunt
@@ -115,7 +113,7 @@ def _paint_folds(rng: Generator, grid: Grid, rgb: Floats, wing: Floats, corner: 
         angle = rng.uniform(-0.5, 1.3)
         along = (corner[0] - grid.u) * np.cos(angle) + (grid.v - corner[1]) * np.sin(angle)
         across = (corner[0] - grid.u) * np.sin(angle) - (grid.v - corner[1]) * np.cos(angle)
-        reach = grid.soft(np.minimum(along + 0.01, rng.uniform(0.02, 0.15) - along), 0.02)
+        reach = grid.between(along + 0.01, rng.uniform(0.02, 0.15) - along, 0.02)
         darken(rgb, rng.uniform(0, 0.5) * reach * grid.line(across, rng.uniform(0.008, 0.035)))
     if rng.random() < 0.5:
         away = grid.u - corner[0] + 0.02 + rng.uniform(-0.2, 0.2) * (grid.v - corner[1])
@@ -141,7 +139,7 @@ def _paint_nose(rng: Generator, grid: Grid, rgb: Floats, look: Look, place: tupl
 
 def _paint_beard(rng: Generator, grid: Grid, rgb: Floats, lips: _Lips, skin: Floats) -> None:
     if rng.random() < 0.3:
-        beside = 1 - grid.soft(np.minimum(grid.v - lips.top, lips.bottom - grid.v)) * lips.within
+        beside = 1 - grid.between(grid.v - lips.top, lips.bottom - grid.v) * lips.within
         density = clip((grid.v - 0.62) / 0.35, 0, 1) * rng.uniform(0.1, 0.6)
         grain = 1 + rng.uniform(0.2, 0.8) * noise(rng, 96, 96)
         lay(rgb, skin * rng.uniform(0.15, 0.7), clip(density * grain, 0, 0.9) * beside)
@@ -162,18 +160,18 @@ def _paint_lips(rng: Generator, grid: Grid, rgb: Floats, lips: _Lips, color: Flo
     tone = np.where(upper, rng.uniform(0.7, 1.0), rng.uniform(0.9, 1.15))
     tone = tone + rng.uniform(-0.1, 0.25) * np.sin(np.pi * clip(height, 0, 1)) * np.where(upper, 0.3, 1)
     tone = tone * (1 + rng.uniform(0, 0.06) * noise(rng, 60, 8))
-    red = grid.soft(np.minimum(v - lips.top, lips.bottom - v), rng.uniform(0, 0.03)) * lips.within
+    red = grid.between(v - lips.top, lips.bottom - v, rng.uniform(0, 0.03)) * lips.within
     lay(rgb, color * clip(tone, 0, 1.4)[..., None], rng.uniform(0.1, 1) * red)
 
 
 def _paint_mouth(rng: Generator, grid: Grid, rgb: Floats, lips: _Lips, color: Floats) -> None:
     """Paint what is between the lips: dark, teeth, tongue; and the seam."""
     u, v, height = grid.u, grid.v, lips.inner_bottom - lips.inner_top
-    gap = grid.soft(np.minimum(v - lips.inner_top, lips.inner_bottom - v)) * lips.within * clip(height * grid.scale, 0, 1)
+    gap = grid.between(v - lips.inner_top, lips.inner_bottom - v) * lips.within * clip(height * grid.scale, 0, 1)
     lay(rgb, np.array([0.13, 0.05, 0.05]) * rng.uniform(0.2, 2.2), gap)
     if rng.random() < 0.75:
         edge = lips.inner_top + rng.uniform(0.05, 0.2) * (1 - 0.5 * np.square(lips.along))
-        teeth = grid.soft(np.minimum(v - lips.inner_top, edge - v)) * clip(height / 0.03, 0, 1)
+        teeth = grid.between(v - lips.inner_top, edge - v) * clip(height / 0.03, 0, 1)
         seams = 1 - rng.uniform(0, 0.3) * clip(np.cos(2 * np.pi * u / rng.uniform(0.09, 0.16)), 0.8, 1)
         shade = seams * (1 - rng.uniform(0.1, 0.7) * np.square(lips.along))
         lay(rgb, _ENAMEL * rng.uniform(0.5, 1.1) * shade[..., None], gap * teeth)

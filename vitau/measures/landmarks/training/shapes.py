@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.random import Generator
 
-from vitau.measures.landmarks.training.grid import clip
+from vitau.measures.landmarks.refinement.patches import Region
+from vitau.measures.landmarks.training.grid import Floats, clip
 from vitau.media.synthetic.people import TASKS, act, draw_person
 from vitau.media.synthetic.shape import Shape, shape_face
 from vitau.media.synthetic.values import Expression, Look
@@ -43,6 +44,11 @@ class HalfFace:
     def flip(self) -> float:
         """The factor of u that mirrors a left side."""
         return 1.0 - 2.0 * self.side
+
+    def points(self, region: Region) -> Floats:
+        """Return the landmarks of a region on this side, in its order, as on a right side: (K, 2), face units."""
+        points: Floats = self.shape.landmarks[list(region.points_of(self.side))] * (self.flip, 1)
+        return points
 
 
 def draw_half_face(rng: Generator, seed: int, index: int) -> HalfFace:

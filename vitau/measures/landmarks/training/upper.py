@@ -15,14 +15,13 @@ from vitau.measures.landmarks.training.grid import (
     darken,
     draw_skin_color,
     lay,
+    lay_beside,
     noise,
     paint_skin,
     place_grid,
     strands,
 )
-from vitau.measures.landmarks.training.photograph import photograph
-from vitau.measures.landmarks.training.shapes import HalfFace, draw_half_face
-from vitau.media.crops import Image
+from vitau.measures.landmarks.training.shapes import HalfFace
 
 _SHIFT_SD = 0.05
 _HALF_EYE = 0.23
@@ -56,9 +55,8 @@ class _Lids:
     within: Floats
 
 
-def draw_upper(rng: Generator, seed: int, index: int) -> tuple[Image, Floats]:
-    """Draw a patch (P, P, 3) uint8 of ``UPPER`` and its points (11, 2), px of the patch."""
-    face = draw_half_face(rng, seed, index)
+def paint_upper(rng: Generator, face: HalfFace) -> tuple[Grid, Floats, Floats]:
+    """Paint a patch of ``UPPER``: its grid, its colors (P, P, 3), RGB 0–1, and its points (11, 2), face units."""
     eye, (brow_u, brow_v, brow_half) = _eye(rng, face), _brow(rng, face)
     hairs = np.stack([brow_u, brow_v], axis=-1)[list(_HAIRS)]
     grid = place_grid(rng, eye.points().mean(axis=0) + UPPER.offset, UPPER.px_per_eyes, _SHIFT_SD)
@@ -73,7 +71,7 @@ def draw_upper(rng: Generator, seed: int, index: int) -> tuple[Image, Floats]:
     _paint_forehead(rng, grid, rgb, float(brow_v.min()))
     _paint_brow(rng, grid, rgb, (brow_u, brow_v, brow_half), skin)
     _paint_distractors(rng, grid, rgb, eye, float(brow_v.min()))
-    return photograph(rng, rgb), grid.to_patch(np.concatenate([hairs, eye.points()]))
+    return grid, rgb, np.concatenate([hairs, eye.points()])
 
 
 def _eye(rng: Generator, face: HalfFace) -> _Eye:
@@ -133,26 +131,26 @@ def _paint_margins(rng: Generator, grid: Grid, rgb: Floats, lids: _Lids, ink: Fl
     if rng.random() < (0.85 if shut else 0.65):
         width = rng.uniform(0.02, 0.11) if shut and rng.random() < 0.8 else rng.uniform(0.003, 0.085)
         reach = width * clip(1 - round_ * rng.uniform(0, 0.6), 0.1, 1)
-        band = grid.soft(np.minimum(below, reach - below), rng.uniform(0, 0.02))
+        band = grid.between(below, reach - below, rng.uniform(0, 0.02))
         if rng.random() < 0.5:  # lashes clump
             band = band * clip(1 + rng.uniform(0, 0.7) * noise(rng, 24, 12), 0.1, 1.2)
         lay(rgb, ink, clip(rng.uniform(0.15, 0.95) * band * lids.within, 0, 1))
     if rng.random() < 0.7:
         width = rng.uniform(0.004, 0.03) if shut or rng.random() < 0.75 else rng.uniform(0.02, 0.07)
         reach = width * clip(1 - 0.5 * round_, 0.2, 1)
-        band = grid.soft(np.minimum(above, reach - above), rng.uniform(0, 0.02))
+        band = grid.between(above, reach - above, rng.uniform(0, 0.02))
         lay(rgb, ink * rng.uniform(0.5, 1.1), rng.uniform(0.15, 1) * band * lids.within * (0.4 if shut else 1.0))
     elif rng.random() < 0.7:  # a light edge
-        band = grid.soft(np.minimum(above, rng.uniform(0.01, 0.05) - above), 0.01)
+        band = grid.between(above, rng.uniform(0.01, 0.05) - above, 0.01)
         lay(rgb, skin * rng.uniform(0.9, 1.35), rng.uniform(0.1, 0.7) * band * lids.within)
-    darken(rgb, rng.normal(0, 0.12) * grid.soft(np.minimum(above, grid.v - lids.crease), 0.03) * lids.within)
+    darken(rgb, rng.normal(0, 0.12) * grid.between(above, grid.v - lids.crease, 0.03) * lids.within)
 
 
 def _paint_eyeball(rng: Generator, grid: Grid, rgb: Floats, lids: _Lids, skin: Floats) -> None:
     """Paint sclera, caruncle, wet edge, iris, pupil and highlights between the lids."""
     above, below = grid.v - lids.upper, lids.lower - grid.v
     opening = float(np.max(lids.eye.lower - lids.eye.upper))
-    inside = grid.soft(np.minimum(above, below)) * (np.abs(lids.along) < 1) * min(1.0, opening / 0.012)
+    inside = grid.between(above, below) * (np.abs(lids.along) < 1) * min(1.0, opening / 0.012)
     white = clip(rng.uniform(0.45, 1.05) * (0.55 + 0.45 * skin.max()), 0.12, 1.1) * rng.uniform(0.84, 1.03, 3)
     shade = 1 - rng.uniform(0, 0.35) * np.square(lids.along)
     shade = shade - rng.uniform(0, 0.6) * np.exp(-np.maximum(above, 0) / rng.uniform(0.015, 0.06))
@@ -191,7 +189,7 @@ def _paint_lashes(rng: Generator, grid: Grid, rgb: Floats, lids: _Lids, ink: Flo
     if rng.random() < 0.3:
         comb = 0.5 + 0.5 * np.sin(grid.u * rng.uniform(60, 160) + rng.uniform(0, 6))
         above = lids.upper - grid.v
-        reach = grid.soft(np.minimum(above, rng.uniform(0.02, 0.06) - above), 0.01)
+        reach = grid.between(above, rng.uniform(0.02, 0.06) - above, 0.01)
         lay(rgb, ink * 0.5, rng.uniform(0.2, 0.9) * comb * reach * lids.within)
 
 
@@ -233,7 +231,7 @@ def _paint_distractors(rng: Generator, grid: Grid, rgb: Floats, eye: _Eye, top: 
         lay(rgb, color, rng.uniform(0.6, 1) * grid.soft(edge - grid.v, rng.uniform(0, 0.03)))
     if rng.random() < 0.2:
         edge = float(eye.u.min()) - rng.uniform(0.2, 0.5) + 0.1 * np.square(grid.v)
-        lay(rgb, rng.uniform(0.02, 0.9, 3), grid.soft(edge - grid.u, rng.uniform(0, 0.1)))
+        lay_beside(rng, grid, rgb, edge)
     if rng.random() < 0.12:
         across = (grid.u - float(eye.u.mean()) - rng.normal(0, 0.03)) / rng.uniform(0.33, 0.45)
         down = (grid.v - rng.uniform(-0.02, 0.1)) / rng.uniform(0.24, 0.36)

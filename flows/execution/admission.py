@@ -23,6 +23,7 @@ from vitau.catalog.recordings import ClaimedClip, FrameTable
 from vitau.data import layout, snapshot
 from vitau.data.parquet import read_table
 from vitau.errors import ClipError, ContradictionError, SourceError, StoreError, VitauError
+from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
 from vitau.media.sandbox import DIED
@@ -271,6 +272,7 @@ class Admissions:
             if named is not None and old.key not in named:
                 self._store.erase(old.key)
                 self._store.erase(old.quarantine_key)
+                self._store.erase(layout.measures_key(old.key, measures_version()))
         subject = table.key.removeprefix(layout.SUBJECTS).partition("/")[0]
         prefix = layout.key_frame_prefix(subject, table.clip)
         pictures = list(self._store.keys(prefix))

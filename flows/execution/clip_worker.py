@@ -20,6 +20,7 @@ from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
 from vitau.errors import ClipError, EngineError, VitauError
+from vitau.measures.stored import FrameMeasurer, load_backend, measures_version
 from vitau.media.frames import FrameRecipe, write_frames
 from vitau.media.manifests import SourceClip
 from vitau.media.ranges import cut_range, range_suffix
@@ -187,19 +188,24 @@ def ingest_claimed(
     if clip.is_range and not path.is_file():
         raise ClipError(_MISSING.format(claimed.row))
     recording = recording_key(clip, path, recipe)
-    cut = not (store.exists(key) and store.exists(recording))
+    measures = layout.measures_key(key, measures_version())
+    cut = not all(map(store.exists, (key, measures, recording)))
     if cut:
         if not path.is_file():
             raise ClipError(_MISSING.format(claimed.row))
         with temporary_folder(temporary or _temporary()) as folder:
-            stored, frames_file = path, folder / "frames.parquet"
+            stored, frames_file, measures_file = path, folder / "frames.parquet", folder / "measures.parquet"
             if clip.is_range:
                 stored = folder / PurePosixPath(recording).name
                 run_isolated(partial(cut_recording, clip, path, stored, recipe), limits)
-            run_isolated(partial(cut_frames, clip, stored, frames_file, recipe, path), limits)
+            cutting = FrameCutting(
+                clip=clip, path=stored, recipe=recipe, recording=path, frames_file=frames_file, measures_file=measures_file
+            )
+            run_isolated(cutting, limits)
             if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
                 raise ClipError(f"{claimed.row}: its file was changed while it was read; run the ingest again")
             store.put(recording, stored)
+            store.put(measures, measures_file)
             store.put(key, frames_file)
     if clip.is_range:
         purge_other_recordings(store, clip, recording)
@@ -242,9 +248,48 @@ def cut_recording(clip: Clip, path: Path, out: Path, recipe: FrameRecipe) -> Non
     cut_range(path, out, clip.start_s, clip.end_s, clip.fps or recipe.rate_fps)
 
 
-def cut_frames(clip: Clip, path: Path, frames_file: Path, recipe: FrameRecipe, recording: Path) -> None:
-    """Write the frame table of a clip from the bytes that are stored of it; run this in a process of its own."""
-    write_frames(clip, path, frames_file, recipe, is_cut=clip.is_range, recording=recording)
+@dataclass(frozen=True, kw_only=True)
+class FrameCutting:
+    """The work of a process of its own: write the frame table of a clip, and the measures of its frames.
+
+    Attributes:
+        clip: whose frames are cut.
+        path: what is stored of its recording.
+        recipe: of the frames.
+        recording: from which ``path`` was cut, or ``path`` itself.
+        frames_file: the frame table to write.
+        measures_file: the table of measures to write.
+    """
+
+    clip: Clip
+    path: Path
+    recipe: FrameRecipe
+    recording: Path
+    frames_file: Path
+    measures_file: Path
+
+    def prepare(self) -> None:
+        """Load what every clip needs."""
+        load_backend()
+
+    def __call__(self) -> None:
+        """Write both files.
+
+        Raises:
+            ClipError: the recording cannot be decoded.
+            StoreError: the disk is full.
+        """
+        measurer = FrameMeasurer(mirrored=self.clip.mirrored)
+        write_frames(
+            self.clip,
+            self.path,
+            self.frames_file,
+            self.recipe,
+            is_cut=self.clip.is_range,
+            recording=self.recording,
+            watch=measurer.add,
+        )
+        measurer.write(self.measures_file)
 
 
 def checked_rows(store: Store, frames_key: str) -> pa.Table:

@@ -73,11 +73,15 @@ def without_decoder(frames: Path, num_cuts: list[str]) -> Iterator[pytest.Monkey
     with pytest.MonkeyPatch.context() as patch:
 
         def copy(call, _limits) -> None:
-            clip, path, frames_file, *_ = call.args
+            if isinstance(call, clip_worker.FrameCutting):
+                clip, path, files = call.clip, call.path, [call.frames_file, call.measures_file]
+            else:  # the range of a recording
+                clip, path, *files = call.args[:3]
             if path.read_bytes().startswith(b"deadly"):
                 raise ClipError(f"{DIED}: killed by SIGKILL; save the recording again with another program")
             num_cuts.append(clip.sha256)
-            shutil.copy(frames, frames_file)
+            for file in files:
+                shutil.copy(frames, file)
 
         patch.setattr(clip_worker, "run_isolated", copy)
         patch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)

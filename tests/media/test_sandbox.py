@@ -6,11 +6,24 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from vitau.errors import ClipError, DecoderDiedError, StoreError
 from vitau.media.sandbox import DIED, Limits, run_isolated, stop_servers
+
+
+class Prepared:
+    """A call that notes which process prepared it."""
+
+    process: ClassVar[int] = 0
+
+    def prepare(self) -> None:
+        Prepared.process = Prepared.process or os.getpid()
+
+    def __call__(self) -> list[int]:
+        return [Prepared.process, os.getppid()]
 
 
 def raise_error(error: Exception) -> None:
@@ -106,3 +119,9 @@ def test_the_modules_of_a_call_are_imported_once_and_not_by_every_process(
     assert first == second != os.getpid(), "the server that forks for every call imported it"
     assert run_isolated(os.getpid) != first
     stop_servers()
+
+
+def test_a_call_is_prepared_once_in_the_server_and_not_in_every_process() -> None:
+    for _ in range(2):
+        process, server = run_isolated(Prepared())
+        assert process == server != os.getpid()

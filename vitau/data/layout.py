@@ -81,6 +81,17 @@ def clip_faces_key(frames_key: str) -> str:
     return f"{folder}/faces-{name.removeprefix('frames-')}"
 
 
+def measures_key(frames_key: str, version: str) -> str:
+    """Return ``subjects/<subject>/clips/<sha256>/measures-<version>-<recipe>.parquet``, the key of a clip's measures.
+
+    Args:
+        frames_key: key of the frame table whose frames are measured; a correction has measures of its own.
+        version: digest of what computes the measures.
+    """
+    folder, _, name = frames_key.rpartition("/")
+    return f"{folder}/measures-{version}-{name.removeprefix('frames-')}"
+
+
 def parse_frames_key(key: str) -> tuple[str, int]:
     """Return the clip and the revision of the key of a frame table.
 

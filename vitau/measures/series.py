@@ -60,15 +60,17 @@ def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *
     Raises:
         ClipError: no part can be read, or no frame shows a face.
     """
-    rows = _Rows(source.item)
+    rows = SeriesBuilder(source.item)
     for part in source.parts:
         try:
             for frame, face in _faces(part, state, rate_fps):
                 points = backend.points(frame.image, face, frame.number, part.path.stem)
                 if points is None:
                     state.left_out["no landmarks"] += 1
-                else:
-                    rows.add(part, frame, face, points, state)
+                    continue
+                reason = rows.add(frame, face, points, mirrored=part.options.mirrored, task=part.task)
+                if reason is not None:
+                    state.left_out[str(reason)] += 1
         except ClipError as error:
             state.problems.append((part, str(error)))
         rows.end_part()
@@ -105,8 +107,8 @@ def _faces(part: Part, state: ReadingState, rate_fps: float) -> Iterator[tuple[S
         yield frame, face
 
 
-class _Rows:
-    """Measured frames of one source, as compact columns."""
+class SeriesBuilder:
+    """Measured frames of one source, as compact columns; a frame is not kept after it was added."""
 
     def __init__(self, item: str) -> None:
         self._item = item
@@ -123,23 +125,34 @@ class _Rows:
     def __len__(self) -> int:
         return len(self._index)
 
-    def next_index(self, frame: SampledFrame) -> int:
-        return self._first_index + frame.index
+    def add(
+        self,
+        frame: SampledFrame,
+        face: FaceCrop,
+        points: NDArray[np.float32],
+        *,
+        mirrored: bool = False,
+        task: Task | None = None,
+    ) -> QuarantineReason | None:
+        """Measure a frame; return the reason if its pose or quality does not permit a measurement.
 
-    def add(self, part: Part, frame: SampledFrame, face: FaceCrop, points: NDArray[np.float32], state: ReadingState) -> None:
-        mirrored = part.options.mirrored
+        Args:
+            frame: as recorded.
+            face: the tracked face.
+            points: (68, 2) px of the frame, in dlib's order as seen in the picture.
+            mirrored: left and right are swapped in the recording.
+            task: the exercise, where it is known.
+        """
         size = (frame.image.shape[1], frame.image.shape[0])
         measured = asdict(quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored))
         measured["detector_score"] = face.score
         failed = failed_limits({name: np.float32(value) for name, value in measured.items()}, MEASURE_LIMITS)
         reason = next((reason for reason in QuarantineReason if failed.get(reason)), None)
-        if reason is not None:
-            state.left_out[str(reason)] += 1
-        self._index.append(self.next_index(frame))
+        self._index.append(self._first_index + frame.index)
         self._next_index = self._index[-1] + 1
         self._time.append(frame.time_s)
         self._part.append(self._num_parts)
-        self._task.append(part.task)
+        self._task.append(task)
         for name, values in self._quality.items():
             values.append(measured[name])
         self._points.extend((renumbered(points) if mirrored else points).astype(np.float32).ravel().tolist())
@@ -152,12 +165,15 @@ class _Rows:
             self._pixels[name].append(value)
         self._usable.append(reason is None)
         self._frame_size, self._mirrored = size, mirrored
+        return reason
 
     def end_part(self) -> None:
+        """Count the next frames as those of another file, or range of one."""
         self._first_index = self._next_index
         self._num_parts += 1
 
     def series(self) -> Series:
+        """Return the series of the added frames; there must be one at least."""
         shape = (len(self), NUM_LANDMARKS, 2)
         columns = measure_points(np.frombuffer(self._measured, np.float32).reshape(shape))
         pixels = {name: np.array(values) for name, values in self._pixels.items()}

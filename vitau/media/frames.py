@@ -83,6 +83,7 @@ def write_frames(
     *,
     is_cut: bool = False,
     recording: Path | None = None,
+    watch: Callable[[SampledFrame, FaceCrop], object] | None = None,
 ) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
@@ -97,6 +98,7 @@ def write_frames(
         recipe: parameters of the extraction; by default 6 frames per second.
         is_cut: ``path`` holds the clip's time range only, as :func:`vitau.media.ranges.cut_range` writes it.
         recording: what it was cut from, if that is at hand; the codec of the cut file says nothing about the camera.
+        watch: called with every frame that shows the tracked face.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
@@ -121,6 +123,8 @@ def write_frames(
             for frame in sampled:
                 faces_in_view, face = track(frame.image)
                 rows.add(_row(clip, frame, faces_in_view, face), face)
+                if watch is not None and face is not None:
+                    watch(frame, face)
                 num_frames, num_faces = num_frames + 1, num_faces + (face is not None)
                 if len(rows.rows) == ROW_GROUP:
                     writer.write_table(rows.take(schema))

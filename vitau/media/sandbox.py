@@ -60,7 +60,8 @@ def run_isolated(call: Callable[[], Any], limits: Limits | None = None) -> Any:
     """Run a call in a process of its own; return its value, which must be JSON.
 
     Args:
-        call: can be pickled, such as a ``functools.partial`` of a function in a module.
+        call: can be pickled, such as a ``functools.partial`` of a function in a module. If it has a method ``prepare``, the
+            server calls that before it forks, so that models are loaded once and not in every call.
         limits: by default those of :class:`Limits`.
 
     Raises:
@@ -203,7 +204,8 @@ def serve(descriptor: int) -> None:
         except EOFError:
             return
         with suppress(Exception):  # the child reports it
-            pickle.loads(call)  # imports the modules of the call here, once, and not in every child
+            loaded = pickle.loads(call)  # imports the modules of the call here, once, and not in every child
+            getattr(loaded, "prepare", bool)()
         if len(sys.modules) > num_modules:
             num_modules = len(sys.modules)
             gc.collect()

@@ -98,7 +98,7 @@ def old_names(study) -> set[str]:
 def test_everyone_keeps_everything_under_another_name(study):
     summary = change(study)
     assert (summary.changed, summary.people) == (True, 5), "four people and a tombstone"
-    assert summary.counts["copied objects"] == 4 * 4 + 2 + 1
+    assert summary.counts["copied objects"] == 5 * 4 + 2 + 1
     assert summary.counts["deleted objects"] == summary.counts["copied objects"]
     assert summary.counts["manifests"] == 2
     assert summary.counts["pages"] == 2
@@ -130,7 +130,7 @@ def test_a_change_in_an_object_store_ends_like_one_in_a_folder(study, tmp_path, 
         for key in folder.keys(""):
             study.workspace.store.put(key, folder.get(key))
         summary = change(study)
-        assert summary.counts["copied objects"] == summary.counts["deleted objects"] == 4 * 4 + 2 + 1
+        assert summary.counts["copied objects"] == summary.counts["deleted objects"] == 5 * 4 + 2 + 1
         check_study(study)
         everything = " ".join(f"{key} {study.workspace.store.get(key)!r}" for key in study.workspace.store.keys(""))
         assert [name for name in old_names(study) if name in everything] == []

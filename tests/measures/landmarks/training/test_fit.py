@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vitau.errors import CheckpointError, TrainingError
-from vitau.measures.landmarks.refinement.network import WEIGHTS, PointNet, load_networks, save_networks, to_input
+from vitau.measures.landmarks.refinement import WEIGHTS
+from vitau.measures.landmarks.refinement.network import PointNet, load_networks, save_networks, to_input
 from vitau.measures.landmarks.training import __main__ as command
 from vitau.measures.landmarks.training.draw import DrawnPatches, draw_patches
 from vitau.measures.landmarks.training.fit import FitConfig, combinations, fit

@@ -18,10 +18,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vitau.errors import CheckpointError, quoted
+from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.measures.landmarks.refinement.patches import LOWER, UPPER, Region
 
-WEIGHTS: Final = Path(__file__).with_name("refinement.safetensors")
-"""Our own weights, trained on drawn people by ``python -m vitau.measures.landmarks.training``."""
 REGIONS: Final[dict[str, Region]] = {"upper": UPPER, "lower": LOWER}
 """One network per region."""
 WIDTHS: Final = (32, 64, 64)

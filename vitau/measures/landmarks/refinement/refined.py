@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitau.measures.landmarks.backend import Flattening, Points
+from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.measures.landmarks.refinement.patches import LOWER, UPPER, Region, cut_patches, to_frame
 from vitau.measures.landmarks.stated import stated_flattening
 from vitau.media.crops import Image
@@ -39,7 +40,7 @@ class RefinedBackend:
     name = "refined"
 
     def __init__(self, weights: Path | None = None) -> None:
-        from vitau.measures.landmarks.refinement.network import WEIGHTS, load_networks
+        from vitau.measures.landmarks.refinement.network import load_networks
 
         self._networks: Mapping[str, PointNet] = load_networks(weights or WEIGHTS)
 

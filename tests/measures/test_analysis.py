@@ -36,6 +36,17 @@ def test_the_order_of_the_exercises_does_not_matter(drawn_series):
     assert np.mean(named) >= 0.93
 
 
+def test_exercises_are_named_where_one_of_them_fills_most_of_the_recording(drawn_series):
+    """The level of the whole recording is then that of the exercise: frames at rest are found in more than one round."""
+    right = []
+    for index in range(42):
+        order = ["rest", *(task for task in TASKS for _ in range(40 if task == TASKS[1 + index % 6] else 1))]
+        named = names(analyze(drawn_series(SEED, index, order=order)[1]).series)
+        by_task = {task: [name == task for name, own in zip(named, order, strict=True) if own == task] for task in TASKS}
+        right.append(np.mean([np.mean(found) for found in by_task.values()]))
+    assert np.mean(right) >= 0.81
+
+
 def test_the_side_of_a_drawn_palsy_is_the_one_that_moves_less(drawn_series):
     drawn = [drawn_series(SEED, index, palsied=True) for index in range(24)]
     assert np.mean([analyze(series).person.side == person.side for person, series in drawn]) >= 0.9

@@ -83,6 +83,21 @@ def test_one_frame_of_another_name_does_not_interrupt_an_exercise():
     assert names == ("rest",) * 4 + ("smile",) * 5 + ("rest",) * 3
 
 
+def test_the_level_at_rest_comes_from_the_frames_at_rest_and_names_the_frames_again():
+    model = NamingModel(
+        classes=("rest", "smile"),
+        scale=np.ones(16),
+        weights=np.stack([np.zeros(16), 4 * np.eye(16)[5]]),
+        intercept=np.array([0.0, -4.0]),
+    )
+    corner = np.array([0, 0, 0, 0, 1.3, 3, 3, 3, 3], dtype=float)
+    columns = {name: np.zeros(9) for name in column_names()}
+    columns |= {f"lip_corner_height_{side}": corner for side in ("right", "left")}
+    named = name_frames(columns, np.zeros(9, dtype=bool), np.arange(9) / 10, model)
+    assert named.names == ("rest",) * 4 + ("smile",) * 5, "1.3 is close to the median of the recording, and far from rest"
+    assert (named.levels["lip_corner_height_right"], named.num_at_rest) == (0, 4)
+
+
 def test_the_model_of_other_features_is_refused():
     record = naming_model().to_json()
     assert model_from_json(record).classes == naming_model().classes

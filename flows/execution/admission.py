@@ -216,6 +216,8 @@ class Admissions:
             synthetic=source.synthetic,
             consent=source.consent,
             licence=source.licence,
+            visit=source.visit,
+            taken_at=source.recorded_at,
         )
 
     def _fetch(self, source: SourceClip) -> Path:

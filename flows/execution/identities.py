@@ -61,7 +61,10 @@ def content_name(lease_name: str) -> str:
 
 
 def statement_of(clips: Sequence[SourceClip], key: bytes) -> str:
-    """Return a digest of everything that a source states about its clips, but for the places of their files."""
+    """Return a digest of everything that a source states about its clips, but for the places of their files.
+
+    A source without visits keeps the digest that it had before there were any.
+    """
     rows: list[dict[str, Any]] = [
         {
             "row": clip.row,
@@ -71,6 +74,7 @@ def statement_of(clips: Sequence[SourceClip], key: bytes) -> str:
             "range": [clip.start_s, clip.end_s],
             "frames": [clip.mirrored, clip.fps],
             "use": [clip.consent, clip.licence],
+            **({"visit": [clip.visit, clip.recorded_at]} if clip.visit or clip.recorded_at else {}),
         }
         for clip in clips
     ]

@@ -1,11 +1,16 @@
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
+import vitau.catalog
 from vitau.catalog.catalog import Catalog, FrameTable, ScoredSubject, Training, open_catalog
 from vitau.catalog.tables import metadata
 from vitau.errors import CatalogError, ContradictionError
@@ -28,6 +33,34 @@ def test_the_migrations_create_the_tables_that_the_code_declares(catalog):
     with catalog.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_migration_to_visits_keeps_the_clips_and_their_history(dialect, tmp_path, request):
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    if dialect == "postgresql":
+        server = sa.make_url(request.getfixturevalue("postgresql_url"))
+        administrator = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+        with administrator.connect() as connection:
+            connection.execute(sa.text("CREATE DATABASE before_visits"))
+        administrator.dispose()
+        url = server.set(database="before_visits").render_as_string(hide_password=False)
+    engine, config = sa.create_engine(url), Config()
+    config.set_main_option("script_location", str(Path(vitau.catalog.__file__).parent / "migrations"))
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0018")
+        connection.execute(sa.text("INSERT INTO subjects VALUES ('anna', 'palsy', 's', false, 't')"))
+        clip = "INSERT INTO clips (sha256, subject, source, suffix, mirrored, synthetic, licence, recorded_at) "
+        connection.execute(sa.text(clip + "VALUES ('c', 'anna', 's', '.mp4', true, false, 'CC0', 't')"))
+        stated = "INSERT INTO statements (clip, statement, number, mirrored, recorded_at) VALUES ('c', 'm', 1, true, 't')"
+        connection.execute(sa.text(stated))
+    engine.dispose()
+    catalog = open_catalog(url)
+    known = Clip(sha256="c", subject="anna", source="s", suffix=".mp4", mirrored=True, licence="CC0")
+    assert catalog.clips() == [known]
+    assert not catalog.is_news(known, "m")
+    catalog.engine.dispose()
 
 
 def test_added_rows_are_found_and_adding_them_again_changes_nothing(catalog):

@@ -9,7 +9,8 @@ from flows.erasure.objects import Uses, bury, erase_objects
 from flows.erasure.scan import Scan
 from flows.erasure.traces import Traces
 from vitau.catalog.catalog import FrameTable, ScoredSubject
-from vitau.catalog.tables import erasures
+from vitau.catalog.recordings import ClaimedClip
+from vitau.catalog.tables import erasures, metadata
 from vitau.data.layout import frame_name, raw_key
 from vitau.errors import CatalogError, ContradictionError, ErasedError
 from vitau.schema import AUS, Clip, Cohort, LedgerRow, Skipped, Split, Stage, Subject, tombstone
@@ -123,6 +124,24 @@ def test_an_erased_person_has_no_rows_and_cannot_be_added_again(workspace):
     assert catalog.leases() == {}
     with pytest.raises(ContradictionError, match="subject p2 was erased and cannot be added again: correct the manifest"):
         catalog.add_subject(Subject(pseudonym="p2", cohort=Cohort.PALSY, source="s", synthetic=True))
+
+
+def test_an_erasure_leaves_no_visit_and_no_date_of_the_person_behind(workspace):
+    catalog = workspace.catalog
+    for name, visit in (("p1", "week-12"), ("p3", "baseline")):
+        person = Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True)
+        sha = name.ljust(64, "0")
+        stated = Clip(sha256=sha, subject=name, source="s", suffix=".mp4", synthetic=True, visit=visit, taken_at="2026-11-29")
+        (table,) = catalog.frame_tables_of(sha)
+        catalog.record_clip(person, ClaimedClip(clip=stated, revision=0), table, statement="m", stated=stated)
+    catalog.begin_erasure({"p1", "p2"})
+    catalog.delete_rows_of({"p1", "p2"})
+    catalog.forget({"p1", "p2"})
+    catalog.finish_erasure({"p1", "p2"}, snapshots=[], trainings=[], receipt={"deleted": {}})
+    with catalog.engine.connect() as connection:
+        rows = [str(row) for table in metadata.sorted_tables for row in connection.execute(sa.select(table))]
+    assert [row for row in rows if "week-12" in row] == []
+    assert sum("2026-11-29" in row and "baseline" in row for row in rows) == 2, "the clip of the other person and its history"
 
 
 def test_after_an_erasure_the_catalog_has_tombstones_only_and_a_rerun_finds_the_person_by_either_name(workspace):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
+import sqlalchemy as sa
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -21,12 +22,13 @@ from pydantic import SecretStr
 from flows import ingest
 from flows.doctor.fsck import fsck
 from flows.execution import clip_worker
-from flows.execution.clip_worker import ingest_clip
+from flows.execution.clip_worker import clip_work_name, ingest_clip
 from flows.execution.executor import Engine
-from flows.execution.identities import normalized_url
+from flows.execution.identities import normalized_url, statement_of
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace
 from vitau.catalog.intake import FIRST_RETRY_S, MAX_DEATHS
+from vitau.catalog.tables import statements
 from vitau.data.layout import SUBJECTS, clip_prefix, frames_key, key_frame_key, raw_key
 from vitau.data.parquet import read_table
 from vitau.errors import ClipError
@@ -34,6 +36,7 @@ from vitau.media import sources as media_sources
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip, read_manifest
 from vitau.media.sandbox import DIED
+from vitau.media.sources import to_clip
 from vitau.schema import Cohort, Skipped
 from vitau.store import open_store
 
@@ -194,6 +197,48 @@ def test_corrections_are_recorded_once_and_an_old_manifest_does_not_undo_them(wo
     check_rows_and_objects(workspace)
 
 
+def test_a_corrected_visit_is_recorded_without_cutting_a_face_again_and_an_old_manifest_does_not_undo_it(
+    workspace, tmp_path, cuts
+):
+    first = clip(tmp_path, "a")
+    corrected = replace(first, visit="week-12", recorded_at="2026-11-29")
+    run(workspace, first)
+    keys = list(workspace.store.keys())
+    run(workspace, replace(first, visit="week-2", recorded_at="2026-11-28T10:30"))
+    for rerun in (corrected, first, replace(first, licence="a manifest without visits"), replace(first, visit="week-12")):
+        (outcome,) = run(workspace, rerun)
+        assert not outcome.new
+        (known,) = workspace.catalog.clips()
+        assert (known.visit, known.taken_at) == ("week-12", "2026-11-29")
+    assert workspace.catalog.recorded_clip(known.sha256).revision == 0
+    with workspace.catalog.engine.connect() as connection:
+        history = sa.select(statements.c.visit, statements.c.taken_at).order_by(statements.c.number)
+        stated = [tuple(row) for row in connection.execute(history)]
+    assert stated == [
+        (None, None),
+        ("week-2", "2026-11-28T10:30"),
+        ("week-12", "2026-11-29"),
+        (None, None),
+        ("week-12", None),
+    ]
+    assert len(cuts) == 1
+    assert list(workspace.store.keys()) == keys
+    check_rows_and_objects(workspace)
+
+
+def test_a_visit_changes_neither_the_key_of_a_clip_nor_its_lease_nor_the_digest_of_a_source_without_visits(tmp_path):
+    plain = clip(tmp_path, "a")
+    dated = replace(plain, visit="week-12", recorded_at="2026-11-29")
+    key = KEY.get_secret_value().encode()
+    assert clip_work_name(dated, key, RECIPE) == clip_work_name(plain, key, RECIPE)
+    one, other = (to_clip(source, source.paths[0], key) for source in (plain, dated))
+    assert raw_key(other.subject, other.sha256, other.suffix) == raw_key(one.subject, one.sha256, one.suffix)
+    assert statement_of([plain], key) == "0df7ef78e3bab70c7249234a3f168d26", (
+        "as before there were visits: known sources stay known"
+    )
+    assert len({statement_of([source], key) for source in (plain, dated, replace(dated, recorded_at=None))}) == 3
+
+
 def test_the_renewed_pictures_of_a_corrected_clip_are_not_taken_for_damaged(workspace, tmp_path, cuts):
     first = clip(tmp_path, "a")
     run(workspace, first)
@@ -287,6 +332,16 @@ def test_ranges_of_a_url_make_one_request_and_a_rerun_none_even_after_a_new_enco
     assert len(workspace.catalog.clips()) == 3
     assert not list((workspace.settings.work / "tmp").iterdir())
     assert "xample" not in (workspace.settings.work.parent / "catalog.db").read_bytes().decode(errors="replace")
+
+
+def test_the_visit_of_a_url_is_corrected_without_a_request(workspace, cuts, requests):
+    source = url_clip("https://example.org/talk", "row 2", 1.0, 2.0)
+    run(workspace, source)
+    decoded = list(cuts)
+    run(workspace, replace(source, visit="week-12", recorded_at="2026-11-29"))
+    (known,) = workspace.catalog.clips()
+    assert (known.visit, known.taken_at) == ("week-12", "2026-11-29")
+    assert (len(requests), cuts) == (1, decoded)
 
 
 def test_a_failed_url_is_requested_once_a_run_and_not_again_before_its_time(workspace, cuts, requests):

@@ -11,6 +11,7 @@ from tests.fuzz.storable import check_storable
 from vitau.media.manifests import SourceClip, is_inside, read_manifest
 from vitau.media.sources import clip_digest, read_ckplus, to_subject
 from vitau.schema import Skipped
+from vitau.schema.visits import MAX_VISIT
 
 
 def run_manifest(data: bytes, folder: Path) -> Iterable[str]:
@@ -32,6 +33,8 @@ def run_manifest(data: bytes, folder: Path) -> Iterable[str]:
 
 def _check_clip(clip: SourceClip, folder: Path) -> None:
     check_storable([clip.subject_id, clip.source, clip.url, clip.consent, clip.licence, clip.start_s, clip.end_s, clip.fps])
+    check_storable([clip.visit, clip.recorded_at])
+    assert clip.visit is None or len(clip.visit) <= MAX_VISIT, "the name of a visit is too long"
     assert (clip.url is None) == bool(clip.paths), "neither a URL nor files, or both"
     assert clip.subject_id.strip(), "a person without a name"
     assert (clip.start_s or 0.0) < (math.inf if clip.end_s is None else clip.end_s), "an empty range"
@@ -56,6 +59,8 @@ def manifest_seeds() -> Sequence[bytes]:
         + b"Mustermann,p3/Mustermann.mp4,palsy,,,,study,withdrawn,,1\nC,sub/deep,control,,,6,study,,,no\n",
         head + b"Mustermann,https://example.org/watch?v=1,palsy,0,4.5,,web,,,\n" * 3,
         head + b"".join(b"Mustermann %d,https://user:pw@[::1]:80/%d.mp4,palsy,%d,,,web,,,\n" % (n, n, n) for n in range(5)),
+        head.replace(b"\n", b",visit,recorded_at\n")
+        + b"M,p1.mp4,palsy,,,,study,,,,week-12,2026-11-29\nM,p2/*.png,palsy,,,30,study,,,,1,2026-11-29T10:30:00+01:00\n",
         b"\xef\xbb\xbfSubject;Clip;Cohort\r\nMustermann;p1.mp4;palsy\r\n",
         "cohort,clip,subject\r\ncontrol,link.mp4,Mustermänn\r\ncontrol,loop.mp4,X\r\npalsy,../outside.mp4,Mustermann\r\n".encode(),
     )

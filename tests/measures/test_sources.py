@@ -4,6 +4,7 @@ from vitau.errors import ClipError, SourceError
 from vitau.measures.results import Task
 from vitau.measures.sources import list_sources
 from vitau.media.inputs import RecordingOptions
+from vitau.schema import parse_recorded_at, parse_visit
 
 OPTIONS = RecordingOptions()
 
@@ -31,7 +32,7 @@ def test_rows_of_one_subject_and_visit_are_measured_together(tmp_path):
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         "clip,subject,task,visit,recorded_at,mirrored,start,end\n"
-        "rest.jpg,P1,rest,1,2026-01-02,yes,,\n"
+        "rest.jpg,P1,rest,1,2026-01-02 09:30,yes,,\n"
         "smile.jpg,P1,smile,1,2026-01-02,yes,,\n"
         "later.mp4,P1,eye_closure_gentle,2,2026-02-02,,1.5,4\n"
     )
@@ -67,6 +68,18 @@ def test_a_row_that_cannot_be_used_is_listed_with_its_reason(tmp_path):
     assert reasons["row 4"] == "its start is soon, which is no number; write one, or leave it empty"
     assert reasons["row 5"] == "its mirrored is neither true nor false; write one of them"
     assert reasons["row 6"] == "its clip is empty; write the path of a photo or a clip"
+
+
+def test_visits_and_dates_are_checked_as_those_of_an_ingest(tmp_path):
+    files(tmp_path, "a.mp4")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("clip,visit,recorded_at\na.mp4,Anna Bo,\na.mp4,1,29.11.2026\na.mp4,1,2026-11-29 10:30:00\n")
+    listed = list_sources([], OPTIONS, manifest)
+    assert [(source.visit, source.recorded_at) for source in listed.sources] == [("1", "2026-11-29T10:30")]
+    for skip, parse, cell in zip(listed.skipped, (parse_visit, parse_recorded_at), ("Anna Bo", "29.11.2026"), strict=True):
+        with pytest.raises(ValueError, match="its ") as refused:
+            parse(cell)
+        assert skip.reason == str(refused.value)
 
 
 def test_nothing_to_measure_is_an_error(tmp_path):

@@ -19,12 +19,14 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def test_a_row_with_all_columns_is_read_completely(tmp_path: Path) -> None:
-    header = "subject,clip,cohort,start_s,end_s,fps,source,consent,licence,mirrored"
-    (clip,), skipped = read_manifest(write(tmp_path, f"{header}\nanna,a.mp4,Palsy,1.5,4,,clinic,written,CC-BY,yes\n"))
+    header = "subject,clip,cohort,start_s,end_s,fps,source,consent,licence,mirrored,visit,recorded_at"
+    row = "anna,a.mp4,Palsy,1.5,4,,clinic,written,CC-BY,yes,week-12,2026-11-29 10:30:00"
+    (clip,), skipped = read_manifest(write(tmp_path, f"{header}\n{row}\n"))
     assert skipped == []
     assert (clip.row, clip.subject_id, clip.cohort, clip.source) == ("row 2", "anna", Cohort.PALSY, "clinic")
     assert (clip.start_s, clip.end_s, clip.fps, clip.consent, clip.licence) == (1.5, 4.0, None, "written", "CC-BY")
     assert clip.mirrored
+    assert (clip.visit, clip.recorded_at) == ("week-12", "2026-11-29T10:30")
     assert not clip.synthetic
     assert clip.paths == (tmp_path / "a.mp4",)
 
@@ -39,6 +41,7 @@ def test_a_minimal_row_has_no_invented_values(tmp_path: Path) -> None:
         None,
         False,
     )
+    assert (clip.visit, clip.recorded_at) == (None, None)
     assert clip.source == "manifest"
 
 
@@ -93,6 +96,19 @@ def test_a_bad_row_is_skipped_with_its_reason_and_the_rest_is_read(tmp_path: Pat
     clips, skipped = read_manifest(write(tmp_path, text))
     assert [clip.row for clip in clips] == ["row 2", "row 4"]
     assert skipped == [Skipped(item="row 3", reason=reason)]
+
+
+@pytest.mark.parametrize("cells", ["Anna Müller,2026-11-29", "1,29.11.2026"])
+def test_a_row_with_a_bad_visit_or_date_is_skipped_without_repeating_it(tmp_path: Path, cells: str) -> None:
+    text = (
+        f"subject,clip,cohort,visit,recorded_at\nanna,a.mp4,palsy,1,\nbo,b.mp4,palsy,{cells}\ncleo,c.mp4,control,,2026-11-29\n"
+    )
+    clips, (skipped,) = read_manifest(write(tmp_path, text))
+    assert [(clip.row, clip.visit, clip.recorded_at) for clip in clips] == [("row 2", "1", None), ("row 4", None, "2026-11-29")]
+    assert skipped.item == "row 3"
+    column = "visit" if "Anna" in cells else "recorded_at"
+    assert skipped.reason.startswith(f"its {column} is no ")
+    assert not any(cell in skipped.reason for cell in ("Anna", "29.11.2026"))
 
 
 def test_two_ranges_of_one_recording_are_two_clips(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_a_yfp_draft_has_one_subject_per_patient_and_can_be_read(tmp_path: Path)
     ]
     clips, skipped = read_manifest(tmp_path / "draft.csv")
     assert ([clip.source for clip in clips], skipped) == (["yfp"] * 5, [])
+    assert {"visit", "recorded_at"} <= rows[0].keys(), "to be completed by hand"
 
 
 def test_a_draft_never_overwrites_what_was_completed_by_hand(tmp_path: Path) -> None:
@@ -168,7 +169,15 @@ def test_a_clip_in_the_catalog_keeps_everything_but_the_name(tmp_path: Path) -> 
     path = tmp_path / "anna.MP4"
     path.write_bytes(b"a clip")
     listed = source_clip(
-        paths=(path,), start_s=1.0, end_s=2.0, consent="written", licence="CC0", mirrored=True, source="synthetic"
+        paths=(path,),
+        start_s=1.0,
+        end_s=2.0,
+        consent="written",
+        licence="CC0",
+        mirrored=True,
+        source="synthetic",
+        visit="week-12",
+        recorded_at="2026-11-29",
     )
     clip = to_clip(listed, path, KEY)
     assert "anna" not in repr(clip)
@@ -179,6 +188,7 @@ def test_a_clip_in_the_catalog_keeps_everything_but_the_name(tmp_path: Path) -> 
     )
     assert (clip.start_s, clip.end_s, clip.fps, clip.mirrored, clip.synthetic) == (1.0, 2.0, None, True, True)
     assert (clip.consent, clip.licence, clip.source) == ("written", "CC0", "synthetic")
+    assert (clip.visit, clip.taken_at) == ("week-12", "2026-11-29")
     assert to_subject(listed, KEY) == Subject(pseudonym=clip.subject, cohort=Cohort.PALSY, source="synthetic", synthetic=True)
 
 

@@ -217,7 +217,7 @@ class Recordings(LabelLedger, Leases):
             self._add_subject(connection, subject)
             before = connection.execute(sa.select(clips).where(clips.c.sha256 == clip.sha256)).mappings().first()
             new_clip = self._insert_statement(clips).values({**row, "recorded_at": now()})
-            changed = {name: row[name] for name in ("mirrored", "fps", "consent", "licence", "revision")}
+            changed = {name: row[name] for name in ("mirrored", "fps", "consent", "licence", "visit", "taken_at", "revision")}
             connection.execute(new_clip.on_conflict_do_update(index_elements=[clips.c.sha256], set_=changed))
             self._add_statement(connection, None if before is None else from_row(Clip, dict(before)), stated, statement)
             if before is not None and before["revision"] != claimed.revision:
@@ -298,6 +298,8 @@ class Recordings(LabelLedger, Leases):
             fps=clip.fps,
             consent=self._newest_consent(connection, known, clip),
             licence=clip.licence or known.licence,
+            visit=clip.visit or known.visit,
+            taken_at=clip.taken_at or known.taken_at,
         )
         return ClaimedClip(clip=corrected, revision=row["revision"] + recut)
 
@@ -327,6 +329,8 @@ class Recordings(LabelLedger, Leases):
                 "fps": clip.fps,
                 "consent": withdrawal_or(clip.consent),
                 "licence": clip.licence,
+                "visit": clip.visit,
+                "taken_at": clip.taken_at,
             }
             row = {"clip": clip.sha256, "statement": name, "number": number, **values, "recorded_at": now()}
             connection.execute(sa.insert(statements).values(row))

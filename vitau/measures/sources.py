@@ -10,7 +10,7 @@ from typing import Final
 from vitau.errors import ClipError, SourceError, quoted
 from vitau.measures.results import Task
 from vitau.media.inputs import RecordingOptions, list_files
-from vitau.schema import Skipped
+from vitau.schema import Skipped, parse_recorded_at, parse_visit
 
 MANIFEST_COLUMNS: Final = ("clip", "subject", "task", "visit", "recorded_at", "mirrored", "start", "end", "fps")
 """Columns that are read from a manifest; only ``clip`` is required. ``start_s`` and ``end_s`` are accepted too."""
@@ -108,7 +108,7 @@ def _grouped(rows: Sequence[_Row]) -> tuple[Source, ...]:
         while item in taken:
             item += "_"
         taken.add(item)
-        recorded_at = next((row.recorded_at for row in members if row.recorded_at), None)
+        recorded_at = min((row.recorded_at for row in members if row.recorded_at), default=None)
         sources.append(Source(item=item, parts=tuple(row.part for row in members), visit=visit, recorded_at=recorded_at))
     return tuple(sources)
 
@@ -177,8 +177,8 @@ def _row(values: Mapping[str, str], folder: Path) -> _Row:
     return _Row(
         part=Part(path=path, options=options, task=_TASK_NAMES[task] if task else None),
         subject=values.get("subject") or None,
-        visit=values.get("visit") or None,
-        recorded_at=values.get("recorded_at") or None,
+        visit=parse_visit(values.get("visit", "")),
+        recorded_at=parse_recorded_at(values.get("recorded_at", "")),
     )
 
 

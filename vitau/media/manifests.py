@@ -3,14 +3,14 @@
 import csv
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vitau.errors import SourceError
 from vitau.media.clips import PHOTO_SUFFIXES, natural_key
-from vitau.schema import Cohort, Skipped
+from vitau.schema import Cohort, Skipped, parse_recorded_at, parse_visit
 
 MANIFEST_COLUMNS: Final = (
     "subject",
@@ -23,6 +23,8 @@ MANIFEST_COLUMNS: Final = (
     "consent",
     "licence",
     "mirrored",
+    "visit",
+    "recorded_at",
 )
 """The columns of a manifest; the first three are required."""
 REQUIRED_COLUMNS: Final = MANIFEST_COLUMNS[:3]
@@ -40,6 +42,7 @@ class SourceClip:
 
     ``row`` is its position in the source ("row 7"), without an identity. ``subject_id`` is the source's own identifier. Exactly
     one of ``url`` and ``paths`` is given. ``paths`` is one file, or the images of a sequence in order, with ``fps`` if known.
+    ``visit`` and ``recorded_at`` are the name of the visit and the date or time of the recording, ISO 8601.
     ``anonymous``: the source does not say who it is; a recording that is known keeps its person.
     """
 
@@ -55,6 +58,8 @@ class SourceClip:
     consent: str | None = None
     licence: str | None = None
     mirrored: bool = False
+    visit: str | None = None
+    recorded_at: str | None = None
     anonymous: bool = False
 
     @property
@@ -181,7 +186,16 @@ def _manifest_clip(row: str, values: Mapping[str, str], folder: Path, roots: Seq
         consent=values.get("consent") or None,
         licence=values.get("licence") or None,
         mirrored=_YES_NO[values.get("mirrored", "").lower()],
+        visit=_parsed(values, "visit", parse_visit),
+        recorded_at=_parsed(values, "recorded_at", parse_recorded_at),
     )
+
+
+def _parsed(values: Mapping[str, str], name: str, parse: Callable[[str], str | None]) -> str | None:
+    try:
+        return parse(values.get(name, ""))
+    except ValueError as error:
+        raise _RowError(str(error)) from error
 
 
 def _number(values: Mapping[str, str], name: str) -> float | None:

@@ -276,6 +276,8 @@ def to_clip(clip: SourceClip, path: Path, key: bytes) -> Clip:
         synthetic=clip.synthetic,
         consent=clip.consent,
         licence=clip.licence,
+        visit=clip.visit,
+        taken_at=clip.recorded_at,
     )
 
 

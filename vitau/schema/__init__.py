@@ -33,6 +33,7 @@ from vitau.schema.domain import (
     tombstone,
 )
 from vitau.schema.gate import REASON_WORDS, FrameLimits, failed_limits
+from vitau.schema.visits import Visit, group_visits, parse_recorded_at, parse_visit
 
 __all__ = [
     "AU",
@@ -67,10 +68,14 @@ __all__ = [
     "Split",
     "Stage",
     "Subject",
+    "Visit",
     "all_names",
     "canonical_name",
     "failed_limits",
+    "group_visits",
     "is_erased",
+    "parse_recorded_at",
+    "parse_visit",
     "restored_cell",
     "safe_cell",
     "tombstone",

@@ -162,6 +162,8 @@ class Clip:
 
     ``sha256`` is the digest of the bytes, and of the time range if only a part of the recording is meant. ``fps`` is set for
     image sequences only. ``mirrored`` means that left and right are swapped in the recording, as by a selfie camera.
+    ``visit`` is the name of the visit at which it was made, ``taken_at`` its date or time there, ISO 8601: the manifest's
+    `recorded_at`, a word that in the catalog means when a row was written.
     """
 
     sha256: str
@@ -175,6 +177,8 @@ class Clip:
     synthetic: bool = False
     consent: str | None = None
     licence: str | None = None
+    visit: str | None = None
+    taken_at: str | None = None
 
     @property
     def is_range(self) -> bool:

@@ -40,6 +40,8 @@ clips = sa.Table(
     sa.Column("synthetic", sa.Boolean, nullable=False),
     sa.Column("consent", sa.String),
     sa.Column("licence", sa.String),
+    sa.Column("visit", sa.String),
+    sa.Column("taken_at", sa.String),  # the manifest's `recorded_at`
     recorded_at(),
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # grows when `mirrored` or `fps` is corrected
 )
@@ -54,6 +56,8 @@ statements = sa.Table(
     sa.Column("fps", sa.Float),
     sa.Column("consent", sa.String),
     sa.Column("licence", sa.String),
+    sa.Column("visit", sa.String),
+    sa.Column("taken_at", sa.String),  # the manifest's `recorded_at`
     recorded_at(),
 )
 

@@ -1,16 +1,16 @@
-"""``python -m flows report``: find the newest report, open it on a desktop, print where it is elsewhere."""
+"""Commands on what people look at: the newest report, and the measures of everyone."""
 
 import os
 import re
 import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from flows.cli.connection import connect
-from flows.cli.console import DEMO, State
+from flows.cli.console import DEMO, EngineName, Json, State, print_json, tell, tell_all
 from vitau.errors import VitauError
 
 if TYPE_CHECKING:  # SQLAlchemy and boto3, which `--help` need not load
@@ -42,6 +42,44 @@ def report(
     typer.echo(place)
     if open_page and has_desktop() and isinstance(place, Path):
         webbrowser.open(place.resolve().as_uri())
+
+
+@app.command()
+def measures(
+    state: State = DEMO,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Write the tables of everyone into this folder.", show_default=False)] = None,
+    engine: EngineName = "local",
+    as_json: Json = False,
+) -> None:
+    """Measure the stored clips that have no measures yet, and write the measures of everyone as tables.
+
+    `ingest` measures new clips itself. The tables are those of `vitau measure`; they name people by their pseudonyms.
+    Clips that cannot be measured are listed with their reasons, and the exit code is 1; all others are measured.
+
+    Example: python -m flows measures --out measures
+    """
+    settings = connect(state)
+    from flows.execution.executor import Engine
+    from flows.measuring.export import export_measures
+    from flows.measuring.missing import measure_missing
+    from flows.workspace import open_workspace
+
+    workspace = open_workspace(settings)
+    found = measure_missing(workspace, Engine(engine))
+    tell_all(f"Skipped {item.item[:12]}: {item.reason}" for item in found.skipped)
+    facts: dict[str, Any] = {"measured_clips": found.measured, "skipped_clips": len(found.skipped)}
+    if out is not None:
+        written = export_measures(workspace, out)
+        tell_all(f"Skipped {item.item}: {item.reason}" for item in written.skipped)
+        facts |= {"people": written.people, "skipped_people": len(written.skipped)}
+    if as_json:
+        print_json(facts)
+    else:
+        tell(f"{found.measured} clips were measured now, {len(found.skipped)} could not be measured")
+        if out is not None:
+            tell(f"The tables of {facts['people']} people are in {out}; {facts['skipped_people']} people have no measures")
+    raise typer.Exit(1 if found.skipped else 0)
 
 
 def newest_report(workspace: "Workspace", state: Path) -> Path | str:

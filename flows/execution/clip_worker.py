@@ -199,7 +199,13 @@ def ingest_claimed(
                 stored = folder / PurePosixPath(recording).name
                 run_isolated(partial(cut_recording, clip, path, stored, recipe), limits)
             cutting = FrameCutting(
-                clip=clip, path=stored, recipe=recipe, recording=path, frames_file=frames_file, measures_file=measures_file
+                clip=clip,
+                path=stored,
+                is_cut=clip.is_range,
+                recording=path,
+                recipe=recipe,
+                frames_file=frames_file,
+                measures_file=measures_file,
             )
             run_isolated(cutting, limits)
             if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
@@ -255,16 +261,18 @@ class FrameCutting:
     Attributes:
         clip: whose frames are cut.
         path: what is stored of its recording.
-        recipe: of the frames.
+        is_cut: ``path`` holds the clip's time range only.
         recording: from which ``path`` was cut, or ``path`` itself.
+        recipe: of the frames.
         frames_file: the frame table to write.
         measures_file: the table of measures to write.
     """
 
     clip: Clip
     path: Path
-    recipe: FrameRecipe
+    is_cut: bool
     recording: Path
+    recipe: FrameRecipe
     frames_file: Path
     measures_file: Path
 
@@ -285,7 +293,7 @@ class FrameCutting:
             self.path,
             self.frames_file,
             self.recipe,
-            is_cut=self.clip.is_range,
+            is_cut=self.is_cut,
             recording=self.recording,
             watch=measurer.add,
         )

@@ -42,12 +42,11 @@ def people_measures(workspace: Workspace, subjects: Collection[str] | None = Non
 def measure_keys(workspace: Workspace, subjects: Collection[str] | None = None) -> Mapping[str, list[str]]:
     """Return the keys of the measures of all present clips by pseudonym, whether these objects exist or not."""
     catalog = workspace.catalog
-    left_out = catalog.withdrawn_subjects()
     owners = {clip.sha256: clip.subject for clip in catalog.clips()}
     keys: dict[str, list[str]] = defaultdict(list)
     for table in catalog.frame_tables(frames_version()):
         subject = owners.get(table.clip)
-        if subject is not None and subject not in left_out and (subjects is None or subject in subjects):
+        if subject is not None and (subjects is None or subject in subjects):
             keys[subject].append(layout.measures_key(table.key, measures_version()))
     return keys
 

@@ -20,7 +20,7 @@ from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.measures.pixels import PIXEL_COLUMNS, scale_of
 from vitau.measures.results import Series
-from vitau.measures.series import SeriesBuilder
+from vitau.measures.series import QUALITY_COLUMNS, SeriesBuilder
 from vitau.media.clips import SampledFrame
 from vitau.media.faces import FaceCrop
 from vitau.schema import NUM_LANDMARKS
@@ -32,7 +32,7 @@ BACKEND: Final = "refined"
 _CODE: Final = 1
 """Increases when the code gives other values for the same frames."""
 _POINTS: Final = "refined_landmarks"
-_VALUES: Final = (*column_names(), *PIXEL_COLUMNS)
+_VALUES: Final = (*column_names(), *QUALITY_COLUMNS, *PIXEL_COLUMNS)
 
 
 def _schema() -> pa.Schema:

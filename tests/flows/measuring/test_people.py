@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution.executor import Engine
+from flows.measuring.export import NOT_MEASURED, export_measures
+from flows.measuring.missing import measure_missing, unmeasured_clips
 from flows.measuring.people import measure_keys, people_measures
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -56,7 +59,17 @@ def test_the_clips_of_a_person_are_measured_together(workspace):
     assert set(people_measures(workspace, {one})) == {one}
 
 
-def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(workspace):
+def test_the_measures_of_everyone_are_written_as_the_tables_of_the_command(workspace, tmp_path):
+    summary = export_measures(workspace, tmp_path / "out")
+    assert (summary.people, summary.skipped) == (2, ())
+    people = pd.read_csv(tmp_path / "out" / "people.csv")
+    assert people["input"].tolist() == sorted(people_measures(workspace))
+    assert people["landmarks"].unique().tolist() == ["refined"]
+    assert len(pd.read_csv(tmp_path / "out" / "series.csv")) == 3 * FRAMES
+    assert (tmp_path / "out" / "measures.xlsx").exists()
+
+
+def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(workspace, tmp_path):
     keys = measure_keys(workspace)
     (several,) = [subject for subject, names in keys.items() if len(names) == 2]
     workspace.store.erase(keys[several][0])
@@ -65,3 +78,31 @@ def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(wo
     workspace.store.erase(keys[several][1])
     person = people_measures(workspace, {several})[several]
     assert (person.num_unmeasured, person.analysis) == (2, None)
+    assert [skipped.reason for skipped in export_measures(workspace, tmp_path).skipped] == [NOT_MEASURED]
+
+
+def test_missing_measures_are_computed_from_the_stored_recording_and_are_the_same_bytes(workspace):
+    measure_missing(workspace)
+    keys = [key for names in measure_keys(workspace).values() for key in names]
+    before = {key: workspace.store.get(key) for key in keys}
+    for key in keys[:2]:
+        workspace.store.erase(key)
+    assert len(unmeasured_clips(workspace)) == 2
+    summary = measure_missing(workspace)
+    assert (summary.measured, summary.skipped) == (2, ())
+    assert {key: workspace.store.get(key) for key in keys} == before
+    assert measure_missing(workspace).measured == 0
+
+
+def test_a_clip_whose_recording_is_lost_is_named_and_the_others_are_measured(workspace):
+    keys = [key for names in measure_keys(workspace).values() for key in names]
+    for key in keys[:2]:
+        workspace.store.erase(key)
+    (raw,) = [key for key in workspace.store.keys(keys[0].rpartition("/")[0]) if "/raw" in key]
+    lost = workspace.store.get(raw)
+    workspace.store.erase(raw)
+    summary = measure_missing(workspace)
+    assert summary.measured == 1
+    assert [skipped.item for skipped in summary.skipped] == [keys[0].split("/")[3]]
+    workspace.store.put(raw, lost)
+    assert measure_missing(workspace).measured == 1

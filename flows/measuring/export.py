@@ -12,9 +12,6 @@ from vitau.measures.stored import BACKEND
 from vitau.measures.tables import TableWriter
 from vitau.schema import Skipped
 
-NO_FACE = "no frame of its clips shows a face"
-NOT_MEASURED = "its clips were ingested before measures were stored: run `python -m flows measures`"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
@@ -40,7 +37,8 @@ def export_measures(workspace: Workspace, out: Path) -> ExportSummary:
     with TableWriter(out) as tables, WorkbookWriter(out) as workbook:
         for person in people_measures(workspace).values():
             if person.analysis is None:
-                skipped.append(Skipped(item=person.subject, reason=NOT_MEASURED if person.num_unmeasured else NO_FACE))
+                assert person.reason is not None, "it has no analysis"
+                skipped.append(Skipped(item=person.subject, reason=person.reason))
                 continue
             recording = recording_of(person, person.analysis)
             tables.add(recording)
@@ -53,7 +51,6 @@ def export_measures(workspace: Workspace, out: Path) -> ExportSummary:
 
 def recording_of(person: PersonMeasures, analysis: Analysis) -> Recording:
     """Return the measures of a person in the form in which the commands write those of a recording."""
-    without = f"{person.num_unmeasured} of {person.num_clips} clips have no measures."
     return Recording(
         item=person.subject,
         paths=(),
@@ -62,6 +59,6 @@ def recording_of(person: PersonMeasures, analysis: Analysis) -> Recording:
         measures=analysis.measures,
         person=analysis.person,
         num_frames=len(analysis.series),
-        notes=(without,) if person.num_unmeasured else (),
+        notes=person.notes,
         backend=BACKEND,
     )

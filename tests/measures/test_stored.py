@@ -1,8 +1,11 @@
 """The measures that an ingest stores are those that the commands compute, and can be joined over clips."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from vitau.data.parquet import write_table
+from vitau.errors import ChecksumError
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.series import ReadingState, read_series
 from vitau.measures.sources import Part, Source
@@ -57,6 +60,15 @@ def test_a_clip_without_a_face_is_measured_and_has_no_series(tmp_path):
     store = open_store(tmp_path / "store")
     store.put(KEY, tmp_path / "measures.parquet")
     assert read_measures(store, KEY) is None
+
+
+def test_bytes_that_are_no_table_of_measures_are_damage(tmp_path):
+    store = open_store(tmp_path / "store")
+    store.put("bytes", b"not a table")
+    write_table(store, "columns", pa.table({"frame_index": [0]}))
+    for key in ("bytes", "columns"):
+        with pytest.raises(ChecksumError, match=f"{key} is no table of measures: restore it from a copy"):
+            read_measures(store, key)
 
 
 def test_joined_clips_keep_the_order_and_the_number_of_the_clip(series_of):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitau.data.parquet import read_table
-from vitau.errors import StoreError
+from vitau.errors import ChecksumError, StoreError
 from vitau.measures.geometry import SIDES, column_names
 from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.landmarks.choice import open_backend
@@ -110,9 +110,13 @@ def read_measures(store: Store, key: str) -> Series | None:
 
     Raises:
         ObjectNotFoundError: the clip was ingested before measures were stored.
+        ChecksumError: the object is damaged.
         StoreError: the object cannot be read.
     """
-    table = read_table(store, key)
+    try:
+        table = read_table(store, key, _schema().names)
+    except pa.ArrowException as error:
+        raise ChecksumError(f"{store.location(key)} is no table of measures: restore it from a copy") from error
     if not table.num_rows:
         return None
     about = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}

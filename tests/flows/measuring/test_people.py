@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution.executor import Engine
-from flows.measuring.export import NOT_MEASURED, export_measures
+from flows.measuring.export import export_measures
 from flows.measuring.missing import measure_missing, unmeasured_clips
-from flows.measuring.people import measure_keys, people_measures
+from flows.measuring.people import DAMAGED, NO_FACE, NOT_MEASURED, PersonMeasures, measure_keys, people_measures
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
@@ -69,15 +69,29 @@ def test_the_measures_of_everyone_are_written_as_the_tables_of_the_command(works
     assert (tmp_path / "out" / "measures.xlsx").exists()
 
 
+def test_a_damaged_object_is_named_and_the_other_clips_of_the_person_count(workspace, tmp_path):
+    (keys,) = [names for names in measure_keys(workspace).values() if len(names) == 2]
+    path = workspace.store.folder / keys[0]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    (person,) = [person for person in people_measures(workspace).values() if person.num_clips == 2]
+    written = export_measures(workspace, tmp_path)
+    path.write_bytes(data)
+    assert (person.damaged, person.num_unmeasured, len(person.analysis.series)) == ((keys[0],), 0, FRAMES)
+    assert (written.people, written.skipped) == (2, ())
+    assert person.notes == ("The measures of 1 of 2 clips are damaged: run `python -m flows fsck`.",)
+
+
 def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(workspace, tmp_path):
     keys = measure_keys(workspace)
     (several,) = [subject for subject, names in keys.items() if len(names) == 2]
     workspace.store.erase(keys[several][0])
     person = people_measures(workspace, {several})[several]
     assert (person.num_clips, person.num_unmeasured, len(person.analysis.series)) == (2, 1, FRAMES)
+    assert (person.reason, person.notes) == (None, ("1 of 2 clips has no measures.",))
     workspace.store.erase(keys[several][1])
     person = people_measures(workspace, {several})[several]
-    assert (person.num_unmeasured, person.analysis) == (2, None)
+    assert (person.num_unmeasured, person.analysis, person.reason) == (2, None, NOT_MEASURED)
     assert [skipped.reason for skipped in export_measures(workspace, tmp_path).skipped] == [NOT_MEASURED]
 
 
@@ -106,3 +120,11 @@ def test_a_clip_whose_recording_is_lost_is_named_and_the_others_are_measured(wor
     assert [skipped.item for skipped in summary.skipped] == [keys[0].split("/")[3]]
     workspace.store.put(raw, lost)
     assert measure_missing(workspace).measured == 1
+
+
+@pytest.mark.parametrize(
+    ("num_unmeasured", "damaged", "reason"), [(0, (), NO_FACE), (1, (), NOT_MEASURED), (1, ("subjects/a",), DAMAGED)]
+)
+def test_a_person_without_measures_has_a_reason(num_unmeasured, damaged, reason):
+    person = PersonMeasures(subject="a", analysis=None, num_clips=2, num_unmeasured=num_unmeasured, damaged=damaged)
+    assert person.reason == reason

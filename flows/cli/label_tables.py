@@ -39,6 +39,8 @@ def label_table(labels: Iterable[RegionLabels]) -> str:
 
 def render_label_report(report: "LabelReport") -> str:
     """Return the report on agreement and readers as tables."""
+    from labeling.consensus.agreement import WITH_MEASURES
+
     agreement = report.agreement
     counts = (
         f"Ledger offset {report.ledger_offset}, rule {report.rule}: {report.labeled} people labeled, "
@@ -53,6 +55,7 @@ def render_label_report(report: "LabelReport") -> str:
         kappas(report.kappas),
         agreements("Week", agreement.by_week),
         agreements("Suggestions", agreement.by_suggestion if any(reader.anchoring for reader in report.readers) else {}),
+        agreements("Measures", agreement.by_measures if agreement.by_measures[WITH_MEASURES].num_pairs else {}),
         render_table(
             ["Reader", "people", "median s", "p90 s", "cannot tell", "agrees with labels", "second half less first"],
             map(reader_cells, report.readers),

@@ -165,6 +165,10 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
     num_leaked = sum(row.suggestion is not None and row.subject in tested for row in ledger)
     value = f"{num_suggested} of {len(ledger)}, {num_leaked} of them about test people"
     yield Fact(item="8c", about="answers with a model's score on the page", value=value, where=where)
+    num_measured = sum(row.measures_shown is not None for row in ledger)
+    num_tested = sum(row.measures_shown is not None and row.subject in tested for row in ledger)
+    value = f"{num_measured} of {len(ledger)}, {num_tested} of them about test people"
+    yield Fact(item="8c", about="answers with measures of the landmarks on the page", value=value, where=where)
     rule = workspace.settings.consensus_rule
     frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
     agreed = {

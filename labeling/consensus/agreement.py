@@ -23,11 +23,13 @@ import numpy as np
 
 from labeling.consensus.standing_answers import ReaderAnswer, StandingAnswers, week_of
 from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, ratio
-from vitau.schema import AU, AUS
+from vitau.schema import AU, AUS, LedgerRow
 
 NUM_RESAMPLES: Final = 1000
 WITH_SUGGESTION: Final = "with a suggestion"
 WITHOUT_SUGGESTION: Final = "without one"
+WITH_MEASURES: Final = "with measures"
+WITHOUT_MEASURES: Final = "without them"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +50,11 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgreementReport:
-    """Agreement of all readers, by region, by pair of readers (``a / b``), by week, and with and without suggestions.
+    """Agreement of all readers, by region, by pair of readers (``a / b``), by week, and by what the page showed.
 
     The week is the calendar week of the last answer to a cell. A cell with an answer of unknown time is in no week.
     ``by_suggestion`` compares answers that were given with a model's score on the page with each other, and answers without one
-    with each other; a pair of one and the other is in neither.
+    with each other; a pair of one and the other is in neither. ``by_measures`` does the same for measures on the page.
     """
 
     overall: Agreement
@@ -60,19 +62,24 @@ class AgreementReport:
     by_pair: Mapping[str, Agreement]
     by_week: Mapping[str, Agreement]
     by_suggestion: Mapping[str, Agreement]
+    by_measures: Mapping[str, Agreement]
 
 
 def agreement_report(
     standing: StandingAnswers, readers: Sequence[str], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> AgreementReport:
-    """Compute the agreement of ``readers``: overall, by region, by pair, by week, and with and without suggestions."""
+    """Compute the agreement of ``readers``: overall, by region, by pair, by week, and by what the page showed."""
     answer_SRA, week_SA = answer_array(standing, readers), _weeks(standing, readers)
-    suggested_SRA = _suggested(standing, readers)
+    suggested_SRA = _shown(standing, readers, lambda row: row.suggestion is not None)
+    measures_SRA = _shown(standing, readers, lambda row: row.measures_shown is not None)
     cell_SAK = coincidences(answer_SRA)
     resample = cached_resampler(num_resamples, seed)
 
     def measured(cell_SAK: Array) -> Agreement:
         return measure(cell_SAK.sum(1), resample)
+
+    def among(kept_SRA: Array) -> Agreement:
+        return measured(coincidences(np.where(kept_SRA, answer_SRA, np.nan)))
 
     pairs = {
         f"{readers[one]} / {readers[other]}": measured(coincidences(answer_SRA[:, [one, other]]))
@@ -84,10 +91,8 @@ def agreement_report(
         by_au={au: measured(cell_SAK[:, [index]]) for index, au in enumerate(AUS)},
         by_pair=pairs,
         by_week={week: measured(cell_SAK * (week_SA == week)[:, :, None]) for week in weeks},
-        by_suggestion={
-            name: measured(coincidences(np.where(shown_SRA, answer_SRA, np.nan)))
-            for name, shown_SRA in ((WITH_SUGGESTION, suggested_SRA), (WITHOUT_SUGGESTION, ~suggested_SRA))
-        },
+        by_suggestion={WITH_SUGGESTION: among(suggested_SRA), WITHOUT_SUGGESTION: among(~suggested_SRA)},
+        by_measures={WITH_MEASURES: among(measures_SRA), WITHOUT_MEASURES: among(~measures_SRA)},
     )
 
 
@@ -100,10 +105,10 @@ def answer_array(standing: StandingAnswers, readers: Sequence[str]) -> Array:
     return np.array(affected, dtype=np.float64).reshape(len(affected), len(readers), len(AUS))  # None becomes NaN
 
 
-def _suggested(standing: StandingAnswers, readers: Sequence[str]) -> Array:
-    """Return the answers that were given with a model's score on the page: (S, R, A) bool."""
+def _shown(standing: StandingAnswers, readers: Sequence[str], has: Callable[[LedgerRow], bool]) -> Array:
+    """Return the answers whose page showed something beside the pictures: (S, R, A) bool."""
     shown = [
-        [[au in (answer := answers.get(reader, {})) and answer[au].suggestion is not None for au in AUS] for reader in readers]
+        [[au in (answer := answers.get(reader, {})) and has(answer[au]) for au in AUS] for reader in readers]
         for answers in standing.blind.values()
     ]
     return np.array(shown, dtype=bool).reshape(len(shown), len(readers), len(AUS))

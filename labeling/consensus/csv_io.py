@@ -29,7 +29,7 @@ T = TypeVar("T")
 REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
 COLUMNS: Final = (
     *(*REQUIRED, "stage", "answered_at", "note", "grade", "retracted", "annotation", "version"),
-    *("lead_time_s", "suggestion", "suggested_by", "frames_shown", "evidence"),
+    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "frames_shown", "evidence"),
 )
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
@@ -142,6 +142,7 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "lead_time_s": "" if row.lead_time_s is None else repr(float(row.lead_time_s)),
         "suggestion": "" if row.suggestion is None else repr(float(row.suggestion)),
         "suggested_by": row.suggested_by or "",
+        "measures_shown": row.measures_shown or "",
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
         "evidence": json.dumps(marks) if marks else "",
     }
@@ -189,6 +190,7 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         retracted=_one_of("retracted", cell["retracted"], {"": False, "no": False, "yes": True}),
         suggestion=_number("suggestion", cell["suggestion"]),
         suggested_by=cell["suggested_by"] or None,
+        measures_shown=cell["measures_shown"] or None,
         grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
         lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
         marks=tuple(map(_box, _listed("evidence", cell["evidence"]))),
@@ -249,11 +251,17 @@ def _add_digests(lines: Sequence[Line], source: str) -> list[LedgerRow]:
         first = answer[0].row
         side = next((line.row.side for line in answer if line.row.side), None)
         whole = [replace(line.row, side=side) for line in answer]
-        content = sorted(json.dumps([_cells(row)[name] for name in COLUMNS]) for row in whole)
+        content = sorted(map(_content, whole))
         annotation = f"csv-{_digest([source, first.subject, first.reader, first.stage])}"
         for line, row in zip(answer, whole, strict=True):
             rows[line.number] = replace(row, annotation=annotation, version=_digest(content))
     return list(rows.values())
+
+
+def _content(row: LedgerRow) -> str:
+    """Return what identifies an answer; a column that is younger than the first imports counts only if it is filled."""
+    cells = _cells(row)
+    return json.dumps([cells[name] for name in COLUMNS if name != "measures_shown" or cells[name]])
 
 
 def _digest(words: Sequence[str]) -> str:

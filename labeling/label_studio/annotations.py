@@ -150,12 +150,12 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
 
 def _check_types(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> None:
     """Raise ValueError or TypeError unless everything that becomes a ledger row beside the answer can be stored."""
-    shown = (data.get("suggestions"), data.get("suggested_by"), annotation.get("lead_time"))
+    shown = (data.get("suggestions"), data.get("suggested_by"), data.get("measures_version"), annotation.get("lead_time"))
     if not is_storable([data.get("frames"), shown]):
         raise ValueError("it holds what no database stores")
     for value, kinds in (
         *((frame, str) for frame in data.get("frames") or ()),
-        *zip(shown, (dict, str, int | float), strict=True),
+        *zip(shown, (dict, str, str, int | float), strict=True),
     ):
         if value is not None and not isinstance(value, kinds):
             raise TypeError("it holds a value of another type")
@@ -197,6 +197,7 @@ def _row(
         suggested_by=None if suggested is None else data.get("suggested_by"),
         grade=answer.grade,
         lead_time_s=annotation.get("lead_time"),
+        measures_shown=data.get("measures_version"),
         marks=tuple(
             Mark(frame=frames[index], box=(left, top, width, height))
             for index, left, top, width, height in answer.marks.get(au, ())

@@ -21,7 +21,8 @@ class LedgerRow:
     appending idempotent. A ``retracted`` row cancels the reader's answer, because its annotation was deleted: the region is
     unanswered again. ``suggestion`` is the score that the reader saw, ``suggested_by`` the model's name and version; both are
     ``None`` for a blind answer. ``grade`` is the House–Brackmann grade of the whole face, 1 (normal) to 6 (total).
-    ``lead_time_s`` is the time for which the task was open.
+    ``lead_time_s`` is the time for which the task was open. ``measures_shown`` is the version of the measures on the page,
+    ``None`` if the reader saw none.
     """
 
     subject: str
@@ -40,6 +41,7 @@ class LedgerRow:
     suggested_by: str | None = None
     grade: int | None = None
     lead_time_s: float | None = None
+    measures_shown: str | None = None
     marks: tuple[Mark, ...] = field(default=())
 
 

@@ -93,6 +93,7 @@ def test_an_untouched_ledger_verifies(catalog):
         ('UPDATE ledger SET affected = FALSE WHERE "offset" = 2', {2: "changed, or the row"}),
         ("UPDATE ledger SET subject = 'bert' WHERE \"offset\" = 1", {1: "changed, or the row"}),
         ('UPDATE ledger SET lead_time_s = 13 WHERE "offset" = 5', {5: "changed, or the row"}),
+        ("UPDATE ledger SET measures_shown = 'v1' WHERE \"offset\" = 5", {5: "changed, or the row"}),
         ("UPDATE merges SET kept = 'bert'", {4: "changed, or the row"}),
         ("UPDATE ledger SET subject = 'erased-0' WHERE \"offset\" = 6", {6: "changed, or the row"}),
         ('DELETE FROM ledger WHERE "offset" = 2', {3: "changed, or the row"}),
@@ -309,6 +310,16 @@ def test_digests_stay_those_of_existing_ledgers():
     assert merge_digest(merge, START) == "b61e61ae1e3dc61696349a6b70a537dd63f2c15d0235ff46740349b1174d4599"
     assert answer_digest(answer | {"subject": tombstone("anna")}, START) == answer_digest(answer, START)
     assert answer_digest(answer | {"suggestion": 0.0, "lead_time_s": 12.0}, START) == answer_digest(answer, START)
+
+
+def test_the_measures_on_the_page_are_in_the_digest_and_no_row_without_them_changes_its_digest(catalog):
+    catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", measures_shown="v1")])
+    assert catalog.broken_ledger_rows() == {}
+    change = sa.update(ledger).where(ledger.c.offset == 7).values(measures_shown=None)
+    with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), catalog.engine.begin() as connection:
+        connection.execute(change)
+    tamper(catalog, 'UPDATE ledger SET measures_shown = NULL WHERE "offset" = 7')
+    assert list(catalog.broken_ledger_rows()) == [7]
 
 
 def test_the_salt_is_new_for_every_row_and_hides_equal_details():

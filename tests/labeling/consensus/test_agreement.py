@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from labeling.consensus.agreement import (
+    WITH_MEASURES,
     WITH_SUGGESTION,
+    WITHOUT_MEASURES,
     WITHOUT_SUGGESTION,
     agreement_report,
     answer_array,
@@ -143,6 +145,22 @@ def test_answers_with_a_suggestion_are_compared_with_each_other_and_those_withou
     assert report.by_suggestion[WITH_SUGGESTION].num_subjects == 30
     assert report.by_suggestion[WITHOUT_SUGGESTION].alpha == pytest.approx(by_the_package(blind), abs=1e-9)
     assert report.by_suggestion[WITHOUT_SUGGESTION].num_subjects == 40
+
+
+def test_answers_with_measures_on_the_page_are_compared_with_each_other_and_those_without_likewise():
+    shown, blind = random_answers(30), random_answers(40, seed=1)
+    shown[:, 1] = shown[:, 0]
+    seen = {
+        f"m{name}": {
+            reader: {au: replace(row, measures_shown="v1") for au, row in answer.items()} for reader, answer in answers.items()
+        }
+        for name, answers in standing_of(shown).blind.items()
+    }
+    both = StandingAnswers(blind={**seen, **standing_of(blind).blind}, rulings={}, subjects=frozenset())
+    by_measures = agreement_report(both, READERS[:2], num_resamples=20).by_measures
+    assert {name: found.num_subjects for name, found in by_measures.items()} == {WITH_MEASURES: 30, WITHOUT_MEASURES: 40}
+    assert by_measures[WITH_MEASURES].alpha == pytest.approx(1)
+    assert by_measures[WITHOUT_MEASURES].alpha == pytest.approx(by_the_package(blind), abs=1e-9)
 
 
 def test_an_empty_ledger_has_no_agreement():

@@ -55,6 +55,7 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
         suggested_by=draw(st.none() | words),
         grade=draw(st.none() | st.integers(1, 6)),
         lead_time_s=draw(st.none() | st.floats(0, 1e6)),
+        measures_shown=draw(st.none() | words),
         marks=tuple(
             Mark(frame=name, box=box)
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
@@ -116,6 +117,14 @@ def test_digests_depend_on_the_answers_and_not_on_their_order():
     assert [row.annotation for row in corrected] == [names[row.subject, row.au][0] for row in corrected]
     assert [row.version == names[row.subject, row.au][1] for row in corrected] == [False, False, True]
     assert read(study(one), source="rome")[0].annotation != names["p1", AU.AU1][0]
+
+
+def test_digests_stay_those_of_files_that_were_imported_before():
+    (row,) = read(study("p1,a,AU1,yes,left"))
+    assert (row.annotation, row.version) == ("csv-e19a1f0dc4c5891c", "301d9f0bae6b5bd8")
+    (row,) = read(study("p1,a,AU1,yes,left,v1", head=f"{HEAD},measures_shown"))
+    assert (row.annotation, row.measures_shown) == ("csv-e19a1f0dc4c5891c", "v1")
+    assert row.version != "301d9f0bae6b5bd8"
 
 
 @pytest.mark.parametrize(

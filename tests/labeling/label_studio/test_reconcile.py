@@ -95,6 +95,17 @@ def test_an_answer_is_eight_rows_with_the_frames_and_suggestions_of_the_page():
     assert pulls.pull(task(1, "p1", annotation(5, 0, result_of(AU.AU12)), **suggested))[1] == []
 
 
+def test_an_answer_records_whether_the_page_showed_measures_when_it_was_opened():
+    before = {"frames": ["f:0"], "measures_version": "v1", "until": at(10)}
+
+    def shown(**data: Any) -> set[str | None]:
+        (parsed,) = parse_task(PROJECT, task(1, "p1", annotation(5, 0, result_of(AU.AU12)), **data), {"p1"})
+        return {row.measures_shown for row in parsed.rows}
+
+    assert (shown(measures_version="v1"), shown()) == ({"v1"}, {None})
+    assert shown(measures_version=None, before=[before]) == {"v1"}, "the page was open before its measures were removed"
+
+
 def test_a_deleted_answer_is_retracted_once_and_may_come_back():
     pulls = Pulls()
     pulls.pull(task(1, "p1", annotation(5, 0, result_of(AU.AU12))))

@@ -43,7 +43,10 @@ def answer_digest(row: Mapping[str, Any], previous: str) -> str:
     """Compute the digest of a row of the ledger, given the digest of the row before it."""
     fields = [row[name] for name in _ANSWER] + [_number(row[name]) for name in _NUMBERS]
     fields += [row["suggested_by"], row["grade"]]
-    return _digest([previous, "answer", row["offset"], _name(row["subject"]), *fields, row["details"], row["recorded_at"]])
+    # the column is younger than the chain: rows without a value keep the digests that they always had
+    younger = [{"measures_shown": shown}] if (shown := row.get("measures_shown")) is not None else []
+    start = [previous, "answer", row["offset"], _name(row["subject"])]
+    return _digest([*start, *fields, row["details"], row["recorded_at"], *younger])
 
 
 def merge_digest(row: Mapping[str, Any], previous: str) -> str:

@@ -24,6 +24,7 @@ ledger = sa.Table(
     sa.Column("suggested_by", sa.String),
     sa.Column("grade", sa.Integer),  # House–Brackmann
     sa.Column("lead_time_s", sa.Float),
+    sa.Column("measures_shown", sa.String),  # version of the measures on the page, null if the reader saw none
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),

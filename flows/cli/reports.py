@@ -72,13 +72,13 @@ def measures(
     if out is not None:
         written = export_measures(workspace, out)
         tell_all(f"Skipped {item.item}: {item.reason}" for item in written.skipped)
-        facts |= {"people": written.people, "skipped_people": len(written.skipped)}
+        facts |= {"people": written.people, "skipped": len(written.skipped)}
     if as_json:
         print_json(facts)
     else:
         tell(f"{found.measured} clips were measured now, {len(found.skipped)} could not be measured")
         if out is not None:
-            tell(f"The tables of {facts['people']} people are in {out}; {facts['skipped_people']} people have no measures")
+            tell(f"The tables of {facts['people']} people are in {out}; {facts['skipped']} people or visits have no measures")
     raise typer.Exit(1 if found.skipped else 0)
 
 

@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from flows.measuring.people import PersonMeasures, people_measures
+from flows.measuring.people import PersonMeasures, VisitMeasures, people_measures
 from flows.workspace import Workspace
 from vitau.measures.analysis import Analysis
 from vitau.measures.reporting.workbook import WorkbookWriter
 from vitau.measures.results import Recording
 from vitau.measures.stored import BACKEND
 from vitau.measures.tables import TableWriter
-from vitau.schema import Skipped
+from vitau.schema import Skipped, Visit
+
+NO_VISIT: Final = "no clip of this visit has measures: run `python -m flows measures`, or record the visit again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """The number of people in the tables, and those without measures, each with the reason."""
+    """The number of people in the tables, and the people and visits without measures, each with the reason."""
 
     people: int
     skipped: tuple[Skipped, ...]
@@ -36,29 +39,39 @@ def export_measures(workspace: Workspace, out: Path) -> ExportSummary:
     num_people = 0
     with TableWriter(out) as tables, WorkbookWriter(out) as workbook:
         for person in people_measures(workspace).values():
-            if person.analysis is None:
-                assert person.reason is not None, "it has no analysis"
+            if person.reason is not None:
                 skipped.append(Skipped(item=person.subject, reason=person.reason))
                 continue
-            recording = recording_of(person, person.analysis)
-            tables.add(recording)
-            workbook.add(recording)
             num_people += 1
+            for of_visit in person.visits:
+                name = _name(person, of_visit)
+                if of_visit.analysis is None:
+                    skipped.append(Skipped(item=name, reason=NO_VISIT))
+                    continue
+                recording = _recording(name, of_visit.visit, of_visit.analysis, person.notes)
+                tables.add(recording)
+                workbook.add(recording)
         tables.write_skipped(skipped)
         workbook.write_skipped(skipped)
     return ExportSummary(people=num_people, skipped=tuple(skipped))
 
 
-def recording_of(person: PersonMeasures, analysis: Analysis) -> Recording:
-    """Return the measures of a person in the form in which the commands write those of a recording."""
+def _name(person: PersonMeasures, of_visit: VisitMeasures) -> str:
+    return person.subject if len(person.visits) == 1 else f"{person.subject}_{of_visit.visit.name or 'no-visit'}"
+
+
+def _recording(name: str, visit: Visit, analysis: Analysis, notes: tuple[str, ...]) -> Recording:
+    """Return the measures of one visit in the form in which the commands write those of a recording."""
     return Recording(
-        item=person.subject,
+        item=name,
         paths=(),
         series=analysis.series,
         exercises=analysis.exercises,
         measures=analysis.measures,
         person=analysis.person,
+        visit=visit.name,
+        recorded_at=visit.recorded_at,
         num_frames=len(analysis.series),
-        notes=person.notes,
+        notes=notes,
         backend=BACKEND,
     )

@@ -1,7 +1,7 @@
 """The measures of people, from the tables that the ingest wrote beside the frames of their clips."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ from vitau.errors import ChecksumError, ObjectNotFoundError
 from vitau.measures.analysis import Analysis, analyze
 from vitau.measures.results import Series
 from vitau.measures.stored import join_series, measures_version, read_measures
+from vitau.schema import Clip, Visit, group_visits
 from vitau.store import Store
 
 NO_FACE: Final = "no frame of its clips shows a face"
@@ -20,14 +21,23 @@ DAMAGED: Final = "the measures of its clips are damaged: run `python -m flows fs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VisitMeasures:
+    """The measures of one person at one visit; ``analysis`` is ``None`` if no clip of it was measured or none shows a face."""
+
+    visit: Visit
+    analysis: Analysis | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PersonMeasures:
-    """The measures of one person, from all clips together.
+    """The measures of one person: ``analysis`` of all clips together, and that of each visit in the order of time.
 
     ``analysis`` is ``None`` if no clip was measured or none shows a face. ``num_unmeasured`` counts the clips that were
     ingested before measures were stored. ``damaged`` has the keys of the damaged objects, which are left out.
     """
 
     subject: str
+    visits: tuple[VisitMeasures, ...]
     analysis: Analysis | None
     num_clips: int
     num_unmeasured: int
@@ -57,48 +67,70 @@ def people_measures(workspace: Workspace, subjects: Collection[str] | None = Non
     Args:
         workspace: the rows and the objects.
         subjects: whose measures; by default everybody's.
+
+    Raises:
+        StoreError: an object cannot be read.
     """
-    keys = measure_keys(workspace, subjects)
-    return {subject: read_person(workspace.store, subject, keys[subject]) for subject in sorted(keys)}
+    keys = measure_keys(workspace)
+    clips: dict[str, list[Clip]] = defaultdict(list)
+    for clip in workspace.catalog.clips():
+        if clip.sha256 in keys and (subjects is None or clip.subject in subjects):
+            clips[clip.subject].append(clip)
+    return {subject: read_person(workspace.store, subject, clips[subject], keys) for subject in sorted(clips)}
 
 
-def measure_keys(workspace: Workspace, subjects: Collection[str] | None = None) -> Mapping[str, list[str]]:
-    """Return the keys of the measures of all present clips by pseudonym, whether these objects exist or not."""
-    catalog = workspace.catalog
-    owners = {clip.sha256: clip.subject for clip in catalog.clips()}
-    keys: dict[str, list[str]] = defaultdict(list)
-    for table in catalog.frame_tables(frames_version()):
-        subject = owners.get(table.clip)
-        if subject is not None and (subjects is None or subject in subjects):
-            keys[subject].append(layout.measures_key(table.key, measures_version()))
-    return keys
+def measure_keys(workspace: Workspace) -> dict[str, str]:
+    """Return the digest of each clip in use → the key of its measures, whether that object exists or not."""
+    tables = workspace.catalog.frame_tables(frames_version())
+    return {table.clip: layout.measures_key(table.key, measures_version()) for table in tables}
 
 
-def read_person(store: Store, subject: str, keys: Iterable[str]) -> PersonMeasures:
-    """Read the measures of a person's clips and analyze them together; damaged objects are named and left out.
+def read_person(store: Store, subject: str, clips: Sequence[Clip], keys: Mapping[str, str]) -> PersonMeasures:
+    """Read the measures of a person's clips, and analyze them together and by visit; damaged objects are named and left out.
+
+    Args:
+        store: the objects.
+        subject: the pseudonym.
+        clips: of the person.
+        keys: digest of a clip → the key of its measures.
 
     Raises:
         StoreError: the store cannot be reached.
     """
-    found: list[Series] = []
+    series: dict[str, Series] = {}
     damaged: list[str] = []
-    num_clips = num_unmeasured = 0
-    for key in keys:
-        num_clips += 1
+    num_unmeasured = 0
+    for clip in clips:
         try:
-            series = read_measures(store, key)
+            found = read_measures(store, keys[clip.sha256])
         except ObjectNotFoundError:
             num_unmeasured += 1
             continue
         except ChecksumError:
-            damaged.append(key)
+            damaged.append(keys[clip.sha256])
             continue
-        if series is not None:
-            found.append(series)
-    analysis = analyze(join_series(subject, found)) if found else None
-    return PersonMeasures(
-        subject=subject, analysis=analysis, num_clips=num_clips, num_unmeasured=num_unmeasured, damaged=tuple(damaged)
+        if found is not None:
+            series[clip.sha256] = found
+    visits = tuple(
+        VisitMeasures(
+            visit=visit,
+            analysis=_analyze(subject, [series[clip] for clip in visit.clips if clip in series]),
+        )
+        for visit in group_visits(clips)
     )
+    together = visits[0].analysis if len(visits) == 1 else _analyze(subject, list(series.values()))
+    return PersonMeasures(
+        subject=subject,
+        visits=visits,
+        analysis=together,
+        num_clips=len(clips),
+        num_unmeasured=num_unmeasured,
+        damaged=tuple(damaged),
+    )
+
+
+def _analyze(subject: str, series: Sequence[Series]) -> Analysis | None:
+    return analyze(join_series(subject, series)) if series else None
 
 
 def _have(count: int) -> str:

@@ -216,6 +216,6 @@ def open_report(chromium, page_path, screenshot, seen: dict[str, Any]) -> None:
 def test_the_ingest_of_the_demo_measured_everyone(demos, command, tmp_path):
     done = command("flows", "measures", "--state", demos.whole, "--out", tmp_path / "measures", "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out) == {"measured_clips": 0, "skipped_clips": 0, "people": 12, "skipped_people": 0}
+    assert json.loads(done.out) == {"measured_clips": 0, "skipped_clips": 0, "people": 12, "skipped": 0}
     with (tmp_path / "measures" / "people.csv").open(newline="") as file:
         assert all(row["side"] and row["asymmetry"] for row in csv.DictReader(file))

@@ -38,7 +38,8 @@ def workspace(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     opened = Workspace(settings)
     first, second, third = read_manifest(cohort / "manifest.csv")[0][:3]
-    third = replace(third, subject_id=second.subject_id, cohort=second.cohort)
+    second = replace(second, visit="week-12", recorded_at="2026-11-20")
+    third = replace(third, subject_id=second.subject_id, cohort=second.cohort, visit="baseline", recorded_at="2026-08-28")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)
         patch.setattr(ingest, "gate", lambda *_: None)
@@ -55,6 +56,11 @@ def test_the_clips_of_a_person_are_measured_together(workspace):
         assert (person.analysis is not None, person.num_unmeasured) == (True, 0)
         assert len(person.analysis.series) == FRAMES * person.num_clips
         assert person.analysis.person.asymmetry is not None
+    (visits,) = [person.visits for person in measured.values() if person.num_clips == 2]
+    assert [visit.visit.name for visit in visits] == ["baseline", "week-12"], "by date"
+    assert [len(visit.analysis.series) for visit in visits] == [FRAMES, FRAMES]
+    asymmetry = [visit.analysis.person.asymmetry for visit in visits]
+    assert asymmetry[0] != asymmetry[1]
     (one,) = [person.subject for person in measured.values() if person.num_clips == 1]
     assert set(people_measures(workspace, {one})) == {one}
 
@@ -63,14 +69,18 @@ def test_the_measures_of_everyone_are_written_as_the_tables_of_the_command(works
     summary = export_measures(workspace, tmp_path / "out")
     assert (summary.people, summary.skipped) == (2, ())
     people = pd.read_csv(tmp_path / "out" / "people.csv")
-    assert people["input"].tolist() == sorted(people_measures(workspace))
+    (one,) = [person.subject for person in people_measures(workspace).values() if len(person.visits) == 1]
+    (two,) = set(people_measures(workspace)) - {one}
+    assert sorted(people["input"]) == sorted([one, f"{two}_baseline", f"{two}_week-12"])
+    assert people.set_index("input").loc[f"{two}_week-12", ["visit", "recorded_at"]].tolist() == ["week-12", "2026-11-20"]
     assert people["landmarks"].unique().tolist() == ["refined"]
     assert len(pd.read_csv(tmp_path / "out" / "series.csv")) == 3 * FRAMES
     assert (tmp_path / "out" / "measures.xlsx").exists()
 
 
 def test_a_damaged_object_is_named_and_the_other_clips_of_the_person_count(workspace, tmp_path):
-    (keys,) = [names for names in measure_keys(workspace).values() if len(names) == 2]
+    (several,) = [person.subject for person in people_measures(workspace).values() if person.num_clips == 2]
+    keys = [key for key in measure_keys(workspace).values() if several in key]
     path = workspace.store.folder / keys[0]
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -78,18 +88,21 @@ def test_a_damaged_object_is_named_and_the_other_clips_of_the_person_count(works
     written = export_measures(workspace, tmp_path)
     path.write_bytes(data)
     assert (person.damaged, person.num_unmeasured, len(person.analysis.series)) == ((keys[0],), 0, FRAMES)
-    assert (written.people, written.skipped) == (2, ())
+    (without,) = [visit.visit.name for visit in person.visits if visit.analysis is None]
+    assert (written.people, [item.item for item in written.skipped]) == (2, [f"{several}_{without}"])
     assert person.notes == ("The measures of 1 of 2 clips are damaged: run `python -m flows fsck`.",)
 
 
 def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(workspace, tmp_path):
-    keys = measure_keys(workspace)
-    (several,) = [subject for subject, names in keys.items() if len(names) == 2]
-    workspace.store.erase(keys[several][0])
+    (several,) = [person.subject for person in people_measures(workspace).values() if person.num_clips == 2]
+    keys = [key for key in measure_keys(workspace).values() if several in key]
+    workspace.store.erase(keys[0])
     person = people_measures(workspace, {several})[several]
     assert (person.num_clips, person.num_unmeasured, len(person.analysis.series)) == (2, 1, FRAMES)
     assert (person.reason, person.notes) == (None, ("1 of 2 clips has no measures.",))
-    workspace.store.erase(keys[several][1])
+    (left_out,) = export_measures(workspace, tmp_path).skipped
+    assert left_out.item.startswith(f"{several}_")
+    workspace.store.erase(keys[1])
     person = people_measures(workspace, {several})[several]
     assert (person.num_unmeasured, person.analysis, person.reason) == (2, None, NOT_MEASURED)
     assert [skipped.reason for skipped in export_measures(workspace, tmp_path).skipped] == [NOT_MEASURED]
@@ -97,7 +110,7 @@ def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(wo
 
 def test_missing_measures_are_computed_from_the_stored_recording_and_are_the_same_bytes(workspace):
     measure_missing(workspace)
-    keys = [key for names in measure_keys(workspace).values() for key in names]
+    keys = list(measure_keys(workspace).values())
     before = {key: workspace.store.get(key) for key in keys}
     for key in keys[:2]:
         workspace.store.erase(key)
@@ -109,7 +122,7 @@ def test_missing_measures_are_computed_from_the_stored_recording_and_are_the_sam
 
 
 def test_a_clip_whose_recording_is_lost_is_named_and_the_others_are_measured(workspace):
-    keys = [key for names in measure_keys(workspace).values() for key in names]
+    keys = list(measure_keys(workspace).values())
     for key in keys[:2]:
         workspace.store.erase(key)
     (raw,) = [key for key in workspace.store.keys(keys[0].rpartition("/")[0]) if "/raw" in key]
@@ -126,5 +139,5 @@ def test_a_clip_whose_recording_is_lost_is_named_and_the_others_are_measured(wor
     ("num_unmeasured", "damaged", "reason"), [(0, (), NO_FACE), (1, (), NOT_MEASURED), (1, ("subjects/a",), DAMAGED)]
 )
 def test_a_person_without_measures_has_a_reason(num_unmeasured, damaged, reason):
-    person = PersonMeasures(subject="a", analysis=None, num_clips=2, num_unmeasured=num_unmeasured, damaged=damaged)
+    person = PersonMeasures(subject="a", visits=(), analysis=None, num_clips=2, num_unmeasured=num_unmeasured, damaged=damaged)
     assert person.reason == reason

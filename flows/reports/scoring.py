@@ -1,7 +1,7 @@
 """Scoring report: gather its content from the catalog and the store."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flows.erasure.living import load_living
@@ -15,8 +15,8 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.metrics import metrics_from_json
-from vitau.schema import AU, Cohort, Protocol, RegionLabels, Skipped, Split
-from vitau.scoring.aggregate import aggregate
+from vitau.schema import AU, Clip, Cohort, Protocol, RegionLabels, Skipped, Split, Visit, group_visits
+from vitau.scoring.aggregate import aggregate, aggregate_visits
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject
 
@@ -37,7 +37,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     rows = living.rows
     splits = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
     labels = {answer.subject: answer for answer in workspace.catalog.labels()}
-    left_out = quarantined(workspace)
+    left_out, visits = quarantined(workspace), stated_visits(workspace)
     scores = [score for score in workspace.catalog.scores(digest) if splits.get(score.subject) == Split.TEST]
     trained = bundled(workspace, digest)
     versions = {f"{own.model}/{own.version}" for own in trained}
@@ -45,7 +45,14 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
     note_look(workspace, snapshot=snapshot, protocol=protocol, model=REGIONS, digest=digest, purpose="report")
     marked = ", ".join(sorted(versions & versions_to_retrain(workspace)))
     subjects = [
-        reported_subject(workspace, score, predictor.rule, labels.get(score.subject), left_out[score.subject])
+        reported_subject(
+            workspace,
+            score,
+            predictor.rule,
+            labels.get(score.subject),
+            left_out[score.subject],
+            visits.get(score.subject, ()),
+        )
         for score in scores
     ]
     return Report(
@@ -89,13 +96,20 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
 
 
 def reported_subject(
-    workspace: Workspace, score: ScoredSubject, rule: DecisionRule, label: RegionLabels | None, left_out: Mapping[str, int]
+    workspace: Workspace,
+    score: ScoredSubject,
+    rule: DecisionRule,
+    label: RegionLabels | None,
+    left_out: Mapping[str, int],
+    visits: Sequence[Visit],
 ) -> ReportedSubject:
-    """Gather one person: score, overlays, unused frames, and the consensus of the readers."""
+    """Gather one person: score, also by visit, overlays, unused frames, and the consensus of the readers."""
     frames = read_table(workspace.store, score.key)
+    found = aggregate(frames, rule)
     return ReportedSubject(
         name=score.subject,
-        score=aggregate(frames, rule),
+        score=found,
+        visits=aggregate_visits(frames, visits, rule, analysed=found is not None and bool(found.regions)),
         key_frames=[
             KeyFrame(
                 label=frame["label"],
@@ -108,6 +122,14 @@ def reported_subject(
         affected=None if label is None else {AU(au): affected for au, affected in label.affected.items()},
         side=None if label is None else label.side,
     )
+
+
+def stated_visits(workspace: Workspace) -> dict[str, list[Visit]]:
+    """Return the visits of everyone with a clip whose visit is stated, in the order of time."""
+    owned: dict[str, list[Clip]] = defaultdict(list)
+    for clip in workspace.catalog.clips():
+        owned[clip.subject].append(clip)
+    return {subject: group_visits(clips) for subject, clips in owned.items() if any(clip.visit is not None for clip in clips)}
 
 
 def quarantined(workspace: Workspace) -> dict[str, Counter[str]]:

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import REGIONS, bundled
-from flows.reports.scoring import quarantined, reported_models, reported_subject
+from flows.reports.scoring import quarantined, reported_models, reported_subject, stated_visits
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.registry import registry
-from vitau.schema import Cohort, Protocol, Skipped, Split, Subject, safe_cell
+from vitau.schema import AUS, Cohort, Protocol, Skipped, Split, Subject, safe_cell
+from vitau.scoring.aggregate import VisitScore
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, ReportedSubject, write_report
 from vitau.store.atomic import make_private_folders, write_atomic
@@ -34,6 +35,8 @@ COLUMNS: Final = (
     "warning",
 )
 """The columns of ``people.csv``."""
+VISIT_COLUMNS: Final = ("person", "visit", "recorded_at", "items", "palsy_score", "low", "high", "frames", *AUS)
+"""The columns of ``visits.csv``; those of the regions hold their scores."""
 _SUMMARY_ONLY: Final = ("key_frames", "revisions", "clips")
 
 
@@ -64,7 +67,7 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     """Gather the report about some people with a score of the champion in a folder."""
     predictor, digest = Predictor(champion), registry.folder_digest(champion)
     known = {subject.pseudonym: subject for subject in workspace.catalog.subjects()}
-    splits, left_out = workspace.catalog.splits(), quarantined(workspace)
+    splits, left_out, visits = workspace.catalog.splits(), quarantined(workspace), stated_visits(workspace)
     places = {item.subject: place for place, item in reversed(list(enumerate(found.items)))}
     scores = [score for score in workspace.catalog.scores(digest) if score.subject in people and score.subject in known]
     scores.sort(key=lambda score: places.get(score.subject, len(places)))
@@ -79,7 +82,9 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
         models=models,
         subjects=[
             replace(
-                reported_subject(workspace, score, predictor.rule, None, left_out[score.subject]),
+                reported_subject(
+                    workspace, score, predictor.rule, None, left_out[score.subject], visits.get(score.subject, ())
+                ),
                 notes=[
                     *predictor.warnings,
                     *notes_on(known[score.subject], found.items, learned=splits.get(score.subject) in learned),
@@ -123,7 +128,8 @@ def write_results(workspace: Workspace, report: Report, found: NewPeople, out: P
     """Write ``report.html``, ``people.csv``, ``people.json``, ``skipped.csv``, ``overlays/`` and ``items.csv`` into a folder.
 
     They name people by pseudonym and recordings by number, except ``items.csv``: it is for the owner, and leads back to the
-    files. Everything is readable by the owner only. Files of an earlier run are replaced.
+    files. Where a visit is stated, there is ``visits.csv`` too. Everything is readable by the owner only. Files of an earlier
+    run are replaced.
     """
     make_private_folders(out)
     digest = report.lineage["model digest"]
@@ -134,6 +140,7 @@ def write_results(workspace: Workspace, report: Report, found: NewPeople, out: P
         write_overlays(workspace, scores[subject.name], out / "overlays" / subject.name)
     write_atomic(out / "people.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / "people.csv", as_csv(COLUMNS, (person_cells(record, cohorts) for record in records)))
+    write_visits(report, found.items, out / "visits.csv")
     write_atomic(out / "skipped.csv", as_csv(("item", "reason"), ((skip.item, skip.reason) for skip in report.skipped)))
     rows = ((item.item, item.subject, item.subject_id, item.place) for item in found.items)
     write_atomic(out / "items.csv", as_csv(("item", "person", "subject", "place"), rows))
@@ -147,6 +154,7 @@ def person_record(report: Report, subject: ReportedSubject, score: ScoredSubject
         "person": subject.name,
         "items": [item.item for item in own],
         "score": {name: value for name, value in score.summary.items() if name not in _SUMMARY_ONLY},
+        **({"visits": [visited.summary() for visited in subject.visits]} if subject.visits else {}),
         "not_used": dict(subject.left_out),
         "warnings": list(report.warnings),
         "clips": score.summary.get("clips") or sorted({item.clip for item in own}),
@@ -170,6 +178,30 @@ def person_cells(record: dict[str, Any], cohorts: dict[str, Cohort]) -> Sequence
         " ".join(affected) if score["regions"] else "not analyzed",
         score["num_frames"],
         " ".join(record["warnings"]),
+    )
+
+
+def write_visits(report: Report, items: Sequence[NewItem], path: Path) -> None:
+    """Write one row per person and visit, of the people with a stated visit; without such people there is no file."""
+    rows = [visit_cells(subject.name, visited, items) for subject in report.subjects for visited in subject.visits]
+    if rows:
+        write_atomic(path, as_csv(VISIT_COLUMNS, rows))
+    else:
+        path.unlink(missing_ok=True)  # of an earlier run
+
+
+def visit_cells(person: str, visited: VisitScore, items: Iterable[NewItem]) -> Sequence[object]:
+    """Return a row of ``visits.csv``: the score without a decision, which is about the person."""
+    found, visit = visited.summary(), visited.visit
+    return (
+        person,
+        visit.name or "",
+        visit.recorded_at or "",
+        "; ".join(item.item for item in items if item.clip in visit.clips),
+        "" if visited.score is None else found["palsy_score"],
+        *(found["interval"] or ("", "")),
+        found["num_frames"],
+        *(found["regions"].get(au, {}).get("score", "") for au in AUS),
     )
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from vitau.evaluation.bootstrap import resample_weights
 from vitau.evaluation.decision import Calibration, DecisionRule, log_odds, sigmoid
-from vitau.schema import AU, AUS, Side
-from vitau.scoring.aggregate import RegionScore, SideProbability, SubjectScore, aggregate
+from vitau.schema import AU, AUS, Side, Visit
+from vitau.scoring.aggregate import RegionScore, SideProbability, SubjectScore, aggregate, aggregate_visits
 from vitau.scoring.scores import CropScores, score_rows, score_table
 
 
-def _table(palsy, regions=None, threshold=0.5, time_s=None):
+def _table(palsy, regions=None, threshold=0.5, time_s=None, clip="c"):
     palsy_N = np.array(palsy, dtype=np.float32)
     palsied_N = palsy_N >= threshold
     region_NA = np.full((len(palsy), 8), np.nan, np.float32)
@@ -22,7 +22,7 @@ def _table(palsy, regions=None, threshold=0.5, time_s=None):
     scores = CropScores(palsy_N=palsy_N, palsied_N=palsied_N, analysed_N=palsied_N, region_NA=region_NA)
     count = len(palsy)
     times = range(count) if time_s is None else time_s
-    return score_table(score_rows(scores, name="c", frame_index=range(count), time_s=times, box=[[0] * 4] * count))
+    return score_table(score_rows(scores, name=clip, frame_index=range(count), time_s=times, box=[[0] * 4] * count))
 
 
 def test_a_person_is_the_mean_of_the_frames_and_a_region_the_mean_of_the_analyzed_ones():
@@ -233,3 +233,40 @@ def test_a_photo_in_the_abstention_band_is_uncertain():
         (None, True),
         (None, False),
     ]
+
+
+def _visits(*clips):
+    return [Visit(name=f"v{number}", recorded_at=None, clips=own) for number, own in enumerate(clips, start=1)]
+
+
+def test_a_visit_is_scored_from_the_frames_of_its_clips_alone():
+    tables = [_table([0.9, 0.7], clip="a"), _table([0.1], clip="b"), _table([0.3, 0.5], clip="c")]
+    first, second, third = aggregate_visits(pa.concat_tables(tables), _visits(("c",), ("b", "a"), ("d",)), 0.5, analysed=False)
+    assert (first.visit.name, first.score.palsy_score, first.score.num_frames) == ("v1", pytest.approx(0.4), 2)
+    assert first.score == aggregate(tables[2], 0.5)
+    assert second.score.palsy_score == pytest.approx((0.9 + 0.7 + 0.1) / 3)
+    assert third.score is None
+
+
+def test_a_visit_has_regions_if_the_person_has_whatever_the_score_of_the_visit_is():
+    frames = pa.concat_tables(
+        [_table([0.9], regions=[[0.3] * 8], clip="a"), _table([0.4], regions=[[-0.1] * 8], threshold=0.0, clip="b")]
+    )
+    for analysed in (True, False):
+        high, low = aggregate_visits(frames, _visits(("a",), ("b",)), 0.5, analysed=analysed)
+        assert (high.score.palsied, low.score.palsied) == (True, False)
+        regions = [{au: region.score for au, region in visit.score.regions.items()} for visit in (high, low)]
+        expected = [dict.fromkeys(AUS, pytest.approx(score)) for score in (0.3, -0.1)]
+        assert regions == (expected if analysed else [{}, {}])
+
+
+def test_the_summary_of_a_visit_has_no_decision():
+    frames = _sided(_table([0.9, 0.8], regions=[[0.1] * 8] * 2), [0.25, 0.5])
+    scored, missing = aggregate_visits(frames, _visits(("c",), ("d",)), 0.5, analysed=True)
+    found = scored.summary()
+    assert found.keys() == missing.summary().keys() == {
+        "visit", "recorded_at", "clips", "palsy_score", "interval", "num_frames", "num_analysed", "right_side", "regions"
+    }  # fmt: skip
+    assert (found["palsy_score"], found["interval"], found["clips"]) == (0.85, [0.8, 0.9], ["c"])
+    assert found["regions"]["AU1"].keys() == {"score", "interval", "share_affected", "right", "left"}
+    assert (missing.summary()["palsy_score"], missing.summary()["num_frames"], missing.summary()["regions"]) == (None, 0, {})

@@ -14,8 +14,8 @@ from vitau.evaluation.metrics import (
     SourceMetrics,
     WithinSource,
 )
-from vitau.schema import AU, AUS, Protocol, Side, Skipped
-from vitau.scoring.aggregate import RegionScore, SubjectScore
+from vitau.schema import AU, AUS, Protocol, Side, Skipped, Visit
+from vitau.scoring.aggregate import RegionScore, SubjectScore, VisitScore
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, render, write_report
 
 
@@ -84,6 +84,35 @@ def test_the_sides_that_were_named_correctly_are_counted(make_page):
     more = "that side was the more probable one for 0.90 ; calibration error of all sides 0.05 ."
     assert more in make_page(metrics=replace(metrics, region_sides=each))[0]
     assert "named correctly" not in make_page(metrics=replace(metrics, sides=SideMetrics(num_subjects=0)))[0]
+
+
+def test_visits_are_shown_in_their_order_with_scores_and_regions_and_the_decision_stays_one(make_page, palsied):
+    visits = [
+        VisitScore(visit=Visit(name="baseline", recorded_at="2026-01-01T09:30", clips=("a",)), score=palsied),
+        VisitScore(
+            visit=Visit(name="week-12", recorded_at=None, clips=("b",)),
+            score=replace(palsied, palsy_score=0.3, interval=None, palsied=False, num_frames=4),
+        ),
+        VisitScore(visit=Visit(name=None, recorded_at=None, clips=("c",)), score=None),
+    ]
+    text, html = make_page(ReportedSubject(name="a1", score=palsied, visits=visits))
+    card = text[text.index("Visits") :]
+    assert "baseline 2026-01-01 09:30 0.80 (0.40–0.90) 7 week-12 not stated 0.30 4" in card
+    assert (
+        "not stated not stated no frame of it was scored 0 Regions by visit Region, score baseline week-12 not stated" in card
+    )
+    assert "forehead, inner brow AU1 0.200 0.200 –" in card
+    assert "The decision is about the person and rests on the frames of all visits." in card
+    assert html.count('<span class="tag yes">palsy</span>') == 2, "in the list of people and on the card"
+    assert '<span class="tag no">no palsy</span>' not in html
+    assert '<circle class="yes" cx="60.0"' in html, "the bar of a visit has the color of the person's decision"
+
+
+def test_a_person_with_one_visit_looks_as_one_without(make_page, healthy):
+    visits = [VisitScore(visit=Visit(name="baseline", recorded_at="2026-01-01", clips=("a",)), score=healthy)]
+    one = make_page(ReportedSubject(name="a1", score=healthy, visits=visits))
+    assert one == make_page(ReportedSubject(name="a1", score=healthy))
+    assert "Visits" not in one[0]
 
 
 def test_regions_of_a_healthy_person_are_not_analyzed_rather_than_unaffected(make_page, healthy):

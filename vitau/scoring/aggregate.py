@@ -1,18 +1,21 @@
 """Aggregation of the scores of frames to the score of a person, with its uncertainty."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
 from vitau.evaluation.decision import DecisionRule, log_odds, sigmoid
-from vitau.schema import AU, AUS, Side
+from vitau.schema import AU, AUS, Side, Visit
 
 NUM_RESAMPLES: Final = 1000
+_OF_VISIT: Final = ("palsy_score", "interval", "num_frames", "num_analysed", "right_side")
+_OF_VISITED_REGION: Final = ("score", "interval", "share_affected", "right", "left")
 _ROUNDED_S: Final = 1e-6  # times are rounded to this, so a frame at 2.999999 s belongs to second 3
 
 
@@ -107,6 +110,26 @@ class SubjectScore:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisitScore:
+    """The score of a person's frames of one visit, ``None`` if none was scored. The decision is about all visits together."""
+
+    visit: Visit
+    score: SubjectScore | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the visit and its score as JSON values, rounded to 4 digits, without a decision."""
+        found: dict[str, Any] = {} if self.score is None else self.score.summary()
+        regions = {au: {name: region[name] for name in _OF_VISITED_REGION} for au, region in found.get("regions", {}).items()}
+        return {
+            "visit": self.visit.name,
+            "recorded_at": self.visit.recorded_at,
+            "clips": list(self.visit.clips),
+            **{name: found.get(name, 0 if name.startswith("num_") else None) for name in _OF_VISIT},
+            "regions": regions,
+        }
+
+
 def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool = False, seed: int = 0) -> SubjectScore | None:
     """Aggregate the frames of one person: means, and 95 % intervals from a bootstrap over seconds.
 
@@ -145,6 +168,30 @@ def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool 
         regions=_regions(region_NA, sided_2A, second_N[analysed_N], seed) if analyzed else {},
         right_side=_mean(table["right_side"]) if analyzed else None,
     )
+
+
+def aggregate_visits(
+    table: pa.Table, visits: Iterable[Visit], rule: DecisionRule | float, *, analysed: bool
+) -> list[VisitScore]:
+    """Aggregate the frames of one person by visit, as :func:`aggregate` does those of all visits.
+
+    Args:
+        table: rows of ``SCORE_COLUMNS``, all of one person; ``input`` is the digest of a clip.
+        visits: of this person.
+        rule: of recognition.
+        analysed: whether the person has region scores; then every visit has them, whatever its own score.
+
+    Returns:
+        The score of each visit, in the order of ``visits``.
+    """
+    scored = []
+    for visit in visits:
+        rows = table.filter(pc.is_in(table["input"], pa.array(visit.clips, table["input"].type)))
+        score = aggregate(rows, rule, analyse_all=analysed)
+        if score is not None and not analysed:
+            score = replace(score, regions={}, right_side=None)
+        scored.append(VisitScore(visit=visit, score=score))
+    return scored
 
 
 def _seconds(table: pa.Table) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import vitau
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
 from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
-from vitau.scoring.aggregate import SideProbability, SubjectScore
+from vitau.scoring.aggregate import SideProbability, SubjectScore, VisitScore
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
@@ -68,7 +68,7 @@ class ReportedSubject:
     """One person; ``score`` is None if no frame could be scored.
 
     ``left_out`` counts unused frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are the
-    consensus of the readers, if there is one.
+    consensus of the readers, if there is one. ``visits`` are in the order of time, empty if no visit is stated.
     """
 
     name: str
@@ -78,6 +78,7 @@ class ReportedSubject:
     notes: Sequence[str] = ()
     affected: Mapping[AU, bool] | None = None
     side: Side | None = None
+    visits: Sequence[VisitScore] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pydantic import SecretStr
 
@@ -17,6 +20,7 @@ from flows import freeze, ingest, rescore
 from flows.execution.clip_worker import frames_version
 from flows.promotion.champion import Champion
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
+from flows.reports.scoring import build_report
 from flows.scoring import new_people, watched
 from flows.scoring.results import NewItem, learned_from, notes_on
 from flows.settings import Settings
@@ -24,9 +28,12 @@ from flows.studies.engines import untrained
 from flows.workspace import PrivatePath, Workspace
 from tests.media.fake_trees import write_image
 from vitau.catalog.catalog import Training
+from vitau.data import layout, snapshot
+from vitau.data.parquet import read_table
 from vitau.media.manifests import read_manifest
 from vitau.registry import registry
-from vitau.schema import AUS, Cohort, Protocol, RegionLabels, Side, Snapshot, Split, Subject
+from vitau.schema import AUS, Clip, Cohort, Protocol, RegionLabels, Side, Snapshot, Split, Subject
+from vitau.scoring.predict import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +138,108 @@ def test_a_folder_is_scored_with_a_report_tables_pictures_and_a_way_back_that_on
         assert not any(name.encode() in path.read_bytes() for name in ("Ada", "Lovelace", "Grace", "Hopper", str(inbox))), path
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*")) if path.is_dir()} == {0o700}
+
+
+@pytest.fixture
+def clinic(cohort, tmp_path) -> Path:
+    """A manifest of one person with two visits, the later one first, and one person without."""
+    folder = tmp_path / "clinic"
+    folder.mkdir()
+    for name, clip in zip("abc", read_manifest(cohort / "manifest.csv")[0], strict=False):
+        shutil.copy(clip.paths[0], folder / f"{name}.mp4")
+    manifest = folder / "manifest.csv"
+    manifest.write_text(
+        "subject,clip,cohort,visit,recorded_at\nAda,a.mp4,palsy,week-12,2031-03-01\n"
+        "Ada,b.mp4,palsy,baseline,2031-01-01T09:30\nGrace,c.mp4,control,,2031-02-01\n"
+    )
+    return manifest
+
+
+def visits_of(out: Path) -> list[dict[str, Any]]:
+    (record,) = [record for record in json.loads((out / "people.json").read_text()) if "visits" in record]
+    return record["visits"]
+
+
+def test_a_person_with_two_visits_has_a_score_for_each_in_the_order_of_time_and_one_decision(
+    workspace, clinic, tmp_path, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    out = tmp_path / "out"
+    assert score(clinic, out).people == 2
+    baseline, week_12 = visits_of(out)
+    assert [(found["visit"], found["recorded_at"]) for found in (baseline, week_12)] == [
+        ("baseline", "2031-01-01T09:30"),
+        ("week-12", "2031-03-01"),
+    ]
+    ada, grace = json.loads((out / "people.json").read_text())
+    assert sorted(baseline["clips"] + week_12["clips"]) == ada["clips"]
+    assert baseline["num_frames"] + week_12["num_frames"] == ada["score"]["num_frames"]
+    scored = read_table(workspace.store, ada["scores_key"], ["input", "palsy_score"])
+    for visit in (baseline, week_12):
+        own = scored.filter(pc.equal(scored["input"], visit["clips"][0]))["palsy_score"].to_numpy()
+        assert visit["palsy_score"] == pytest.approx(own.mean(), abs=1e-4), "the untrained model is not calibrated"
+    rows = table(out / "visits.csv")
+    assert [(row["person"], row["visit"], row["recorded_at"], row["items"]) for row in rows] == [
+        (ada["person"], "baseline", "2031-01-01T09:30", "row 3"),
+        (ada["person"], "week-12", "2031-03-01", "row 2"),
+    ]
+    assert [float(row["palsy_score"]) for row in rows] == [baseline["palsy_score"], week_12["palsy_score"]]
+    assert [int(row["frames"]) for row in rows] == [baseline["num_frames"], week_12["num_frames"]]
+    assert stat.S_IMODE((out / "visits.csv").stat().st_mode) == 0o600
+    assert "visits" not in grace
+    assert len(table(out / "people.csv")) == 2
+    assert (out / "report.html").read_text().count("<h4>Visits</h4>") == 1
+    stated, keys = ("week-12", "baseline", "2031-0"), list(workspace.store.keys())
+    assert not any(text in written for text in stated for written in (*keys, caplog.text))
+
+
+def test_a_corrected_visit_changes_the_report_and_scores_nobody_again(workspace, clinic, tmp_path):
+    score(clinic, tmp_path / "out")
+    before = {visit["visit"]: visit for visit in visits_of(tmp_path / "out")}
+    clinic.write_text(clinic.read_text().replace("2031-01-01T09:30", "2031-04-01").replace("baseline", "week-16"))
+    again = score(clinic, tmp_path / "out")
+    assert (again.people, again.new_people, again.new_recordings) == (2, 0, 0)
+    last, first = visits_of(tmp_path / "out")[::-1]
+    assert (first, last["visit"], last["recorded_at"]) == (before["week-12"], "week-16", "2031-04-01")
+    assert last["palsy_score"] == before["baseline"]["palsy_score"]
+    header, *_, grace = clinic.read_text().splitlines()
+    clinic.write_text(f"{header}\n{grace}\n")
+    score(clinic, tmp_path / "out")
+    assert not (tmp_path / "out" / "visits.csv").exists(), "of an earlier run about other people"
+
+
+def test_the_report_of_held_out_people_has_their_visits_also_one_that_the_snapshot_lacks(workspace, clinic, model, tmp_path):
+    score(clinic, tmp_path / "out")
+    catalog = workspace.catalog
+    (ada,) = [subject.pseudonym for subject in catalog.subjects() if subject.cohort is Cohort.PALSY]
+    catalog.add_clip(
+        Clip(sha256="f" * 64, subject=ada, source="manifest", suffix=".mp4", visit="week-24", taken_at="2031-06-01")
+    )
+    people = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+    rows = [
+        {
+            "clip": layout.parse_frames_key(frame["frames_key"])[0],
+            "source": "manifest",
+            "cohort": people[frame["subject"]],
+            "split": Split.TEST.value,
+            "side": "left" if frame["subject"] == ada else None,
+            **frame,
+            **{au.value: frame["subject"] == ada for au in AUS},
+        }
+        for frame in new_people.frames_of(workspace, set(people)).to_pylist()
+    ]
+    frozen = snapshot.freeze(pa.Table.from_pylist(rows, snapshot.snapshot_schema()), workspace.store, 0)
+    catalog.add_snapshot(frozen)
+    predictor = Predictor(model)
+    predictor.card["ledger_offset"] = 0  # an untrained model has none
+    report = build_report(workspace, predictor, registry.folder_digest(model), frozen.digest)
+    visits = {subject.name: [visited.visit.name for visited in subject.visits] for subject in report.subjects}
+    assert visits == {ada: ["baseline", "week-12", "week-24"]} | {name: [] for name in people if name != ada}
+    (found,) = [subject for subject in report.subjects if subject.name == ada]
+    assert [visited.score is None for visited in found.visits] == [False, False, True]
+    assert [visited.score.num_frames for visited in found.visits[:2]] == [
+        row["num_frames"] for row in visits_of(tmp_path / "out")
+    ]
 
 
 def test_scoring_again_scores_nobody_again_and_gives_the_same_tables_and_a_moved_file_is_the_same_person(

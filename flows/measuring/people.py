@@ -45,7 +45,7 @@ class PersonMeasures:
 
     @property
     def reason(self) -> str | None:
-        """Why there is no analysis; ``None`` if there is one."""
+        """The reason why there is no analysis; ``None`` if there is one."""
         if self.analysis is not None:
             return None
         if self.damaged:

@@ -503,7 +503,7 @@ def test_an_erased_person_is_gone_and_is_not_ingested_again(full, story, prefect
     assert prefect.run("ingest-new/ingest")["state_type"] == "COMPLETED"
     assert len(full.catalog.clips()) == SUBJECTS - 1
     assert keys_of(store, person) == []
-    assert any("was erased and cannot be added again" in item.reason for item in full.catalog.skipped())
+    assert any("its recording was erased with a person" in item.reason for item in full.catalog.skipped())
 
 
 def test_a_crashed_service_is_restarted(full, story):

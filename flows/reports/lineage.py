@@ -107,7 +107,8 @@ def from_clip(workspace: Workspace, sha256: str) -> Node:
     scored = [
         score_node(workspace, score) for score in scores_of(workspace, clip.subject) if sha256 in scored_clips(workspace, score)
     ]
-    facts = {"subject": clip.subject, "source": clip.source}
+    stated = {"visit": clip.visit, "recorded at": clip.taken_at}
+    facts = {"subject": clip.subject, "source": clip.source, **{name: value for name, value in stated.items() if value}}
     return Node(kind="clip", name=sha256, facts=facts, leads_to=(*tables, *uses, *scored))
 
 

@@ -136,6 +136,14 @@ def test_a_clip_leads_to_every_model_that_was_trained_on_it(workspace, name):
     ]
 
 
+def test_a_clip_has_its_visit_and_date_if_they_are_stated(workspace):
+    assert lineage(workspace, "0c" * 32).facts == {"subject": "anna-0", "source": "yfp"}
+    stated = Clip(sha256="4c" * 32, subject="anna-0", source="yfp", suffix=".mp4", visit="week-12", taken_at="2031-03-01")
+    workspace.catalog.add_clip(stated)
+    facts = lineage(workspace, stated.sha256).facts
+    assert (facts["visit"], facts["recorded at"]) == ("week-12", "2031-03-01")
+
+
 @pytest.mark.parametrize("name", ["cleo-0", "klio-0", "klio-0"[:6]])
 def test_a_person_is_followed_under_every_name(workspace, name):
     found = lineage(workspace, name)

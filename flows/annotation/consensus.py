@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.erasure.keys import check_pseudonym_key, open_keys
 from flows.execution.identities import known_name
+from flows.measuring.grades import GradeReport, grade_report
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreement_report, answer_array
@@ -24,7 +25,7 @@ from vitau.store.atomic import write_atomic
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """The agreement of the readers, Cohen's κ of each two, and the statistics of each reader, at a ledger offset."""
+    """The agreement and statistics of the readers, and their grades against measures, at a ledger offset."""
 
     ledger_offset: int
     rule: Rule
@@ -34,6 +35,7 @@ class LabelReport:
     adjudicated: int
     agreement: AgreementReport
     readers: list[ReaderReport]
+    grades: GradeReport
     kappas: list[PairKappa] = field(default_factory=list)
 
 
@@ -82,7 +84,7 @@ def labels_at(workspace: Workspace, offset: int) -> tuple[RegionLabels, ...]:
 
 
 def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) -> LabelReport:
-    """Compute the agreement of the readers, and the statistics of each reader."""
+    """Compute the agreement of the readers, the statistics of each, and their grades against the measures of people."""
     offset = workspace.catalog.ledger_offset()
     rows = workspace.catalog.ledger(upto=offset)
     state, standing = resolve_consensus(workspace, rows), standing_answers(rows)
@@ -97,6 +99,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
         adjudicated=len(state.adjudicated),
         agreement=agreement_report(standing, readers, num_resamples=num_resamples),
         readers=reader_reports(standing, state.labels, num_resamples=num_resamples),
+        grades=grade_report(workspace, rows, num_resamples=num_resamples),
         kappas=pair_kappas(
             {reader: answer_SRA[:, number] for number, reader in enumerate(readers)}, num_resamples=num_resamples
         ),

@@ -8,6 +8,7 @@ from vitau.schema import AUS, RegionLabels
 
 if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
     from flows.annotation.consensus import LabelReport, MergeSummary
+    from flows.measuring.grades import GradeReport
     from flows.studies.active_learning import Replayed
     from labeling.consensus.agreement import Agreement
     from labeling.consensus.kappa import PairKappa
@@ -77,8 +78,27 @@ def render_label_report(report: "LabelReport") -> str:
                 if reader.anchoring
             ),
         ),
+        grades(report.grades),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def grades(report: "GradeReport") -> str:
+    """Return the grades against measures as a table, with the people who are left out; nothing if nobody is graded."""
+    from vitau.evaluation.bootstrap import format_estimate
+
+    if not report.num_graded:
+        return ""
+    counts = (
+        f"House–Brackmann grades against measures: {report.num_compared} people. Left out: {report.num_ungraded} without a "
+        f"grade, {report.num_unblind} graded only with measures on the page, {report.num_unmeasured} without measures."
+    )
+    rows = (
+        [found.measure, str(found.num_people), format_estimate(found.rho, found.interval, digits=2, sign="+")]
+        for found in report.correlations
+    )
+    lines = [counts, *([report.note] if report.note else []), render_table(["Grade against", "people", "Spearman's rho"], rows)]
+    return "\n".join(line for line in lines if line)
 
 
 def render_simulation(simulation: "Replayed") -> str:

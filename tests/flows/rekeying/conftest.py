@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +38,7 @@ KEY, NEW_KEY = "the first key of these tests", "the second key, which replaces i
 SIGNING_KEY = "signs in these tests only"
 RECIPE = FrameRecipe()
 MODEL = "b" * 64
+VISIT, RECORDED_AT = "week-12", "2031-03-01"
 ERASED_CLIP = "e" * 64
 URL = "https://example.org/talk"
 
@@ -93,7 +94,8 @@ def study(new_catalog, recorded: Path, cohort: Path, tmp_path: Path, monkeypatch
     vars(workspace)["catalog"] = catalog
     (tmp_path / "work").mkdir()
     check_pseudonym_key(workspace)
-    sources, _ = read_manifest(cohort / "manifest.csv")
+    listed, _ = read_manifest(cohort / "manifest.csv")
+    sources = [replace(source, visit=VISIT, recorded_at=RECORDED_AT) for source in listed]
     names = {source.subject_id: pseudonym(KEY.encode(), source.source, source.subject_id) for source in sources}
     (tmp_path / "deadly.mp4").write_bytes(b"kills its decoder")
     deadly = SourceClip(

@@ -66,6 +66,7 @@ def check_study(study, key: str = NEW_KEY) -> None:
     """Everything that the study states of its people is still stated, and everyone is known to the next ingest."""
     catalog, store, names = study.workspace.catalog, study.workspace.store, under_new_key(study)
     assert {clip.subject for clip in catalog.all_clips()} <= set(names.values())
+    assert {(clip.visit, clip.taken_at) for clip in catalog.all_clips()} == {("week-12", "2031-03-01")}
     merged = catalog.merged_names()
     assert {person: catalog.splits()[merged.get(name, name)] for person, name in names.items()} == study.splits
     assert catalog.broken_ledger_rows() == {}

@@ -17,7 +17,8 @@ from vitau.store import Store
 
 NO_FACE: Final = "no frame of its clips shows a face"
 NOT_MEASURED: Final = "its clips were ingested before measures were stored: run `python -m flows measures`"
-DAMAGED: Final = "the measures of its clips are damaged: run `python -m flows fsck`"
+
+_SHOWN: Final = 12  # characters of a clip's digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -49,16 +50,19 @@ class PersonMeasures:
         if self.analysis is not None:
             return None
         if self.damaged:
-            return DAMAGED
+            return self._broken()
         return NOT_MEASURED if self.num_unmeasured else NO_FACE
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the clips that are left out."""
-        num_damaged = len(self.damaged)
         without = f"{self.num_unmeasured} of {self.num_clips} clips {_have(self.num_unmeasured)} no measures."
-        broken = f"The measures of {num_damaged} of {self.num_clips} clips are damaged: run `python -m flows fsck`."
-        return (*((without,) if self.num_unmeasured else ()), *((broken,) if num_damaged else ()))
+        broken = (f"T{self._broken()[1:]}.",) if self.damaged else ()
+        return (*((without,) if self.num_unmeasured else ()), *broken)
+
+    def _broken(self) -> str:
+        clips = ", ".join(sorted(layout.parse_measures_key(key)[:_SHOWN] for key in self.damaged))
+        return f"the measures of clip {clips} are damaged: run `python -m flows fsck`"
 
 
 def people_measures(workspace: Workspace, subjects: Collection[str] | None = None) -> dict[str, PersonMeasures]:

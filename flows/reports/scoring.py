@@ -9,6 +9,7 @@ from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks, looks_sentence, note_look
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.promotion.retrain_trigger import versions_to_retrain
+from flows.reports.movement import add_movement, measuring_method
 from flows.reports.performance import held_out_performance
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
@@ -60,7 +61,8 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
         synthetic=predictor.synthetic,
         warnings=predictor.warnings,
         models=reported_models(workspace, predictor, digest),
-        subjects=subjects,
+        subjects=add_movement(workspace, subjects),
+        measuring=measuring_method(),
         performance=held_out_performance(workspace, rows, subjects, scores) if protocol is Protocol.SUBJECTS else None,
         notes=[
             *([TRAINED_ON_EVERYBODY] if protocol is Protocol.LOPO else []),

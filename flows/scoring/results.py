@@ -3,19 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import REGIONS, bundled
+from flows.reports.movement import add_movement, measuring_method
 from flows.reports.scoring import quarantined, reported_models, reported_subject, stated_visits
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.registry import registry
 from vitau.schema import AUS, Cohort, Protocol, Skipped, Split, Subject, safe_cell
 from vitau.scoring.aggregate import VisitScore
+from vitau.scoring.movement import MOVEMENT_COLUMNS, movement_of
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, ReportedSubject, write_report
 from vitau.store.atomic import make_private_folders, write_atomic
@@ -33,9 +35,21 @@ COLUMNS: Final = (
     "affected",
     "frames",
     "warning",
+    *MOVEMENT_COLUMNS,
 )
 """The columns of ``people.csv``."""
-VISIT_COLUMNS: Final = ("person", "visit", "recorded_at", "items", "palsy_score", "low", "high", "frames", *AUS)
+VISIT_COLUMNS: Final = (
+    "person",
+    "visit",
+    "recorded_at",
+    "items",
+    "palsy_score",
+    "low",
+    "high",
+    "frames",
+    *AUS,
+    *MOVEMENT_COLUMNS,
+)
 """The columns of ``visits.csv``; those of the regions hold their scores."""
 _SUMMARY_ONLY: Final = ("key_frames", "revisions", "clips")
 
@@ -74,24 +88,24 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     models = reported_models(workspace, predictor, digest)
     version = next((model.version for model in models if model.name == REGIONS), None)
     learned = learned_from(bundled(workspace, digest))
+    subjects = [
+        replace(
+            reported_subject(workspace, score, predictor.rule, None, left_out[score.subject], visits.get(score.subject, ())),
+            notes=[
+                *predictor.warnings,
+                *notes_on(known[score.subject], found.items, learned=splits.get(score.subject) in learned),
+            ],
+        )
+        for score in scores
+    ]
     unscored = sorted({item.subject for item in found.items} & set(people) - {score.subject for score in scores})
     return Report(
         title="Facial palsy: new people",
         synthetic=predictor.synthetic,
         warnings=predictor.warnings,
         models=models,
-        subjects=[
-            replace(
-                reported_subject(
-                    workspace, score, predictor.rule, None, left_out[score.subject], visits.get(score.subject, ())
-                ),
-                notes=[
-                    *predictor.warnings,
-                    *notes_on(known[score.subject], found.items, learned=splits.get(score.subject) in learned),
-                ],
-            )
-            for score in scores
-        ],
+        subjects=add_movement(workspace, subjects),
+        measuring=measuring_method(),
         skipped=[*found.skipped, *(Skipped(item=name, reason="erased while it was scored") for name in unscored)],
         lineage={
             "champion": f"{REGIONS}/{version}" if version is not None else REGIONS,
@@ -154,7 +168,8 @@ def person_record(report: Report, subject: ReportedSubject, score: ScoredSubject
         "person": subject.name,
         "items": [item.item for item in own],
         "score": {name: value for name, value in score.summary.items() if name not in _SUMMARY_ONLY},
-        **({"visits": [visited.summary() for visited in subject.visits]} if subject.visits else {}),
+        **({"visits": [visit_record(subject, visited) for visited in subject.visits]} if subject.visits else {}),
+        **movement_of(subject.measured).summary(),
         "not_used": dict(subject.left_out),
         "warnings": list(report.warnings),
         "clips": score.summary.get("clips") or sorted({item.clip for item in own}),
@@ -178,23 +193,29 @@ def person_cells(record: dict[str, Any], cohorts: dict[str, Cohort]) -> Sequence
         " ".join(affected) if score["regions"] else "not analyzed",
         score["num_frames"],
         " ".join(record["warnings"]),
+        *blank_if_none(record, MOVEMENT_COLUMNS),
     )
 
 
 def write_visits(report: Report, items: Sequence[NewItem], path: Path) -> None:
     """Write one row per person and visit, of the people with a stated visit; without such people there is no file."""
-    rows = [visit_cells(subject.name, visited, items) for subject in report.subjects for visited in subject.visits]
+    rows = [visit_cells(subject, visited, items) for subject in report.subjects for visited in subject.visits]
     if rows:
         write_atomic(path, as_csv(VISIT_COLUMNS, rows))
     else:
         path.unlink(missing_ok=True)  # of an earlier run
 
 
-def visit_cells(person: str, visited: VisitScore, items: Iterable[NewItem]) -> Sequence[object]:
-    """Return a row of ``visits.csv``: the score without a decision, which is about the person."""
-    found, visit = visited.summary(), visited.visit
+def visit_record(subject: ReportedSubject, visited: VisitScore) -> dict[str, Any]:
+    """Return the score of a visit and the measured movement, without a decision, which is about the person."""
+    return visited.summary() | movement_of(subject.measured, visited.visit).summary()
+
+
+def visit_cells(subject: ReportedSubject, visited: VisitScore, items: Iterable[NewItem]) -> Sequence[object]:
+    """Return a row of ``visits.csv``."""
+    found, visit = visit_record(subject, visited), visited.visit
     return (
-        person,
+        subject.name,
         visit.name or "",
         visit.recorded_at or "",
         "; ".join(item.item for item in items if item.clip in visit.clips),
@@ -202,7 +223,13 @@ def visit_cells(person: str, visited: VisitScore, items: Iterable[NewItem]) -> S
         *(found["interval"] or ("", "")),
         found["num_frames"],
         *(found["regions"].get(au, {}).get("score", "") for au in AUS),
+        *blank_if_none(found, MOVEMENT_COLUMNS),
     )
+
+
+def blank_if_none(record: Mapping[str, Any], names: Iterable[str]) -> Iterator[object]:
+    """Yield values of a record as cells; an absent one is empty."""
+    return ("" if record[name] is None else record[name] for name in names)
 
 
 def write_overlays(workspace: Workspace, score: ScoredSubject, folder: Path) -> None:

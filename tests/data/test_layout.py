@@ -23,6 +23,9 @@ PINNED = {
     layout.clip_prefix("p1", CLIP): f"subjects/p1/clips/{CLIP}/",
     layout.raw_key("p1", CLIP, ".mp4"): f"subjects/p1/clips/{CLIP}/raw.mp4",
     layout.frames_key("p1", CLIP, "ab12"): f"subjects/p1/clips/{CLIP}/frames-ab12.parquet",
+    layout.measures_key(
+        layout.frames_key("p1", CLIP, "ab12", 2), "ef56"
+    ): f"subjects/p1/clips/{CLIP}/measures-ef56-ab12-r2.parquet",
     layout.quarantine_key("p1", CLIP, "ab12-cd34"): f"subjects/p1/clips/{CLIP}/quarantine-ab12-cd34.parquet",
     layout.key_frame_key("p1", CLIP, 7): "subjects/p1/keyframes/cccccccccccccccc-7.jpg",
     layout.snapshot_key("ab12"): "snapshots/ab12/manifest.parquet",

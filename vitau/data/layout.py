@@ -92,6 +92,18 @@ def measures_key(frames_key: str, version: str) -> str:
     return f"{folder}/measures-{version}-{name.removeprefix('frames-')}"
 
 
+def parse_measures_key(key: str) -> str:
+    """Return the clip of the key of a clip's measures.
+
+    Raises:
+        ValueError: it is the key of something else.
+    """
+    found = re.fullmatch(rf"{SUBJECTS}[^/]+/clips/([^/]+)/measures-[^/]+\.parquet", key)
+    if found is None:
+        raise ValueError(f"{key} is not the key of a clip's measures")
+    return found[1]
+
+
 def parse_frames_key(key: str) -> tuple[str, int]:
     """Return the clip and the revision of the key of a frame table.
 

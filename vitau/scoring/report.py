@@ -11,6 +11,7 @@ from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
 from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
 from vitau.scoring.aggregate import SideProbability, SubjectScore, VisitScore
+from vitau.scoring.movement import MeasuredVisit, MeasuringMethod
 from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
 from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
@@ -68,7 +69,8 @@ class ReportedSubject:
     """One person; ``score`` is None if no frame could be scored.
 
     ``left_out`` counts unused frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are the
-    consensus of the readers, if there is one. ``visits`` are in the order of time, empty if no visit is stated.
+    consensus of the readers, if there is one. ``visits`` are in the order of time, empty if no visit is stated. ``measured`` is
+    the movement: of all recordings, then of each visit if there are several. It is empty where nobody was to be measured.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ReportedSubject:
     affected: Mapping[AU, bool] | None = None
     side: Side | None = None
     visits: Sequence[VisitScore] = ()
+    measured: Sequence[MeasuredVisit] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +89,7 @@ class Report:
     """The content of the page. ``lineage`` names the origin of models and scores, ``skipped`` what was not scored.
 
     ``warnings`` are those of the models. ``related`` are other pages: title → address relative to this page. ``performance`` is
-    known of labeled people.
+    known of labeled people. ``measuring`` is how movement was measured, if it was.
     """
 
     title: str
@@ -99,6 +102,7 @@ class Report:
     warnings: Sequence[str] = ()
     related: Mapping[str, str] = field(default_factory=dict)
     performance: Performance | None = None
+    measuring: MeasuringMethod | None = None
 
 
 def render(report: Report) -> str:

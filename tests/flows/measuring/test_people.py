@@ -12,12 +12,13 @@ from flows import ingest
 from flows.execution.executor import Engine
 from flows.measuring.export import export_measures
 from flows.measuring.missing import measure_missing, unmeasured_clips
-from flows.measuring.people import DAMAGED, NO_FACE, NOT_MEASURED, PersonMeasures, measure_keys, people_measures
+from flows.measuring.people import NO_FACE, NOT_MEASURED, PersonMeasures, measure_keys, people_measures
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 
+DAMAGED = "the measures of clip 0123456789ab are damaged: run `python -m flows fsck`"
 FRAMES = 7
 """In each clip of these drawn people."""
 
@@ -90,7 +91,8 @@ def test_a_damaged_object_is_named_and_the_other_clips_of_the_person_count(works
     assert (person.damaged, person.num_unmeasured, len(person.analysis.series)) == ((keys[0],), 0, FRAMES)
     (without,) = [visit.visit.name for visit in person.visits if visit.analysis is None]
     assert (written.people, [item.item for item in written.skipped]) == (2, [f"{several}_{without}"])
-    assert person.notes == ("The measures of 1 of 2 clips are damaged: run `python -m flows fsck`.",)
+    clip = keys[0].split("/")[3][:12]
+    assert person.notes == (f"The measures of clip {clip} are damaged: run `python -m flows fsck`.",)
 
 
 def test_a_clip_from_before_measures_were_stored_is_counted_and_stops_nothing(workspace, tmp_path):
@@ -136,7 +138,8 @@ def test_a_clip_whose_recording_is_lost_is_named_and_the_others_are_measured(wor
 
 
 @pytest.mark.parametrize(
-    ("num_unmeasured", "damaged", "reason"), [(0, (), NO_FACE), (1, (), NOT_MEASURED), (1, ("subjects/a",), DAMAGED)]
+    ("num_unmeasured", "damaged", "reason"),
+    [(0, (), NO_FACE), (1, (), NOT_MEASURED), (1, ("subjects/a/clips/0123456789abcdef/measures-v-r.parquet",), DAMAGED)],
 )
 def test_a_person_without_measures_has_a_reason(num_unmeasured, damaged, reason):
     person = PersonMeasures(subject="a", visits=(), analysis=None, num_clips=2, num_unmeasured=num_unmeasured, damaged=damaged)

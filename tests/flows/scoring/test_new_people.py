@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from flows import freeze, ingest, rescore
 from flows.execution.clip_worker import frames_version
+from flows.measuring.people import NOT_MEASURED, measure_keys, people_measures
 from flows.promotion.champion import Champion
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
 from flows.reports.scoring import build_report
@@ -186,6 +187,12 @@ def test_a_person_with_two_visits_has_a_score_for_each_in_the_order_of_time_and_
     assert [float(row["palsy_score"]) for row in rows] == [baseline["palsy_score"], week_12["palsy_score"]]
     assert [int(row["frames"]) for row in rows] == [baseline["num_frames"], week_12["num_frames"]]
     assert stat.S_IMODE((out / "visits.csv").stat().st_mode) == 0o600
+    measured = people_measures(workspace)[ada["person"]]
+    assert [visit["movement_asymmetry"] for visit in (baseline, week_12)] == [
+        round(visit.analysis.person.asymmetry, 4) for visit in measured.visits
+    ]
+    assert ada["movement_asymmetry"] == round(measured.analysis.person.asymmetry, 4) != baseline["movement_asymmetry"]
+    assert [float(row["movement_asymmetry"]) for row in rows] == [visit["movement_asymmetry"] for visit in (baseline, week_12)]
     assert "visits" not in grace
     assert len(table(out / "people.csv")) == 2
     assert (out / "report.html").read_text().count("<h4>Visits</h4>") == 1
@@ -240,6 +247,32 @@ def test_the_report_of_held_out_people_has_their_visits_also_one_that_the_snapsh
     assert [visited.score.num_frames for visited in found.visits[:2]] == [
         row["num_frames"] for row in visits_of(tmp_path / "out")
     ]
+
+
+def test_the_movement_is_in_the_tables_and_on_the_page_and_damage_stops_nothing(workspace, inbox, tmp_path):
+    score(inbox, tmp_path / "out")
+    measured = people_measures(workspace)
+    page = (tmp_path / "out" / "report.html").read_text()
+    records = {record["person"]: record for record in json.loads((tmp_path / "out" / "people.json").read_text())}
+    for row in table(tmp_path / "out" / "people.csv"):
+        found, record = measured[row["person"]].analysis.person, records[row["person"]]
+        assert float(row["movement_asymmetry"]) == record["movement_asymmetry"] == round(found.asymmetry, 4) > 0
+        assert row["movement_side"] == record["movement_side"] == found.side
+        assert float(row["movement_side_probability"]) == round(found.side_probability, 4)
+        assert f"Asymmetry <b>{found.asymmetry:.2f}</b>; the <b>{found.side}</b> side moves less" in page
+    lost, broken = sorted(measured)
+    keys = {clip.subject: measure_keys(workspace)[clip.sha256] for clip in workspace.catalog.clips()}
+    workspace.store.erase(keys[lost])
+    path = workspace.store.folder / keys[broken]
+    path.write_bytes(path.read_bytes()[:-1])
+    score(inbox, tmp_path / "again")
+    page = (tmp_path / "again" / "report.html").read_text()
+    assert f"Not measured: {NOT_MEASURED}." in page
+    assert f"Not measured: the measures of clip {keys[broken].split('/')[3][:12]} are damaged" in page
+    for row in table(tmp_path / "again" / "people.csv"):
+        assert (row["movement_asymmetry"], row["movement_side"], row["movement_side_probability"]) == ("", "", "")
+        assert float(row["palsy_score"]) == records[row["person"]]["score"]["palsy_score"]
+    assert {record["movement_side"] for record in json.loads((tmp_path / "again" / "people.json").read_text())} == {None}
 
 
 def test_scoring_again_scores_nobody_again_and_gives_the_same_tables_and_a_moved_file_is_the_same_person(

@@ -88,10 +88,12 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
 
     Raises:
         ValueError: an argument does not fit, or there are too few people for a protocol.
-        TrainingError: a recipe needs weights that the settings do not name, or a fold cannot be trained.
+        TrainingError: a person has two names in the snapshot, a recipe needs weights that the settings do not name, or a fold
+            cannot be trained.
     """
     workspace = open_workspace(settings)
     living = load_living(workspace, snapshot)
+    check_distinct(workspace, snapshot, living)
     recipes = choose_recipes(workspace.settings, size, balance_people=balance_people)
     for recipe in recipes.values():
         find_sources(workspace, recipe)  # missing weights are reported before anything is measured
@@ -152,15 +154,15 @@ def run_study(  # noqa: PLR0913 - the parts of a plan, and where it runs
 ) -> tuple[Study, dict[FoldTask, pa.Table]]:
     """Plan a cross-validation, pretrain its models, and train the folds that are not in ``out`` yet.
 
+    The caller has passed :func:`check_distinct` and holds :func:`only_run` of ``out``.
+
     Returns:
         The plan, and the predictions of all folds.
 
     Raises:
         ValueError: an argument does not fit, or there are too few people for a protocol.
-        TrainingError: a person has two names in the snapshot, a recipe needs weights that the settings do not name, or a fold
-            cannot be trained.
+        TrainingError: a recipe needs weights that the settings do not name, or a fold cannot be trained.
     """
-    check_distinct(workspace, snapshot, living)
     weights = {task: find_sources(workspace, recipe) for task, recipe in recipes.items()}
     study = plan(snapshot, living, recipes, protocols, num_seeds, paper_counts=paper_counts)
     trained = pretrain_all(workspace, recipes)

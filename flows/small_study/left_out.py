@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from prefect.logging import get_logger
 
-from flows.crossvalidation.crossvalidate import run_study
+from flows.crossvalidation.crossvalidate import check_distinct, run_study
 from flows.crossvalidation.folder import only_run
 from flows.crossvalidation.results import merge, pool
 from flows.crossvalidation.study import FoldTask
@@ -92,6 +92,7 @@ def leave_one_out(workspace: Workspace, trainings: Sequence[PlannedTraining]) ->
         return
     snapshot = next(iter(by_task.values())).snapshot
     living = load_living(workspace, snapshot)
+    check_distinct(workspace, snapshot, living)
     recipes = {task: balanced(find_recipe(training.recipe)) for task, training in by_task.items()}
     out = workspace.folder(FOLDER)
     with only_run(out):

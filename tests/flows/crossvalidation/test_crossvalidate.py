@@ -21,9 +21,10 @@ from flows.erasure.living import load_living
 from flows.erasure.traces import Traces
 from flows.execution.gpus import Gpu
 from flows.settings import Settings
-from flows.workspace import Workspace
+from flows.workspace import PrivatePath, Workspace
 from vitau.data.parquet import write_table
 from vitau.data.snapshot import freeze, snapshot_schema
+from vitau.errors import TrainingError
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
@@ -380,6 +381,13 @@ def test_a_plan_that_does_not_fit_is_refused_before_any_training(workspace, snap
     few = replace(living, rows=living.rows.slice(0, 3 * (PALSIED + 4)))
     with pytest.raises(ValueError, match="leave-one-person-out needs a palsied person and 5 controls, there are 7 and 4"):
         plan(snapshot, few, RECIPES, (Protocol.LOPO,), 1)
+
+
+def test_people_with_two_names_are_refused_before_a_folder_is_made(workspace, snapshot, tmp_path):
+    workspace.catalog.merge("person-02", "person-03", why="the same face")
+    with pytest.raises(TrainingError, match=f"1 person has two names in snapshot {snapshot[:12]}"):
+        crossvalidate.crossvalidate.fn(snapshot, PrivatePath(tmp_path / "out"), settings=workspace.settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_recipes_of_a_size_have_a_task_each_and_can_be_balanced(workspace):

@@ -26,7 +26,14 @@ from flows.promotion.champion import approved_champion, training_of
 from flows.promotion.left_out import left_out_summaries
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import render_drift_page
-from flows.reports.drift_people import champion_scores, collect_people, frames_of_new_people, held_out, unseen_people
+from flows.reports.drift_people import (
+    champion_scores,
+    collect_people,
+    frames_of_new_people,
+    held_out,
+    unmeasured_sentence,
+    unseen_people,
+)
 from flows.rescore import fetch_champion, score_people
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -110,7 +117,7 @@ def monitor(report: PrivatePath | None = None, days: int | None = None, settings
         pushed=pushed,
         report=workspace.store.location(key),
         new=new,
-        notices=notices,
+        notices=(*notices, *filter(None, [unmeasured_sentence(before, now)])),
         erased=living.num_erased,
     )
 
@@ -216,6 +223,7 @@ def store_report(
         "drifts": [asdict(drift) for drift in drifts],
         "promises": [asdict(change) for change in changes],
         "asked_about": len(priorities),
+        "unmeasured": unmeasured_sentence(before, now),
     }
     people = [list(now.subjects), sorted(priorities)]
     name = sha256(json.dumps([facts, people], sort_keys=True, default=str).encode()).hexdigest()[:16]

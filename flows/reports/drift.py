@@ -23,7 +23,7 @@ def render_drift_page(facts: Mapping[str, Any], before: People, now: People, *, 
     """Render the drift page as a self-contained HTML page; no pseudonym is on it.
 
     Args:
-        facts: the findings as the store keeps them: ``drifts``, ``promises`` and counts.
+        facts: the findings as the store keeps them: ``drifts``, ``promises``, counts, and ``unmeasured``, a sentence or none.
         before: the people that the champion was trained or tested on.
         now: the people who came since.
         at: time of the comparison, as text.

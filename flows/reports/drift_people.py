@@ -1,22 +1,27 @@
 """The people that monitoring compares: their frames, and their measures from frames and scores."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_logger
 
 from flows.execution.clip_worker import frames_version
+from flows.measuring.people import PersonMeasures, people_measures
 from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.data import snapshot as snapshots
 from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
-from vitau.evaluation.drift import People
+from vitau.evaluation.drift import MIN_PEOPLE, People
+from vitau.measures.reporting.words import measure_words
+from vitau.measures.results import Task
 from vitau.progress import track
 from vitau.schema import EMBEDDING_SIZE, Split, canonical_name
 
@@ -25,6 +30,11 @@ INPUTS: Final = tuple(name.replace("_", " ") for name in QUALITY)
 FACE: Final = "face (identity embedding)"
 PALSY_SCORE: Final = "palsy score"
 REGION_SCORE: Final = "mean region score"
+ASYMMETRY: Final = "asymmetry of movement"
+AT_REST: Final = {
+    name: f"{measure_words(name)} at rest, right − left" for name in ("brow_height", "lid_gap", "lip_corner_height")
+}
+"""Measures whose difference between the sides is compared. It keeps its sign, so that a camera from the side changes it."""
 
 
 def held_out(trained_on: pa.Table) -> pa.Table:
@@ -68,7 +78,7 @@ def frames_of_new_people(workspace: Workspace, trained_on: pa.Table, days: int |
 
 @task(cache_policy=NO_CACHE)
 def collect_people(workspace: Workspace, frames: pa.Table, scores: Mapping[str, Mapping[str, float]]) -> People:
-    """Collect the measures of each person: mean quality and face embedding over the frames, and the champion's scores."""
+    """Collect the measures of each person: mean quality and face embedding over the frames, scores, and movement."""
     rows = frames.select(["subject", "source", "frames_key", "frame_index"]).to_pydict()
     wanted: dict[str, set[int]] = {}
     for key, index in zip(rows["frames_key"], rows["frame_index"], strict=True):
@@ -88,6 +98,7 @@ def collect_people(workspace: Workspace, frames: pa.Table, scores: Mapping[str, 
     numbers |= {
         name: np.array([scores.get(person, {}).get(name, np.nan) for person in quality]) for name in (PALSY_SCORE, REGION_SCORE)
     }
+    numbers |= collect_movement(workspace, tuple(quality))
     unseen = np.full(EMBEDDING_SIZE, np.nan)
     face_SD = np.array([np.mean(own, axis=0) if own else unseen for own in faces.values()]).reshape(-1, EMBEDDING_SIZE)
     return People(
@@ -97,6 +108,52 @@ def collect_people(workspace: Workspace, frames: pa.Table, scores: Mapping[str, 
         vectors={FACE: face_SD},
         mixtures={"source": tuple(source[person] for person in quality)},
     )
+
+
+def collect_movement(workspace: Workspace, people: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """Collect the measured movement of people, from all their recordings; NaN where it was not measured.
+
+    Damaged measures are logged, and left out.
+    """
+    merged = workspace.catalog.merged_names()
+    owners = [canonical_name(person, merged) for person in people]
+    measured = people_measures(workspace, set(owners))
+    for person in measured.values():
+        if person.damaged:
+            get_logger(__name__).warning("%s", person.notes[-1])
+    found = {name: movement_numbers(person) for name, person in measured.items()}
+    return {
+        name: np.array([found.get(owner, {}).get(name, np.nan) for owner in owners], dtype=np.float64)
+        for name in (ASYMMETRY, *AT_REST.values())
+    }
+
+
+def movement_numbers(person: PersonMeasures) -> dict[str, float]:
+    """Return the asymmetry of a person's movement, and the differences between the sides at rest, where they were measured."""
+    if person.analysis is None:
+        return {}
+    at_rest = {
+        AT_REST[measure.measure]: measure.difference
+        for measure in person.analysis.measures
+        if measure.task is Task.REST and measure.measure in AT_REST
+    }
+    found = {ASYMMETRY: person.analysis.person.asymmetry, **at_rest}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def unmeasured_sentence(before: People, now: People) -> str | None:
+    """Return who has no measured movement, and whether it is compared nevertheless; ``None`` if everyone has."""
+    groups = [people for people in (before, now) if people.subjects]
+    known = [int((~np.isnan(people.numbers[ASYMMETRY])).sum()) for people in (before, now)]
+    if not any(np.isnan(people.numbers[ASYMMETRY]).any() for people in groups):
+        return None
+    counted = (
+        f"Movement was measured in {known[0]} of {len(before.subjects)} people before and {known[1]} of {len(now.subjects)} now"
+    )
+    if min(known) >= MIN_PEOPLE:
+        return f"{counted}. The others are left out of its comparison."
+    remedy = "`python -m flows measures` measures earlier recordings"
+    return f"{counted}, and is not compared: {MIN_PEOPLE} of each are needed. {remedy}."
 
 
 def mean(values: Iterable[float | None]) -> float:

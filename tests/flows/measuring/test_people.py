@@ -1,9 +1,11 @@
 """The ingest stores the measures of every clip, and the measures of a person come from all clips that have them."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import SecretStr
@@ -13,6 +15,7 @@ from flows.execution.executor import Engine
 from flows.measuring.export import export_measures
 from flows.measuring.missing import measure_missing, unmeasured_clips
 from flows.measuring.people import NO_FACE, NOT_MEASURED, PersonMeasures, measure_keys, people_measures
+from flows.reports.drift_people import ASYMMETRY, collect_movement
 from flows.settings import Settings
 from flows.workspace import Workspace
 from vitau.media.frames import FrameRecipe
@@ -77,6 +80,24 @@ def test_the_measures_of_everyone_are_written_as_the_tables_of_the_command(works
     assert people["landmarks"].unique().tolist() == ["refined"]
     assert len(pd.read_csv(tmp_path / "out" / "series.csv")) == 3 * FRAMES
     assert (tmp_path / "out" / "measures.xlsx").exists()
+
+
+def test_monitoring_has_the_movement_of_each_person_and_logs_damage(workspace, caplog):
+    measured = people_measures(workspace)
+    one, other = measured
+    numbers = collect_movement(workspace, [other, "unknown", one])
+    expected = [measured[name].analysis.person.asymmetry for name in (other, one)]
+    assert numbers[ASYMMETRY][[0, 2]].tolist() == expected
+    assert np.isnan(numbers[ASYMMETRY][1])
+    (clip,) = [clip.sha256 for clip in workspace.catalog.clips() if measured[clip.subject].num_clips == 1]
+    path = workspace.store.folder / measure_keys(workspace)[clip]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with caplog.at_level(logging.WARNING):
+        numbers = collect_movement(workspace, [one, other])
+    path.write_bytes(data)
+    assert {name: int(np.isnan(values).sum()) for name, values in numbers.items()} == dict.fromkeys(numbers, 1)
+    assert f"The measures of clip {clip[:12]} are damaged" in caplog.text
 
 
 def test_a_damaged_object_is_named_and_the_other_clips_of_the_person_count(workspace, tmp_path):

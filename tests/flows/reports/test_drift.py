@@ -82,3 +82,10 @@ def test_the_page_loads_nothing_names_no_person_and_marks_synthetic_people(rende
     assert "person-" not in page
     assert "Synthetic." not in page
     assert "Synthetic." in render(people(0), people(2, source="synthetic"))
+
+
+def test_the_page_says_who_has_no_measured_movement(render):
+    assert "Movement was measured in 3 of 60 people" in text(
+        render(people(0), people(0), unmeasured="Movement was measured in 3 of 60 people before and 60 of 60 now.")
+    )
+    assert "Movement" not in text(render(people(0), people(0), unmeasured=None))

@@ -56,6 +56,7 @@ CameraAugmentation: TypeAlias = Literal["auto", "always", "never"]
 Regions: TypeAlias = Literal["sided", "paired", "fgnet"]
 REGION_MODELS: Final[tuple[str, ...]] = get_args(Regions)
 """Kinds of region models: with sides, the paper's without, and FG-Net's."""
+ShowMeasures: TypeAlias = Literal["nobody", "adjudicator", "everybody"]
 EvidenceProtocol: TypeAlias = Literal["auto", "subjects", "lopo"]
 EVIDENCE_PROTOCOLS: Final[tuple[str, ...]] = get_args(EvidenceProtocol)
 """How people are kept from the models that are judged; ``auto`` leaves one out at a time where too few are held out."""
@@ -151,6 +152,9 @@ class Settings(BaseModel):
     )
     suggest_to_adjudicator: bool = Field(
         default=True, description="show the adjudicator the champion's scores of people in training and validation"
+    )
+    show_measures: ShowMeasures = Field(
+        default="adjudicator", description="whose labeling pages show measures of movement: nobody, adjudicator or everybody"
     )
     agreement_floor: float = Field(
         default=0.7, ge=0, le=1, description="gate 2: least share of cells on which two readers agree"

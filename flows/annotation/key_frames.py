@@ -14,9 +14,10 @@ from prefect.cache_policies import NO_CACHE
 from flows.annotation.suggestions import ChampionScores
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
+from labeling.interface.measure_block import MeasureBlock
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import Shown, Stale, difference, material_name, shown_frames, stale_answers
-from labeling.sampling.tasks import build_task, choose_key_frames, image_url
+from labeling.sampling.tasks import build_task, choose_key_frames, image_url, with_measures
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.usable_frames import UsableFrames
@@ -128,7 +129,10 @@ def find_stale_answers(workspace: Workspace, rows: Iterable[LedgerRow]) -> list[
 
 
 def build_reader_tasks(
-    workspace: Workspace, subjects: Sequence[str], champion: ChampionScores | None = None
+    workspace: Workspace,
+    subjects: Sequence[str],
+    champion: ChampionScores | None = None,
+    measures: Mapping[str, MeasureBlock] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Build the task of each person from their key frames, and write those to the store as pictures.
 
@@ -136,6 +140,7 @@ def build_reader_tasks(
         workspace: the rows and the objects.
         subjects: pseudonyms; people without a usable frame are left out.
         champion: scores to show as suggestions; leave it out for blind readers.
+        measures: measures to show, by person; leave them out for blind readers.
     """
     current, usable = materials(workspace), usable_frames(workspace)
     synthetic = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
@@ -145,7 +150,7 @@ def build_reader_tasks(
     for subject in track(present, "choosing key frames", len(present)):
         images, frames = write_key_frames(workspace, subject, current[subject], usable)
         suggestions = champion.suggestions(subject) if champion else None
-        tasks[subject] = build_task(
+        blind = build_task(
             subject,
             images,
             frames,
@@ -155,6 +160,7 @@ def build_reader_tasks(
             suggestions=suggestions,
             suggested_by=champion.name if champion and suggestions else None,
         )
+        tasks[subject] = with_measures(blind, measures.get(subject)) if measures else blind
     return tasks
 
 

@@ -12,14 +12,15 @@ from flows.annotation.key_frames import build_reader_tasks, find_stale_answers, 
 from flows.annotation.pull_answers import ADJUDICATOR
 from flows.annotation.suggestions import load_champion_scores, suggestible_people
 from flows.annotation.task_queue import assign_people
+from flows.measuring.page_block import measure_blocks
 from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.projects import Receiver, S3Access, ensure_project
-from labeling.label_studio.push import PushedTask, delete_unanswered, hide_suggestions, push, pushed_tasks
+from labeling.label_studio.push import PushedTask, delete_unanswered, hide_measures, hide_suggestions, push, pushed_tasks
 from labeling.sampling.staleness import Stale, shown_frames
-from labeling.sampling.tasks import build_adjudication_task
+from labeling.sampling.tasks import build_adjudication_task, with_measures
 from vitau.schema import AU, AUS, LedgerRow, Stage
 
 Case: TypeAlias = tuple[Collection[AU], bool]
@@ -61,6 +62,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     pushed = {reader.reader: pushed_tasks(workspace.label_studio, reader, names=names) for reader in readers}
     for reader in readers:
         hide_leaking_suggestions(workspace, reader, pushed[reader.reader])
+        hide_unwanted_measures(workspace, reader, pushed[reader.reader])
     rows = workspace.ledger()
     num_answers = {
         (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
@@ -71,7 +73,9 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
         for reader, assignment in assign_people(workspace, pushed, num_answers, stale).items()
     }
     champion = load_champion_scores(workspace) if workspace.settings.suggest_to_readers else None
-    tasks = build_reader_tasks(workspace, sorted(set().union(*people.values())), champion)
+    subjects = sorted(set().union(*people.values()))
+    measures = measure_blocks(workspace, subjects) if shows_measures(workspace.settings, Stage.READER) else {}
+    tasks = build_reader_tasks(workspace, subjects, champion, measures)
     num_new = 0
     for reader in readers:
         mine = [
@@ -94,6 +98,7 @@ def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consen
     current = material_names(workspace)
     tasks_so_far = pushed_tasks(workspace.label_studio, adjudication, names=names)
     hide_leaking_suggestions(workspace, adjudication, tasks_so_far)
+    hide_unwanted_measures(workspace, adjudication, tasks_so_far)
     covered = {
         pushed.subject
         for pushed in tasks_so_far
@@ -112,6 +117,18 @@ def hide_leaking_suggestions(workspace: Workspace, project: ReaderProject, tasks
         hide_suggestions(workspace.label_studio, project, [task for task in showing if task.subject not in allowed])
 
 
+def shows_measures(settings: Settings, stage: Stage) -> bool:
+    """Return whether the pages of a stage show measures."""
+    return settings.show_measures == "everybody" or (settings.show_measures == "adjudicator" and stage is Stage.ADJUDICATION)
+
+
+def hide_unwanted_measures(workspace: Workspace, project: ReaderProject, tasks: Iterable[PushedTask]) -> None:
+    """Remove the measures from the open tasks of a project whose pages no longer show them."""
+    showing = [task for task in tasks if task.measured and not task.answered]
+    if showing and not shows_measures(workspace.settings, project.stage):
+        hide_measures(workspace.label_studio, project, showing)
+
+
 def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str, Case]:
     """Return what the adjudicator settles, by subject: disagreements, and rulings that are stale.
 
@@ -128,23 +145,23 @@ def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str
 def build_adjudication_tasks(
     workspace: Workspace, cases: Mapping[str, Case], rows: Iterable[LedgerRow], num_rulings: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Build the adjudicator's task of each case, with the readers' answers and, if the settings allow, suggestions."""
+    """Build the adjudicator's task of each case, with the readers' answers and what the settings allow beside."""
     champion = load_champion_scores(workspace) if workspace.settings.suggest_to_adjudicator else None
+    measures = measure_blocks(workspace, cases.keys()) if shows_measures(workspace.settings, Stage.ADJUDICATION) else {}
     answers = [row for row in rows if row.stage is Stage.READER]
     tasks = []
     for subject, reader_task in build_reader_tasks(workspace, list(cases)).items():
         regions, side = cases[subject]
         suggestions = champion.suggestions(subject) if champion else None
-        tasks.append(
-            build_adjudication_task(
-                with_after(reader_task, num_rulings.get(subject, 0)),
-                [row for row in answers if row.subject == subject],
-                regions,
-                side=side,
-                suggestions=suggestions,
-                suggested_by=champion.name if champion and suggestions else None,
-            )
+        case = build_adjudication_task(
+            with_after(reader_task, num_rulings.get(subject, 0)),
+            [row for row in answers if row.subject == subject],
+            regions,
+            side=side,
+            suggestions=suggestions,
+            suggested_by=champion.name if champion and suggestions else None,
         )
+        tasks.append(with_measures(case, measures.get(subject)))
     return tasks
 
 

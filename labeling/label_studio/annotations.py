@@ -144,7 +144,7 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
     opened -= timedelta(seconds=annotation.get("lead_time") or 0)
     for before in data.get("before", ()):
         if opened <= parse_time(before["until"]) + CLOCK_TOLERANCE:
-            return {**data, **before}
+            return {**data, "measures_version": None, **before}  # earlier versions showed and noted no measures
     return data
 
 

@@ -6,7 +6,7 @@ without a draft is renewed in place instead. It remembers what it showed before 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,11 +15,11 @@ import httpx
 from labeling.label_studio import pagination
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, get_task, readable_errors
-from labeling.sampling.tasks import suggested
+from labeling.sampling.tasks import without_measures, without_suggestions
 from vitau.schema import canonical_name
 
 _ATTEMPTS = 3
-_SHOWN = ("frames", "suggestions", "suggested_by")
+_SHOWN = ("frames", "suggestions", "suggested_by", "measures_version")
 
 _Key: TypeAlias = tuple[str, str | None, int]
 """Subject, material, and the number of answers after which the reader is asked."""
@@ -30,7 +30,7 @@ class PushedTask:
     """A task of a project: its subject, its material (absent in old tasks), and whether it is answered.
 
     ``after`` is the number of the reader's answers before this task was pushed. ``suggested`` means that it shows a model's
-    scores.
+    scores, ``measured`` that it shows measures.
     """
 
     id: int
@@ -39,6 +39,7 @@ class PushedTask:
     answered: bool
     after: int = 0
     suggested: bool = False
+    measured: bool = False
 
     def covers(self, material: str | None, after: int) -> bool:
         """Return whether this task shows ``material`` and is open, or was answered after so many earlier answers."""
@@ -116,12 +117,13 @@ def delete_unanswered(
 @readable_errors()
 def hide_suggestions(client: Any, project: ReaderProject, tasks: Iterable[PushedTask]) -> int:
     """Remove the model's scores from open tasks, unless their reader has begun an answer; return the number of tasks."""
-    hidden = 0
-    for task in tasks:
-        current = get_task(client, task.id)
-        if current is not None and current.data.get("suggestions") is not None:
-            hidden += _renew(client, project, [current], {"data": {**current.data, **suggested(None, None)}})
-    return hidden
+    return _hide(client, project, tasks, "suggestions", without_suggestions)
+
+
+@readable_errors()
+def hide_measures(client: Any, project: ReaderProject, tasks: Iterable[PushedTask]) -> int:
+    """Remove the measures from open tasks, unless their reader has begun an answer; return the number of tasks."""
+    return _hide(client, project, tasks, "measures_version", without_measures)
 
 
 def due_subjects(
@@ -162,6 +164,7 @@ def _pushed_task(task: Any, names: Mapping[str, str]) -> PushedTask:
         answered=bool(task.is_labeled),
         after=after,
         suggested=task.data.get("suggestions") is not None,
+        measured=task.data.get("measures_version") is not None,
     )
 
 
@@ -169,6 +172,22 @@ def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     """Return what identifies the question of a task."""
     subject = str(data.get("subject", ""))
     return canonical_name(subject, names), data.get("material"), data.get("after") or 0
+
+
+def _hide(
+    client: Any,
+    project: ReaderProject,
+    tasks: Iterable[PushedTask],
+    shown: str,
+    without: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> int:
+    """Renew the tasks whose data hold ``shown`` with data that lack it."""
+    hidden = 0
+    for task in tasks:
+        current = get_task(client, task.id)
+        if current is not None and current.data.get(shown) is not None:
+            hidden += _renew(client, project, [current], {"data": without(current.data)})
+    return hidden
 
 
 def _renew(client: Any, project: ReaderProject, tasks: Iterable[Any], wanted: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.interface.config import GRADES, region_title
+from labeling.interface.measure_block import MeasureBlock, measure_html
 from labeling.sampling.landmark_shapes import unit_shapes, upright
 from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
 
@@ -175,6 +176,30 @@ def build_adjudication_task(
     notes = [f"<p>{escape(row.reader)}: {escape(row.note)}</p>" for row in whole if row.note]
     table = {"answers": f"<table>{''.join(lines)}</table>{''.join(notes)}"}
     return {"data": dict(task["data"]) | suggested(suggestions, suggested_by) | table}
+
+
+def with_measures(task: Mapping[str, Any], measures: MeasureBlock | None) -> dict[str, Any]:
+    """Return a task that shows a person's measures, and nothing else of that kind; ``None`` shows none.
+
+    They share the page's element of the suggestions: the page of an existing project cannot get another one, because its tasks
+    would lack what that shows.
+    """
+    data = without_measures(task["data"])
+    if measures is not None:
+        html = measure_html(measures)
+        data |= {"suggested": data["suggested"] + html, "measures": html, "measures_version": measures.version}
+    return {**task, "data": data}
+
+
+def without_measures(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return task data without measures; a model's scores stay."""
+    scores = str(data.get("suggested") or "").removesuffix(data.get("measures") or "")
+    return {**data, "suggested": scores, "measures": "", "measures_version": None}
+
+
+def without_suggestions(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return task data without a model's scores; measures stay."""
+    return {**data, **suggested(None, None), "suggested": data.get("measures") or ""}
 
 
 def suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[str, Any]:

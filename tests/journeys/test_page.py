@@ -11,22 +11,31 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flows.measuring.page_block import measure_block
+from flows.measuring.people import PersonMeasures, VisitMeasures
 from labeling.consensus.consensus import consensus
 from labeling.interface.config import Answer, label_config, to_result
 from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS
+from labeling.interface.measure_block import MeasureBlock
 from labeling.label_studio.accounts import Account, ensure_account
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.pagination import open_tasks
 from labeling.label_studio.pull import pull
 from labeling.label_studio.push import push
-from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url
+from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url, with_measures
 from tests.labeling.interface.key_presses import key_presses
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
+from vitau.measures.analysis import analyze
+from vitau.measures.landmarks.choice import open_backend
+from vitau.measures.series import ReadingState, read_series
+from vitau.measures.sources import Part, Source
+from vitau.measures.stored import BACKEND, measures_version
+from vitau.media.inputs import RecordingOptions
 from vitau.media.synthetic.cohort import write_clip
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import TASKS, draw_person
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject, Visit
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
@@ -203,10 +212,11 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     disputed = [row for row in ledger if row.subject == two]
     suggestions = {AU.AU9: 0.41, AU.AU12: 0.07}
     case = build_adjudication_task(tasks[two], disputed, (AU.AU12,), suggestions=suggestions, suggested_by="vitau-regions/1")
-    push(client, adjudication, [case])
+    push(client, adjudication, [with_measures(case, measured_block(label_studio, two))])
     (third_task,) = [task.id for task in open_tasks(client, adjudication)]
     page = reader("c")
     open_labeling(page, label_studio.url, adjudication, third_task)
+    check_measures(page)
     shown = page.inner_text(".vitau")
     assert [
         text in shown for text in ("Decide the marked rows", "IV", "III", "A model suggests", "vitau-regions/1", "0.41")
@@ -215,10 +225,38 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     catalog.append_answers(pull(client, adjudication, SUBJECTS).rows)
     settled = consensus(catalog.ledger(), "ab")
     assert answers_of(catalog.ledger())["c", two] == RULING
+    shown_by_reader = {(row.reader, row.measures_shown) for row in catalog.ledger()}
+    assert shown_by_reader == {("a", None), ("b", None), ("c", measures_version())}
     assert [(label.subject, label.side) for label in settled.labels] == [(one, Side.LEFT), (two, Side.RIGHT)]
     assert [au for au in AUS if settled.labels[1].affected.get(au)] == [AU.AU9, AU.AU12]
     assert AU.AU26 not in settled.labels[1].affected
     assert settled.adjudicated == (two,)
+
+
+def measured_block(label_studio, subject: str) -> MeasureBlock:
+    """Return the measures of a person's clip as the flow shows them."""
+    clip = label_studio.store / "subjects" / subject / "clips" / CLIP / "raw.mp4"
+    source = Source(item="", parts=(Part(path=clip, options=RecordingOptions()),))
+    analysis = analyze(read_series(source, open_backend(BACKEND), ReadingState()))
+    visit = VisitMeasures(visit=Visit(name="secret", recorded_at=None, clips=(CLIP,)), analysis=analysis)
+    return measure_block(PersonMeasures(subject=subject, visits=(visit,), analysis=analysis, num_clips=1, num_unmeasured=0))
+
+
+def check_measures(page: Page) -> None:
+    """Check that the measures are readable at a wide and at a narrow width, and that nothing is cut off."""
+    for width in (1440, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        block = page.locator(".vitau-measures")
+        block.scroll_into_view_if_needed()
+        text = block.inner_text()
+        assert [
+            words
+            for words in ("Asymmetry of movement", "Moves less", "Smiling", "At rest", "may be wrong")
+            if words not in text
+        ] == []
+        assert block.evaluate("block => block.scrollWidth <= block.clientWidth && block.clientWidth > 250")
+        assert [name for name in (*SUBJECTS, "secret", CLIP[:16]) if name in page.inner_text(".vitau")] == []
+    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def assert_no_identity(page: Page) -> None:

@@ -51,6 +51,7 @@ from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.catalog.recordings import WITHDRAWN
 from vitau.catalog.tables import clips
 from vitau.errors import LabelingError
+from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
 from vitau.media.sources import pseudonym
@@ -525,10 +526,14 @@ def test_the_adjudicator_sees_suggestions_and_rules_again_after_the_readers_have
     assert {data["suggestions"] for data in data_of(client, "ViTAU a").values()} == {None}
     (case,) = data_of(client, "ViTAU adjudication").values()
     assert case["suggestions"] == dict.fromkeys([au.value for au in AUS], 0.25)
+    assert "Asymmetry of movement" in case["suggested"]
+    assert [data for data in data_of(client, "ViTAU b").values() if data.get("measures_version") or data["suggested"]] == []
     submit(client, "ViTAU adjudication", who, LEFT)
     assert run_round(workspace).adjudicated == 1
     ruling = last_rows(workspace)["adjudicator", who]
     assert (ruling.suggestion, ruling.suggested_by) == (0.25, f"model {'d' * 12}")
+    assert ruling.measures_shown == measures_version()
+    assert {row.measures_shown for row in catalog.ledger() if row.stage is Stage.READER} == {None}
 
     ingest_new_clip(workspace, patients[0], patients[2], tmp_path / "new.mp4")
     assert (run_round(workspace).stale, len(data_of(client, "ViTAU adjudication"))) == (1, 1), (
@@ -559,8 +564,28 @@ def test_a_suggestion_about_a_person_who_may_come_to_judge_models_leaves_the_ope
     client.tasks.update(str(number), data=case | shown)  # as an earlier version pushed it
     run_round(workspace)
     ((same, case),) = data_of(client, "ViTAU adjudication").items()
-    assert (same, case["suggestions"], case["suggested"], case["suggested_by"]) == (number, None, "", None)
+    assert (same, case["suggestions"], case["suggested_by"]) == (number, None, None)
+    assert case["suggested"] == case["measures"] != ""
     assert case["before"][-1]["suggestions"] == {"AU1": 0.4}, "an answer from a page that was open keeps what it showed"
+
+
+def test_measures_leave_the_open_task_when_the_settings_show_them_no_longer(client, workspace, study):
+    who, *_ = study.palsied
+    run_round(workspace)
+    submit(client, "ViTAU a", who, LEFT)
+    submit(client, "ViTAU b", who, RIGHT)
+    run_round(workspace)
+    ((number, case),) = data_of(client, "ViTAU adjudication").items()
+    assert case["measures_version"] == measures_version()
+    hidden = Workspace(workspace.settings.model_copy(update={"show_measures": "nobody"}))
+    vars(hidden)["catalog"] = workspace.catalog
+    run_round(hidden)
+    ((same, case),) = data_of(client, "ViTAU adjudication").items()
+    assert (same, case["suggested"], case["measures_version"]) == (number, "", None)
+    assert case["before"][-1]["measures_version"] == measures_version()
+    submit(client, "ViTAU adjudication", who, LEFT)
+    assert run_round(hidden).adjudicated == 1
+    assert last_rows(workspace)["adjudicator", who].measures_shown == measures_version(), "the page may have been open"
 
 
 def test_concurrent_pushes_leave_one_task_per_person_and_never_delete_an_answer(client, own_label_studio):

@@ -9,9 +9,11 @@ from pydantic import SecretStr
 
 from flows.annotation.consensus import merge_subjects
 from flows.annotation.key_frames import build_reader_tasks, compare_material, find_stale_answers, materials
+from flows.annotation.push_tasks import build_adjudication_tasks
 from flows.annotation.suggestions import load_champion_scores
 from flows.annotation.task_queue import assign_people
 from flows.execution.clip_worker import ingest_clip
+from flows.measuring.page_block import measure_blocks
 from flows.reports.labeling import labeling_progress
 from flows.rescore import waiting_frames
 from flows.settings import Settings
@@ -20,6 +22,7 @@ from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data.layout import frame_name
+from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
@@ -225,6 +228,24 @@ def test_suggestions_are_the_scores_of_the_champion_with_its_name_and_absent_wit
     assert np.array_equal(champion.probabilities(healthy), [0.5] * 8)
     blind = build_reader_tasks(workspace, [one])[one]["data"]
     assert (blind["suggestions"], blind["suggested"]) == (None, "")
+
+
+def test_measures_of_real_clips_are_shown_only_where_they_are_given_whoever_judges_models(workspace):
+    trained, _, tested, _ = people(workspace)
+    split(workspace, {trained: Split.TRAIN, tested: Split.TEST})
+    blocks = measure_blocks(workspace, people(workspace))
+    made = build_reader_tasks(workspace, [trained, tested], None, blocks)
+    for subject in (trained, tested):
+        assert made[subject]["data"]["measures_version"] == measures_version()
+        assert "Asymmetry of movement" in made[subject]["data"]["suggested"]
+        assert made[subject]["data"]["suggestions"] is None
+    blind = build_reader_tasks(workspace, [trained])[trained]["data"]
+    assert (blind["suggested"], blind.get("measures_version")) == ("", None)
+    cases = {trained: ((AU.AU12,), False)}
+    (case,) = build_adjudication_tasks(workspace, cases, [], {})
+    assert case["data"]["measures_version"] == measures_version()
+    (case,) = build_adjudication_tasks(with_settings(workspace, show_measures="nobody"), cases, [], {})
+    assert (case["data"]["suggested"], case["data"]["measures_version"]) == ("", None)
 
 
 def test_no_suggestion_is_shown_about_test_people_and_people_without_a_split(workspace):

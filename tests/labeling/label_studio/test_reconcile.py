@@ -104,6 +104,8 @@ def test_an_answer_records_whether_the_page_showed_measures_when_it_was_opened()
 
     assert (shown(measures_version="v1"), shown()) == ({"v1"}, {None})
     assert shown(measures_version=None, before=[before]) == {"v1"}, "the page was open before its measures were removed"
+    earlier = {name: value for name, value in before.items() if name != "measures_version"}
+    assert shown(measures_version="v1", before=[earlier]) == {None}, "an earlier version showed no measures"
 
 
 def test_a_deleted_answer_is_retracted_once_and_may_come_back():

@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url, store_folder
+from labeling.interface.measure_block import MeasureBlock, MeasureSection
+from labeling.sampling.tasks import (
+    build_adjudication_task,
+    build_task,
+    choose_key_frames,
+    image_url,
+    store_folder,
+    with_measures,
+    without_measures,
+    without_suggestions,
+)
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
@@ -142,6 +152,31 @@ def test_suggestions_are_shown_and_recorded_only_if_given():
     assert (suggested["suggestions"], suggested["suggested_by"]) == ({"AU12": 0.834}, "vitau-regions/3 <b>")
     assert [text in suggested["suggested"] for text in ("Lip corner (AU12)", "0.83", "vitau-regions/3 &lt;b&gt;")] == [True] * 3
     assert "AU1)" not in suggested["suggested"]
+
+
+BLOCK = MeasureBlock(version="v1", sections=(MeasureSection(summary=("Moves less: left.",), columns=(), groups=()),))
+
+
+def test_measures_are_shown_below_the_suggestions_and_either_leaves_the_page_without_the_other():
+    task = build_task("p1", ["/a.jpg"], ["f1"], suggestions={AU.AU12: 0.834}, suggested_by="vitau-regions/3")
+    both = with_measures(task, BLOCK)["data"]
+    scores, measures = task["data"]["suggested"], both["measures"]
+    assert (both["suggested"], both["measures_version"]) == (scores + measures, "v1")
+    assert "Moves less: left." in measures
+    assert with_measures({"data": both}, None)["data"] == task["data"] | {"measures": "", "measures_version": None}
+    assert without_measures(both) == task["data"] | {"measures": "", "measures_version": None}
+    blind = without_suggestions(both)
+    assert (blind["suggested"], blind["suggestions"], blind["suggested_by"]) == (measures, None, None)
+    assert blind["measures_version"] == "v1"
+    assert without_suggestions(task["data"])["suggested"] == "", "a task of an earlier version"
+    assert with_measures({"data": both}, BLOCK)["data"] == both, "again"
+
+
+def test_a_blind_reader_sees_no_measures_and_the_adjudicator_of_the_same_person_may():
+    blind = build_task("p1", ["/a.jpg"], ["f1"])
+    case = with_measures(build_adjudication_task(blind, [], [AU.AU12]), BLOCK)["data"]
+    assert "Moves less" in case["suggested"]
+    assert "Moves less" not in blind["data"]["suggested"]
 
 
 def test_a_drawn_person_is_marked_as_synthetic():

@@ -29,7 +29,7 @@ from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
-from vitau.schema import AUS, Protocol
+from vitau.schema import AUS, Cohort, Protocol, Subject
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.reporting.shortcuts import probe_snapshot
 
@@ -384,6 +384,8 @@ def test_a_plan_that_does_not_fit_is_refused_before_any_training(workspace, snap
 
 
 def test_people_with_two_names_are_refused_before_a_folder_is_made(workspace, snapshot, tmp_path):
+    for name in ("person-02", "person-03"):
+        workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic"))
     workspace.catalog.merge("person-02", "person-03", why="the same face")
     with pytest.raises(TrainingError, match=f"1 person has two names in snapshot {snapshot[:12]}"):
         crossvalidate.crossvalidate.fn(snapshot, PrivatePath(tmp_path / "out"), settings=workspace.settings)

@@ -4,6 +4,7 @@ PostgreSQL, SeaweedFS, Label Studio, MLflow, Prefect's server, workers and the r
 A worker is killed twice on the way. People are drawn and readers simulated, as in `make demo`.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -41,7 +42,7 @@ from vitau.catalog.catalog import Catalog, ScoredSubject, open_catalog
 from vitau.catalog.rekeying.keys import PseudonymKeys
 from vitau.media.synthetic.cohort import write_cohort
 from vitau.progress import stopwatch
-from vitau.schema import RegionLabels, Side, Split, Stage, tombstone
+from vitau.schema import Cohort, RegionLabels, Side, Split, Stage, tombstone
 from vitau.store import Store, open_store
 
 pytestmark = [pytest.mark.journey, pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -504,6 +505,23 @@ def test_an_erased_person_is_gone_and_is_not_ingested_again(full, story, prefect
     assert len(full.catalog.clips()) == SUBJECTS - 1
     assert keys_of(store, person) == []
     assert any("its recording was erased with a person" in item.reason for item in full.catalog.skipped())
+
+
+def test_people_of_unknown_status_in_the_watched_folder_are_scored_by_their_deployment(full, story, prefect):
+    manifest = write_cohort(full.inbox / "strangers", 2, POPULATION + 1)
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "cohort": Cohort.UNKNOWN.value} for row in rows)
+    assert prefect.run("ingest-new/ingest")["state_type"] == "COMPLETED"
+    strangers = {subject.pseudonym for subject in full.catalog.subjects() if subject.cohort is Cohort.UNKNOWN}
+    assert len(strangers) == 2
+    wait_for(lambda: strangers <= {score.subject for score in full.catalog.scores()}, 300)
+    store = open_store(full.environment["VITAU_STORE"])
+    pages = wait_for(lambda: [store.get(key).decode() for key in store.keys("reports/new-")], 120)
+    assert all(any(name in page for page in pages) for name in strangers)
 
 
 def test_a_crashed_service_is_restarted(full, story):

@@ -8,7 +8,7 @@ from typing import Final
 from vitau.measures.landmarks.backend import Flattening, Kept
 
 STATED: Final = Path(__file__).with_name("flattening.json")
-"""Written by ``python -m vitau.measures.landmarks.training flattening``."""
+"""Written by ``python -m vitau.measures.landmarks.training flattening``; ``weights`` is the sha256 of its network's."""
 
 
 def stated_flattening(backend: str) -> Flattening | None:

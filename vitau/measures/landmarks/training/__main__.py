@@ -42,15 +42,18 @@ def flattening(
 ) -> None:
     """Measure on drawn people how much of the true asymmetry the points of dlib and their refinement keep."""
     from dataclasses import asdict
+    from hashlib import sha256
 
     from vitau.measures.landmarks.choice import open_backend
     from vitau.measures.landmarks.flattening import measure_flattening
+    from vitau.measures.landmarks.refinement import WEIGHTS
 
     table = {}
     for name in ("dlib", "refined"):
         measured = measure_flattening(open_backend(name), people)
         table[name] = asdict(measured)
         typer.echo(f"{name}: {measured.sentence()}")
+    table["refined"]["weights"] = sha256(WEIGHTS.read_bytes()).hexdigest()
     out.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

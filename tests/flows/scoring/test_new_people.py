@@ -21,6 +21,7 @@ from flows.execution.clip_worker import frames_version
 from flows.measuring.people import NOT_MEASURED, measure_keys, people_measures
 from flows.promotion.champion import Champion
 from flows.promotion.registered_models import PALSY, REGIONS, bundled
+from flows.reports.movement import measured_movement
 from flows.reports.scoring import build_report
 from flows.scoring import new_people, watched
 from flows.scoring.results import NewItem, learned_from, notes_on
@@ -273,6 +274,9 @@ def test_the_movement_is_in_the_tables_and_on_the_page_and_damage_stops_nothing(
         assert (row["movement_asymmetry"], row["movement_side"], row["movement_side_probability"]) == ("", "", "")
         assert float(row["palsy_score"]) == records[row["person"]]["score"]["palsy_score"]
     assert {record["movement_side"] for record in json.loads((tmp_path / "again" / "people.json").read_text())} == {None}
+    assert measured_movement(workspace, set(measured)).keys() == {lost, broken}
+    workspace.catalog.begin_erasure({broken})
+    assert measured_movement(workspace, set(measured)).keys() == {lost}
 
 
 def test_scoring_again_scores_nobody_again_and_gives_the_same_tables_and_a_moved_file_is_the_same_person(

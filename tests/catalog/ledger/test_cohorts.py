@@ -146,7 +146,9 @@ def test_a_catalog_of_an_earlier_version_keeps_every_row_and_its_foreign_keys(ne
             ("clips", to_row(replace(CLIP, subject="bert"))),
             ("scores", {"model_digest": "m", "subject": "bert", "key": "k", "summary": {}}),
         ):
-            connection.execute(sa.insert(metadata.tables[name]).values(**row, recorded_at="t"))
+            table = metadata.tables[name]
+            known = {column: value for column, value in row.items() if column in table.c}  # later columns are left out
+            connection.execute(sa.insert(table).values(**known, recorded_at="t"))
     before.dispose()
     catalog = open_catalog(text)
     assert catalog.subjects() == [BERT]

@@ -29,7 +29,7 @@ _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "media": ("clips", "containers", "crops", "faces", "frames", "inputs", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
-    "schema": ("answers", "cells", "columns", "domain", "gate"),
+    "schema": ("answers", "cells", "columns", "domain", "gate", "visits"),
     "scoring": ("predict", "pyfunc", "reading", "scores"),
 }
 SHIPPED: Final = (

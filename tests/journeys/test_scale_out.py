@@ -40,7 +40,7 @@ def test_ray_cuts_the_faces_that_one_process_cuts(people, apart, command, tmp_pa
         assert done.code == 0, done.err
         assert json.loads(done.out)["cut_clips"] == CLIPS
     by_ray = objects(tmp_path / "ray", "subjects")
-    assert len(by_ray) == 3 * CLIPS
+    assert len(by_ray) == 4 * CLIPS
     assert by_ray == objects(tmp_path / "local", "subjects")
     for table in ("subjects", "clips", "frame_tables", "skipped", "claims"):
         assert rows(tmp_path / "ray.db", table) == rows(tmp_path / "local.db", table)

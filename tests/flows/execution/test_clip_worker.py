@@ -8,6 +8,7 @@ import pytest
 from flows.execution.clip_worker import Ingested, clip_work, ingest_clip, local_source
 from vitau.data.layout import clip_prefix
 from vitau.errors import ClipError
+from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.processes import parallel_map
@@ -29,13 +30,14 @@ def sources(cohort):
     return clips
 
 
-def test_a_clip_becomes_three_objects_under_its_subject_and_the_second_time_none(sources, tmp_path):
+def test_a_clip_becomes_four_objects_under_its_subject_and_the_second_time_none(sources, tmp_path):
     store = open_store(tmp_path / "store")
     first = ingest_clip(sources[0], store, KEY, RECIPE)
     keys = list(store.keys())
     prefix = clip_prefix(first.clip.subject, first.clip.sha256)
     assert [key.removeprefix(prefix) for key in keys] == [
         f"frames-{RECIPE.digest}.parquet",
+        f"measures-{measures_version()}-{RECIPE.digest}.parquet",
         first.frames.quarantine_key.removeprefix(prefix),
         "raw.mp4",
     ]

@@ -53,14 +53,19 @@ def serve(
         listening.listen()  # a browser that is quicker than the start of the server waits
         shown = f"[{host}]" if ":" in host else host
         tell(f"http://{shown}:{listening.getsockname()[1]}/")
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, _interrupt)
+        server = uvicorn.Server(config)
+
+        def end(_signal: int, _frame: FrameType | None) -> None:
+            server.should_exit = True  # an exception would be lost where it meets a request, and the server would stay
+
+        signal.signal(signal.SIGHUP, end)
+        signal.signal(signal.SIGTERM, _interrupt)
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does: uvicorn sends itself the signal again, whose default action would leave the session's folder."""
+    """End as Ctrl-C does: uvicorn ends and raises the signal again, whose default action would leave the session's folder."""
     raise KeyboardInterrupt
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -113,11 +114,23 @@ def eventually(check: Callable[[], bool], within_s: float) -> None:
         time.sleep(0.2)
 
 
+def create(client: httpx.Client, path: str, body: dict[str, Any]) -> str:
+    """Create something and return its id; in its first seconds a busy server may answer with an error."""
+    replies: list[httpx.Response] = []
+
+    def created() -> bool:
+        replies.append(client.post(path, json=body))
+        return replies[-1].is_success
+
+    eventually(created, 60)
+    return str(replies[-1].json()["id"])
+
+
 def test_a_living_run_survives_an_absence_of_a_real_server_and_crashes_when_it_falls_silent(server):
     process, url = server
     with httpx.Client(base_url=url, timeout=20) as client:
-        flow = client.post("/flows/", json={"name": "long"}).json()["id"]
-        run = client.post("/flow_runs/", json={"flow_id": flow, "state": {"type": "RUNNING"}}).json()["id"]
+        flow = create(client, "/flows/", {"name": "long"})
+        run = create(client, "/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING"}})
         stopping, silent, told = threading.Event(), threading.Event(), []
 
         def beat() -> None:

@@ -27,7 +27,7 @@ FRAMES = 7
 
 
 @pytest.fixture(scope="module")
-def workspace(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def ingested(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """The first three clips of the drawn people; the last two are ingested as those of one person."""
     folder = tmp_path_factory.mktemp("measured")
     settings = Settings(
@@ -51,6 +51,16 @@ def workspace(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert all(isinstance(outcome, ingest.Recorded) for outcome in outcomes)
     yield opened
     opened.catalog.engine.dispose()
+
+
+@pytest.fixture
+def workspace(ingested: Workspace) -> Iterator[Workspace]:
+    """The ingested clips; objects that a test erases are put back."""
+    store = ingested.store
+    before = {key: store.get(key) for key in store.keys("subjects/")}
+    yield ingested
+    for key, data in before.items():
+        store.put(key, data)
 
 
 def test_the_clips_of_a_person_are_measured_together(workspace):

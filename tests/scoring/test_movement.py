@@ -82,6 +82,7 @@ def test_the_page_says_whether_the_model_names_the_side_that_moves_less(right_si
     words = text(page(VISIT, right_side=right_side))
     found = [own for own in ("It is the side that the model names.", "The model names the other side.") if own in words]
     assert found == ([] if sentence is None else [sentence])
+    assert f"{sentence or 'with a probability of 98 %.'} Pattern: peripheral, the forehead is affected." in words
 
 
 def test_a_person_who_is_not_measured_has_the_reason_and_no_table():

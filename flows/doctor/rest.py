@@ -1,5 +1,6 @@
 """REST requests of the checks."""
 
+import time
 from typing import Any, Final
 
 import httpx
@@ -8,16 +9,25 @@ from flows.doctor.findings import CheckFailedError
 
 REQUEST_TIMEOUT_S: Final = 8.0
 """Seconds that a service may take to answer."""
+_NUM_TRIES: Final = 5
+_PAUSE_S: Final = 1.0
 
 
 def request(method: str, url: str, way_out: str, *, client: httpx.Client | None = None, **arguments: Any) -> httpx.Response:
     """Send a request, through a client that logs in if one is given; a service that does not answer fails the check.
+
+    A service that answers 503, such as Prefect while its database is locked, is asked again for a few seconds.
 
     Raises:
         CheckFailedError: there is no answer.
     """
     try:
         send = httpx.request if client is None else client.request
+        for _ in range(_NUM_TRIES - 1):
+            reply = send(method, url, timeout=REQUEST_TIMEOUT_S, **arguments)
+            if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return reply
+            time.sleep(_PAUSE_S)
         return send(method, url, timeout=REQUEST_TIMEOUT_S, **arguments)
     except httpx.HTTPError as error:
         raise CheckFailedError(f"nothing answers at {url} ({type(error).__name__}): {way_out}") from error

@@ -15,9 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import boto3
+import httpx
 import pytest
 
-from flows.doctor import label_studio, machine, services, storage
+from flows.doctor import label_studio, machine, rest, services, storage
 from flows.doctor.findings import CheckFailedError, CheckWarningError, NotApplicableError, Result, run_checks, secrets_of
 from flows.settings import HIDDEN, ROOT, Settings
 from vitau.catalog.catalog import open_catalog
@@ -376,3 +377,12 @@ exit_process(1)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "failed\n", "")
+
+
+def test_a_service_that_is_unavailable_for_a_moment_is_asked_again(monkeypatch):
+    monkeypatch.setattr(rest, "_PAUSE_S", 0.0)
+    statuses = [503, 503, 200]
+    transport = httpx.MockTransport(lambda _request: httpx.Response(statuses.pop(0) if statuses else 503))
+    with httpx.Client(transport=transport) as client:
+        assert rest.request("GET", "http://service", "start it", client=client).status_code == 200
+        assert rest.request("GET", "http://service", "start it", client=client).status_code == 503

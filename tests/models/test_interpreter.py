@@ -30,9 +30,9 @@ def test_features_are_added_between_the_blocks():
     assert torch.equal(interpreter([low, mid, high]), expected)
 
 
-def test_the_split_lies_right_after_the_last_convolution_before_the_output():
+def test_the_split_lies_after_the_activation_of_the_last_convolution_before_the_output():
     interpreter = Interpreter([2, 3], [4, 8], size=8, num_outputs=1).eval()
     seen = []
-    interpreter.layer1[0].register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+    interpreter.layer1[1].register_forward_hook(lambda _module, _inputs, out: seen.append(out))
     features = [torch.randn(1, 2, 4, 4), torch.randn(1, 3, 8, 8)]
     assert torch.equal(interpreter.before_output(features), seen[0])

@@ -1,5 +1,7 @@
 """Grad-CAM equals the reference package and is independent of the batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,6 @@ from torch.nn import functional
 
 from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
-from vitau.models.heatmaps import decode
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.scoring.gradcam import cam, gradcam
@@ -55,17 +56,39 @@ def test_maps_of_the_recognition_model_equal_the_reference(palsy, crop):
     ours = cam(palsy, crop)
     assert ours.shape == (len(crop), 2, 8, 8)
     for target in (0, 1):
-        expected = reference_cam(palsy, palsy.vit.blocks[-2], crop, lambda out, t=target: out[t], palsy.token_maps)
+        expected = reference_cam(palsy, palsy.vit.blocks[-2], crop, lambda out, t=target: out[t] - out[1 - t], palsy.token_maps)
         np.testing.assert_allclose(ours[:, target] / expected.max(), expected / expected.max(), rtol=0, atol=1e-5)
 
 
 def test_maps_of_the_region_model_equal_the_reference(regions, crop):
     ours = cam(regions, crop)
     assert ours.shape == (len(crop), 8, 32, 32)
-    layer = regions.interpreter.blocks()[-1][0]
-    expected = [reference_cam(regions, layer, crop, lambda out, t=target: decode(out)[t]) for target in range(8)]
+    activation = regions.interpreter.blocks()[-1][1]
+    expected = [reference_cam(regions, activation, crop, lambda out, t=target: out[t].mean()) for target in range(8)]
     peak = np.max(expected)
     np.testing.assert_allclose(ours.transpose(0, 1) / peak, np.stack(expected) / peak, rtol=0, atol=1e-5)
+
+
+def test_a_constant_that_is_added_to_both_classes_changes_no_map(palsy, crop):
+    shifted = build_vit(palsy.config).eval()
+    shifted.load_state_dict(palsy.state_dict())
+    with torch.no_grad():
+        shifted.vit.head.weight += torch.randn(1, 32, generator=torch.Generator().manual_seed(3))  # the same for both
+    torch.testing.assert_close(cam(shifted, crop), cam(palsy, crop), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["paired", "sided"])
+def test_a_region_model_that_is_surest_still_has_a_map(regions, crop, mode):
+    """Heatmaps beyond ±1 everywhere: their clamped mean is constant, so that it has no gradient."""
+    sure = build_regions(replace(regions.config, mode=mode)).eval()
+    sure.load_state_dict(regions.state_dict())
+    with torch.no_grad():
+        sure.interpreter.blocks()[-1][-1].bias.fill_(100.0)
+        assert sure(crop).min() > 1
+    maps = cam(sure, crop)
+    assert maps.amax((0, 2, 3)).count_nonzero() >= 4
+    if mode == "paired":
+        torch.testing.assert_close(maps, cam(regions, crop))
 
 
 @pytest.mark.parametrize("name", ["palsy", "regions"])

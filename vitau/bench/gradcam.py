@@ -10,10 +10,9 @@ from torch import Tensor
 
 from vitau.bench.measure import Case, Result, Watch, compare
 from vitau.errors import BenchError
-from vitau.models.heatmaps import decode
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.models.vit import PalsyViT, ViTConfig, build_vit
-from vitau.scoring.gradcam import cam, gradcam
+from vitau.scoring.gradcam import cam, class_differences, gradcam
 from vitau.training.recipes import tiny_regions
 
 ROUNDS: Final = 7
@@ -97,10 +96,10 @@ def _reference(model: Model, crop_BCHW: Tensor, targets: Sequence[int]) -> tuple
 
 
 def _parts(model: Model) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
-    """The target layer, and the functions from one image's output to its logits and from tokens to maps."""
+    """The target layer, and the functions from one image's output to what is explained and from tokens to maps."""
     if isinstance(model, PalsyViT):
-        return model.vit.blocks[-2], lambda out: out, model.token_maps
-    return model.interpreter.blocks()[-1][model.interpreter.split - 1], decode, None
+        return model.vit.blocks[-2], lambda out: class_differences(out[None])[0], model.token_maps
+    return model.interpreter.blocks()[-1][model.interpreter.split - 1], lambda out: out.mean((-2, -1)), None
 
 
 def _regions() -> RegionModel:

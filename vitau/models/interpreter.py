@@ -46,7 +46,7 @@ class Interpreter(Recomputing):
                 block.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True))
             block += [nn.Conv2d(width, out, kernel, padding=kernel // 2), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm2d(out)]
             if is_last:
-                self.split = len(block) - 3  # after the convolution
+                self.split = len(block) - 2  # after the convolution's activation
                 block.append(nn.Conv2d(out, num_outputs, 5, padding=2))
             self.add_module(f"layer{i}", nn.Sequential(*block))
 
@@ -55,7 +55,7 @@ class Interpreter(Recomputing):
         return self.tail(self.before_output(features))
 
     def before_output(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the output of the last convolution before the heatmaps (B, C, H, W), before its ReLU."""
+        """Return the activation of the last convolution before the heatmaps (B, C, H, W), after its ReLU."""
         *blocks, last = self.blocks()
         lowest, *higher = [resize(x, self.size) if x.shape[-1] > self.size else x for x in features]
         x = lowest

@@ -91,7 +91,7 @@ class RegionModel(nn.Module):
         return self.generator.mapping(style_BSD) if self.config.latent_route == "mapping" else style_BSD
 
     def features(self, crop_BCHW: Tensor) -> Tensor:
-        """Return the output of the last convolution before the heatmaps (B, C, H, W)."""
+        """Return the activation of the last convolution before the heatmaps (B, C, H, W)."""
         return self.interpreter.before_output(self.generator.features(self.styles(crop_BCHW), self.config.levels))
 
     def tail(self, x_BCHW: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ def gradcam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[
     Args:
         model: in evaluation mode.
         crop_BCHW: the model's input, float32 in [−1, 1], any number of images.
-        targets: outputs to explain, all by default: logits of the recognition model (0 healthy, 1 palsied), or regions by their
-            index in ``schema.AUS``.
+        targets: outputs to explain, all by default: classes of the recognition model (0 healthy, 1 palsied), or regions by
+            their index in ``schema.AUS``.
 
     Returns:
         float32 (B, T, H, W) in [0, 1]. Every map is divided by its own maximum, so maps show the position, not the strength; a
@@ -39,9 +39,11 @@ def gradcam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[
 def cam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[int] | None = None) -> Tensor:
     """Compute the maps L = ReLU(Σ_k α_k A^k) of a layer A, with α_k the mean of ∂y/∂A^k (METHOD §5).
 
-    For the ViT, A is the input of the last block on the patch grid, without class and register tokens. For the region model, A
-    is the last convolution before the heatmap output, and y are the decoded scores. The network up to the layer runs once
-    without gradients. The rest is differentiated once per target, for all images together.
+    For the ViT, A is the input of the last block on the patch grid, without class and register tokens, and y is a class's logit
+    less the other's: a constant added to both changes no decision. For the region model, A is the activation of the last
+    convolution before the heatmap output, and y are the means of the heatmaps before clamping. The clamp has no gradient where
+    a heatmap is surest. The network up to the layer runs once without gradients. The rest is differentiated once per target,
+    for all images together.
 
     Returns:
         float32 (B, T, h, w), at the resolution of the layer, not normalized.
@@ -66,5 +68,18 @@ def cam(model: PalsyViT | RegionModel, crop_BCHW: Tensor, targets: Sequence[int]
 def split(model: PalsyViT | RegionModel) -> tuple[Step, Step, Step]:
     """Return functions: input to layer, layer to scores (B, U), layer to maps (B, K, H, W)."""
     if isinstance(model, PalsyViT):
-        return model.tokens, model.tail, model.token_maps
-    return model.features, lambda layer: model.scores(model.tail(layer)), lambda layer: layer
+        return model.tokens, lambda layer: class_differences(model.tail(layer)), model.token_maps
+    return model.features, lambda layer: unclamped_scores(model, model.tail(layer)), lambda layer: layer
+
+
+def class_differences(logit_BU: Tensor) -> Tensor:
+    """Return each logit less the mean of the others, same shape; of two classes: healthy − palsied, palsied − healthy."""
+    others_BU = (logit_BU.sum(1, keepdim=True) - logit_BU) / (logit_BU.shape[1] - 1)
+    return logit_BU - others_BU
+
+
+def unclamped_scores(model: RegionModel, heatmaps_BAHW: Tensor) -> Tensor:
+    """Compute the scores (B, 8) of the regions as the model does, but from heatmaps that are not clamped."""
+    if model.config.mode == "sided":
+        return torch.stack([half.mean((2, 3)) for half in heatmaps_BAHW.chunk(2, dim=-1)], dim=-1).amax(-1)
+    return heatmaps_BAHW.mean((2, 3))

@@ -1,0 +1,1 @@
+"""The methods that the paper compares with, and the controls that it leaves out: one interface, one file per method."""

@@ -1,0 +1,1 @@
+"""Methods that answer whether a face is palsied."""

@@ -1,0 +1,1 @@
+"""Recognition methods whose network sees one frame."""

@@ -1,1 +1,1 @@
-"""Methods that answer which regions are affected."""
+"""Comparison methods of the regions: each answers, for eight regions of a face, whether the palsy affects it."""

@@ -11,13 +11,14 @@ from vitau.baselines.method import Budget
 def check_learning(eight_people, other_people):
     """Train a method for one step and on eight people until it knows them; return what was fitted last.
 
-    The eight people also choose the epoch. The other people are scored, to check the shape and the range of scores.
+    A third of their frames also choose the epoch. The other people are scored, to check the shape and the range of scores.
     """
+    choosing = eight_people.where(np.arange(len(eight_people)) % 3 == 0)
 
     def check(method, *, at_least=0.8, **settings):
         one_step = Budget(**settings | {"epochs": 1, "batch_size": 64})
         first = method.fit(eight_people, other_people, one_step, seed=0).predict(other_people)
-        fitted = method.fit(eight_people, eight_people, Budget(**settings), seed=0)
+        fitted = method.fit(eight_people, choosing, Budget(**settings), seed=0)
         scores = fitted.predict(other_people)
         for values in (first, scores):
             assert values.shape == (len(other_people),)

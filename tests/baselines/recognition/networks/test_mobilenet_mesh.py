@@ -37,4 +37,4 @@ def test_skin_and_background_do_not_count(eight_people):
 
 
 def test_it_learns_eight_people(check_learning):
-    check_learning(replace(mobilenet_mesh(), settings=Settings(lr=3e-3)), epochs=12, image_px=48)
+    check_learning(replace(mobilenet_mesh(), settings=Settings(lr=3e-3)), epochs=16, image_px=48)

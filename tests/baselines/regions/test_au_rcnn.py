@@ -9,7 +9,7 @@ from vitau.baselines.method import Budget, Fitted, Method
 from vitau.baselines.regions.au_rcnn import SETTINGS, AuRcnnNetwork, au_rcnn, box_features, eye_distance, region_boxes
 from vitau.schema import AU, AUS
 
-BUDGET = Budget(epochs=1, batch_size=16, image_px=64, frames_per_person=2)
+BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.25, frames_per_person=2)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_features_are_read_where_the_box_lies() -> None:
 
 def test_each_region_reads_its_own_box_and_its_own_row_of_the_last_layer() -> None:
     torch.manual_seed(0)
-    network = AuRcnnNetwork("test_resnet", 2).eval()
+    network = AuRcnnNetwork("resnet18", 2, 0.25).eval()
     crops, points = torch.randn(2, 3, 64, 64), torch.rand(2, 68, 2) * 200 + 20
     with torch.no_grad():
         before = network(crops, points)
@@ -64,8 +64,8 @@ def test_each_region_reads_its_own_box_and_its_own_row_of_the_last_layer() -> No
 
 
 def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, Budget], None]) -> None:
-    check_one_step(au_rcnn("test_resnet", 2), au_rcnn("test_resnet", 2, replace(SETTINGS, lr=0.0)), BUDGET)
+    check_one_step(au_rcnn("resnet18", 2), au_rcnn("resnet18", 2, replace(SETTINGS, lr=0.0)), BUDGET)
 
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted]) -> None:
-    check_overfit(au_rcnn("test_resnet", 2, Settings(lr=1e-3)), replace(BUDGET, epochs=50))
+    check_overfit(au_rcnn("resnet18", 2, Settings(lr=1e-3)), replace(BUDGET, epochs=80))

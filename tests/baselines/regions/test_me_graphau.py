@@ -10,8 +10,8 @@ from vitau.baselines.fitting import Settings
 from vitau.baselines.method import Budget, Fitted, Method
 from vitau.baselines.regions.me_graphau import CosineHead, GraphConvolution, LinearBlock, MeGraphAu, RegionGraph, neighbor_graph
 
-BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.125, frames_per_person=2)
-TINY = MeGraphAu(backbone="test_resnet")
+BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.25, frames_per_person=2)
+TINY = MeGraphAu(backbone="resnet18")
 QUICK = replace(TINY, settings=Settings(lr=1e-3, schedule="cosine"))
 
 NODES = torch.tensor([[[2.0, 0.0], [1.0, 1.0], [0.0, 3.0]]])
@@ -73,10 +73,10 @@ def test_a_linear_block_norms_each_channel_over_all_places_and_images() -> None:
 
 
 def test_the_authors_backbone_gives_a_node_per_region() -> None:
-    network = RegionGraph("resnet50", 16).eval()
-    assert network.backbone.num_features == 2048
+    network = RegionGraph("resnet50", 512, 0.25).eval()
+    assert network.backbone.num_features == 512
     with torch.no_grad():
-        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 8, 16)
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 8, 128)
 
 
 def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, Budget], None]) -> None:

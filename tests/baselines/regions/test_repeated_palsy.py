@@ -31,7 +31,7 @@ class FittedBrightness:
 
     def predict(self, crops: Crops) -> NDArray[np.float32]:
         brightness = crops.pixels(slice(None)).mean((1, 2, 3)) - self.mean
-        return (1 / (1 + np.exp(-brightness))).astype(np.float32)
+        return np.asarray(1 / (1 + np.exp(-brightness)), np.float32)
 
 
 def test_all_regions_get_the_score_of_the_face(drawn_people: Crops) -> None:

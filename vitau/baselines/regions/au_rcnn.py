@@ -9,14 +9,14 @@ ImageNet may be brought.
 Axes: B images, A regions (8), L landmarks (68), C channels, H rows, W columns; 4 is left, top, right, bottom.
 """
 
-from typing import Final
+from typing import Any, Final
 
-import timm
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from vitau.baselines.fitting import FrameMethod, Settings
+from vitau.baselines.recognition.networks.classifier import build_resnet
 from vitau.baselines.regions.losses import bce
 from vitau.models.heatmaps import peaks
 from vitau.schema import AUS, CROP_SIZE
@@ -43,7 +43,7 @@ def au_rcnn(backbone: str = "resnet50", roi_px: int = 14, settings: Settings = S
         title="AU R-CNN-style",
         task="regions",
         image_px=512,
-        build=lambda _budget, _image_px: AuRcnnNetwork(backbone, roi_px),
+        build=lambda budget, _image_px: AuRcnnNetwork(backbone, roi_px, budget.width),
         objective=_objective,
         read=_read,
         settings=settings,
@@ -51,11 +51,11 @@ def au_rcnn(backbone: str = "resnet50", roi_px: int = 14, settings: Settings = S
 
 
 class AuRcnnNetwork(nn.Module):
-    """The network from an image and its landmarks to logits (B, 8)."""
+    """The network from an image and its landmarks to logits (B, 8); ``width`` multiplies the channels of the backbone."""
 
-    def __init__(self, backbone: str, roi_px: int) -> None:
+    def __init__(self, backbone: str, roi_px: int, width: float) -> None:
         super().__init__()
-        resnet = timm.create_model(backbone, pretrained=False, num_classes=0)
+        resnet: Any = build_resnet(backbone, width, num_classes=0)
         self.roi_px = roi_px
         self.shared = nn.Sequential(
             *(resnet.conv1, resnet.bn1, resnet.act1, resnet.maxpool),
@@ -71,7 +71,8 @@ class AuRcnnNetwork(nn.Module):
         roi_RCHW = box_features(feature_BCHW, region_boxes(landmarks_BL2), self.roi_px)
         hidden_BAD = self.hidden(self.of_box(roi_RCHW)).unflatten(0, (len(crop_BCHW), len(AUS)))
         # each region reads its own row of the last layer
-        return (hidden_BAD * self.last.weight).sum(-1) + self.last.bias
+        logit_BA: Tensor = (hidden_BAD * self.last.weight).sum(-1) + self.last.bias
+        return logit_BA
 
 
 def region_boxes(landmarks_BL2: Tensor) -> Tensor:
@@ -91,7 +92,8 @@ def region_boxes(landmarks_BL2: Tensor) -> Tensor:
 def eye_distance(landmarks_BL2: Tensor) -> Tensor:
     """Return the distance (B,) between the centers of the eyes, in the landmarks' unit."""
     right_B2, left_B2 = landmarks_BL2[:, 36:42].mean(1), landmarks_BL2[:, 42:48].mean(1)
-    return torch.linalg.vector_norm(left_B2 - right_B2, dim=-1)
+    distance_B: Tensor = torch.linalg.vector_norm(left_B2 - right_B2, dim=-1)
+    return distance_B
 
 
 def box_features(feature_BCHW: Tensor, box_BA4: Tensor, side: int) -> Tensor:

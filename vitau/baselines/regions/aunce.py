@@ -73,7 +73,7 @@ class Aunce:
             return classify(network, network.get_submodule("encoder")(batch.crop_BCHW), batch)
 
         def build(budget: Budget, _image_px: int) -> nn.Module:
-            return AunceNetwork(self.backbone, max(1, round(VECTOR_WIDTH * budget.width)))
+            return AunceNetwork(self.backbone, budget.width)
 
         method = FrameMethod(
             name=self.name,
@@ -91,12 +91,13 @@ class Aunce:
 
 
 class AunceNetwork(nn.Module):
-    """The encoder, from an image to unit vectors (B, 8, D), and the classifier on it."""
+    """The encoder, from an image to unit vectors (B, 8, D), and the classifier on it; ``width`` multiplies all channels."""
 
-    def __init__(self, backbone: str, width: int) -> None:
+    def __init__(self, backbone: str, width: float) -> None:
         super().__init__()
-        self.encoder = UnitVectors(RegionGraph(backbone, width))
-        self.head = RegionClassifier(width)
+        graph = RegionGraph(backbone, VECTOR_WIDTH, width)
+        self.encoder = UnitVectors(graph)
+        self.head = RegionClassifier(graph.node_width)
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
         """Return two logits per region (B, 8, 2), spared and affected."""
@@ -134,12 +135,11 @@ class RegionClassifier(nn.Module):
         return torch.stack([layers(vector_BAD[:, row]) for row, layers in enumerate(self.of_region)], dim=1)
 
 
-def frozen(network: nn.Module) -> nn.Module:
+def frozen(network: nn.Module) -> AunceNetwork:
     """Return the network with an encoder that no longer changes."""
-    encoder = network.get_submodule("encoder")
-    assert isinstance(encoder, UnitVectors)
-    encoder.frozen = True
-    encoder.requires_grad_(requires_grad=False)
+    assert isinstance(network, AunceNetwork)
+    network.encoder.frozen = True
+    network.encoder.requires_grad_(requires_grad=False)
     return network
 
 

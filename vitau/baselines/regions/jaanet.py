@@ -58,7 +58,7 @@ class JaaNet:
         """Train on palsied people with labels; see :class:`vitau.baselines.method.Method`.
 
         Raises:
-            ValueError: the budget's input is no multiple of 4, or below 64 px.
+            ValueError: the budget's input is no multiple of 16, or below 64 px.
         """
         weight_A = region_weights(torch.from_numpy(prevalences(train)).float()).to(budget.device)
 
@@ -92,10 +92,8 @@ class JaaNetwork(nn.Module):
 
     def __init__(self, image_px: int = IMAGE_PX, width: float = 1.0) -> None:
         super().__init__()
-        if image_px % 4 or image_px < 64:
-            raise ValueError(
-                f"JAA-Net's maps are a quarter of the input, and {image_px} px do not fit: take a multiple of 4 from 64"
-            )
+        if image_px % 16 or image_px < 64:
+            raise ValueError(f"JAA-Net's cells do not fit an input of {image_px} px: take a multiple of 16 from 64")
         unit = max(1, round(8 * width))
         side = image_px // 4
         self.shared = nn.Sequential(
@@ -140,7 +138,7 @@ class HierarchicalRegionLayer(nn.Module):
         self.first = _convolution(narrow, wide)
         widths = (wide, wide // 2, wide // 4, wide // 4)
         self.scales = nn.ModuleList(
-            Cells(grid, [_convolution(widths[level], widths[level + 1]) for _ in range(grid**2)])
+            Cells(grid, _convolution(widths[level] * grid**2, widths[level + 1] * grid**2, groups=grid**2))
             for level, grid in enumerate((8, 4, 2))
         )
 
@@ -209,8 +207,9 @@ def landmark_error(found_BL2: Tensor, landmarks_BL2: Tensor) -> Tensor:
     return (error_B / eye_distance(landmarks_BL2) ** 2).mean()
 
 
-def _convolution(narrow: int, wide: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU())
+def _convolution(narrow: int, wide: int, groups: int = 1) -> nn.Module:
+    convolution = nn.Conv2d(narrow, wide, 3, padding=1, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(wide), nn.ReLU())
 
 
 def _branch(*widths: int) -> nn.Module:

@@ -39,7 +39,7 @@ def weighted_asymmetric(probability_BA: Tensor, affected_BA: Tensor, known_BA: T
 def weighted_softmax(logit_BA2: Tensor, affected_BA: Tensor, known_BA: Tensor, weight_A: Tensor) -> Tensor:
     """Compute the weighted cross-entropy of two classes per region, spared and affected (JAA-Net); a scalar."""
     error_BA = functional.cross_entropy(logit_BA2.flatten(0, 1), affected_BA.flatten().long(), reduction="none")
-    return mean_of_known(weight_A * error_BA.unflatten(0, affected_BA.shape), known_BA)
+    return mean_of_known(weight_A * error_BA.reshape(affected_BA.shape), known_BA)
 
 
 def weighted_dice(probability_BA: Tensor, affected_BA: Tensor, known_BA: Tensor, weight_A: Tensor) -> Tensor:

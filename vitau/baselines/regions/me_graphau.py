@@ -10,15 +10,15 @@ Axes: B images, N places, C channels, A regions (8), D width of a node.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vitau.baselines.fitting import FittedFrames, FrameMethod, Settings
 from vitau.baselines.method import Budget
+from vitau.baselines.recognition.networks.classifier import build_resnet
 from vitau.baselines.regions.losses import region_weights, weighted_asymmetric
 from vitau.baselines.regions.prevalence import prevalences
 from vitau.data.dataset import Crops
@@ -54,8 +54,8 @@ class MeGraphAu:
             return weighted_asymmetric(network(batch.crop_BCHW), batch.affected_BA, batch.known_BA, weight_A)
 
         def build(budget: Budget, _image_px: int) -> nn.Module:
-            width = max(1, round(NODE_WIDTH * budget.width))
-            return nn.Sequential(RegionGraph(self.backbone, width), CosineHead(width))
+            graph = RegionGraph(self.backbone, NODE_WIDTH, budget.width)
+            return nn.Sequential(graph, CosineHead(graph.node_width))
 
         method = FrameMethod(
             name=self.name,
@@ -71,14 +71,22 @@ class MeGraphAu:
 
 
 class RegionGraph(nn.Module):
-    """The network from an image (B, 3, S, S) to a vector per region (B, 8, D)."""
+    """The network from an image (B, 3, S, S) to a vector per region (B, 8, D).
 
-    def __init__(self, backbone: str, width: int) -> None:
+    Args:
+        backbone: timm's name of a ResNet.
+        node_width: D at a width of 1.
+        width: factor of all channels.
+    """
+
+    def __init__(self, backbone: str, node_width: int, width: float) -> None:
         super().__init__()
-        self.backbone = timm.create_model(backbone, pretrained=False, num_classes=0, global_pool="")
-        self.shared = LinearBlock(self.backbone.num_features, width)
-        self.of_region = nn.ModuleList(LinearBlock(width, width) for _ in AUS)
-        self.graph = GraphConvolution(len(AUS), width)
+        resnet: Any = build_resnet(backbone, width, num_classes=0, global_pool="")
+        self.backbone = resnet
+        self.node_width = max(1, round(node_width * width))
+        self.shared = LinearBlock(resnet.num_features, self.node_width)
+        self.of_region = nn.ModuleList(LinearBlock(self.node_width, self.node_width) for _ in AUS)
+        self.graph = GraphConvolution(len(AUS), self.node_width)
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:
         """Return the nodes (B, 8, D) after the graph convolution."""

@@ -6,10 +6,10 @@ outputs with a sigmoid each, binary cross-entropy, 224 px, AdamW. Weights are fr
 
 from typing import Final
 
-import timm
 from torch import Tensor, nn
 
 from vitau.baselines.fitting import FrameMethod, Settings
+from vitau.baselines.recognition.networks.classifier import build_resnet
 from vitau.baselines.regions.losses import bce
 from vitau.schema import AUS
 from vitau.training.tasks import Batch
@@ -29,7 +29,7 @@ def resnet50(backbone: str = "resnet50", settings: Settings = SETTINGS) -> Frame
         title="ResNet-50, multi-label",
         task="regions",
         image_px=224,
-        build=lambda _budget, _image_px: timm.create_model(backbone, pretrained=False, num_classes=len(AUS)),
+        build=lambda budget, _image_px: build_resnet(backbone, budget.width, num_classes=len(AUS)),
         objective=_objective,
         read=_read,
         settings=settings,

@@ -1,7 +1,8 @@
-"""The rows of the table of regions, in the order of the paper's Table 2, then the sided model and the controls."""
+"""The region methods by name, in the order of the paper's Table 2; the sided model and the controls follow."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from vitau.baselines.method import Method
 from vitau.baselines.regions.au_rcnn import au_rcnn
@@ -18,8 +19,8 @@ from vitau.training.recipes import find_recipe
 
 def region_methods(
     recognition: Method, *, size: str = "tiny", pretrained: Mapping[str, Path] | None = None
-) -> tuple[Method, ...]:
-    """Build the region methods in the order of the table.
+) -> Mapping[str, Method]:
+    """Return the methods by name: the rows of Table 2 in its order, ViTAU last of them, then its sided model and the controls.
 
     Args:
         recognition: the method whose score a control repeats for every region.
@@ -32,7 +33,7 @@ def region_methods(
     """
     paired, sided = find_recipe(f"{size}-regions"), find_recipe(f"{size}-sided")
     start = pretrained or {}
-    return (
+    methods: list[Method] = [
         drml(),
         JaaNet(),
         au_rcnn(),
@@ -43,4 +44,5 @@ def region_methods(
         resnet50(),
         RepeatedPalsy(recognition=recognition),
         Prevalence(),
-    )
+    ]
+    return MappingProxyType({method.name: method for method in methods})

@@ -31,7 +31,7 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How a method's own article trains; the budget sets epochs and batches.
+    """Optimizer settings of a method's own article; the budget sets epochs and batches.
 
     Attributes:
         lr: learning rate.
@@ -169,7 +169,7 @@ class FittedFrames:
 
 @dataclass(frozen=True, kw_only=True)
 class _Loop(Generic[BatchT]):
-    """What stays the same in all steps of one training."""
+    """The constants of one training."""
 
     network: nn.Module
     objective: Callable[[nn.Module, BatchT], Tensor]
@@ -279,11 +279,8 @@ def select(scores: Scores, crops: Crops, task: Task) -> float:
 
     For regions both are means over the regions with a known label; a region in which all people are alike counts as 0.5.
     """
-    if task == "palsy":
-        truth, known = crops.palsied_N, np.ones(len(crops), bool)
-    else:
-        truth, known = crops.affected_NA, crops.known_NA
-    people = by_subject(crops.subject_N.tolist(), truth, scores, known)
+    truth = crops.palsied_N if task == "palsy" else crops.affected_NA
+    people = by_subject(crops.subject_N.tolist(), truth, scores, None if task == "palsy" else crops.known_NA)
     values = []
     for column in range(people.truth_SK.shape[1]):
         mask_S = people.known_SK[:, column]

@@ -12,14 +12,15 @@ from vitau.schema import AU, AUS
 
 @pytest.fixture
 def batch(eight_people):
-    """Four people: a control; palsied AU1; AU12 unknown but for AU9 healthy; nothing known."""
-    drawn = FrameItems(eight_people, 16, "cpu").batch(np.arange(4))
-    affected, known = torch.zeros(4, 8, dtype=torch.bool), torch.ones(4, 8, dtype=torch.bool)
+    """A control, and palsied people: AU1; only AU9 known, healthy; nothing known; only AU12 known, affected."""
+    drawn = FrameItems(eight_people, 16, "cpu").batch(np.arange(5))
+    affected, known = torch.zeros(5, 8, dtype=torch.bool), torch.ones(5, 8, dtype=torch.bool)
     affected[1, AUS.index(AU.AU1)] = True
     known[2] = False
     known[2, AUS.index(AU.AU9)] = True
-    known[3] = False
-    return replace(drawn, palsied_B=torch.tensor([False, True, True, True]), affected_BA=affected, known_BA=known)
+    known[3:] = False
+    affected[4, AUS.index(AU.AU12)] = known[4, AUS.index(AU.AU12)] = True
+    return replace(drawn, palsied_B=torch.tensor([False, True, True, True, True]), affected_BA=affected, known_BA=known)
 
 
 def test_an_edge_is_as_long_as_its_step():
@@ -35,20 +36,20 @@ def test_an_edge_is_as_long_as_its_step():
 
 def test_parts_are_palsied_healthy_or_unknown(batch):
     palsied, known = part_truth(batch)
-    assert palsied.tolist() == [[False, False], [True, False], [False, False], [False, False]]
-    assert known.tolist() == [[True, True], [True, True], [False, False], [False, False]]
+    assert palsied.tolist() == [[False, False], [True, False], [False, False], [False, False], [False, True]]
+    assert known.tolist() == [[True, True], [True, True], [False, False], [False, False], [False, True]]
 
 
 def test_the_loss_is_of_known_parts_and_of_the_larger_part_where_none_is_known(batch):
     class Fixed(nn.Module):
         def forward(self, _):
-            return torch.tensor([[0.0, 1.0], [2.0, 0.0], [3.0, -1.0], [-2.0, -1.0]])
+            return torch.tensor([[0.0, 1.0], [2.0, 0.0], [3.0, -1.0], [-2.0, -1.0], [9.0, 0.5]])
 
     def positive(logit):
         return np.log1p(np.exp(-logit))
 
-    terms = [positive(0), positive(-1), positive(2), positive(0), positive(3), positive(-1)]
-    assert part_loss(Fixed(), batch).item() == pytest.approx(sum(terms) / 6)
+    terms = [positive(0), positive(-1), positive(2), positive(0), positive(3), positive(-1), positive(0.5)]
+    assert part_loss(Fixed(), batch).item() == pytest.approx(sum(terms) / 7)
 
 
 def test_the_score_is_that_of_the_larger_part(batch):

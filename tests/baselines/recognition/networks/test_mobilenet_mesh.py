@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.spatial import ConvexHull
 
 from vitau.baselines.fitting import FrameItems, Settings
 from vitau.baselines.recognition.networks import mobilenet_mesh as module
-from vitau.baselines.recognition.networks.mobilenet_mesh import draw_mesh, mesh_edges, mesh_of, mobilenet_mesh
+from vitau.baselines.recognition.networks.mobilenet_mesh import draw_mesh, mesh_edges, mesh_of, mesh_template, mobilenet_mesh
 
 
 def test_the_edges_are_a_triangulation_of_all_points():
@@ -13,7 +14,8 @@ def test_the_edges_are_a_triangulation_of_all_points():
     assert set(edges.ravel().tolist()) == set(range(68))
     assert (edges[:, 0] < edges[:, 1]).all()
     assert len(np.unique(edges, axis=0)) == len(edges)
-    assert 68 + 2 * 68 / 3 < len(edges) <= 3 * 68 - 6  # Euler: a planar graph
+    # Euler: a triangulation of n points, h of them on the hull, has 3n − 3 − h edges
+    assert len(edges) == 3 * 68 - 3 - len(ConvexHull(mesh_template()).vertices)
 
 
 def test_a_line_runs_from_point_to_point_at_the_scale_of_the_image(monkeypatch):

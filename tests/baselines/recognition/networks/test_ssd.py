@@ -12,6 +12,11 @@ def test_the_box_surrounds_the_landmarks_within_the_image():
     assert face_boxes(landmarks, 64).tolist() == [[16.0, 8.0, 32.0, 50.0], [0.0, 4.0, 64.0, 16.0]]
 
 
+def test_a_box_outside_the_image_becomes_its_nearest_pixel():
+    assert face_boxes(torch.full((1, 68, 2), 300.0), 64).tolist() == [[63.0, 63.0, 64.0, 64.0]]
+    assert face_boxes(torch.full((1, 68, 2), -9.0), 64).tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
 def test_the_score_is_that_of_the_best_box():
     def found(*pairs):
         return {"scores": torch.tensor([pair[0] for pair in pairs]), "labels": torch.tensor([pair[1] for pair in pairs])}

@@ -46,7 +46,7 @@ def cut_parts(crop_BCHW: Tensor, landmarks_BL2: Tensor, side: int) -> Tensor:
     grid_B4SS2 = torch.stack([x_B4S[:, :, None].expand(size), y_B4S[..., None].expand(size)], -1) / (CROP_SIZE / 2) - 1
     crops = crop_BCHW.repeat_interleave(NUM_PARTS, 0)
     parts = functional.grid_sample(crops, grid_B4SS2.flatten(0, 1), padding_mode="border", align_corners=False)
-    return parts.unflatten(0, (-1, NUM_PARTS))
+    return parts.view(-1, NUM_PARTS, *parts.shape[1:])
 
 
 class PartEncoder(nn.Module):

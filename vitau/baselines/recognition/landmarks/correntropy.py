@@ -106,7 +106,7 @@ def solve_reweighted(
 ) -> Floats:
     """Solve for the output (H,) and reweight the rows by their errors, until it stays the same or for 20 rounds."""
     graph_HH = settings.manifold * unit_RH.T @ laplacian_RR @ unit_RH
-    row_R = labeled_R.astype(np.float64)
+    row_R: NDArray[Any] = labeled_R.astype(np.float64)
     beta_H = solve_output(unit_RH, target_R, settings.c * row_R, graph_HH)
     for _ in range(_MOST_ROUNDS - 1):
         error_R = target_R - unit_RH @ beta_H
@@ -117,7 +117,7 @@ def solve_reweighted(
     return beta_H
 
 
-def solve_output(unit_RH: Floats, target_R: Floats, weight_R: Floats, graph_HH: Floats) -> Floats:
+def solve_output(unit_RH: Floats, target_R: Floats, weight_R: NDArray[Any], graph_HH: Floats) -> Floats:
     """Solve (I + HᵀΩH + G) β = HᵀΩY for β (H,), with the row weights Ω and the term G of the graph."""
     weighted_HR = unit_RH.T * weight_R
     solution_H: Floats = np.linalg.solve(np.eye(unit_RH.shape[1]) + weighted_HR @ unit_RH + graph_HH, weighted_HR @ target_R)

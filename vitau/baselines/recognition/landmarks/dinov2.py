@@ -11,7 +11,7 @@ raises an error.
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -62,7 +62,7 @@ def dinov2(weights: Sequence[str] = (), store: Store | None = None, *, backbone:
         title="Frozen DINOv2 features",
         features=features,
         unit="frame",
-        candidates=[lambda _features, _seed, c=penalty: logistic(c) for penalty in _PENALTIES],
+        candidates=[partial(logistic, penalty) for penalty in _PENALTIES],
     )
 
 

@@ -105,7 +105,8 @@ def _distance(face_NL2: NDArray[np.float64], first: int, second: int) -> NDArray
 
 def _from_level(face_NL2: NDArray[np.float64], first: int, second: int) -> NDArray[np.float64]:
     across_N2 = np.abs(face_NL2[:, second] - face_NL2[:, first])
-    return np.degrees(np.arctan2(across_N2[:, 1], across_N2[:, 0]))
+    angle_N: NDArray[np.float64] = np.degrees(np.arctan2(across_N2[:, 1], across_N2[:, 0]))
+    return angle_N
 
 
 def _area(face_NL2: NDArray[np.float64], outline: Sequence[int]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ the penalty is chosen on the validation people. The leak-free reference for land
 2503.10371).
 """
 
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +29,7 @@ def landmarks_alone() -> FeatureMethod:
         title="Landmarks alone",
         features=coordinates,
         unit="frame",
-        candidates=[lambda _features, _seed, c=penalty: logistic(c) for penalty in _PENALTIES],
+        candidates=[partial(logistic, penalty) for penalty in _PENALTIES],
     )
 
 
@@ -37,6 +38,6 @@ def coordinates(crops: Crops, _budget: Budget) -> NDArray[np.float64]:
     return upright(crops.landmarks_NL2).reshape(len(crops), -1)
 
 
-def logistic(c: float) -> Any:
+def logistic(c: float, _num_features: int, _seed: int) -> Any:
     """Build a standardized logistic regression; a smaller ``c`` is a stronger penalty."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))

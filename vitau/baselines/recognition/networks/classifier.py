@@ -1,4 +1,4 @@
-"""What networks with two classes share: loss, score, and narrower versions of library networks.
+"""Shared parts of networks with two classes: loss, score, and narrower versions of library networks.
 
 Axes: B images, C channels, H, W px; class 0 is healthy, class 1 palsied.
 """

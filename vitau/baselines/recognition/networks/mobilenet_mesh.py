@@ -47,14 +47,20 @@ def mobilenet_mesh() -> FrameMethod:
     )
 
 
+def mesh_template() -> NDArray[np.float64]:
+    """Return the mean resting face (68, 2) of drawn controls."""
+    people = [draw_person(0, index, palsied=False) for index in range(_TEMPLATE_PEOPLE)]
+    template_L2: NDArray[np.float64] = np.mean([draw_landmarks(person, "rest", 0.0) for person in people], axis=0)
+    return template_L2
+
+
 @lru_cache(maxsize=1)
 def mesh_edges() -> NDArray[np.int64]:
-    """Return the edges (E, 2) of the Delaunay triangles of the mean resting face of drawn controls, sorted."""
-    people = [draw_person(0, index, palsied=False) for index in range(_TEMPLATE_PEOPLE)]
-    template_L2 = np.mean([draw_landmarks(person, "rest", 0.0) for person in people], axis=0)
-    triangles = Delaunay(template_L2).simplices
+    """Return the edges (E, 2) of the Delaunay triangles of :func:`mesh_template`, sorted."""
+    triangles = Delaunay(mesh_template()).simplices
     edges = np.sort(np.concatenate([triangles[:, pair] for pair in ([0, 1], [1, 2], [0, 2])]), axis=1)
-    return np.unique(edges, axis=0).astype(np.int64)
+    unique_E2: NDArray[np.int64] = np.unique(edges, axis=0).astype(np.int64)
+    return unique_E2
 
 
 def mesh_of(batch: Batch) -> Tensor:

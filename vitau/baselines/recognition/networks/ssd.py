@@ -55,10 +55,14 @@ def build_ssd(image_px: int) -> nn.Module:
 
 
 def face_boxes(landmarks_BL2: Tensor, side: int) -> Tensor:
-    """Return the boxes (B, 4) of the landmarks, x and y of two corners, px of an image of ``side``, within the image."""
-    scale = side / CROP_SIZE
-    corners = [landmarks_BL2.amin(1), landmarks_BL2.amax(1)]
-    return (torch.cat(corners, 1) * scale).clamp(0, side)
+    """Return the boxes (B, 4) of the landmarks, x and y of two corners, px of an image of ``side``.
+
+    A box lies within the image and is at least 1 px wide and high, which the detector needs.
+    """
+    point_BL2 = landmarks_BL2 * (side / CROP_SIZE)
+    low_B2 = point_BL2.amin(1).clamp(0, side - 1)
+    high_B2 = torch.maximum(point_BL2.amax(1).clamp(max=side), low_B2 + 1)
+    return torch.cat([low_B2, high_B2], 1)
 
 
 def detection_loss(network: nn.Module, batch: Batch) -> Tensor:

@@ -2,12 +2,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from vitau.baselines.fitting import FittedFrames, Settings
+from vitau.baselines.fitting import FittedFrames, FrameItems, Settings
 from vitau.baselines.method import Budget, Fitted, Method
-from vitau.baselines.regions.aunce import Aunce, AunceNetwork, RegionClassifier, frozen, info_nce
+from vitau.baselines.regions.aunce import Aunce, AunceNetwork, RegionClassifier, frozen, info_nce, view
 from vitau.data.dataset import Crops
 
 BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.125, frames_per_person=2)
@@ -57,6 +58,18 @@ def test_vectors_have_length_one_and_the_classifier_is_linear() -> None:
     with torch.no_grad():
         torch.testing.assert_close(network.encoder(torch.randn(2, 3, 64, 64)).norm(dim=-1), torch.ones(2, 8))
         torch.testing.assert_close(classifier(x + y) + classifier(torch.zeros_like(x)), classifier(x) + classifier(y))
+
+
+def test_views_of_a_batch_differ_and_follow_torchs_random_state(palsied_people: Crops) -> None:
+    batch = FrameItems(palsied_people, 64, "cpu").batch(np.arange(4))
+    torch.manual_seed(1)
+    one, other = view(batch), view(batch)
+    torch.manual_seed(1)
+    again = view(batch)
+    assert one.shape == batch.crop_BCHW.shape
+    assert torch.equal(one, again)
+    assert all((one[row] - other[row]).abs().mean() > 0.01 for row in range(4))
+    assert all((one[row] - batch.crop_BCHW[row]).abs().mean() > 0.01 for row in range(4))
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_statistics() -> None:

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,8 +16,10 @@ from vitau.baselines.regions.jaanet import (
     JaaNet,
     JaaNetwork,
     attention_maps,
+    joint_loss,
     landmark_error,
 )
+from vitau.training.tasks import Batch
 
 BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.25, frames_per_person=2)
 QUICK = JaaNet(settings=Settings(lr=1e-2))
@@ -91,6 +94,37 @@ def test_the_error_of_landmarks_is_summed_and_divided_by_the_squared_distance_of
     found[0, 0] += torch.tensor([30.0, 0.0])
     found[0, 7] += torch.tensor([0.0, 60.0])
     assert landmark_error(found, landmarks).item() == pytest.approx(0.25 + 1.0)
+
+
+def test_the_loss_adds_softmax_dice_and_half_the_error_of_the_landmarks() -> None:
+    landmarks = torch.zeros(1, 68, 2)
+    landmarks[:, 42:48, 0] = 60.0
+    affected = torch.tensor([[True, False]])
+    batch = Batch(
+        crop_BCHW=torch.zeros(1, 3, 1, 1),
+        landmarks_BL2=landmarks,
+        palsied_B=torch.ones(1),
+        affected_BA=affected,
+        known_BA=torch.ones(1, 2, dtype=torch.bool),
+        sided_BA2=torch.zeros(1, 2, 2),
+    )
+    found = landmarks[:, list(INNER_49)].clone()
+    found[0, 0, 0] += 60
+    loss = joint_loss(torch.zeros(1, 2, 2), found, batch, torch.tensor([1.5, 0.5]))
+    # probabilities of a half: log 2 for each; Dice 1 − 2 / 2.25 and 1 − 1 / 1.25; an error of one squared distance of the eyes
+    dice = (1.5 * (1 - 2 / 2.25) + 0.5 * (1 - 1 / 1.25)) / 2
+    assert loss.item() == pytest.approx(math.log(2) + dice + 0.5)
+
+
+def test_attention_follows_the_given_landmarks_and_the_found_ones_do_not() -> None:
+    torch.manual_seed(0)
+    network = JaaNetwork(64, 0.25).eval()
+    crops, landmarks = torch.randn(1, 3, 64, 64), torch.full((1, 68, 2), 100.0)
+    with torch.no_grad():
+        logits, found = network(crops, landmarks)
+        moved_logits, moved_found = network(crops, landmarks + 40)
+    assert not torch.equal(logits, moved_logits)
+    assert torch.equal(found, moved_found)
 
 
 def test_the_authors_input_has_maps_of_44_and_another_must_fit() -> None:

@@ -63,13 +63,7 @@ class JaaNet:
         weight_A = region_weights(torch.from_numpy(prevalences(train)).float()).to(budget.device)
 
         def objective(network: nn.Module, batch: Batch) -> Tensor:
-            logit_BA2, found_BL2 = network(batch.crop_BCHW, batch.landmarks_BL2)
-            probability_BA = logit_BA2.softmax(-1)[..., 1]
-            return (
-                weighted_softmax(logit_BA2, batch.affected_BA, batch.known_BA, weight_A)
-                + weighted_dice(probability_BA, batch.affected_BA, batch.known_BA, weight_A)
-                + LANDMARK_WEIGHT * landmark_error(found_BL2, batch.landmarks_BL2)
-            )
+            return joint_loss(*network(batch.crop_BCHW, batch.landmarks_BL2), batch, weight_A)
 
         method = FrameMethod(
             name=self.name,
@@ -194,6 +188,16 @@ def attention_maps(peak_BAP2: Tensor, side: int) -> Tensor:
     x_BAPS, y_BAPS = (grid_S - point_BAP2[..., None]).abs().unbind(3)
     distance_BASS = (y_BAPS[..., :, None] + x_BAPS[..., None, :]).amin(2)
     return (1 - FALL * distance_BASS / (REACH * with_border)).clamp(min=0)
+
+
+def joint_loss(logit_BA2: Tensor, found_BL2: Tensor, batch: Batch, weight_A: Tensor) -> Tensor:
+    """Compute the weighted softmax loss, plus the weighted Dice loss, plus half the error of the landmarks; a scalar."""
+    probability_BA = logit_BA2.softmax(-1)[..., 1]
+    return (
+        weighted_softmax(logit_BA2, batch.affected_BA, batch.known_BA, weight_A)
+        + weighted_dice(probability_BA, batch.affected_BA, batch.known_BA, weight_A)
+        + LANDMARK_WEIGHT * landmark_error(found_BL2, batch.landmarks_BL2)
+    )
 
 
 def landmark_error(found_BL2: Tensor, landmarks_BL2: Tensor) -> Tensor:

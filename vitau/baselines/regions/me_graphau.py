@@ -132,9 +132,8 @@ def neighbor_graph(node_BAD: Tensor, neighbors: int) -> Tensor:
     """Link each node to those with the largest dot products, and normalize: D^−½ A D^−½ with the degrees of the rows.
 
     Returns:
-        (B, A, A), without gradient; row i holds the weights of the nodes that node i gathers. Ties link more nodes.
+        (B, A, A); a link has no gradient. Row i holds the weights of the nodes that node i gathers. Ties link more nodes.
     """
-    node_BAD = node_BAD.detach()
     similarity_BAA = node_BAD @ node_BAD.transpose(1, 2)
     least_BA1 = similarity_BAA.topk(neighbors, dim=-1).values[..., -1:]
     linked_BAA = (similarity_BAA >= least_BA1).to(node_BAD)

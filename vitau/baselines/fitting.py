@@ -107,6 +107,7 @@ class FrameMethod:
         title: see there.
         task: chooses the training frames and the selection value.
         image_px: side of the input, unless the budget has one.
+        multiple_px: the side is rounded down to a multiple of it, such as the patches of a transformer.
         build: (budget, side of the input) → network with fresh weights; the seed is set before.
         objective: (network in training mode, batch) → loss, a scalar.
         read: (network in evaluation mode, batch) → scores in [0, 1], (B,) for recognition or (B, 8) for regions.
@@ -121,6 +122,7 @@ class FrameMethod:
     objective: Callable[[nn.Module, Batch], Tensor]
     read: Callable[[nn.Module, Batch], Tensor]
     settings: Settings = field(default_factory=Settings)
+    multiple_px: int = 1
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> "FittedFrames":
         """Train on some people; without validation people the last epoch is kept.
@@ -130,7 +132,7 @@ class FrameMethod:
         """
         check_people(train, self.task)
         train, valid = task_frames(train, self.task), task_frames(valid, self.task)
-        side = budget.image_px or self.image_px
+        side = (budget.image_px or self.image_px) // self.multiple_px * self.multiple_px
         with seeded(seed):
             network = self.build(budget, side).to(budget.device)
             fitted = FittedFrames(network=network, read=self.read, image_px=side, budget=budget)

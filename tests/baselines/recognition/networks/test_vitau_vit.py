@@ -24,4 +24,5 @@ def test_a_narrow_budget_has_fewer_heads_and_blocks():
 
 
 def test_it_learns_eight_people(check_learning):
-    check_learning(replace(vitau(), settings=Settings(lr=1e-3)), epochs=12, image_px=48, width=0.125)
+    fitted = check_learning(replace(vitau(), settings=Settings(lr=1e-3)), epochs=12, image_px=50, width=0.125)
+    assert fitted.image_px == 48  # whole patches

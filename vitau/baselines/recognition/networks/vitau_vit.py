@@ -24,12 +24,13 @@ _HEAD_WIDTH: Final = 64
 
 
 def vitau() -> FrameMethod:
-    """Return the method; a budget's side of the image must be a multiple of 16 px."""
+    """Return the method; a budget's side of the image is rounded down to whole patches of 16 px."""
     return FrameMethod(
         name="vitau",
         title="ViTAU",
         task="palsy",
         image_px=256,
+        multiple_px=_PATCH,
         build=_build,
         objective=palsy_loss,
         read=palsy_score,

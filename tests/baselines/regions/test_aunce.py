@@ -22,23 +22,23 @@ AFFECTED = torch.tensor([[True], [True], [False]])
 KNOWN = torch.ones(3, 1, dtype=torch.bool)
 
 
-def nce(positive: float, *negatives: float) -> float:
+def contrast(positive: float, *negatives: float) -> float:
     own = math.exp(positive / 0.5)
     return -math.log(own / (own + sum(math.exp(negative / 0.5) for negative in negatives)))
 
 
 def test_positives_are_the_hardest_the_mean_and_the_own_view_and_negatives_have_the_other_label() -> None:
     losses = [
-        0.2 * nce(0.6, 0.0) + 0.6 * nce(0.7, 0.0) + 0.2 * nce(0.8, 0.0),
-        0.2 * nce(0.6, -1.0) + 0.6 * nce(0.7, -1.0) + 0.2 * nce(0.8, -1.0),
-        nce(0.0, -0.8, -0.6),  # alone with its label: all three positives are its own view
+        0.2 * contrast(0.6, 0.0) + 0.6 * contrast(0.7, 0.0) + 0.2 * contrast(0.8, 0.0),
+        0.2 * contrast(0.6, -1.0) + 0.6 * contrast(0.7, -1.0) + 0.2 * contrast(0.8, -1.0),
+        contrast(0.0, -0.8, -0.6),  # alone with its label: all three positives are its own view
     ]
     assert info_nce(ONE, OTHER, AFFECTED, KNOWN).item() == pytest.approx(sum(losses) / 3)
 
 
 def test_a_face_without_a_known_label_takes_no_part() -> None:
     known = torch.tensor([[True], [False], [True]])
-    losses = [nce(0.8, 0.0), nce(0.0, -0.8)]
+    losses = [contrast(0.8, 0.0), contrast(0.0, -0.8)]
     assert info_nce(ONE, OTHER, AFFECTED, known).item() == pytest.approx(sum(losses) / 2)
 
 

@@ -20,7 +20,7 @@ def region_weights(prevalence_A: Tensor) -> Tensor:
     """Return weights (8,) in proportion to 1 / prevalence, with a mean of 1, so that rare regions count as much as common ones.
 
     Args:
-        prevalence_A: share of the training people in whom a region is affected, above 0.
+        prevalence_A: share of the training people with an affected region, above 0.
     """
     inverse_A = 1 / prevalence_A
     return inverse_A / inverse_A.mean()

@@ -17,7 +17,7 @@ from vitau.evaluation.subjects import by_subject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prevalence:
-    """Give every face the training people's share of each region."""
+    """Return the training people's share of each region for every face."""
 
     name: str = "prevalence"
     title: str = "Prevalence"
@@ -45,7 +45,7 @@ class FittedPrevalence:
 
 
 def prevalences(train: Crops) -> NDArray[np.float64]:
-    """Return the share of the palsied people with a label in whom each region is affected, (8,) strictly between 0 and 1.
+    """Return the share of the labeled palsied people that each region is affected in, (8,) strictly between 0 and 1.
 
     One affected and one spared person are added to each region (Laplace's rule), so that a region that no training person
     has is rare and not impossible.

@@ -16,7 +16,7 @@ from vitau.schema import AUS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepeatedPalsy:
-    """Give each region the score of a recognition method.
+    """Return the score of a recognition method for each region.
 
     Attributes:
         recognition: any method of the task ``palsy``; it trains on the controls too.

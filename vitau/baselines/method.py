@@ -18,7 +18,7 @@ class Budget:
         epochs: passes over the training frames; a passed epoch counts for methods that train by gradients.
         batch_size: frames, or clips, per step.
         image_px: side of the input image; ``None`` is the size that the article states.
-        width: factor of the channels of networks that are our own; networks of a library keep theirs.
+        width: factor of the channels of networks, those of a library too; the two MobileNets keep theirs.
         frames_per_person: frames drawn per person and epoch, so that a long clip does not weigh as much as many patients.
         device: of torch, such as ``cpu`` or ``cuda``.
     """
@@ -58,7 +58,7 @@ class Method(Protocol):
 
     @property
     def task(self) -> Task:
-        """What it answers."""
+        """The question that it answers: ``palsy`` or ``regions``."""
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> Fitted:
         """Train on some people; the epoch is chosen on the validation people.

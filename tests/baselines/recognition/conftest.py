@@ -5,17 +5,27 @@ import pytest
 
 from vitau.baselines.fitting import select
 from vitau.baselines.method import Budget
+from vitau.media.synthetic.people import TASKS
 
 
 @pytest.fixture
-def check_learning(eight_people, other_people):
+def all_frames(eight_people):
+    """All frames of the eight people, 7 each."""
+    return eight_people
+
+
+@pytest.fixture
+def check_learning(all_frames, other_people):
     """Train a method for one step and on eight people until it knows them; return what was fitted last.
 
-    A third of their frames also choose the epoch. The other people are scored, to check the shape and the range of scores.
+    A third of their frames also choose the epoch; with `tasks`, the frames of these tasks alone are learned, and choose. The
+    other people are scored, to check the shape and the range of scores.
     """
-    choosing = eight_people.where(np.arange(len(eight_people)) % 3 == 0)
 
-    def check(method, *, at_least=0.8, **settings):
+    def check(method, *, at_least=0.8, tasks=None, **settings):
+        task_N = np.arange(len(all_frames)) % len(TASKS)
+        eight_people = all_frames if tasks is None else all_frames.where(np.isin(task_N, tasks))
+        choosing = all_frames.where(np.arange(len(all_frames)) % 3 == 0) if tasks is None else eight_people
         one_step = Budget(**settings | {"epochs": 1, "batch_size": 64})
         first = method.fit(eight_people, other_people, one_step, seed=0).predict(other_people)
         fitted = method.fit(eight_people, choosing, Budget(**settings), seed=0)
@@ -31,3 +41,9 @@ def check_learning(eight_people, other_people):
         return fitted
 
     return check
+
+
+@pytest.fixture
+def few_frames():
+    """Settings of `check_learning` with three frames of each person: a network learns them by heart in seconds."""
+    return {"tasks": (0, 1, 4), "frames_per_person": 3, "batch_size": 12}

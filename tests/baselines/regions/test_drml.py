@@ -70,4 +70,4 @@ def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, B
 
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted]) -> None:
-    check_overfit(drml(Settings(lr=1e-3)), replace(BUDGET, epochs=90))
+    check_overfit(drml(Settings(lr=1e-3)), replace(BUDGET, epochs=64))

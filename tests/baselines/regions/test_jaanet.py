@@ -142,4 +142,4 @@ def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, B
 
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted]) -> None:
-    check_overfit(QUICK, replace(BUDGET, epochs=50))
+    check_overfit(QUICK, replace(BUDGET, epochs=34, width=0.125))

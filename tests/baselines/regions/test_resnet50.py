@@ -17,4 +17,4 @@ def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, B
 
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted]) -> None:
-    check_overfit(resnet50("resnet18", Settings(lr=1e-3)), replace(BUDGET, epochs=50))
+    check_overfit(resnet50("resnet18", Settings(lr=2e-3)), replace(BUDGET, epochs=28, image_px=48, width=0.125))

@@ -29,7 +29,7 @@ def test_one_step_changes_the_scores(name: str, check_one_step: Callable[[Method
 
 @pytest.mark.parametrize("name", ["tiny-regions", "tiny-sided"])
 def test_eight_people_are_learned_by_heart(name: str, check_overfit: Callable[[Method, Budget], Fitted]) -> None:
-    check_overfit(VitauRegions(recipe=quick(name)), replace(BUDGET, epochs=60))
+    check_overfit(VitauRegions(recipe=quick(name)), replace(BUDGET, epochs=24))
 
 
 def test_scores_are_those_of_vitaus_own_scoring_moved_to_one_half(palsied_people: Crops) -> None:

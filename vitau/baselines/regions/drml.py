@@ -101,7 +101,8 @@ class Cells(nn.Module):
         grid, (batch, channels, height, width) = self.grid, x_BCHW.shape
         h, w = height // grid, width // grid
         cell_BGGChw = x_BCHW.reshape(batch, channels, grid, h, grid, w).permute(0, 2, 4, 1, 3, 5)
-        cell_BGGChw = self.layers(cell_BGGChw.reshape(batch, -1, h, w)).reshape(batch, grid, grid, -1, h, w)
+        layered: Tensor = self.layers(cell_BGGChw.reshape(batch, -1, h, w))
+        cell_BGGChw = layered.reshape(batch, grid, grid, -1, h, w)
         return cell_BGGChw.permute(0, 3, 1, 4, 2, 5).reshape(batch, -1, height, width)
 
 

@@ -63,7 +63,8 @@ class JaaNet:
         weight_A = region_weights(torch.from_numpy(prevalences(train)).float()).to(budget.device)
 
         def objective(network: nn.Module, batch: Batch) -> Tensor:
-            return joint_loss(*network(batch.crop_BCHW, batch.landmarks_BL2), batch, weight_A)
+            logit_BA2, found_BL2 = network(batch.crop_BCHW, batch.landmarks_BL2)
+            return joint_loss(logit_BA2, found_BL2, batch, weight_A)
 
         method = FrameMethod(
             name=self.name,

@@ -60,5 +60,5 @@ def test_the_score_is_that_of_the_larger_part(batch):
     assert torch.allclose(dhn().read(Fixed(), batch), torch.tensor([1.0, 2.0]).sigmoid())
 
 
-def test_it_learns_eight_people(check_learning):
-    check_learning(replace(dhn(), settings=Settings(lr=1e-3)), epochs=18, image_px=48, width=0.25)
+def test_it_learns_eight_people(check_learning, few_frames):
+    check_learning(replace(dhn(), settings=Settings(lr=2e-3)), epochs=13, image_px=48, width=0.125, **few_frames)

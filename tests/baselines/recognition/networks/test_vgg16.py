@@ -16,5 +16,5 @@ def test_at_width_1_it_has_the_layers_of_timm():
     }
 
 
-def test_it_learns_eight_people(check_learning):
-    check_learning(replace(vgg16(), settings=Settings(lr=1e-3)), epochs=20, image_px=32, width=0.125)
+def test_it_learns_eight_people(check_learning, few_frames):
+    check_learning(replace(vgg16(), settings=Settings(lr=2e-3)), epochs=16, image_px=32, width=0.0625, **few_frames)

@@ -23,6 +23,6 @@ def test_a_narrow_budget_has_fewer_heads_and_blocks():
     assert narrow == ViTConfig(input_size=64, width=192, heads=3, depth=3, stem="deep")
 
 
-def test_it_learns_eight_people(check_learning):
-    fitted = check_learning(replace(vitau(), settings=Settings(lr=1e-3)), epochs=12, image_px=50, width=0.125)
+def test_it_learns_eight_people(check_learning, few_frames):
+    fitted = check_learning(replace(vitau(), settings=Settings(lr=1e-3)), epochs=13, image_px=50, width=0.125, **few_frames)
     assert fitted.image_px == 48  # whole patches

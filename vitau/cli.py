@@ -60,6 +60,9 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder for clips/, manifest.csv and truth.csv.", show_default=False)],
     subjects: Annotated[int, typer.Option(help="Number of people; half of them have a palsy.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the population; another seed draws other people.")] = 0,
+    style: Annotated[
+        str, typer.Option(help="How they are drawn: painted, filmed or sketched. The people stay the same.")
+    ] = "painted",
 ) -> None:
     """Draw synthetic people with a known palsy.
 
@@ -67,9 +70,11 @@ def synth(
     Prints the path of the manifest.
     """
     from vitau.media.synthetic.cohort import write_cohort
+    from vitau.media.synthetic.values import parse_style
 
+    drawn = parse_style(style)
     with bar("drawing people", subjects, transient=True) as update:
-        manifest = write_cohort(out, subjects, seed, progress=update)
+        manifest = write_cohort(out, subjects, seed, style=drawn, progress=update)
     typer.echo(manifest)
 
 

@@ -59,6 +59,14 @@ class Patch:
         rgb *= 1 - amount[..., None]
 
 
+def empty_canvas(px_per_unit: float) -> Patch:
+    """Return a canvas from (LEFT_U, TOP_V) to (RIGHT_U, BOTTOM_V) whose pixels are not set."""
+    height, width = round((BOTTOM_V - TOP_V) * px_per_unit), round((RIGHT_U - LEFT_U) * px_per_unit)
+    u = (LEFT_U + (np.arange(width, dtype=np.float32) + 0.5) / px_per_unit)[None]
+    v = (TOP_V + (np.arange(height, dtype=np.float32) + 0.5) / px_per_unit)[:, None]
+    return Patch(np.empty((height, width, 3), np.float32), u, v, px_per_unit, slice(0, height), slice(0, width))
+
+
 def _span(low: float, high: float, scale: float) -> slice:
     first = max(0, math.ceil(low * scale - 0.5))
     return slice(first, max(first + 1, math.ceil(high * scale - 0.5)))

@@ -16,7 +16,7 @@ import numpy as np
 from vitau.media.manifests import SYNTHETIC_SOURCE
 from vitau.media.synthetic.drawing import FRAME_SIZE, draw_frame
 from vitau.media.synthetic.people import TASKS, Person, draw_person
-from vitau.media.synthetic.values import Image
+from vitau.media.synthetic.values import Image, Style
 from vitau.processes import init_worker
 from vitau.schema import AUS, Cohort
 from vitau.store.atomic import atomic_path, remove_partials, write_atomic
@@ -35,6 +35,7 @@ def write_cohort(
     *,
     frames_per_task: int = 2,
     fps: int = 6,
+    style: Style = Style.PAINTED,
     num_processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -48,6 +49,7 @@ def write_cohort(
         seed: identifies the population.
         frames_per_task: frames from onset to apex of each of the 7 tasks.
         fps: frames per second of the clips.
+        style: of the drawings; the people and their movements are the same in every style.
         num_processes: number of worker processes; by default one per processor.
         progress: called with (existing clips, all clips), first with the kept clips, then after every clip.
 
@@ -67,12 +69,14 @@ def write_cohort(
     (out / "clips").mkdir(parents=True, exist_ok=True)
     people = [draw_person(seed, index) for index in range(num_subjects)]
     drawn_with = {"synthetic": True, "drawing": LOOK_VERSION, "seed": seed, "frames_per_task": frames_per_task, "fps": fps}
+    if style is not Style.PAINTED:  # folders of earlier versions do not name the default
+        drawn_with["style"] = style.value
     _claim(out, drawn_with | {"first_subject": people[0].subject})
     remove_partials(out / "clips")
     wanted = [person for person in people if not _clip_path(out, person).exists()]
     report = progress or (lambda _done, _all: None)
     report(num_subjects - len(wanted), num_subjects)
-    written = _write_clips(out, wanted, frames_per_task, fps, num_processes or os.cpu_count() or 1)
+    written = _write_clips(out, wanted, frames_per_task, fps, style, num_processes or os.cpu_count() or 1)
     for done, _ in enumerate(written, start=num_subjects - len(wanted) + 1):
         report(done, num_subjects)
     _write_rows(out / "truth.csv", TRUTH_COLUMNS, (_truth_row(person) for person in people))
@@ -91,20 +95,22 @@ def _claim(out: Path, drawn_with: dict[str, Any]) -> None:
         raise ValueError(f"{out} holds people drawn with {existing}, not with {drawn_with}; give another folder")
 
 
-def _write_clips(out: Path, people: list[Person], frames_per_task: int, fps: int, num_processes: int) -> Iterator[None]:
+def _write_clips(
+    out: Path, people: list[Person], frames_per_task: int, fps: int, style: Style, num_processes: int
+) -> Iterator[None]:
     if num_processes == 1 or len(people) < 3:
         for person in people:
-            write_clip(_clip_path(out, person), person, frames_per_task, fps)
+            write_clip(_clip_path(out, person), person, frames_per_task, fps, style)
             yield
         return
     with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=init_worker) as pool:
-        waiting = [pool.submit(write_clip, _clip_path(out, person), person, frames_per_task, fps) for person in people]
+        waiting = [pool.submit(write_clip, _clip_path(out, person), person, frames_per_task, fps, style) for person in people]
         for ready in as_completed(waiting):
             ready.result()
             yield
 
 
-def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 6) -> None:
+def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 6, style: Style = Style.PAINTED) -> None:
     """Write one person's clip, 640 × 480 H.264, all tasks from onset to apex, by an atomic rename."""
     with atomic_path(path) as partial, av.open(partial, "w") as container:
         container.metadata["comment"] = "synthetic: a drawn person, no recording of anybody"
@@ -112,18 +118,18 @@ def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 
         stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
         stream.width, stream.height = FRAME_SIZE
         stream.pix_fmt = "yuv420p"
-        for image in draw_clip(person, frames_per_task):
+        for image in draw_clip(person, frames_per_task, style):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
 
 
-def draw_clip(person: Person, frames_per_task: int = 2) -> Iterator[Image]:
+def draw_clip(person: Person, frames_per_task: int = 2, style: Style = Style.PAINTED) -> Iterator[Image]:
     """Draw the frames of a clip, RGB uint8, task by task from onset to apex."""
     rng = np.random.default_rng([person.seed, person.index, 4])
     for task in TASKS:
         for number in range(frames_per_task):
             amount = (number + 1) / frames_per_task + rng.uniform(-0.1, 0.0)
-            yield draw_frame(person, task, float(amount), rng).image
+            yield draw_frame(person, task, float(amount), rng, style=style).image
 
 
 def _clip_path(out: Path, person: Person) -> Path:

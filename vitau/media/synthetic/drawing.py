@@ -1,5 +1,6 @@
 """Pictures of a synthetic person: a camera frame, an aligned crop, or the landmarks alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -9,11 +10,13 @@ import numpy as np
 from numpy.random import Generator
 
 from vitau.media.crops import alignment
-from vitau.media.synthetic.canvas import project, warp
+from vitau.media.synthetic.canvas import Canvas, project, warp
+from vitau.media.synthetic.filming import film, film_background, film_face
 from vitau.media.synthetic.painting import paint
 from vitau.media.synthetic.people import TASKS, Person, act
 from vitau.media.synthetic.shape import Shape, shape_face
-from vitau.media.synthetic.values import Floats, Image, Pose
+from vitau.media.synthetic.sketching import blank_sheet, put_on_paper, sketch_face
+from vitau.media.synthetic.values import Camera, Floats, Image, Light, Look, Pose, Style
 
 FRAME_SIZE: Final = (640, 480)
 """Width and height of a camera frame, px."""
@@ -31,7 +34,13 @@ class Drawing:
 
 
 def draw_frame(
-    person: Person, task: str, amount: float, rng: Generator | None = None, size: tuple[int, int] = FRAME_SIZE
+    person: Person,
+    task: str,
+    amount: float,
+    rng: Generator | None = None,
+    size: tuple[int, int] = FRAME_SIZE,
+    *,
+    style: Style = Style.PAINTED,
 ) -> Drawing:
     """Draw a camera frame of a person performing a task.
 
@@ -41,6 +50,7 @@ def draw_frame(
         amount: progress of the task, from 0 at rest to 1 at the person's full effort.
         rng: source of what changes from frame to frame (head, gaze, blinks, noise); by default always the same.
         size: width and height, px.
+        style: how it is drawn; the geometry and the landmarks are those of every style.
 
     Raises:
         ValueError: an unknown task.
@@ -53,11 +63,13 @@ def draw_frame(
     origin = np.array(camera.position) * (width / FRAME_SIZE[0], height / FRAME_SIZE[1]) + rng.normal(0, 0.03 * scale, 2)
     face_to_image = np.column_stack([np.eye(2) * scale, origin])
     blur_px = camera.blur_px + float(rng.random() < 0.01) * rng.uniform(2, 4)
-    image = _photograph(person, shape, pose, face_to_image, (width, height), blur_px, rng)
+    image = _photograph(person, shape, pose, face_to_image, (width, height), blur_px, rng, style)
     return Drawing(image=image, landmarks=project(shape.landmarks, pose, face_to_image))
 
 
-def draw_crop(person: Person, task: str, amount: float, rng: Generator, size: int = 96) -> Drawing:
+def draw_crop(
+    person: Person, task: str, amount: float, rng: Generator, size: int = 96, *, style: Style = Style.PAINTED
+) -> Drawing:
     """Draw an aligned crop directly, much cheaper than drawing a frame, detecting the face and aligning it.
 
     Alignment uses landmarks with noise like that of dlib. The returned landmarks, (68, 2) px of the crop, are exact.
@@ -74,7 +86,7 @@ def draw_crop(person: Person, task: str, amount: float, rng: Generator, size: in
         noisy[points] += rng.normal(0, sd, 2)
     crop_to_face = alignment(noisy, size)
     face_to_image = cv2.invertAffineTransform(crop_to_face)
-    image = _photograph(person, shape, pose, face_to_image, (size, size), person.camera.blur_px, rng)
+    image = _photograph(person, shape, pose, face_to_image, (size, size), person.camera.blur_px, rng, style)
     return Drawing(image=image, landmarks=project(shape.landmarks, pose, face_to_image))
 
 
@@ -101,9 +113,17 @@ def _moved(pose: Pose, rng: Generator) -> Pose:
 
 
 def _photograph(
-    person: Person, shape: Shape, pose: Pose, face_to_image: Floats, size: tuple[int, int], blur_px: float, rng: Generator
+    person: Person,
+    shape: Shape,
+    pose: Pose,
+    face_to_image: Floats,
+    size: tuple[int, int],
+    blur_px: float,
+    rng: Generator,
+    style: Style,
 ) -> Image:
     """Paint, warp, blur and add noise; a small image is drawn at twice its size and averaged."""
+    how = _RENDERINGS[style]
     scale = float(np.hypot(*face_to_image[:, 0]))
     shrink = min(1.0, scale / person.camera.zoom)
     fine = 2 if shrink < 0.5 else 1
@@ -111,16 +131,22 @@ def _photograph(
         face_to_image = np.column_stack([face_to_image[:, :2] * fine, (face_to_image[:, 2] + 0.5) * fine - 0.5])
     large = (size[0] * fine, size[1] * fine)
     canvas_scale = scale * (1.6 if fine > 1 else 1.0)
-    rgb, coverage = paint(person.look, shape, person.light, canvas_scale)
-    image = warp(rgb, coverage, _background(person.camera.background, large), pose, face_to_image, canvas_scale)
+    rgb, coverage = how.paint(person.look, shape, person.light, canvas_scale)
+    image = warp(rgb, coverage, how.background(person.camera.background, large), pose, face_to_image, canvas_scale)
     spread = blur_px * shrink * fine
     if spread > 0.25:
         image = cv2.GaussianBlur(image, (0, 0), spread)
     if fine > 1:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    top, left = (int(rng.integers(0, 160)) for _ in range(2))
-    grain = _sensor_noise(*size)[top : top + size[1], left : left + size[0]]
-    share = 255 * person.camera.noise * shrink / _NOISE_SD
+    corner = (int(rng.integers(0, 160)), int(rng.integers(0, 160)))
+    return how.develop(image, person.camera, shrink, corner)
+
+
+def _add_sensor_noise(image: Image, camera: Camera, shrink: float, corner: tuple[int, int]) -> Image:
+    """Add noise to an image; ``corner`` is its place on the sensor."""
+    (height, width), (top, left) = image.shape[:2], corner
+    grain = _sensor_noise(width, height)[top : top + height, left : left + width]
+    share = 255 * camera.noise * shrink / _NOISE_SD
     return cv2.addWeighted(image, 1, grain, share, -128 * share)
 
 
@@ -147,3 +173,19 @@ def _background(seed: int, size: tuple[int, int]) -> Image:
         )
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 4))
     return cv2.convertScaleAbs(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), alpha=255.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rendering:
+    """How a style paints a face (as :func:`paint` does), its background, and what the camera adds."""
+
+    paint: Callable[[Look, Shape, Light, float], tuple[Canvas, Canvas]]
+    background: Callable[[int, tuple[int, int]], Image]
+    develop: Callable[[Image, Camera, float, tuple[int, int]], Image]
+
+
+_RENDERINGS: Final = {
+    Style.PAINTED: _Rendering(paint=paint, background=_background, develop=_add_sensor_noise),
+    Style.FILMED: _Rendering(paint=film_face, background=film_background, develop=film),
+    Style.SKETCHED: _Rendering(paint=sketch_face, background=blank_sheet, develop=put_on_paper),
+}

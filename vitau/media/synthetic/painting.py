@@ -4,7 +4,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.media.synthetic.canvas import BOTTOM_V, LEFT_U, RIGHT_U, TOP_V, Canvas, Patch, bump, clip, noise, polygon, spread
+from vitau.media.synthetic.canvas import (
+    BOTTOM_V,
+    LEFT_U,
+    RIGHT_U,
+    TOP_V,
+    Canvas,
+    Patch,
+    bump,
+    clip,
+    empty_canvas,
+    noise,
+    polygon,
+    spread,
+)
 from vitau.media.synthetic.features import (
     paint_brow,
     paint_eye,
@@ -25,15 +38,23 @@ def paint(look: Look, shape: Shape, light: Light, px_per_unit: float) -> tuple[C
         RGB (H, W, 3) float32 in 0–1 and the coverage (H, W) float32 in 0–1; pixel (i, j) is at
         (LEFT_U + (j + ½) / px_per_unit, TOP_V + (i + ½) / px_per_unit).
     """
-    height, width = round((BOTTOM_V - TOP_V) * px_per_unit), round((RIGHT_U - LEFT_U) * px_per_unit)
-    u = (LEFT_U + (np.arange(width, dtype=np.float32) + 0.5) / px_per_unit)[None]
-    v = (TOP_V + (np.arange(height, dtype=np.float32) + 0.5) / px_per_unit)[:, None]
-    canvas = Patch(np.empty((height, width, 3), np.float32), u, v, px_per_unit, slice(0, height), slice(0, width))
-    head = polygon(shape.outline, (height, width), px_per_unit)
-    coverage = _backdrop(canvas, look, head)
+    canvas = empty_canvas(px_per_unit)
+    head = polygon(shape.outline, canvas.rgb.shape[:2], px_per_unit)
+    coverage = paint_backdrop(canvas, look, head)
     skin = _skin(canvas, look, shape)
     canvas.lay(skin, head)
     _shade(canvas, look, shape, light, head)
+    paint_features(canvas, look, shape)
+    paint_hair(canvas, look, coverage, light)
+    rgb = canvas.rgb
+    rgb *= np.asarray(light.tint, dtype=np.float32)
+    peak = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    rgb *= (1 - 0.6 * np.maximum(1 - 0.75 / np.maximum(peak, 0.75), 0))[..., None]  # compress highlights and keep their hue
+    return rgb, coverage
+
+
+def paint_features(canvas: Patch, look: Look, shape: Shape) -> None:
+    """Paint folds, nose, eyes, brows and mouth over the skin."""
     for side in (0, 1):
         paint_forehead(canvas, look, shape, side)
         paint_orbit(canvas, look, shape.eyes[side], side)
@@ -42,25 +63,19 @@ def paint(look: Look, shape: Shape, light: Light, px_per_unit: float) -> tuple[C
         paint_eye(canvas, look, shape.eyes[side], side)
         paint_brow(canvas, look, shape.brows[side], side)
     paint_mouth(canvas, look, shape.mouth)
-    _hair(canvas, look, coverage, light)
-    rgb = canvas.rgb
-    rgb *= np.asarray(light.tint, dtype=np.float32)
-    peak = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    rgb *= (1 - 0.6 * np.maximum(1 - 0.75 / np.maximum(peak, 0.75), 0))[..., None]  # compress highlights and keep their hue
-    return rgb, coverage
 
 
-def _backdrop(canvas: Patch, look: Look, head: Canvas) -> Canvas:
+def paint_backdrop(canvas: Patch, look: Look, head: Canvas) -> Canvas:
     """Paint the hair behind the head, neck, shirt and ears; return the coverage of the whole figure."""
     hairy = look.hairline_v > -1.5
     canvas.rgb[:] = look.hair * 0.55 if hairy else look.skin * 0.7
     covered = head.copy()
     if hairy:
         top = canvas.window(LEFT_U, TOP_V, RIGHT_U, 0.1)
-        covered[top.rows] = np.maximum(covered[top.rows], _cap(top, look))
+        covered[top.rows] = np.maximum(covered[top.rows], cap(top, look))
         if look.hair_length > 0.25:
             fall = canvas.window(LEFT_U, 0.0, RIGHT_U, BOTTOM_V)
-            covered[fall.rows] = np.maximum(covered[fall.rows], fall.soft(_fall_edge(look, fall.v) - np.abs(fall.u)))
+            covered[fall.rows] = np.maximum(covered[fall.rows], fall.soft(fall_edge(look, fall.v) - np.abs(fall.u)))
     throat = canvas.window(-1.5, 0.6, 1.5, BOTTOM_V)
     neck = throat.soft(look.neck_half * (1 + 0.25 * np.square(clip(throat.v - 1.2, 0, 9))) - np.abs(throat.u))
     throat.lay(look.skin * 0.80, neck)
@@ -82,7 +97,8 @@ def _backdrop(canvas: Patch, look: Look, head: Canvas) -> Canvas:
     return covered
 
 
-def _cap(patch: Patch, look: Look) -> Canvas:
+def cap(patch: Patch, look: Look) -> Canvas:
+    """Return the coverage of the top of the head with its hair."""
     volume = look.hair_volume
     return patch.soft(
         0.6 * (1 - np.hypot(patch.u / (look.head_half + volume), (patch.v + 0.1) / (look.skull_v + 0.9 * volume)))
@@ -106,7 +122,7 @@ def _skin(canvas: Patch, look: Look, shape: Shape) -> Canvas:
     return cv2.merge([red * tone, green * cool, blue * cool])
 
 
-def _relief(look: Look, shape: Shape) -> NDArray[np.float64]:
+def relief_of(look: Look, shape: Shape) -> NDArray[np.float64]:
     """Return the relief of the face: (K, 5) of height, u, v, width, height along v."""
     nose, mouth, chin = shape.nose_u, shape.mouth, shape.chin
     rows = [
@@ -134,14 +150,20 @@ def _relief(look: Look, shape: Shape) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def _shade(canvas: Patch, look: Look, shape: Shape, light: Light, head: Canvas) -> None:
-    """Shade the skin by the slope of the relief (products of Gaussians, so both slopes are matrix products)."""
-    relief = _relief(look, shape)
+def slopes(canvas: Patch, look: Look, shape: Shape) -> tuple[Canvas, Canvas]:
+    """Return the slopes of the relief along both axes, (H, W): products of Gaussians, so both are matrix products."""
+    relief = relief_of(look, shape)
     height, at_u, at_v, width_u, width_v = relief.T.astype(np.float32)[..., None]
     u, v = canvas.u, canvas.v.T
     along_u, along_v = np.exp(-np.square((u - at_u) / width_u)), np.exp(-np.square((v - at_v) / width_v))
     slope_u = (height * along_v).T @ (-2 * (u - at_u) / np.square(width_u) * along_u) - 0.62 * u
     slope_v = (height * (-2 * (v - at_v) / np.square(width_v)) * along_v).T @ along_u - 0.30 * (canvas.v - 0.1)
+    return slope_u, slope_v
+
+
+def _shade(canvas: Patch, look: Look, shape: Shape, light: Light, head: Canvas) -> None:
+    """Shade the skin by the slope of the relief."""
+    slope_u, slope_v = slopes(canvas, look, shape)
     lu, lv, lz = (float(part) for part in light.direction)
     facing = (lz - lu * slope_u - lv * slope_v) / np.sqrt(1 + np.square(slope_u) + np.square(slope_v))
     bright = 1 + light.hardness * 0.62 * (clip(facing, -0.3, 1.2) - 0.82)
@@ -153,7 +175,7 @@ def _shade(canvas: Patch, look: Look, shape: Shape, light: Light, head: Canvas) 
     rgb += (head * gloss)[..., None]
 
 
-def _fall_edge(look: Look, v: Canvas) -> Canvas:
+def fall_edge(look: Look, v: Canvas) -> Canvas:
     """Return half the width of long hair at each height: wavy, with a round end."""
     end = 2.3 * look.hair_length
     rounded = np.sqrt(clip((end - v) / 0.5, 0, 1))
@@ -162,7 +184,7 @@ def _fall_edge(look: Look, v: Canvas) -> Canvas:
     )
 
 
-def _hair(canvas: Patch, look: Look, coverage: Canvas, light: Light) -> None:
+def paint_hair(canvas: Patch, look: Look, coverage: Canvas, light: Light) -> None:
     """Paint the hair over the forehead and temples, with its strands."""
     if look.hairline_v <= -1.5:
         return
@@ -172,11 +194,11 @@ def _hair(canvas: Patch, look: Look, coverage: Canvas, light: Light) -> None:
     size = patch.rgb.shape[:2]
     ragged = 0.05 * noise(size, (3, 40), look.grain)
     line = look.hairline_v + 0.75 * np.square(clip(np.abs(u) - 0.25, 0, 9)) + ragged + 0.06 * np.sin(3 * u + look.grain % 5)
-    inside = _cap(patch, look)
+    inside = cap(patch, look)
     mask = clip((line - v) * 9 + 0.5, 0, 1) * inside * (v < 0.25)
     if long:
         inner = look.head_half - 0.10 + 0.12 * clip(v - 0.2, 0, 9) - 0.12 * np.exp(-np.square((v + 0.5) / 0.4)) + 0.4 * ragged
-        sides = clip((np.abs(u) - inner) * 12 + 0.5, 0, 1) * patch.soft(np.where(v > 0, _fall_edge(look, v), 9) - np.abs(u))
+        sides = clip((np.abs(u) - inner) * 12 + 0.5, 0, 1) * patch.soft(np.where(v > 0, fall_edge(look, v), 9) - np.abs(u))
         mask = np.maximum(mask, sides * np.where(v < 0.1, inside, 1) * (v > -1.0))
     gloss = 0.1 * light.hardness * float(-light.direction[1]) * np.exp(-np.square((v + 1.3) / 0.35))
     strands = 1 + 0.22 * noise(size, (6, 200), look.grain // 11) + gloss

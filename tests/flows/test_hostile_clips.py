@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from prefect.logging import disable_run_logger
-from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution.executor import Engine
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 
@@ -74,16 +73,7 @@ def test_three_good_clips_are_recorded_and_twelve_hostile_ones_listed_and_a_reru
         writer.writerow(["subject", "clip", "cohort"])
         for number, name in enumerate([*hostile[:6], *clips, *hostile[6:]]):
             writer.writerow([people.get(name, f"h{number}"), name, "palsy"])
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-        num_processes=1,
-    )
+    settings = offline_settings(tmp_path, num_processes=1)
     workspace, summaries, seconds = Workspace(settings), [], []
     for _ in range(2):
         began = time.monotonic()

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution.executor import Engine
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_workspace
 from tests.media.web import WebServer, web_server
 from vitau.data.layout import SUBJECTS
 from vitau.media import frames
@@ -82,20 +81,8 @@ def manifest(tmp_path: Path, cohort: Path, web: tuple[WebServer, WebServer]) -> 
 def workspace(tmp_path: Path, web: tuple[WebServer, WebServer], monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)
     monkeypatch.setattr(ingest, "gate", lambda _workspace, _rows, _suite: None)
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-        url_hosts=(web[0].place,),
-        num_processes=2,
-    )
-    opened = Workspace(settings)
-    yield opened
-    opened.catalog.engine.dispose()
+    with offline_workspace(tmp_path, url_hosts=(web[0].place,), num_processes=2) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Clips are ingested once, and a clip that contradicts the catalog changes nothing in the store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from flows.erasure.content import bury_content
 from flows.erasure.keys import check_pseudonym_key
 from flows.erasure.objects import bury
 from flows.execution.executor import Engine
-from flows.settings import Settings, SettingsError
+from flows.settings import SettingsError
 from flows.workspace import Workspace
 from vitau.data.layout import SUBJECTS
 from vitau.media.frames import FrameRecipe
@@ -21,23 +20,6 @@ from vitau.media.manifests import SourceClip, read_manifest
 from vitau.schema import Skipped
 
 RECIPE = FrameRecipe()
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-        num_processes=1,
-    )
-    opened = Workspace(settings)
-    yield opened
-    opened.catalog.engine.dispose()
 
 
 @pytest.fixture

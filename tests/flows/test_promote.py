@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from pydantic import SecretStr
 
 from flows import promote as module
 from flows.promote import evaluate, policy_for, promote_or_refuse, roll_back
 from flows.promotion.champion import standing_recognition
 from flows.promotion.decisions import Decision, finish_interrupted, history, last_decisions, publish
 from flows.promotion.registered_models import PALSY
-from flows.settings import Settings, SettingsError
+from flows.settings import SettingsError
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action
 from vitau.errors import RegistryError
@@ -46,16 +46,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def workspace(tmp_path: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch):
     """Three trainings, the second of which the verdict refuses; no champion."""
-    settings = Settings(
-        store=str(tmp_path / "store"),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("the key of these tests"),
-        signing_key=SecretStr("signs in these tests only"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url=mlflow_url,
-        work=tmp_path / "work",
-    )
+    settings = offline_settings(tmp_path, signing_key="signs in these tests only", mlflow_url=mlflow_url)
     opened = Workspace(settings)
     opened.catalog.add_snapshot(
         Snapshot(digest="d", uri="u", ledger_offset=1, num_frames=2, subjects={Split.TEST: 1}, synthetic=True)

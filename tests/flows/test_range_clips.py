@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from flows import ingest
@@ -19,8 +18,8 @@ from flows.doctor.fsck import Problem, fsck
 from flows.erasure.content import whole_recordings
 from flows.execution.executor import Engine
 from flows.execution.range_cutting import cut_ranges
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_workspace
 from vitau.data import layout
 from vitau.media.clips import sample_frames
 from vitau.media.frames import FrameRecipe, write_frames
@@ -34,20 +33,8 @@ RECIPE = FrameRecipe()
 def workspace(tmp_path: Path, monkeypatch) -> Iterator[Workspace]:
     monkeypatch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)
     monkeypatch.setattr(ingest, "gate", lambda *_: None)
-    opened = Workspace(
-        Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-            pseudonym_key=SecretStr("a key that only this test knows"),
-            label_studio_url="http://127.0.0.1:9",
-            label_studio_token=SecretStr("none"),
-            mlflow_url="http://127.0.0.1:9",
-            work=tmp_path / "work",
-            num_processes=1,
-        )
-    )
-    yield opened
-    opened.catalog.engine.dispose()
+    with offline_workspace(tmp_path, num_processes=1) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from flows.execution import clip_worker
 from flows.execution.clip_worker import clip_work_name, ingest_clip
 from flows.execution.executor import Engine
 from flows.execution.identities import normalized_url, statement_of
-from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.intake import FIRST_RETRY_S, MAX_DEATHS
 from vitau.catalog.tables import statements
 from vitau.data.layout import SUBJECTS, clip_prefix, frames_key, key_frame_key, raw_key
@@ -49,18 +49,7 @@ class KilledError(BaseException):
 
 
 def open_at(folder: Path) -> Workspace:
-    return Workspace(
-        Settings(
-            store=(folder / "store").as_uri(),
-            catalog=SecretStr(f"sqlite:///{folder / 'catalog.db'}"),
-            pseudonym_key=KEY,
-            label_studio_url="http://127.0.0.1:9",
-            label_studio_token=SecretStr("none"),
-            mlflow_url="http://127.0.0.1:9",
-            work=folder / "work",
-            num_processes=1,
-        )
-    )
+    return Workspace(offline_settings(folder, pseudonym_key=KEY, num_processes=1))
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from flows.doctor.fsck import fsck
 from flows.execution.clip_worker import clip_work, local_source
 from flows.execution.executor import Engine
 from flows.reports.drift import MONITOR_PAGE
-from flows.settings import Settings
 from flows.studies.engines import untrained, usable
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.data.layout import SCORES, parse_score_key
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
@@ -47,15 +47,7 @@ def make_workspace(cohort, tmp_path, monkeypatch):
     opened = []
 
     def make(name):
-        settings = Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=f"sqlite:///{tmp_path / name}.db",
-            pseudonym_key=KEY,
-            label_studio_url="http://127.0.0.1:1",
-            label_studio_token="none",
-            mlflow_url="http://127.0.0.1:1",
-            work=tmp_path,
-        )
+        settings = offline_settings(tmp_path, catalog=f"sqlite:///{tmp_path / name}.db", pseudonym_key=KEY, work=tmp_path)
         opened.append(Workspace(settings))
         for source in read_manifest(cohort / "manifest.csv")[0]:
             opened[-1].catalog.add_subject(to_subject(source, KEY.encode()))

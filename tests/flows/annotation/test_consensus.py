@@ -17,6 +17,7 @@ from flows.cli.label_tables import merge_notices
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
 from labeling.consensus.consensus import Rule
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Catalog, Training
 from vitau.data import snapshot as snapshots
 from vitau.data.layout import snapshot_key
@@ -52,13 +53,10 @@ def workspace(new_catalog: Callable[[], Catalog], tmp_path: Path) -> Workspace:
     catalog = new_catalog()
     for name in ("p1", "p2", "p3", PARIS):
         catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic"))
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
+    settings = offline_settings(
+        tmp_path,
         catalog=catalog.engine.url.render_as_string(hide_password=False),
         pseudonym_key=KEY,
-        label_studio_url="http://127.0.0.1:1",
-        label_studio_token="token",
-        mlflow_url="http://127.0.0.1:1",
         guest_readers=("paris-1", "paris-2"),
     )
     return on(catalog, settings)
@@ -271,6 +269,7 @@ def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, st
     return run
 
 
+@pytest.mark.parametrize("new_catalog", ["sqlite"], indirect=True)  # both databases answer above; a command takes a second
 def test_the_commands_print_data_on_stdout_and_messages_on_stderr(workspace, command, tmp_path):
     rows = [answers(name, reader, AU.AU1) for name in ("p1", "p2") for reader in ("reader-a", "reader-b")]
     workspace.catalog.append_answers([row for page in rows for row in page])
@@ -298,6 +297,7 @@ def test_the_commands_print_data_on_stdout_and_messages_on_stderr(workspace, com
     assert (code, json.loads(out)["ledger_offset"], err) == (0, 33, "The labels follow with the next `annotate`.\n")
 
 
+@pytest.mark.parametrize("new_catalog", ["sqlite"], indirect=True)  # both databases answer above; a command takes a second
 def test_an_error_is_a_sentence_and_exit_code_1(command, tmp_path):
     assert command("at", 7) == (1, "", "Error: the ledger ends at offset 0: there is no state 7 yet\n")
     file = write(tmp_path / "study.csv", "p1,Ada Lovelace,AU1,no,", "p1,paris-1,AU3,no,", "p9,paris-1,AU1,no,")

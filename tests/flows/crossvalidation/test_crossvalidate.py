@@ -20,8 +20,8 @@ from flows.erasure.files import erase_local_files
 from flows.erasure.living import load_living
 from flows.erasure.traces import Traces
 from flows.execution.gpus import Gpu
-from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace
+from tests.flows.workspaces import offline_workspace
 from vitau.data.parquet import write_table
 from vitau.data.snapshot import freeze, snapshot_schema
 from vitau.errors import TrainingError
@@ -59,19 +59,8 @@ class Killed(BaseException):
 
 @pytest.fixture
 def workspace(tmp_path):
-    opened = Workspace(
-        Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
-            label_studio_url="http://127.0.0.1:1",
-            label_studio_token="none",
-            mlflow_url="http://127.0.0.1:1",
-            work=tmp_path / "state" / "work",
-            num_trainings=1,
-        )
-    )
-    yield opened
-    opened.catalog.engine.dispose()
+    with offline_workspace(tmp_path, work=tmp_path / "state" / "work", num_trainings=1) as opened:
+        yield opened
 
 
 def brighter(rng, number):

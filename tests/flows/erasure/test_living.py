@@ -5,13 +5,12 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pydantic import SecretStr
 
 from flows.erasure.living import load_living
 from flows.monitor import frames_of_new_people, held_out
 from flows.rescore import add_living_score, held_out_frames
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import FrameTable, ScoredSubject
 from vitau.data import snapshot as snapshots
 from vitau.data.dataset import load_crops
@@ -28,17 +27,7 @@ def workspace(tmp_path):
     """Three people with one frame each in one snapshot."""
     import numpy as np
 
-    opened = Workspace(
-        Settings(
-            store=str(tmp_path / "store"),
-            catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-            pseudonym_key=SecretStr("the key of these tests"),
-            label_studio_url="http://127.0.0.1:9",
-            label_studio_token=SecretStr("none"),
-            mlflow_url="http://127.0.0.1:9",
-            work=tmp_path / "work",
-        )
-    )
+    opened = Workspace(offline_settings(tmp_path))
     rows = []
     for number, (name, split) in enumerate(PEOPLE.items()):
         clip = f"{number}c" * 32

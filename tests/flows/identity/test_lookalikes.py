@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from flows.execution.clip_worker import ingest_clip
 from flows.identity.lookalikes import MAX_CLIPS, clip_faces, compare_people, find_lookalikes
 from flows.identity.page import lookalike_pairs, write_faces_page
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.data.layout import clip_faces_key
 from vitau.media.frames import FrameRecipe
 from vitau.media.identity.faces import NUM_FACES
@@ -28,14 +27,7 @@ NEAR = 0.33
 def workspace(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Four drawn people, and the first once more under another name, from a part of the recording."""
     folder = tmp_path_factory.mktemp("lookalikes")
-    settings = Settings(
-        store=(folder / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{folder / 'catalog.db'}"),
-        pseudonym_key=SecretStr(KEY.decode()),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-    )
+    settings = offline_settings(folder, pseudonym_key=KEY.decode())
     opened = Workspace(settings)
     clips, _ = read_manifest(cohort / "manifest.csv")
     for clip in [*clips, replace(clips[0], subject_id="another name", start_s=0.2)]:

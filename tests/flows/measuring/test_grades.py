@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from scipy.stats import spearmanr
 
 from flows.annotation.consensus import label_report
@@ -13,28 +12,17 @@ from flows.cli.label_tables import grades as grades_table
 from flows.measuring.grades import ASYMMETRY, FEWEST_PEOPLE, GradeReport, blind_grades, compared_measures, grade_report
 from flows.measuring.people import people_measures
 from flows.reports.labeling import labeling_progress, render_labeling_page, write_labeling_page
-from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.standing_answers import standing_answers
 from tests.flows.measuring.stored_people import add_person
+from tests.flows.workspaces import offline_workspace
 from vitau.schema import AU, AUS, LedgerRow, Side, Stage
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-        readers=("a", "b"),
-    )
-    opened = Workspace(settings)
-    yield opened
-    opened.catalog.engine.dispose()
+    with offline_workspace(tmp_path, readers=("a", "b")) as opened:
+        yield opened
 
 
 def answer(

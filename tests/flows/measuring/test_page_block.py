@@ -1,16 +1,11 @@
 """The text of the labeling page about a person's stored measures."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
-from pydantic import SecretStr
 
 from flows.measuring.page_block import measure_blocks, measure_section
 from flows.measuring.people import people_measures
-from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.interface.measure_block import measure_html
 from tests.flows.measuring.stored_people import add_person
@@ -18,22 +13,6 @@ from vitau.measures.analysis import NO_USABLE_FRAME, analyze
 from vitau.measures.reporting.words import exceeds
 from vitau.measures.results import Measure, Task
 from vitau.measures.stored import measures_version
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-    )
-    opened = Workspace(settings)
-    yield opened
-    opened.catalog.engine.dispose()
 
 
 def measured(workspace: Workspace, subject: str, task: Task, name: str) -> Measure:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import SecretStr
 
 from flows import ingest
 from flows.execution.executor import Engine
@@ -16,8 +15,8 @@ from flows.measuring.export import export_measures
 from flows.measuring.missing import measure_missing, unmeasured_clips
 from flows.measuring.people import NO_FACE, NOT_MEASURED, PersonMeasures, measure_keys, people_measures
 from flows.reports.drift_people import ASYMMETRY, collect_movement
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 
@@ -30,16 +29,7 @@ FRAMES = 7
 def ingested(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """The first three clips of the drawn people; the last two are ingested as those of one person."""
     folder = tmp_path_factory.mktemp("measured")
-    settings = Settings(
-        store=(folder / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{folder / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=folder / "work",
-        num_processes=1,
-    )
+    settings = offline_settings(folder, num_processes=1)
     opened = Workspace(settings)
     first, second, third = read_manifest(cohort / "manifest.csv")[0][:3]
     second = replace(second, visit="week-12", recorded_at="2026-11-20")

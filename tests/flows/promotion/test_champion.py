@@ -21,8 +21,9 @@ from flows.promote import evaluate, promote_or_refuse, roll_back
 from flows.promotion.decisions import Decision, history
 from flows.promotion.registered_models import REGIONS
 from flows.rescore import fetch_champion
-from flows.settings import Settings, SettingsError
+from flows.settings import SettingsError
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.signing import public_key
 from vitau.errors import ChecksumError, RegistryError
@@ -80,18 +81,7 @@ def workspace(registered: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.
         for tag in [name for name in version.tags if name.startswith(("decision", "signature"))]:
             client.delete_model_version_tag(REGIONS, version.version, tag)
         client.set_model_version_tag(REGIONS, version.version, registry.DIGEST_TAG, training(int(version.version)).model_digest)
-    opened = Workspace(
-        Settings(
-            store=str(tmp_path / "store"),
-            catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-            pseudonym_key=SecretStr("the key of these tests"),
-            signing_key=SecretStr(KEY),
-            label_studio_url="http://127.0.0.1:9",
-            label_studio_token=SecretStr("none"),
-            mlflow_url=url,
-            work=tmp_path / "work",
-        )
-    )
+    opened = Workspace(offline_settings(tmp_path, signing_key=KEY, mlflow_url=url))
     opened.catalog.add_snapshot(
         Snapshot(digest="d", uri="u", ledger_offset=1, num_frames=2, subjects={Split.TEST: 1}, synthetic=True)
     )

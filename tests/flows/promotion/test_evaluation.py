@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from flows.promotion.evaluation import face_flops, load_model, num_parameters
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.data import layout
 from vitau.errors import ChecksumError
@@ -80,14 +80,7 @@ def test_the_count_is_the_same_with_any_number_of_threads(regions):
 @pytest.fixture
 def registered(regions, tmp_path):
     """A workspace whose store has the bundle with both models, and its training."""
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
-        label_studio_url="http://127.0.0.1:1",
-        label_studio_token="none",
-        mlflow_url="http://127.0.0.1:1",
-        work=tmp_path / "work",
-    )
+    settings = offline_settings(tmp_path)
     workspace, digest = Workspace(settings), registry.folder_digest(regions.folder)
     for path in filter(lambda path: path.is_file(), regions.folder.rglob("*")):
         workspace.store.put(layout.model_file_key(digest, path.relative_to(regions.folder).as_posix()), path)

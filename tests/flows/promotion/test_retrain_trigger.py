@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import SecretStr
 
 from flows.promotion import retrain_trigger
 from flows.promotion.retrain_trigger import (
@@ -15,8 +14,8 @@ from flows.promotion.retrain_trigger import (
     quiet,
     retrain_if_due,
 )
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage, Subject
 
@@ -25,17 +24,7 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key long enough"),
-        label_studio_url="http://127.0.0.1:1",
-        label_studio_token=SecretStr("token"),
-        mlflow_url="http://127.0.0.1:1",
-        readers=("a", "b"),
-        retrain_cells=9,
-        retrain_quiet_s=600,
-    )
+    settings = offline_settings(tmp_path, readers=("a", "b"), retrain_cells=9, retrain_quiet_s=600)
     workspace = Workspace(settings)
     for name in ("p1", "p2", "p3"):
         workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="s", synthetic=True))

@@ -5,8 +5,6 @@ import torch
 
 from flows.promote import verdict_facts
 from flows.promotion.shortcuts import probe_people
-from flows.settings import Settings
-from flows.workspace import Workspace
 from tests.data.fake_cohorts import freeze_cohort
 from vitau.catalog.catalog import Training
 from vitau.data import layout
@@ -26,22 +24,6 @@ RECIPE = Recipe(
     train=TrainConfig(epochs=1, batch_size=32),
 )
 WARNING = "Confounded sources: how people were recorded separates palsied people from the others (shortcut probe, AUROC "
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    opened = Workspace(
-        Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
-            label_studio_url="http://127.0.0.1:1",
-            label_studio_token="none",
-            mlflow_url="http://127.0.0.1:1",
-            work=tmp_path / "work",
-        )
-    )
-    yield opened
-    opened.catalog.engine.dispose()
 
 
 def trained(workspace, tmp_path, **recordings):

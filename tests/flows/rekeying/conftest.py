@@ -20,8 +20,8 @@ from flows.erasure.objects import Uses
 from flows.erasure.scan import Scan
 from flows.execution.clip_worker import clip_work_name, ingest_clip
 from flows.execution.identities import content_name, statement_of, url_name
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.intake import MAX_DEATHS
 from vitau.catalog.recordings import ClaimedClip
@@ -76,16 +76,12 @@ def study(new_catalog, recorded: Path, cohort: Path, tmp_path: Path, monkeypatch
     """Two patients, and two controls who were merged; a fifth person was erased."""
     catalog = new_catalog()
     shutil.copytree(recorded, tmp_path / "store")
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(catalog.engine.url.render_as_string(hide_password=False)),
-        pseudonym_key=SecretStr(KEY),
-        new_pseudonym_key=SecretStr(NEW_KEY),
-        signing_key=SecretStr(SIGNING_KEY),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
+    settings = offline_settings(
+        tmp_path,
+        catalog=catalog.engine.url.render_as_string(hide_password=False),
+        pseudonym_key=KEY,
+        new_pseudonym_key=NEW_KEY,
+        signing_key=SIGNING_KEY,
         num_processes=1,
     )
     monkeypatch.setattr(ingest, "ingest_batch", ingest.ingest_batch.fn)

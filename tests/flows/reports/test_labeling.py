@@ -5,12 +5,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from flows.reports.labeling import labeling_progress, render_labeling_page, write_labeling_page
-from flows.settings import Settings
-from flows.workspace import Workspace
 from labeling.progress import Progress, ReaderProgress, table
+from tests.flows.workspaces import offline_workspace
 from vitau.catalog.catalog import Training
 from vitau.errors import StoreError
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Snapshot, Split, Stage, Subject
@@ -18,18 +16,8 @@ from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Snapshot, Sp
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    settings = Settings(
-        store=str(tmp_path / "store"),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("the key of these tests"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        readers=("a", "b"),
-    )
-    opened = Workspace(settings)
-    yield opened
-    opened.catalog.engine.dispose()
+    with offline_workspace(tmp_path, readers=("a", "b")) as opened:
+        yield opened
 
 
 def answers(subject: str, reader: str, seconds: float) -> list[LedgerRow]:

@@ -8,13 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pydantic import SecretStr
 
 from flows.erasure.objects import find_uses
 from flows.promotion.retrain_trigger import marked_in_use
 from flows.reports.lineage import Node, lineage, tree
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import FrameTable, ScoredSubject, Training
 from vitau.catalog.promotion_log import Action
 from vitau.data import snapshot as snapshots
@@ -29,15 +28,7 @@ DIGESTS = {"vitau-palsy": "a" * 64, "vitau-regions": "b" * 64}
 @pytest.fixture
 def workspace(tmp_path: Path):
     """Three people with a clip each, one snapshot with both models, a score; cleo and klio were merged."""
-    settings = Settings(
-        store=str(tmp_path / "store"),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("the key of these tests"),
-        signing_key=SecretStr("signs in these tests only"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-    )
+    settings = offline_settings(tmp_path, signing_key="signs in these tests only")
     opened = Workspace(settings)
     catalog, rows = opened.catalog, []
     for number, (name, split) in enumerate(PEOPLE.items()):

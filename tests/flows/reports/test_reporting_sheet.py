@@ -14,10 +14,10 @@ from flows.execution.clip_worker import frames_version
 from flows.reports.reporting_sheet import build_reporting_sheet
 from flows.retraining.recipes import PlannedTraining
 from flows.retraining.registration import register
-from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
 from vitau.evaluation.metrics import Estimate, RegionMetrics, SideMetrics
@@ -61,14 +61,7 @@ RESULT = TrainingResult.from_json(METRICS)
 def workspace(tmp_path_factory):
     """Eight people of two sources, half of them palsied, read by two readers; one of them errs once."""
     folder = tmp_path_factory.mktemp("evidence")
-    settings = Settings(
-        store=(folder / "store").as_uri(),
-        catalog=f"sqlite:///{folder / 'catalog.db'}",
-        pseudonym_key="a key that only this test knows",
-        label_studio_url="http://127.0.0.1:1",
-        label_studio_token="token",
-        mlflow_url="http://127.0.0.1:1",
-    )
+    settings = offline_settings(folder)
     made = Workspace(settings)
     catalog = made.catalog
     for number in range(8):

@@ -6,8 +6,8 @@ import pytest
 
 from flows.retraining.recipes import pretraining_folder
 from flows.retraining.training import pretrain
-from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.models.checkpoint import model_digest
 from vitau.training import run
 from vitau.training.recipes import find_recipe
@@ -22,14 +22,7 @@ def make_workspace(tmp_path):
     made = []
 
     def make(name: str) -> Workspace:
-        settings = Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
-            label_studio_url="http://127.0.0.1:1",
-            label_studio_token="none",
-            mlflow_url="http://127.0.0.1:1",
-            work=tmp_path / name / "work",
-        )
+        settings = offline_settings(tmp_path, work=tmp_path / name / "work")
         made.append(Workspace(settings))
         return made[-1]
 

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from pydantic import SecretStr
 
 from flows import freeze, ingest, rescore
 from flows.execution.clip_worker import frames_version
@@ -25,9 +24,9 @@ from flows.reports.movement import measured_movement
 from flows.reports.scoring import build_report
 from flows.scoring import new_people, watched
 from flows.scoring.results import NewItem, learned_from, notes_on
-from flows.settings import Settings
 from flows.studies.engines import untrained
 from flows.workspace import PrivatePath, Workspace
+from tests.flows.workspaces import offline_settings
 from tests.media.fake_trees import write_image
 from vitau.catalog.catalog import Training
 from vitau.data import layout, snapshot
@@ -46,16 +45,7 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def workspace(tmp_path, model, monkeypatch) -> Iterator[Workspace]:
     """A workspace whose champion is the untrained model; no Prefect server and no registry runs."""
-    settings = Settings(
-        store=(tmp_path / "store").as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
-        pseudonym_key=SecretStr("a key that only this test knows"),
-        label_studio_url="http://127.0.0.1:9",
-        label_studio_token=SecretStr("none"),
-        mlflow_url="http://127.0.0.1:9",
-        work=tmp_path / "work",
-        num_processes=1,
-    )
+    settings = offline_settings(tmp_path, num_processes=1)
     opened = Workspace(settings)
     digest = registry.folder_digest(model)
     opened.catalog.add_snapshot(Snapshot(digest="d", uri="u", ledger_offset=0, num_frames=1, subjects={}, synthetic=True))

@@ -23,9 +23,9 @@ from flows.promotion.looks import count_looks, note_look
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.retraining.recipes import PlannedTraining, training_key
 from flows.retraining.registration import register
-from flows.settings import Settings
 from flows.small_study.left_out import leave_one_out, on_everybody, plan_small_study
 from flows.workspace import Workspace
+from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.data.nuisance import RING_PX
 from vitau.data.parquet import write_table
@@ -89,12 +89,9 @@ def mlflow_template(tmp_path_factory):
 def workspace(tmp_path, mlflow_template):
     shutil.copy(mlflow_template, tmp_path / "mlflow.db")
     opened = Workspace(
-        Settings(
-            store=(tmp_path / "store").as_uri(),
-            catalog=f"sqlite:///{tmp_path / 'catalog.db'}",
+        offline_settings(
+            tmp_path,
             signing_key="signs in these tests only",
-            label_studio_url="http://127.0.0.1:1",
-            label_studio_token="none",
             mlflow_url=f"sqlite:///{tmp_path / 'mlflow.db'}",
             work=tmp_path / "state" / "work",
             num_trainings=1,

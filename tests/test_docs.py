@@ -159,9 +159,11 @@ def test_every_command_line_of_the_flows_exists_with_its_options():
 
 def test_every_vitau_command_is_on_the_model_users_page_and_every_command_there_exists():
     page = (ROOT / "docs" / "model-users.md").read_text()
-    assert set(re.findall(r"^\| `vitau ([a-z]+)", page, re.MULTILINE)) == commands(vitau_app)
+    assert set(re.findall(r"^\| `vitau ([a-z-]+)", page, re.MULTILINE)) == commands(vitau_app)
     group = typer.main.get_group(vitau_app)
-    for name, rest in re.findall(r"\bvitau (pull|check|score|export|synth|bench) ([^`#\n]*)", EVERYTHING):
+    for name, rest in re.findall(
+        r"\bvitau (pull|check|check-healthy|score|export|synth|bench|benchmark) ([^`#\n]*)", EVERYTHING
+    ):
         known = {option for parameter in group.commands[name].params for option in parameter.opts}
         assert {word for word in rest.split() if word.startswith("--")} <= known | {"--help"}, f"vitau {name} {rest}"
 

@@ -12,7 +12,9 @@ from typing import Annotated, Final
 import typer
 
 import vitau
+from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
+from vitau.commands.check_healthy import check_healthy
 from vitau.commands.compare import compare
 from vitau.commands.measure import measure
 from vitau.commands.serve import serve
@@ -214,6 +216,8 @@ app.command(epilog="Example: vitau measure clip.mp4 --out measures")(measure)
 app.command(epilog="Example: vitau serve")(serve)
 app.command(epilog="Example: vitau compare january june --out change")(compare)
 app.command(epilog="Example: vitau check my-model; vitau check clip.mp4")(check)
+app.command(epilog="Example: vitau benchmark --out benchmark --people 12")(benchmark)
+app.command("check-healthy", epilog="Example: vitau check-healthy staff-videos --out healthy.csv")(check_healthy)
 
 
 @app.command(epilog="Example: vitau bench gradcam")

@@ -34,6 +34,11 @@ class Patch:
     rows: slice
     columns: slice
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns, px."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
     def window(self, left: float, top: float, right: float, bottom: float) -> "Patch":
         """Return the window of a whole canvas between these columns and rows, face units."""
         columns, rows = _span(left - LEFT_U, right - LEFT_U, self.scale), _span(top - TOP_V, bottom - TOP_V, self.scale)

@@ -4,7 +4,7 @@ import csv
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fractions import Fraction
 from pathlib import Path
@@ -68,7 +68,13 @@ def write_cohort(
     out = Path(out)
     (out / "clips").mkdir(parents=True, exist_ok=True)
     people = [draw_person(seed, index) for index in range(num_subjects)]
-    drawn_with = {"synthetic": True, "drawing": LOOK_VERSION, "seed": seed, "frames_per_task": frames_per_task, "fps": fps}
+    drawn_with: dict[str, Any] = {
+        "synthetic": True,
+        "drawing": LOOK_VERSION,
+        "seed": seed,
+        "frames_per_task": frames_per_task,
+        "fps": fps,
+    }
     if style is not Style.PAINTED:  # folders of earlier versions do not name the default
         drawn_with["style"] = style.value
     _claim(out, drawn_with | {"first_subject": people[0].subject})
@@ -112,13 +118,18 @@ def _write_clips(
 
 def write_clip(path: Path, person: Person, frames_per_task: int = 2, fps: int = 6, style: Style = Style.PAINTED) -> None:
     """Write one person's clip, 640 × 480 H.264, all tasks from onset to apex, by an atomic rename."""
+    encode_clip(path, draw_clip(person, frames_per_task, style), fps)
+
+
+def encode_clip(path: Path, images: Iterable[Image], fps: int, *, size: tuple[int, int] = FRAME_SIZE, crf: int = 18) -> None:
+    """Write images (H, W, 3) uint8 RGB as H.264, by an atomic rename; a larger ``crf`` loses more in compression."""
     with atomic_path(path) as partial, av.open(partial, "w") as container:
         container.metadata["comment"] = "synthetic: a drawn person, no recording of anybody"
-        options = {"crf": "18", "preset": "veryfast", "threads": "1"}
+        options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
         stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
-        stream.width, stream.height = FRAME_SIZE
+        stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        for image in draw_clip(person, frames_per_task, style):
+        for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
 

@@ -177,7 +177,7 @@ def _background(seed: int, size: tuple[int, int]) -> Image:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rendering:
-    """How a style paints a face (as :func:`paint` does), its background, and what the camera adds."""
+    """The functions of a style: it paints a face as :func:`paint` does, draws a background, and adds what the camera adds."""
 
     paint: Callable[[Look, Shape, Light, float], tuple[Canvas, Canvas]]
     background: Callable[[int, tuple[int, int]], Image]

@@ -24,7 +24,7 @@ _WRAP: Final = (0.45, 0.22, 0.16)
 def film_face(look: Look, shape: Shape, light: Light, px_per_unit: float) -> tuple[Canvas, Canvas]:
     """Paint a face as :func:`vitau.media.synthetic.painting.paint` does, with other skin and other light."""
     canvas = empty_canvas(px_per_unit)
-    head = polygon(shape.outline, canvas.rgb.shape[:2], px_per_unit)
+    head = polygon(shape.outline, canvas.size, px_per_unit)
     linear = replace(look, **{name: np.power(getattr(look, name), _GAMMA) for name in ("skin", "hair", "iris", "lip", "shirt")})
     coverage = paint_backdrop(canvas, linear, head)
     canvas.lay(_skin(canvas, linear, shape), head)
@@ -131,8 +131,9 @@ def film(image: Image, camera: Camera, shrink: float, corner: tuple[int, int]) -
     quality = 45 + (camera.background >> 7) % 40
     done, encoded = cv2.imencode(".jpg", clip(light, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done, "an image can be encoded"
-    decoded: Image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    return decoded
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None, "an encoded image can be decoded"
+    return np.asarray(decoded, np.uint8)
 
 
 def _scaled(channel: Image, factor: float) -> Image:

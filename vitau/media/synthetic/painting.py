@@ -39,7 +39,7 @@ def paint(look: Look, shape: Shape, light: Light, px_per_unit: float) -> tuple[C
         (LEFT_U + (j + ½) / px_per_unit, TOP_V + (i + ½) / px_per_unit).
     """
     canvas = empty_canvas(px_per_unit)
-    head = polygon(shape.outline, canvas.rgb.shape[:2], px_per_unit)
+    head = polygon(shape.outline, canvas.size, px_per_unit)
     coverage = paint_backdrop(canvas, look, head)
     skin = _skin(canvas, look, shape)
     canvas.lay(skin, head)

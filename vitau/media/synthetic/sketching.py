@@ -69,7 +69,7 @@ def sketch_face(look: Look, shape: Shape, light: Light, px_per_unit: float) -> t
         The light that the pencil leaves, (H, W, 3) float32 in 0–1, and a coverage (H, W): the sheet is blank elsewhere.
     """
     canvas = empty_canvas(px_per_unit)
-    size = canvas.rgb.shape[:2]
+    size = canvas.size
     head = polygon(shape.outline, size, px_per_unit)
     figure = paint_backdrop(canvas, look, head)
     shade = _hatching(canvas, look, shape, light, head, figure)

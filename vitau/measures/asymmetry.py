@@ -12,7 +12,7 @@ side; the weights were fitted on drawn people by ``python -m vitau.measures.land
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,10 +81,12 @@ def movement_asymmetry(columns: Columns, time_s: NDArray[np.floating[Any]] | Non
     )
 
 
-def movement_ratios(columns: Columns, time_s: NDArray[np.floating[Any]] | None = None) -> dict[str, float]:
-    """Compute the gated log ratio of each measure of ``SIDE_WEIGHTS`` with enough frames, from the arguments of the score."""
+def movement_ratios(
+    columns: Columns, time_s: NDArray[np.floating[Any]] | None = None, *, measures: Iterable[str] = SIDE_WEIGHTS
+) -> dict[str, float]:
+    """Compute the gated log ratio of each measure with enough frames, from the arguments of the score."""
     ratios: dict[str, float] = {}
-    for measure in SIDE_WEIGHTS:
+    for measure in measures:
         right, left = (columns.get(f"{measure}_{side}") for side in ("right", "left"))
         if right is None or left is None:
             continue

@@ -13,7 +13,7 @@ def test_the_rows_follow_table_2_then_the_sided_model_and_the_controls() -> None
     methods = list(region_methods(vgg16()).values())
     assert [method.name for method in methods] == [
         *("drml", "jaa-net", "au-rcnn", "me-graphau", "aunce", "vitau"),
-        *("vitau-sided", "resnet50", "repeated-palsy", "prevalence"),
+        *("vitau-sided", "resnet50", "repeated-palsy", "prevalence", "movement"),
     ]
     assert [method.title for method in methods[:6]] == [
         *("DRML", "JAA-Net-style", "AU R-CNN-style", "ME-GraphAU-style, stage 1", "AUNCE-style", "ViTAU"),

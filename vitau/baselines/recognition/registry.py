@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from vitau.baselines.method import Method
+from vitau.baselines.movement import Movement
 from vitau.baselines.recognition.clips.lstm import lstm
 from vitau.baselines.recognition.clips.phcnn import phcnn
 from vitau.baselines.recognition.clips.phcnn_lstm import phcnn_lstm
@@ -13,6 +14,7 @@ from vitau.baselines.recognition.landmarks.fka_gan import fka_gan
 from vitau.baselines.recognition.landmarks.fnpa_rcelm import FnpaRcelm
 from vitau.baselines.recognition.landmarks.landmarks_alone import landmarks_alone
 from vitau.baselines.recognition.networks.dhn import dhn
+from vitau.baselines.recognition.networks.mirror_difference import mirror_difference
 from vitau.baselines.recognition.networks.mobilenet_mesh import mobilenet_mesh
 from vitau.baselines.recognition.networks.resnet50 import resnet50
 from vitau.baselines.recognition.networks.senet import senet
@@ -23,7 +25,7 @@ from vitau.store import Store
 
 
 def recognition_methods(dinov2_weights: Sequence[str] = (), store: Store | None = None) -> Mapping[str, Method]:
-    """Return the methods by name: the rows of Table 1 in its order, ViTAU last of them, then the controls.
+    """Return the methods by name: the rows of Table 1 in its order, ViTAU last of them, then what it leaves out.
 
     Gradient boosting follows autoFPR, whose features it shares.
 
@@ -48,5 +50,7 @@ def recognition_methods(dinov2_weights: Sequence[str] = (), store: Store | None 
         resnet50(),
         dinov2(dinov2_weights, store),
         landmarks_alone(),
+        mirror_difference(),
+        Movement(task="palsy"),
     ]
     return MappingProxyType({method.name: method for method in methods})

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vitau.baselines.method import Method
+from vitau.baselines.movement import Movement
 from vitau.baselines.regions.au_rcnn import au_rcnn
 from vitau.baselines.regions.aunce import Aunce
 from vitau.baselines.regions.drml import drml
@@ -44,5 +45,6 @@ def region_methods(
         resnet50(),
         RepeatedPalsy(recognition=recognition),
         Prevalence(),
+        Movement(task="regions"),
     ]
     return MappingProxyType({method.name: method for method in methods})

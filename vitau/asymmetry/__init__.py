@@ -1,0 +1,1 @@
+"""A model of asymmetric movement: few features by region that compare the halves of one face, and logistic weights."""

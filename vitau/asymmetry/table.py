@@ -1,0 +1,68 @@
+"""The tables of the program ``python -m vitau.asymmetry``: judgements in Markdown, and answers about one person."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from vitau.asymmetry.judge import Judgement
+from vitau.asymmetry.model import AsymmetryModel
+from vitau.asymmetry.words import sentences
+from vitau.evaluation.bootstrap import format_estimate
+from vitau.evaluation.crossvalidation.pooled import Pooled
+from vitau.measures.geometry import Floats
+from vitau.schema import AUS, REGION_NAMES, Side
+
+ABLATION: Final[Mapping[str, Sequence[str]]] = {
+    "movement": ("movement",),
+    "rest": ("rest",),
+    "texture": ("texture",),
+    "gradient": ("gradient",),
+    "movement and rest": ("movement", "rest"),
+    "movement and texture": ("movement", "texture"),
+    "movement, rest and texture": ("movement", "rest", "texture"),
+    "movement, rest and gradient": ("movement", "rest", "gradient"),
+    "all four": ("movement", "rest", "texture", "gradient"),
+}
+"""Kinds of features by the name of their row."""
+
+
+def table_lines(rows: Mapping[str, Judgement], heading: str = "weights from") -> Iterator[str]:
+    """Yield a table of judgements in Markdown, by the names of its rows: values with 95 % intervals over people."""
+    first = next(iter(rows.values()))
+    yield f"{first.palsy.num_people} people, {first.palsy.num_palsied} palsied"
+    yield ""
+    names = ("recognition, AUROC", "recognition, accuracy", "side", "regions, mean AUROC", *AUS)
+    yield f"| {heading} | {' | '.join(names)} |"
+    yield "|---|" + "---|" * len(names)
+    for name, judgement in rows.items():
+        regions = judgement.regions
+        cells = [
+            _cell(judgement.palsy, "auroc"),
+            _cell(judgement.palsy, "accuracy"),
+            _cell(judgement.side, "accuracy"),
+            _cell(regions, "auroc"),
+            *("-" if regions is None else _value(regions.by_question[au]["auroc"].value) for au in AUS),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def answer_lines(name: str, model: AsymmetryModel, feature_F: Floats) -> Iterator[str]:
+    """Yield the answers about one person in words."""
+    answers = model.answer(feature_F[None])
+    right = float(answers.right_P[0])
+    side = Side.RIGHT if right >= 0.5 else Side.LEFT
+    yield f"{name}\tpalsy {answers.palsy_P[0]:.0%}\t{side} moves less, {max(right, 1 - right):.0%}"
+    affected = [f"{REGION_NAMES[au]} {probability:.0%}" for au, probability in zip(AUS, answers.affected_PA[0], strict=True)]
+    yield "\tregions, if there is a palsy: " + ", ".join(affected)
+    for sentence in sentences(model.explain(feature_F)):
+        yield f"\t{sentence}"
+
+
+def _cell(pooled: Pooled | None, metric: str) -> str:
+    if pooled is None:
+        return "-"
+    estimate = pooled.metrics[metric]
+    return format_estimate(estimate.value, estimate.interval)
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,7 +1,7 @@
 """Promote a registered version to champion, or roll back. Every decision is a signed record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +22,7 @@ from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action, PromotionRecord, champion_stack
 from vitau.catalog.signing import canonical
 from vitau.errors import RegistryError
+from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.promotion.policy import Policy
 from vitau.evaluation.promotion.verdict import decide_promotion
 from vitau.schema import Protocol
@@ -203,7 +204,8 @@ def verdict_facts(workspace: Workspace, training: Training, champion: Training |
             about = {"model": tested.model, "digest": tested.model_digest, "purpose": "promotion"}
             note_look(workspace, snapshot=training.snapshot, protocol=protocol, **about)
     probe, warned = probe_of(workspace, training)
-    verdict = decide_promotion(evidence.people, evidence.challenger, evidence.champion, policy, probe=probe, warned=warned)
+    challenger = replace(evidence.challenger, explanations=Explanations.from_json(training.metrics.get("explanations")))
+    verdict = decide_promotion(evidence.people, challenger, evidence.champion, policy, probe=probe, warned=warned)
     return {
         "snapshot": training.snapshot,
         "recipe": training.recipe,

@@ -15,6 +15,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.decision import DecisionRule
+from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import metrics_from_json
 from vitau.schema import AU, Clip, Cohort, Protocol, RegionLabels, Skipped, Split, Visit, group_visits
 from vitau.scoring.aggregate import aggregate, aggregate_visits
@@ -91,6 +92,7 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
             digest=trained[name].model_digest,
             card=card,
             metrics=metrics_from_json(trained[name].metrics.get("test", {})),
+            explanations=Explanations.from_json(trained[name].metrics.get("explanations")) if name == PALSY else None,
         )
         for name, card in cards.items()
         if name in trained

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.execution.leases import exclusive_lease
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.promotion.cascade import with_cascade
+from flows.promotion.explanations import with_explanations
 from flows.promotion.left_out import left_out_metrics
 from flows.promotion.looks import count_looks, looks_sentence, note_look
 from flows.promotion.registered_models import PALSY, REGIONS
@@ -65,6 +66,7 @@ def _register(workspace: Workspace, training: PlannedTraining, folder: Path, rec
     fill_bundle(workspace, bundle, folder / "model", recognition)
     if recognition is not None:
         result = with_cascade(workspace, result, bundle)
+    result = with_explanations(workspace, result, bundle, recognition)
     digest = registry.folder_digest(bundle)
     if result.test is not None:
         note_look(workspace, snapshot=snapshot, protocol=result.protocol, model=model, digest=digest, purpose="registration")

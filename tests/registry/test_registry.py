@@ -3,10 +3,12 @@ import shutil
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vitau.errors import RegistryError
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import ExplanationMetrics, Explanations
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, PalsyMetrics, RegionMetrics, RegionSideMetrics, SideMetrics
 from vitau.registry import packaging, registry
 from vitau.registry.model_card import model_card
@@ -197,3 +199,27 @@ def test_the_card_of_recognition_has_its_calibration_error():
     test = PalsyMetrics(num_subjects=30, ece=Estimate(value=0.0321, interval=(0.01, 0.06)))
     lines = model_card("vitau-palsy", {"kind": "palsy", "test": test.to_json()}, {}).splitlines()
     assert "- calibration error (ECE) on test people: 0.0321 (95 % interval over people 0.01 to 0.06)" in lines
+
+
+def test_explanations_come_with_the_folder_and_few_of_their_numbers_are_metrics(tracking_uri, make_bundle, tmp_path):
+    from mlflow import MlflowClient
+
+    names = ("pointing", "chance", "chance_on_face", "face_mass", "face_area", "deletion", "insertion", "randomized", "empty")
+    values = dict.fromkeys(names, np.full(6, 0.25)) | {"pointing": np.array([1.0, 1, 1, 1, 1, 0.5])}
+    found = Explanations(
+        num_people=6, num_frames=12, seen_in_training=False, by_name={"mirror_occlusion": ExplanationMetrics.of_people(values)}
+    )
+    folder = make_bundle(0.4, seed=3)
+    version, run_id = registry.register(
+        tracking_uri, "vitau-explained", folder, metrics=METRICS | {"explanations": found.to_json()}, lineage={}
+    )
+    pulled = registry.download(tracking_uri, f"models:/vitau-explained/{version}", tmp_path)
+    assert Explanations.from_json(json.loads((pulled / "explanations.json").read_text())) == found
+    assert "- explanations of recognition, on 6 palsied people" in (pulled / "README.md").read_text()
+    assert "explanations.json" in (pulled / "SHA256SUMS").read_text()
+    assert registry.folder_digest(pulled) == registry.folder_digest(folder)
+    logged = MlflowClient(tracking_uri).get_run(run_id).data.metrics
+    assert logged["explanations.mirror_occlusion.pointing"] == pytest.approx(11 / 12)
+    assert {name.split(".")[2] for name in logged if name.startswith("explanations.")} == {
+        f"{name}{end}" for name in ("pointing", "gain", "deletion") for end in ("", "_interval")
+    }

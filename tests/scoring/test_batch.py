@@ -58,7 +58,7 @@ def test_the_folder_gets_tables_overlays_and_a_report(lenient, photo, clip, tmp_
     assert [record["input"] for record in json.loads((tmp_path / "people.json").read_text())] == ["1", "2"]
     assert set(table["input"].to_pylist()) == {"1", "2"}
     overlays = sorted(path.name for path in (tmp_path / "overlays" / "001").iterdir())
-    assert overlays == sorted(f"face0-frame00000-{name}.jpg" for name in ("face", "recognition", "regions", *AUS))
+    assert overlays == sorted(f"face0-frame00000-{name}.jpg" for name in ("face", "mirror", "recognition", "regions", *AUS))
     assert len(list((tmp_path / "overlays" / "002").iterdir())) == 4 * len(overlays)
     assert "Synthetic." in (tmp_path / "report.html").read_text()
     first, second = summary_lines(result)

@@ -1,8 +1,10 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from vitau.evaluation.explanations.results import ExplanationMetrics, Explanations
 from vitau.evaluation.metrics import (
     CascadeMetrics,
     Estimate,
@@ -217,3 +219,52 @@ def test_what_both_models_find_together_is_shown_with_false_alarms(make_page):
     assert "palsied people whose regions are not analyzed 0.25" in text
     assert "sensitivity, mean of regions 0.62" in text
     assert "forehead, inner brow AU1 not defined 0.75" in text
+
+
+def explained(mirror, gradcam):
+    """Build explanations that point at an affected region in that share of the frames; chance is 0.2."""
+    names = ("chance", "chance_on_face", "face_mass", "face_area", "deletion", "insertion", "randomized", "empty")
+
+    def own(share):
+        values = {"pointing": (np.arange(20) < 20 * share).astype(float), **dict.fromkeys(names, np.full(20, 0.2))}
+        return ExplanationMetrics.of_people(values)
+
+    by_name = {"mirror_occlusion": own(mirror), "gradcam": own(gradcam)}
+    return Explanations(num_people=20, num_frames=40, seen_in_training=False, by_name=by_name)
+
+
+@pytest.mark.parametrize(
+    ("explanations", "pictures"),
+    [
+        (None, ["the face as it was scored", "mirror occlusion", "Grad-CAM", "heatmaps of the affected regions"]),
+        (
+            explained(0.9, 0.1),
+            [
+                *("the face as it was scored", "mirror occlusion"),
+                *("heatmaps of the affected regions", "Grad-CAM (not better than chance)"),
+            ],
+        ),
+        (
+            explained(0.1, 0.9),
+            [
+                *("the face as it was scored", "Grad-CAM"),
+                *("heatmaps of the affected regions", "mirror occlusion (not better than chance)"),
+            ],
+        ),
+    ],
+)
+def test_an_explanation_that_is_not_better_than_chance_comes_last_and_says_so(explanations, pictures, palsied):
+    overlays = dict.fromkeys(("face", "recognition", "mirror", "regions"), b"\xff\xd8")
+    frame = KeyFrame(label="at 0.5 s", palsy_score=0.8, overlays=overlays)
+    model = ReportedModel(name="vitau-palsy", digest="d" * 64, card={}, explanations=explanations)
+    subject = ReportedSubject(name="a1", score=palsied, key_frames=[frame])
+    page = render(Report(title="T", synthetic=False, models=[model], subjects=[subject]))
+    assert re.findall(r'<img [^>]*title="([^"]+)"', page) == pictures
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>")[1]))
+    if explanations is None:
+        assert "Whether they are true was not measured for this model." in text
+        assert "Explanations of recognition" not in text
+    else:
+        assert "On 20 palsied people who were not in training, 40 frames, the brightest point was at an affected region" in text
+        assert "mirror occlusion 90 % (a random point of the picture 20 %" in text or "mirror occlusion 10 %" in text
+        assert "Explanations of recognition , on 20 palsied people who were not in training, 40 frames." in text

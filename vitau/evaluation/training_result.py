@@ -54,6 +54,8 @@ class TrainingResult:
         environment: Versions and hardware.
         test: Metrics on test people; ``None`` if the split is empty.
         shortcut_probe: Of the people of the snapshot.
+        explanations: Of a registered model's recognition, in the stored form of
+            :class:`vitau.evaluation.explanations.results.Explanations`; ``None`` if nobody could test them.
         pretraining: Of a registered model.
         recognition: ``name/version`` of the recognition in the bundle of a registered region model.
     """
@@ -86,6 +88,7 @@ class TrainingResult:
     environment: Mapping[str, Any] | None = None
     test: Metrics | None = None
     shortcut_probe: ShortcutProbe | None = None
+    explanations: Mapping[str, Any] | None = None
     pretraining: Pretraining | None = None
     recognition: str | None = None
 

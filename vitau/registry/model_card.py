@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from vitau.evaluation.bootstrap import format_interval
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import CascadeMetrics, Estimate, Metrics, PalsyMetrics, RegionMetrics, metrics_from_json
 from vitau.schema import Protocol
 
@@ -69,6 +70,7 @@ def model_card(
         lines += cascade_lines(test.cascade)
     if metrics.get("kind") == "regions":
         lines += _region_lines(metrics, test)
+    lines += _explanation_lines(metrics)
     if test is not None:
         lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
     lines += [
@@ -149,6 +151,13 @@ def _region_lines(metrics: Mapping[str, Any], test: Metrics | None) -> Iterator[
     each = test.region_sides if isinstance(test, RegionMetrics) else None
     if each is not None and each.ece.value is not None:
         yield f"- calibration error (ECE) of the sides of regions on test people: {_value(each.ece)}"
+
+
+def _explanation_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how true the explanations of recognition are; nothing of a model of an earlier version."""
+    explanations = Explanations.from_json(metrics.get("explanations"))
+    if explanations is not None:
+        yield from explanations.card_lines()
 
 
 def _shortcut_lines(probe: ShortcutProbe) -> Iterator[str]:

@@ -14,6 +14,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from vitau.errors import RegistryError
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import Explanations
 from vitau.registry import bundle
 from vitau.registry.model_card import model_card
 from vitau.registry.packaging import BUNDLE, log_model
@@ -80,9 +81,13 @@ def register(
         with mlflow.start_run(
             training_run, experiment_id=None if training_run else experiment.experiment_id, run_name=name, tags=tags
         ) as run:
-            mlflow.log_metrics(dict(_numbers(metrics)))
+            explanations = Explanations.from_json(metrics.get("explanations"))
+            headline = {} if explanations is None else {"explanations": explanations.headline()}
+            mlflow.log_metrics(dict(_numbers({**metrics, "explanations": None, **headline})))
             mlflow.log_params(dict(lineage))
             texts = {bundle.README: card} | ({} if reporting_sheet is None else {bundle.REPORTING_SHEET: reporting_sheet})
+            if explanations is not None:
+                texts[bundle.EXPLANATIONS] = json.dumps(explanations.to_json(), indent=1) + "\n"
             for file_name, text in texts.items():
                 mlflow.log_text(text, file_name)
             logged = log_model(folder, {**texts, bundle.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})

@@ -13,9 +13,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from vitau.errors import ClipError
+from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, DecodeCounts
 from vitau.media.inputs import RecordingOptions, list_files
+from vitau.registry.bundle import EXPLANATIONS
 from vitau.schema import AU, Skipped, safe_cell
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
@@ -119,7 +121,9 @@ def score_inputs(
                 ReportedSubject(name=name, score=score, key_frames=frames, left_out=left_out, notes=_notes(item, counts))
             )
     _write_tables(out, rows, people, skipped)
-    model = ReportedModel(name=model_name, digest=predictor.digest, card=_card(predictor), metrics=metrics)
+    model = ReportedModel(
+        name=model_name, digest=predictor.digest, card=_card(predictor), metrics=metrics, explanations=_explanations(predictor)
+    )
     report = Report(
         title="ViTAU: faces scored",
         synthetic=predictor.synthetic,
@@ -161,6 +165,12 @@ def _card(predictor: Predictor) -> dict[str, Any]:
     """Return the model's card with the decision rule of the recognition that runs first."""
     rule = {name: predictor.recognition_card.get(name) for name in ("threshold", "calibration", "abstention")}
     return {**predictor.card, **{name: value for name, value in rule.items() if value is not None}}
+
+
+def _explanations(predictor: Predictor) -> Explanations | None:
+    """Read how true the explanations of recognition are; None for a folder without it."""
+    path = predictor.folder / EXPLANATIONS
+    return Explanations.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 class _FaceSampler:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import vitau
+from vitau.evaluation.explanations.results import NAMES, Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
 from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
 from vitau.scoring.aggregate import SideProbability, SubjectScore, VisitScore
 from vitau.scoring.movement import MeasuredVisit, MeasuringMethod
-from vitau.scoring.overlays import FACE, RECOGNITION, REGIONS
+from vitau.scoring.overlays import COLORS, FACE, PICTURES, REGIONS
 from vitau.scoring.performance import Performance
 from vitau.store.atomic import write_atomic
 
@@ -39,20 +40,24 @@ CASCADE_WORDS: Final[Mapping[str, str]] = {
 }
 PICTURE_WORDS: Final[Mapping[str, str]] = {
     FACE: "the face as it was scored",
-    RECOGNITION: "what recognition is based on",
-    REGIONS: "heatmaps of the regions",
+    **{picture: NAMES[explanation] for picture, explanation in PICTURES.items()},
+    REGIONS: "heatmaps of the affected regions",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedModel:
-    """A model in the report: ``card`` is its ``model.json``, ``metrics`` are those of its test people, if known."""
+    """A model in the report: ``card`` is its ``model.json``, ``metrics`` are those of its test people, if known.
+
+    ``explanations`` is how true those of recognition are, if that was evaluated.
+    """
 
     name: str
     version: int | None = None
     digest: str
     card: Mapping[str, Any]
     metrics: PalsyMetrics | RegionMetrics | None = None
+    explanations: Explanations | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +112,7 @@ class Report:
 
 def render(report: Report) -> str:
     """Render the report as a self-contained HTML page."""
+    explanations = next((model.explanations for model in report.models if model.explanations is not None), None)
     environment = page_environment(Path(__file__).parent)
     environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
@@ -118,7 +124,10 @@ def render(report: Report) -> str:
         metric_words=METRIC_WORDS,
         cascade_words=CASCADE_WORDS,
         evidence=evidence_words,
-        picture_words=PICTURE_WORDS,
+        picture_words=picture_words(explanations),
+        explanation_names=NAMES,
+        explanations=explanations,
+        colors={au: "#{:02x}{:02x}{:02x}".format(*color) for au, color in COLORS.items()},
         region_scale=region_scale(report.subjects),
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
         uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
@@ -136,6 +145,20 @@ def write_report(report: Report, path: Path) -> Path:
     """Write the page atomically. Raises StoreError."""
     write_atomic(path, render(report))
     return path
+
+
+def picture_words(explanations: Explanations | None) -> dict[str, str]:
+    """Return the words for the pictures by name, in the order of the page.
+
+    An explanation that is not better than chance follows the others, and its words say so.
+    """
+    words = dict(PICTURE_WORDS)
+    for picture, name in PICTURES.items():
+        own = None if explanations is None else explanations.by_name.get(name)
+        if own is not None and not own.beats_chance:
+            del words[picture]
+            words[picture] = f"{NAMES[name]} (not better than chance)"
+    return words
 
 
 def region_scale(subjects: Sequence[ReportedSubject]) -> float:

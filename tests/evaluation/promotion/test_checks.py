@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import ExplanationMetrics, Explanations
 from vitau.evaluation.metrics import Estimate
 from vitau.evaluation.promotion import checks
-from vitau.evaluation.promotion.checks import CheckResult
+from vitau.evaluation.promotion.checks import CheckResult, points_at_regions
 from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS
 
 UNDEFINED = np.full(42, np.nan)
@@ -201,3 +202,40 @@ def test_recordings_that_separate_the_cohorts_need_the_named_policy_and_the_warn
         numbers={"challenger": 0.96875, "low": 0.5, "high": 1.0, "limit": 0.9},
     )
     assert checks.not_confounded(of, CONFOUNDED_SOURCES).holds is True, "a version of today carries the warning"
+
+
+def explained(gain: float, low: float, num_people: int = 20, *, seen: bool = False) -> Explanations:
+    """Build explanations of which mirror occlusion gains that much over chance, and Grad-CAM loses."""
+    same = Estimate(value=0.2, interval=(0.1, 0.3))
+
+    def own(value: float, low: float) -> ExplanationMetrics:
+        return ExplanationMetrics(
+            pointing=Estimate(value=0.2 + value, interval=(low + 0.2, 1.0)),
+            gain=Estimate(value=value, interval=(low, 0.9)),
+            **dict.fromkeys(
+                ("chance", "chance_on_face", "face_mass", "face_area", "deletion", "insertion", "randomized", "empty"), same
+            ),
+        )
+
+    by_name = {"gradcam": own(-0.1, -0.2), "mirror_occlusion": own(gain, low)}
+    return Explanations(num_people=num_people, num_frames=2 * num_people, seen_in_training=seen, by_name=by_name)
+
+
+@pytest.mark.parametrize(
+    ("given", "holds", "ending"),
+    [
+        (explained(0.5, 0.1), True, "on 20 palsied people who were not in training, 40 frames"),
+        (explained(0.1, -0.1), None, "; too few people to exclude chance"),
+        (explained(0.0, -0.1), False, "; no picture explains what the model answers"),
+        (explained(-0.05, -0.1), False, "; no picture explains what the model answers"),
+        (explained(-0.05, -0.1, 4), None, "; 5 people are needed"),
+        (explained(0.5, 0.1, seen=True), None, "; the model learned from them, so that nothing is judged"),
+    ],
+)
+def test_the_best_explanation_must_point_better_than_chance(given: Explanations, holds: bool | None, ending: str) -> None:
+    found = points_at_regions(given, PATIENTS)
+    assert (found.check, found.holds) == ("explanation of recognition", holds)
+    assert found.sentence.startswith("mirror occlusion points at an affected region in ")
+    assert found.sentence.endswith(ending)
+    assert found.numbers["difference"] == given.by_name["mirror_occlusion"].gain.value
+    assert found.numbers["chance"] == 0.2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vitau.catalog.signing import canonical
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import ExplanationMetrics, Explanations
 from vitau.evaluation.measure import palsy_metrics
 from vitau.evaluation.metrics import Estimate
 from vitau.evaluation.promotion.checks import CheckResult
@@ -539,3 +540,32 @@ def test_people_whose_side_a_model_was_not_asked_are_left_out_of_its_share() -> 
     assert reasons["affected side, accuracy"].numbers["champion"] == 1.0
     reasons = {reason.check: reason for reason in decide_promotion(of, part, None).reasons}
     assert reasons["affected side, share of correct answers"].numbers["people"] == 10
+
+
+def pointing(answer: Answers, shares: float) -> Answers:
+    """Return answers of a model whose maps point at an affected region in that share of 20 people's frames; chance is 0.2."""
+    names = ("chance", "chance_on_face", "face_mass", "face_area", "deletion", "insertion", "randomized", "empty")
+    values = {"pointing": (np.arange(20) < 20 * shares).astype(float), **dict.fromkeys(names, np.full(20, 0.2))}
+    by_name = {"mirror_occlusion": ExplanationMetrics.of_people(values)}
+    found = Explanations(num_people=20, num_frames=40, seen_in_training=False, by_name=by_name)
+    return replace(answer, explanations=found)
+
+
+def test_a_model_whose_pictures_explain_nothing_is_refused_and_one_without_numbers_is_not_judged_by_them() -> None:
+    of = people()
+    perfect = replace(answers(of), palsy_S=of.palsied_S * 0.8 + 0.1)
+    true, false = (decide_promotion(of, pointing(perfect, share), None, num_resamples=100) for share in (0.9, 0.1))
+    assert true.promote
+    assert "explanation of recognition" in {reason.check for reason in true.reasons}
+    assert not false.promote
+    assert [reason.check for reason in false.against] == ["explanation of recognition"]
+    unknown = decide_promotion(of, perfect, None, num_resamples=100)
+    assert unknown.promote
+    assert "explanation of recognition" not in {reason.check for reason in unknown.reasons}
+
+
+def test_smoke_tests_are_not_judged_by_their_explanations() -> None:
+    of = people()
+    verdict = decide_promotion(of, pointing(answers(of), 0.0), None, SMOKE, num_resamples=100)
+    assert verdict.promote
+    assert "explanation of recognition" not in {reason.check for reason in verdict.reasons}

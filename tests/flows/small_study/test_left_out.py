@@ -217,6 +217,12 @@ def test_a_small_study_ends_with_a_champion_whose_card_and_tags_say_by_which_evi
     test = training.metrics["test"]
     assert (test["protocol"], test["n_subjects"], test["n_palsied"]) == ("lopo", PALSIED + CONTROLS, PALSIED)
     assert test["auroc"] == reasons(workspace)["recognition, AUROC"]["numbers"]["challenger"] > 0.9
+    explained = training.metrics["explanations"]
+    assert (explained["n_people"], explained["n_frames"], explained["seen_in_training"]) == (PALSIED, 2 * PALSIED, True)
+    assert reasons(workspace)["explanation of recognition"]["holds"] is None, "nobody is left who could test it"
+    assert "- explanations of recognition, on 8 palsied people of training, 16 frames:" in (
+        MlflowClient(workspace.settings.mlflow_url).get_model_version(PALSY, str(training.version)).description
+    )
     version = MlflowClient(workspace.settings.mlflow_url).get_model_version(PALSY, str(training.version))
     assert (version.tags["protocol"], version.tags["evidence"]) == ("lopo", "leave one person out, n = 8")
     for line in (
@@ -305,6 +311,8 @@ def test_a_challenger_is_compared_with_the_champion_on_the_same_people_left_out_
 def test_a_champion_that_held_people_out_is_compared_on_those_only(workspace):
     snapshot = frozen(workspace, num_tested=2)
     champion = trained(workspace, planned(snapshot))
+    explained = champion.metrics["explanations"]
+    assert (explained["n_people"], explained["seen_in_training"]) == (2, False), "the palsied people who were held out"
     challenger = trained(workspace, on_everybody(planned(snapshot)))
     evidence = gather(workspace, challenger, champion)
     assert evidence.people.protocol is Protocol.LOPO
@@ -319,6 +327,7 @@ def test_regions_are_judged_by_the_people_left_out_by_both_models_of_the_bundle(
     snapshot = frozen(workspace)
     palsy = trained(workspace, on_everybody(planned(snapshot)))
     regions = trained(workspace, on_everybody(planned(snapshot, REGIONS, "least-regions")), palsy)
+    assert regions.metrics["explanations"] == palsy.metrics["explanations"] != {}
     evidence = gather(workspace, regions, None)
     assert len(evidence.people.subjects) == PALSIED + CONTROLS
     by_name = {own.subject: own for own in workspace.catalog.left_out(palsy.key)}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import Interval, defined, format_estimate, format_interval, percentile_interval
 from vitau.evaluation.crossvalidation.shortcuts import SEPARATES, ShortcutProbe
+from vitau.evaluation.explanations.results import NAMES, Explanations
 from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, Policy
 
 Array = npt.NDArray[Any]
@@ -143,6 +144,31 @@ def not_confounded(probe: ShortcutProbe, policy: Policy, *, warned: bool = True)
             f"{separated}, and the scores of this version do not carry the warning, which it is older than; train it again"
         )
     return CheckResult(check=check, holds=policy.accept_confounded and warned, sentence=sentence, numbers=numbers)
+
+
+def points_at_regions(explanations: Explanations, policy: Policy) -> CheckResult:
+    """Check that the best explanation of recognition points at affected regions more often than a random point does.
+
+    It is undecided where the interval of the difference contains 0, for few people, and for people of training.
+    """
+    name, best = max(explanations.by_name.items(), key=lambda item: item[1].gain.value or 0.0)
+    gain, interval = best.gain.value, best.gain.interval
+    numbers = {"challenger": best.pointing.value, "chance": best.chance.value, "difference": gain, **_ends(interval)}
+    found = format_estimate(best.pointing.value, best.pointing.interval)
+    sentence = (
+        f"{NAMES[name]} points at an affected region in {found} of frames and a random point in "
+        f"{format_estimate(best.chance.value, None)}, on {explanations.people}"
+    )
+    holds: bool | None = gain is not None and gain > 0
+    if explanations.num_people < policy.min_people:
+        holds, sentence = None, f"{sentence}; {policy.min_people} people are needed"
+    elif explanations.seen_in_training:
+        holds, sentence = None, f"{sentence}; the model learned from them, so that nothing is judged"
+    elif holds and not best.beats_chance:
+        holds, sentence = None, f"{sentence}; too few people to exclude chance"
+    elif not holds:
+        sentence = f"{sentence}; no picture explains what the model answers"
+    return CheckResult(check="explanation of recognition", holds=holds, sentence=sentence, numbers=numbers)
 
 
 def _point_and_interval(value_R: Array) -> tuple[float | None, Interval | None]:

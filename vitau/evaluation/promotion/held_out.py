@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vitau.evaluation.explanations.results import Explanations
 from vitau.schema import Protocol
 
 Array = npt.NDArray[Any]
@@ -44,6 +45,8 @@ class Answers:
         num_parameters: Of both models in the bundle.
         face_flops: Floating-point operations that both models need for one face.
         right_S: Probability that the right is the affected side, NaN where it is not known; ``None`` for a model without sides.
+        explanations: How true the explanations of its recognition are; ``None`` for models of earlier versions, which are not
+            judged by them.
     """
 
     palsy_S: Array
@@ -52,6 +55,7 @@ class Answers:
     num_parameters: int
     face_flops: int
     right_S: Array | None = None
+    explanations: Explanations | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

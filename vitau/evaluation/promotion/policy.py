@@ -33,6 +33,7 @@ class Policy:
             person's decision: ``promote --why``.
         accept_confounded: Whether the recordings of palsied people may differ so much from the others' that the shortcut probe
             separates them. The champion then carries a warning.
+        judge_explanations: Whether the pictures that explain recognition must not be worse than chance, if they were evaluated.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Policy:
     max_growth: float = 2.0
     max_flop_growth: float = 2.0
     accept_confounded: bool = False
+    judge_explanations: bool = True
 
 
 PATIENTS: Final = Policy(name="patients")
@@ -89,6 +91,7 @@ SMOKE: Final = Policy(
     floor_subgroup=0.0,
     max_brier=1.0,
     max_flop_growth=100.0,
+    judge_explanations=False,
 )
 """For recipes that learn nothing and only show that all parts fit. It never applies to a champion that was really trained,
 and no setting chooses it. Like every policy it checks the shortcut probe, which is about the recordings and not the model."""

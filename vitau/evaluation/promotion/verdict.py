@@ -25,6 +25,7 @@ from vitau.evaluation.promotion.checks import (
     not_worse,
     not_worse_calibrated,
     of_group,
+    points_at_regions,
 )
 from vitau.evaluation.promotion.held_out import Answers, Comparison, HeldOut, compare_on_common_people, sort_people
 from vitau.evaluation.promotion.policy import PATIENTS, Policy
@@ -97,6 +98,8 @@ def decide_promotion(
             reasons += _regions(people, challenger, comparison, policy, weight_RS)
             reasons += _sides(people, challenger, comparison, policy, weight_RS)
         reasons += _subgroups(people, challenger, policy, weight_RS)
+    if challenger.explanations is not None and policy.judge_explanations:
+        reasons.append(points_at_regions(challenger.explanations, policy))
     reasons += _costs(challenger, champion, policy)
     return Verdict(
         promote=all(reason.holds is not False for reason in reasons),

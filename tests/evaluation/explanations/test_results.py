@@ -1,0 +1,72 @@
+import json
+
+import numpy as np
+import pytest
+
+from vitau.evaluation.explanations.results import NAMES, ExplanationMetrics, Explanations
+
+FIELDS = (
+    *("pointing", "chance", "chance_on_face", "affected_side", "face_mass", "face_area"),
+    *("deletion", "insertion", "randomized", "empty"),
+)
+
+
+def explanation(pointing, chance=0.2, num_people=20):
+    """Build the metrics of people; the first of them point, and chance is equal for all."""
+    values = {name: np.full(num_people, 0.5) for name in FIELDS}
+    values["pointing"] = (np.arange(num_people) < round(pointing * num_people)).astype(float)
+    values["chance"] = np.full(num_people, chance)
+    return ExplanationMetrics.of_people(values)
+
+
+def explanations(mirror=0.8, gradcam=0.2, **changes):
+    by_name = {"mirror_occlusion": explanation(mirror), "gradcam": explanation(gradcam)}
+    return Explanations(**{"num_people": 20, "num_frames": 40, "seen_in_training": False, "by_name": by_name} | changes)
+
+
+@pytest.mark.parametrize(("pointing", "beats"), [(0.8, True), (0.5, True), (0.25, False), (0.2, False), (0.0, False)])
+def test_an_explanation_beats_chance_if_its_whole_interval_does(pointing, beats):
+    own = explanation(pointing)
+    assert own.beats_chance is beats
+    assert own.gain.value == pytest.approx(pointing - 0.2)
+    assert own.gain.interval[0] <= own.gain.value <= own.gain.interval[1]
+
+
+def test_people_without_a_value_are_left_out_of_that_field_only():
+    values = {name: np.full(4, 0.5) for name in FIELDS}
+    values["affected_side"] = np.array([1.0, np.nan, 0.0, np.nan])
+    values["randomized"] = np.full(4, np.nan)
+    own = ExplanationMetrics.of_people(values)
+    assert own.affected_side.value == 0.5
+    assert (own.randomized.value, own.randomized.interval) == (None, None)
+    assert own.pointing.value == 0.5
+
+
+def test_they_survive_their_stored_form_and_earlier_models_have_none():
+    found = explanations()
+    assert Explanations.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert Explanations.from_json(None) is None
+    assert Explanations.from_json({}) is None
+
+
+def test_few_numbers_are_logged_as_metrics():
+    headline = explanations().headline()
+    assert headline.keys() == NAMES.keys()
+    assert set(headline["gradcam"]) == {
+        f"{name}{end}" for name in ("pointing", "gain", "deletion") for end in ("", "_interval")
+    }
+
+
+def test_the_first_explanation_that_beats_chance_is_the_best():
+    assert explanations(0.8, 0.8).best() == "mirror_occlusion"
+    assert explanations(0.2, 0.8).best() == "gradcam"
+    assert explanations(0.2, 0.2).best() is None
+
+
+def test_the_card_has_each_explanation_with_its_interval_and_chance():
+    text = "\n".join(explanations().card_lines())
+    assert text.startswith("- explanations of recognition, on 20 palsied people who were not in training, 40 frames:\n")
+    assert "  - mirror occlusion, better than chance: points at an affected region in 0.80 [0.6" in text
+    assert "  - Grad-CAM, **not better than chance**: points at an affected region in 0.20 [0.0" in text
+    assert "a random point of the picture does in 0.20 [0.20, 0.20]" in text
+    assert "20 palsied people of training, 40 frames" in explanations(seen_in_training=True).people

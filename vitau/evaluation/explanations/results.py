@@ -1,0 +1,170 @@
+"""The measured truth of a model's explanations, with intervals over people; imports numpy only.
+
+Axes: S people, R resamples.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vitau.evaluation.bootstrap import (
+    format_estimate,
+    percentile_interval,
+    resample_weights,
+    weighted_mean,
+    with_point_estimate,
+)
+from vitau.evaluation.metrics import UNDEFINED, Estimate
+
+Array = npt.NDArray[Any]
+
+MIRROR_OCCLUSION: Final = "mirror_occlusion"
+GRADCAM: Final = "gradcam"
+NAMES: Final[Mapping[str, str]] = {MIRROR_OCCLUSION: "mirror occlusion", GRADCAM: "Grad-CAM"}
+"""The explanations of recognition in the words of the pages; the first is shown first."""
+NUM_RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExplanationMetrics:
+    """How true one explanation is, on palsied people whose affected regions are known.
+
+    Attributes:
+        pointing: Share of maps whose maximum lies within 30 px (of 256) of a peak of an affected region, on either side.
+        chance: That share for a random point of the picture.
+        gain: ``pointing`` less ``chance``, paired by person; chance differs between people, by the number of their regions.
+        chance_on_face: That share for a random point of the face.
+        affected_side: As ``pointing``, of the peaks on the affected side alone, for people whose side is known.
+        face_mass: Share of the map's sum that lies on the face.
+        face_area: Share of the picture that is face.
+        deletion: By how much faster the evidence of a palsy falls while pixels are made symmetric in the order of the map than
+            in random order: mean difference of the two curves. Positive is better than random.
+        insertion: The same of its rise, while a symmetric face gets its pixels back.
+        randomized: ``pointing`` of the same explanation of a model with random weights.
+        empty: Share of maps that are 0 everywhere.
+    """
+
+    pointing: Estimate
+    chance: Estimate
+    gain: Estimate
+    chance_on_face: Estimate
+    affected_side: Estimate = UNDEFINED
+    face_mass: Estimate
+    face_area: Estimate
+    deletion: Estimate
+    insertion: Estimate
+    randomized: Estimate
+    empty: Estimate
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether the whole interval of the gain is above 0: the map points better than a random point."""
+        return self.gain.interval is not None and self.gain.interval[0] > 0
+
+    @classmethod
+    def of_people(cls, values: Mapping[str, Array], seed: int = 0) -> Self:
+        """Compute the estimates from the values (S,) of people by field; NaN leaves a person out of a field."""
+        num_people = len(values["pointing"])
+        weight_RS = with_point_estimate(resample_weights(num_people, NUM_RESAMPLES, seed))
+        values = {**values, "gain": values["pointing"] - values["chance"]}
+        return cls(**{name: _estimate(value_S, weight_RS) for name, value_S in values.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form: each value with its interval beside it; what is undefined is left out."""
+        document: dict[str, Any] = {}
+        for field in fields(self):
+            estimate: Estimate = getattr(self, field.name)
+            if estimate.value is not None:
+                document |= {field.name: estimate.value, f"{field.name}_interval": estimate.interval}
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read the stored form."""
+        return cls(**{field.name: _read(document, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanations:
+    """The explanations of a model's recognition by name, evaluated on frames of people.
+
+    ``seen_in_training`` is true where nobody was held out, because the model was trained on everybody.
+    """
+
+    num_people: int
+    num_frames: int
+    seen_in_training: bool
+    by_name: Mapping[str, ExplanationMetrics]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        counts = {"n_people": self.num_people, "n_frames": self.num_frames, "seen_in_training": self.seen_in_training}
+        return counts | {name: metrics.to_json() for name, metrics in self.by_name.items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any] | None) -> "Explanations | None":
+        """Read the stored form; ``None`` for a model that was registered before explanations were evaluated."""
+        if not document:
+            return None
+        return cls(
+            num_people=document["n_people"],
+            num_frames=document["n_frames"],
+            seen_in_training=document["seen_in_training"],
+            by_name={name: ExplanationMetrics.from_json(document[name]) for name in NAMES if name in document},
+        )
+
+    @property
+    def people(self) -> str:
+        """The people, in words."""
+        how = "of training" if self.seen_in_training else "who were not in training"
+        return f"{self.num_people} palsied people {how}, {self.num_frames} frames"
+
+    def best(self) -> str | None:
+        """Return the name of the first explanation that beats chance."""
+        return next((name for name, metrics in self.by_name.items() if metrics.beats_chance), None)
+
+    def headline(self) -> dict[str, Any]:
+        """Return the few numbers that are logged as metrics."""
+        names = ("pointing", "gain", "deletion")
+        return {
+            name: {key: value for key, value in metrics.to_json().items() if key.removesuffix("_interval") in names}
+            for name, metrics in self.by_name.items()
+        }
+
+    def card_lines(self) -> Iterator[str]:
+        """Yield the lines of the model card."""
+        yield f"- explanations of recognition, on {self.people}:"
+        for name, own in self.by_name.items():
+            verdict = "better than chance" if own.beats_chance else "**not better than chance**"
+            yield f"  - {NAMES[name]}, {verdict}: points at an affected region in {_words(own.pointing)} of frames"
+            yield (
+                f"    - a random point of the picture does in {_words(own.chance)}, one of the face in "
+                f"{_words(own.chance_on_face)}, the map of random weights in {_words(own.randomized)}"
+            )
+            yield (
+                f"    - at the affected side {_words(own.affected_side)}; mass on the face {_words(own.face_mass)}, whose area "
+                f"is {_words(own.face_area)}"
+            )
+            yield f"    - deletion {_words(own.deletion)}, insertion {_words(own.insertion)} better than random pixels"
+
+
+def _words(estimate: Estimate) -> str:
+    return format_estimate(estimate.value, estimate.interval, digits=2, undefined="not defined")
+
+
+def _read(document: Mapping[str, Any], name: str) -> Estimate:
+    if name not in document:
+        return UNDEFINED
+    interval = document.get(f"{name}_interval")
+    return Estimate(value=document[name], interval=None if interval is None else (interval[0], interval[1]))
+
+
+def _estimate(value_S: Array, weight_RS: Array) -> Estimate:
+    known_S = ~np.isnan(value_S)
+    if not known_S.any():
+        return UNDEFINED
+    mean_R = weighted_mean(weight_RS[:, known_S], value_S[known_S])
+    return Estimate(value=float(mean_R[0]), interval=percentile_interval(mean_R[1:]))

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vitau.asymmetry.explaining.words import sentences
 from vitau.asymmetry.features import FEATURES, People, region_features
 from vitau.asymmetry.model import AsymmetryModel, equal_weights, fit_model, model_from_json
 from vitau.asymmetry.weights import load_weights
-from vitau.asymmetry.words import sentences
 from vitau.errors import CheckpointError, TrainingError
 from vitau.evaluation.decision import log_odds
 from vitau.schema import AU, AUS, Side

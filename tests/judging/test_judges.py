@@ -9,10 +9,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from vitau.asymmetry.clips import measure_clips
+from vitau.asymmetry.weights import load_weights
 from vitau.cli import app
 from vitau.errors import ClipError
 from vitau.judging.healthy import CheckedFace, HealthyCheck, check_healthy, lines, summary, write_check
-from vitau.judging.judges import NO_MOVEMENT, MovementJudge, Outcome, Verdict
+from vitau.judging.judges import NO_MOVEMENT, AsymmetryJudge, MovementJudge, Outcome, Verdict
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.results import PersonResult
 from vitau.measures.run import measure_source
@@ -61,6 +63,23 @@ def test_the_movement_judge_gives_a_clip_the_score_of_vitau_measure(tmp_path):
     assert verdict.outcome is MovementJudge(backend).decide(measured.person)
 
 
+def test_the_judge_of_the_halves_answers_as_its_program_does_and_names_what_it_cannot_judge(tmp_path):
+    path, short = tmp_path / "clip.mp4", tmp_path / "short.mp4"
+    images = [draw_frame(draw_person(5, 1), task, 1.0).image for task in TASKS[:5]]
+    encode_clip(path, images, 6)
+    encode_clip(short, images[:3], 6)
+    judge = AsymmetryJudge()
+    (verdict,) = judge.judge(path)
+    answers = load_weights().answer(measure_clips([path])[None])
+    assert verdict.score == answers.palsy_P[0]
+    assert verdict.side == ("right" if answers.right_P[0] >= 0.5 else "left")
+    assert verdict.outcome is (Outcome.ALARM if answers.palsy_P[0] >= 0.5 else Outcome.NO_ALARM)
+    assert [score > 0 for score in verdict.regions.values()] == (answers.affected_PA[0] > 0.5).tolist()
+    (too_short,) = judge.judge(short)
+    assert too_short.outcome is Outcome.ABSTAINED
+    assert "movement needs 4" in too_short.reason
+
+
 @pytest.mark.parametrize(
     ("asymmetry", "probability", "outcome"),
     [
@@ -94,8 +113,10 @@ def test_check_healthy_judges_file_by_file_with_the_model_too_and_fails_on_a_fal
         rows = [(row["file"], row["face"], row["judge"], row["outcome"]) for row in csv.DictReader(file)]
     assert rows == [
         ("face.png", "1", "movement", "abstained"),
+        ("face.png", "1", "asymmetry", "abstained"),
         ("face.png", "1", "eager", "alarm"),
         ("hills.png", "0", "movement", "no face"),
+        ("hills.png", "0", "asymmetry", "no face"),
         ("hills.png", "0", "eager", "no face"),
     ]
     assert stat.S_IMODE(table.stat().st_mode) == 0o600

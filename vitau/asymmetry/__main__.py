@@ -71,9 +71,10 @@ def judge(
     The rows of the ablation learn from the other people alone, from some kinds of features.
     """
     from vitau.asymmetry.clips import measure_people, read_labels
+    from vitau.asymmetry.explaining.pointing import pointing_game
     from vitau.asymmetry.judge import judge as judged
     from vitau.asymmetry.judge import leave_one_out
-    from vitau.asymmetry.table import ABLATION, table_lines
+    from vitau.asymmetry.table import ABLATION, pointing_line, table_lines
     from vitau.asymmetry.weights import load_weights
 
     people, skipped = measure_people(read_labels(labels), _shown("measured"))
@@ -88,6 +89,7 @@ def judge(
         rows[f"the other people alone: {name}"] = leave_one_out(people, kinds=kinds, num_seeds=seeds)
     for line in table_lines(rows):
         typer.echo(line)
+    typer.echo("\n" + pointing_line("weights of drawn people", pointing_game(model, people)))
     raise typer.Exit(1 if skipped else 0)
 
 
@@ -99,15 +101,19 @@ def judge_drawn(
 ) -> None:
     """Judge the weights on drawn people of every style; the package's weights learned from painted people alone."""
     from vitau.asymmetry.drawn import draw_people
+    from vitau.asymmetry.explaining.pointing import pointing_game
     from vitau.asymmetry.judge import judge as judged
-    from vitau.asymmetry.table import table_lines
+    from vitau.asymmetry.table import pointing_line, table_lines
     from vitau.asymmetry.weights import load_weights
     from vitau.media.synthetic.values import Style
 
     model = load_weights(weights)
-    rows = {str(style): judged(model, draw_people(people, seed, _shown(str(style)), style=style)) for style in Style}
-    for line in table_lines(rows, "drawn people"):
+    drawn = {str(style): draw_people(people, seed, _shown(str(style)), style=style) for style in Style}
+    for line in table_lines({style: judged(model, own) for style, own in drawn.items()}, "style"):
         typer.echo(line)
+    typer.echo("")
+    for style, own in drawn.items():
+        typer.echo(pointing_line(style, pointing_game(model, own)))
 
 
 @app.command()

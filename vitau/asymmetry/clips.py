@@ -86,25 +86,40 @@ def measure_people(
     ), skipped
 
 
-def measure_clips(clips: Sequence[Path]) -> Floats:
+@dataclass(kw_only=True, slots=True)
+class ClipCounts:
+    """Counts of sampled frames, and of those that show a face, updated while clips are read."""
+
+    num_frames: int = 0
+    num_faces: int = 0
+
+
+def measure_clips(clips: Sequence[Path], counts: ClipCounts | None = None) -> Floats:
     """Return the features (F,) of one person from all clips.
+
+    Args:
+        clips: the person's clips.
+        counts: updated, also before an error.
 
     Raises:
         ClipError: a clip cannot be read, or fewer than 4 frames show the face well enough.
     """
-    frames = [frame for clip in clips for frame in _usable_frames(clip)]
+    counts = counts or ClipCounts()
+    frames = [frame for clip in clips for frame in _usable_frames(clip, counts)]
     if len(frames) < FEWEST_FRAMES:
         raise ClipError(f"{len(frames)} frames show the face well enough; movement needs {FEWEST_FRAMES}: give a longer clip")
     return measure_features(np.stack([crop for crop, _ in frames]), np.stack([points for _, points in frames]))
 
 
-def _usable_frames(clip: Path) -> Iterator[tuple[Image, Floats]]:
+def _usable_frames(clip: Path, counts: ClipCounts) -> Iterator[tuple[Image, Floats]]:
     """Yield the crop, encoded as ingest does, and its landmarks of each usable frame."""
     tracker, limits = FaceTracker(), FrameLimits()
     for frame in sample_frames(clip, RATE_FPS):
         _, face = tracker.track(frame.image)
+        counts.num_frames += 1
         if face is None:
             continue
+        counts.num_faces += 1
         size = (frame.image.shape[1], frame.image.shape[0])
         measures = asdict(quality(face.crop, face.crop_landmarks, face.landmarks, size)) | {"detector_score": face.score}
         if not any(failed_limits(measures, limits).values()):

@@ -55,6 +55,11 @@ def sided_signals(points_NK2: NDArray[Any]) -> dict[str, Floats]:
     return columns
 
 
+def signal_landmarks(name: str) -> Sequence[int]:
+    """Return the landmarks on the person's right whose movement a signal is."""
+    return _HEIGHTS[name][0] if name in _HEIGHTS else (_CORNER,)
+
+
 def own(points: Sequence[int], side: int) -> list[int]:
     """Return landmarks of the person's right (0) as those of the same parts on the right (0) or the left (1)."""
     return [point if side == 0 else MIRROR[point] for point in points]

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from vitau.asymmetry.explaining.pointing import Pointing
+from vitau.asymmetry.explaining.words import sentences
 from vitau.asymmetry.judge import Judgement
 from vitau.asymmetry.model import AsymmetryModel
-from vitau.asymmetry.words import sentences
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.crossvalidation.pooled import Pooled
 from vitau.measures.geometry import Floats
@@ -43,6 +44,16 @@ def table_lines(rows: Mapping[str, Judgement], heading: str = "weights from") ->
             *("-" if regions is None else _value(regions.by_question[au]["auroc"].value) for au in AUS),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def pointing_line(name: str, pointing: Pointing | None) -> str:
+    """Return a sentence about where the largest contributions lie."""
+    if pointing is None:
+        return f"{name}: nobody has one affected side and a labeled region"
+    return (
+        f"{name}: the place that contributes most lies at an affected region of {pointing.num_people} palsied people in "
+        f"{format_estimate(pointing.share, pointing.interval)}; by chance {pointing.chance:.3f}"
+    )
 
 
 def answer_lines(name: str, model: AsymmetryModel, feature_F: Floats) -> Iterator[str]:

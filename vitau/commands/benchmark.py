@@ -20,7 +20,7 @@ def benchmark(
     ] = None,
     tracking_uri: TrackingOption = DEFAULT_TRACKING_URI,
 ) -> None:
-    """Judge the movement score and models on drawn people.
+    """Judge the movement score, the model of the two halves and models on drawn people.
 
     The people are the same for everybody: three difficulties, three styles.
     Two of the styles are in no training.
@@ -28,12 +28,12 @@ def benchmark(
     Killed and run again, it continues. 300 people take half an hour on two cores.
     """
     from vitau.judging import benchmark as bench
-    from vitau.judging.judges import MOVEMENT
+    from vitau.judging.judges import ASYMMETRY, MOVEMENT
     from vitau.judging.page import STATEMENT, write_leaderboard
     from vitau.judging.standings import standings
 
     found = [bench.Contestant(name=name, folder=folder) for name, folder in open_models(model or [], tracking_uri)]
-    contestants = [bench.Contestant(name=MOVEMENT), *found]
+    contestants = [bench.Contestant(name=MOVEMENT), bench.Contestant(name=ASYMMETRY), *found]
     missing = bench.num_missing(out, contestants, people)
     minutes = bench.expected_minutes(missing, len(found), processes)
     typer.echo(f"{missing} of {people * 3} clips are to be judged: about {minutes:.0f} min on free cores.", err=True)

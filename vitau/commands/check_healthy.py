@@ -21,17 +21,19 @@ def check_healthy(
 ) -> None:
     """Count the false alarms on photos and clips of healthy faces.
 
-    Every face is judged by the movement score of `vitau measure`.
+    Every face is judged by the movement score of `vitau measure`, and by
+    the model of the two halves of a face that comes with the package.
     With --model, the model judges it too, as `vitau score` does.
-    A photo shows no movement: the movement score abstains from it.
+    A photo shows no movement: both abstain from it.
     Prints one line per face. The exit code is 1 with more false
     alarms than allowed, and if a file cannot be read or no face can be judged.
     """
     from vitau.judging import healthy
-    from vitau.judging.judges import JUDGED, Judge, ModelJudge, MovementJudge, Outcome
+    from vitau.judging.judges import JUDGED, AsymmetryJudge, Judge, ModelJudge, MovementJudge, Outcome
 
     judges: list[Judge] = [
         MovementJudge(),
+        AsymmetryJudge(),
         *(ModelJudge(folder, name) for name, folder in open_models(model or [], tracking_uri)),
     ]
     checked = healthy.check_healthy(inputs, judges, _watch)

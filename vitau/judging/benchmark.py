@@ -11,7 +11,7 @@ from typing import Any, Final
 import vitau.media
 from vitau.errors import VitauError
 from vitau.judging.difficulties import DIFFICULTIES, FRAMES_PER_TASK, Case, truth_of, write_case
-from vitau.judging.judges import Judge, ModelJudge, MovementJudge, Outcome, package_digest
+from vitau.judging.judges import ASYMMETRY, AsymmetryJudge, Judge, ModelJudge, MovementJudge, Outcome, package_digest
 from vitau.media.synthetic.values import Style
 from vitau.processes import parallel_map, single_threaded, temporary_folder
 from vitau.store.atomic import make_private_folders, remove_partials, write_atomic
@@ -24,14 +24,16 @@ SECONDS_PER_CLIP: Final = 4.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contestant:
-    """A judge before it is loaded: the movement score if there is no folder, else a model."""
+    """A judge before it is loaded: without a folder one of those that come with the package, by its name, else a model."""
 
     name: str
     folder: Path | None = None
 
     def load(self) -> Judge:
         """Load the judge."""
-        return MovementJudge() if self.folder is None else ModelJudge(self.folder, self.name, analyze_all=True)
+        if self.folder is not None:
+            return ModelJudge(self.folder, self.name, analyze_all=True)
+        return AsymmetryJudge() if self.name == ASYMMETRY else MovementJudge()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

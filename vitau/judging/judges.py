@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import vitau.asymmetry
 import vitau.measures
 from vitau.errors import ClipError
 from vitau.measures.analysis import analyze
@@ -20,9 +21,12 @@ from vitau.measures.sources import Part, Source
 from vitau.media.clips import kind_of, sample_frames
 from vitau.media.frames import find_faces
 from vitau.media.inputs import RecordingOptions
+from vitau.schema import AUS, Side
 
 MOVEMENT: Final = "movement"
 """Name of the judge that needs no model."""
+ASYMMETRY: Final = "asymmetry"
+"""Name of the judge with the weights that come with the package."""
 NO_MOVEMENT: Final = "a photograph shows no movement"
 TOO_FEW: Final = "too few frames can be measured"
 CERTAIN_SIDE: Final = 0.9
@@ -123,6 +127,52 @@ class MovementJudge:
                 score=person.asymmetry,
                 side=None if person.side is None else person.side.value,
                 side_probability=person.side_probability,
+            )
+        ]
+
+
+class AsymmetryJudge:
+    """The weights of :mod:`vitau.asymmetry` that come with the package; they abstain from photos.
+
+    A probability of a palsy from 0.5 is an alarm.
+    """
+
+    name = ASYMMETRY
+    threshold = 0.5
+    about = "features of the two halves of a face; its weights and landmarks learned from painted people"
+
+    def __init__(self) -> None:
+        from vitau.asymmetry.weights import load_weights
+
+        self._model = load_weights()
+
+    @property
+    def digest(self) -> str:
+        """Digest of all code and weights of the features, and of the landmarks that they stand on."""
+        folders = (vitau.asymmetry.__path__[0], vitau.measures.__path__[0])
+        return sha256(" ".join(package_digest(folder) for folder in folders).encode()).hexdigest()
+
+    def judge(self, path: Path) -> list[Verdict]:
+        """Return one verdict, or one per face of a photo."""
+        from vitau.asymmetry.clips import ClipCounts, measure_clips
+
+        if kind_of(path) == "photo":
+            return _unmoved(path)
+        counts = ClipCounts()
+        try:
+            answers = self._model.answer(measure_clips([path], counts)[None])
+        except ClipError as error:
+            return [_without_score(error, counts.num_frames, counts.num_faces)]
+        palsy, right = float(answers.palsy_P[0]), float(answers.right_P[0])
+        return [
+            Verdict(
+                face=1,
+                outcome=Outcome.ALARM if palsy >= self.threshold else Outcome.NO_ALARM,
+                score=palsy,
+                side=(Side.RIGHT if right >= 0.5 else Side.LEFT).value,
+                side_probability=max(right, 1 - right),
+                # affected above 0
+                regions={au.value: float(score) - 0.5 for au, score in zip(AUS, answers.affected_PA[0], strict=True)},
             )
         ]
 

@@ -1,0 +1,1 @@
+"""Explanations of the model: contributions in words, and whether they lie where the palsy is."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from flows.cli import crossvalidation, data, demo, labels, models, operations, reports
+from flows.cli import crossvalidation, data, demo, labels, models, operations, reports, tables
 from flows.cli.connection import export_to_libraries
 from flows.cli.console import tell
 from flows.local_stack.state import PRIVATE
@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for commands in (demo.app, data.app, models.app, crossvalidation.app, reports.app, operations.app):
+for commands in (demo.app, data.app, models.app, crossvalidation.app, tables.app, reports.app, operations.app):
     app.add_typer(commands)
 app.add_typer(labels.app, name="labels")
 

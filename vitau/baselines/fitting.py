@@ -39,6 +39,7 @@ class Settings:
         optimizer: ``sgd`` has a momentum of 0.9.
         schedule: of the learning rate; ``cosine`` falls to 0 at the last step.
         grad_clip: largest norm of the gradient; ``None`` clips nothing.
+        own_lr: the rate is ours, chosen for fresh weights, and a budget does not change it.
     """
 
     lr: float = 1e-4
@@ -46,6 +47,11 @@ class Settings:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     schedule: Literal["constant", "cosine"] = "constant"
     grad_clip: float | None = 1.0
+    own_lr: bool = False
+
+    def under(self, budget: Budget) -> "Settings":
+        """Return the settings with the learning rate under a budget."""
+        return self if self.own_lr else replace(self, lr=self.lr * budget.lr_factor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +113,8 @@ class FrameMethod:
         title: see there.
         task: chooses the training frames and the selection value.
         image_px: side of the input, unless the budget has one.
-        multiple_px: the side is rounded down to a multiple of it, such as the patches of a transformer.
+        multiple_px: the side is rounded down to ``least_px`` plus a multiple of it, such as the patches of a transformer.
+        least_px: the smallest side that the layers take.
         build: (budget, side of the input) → network with fresh weights; the seed is set before.
         objective: (network in training mode, batch) → loss, a scalar.
         read: (network in evaluation mode, batch) → scores in [0, 1], (B,) for recognition or (B, 8) for regions.
@@ -123,6 +130,7 @@ class FrameMethod:
     read: Callable[[nn.Module, Batch], Tensor]
     settings: Settings = field(default_factory=Settings)
     multiple_px: int = 1
+    least_px: int = 0
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> "FittedFrames":
         """Train on some people; without validation people the last epoch is kept.
@@ -132,7 +140,8 @@ class FrameMethod:
         """
         check_people(train, self.task)
         train, valid = task_frames(train, self.task), task_frames(valid, self.task)
-        side = (budget.image_px or self.image_px) // self.multiple_px * self.multiple_px
+        above_px = max(0, (budget.image_px or self.image_px) - self.least_px)
+        side = self.least_px + above_px // self.multiple_px * self.multiple_px
         with seeded(seed):
             network = self.build(budget, side).to(budget.device)
             fitted = FittedFrames(network=network, read=self.read, image_px=side, budget=budget)
@@ -209,6 +218,7 @@ def train_network(
     Raises:
         TrainingError: the loss is not finite.
     """
+    settings = settings.under(budget)
     loop = _Loop(network=network, objective=objective, items=items, optimizer=_optimizer(network, settings), settings=settings)
     losses: list[float] = []
     selections: list[float | None] = []

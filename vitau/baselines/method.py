@@ -19,6 +19,7 @@ class Budget:
         batch_size: frames, or clips, per step.
         image_px: side of the input image; ``None`` is the size that the article states.
         width: factor of the channels of networks, those of a library too; the two MobileNets keep theirs.
+        lr_factor: factor of the learning rates that articles state: a small budget has few steps. Rates that are ours stay.
         frames_per_person: frames drawn per person and epoch, so that a long clip does not weigh as much as many patients.
         device: of torch, such as ``cpu`` or ``cuda``.
     """
@@ -27,6 +28,7 @@ class Budget:
     batch_size: int = 16
     image_px: int | None = None
     width: float = 1.0
+    lr_factor: float = 1.0
     frames_per_person: int = 4
     device: str = "cpu"
 

@@ -47,6 +47,7 @@ class Crops:
         subject_N: pseudonyms.
         split_N: names of splits.
         source_N: names of the sources of the clips; ``None`` for people who come from none.
+        clip_N: sha256 of the clips; ``None`` for frames that come from none.
     """
 
     pixels_MSS3: Array
@@ -59,6 +60,7 @@ class Crops:
     subject_N: Array
     split_N: Array
     source_N: Array | None = None
+    clip_N: Array | None = None
 
     def __len__(self) -> int:
         return len(self.row_N)
@@ -128,6 +130,7 @@ def load_crops(
         subject_N=np.array(table["subject"].to_pylist()),
         split_N=np.array(table["split"].to_pylist()),
         source_N=np.array(table["source"].to_pylist()),
+        clip_N=np.array(table["clip"].to_pylist()),
     )
 
 

@@ -19,7 +19,7 @@ BUDGET = Budget(epochs=1, batch_size=16, image_px=32, frames_per_person=2)
 
 def quick(name: str, lr: float = 3e-3) -> Recipe:
     recipe = find_recipe(name)
-    return replace(recipe, train=replace(recipe.train, lr=lr, schedule="constant"))
+    return replace(recipe, train=replace(recipe.train, lr=lr, schedule="constant"), pretrain=None)
 
 
 @pytest.mark.parametrize("name", ["tiny-regions", "tiny-sided"])

@@ -1,7 +1,7 @@
 """Recordings of people: which frames belong together, and windows of as many frames as a network takes.
 
-Crops do not name clips. A recording is all frames of one person from one source, in the order of the snapshot, which sorts by
-clip and frame. A person with several clips from one source therefore has one recording.
+A recording is one clip, in the order of the snapshot, which sorts by clip and frame. Of crops that do not name clips, it is all
+frames of one person from one source.
 
 Axes: N frames, R recordings, W windows, T frames of a window.
 """
@@ -18,9 +18,10 @@ Rows = NDArray[np.int64]
 
 def recordings(crops: Crops) -> list[Rows]:
     """Return the row numbers of each recording, in the order of the crops; recordings in the order of their first frames."""
-    source_N = np.full(len(crops), "") if crops.source_N is None else crops.source_N
+    clip_N = crops.source_N if crops.clip_N is None else crops.clip_N
+    clip_N = np.full(len(crops), "") if clip_N is None else clip_N
     rows: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(crops.subject_N.tolist(), source_N.tolist(), strict=True)):
+    for row, key in enumerate(zip(crops.subject_N.tolist(), clip_N.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)
     return [np.array(own, dtype=np.int64) for own in rows.values()]
 

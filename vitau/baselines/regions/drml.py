@@ -24,12 +24,14 @@ SETTINGS: Final = Settings(optimizer="sgd", lr=1e-3, weight_decay=5e-3)
 
 
 def drml(settings: Settings = SETTINGS) -> FrameMethod:
-    """Build the method; its input is 66 px plus a multiple of 8."""
+    """Build the method; its input is 66 px plus a multiple of 8, to which a budget's side is rounded down."""
     return FrameMethod(
         name="drml",
         title="DRML",
         task="regions",
         image_px=170,
+        multiple_px=8,
+        least_px=66,
         build=lambda budget, image_px: DrmlNetwork(image_px, budget.width),
         objective=_objective,
         read=_read,

@@ -49,16 +49,15 @@ class JaaNet:
         settings: of the optimizer.
     """
 
-    settings: Settings = field(default_factory=lambda: Settings(optimizer="sgd", lr=1e-2))
+    settings: Settings = field(default_factory=lambda: Settings(optimizer="sgd", lr=1e-2, own_lr=True))
     name: str = "jaa-net"
     title: str = "JAA-Net-style"
     task: Task = "regions"
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> FittedFrames:
-        """Train on palsied people with labels; see :class:`vitau.baselines.method.Method`.
+        """Train on palsied people with labels, on images of a multiple of 16 px and at least 64 px.
 
-        Raises:
-            ValueError: the budget's input is no multiple of 16, or below 64 px.
+        See :class:`vitau.baselines.method.Method`.
         """
         weight_A = region_weights(torch.from_numpy(prevalences(train)).float()).to(budget.device)
 
@@ -71,6 +70,8 @@ class JaaNet:
             title=self.title,
             task=self.task,
             image_px=IMAGE_PX,
+            multiple_px=16,
+            least_px=64,
             build=lambda budget, image_px: JaaNetwork(image_px, budget.width),
             objective=objective,
             read=_read,

@@ -3,7 +3,8 @@
 Gao, Cai, Zhao, Duan, *ViTAU: Facial paralysis recognition and analysis based on vision transformer and facial action units*,
 Chinese Journal of Engineering 47(2), 2025. Network, true heatmaps and loss are those of :mod:`vitau.models.regions` and of a
 recipe. Ours: the sides; and, so that all rows of a table train alike, batches, epochs and the choice of the epoch are those of
-the table's budget, without augmentation, warm-up or a moving average of the weights.
+the table's budget, without augmentation, warm-up or a moving average of the weights. Fresh weights train at the rate of the
+recipe's pretraining.
 """
 
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ class VitauRegions:
         pretrained: a model folder, or the results of a pretraining, to start from; fresh weights by default.
         weights: sources of the user's own weights instead; recipes of the sizes ``base`` and ``paper`` need them.
         store: of weights that are objects.
+        variant: name and title of an ablation, whose recipe differs from that of the row ``vitau``.
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class VitauRegions:
     weights: tuple[str, ...] = ()
     store: Store | None = None
     task: Task = "regions"
+    variant: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.recipe.kind != "regions":
@@ -45,12 +48,16 @@ class VitauRegions:
 
     @property
     def name(self) -> str:
-        """``vitau`` or ``vitau-sided``."""
+        """``vitau``, ``vitau-sided`` or the name of the ablation."""
+        if self.variant is not None:
+            return self.variant[0]
         return "vitau-sided" if self.recipe.sided else "vitau"
 
     @property
     def title(self) -> str:
         """Name in tables."""
+        if self.variant is not None:
+            return self.variant[1]
         return "ViTAU, sided" if self.recipe.sided else "ViTAU"
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> FittedFrames:
@@ -62,17 +69,22 @@ class VitauRegions:
         """
         recipe = replace(self.recipe, train=replace(self.recipe.train, seed=seed))
         assert isinstance(recipe.model, RegionConfig)
-        config = recipe.train
+        is_fresh = self.pretrained is None and not self.weights
+        config = recipe.pretrain if is_fresh and recipe.pretrain is not None else recipe.train
         method = FrameMethod(
             name=self.name,
             title=self.title,
             task=self.task,
             image_px=recipe.model_input_size,
             build=lambda _budget, _image_px: self._start(recipe),
-            objective=objective("regions", config, recipe.model.sigma, sided=recipe.sided),
+            objective=objective("regions", recipe.train, recipe.model.sigma, sided=recipe.sided),
             read=_read,
             settings=Settings(
-                lr=config.lr, weight_decay=config.weight_decay, schedule=config.schedule, grad_clip=config.grad_clip
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                schedule=config.schedule,
+                grad_clip=config.grad_clip,
+                own_lr=True,
             ),
         )
         return method.fit(train, valid, replace(budget, image_px=None), seed=seed)

@@ -27,7 +27,7 @@ from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
-from vitau.training.tasks import SideScales, choose_region_thresholds, choose_rule, fit_side_scales, predict
+from vitau.training.tasks import Array, Kind, SideScales, choose_region_thresholds, choose_rule, fit_side_scales, predict
 
 SCHEMA: Final = pa.schema(
     [
@@ -107,13 +107,29 @@ def _predictions(
     val_scores, test_scores = (
         predict(recipe.kind, model, part, recipe.model_input_size, device, sided=recipe.sided) for part in (val, test)
     )
+    return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided)
+
+
+def predictions(
+    kind: Kind, val: Crops, val_scores: Array, row_T: npt.NDArray[np.int64], test_scores: Array, *, sided: bool = False
+) -> pa.Table:
+    """Return the predictions of test frames by :data:`SCHEMA`, with calibration and thresholds of the validation people.
+
+    Args:
+        kind: the task.
+        val: validation frames, of palsied people with labels for the regions.
+        val_scores: their scores (V,) or (V, 8) or, ``sided``, (V, 8, 2).
+        row_T: rows of the test frames in the data set.
+        test_scores: their scores, in the same form.
+        sided: scores have sides.
+    """
     columns: dict[str, object] = {"row": row_T}
-    if recipe.kind == "palsy":
+    if kind == "palsy":
         rule = choose_rule(val, val_scores)
         columns |= {"score": rule.calibrate(test_scores), "threshold": np.full(len(row_T), rule.threshold)}
     else:
         thresholds = choose_region_thresholds(val, val_scores)
-        if recipe.sided:
+        if sided:
             columns |= _side_columns(torch.from_numpy(test_scores), fit_side_scales(val, val_scores, thresholds), thresholds)
             test_scores = test_scores.max(-1)
         columns |= {f"{au}_score": test_scores[:, index] - thresholds[index] for index, au in enumerate(AUS)}

@@ -24,7 +24,7 @@ from vitau.baselines.fitting import (
     train_network,
 )
 from vitau.baselines.method import Budget
-from vitau.baselines.recognition.recordings import Rows, to_frames, windows
+from vitau.baselines.recognition.recordings import Rows, recordings, to_frames, windows
 from vitau.data.dataset import Crops
 from vitau.data.protocols import Task
 from vitau.training.tasks import Batch
@@ -86,7 +86,7 @@ class ClipMethod:
         image_px: side of the input, unless the budget has one.
         build: (budget, side of the input) → network with fresh weights; the seed is set before.
         settings: of the optimizer.
-        num_frames: of a window.
+        num_frames: of a window; fewer where no training recording has as many.
         task: what it answers.
     """
 
@@ -106,19 +106,20 @@ class ClipMethod:
         """
         check_people(train, self.task)
         side = budget.image_px or self.image_px
-        in_windows = replace(budget, batch_size=max(2, budget.batch_size // self.num_frames))
+        num_frames = min(self.num_frames, max(map(len, recordings(train))))
+        in_windows = replace(budget, batch_size=max(2, budget.batch_size // num_frames))
         with seeded(seed):
             network = self.build(budget, side).to(budget.device)
-            fitted = FittedClips(network=network, image_px=side, num_frames=self.num_frames, budget=in_windows)
+            fitted = FittedClips(network=network, image_px=side, num_frames=num_frames, budget=in_windows)
             history = train_network(
                 network,
                 clip_loss,
-                ClipItems(train, side, budget.device, self.num_frames),
+                ClipItems(train, side, budget.device, num_frames),
                 lambda: select(fitted.predict(valid), valid, self.task) if len(valid) else None,
                 in_windows,
                 self.settings,
                 seed=seed,
-                per_person=-(-budget.frames_per_person // self.num_frames),
+                per_person=-(-budget.frames_per_person // num_frames),
             )
         return replace(fitted, history=history)
 

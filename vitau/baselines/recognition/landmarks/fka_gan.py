@@ -55,7 +55,7 @@ def fka_gan() -> FrameMethod:
         build=_build,
         objective=lambda network, batch: functional.cross_entropy(network(_measures(batch)), batch.palsied_B.long()),
         read=lambda network, batch: network(_measures(batch)).softmax(1)[:, 1],
-        settings=Settings(lr=3e-3, weight_decay=1e-3),
+        settings=Settings(lr=3e-3, weight_decay=1e-3, own_lr=True),
     )
 
 

@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-units test-journeys lint audit chaos fuzz load mutants fmt bench wheel up down
+.PHONY: help setup demo tables test test-units test-journeys lint audit chaos fuzz load mutants fmt bench wheel up down
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -16,6 +16,9 @@ setup: ## create both virtual environments (takes minutes and 9 GB, once)
 
 demo: setup ## run the main job on drawn people: ingest clips, train and register models, write a report
 	@$(BIN)/python -m flows demo --state $(STATE)
+
+tables: setup ## fit every method of the paper's tables on drawn people, and write docs/benchmark.md; takes half an hour
+	@$(BIN)/python -m flows tables all drawn --size tiny --out paper-tables --page docs/benchmark.md
 
 test: setup ## run all tests; ARGS="-m 'not journey'" runs the unit tests only
 ifdef ARGS

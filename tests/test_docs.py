@@ -122,7 +122,7 @@ def test_every_make_target_that_a_page_names_exists_and_every_target_is_in_help(
     assert set(re.findall(r"(?:`|^    (?:\$ )?)make ([a-z]+)", EVERYTHING, re.MULTILINE)) <= targets
     assert set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) == targets
     everyday = {"help", "setup", "demo", "test", "lint", "fmt", "bench", "wheel", "up", "down"}
-    assert targets == everyday | {"audit", "chaos", "fuzz", "load", "mutants"}
+    assert targets == everyday | {"audit", "chaos", "fuzz", "load", "mutants", "tables"}
 
 
 def test_every_command_of_the_flows_is_on_the_operators_page_and_every_command_there_exists():

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -11,13 +11,11 @@ from flows.cli.connection import connect
 from flows.cli.console import DEMO, State, check_choice, render_table, tell
 from vitau.schema import Protocol
 
-if TYPE_CHECKING:  # torch and Prefect, which `--help` need not load
-    from flows.tables.people import People
-    from flows.tables.sizes import TableSize
-
 app = typer.Typer()
 
 ALL: Final = "all"
+DRAWN: Final = "drawn"
+"""Stands for a snapshot: the people are drawn."""
 NAMES: Final = ("recognition", "regions", "losses", "features", ALL)
 SIZES: Final = ("smoke", "tiny", "paper")
 PROTOCOLS: Final = tuple(map(str, Protocol))
@@ -65,71 +63,34 @@ def tables(  # noqa: PLR0913 - an argument for each option of the command
 
     Example: python -m flows tables all drawn --size tiny --out tables
     """
+    settings = None if snapshot == DRAWN else connect(state)
     from flows.tables.outputs import markdown
     from flows.tables.plan import TablePlan
     from flows.tables.run import make_tables
-    from flows.tables.sizes import SIZES as ALL_SIZES
+    from flows.tables.sizes import SIZES as TABLE_SIZES
+    from flows.tables.sources import drawn_source, snapshot_source
     from flows.tables.words import cells, header
     from vitau.baselines.tables import TABLES, RowSettings
     from vitau.store.atomic import write_atomic
 
-    chosen, num_processes = ALL_SIZES[size], len(os.sched_getaffinity(0))
-    people, weights = find_people(snapshot, chosen, out, state, num_processes)
-    plan = TablePlan(
-        names=[name for name in TABLES if table in (ALL, name)],
-        people=people,
-        protocol=Protocol(protocol),
-        num_seeds=seeds,
-        budget=replace(chosen.budget, device=choose_device()),
-        settings=RowSettings(recipes=chosen.recipes, dinov2=(dinov2,) if dinov2 else (), weights=weights),
-        only=frozenset(name.strip() for name in methods.split(",") if name.strip()),
-    )
-    finished = make_tables(plan, out, num_processes=num_processes)
+    chosen, num_processes = TABLE_SIZES[size], len(os.sched_getaffinity(0))
+    source = drawn_source(chosen.drawn, out, num_processes) if settings is None else snapshot_source(snapshot, settings)
+    with source.device() as device:
+        plan = TablePlan(
+            names=[name for name in TABLES if table in (ALL, name)],
+            people=source.people,
+            protocol=Protocol(protocol),
+            num_seeds=seeds,
+            budget=replace(chosen.budget, device=device),
+            settings=RowSettings(recipes=chosen.recipes, dinov2=(dinov2,) if dinov2 else (), weights=source.weights),
+            only=frozenset(name.strip() for name in methods.split(",") if name.strip()),
+        )
+        finished = make_tables(plan, out, num_processes=num_processes)
+    source.note_looks(plan, finished)
     if page is not None:
         command = f"python -m flows tables {table} {snapshot} --size {size} --protocol {protocol} --seeds {seeds}"
+        command += f" --methods {methods}" if methods else ""
         write_atomic(page, markdown(finished, command), mode=0o644)
     for made in finished:
         typer.echo(render_table(header(made)[:6], [cells(made, row)[:6] for row in made.rows]))
     tell(f"Tables and figures are in {out}; {out / 'tables.html'} has all")
-
-
-def find_people(
-    snapshot: str, size: "TableSize", out: Path, state: Path, num_processes: int
-) -> "tuple[People, tuple[str, ...]]":
-    """Return the people of a table, drawn or of a snapshot, and the sources of the weights that the settings name.
-
-    Raises:
-        TrainingError: a person has two names in the snapshot.
-    """
-    from flows.tables.people import DRAWN, People, draw_people
-    from vitau.progress import Reporter
-
-    if snapshot == DRAWN:
-        with Reporter().task("draw people") as step:
-            return draw_people(size.drawn, out / "people", num_processes=num_processes, progress=step), ()
-    settings = connect(state)
-    from flows.crossvalidation.crossvalidate import check_distinct
-    from flows.erasure.living import load_living
-    from flows.workspace import open_workspace
-    from vitau.data.snapshot import describe
-
-    workspace = open_workspace(settings)
-    living = load_living(workspace, snapshot)
-    check_distinct(workspace, snapshot, living)
-    people = People(
-        store_uri=settings.store,
-        snapshot=snapshot,
-        rows=living.rows,
-        without=living.names,
-        cache=workspace.folder("crops"),
-        synthetic=describe(living.rows, snapshot, "").synthetic,
-        num_erased=living.num_erased,
-    )
-    return people, tuple(settings.weights_regions)
-
-
-def choose_device() -> str:
-    """Return the device of all fits: a GPU if there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

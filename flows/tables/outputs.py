@@ -22,7 +22,7 @@ from flows.tables.words import (
 )
 from vitau.evaluation.crossvalidation.pooled import Pooled, SeedEstimate
 from vitau.pages import page_environment
-from vitau.schema import AUS
+from vitau.schema import AU, AUS
 from vitau.store.atomic import make_private_folders, write_atomic
 
 PAGE: Final = "tables.html"
@@ -90,8 +90,8 @@ def _lines(table: Table, row: TableRow) -> Iterator[dict[str, Any]]:
     about |= {"parameters": row.num_parameters, "seconds": f"{row.seconds:.2f}"}
     for pooled in (row.by_person, row.by_frame):
         for region, metrics in {"": pooled.metrics, **pooled.by_question}.items():
-            known = row.published.by_region if row.published is not None and region in AUS else {}
-            paper = {"paper_percent": known.get(region, "")} if region else {}
+            percent = row.paper_percent(AU(region)) if region in AUS else None
+            paper = {"paper_percent": "" if percent is None else percent} if region else {}
             for metric, estimate in metrics.items():
                 yield about | paper | _numbers(pooled, estimate) | {"region": region, "metric": metric}
 

@@ -26,8 +26,6 @@ from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 
 POPULATION: Final = "tables"
 """Name of the population of drawn people: it is neither that of the pretraining nor of any cohort."""
-DRAWN: Final = "drawn"
-"""Stands for a snapshot in the command: the people are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,14 +156,19 @@ def facts(tables: Sequence[Table]) -> list[str]:
     subjects = people.rows["subject"].to_pylist()
     parts = ((Split.TRAIN, "train"), (Split.VAL, "validate"), (Split.TEST, "are tested"))
     splits = ", ".join(f"{_in_split(people, split)} {words}" for split, words in parts)
+    train = f"{_counted(budget.epochs, 'epoch')}, {_counted(budget.frames_per_person, 'frame')} of each person per epoch"
     return [
         f"{len(set(subjects))} {kind}, {people.rows.num_rows:,} frames, snapshot `{people.snapshot[:12]}`."
         + (f" {splits}." if plan.protocol is Protocol.SUBJECTS else ""),
         f"Protocol `{plan.protocol}`: {PROTOCOL_WORDS[plan.protocol]}.",
-        f"Budget: {budget.epochs} epochs, {budget.frames_per_person} frames of each person per epoch, images of {size}.{width}",
+        f"Budget: {train}, images of {size}.{width}",
         METHOD,
         UNCOMPARABLE,
     ]
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"1 {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _in_split(people: People, wanted: Split) -> int:

@@ -171,3 +171,8 @@ def test_region_methods_train_on_palsied_people_with_labels(eight_people, other_
     fitted = method.fit(eight_people, other_people, Budget(epochs=1), seed=0)
     assert palsied.all()
     assert fitted.predict(other_people).shape == (len(other_people), 8)
+
+
+def test_a_budget_changes_the_rates_of_articles_and_not_ours():
+    assert Settings(lr=1e-4).under(Budget(epochs=1, lr_factor=10.0)).lr == pytest.approx(1e-3)
+    assert Settings(lr=1e-4, own_lr=True).under(Budget(epochs=1, lr_factor=10.0)).lr == 1e-4

@@ -50,13 +50,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowSettings:
-    """What the rows depend on beside their names.
+    """Settings of the rows beside their names.
 
     Attributes:
         recipes: first part of the names of ViTAU's region recipes.
         dinov2: sources of the user's DINOv2 weights.
         weights: sources of the user's weights of the region recipes.
-        store_uri: of the store of weights that are objects; the caller opens it.
     """
 
     recipes: str = "tiny"
@@ -98,8 +97,9 @@ def _variant(name: str, usual: str, title: str) -> tuple[str, str] | None:
 
 
 def _bring(method: Method, settings: RowSettings, store: Store | None) -> Method:
-    needs = isinstance(method, VitauRegions) and method.recipe.needs_weights
-    return replace(method, weights=settings.weights, store=store) if needs else method
+    if not isinstance(method, VitauRegions) or not method.recipe.needs_weights:
+        return method
+    return replace(method, weights=settings.weights, store=store)
 
 
 def _rows(methods: Mapping[str, Method], published: Mapping[str, Published]) -> list[Row]:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from vitau.data.dataset import load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
+from vitau.evaluation import published
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.metrics import RegionMetrics
 from vitau.evaluation.training_result import TrainingResult
@@ -34,13 +35,8 @@ LOSSES: Final = ("mse", "kl", "cross_entropy", "bce_with_logits")
 FEATURES: Final[tuple[Features, ...]] = ("all", "early", "middle", "late")
 PAPER: Final[Mapping[tuple[str, str], float]] = MappingProxyType(
     {
-        ("mse", "all"): 0.8136,
-        ("kl", "all"): 0.7621,
-        ("cross_entropy", "all"): 0.6807,
-        ("bce_with_logits", "all"): 0.6507,
-        ("mse", "early"): 0.8041,
-        ("mse", "middle"): 0.7959,
-        ("mse", "late"): 0.7959,
+        **{(loss, "all"): round(number.value / 100, 4) for loss, number in published.LOSSES.items()},
+        **{("mse", part): round(number.value / 100, 4) for part, number in published.FEATURES.items()},
     }
 )
 """The paper's mean accuracies of its 7 regions, by loss and features; it trained no other combination."""

@@ -19,6 +19,11 @@ def test_a_recording_is_all_frames_of_a_person_from_a_source_in_their_order(eigh
     assert _lists(recordings(_crops(eight_people, "aaaa", "yxyx"))) == [[0, 2], [1, 3]]
 
 
+def test_a_recording_is_a_clip_where_crops_name_clips(eight_people):
+    crops = replace(_crops(eight_people, "aaaab", "yyyyy"), clip_N=np.array(list("xyxyx")))
+    assert _lists(recordings(crops)) == [[0, 2], [1, 3], [4]]
+
+
 def test_windows_cover_every_frame_and_short_recordings_repeat_frames_evenly(eight_people):
     rows, owners = windows(_crops(eight_people, "aaaaabbc"), 3)
     assert rows.tolist() == [[0, 1, 2], [2, 3, 4], [5, 5, 6], [7, 7, 7]]

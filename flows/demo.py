@@ -1,6 +1,7 @@
 """The demo flow, the main job on drawn people: ingest, label, freeze, train, score, report."""
 
 import csv
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from flows.execution.identities import known_name, names_of
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result
-from flows.rescore import RescoreSummary, rescore
+from flows.rescore import RescoreSummary, fetch_champion, rescore
 from flows.retrain import retrain
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -23,8 +24,12 @@ from labeling.label_studio import simulated_readers
 from vitau.catalog.catalog import Training
 from vitau.catalog.rekeying.keys import PseudonymKeys
 from vitau.evaluation.training_result import Pretraining
+from vitau.judging.judges import folder_digest
+from vitau.judging.styles import NUM_PEOPLE, compare_styles
 from vitau.progress import stopwatch
 from vitau.schema import AUS, RegionLabels, Side, Snapshot
+from vitau.scoring.predict import Predictor
+from vitau.store.atomic import write_atomic
 
 SEED: Final = 7
 SOURCE: Final = "synthetic"
@@ -47,9 +52,12 @@ def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings)
         trained = retrain(snapshot.digest, size, settings=settings)
     with stopwatch(seconds, "score"):
         scored = rescore(snapshot.digest, report=PrivatePath(state.path / "report.html"), settings=settings)
+    with stopwatch(seconds, "styles"):
+        styles = judge_styles(workspace, fetch_champion(workspace), len(workspace.catalog.subjects()))
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
     new = count_new(ingested, labeled.ledger_offset - offset, known, trained, scored)
-    return summarize(workspace, ingested, labeled, snapshot, trained, scored) | {"seconds": seconds, "new": new}
+    summary = summarize(workspace, ingested, labeled, snapshot, trained, scored)
+    return summary | {"styles": styles, "seconds": seconds, "new": new}
 
 
 def count_new(
@@ -76,6 +84,17 @@ def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:
         annotate(settings=settings)  # refills the queues
     simulate_adjudicator(workspace, truths)
     return annotate(settings=settings)
+
+
+@task(cache_policy=NO_CACHE)
+def judge_styles(workspace: Workspace, champion: Path, num_subjects: int) -> dict[str, Any]:
+    """Judge the champion on other drawn people, in style and out of style, once per model; a small demo draws fewer of them."""
+    num_people = min(NUM_PEOPLE, num_subjects // 2 * 2)
+    found = workspace.folder("styles") / f"{folder_digest(champion)[:16]}-{num_people}.json"
+    if not found.exists():
+        write_atomic(found, json.dumps(compare_styles(Predictor(champion), num_people)) + "\n")
+    result: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return result
 
 
 @task(cache_policy=NO_CACHE)

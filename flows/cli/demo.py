@@ -94,6 +94,21 @@ def send_prefect_log() -> None:
         EventsWorker.drain_all(timeout=10)
 
 
+def out_of_style(styles: dict[str, Any]) -> str:
+    """Return the sentence about drawings in the style of the training and in others."""
+    from vitau.evaluation.bootstrap import format_estimate
+
+    def shown(where: str, name: str) -> str:
+        found = styles[where]
+        return format_estimate(found[name], found[f"{name}_interval"], undefined="undefined")
+
+    return (
+        f"On {styles['people']} other drawn people: palsy AUROC {shown('in_style', 'auroc')} in the style of the training, "
+        f"{shown('out_of_style', 'auroc')} in styles that it never saw; mean region AUROC {shown('in_style', 'regions')} and "
+        f"{shown('out_of_style', 'regions')}."
+    )
+
+
 def describe(summary: dict[str, Any], state: Path) -> str:
     """Return a few lines about what the demo did and where its results are."""
     from vitau.evaluation.bootstrap import format_estimate
@@ -119,6 +134,7 @@ def describe(summary: dict[str, Any], state: Path) -> str:
         f"palsy AUROC {shown(palsy, 'auroc')}, calibration error {shown(palsy, 'ece')}.\n"
         f"On the {regions['n_subjects']} palsied ones: mean region AUROC {shown(regions, 'auroc')}, accuracy "
         f"{shown(regions, 'accuracy')}; {side}.\n"
+        f"{out_of_style(summary['styles'])}\n"
         f"Report: {state}/report.html   Summary: {state}/summary.json   `make up` to look around.\n"
         f"{summary['seconds']['total']:.0f} s in all."
     )

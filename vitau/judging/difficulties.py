@@ -6,7 +6,7 @@ Everything that makes a picture harder is defined here, and nowhere else.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -127,7 +127,7 @@ def _images(case: Case, person: Person, difficulty: Difficulty) -> Iterator[Imag
             yield cv2.convertScaleAbs(np.maximum(image * difficulty.exposure + noise, 0))
 
 
-def truth_of(person: Person) -> dict[str, object]:
+def truth_of(person: Person) -> dict[str, Any]:
     """Return the truth about a person as JSON values."""
     side = None if person.side is None else person.side.value
     return {"palsied": person.palsied, "side": side, "affected": [au.value for au in AUS if au in person.affected]}

@@ -13,6 +13,10 @@ LEFT_OUT: Final = (
     "The metrics are of models by the same recipe that never saw the person: each palsied person was left out once. This model "
     "was then trained on everybody."
 )
+DRAWN_IN_STYLE: Final = (
+    "The people of the metrics are drawn in the style of the training: `vitau benchmark --model FOLDER` judges a model in "
+    "other styles too."
+)
 DECISION_WORDS: Final[Mapping[str, str]] = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -72,7 +76,8 @@ def model_card(
         lines += _region_lines(metrics, test)
     lines += _explanation_lines(metrics)
     if test is not None:
-        lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *remarks]
+        drawn = [DRAWN_IN_STYLE] if lineage.get("synthetic") == "true" else []
+        lines += ["", *([LEFT_OUT] if test.protocol is Protocol.LOPO else []), *drawn, *remarks]
     lines += [
         "",
         "Faces are found with dlib's 68-point landmarks, whose training data exclude commercial use (LANDMARKS.md).",

@@ -90,6 +90,9 @@ def test_a_killed_run_continues_and_a_larger_one_extends_it(tmp_path, monkeypatc
     assert calls == [(5, 6), (6, 6)]
     assert again == first
     assert not list((tmp_path / "clips").iterdir())
+    other = Bright(name="other", judge=Brightness(digest="2"))
+    benchmark.run(tmp_path, [contestant, other], 2, num_processes=1)
+    assert [len(one.judge.seen) for one in (contestant, other)] == [7, 6]  # the first has judged everybody
     assert len({one.score for one in first["bright"] if one.case.index == 0}) == 3  # one picture per style
     (tmp_path / "people.json").write_text("{}")
     with pytest.raises(VitauError, match="holds verdicts on other drawings than this version draws; give another --out"):

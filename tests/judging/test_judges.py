@@ -124,12 +124,16 @@ def test_check_healthy_judges_file_by_file_with_the_model_too_and_fails_on_a_fal
     assert CliRunner().invoke(app, [*arguments[:2], *arguments[3:], "--allow", "1"]).exit_code == 0
 
 
-def test_photos_alone_are_no_passed_check_and_an_unreadable_file_is_listed(folder):
-    result = CliRunner().invoke(app, ["check-healthy", str(folder), "--allow", "1"])
+def test_an_unreadable_file_is_listed_and_fails_the_check_even_if_all_alarms_are_allowed(folder, model):
+    result = CliRunner().invoke(app, ["check-healthy", str(folder), "--model", str(model), "--allow", "1"])
     assert result.exit_code == 1
     assert "broken.jpg\tmovement\tskipped\t" in result.output
     assert "movement: 0 false alarms among 0 judged faces; not judged: 1 abstained, 1 no face, 1 skipped" in result.output
     assert "Ignored 1 files" in result.output
+
+
+def test_a_check_in_which_no_face_was_judged_is_not_passed(folder):
+    assert CliRunner().invoke(app, ["check-healthy", str(folder / "hills.png")]).exit_code == 1
 
 
 def test_a_folder_without_photos_and_clips_is_named(tmp_path):

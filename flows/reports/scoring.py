@@ -92,7 +92,7 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
             digest=trained[name].model_digest,
             card=card,
             metrics=metrics_from_json(trained[name].metrics.get("test", {})),
-            explanations=Explanations.from_json(trained[name].metrics.get("explanations")) if name == PALSY else None,
+            explanations=Explanations.from_json(trained[name].metrics.get("explanations")),
         )
         for name, card in cards.items()
         if name in trained

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import vitau
-from vitau.evaluation.explanations.results import NAMES, Explanations
+from vitau.evaluation.explanations.results import HEATMAPS, NAMES, REGION_GRADCAM, Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
 from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
@@ -112,7 +112,8 @@ class Report:
 
 def render(report: Report) -> str:
     """Render the report as a self-contained HTML page."""
-    explanations = next((model.explanations for model in report.models if model.explanations is not None), None)
+    known = [model.explanations for model in report.models if model.explanations is not None]
+    explanations = max(known, key=lambda found: len(found.by_name), default=None)  # a region model's include its recognition's
     environment = page_environment(Path(__file__).parent)
     environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
@@ -127,6 +128,7 @@ def render(report: Report) -> str:
         picture_words=picture_words(explanations),
         explanation_names=NAMES,
         explanations=explanations,
+        region_cam=None if explanations is None else explanations.by_name.get(REGION_GRADCAM),
         colors={au: "#{:02x}{:02x}{:02x}".format(*color) for au, color in COLORS.items()},
         region_scale=region_scale(report.subjects),
         palsied=sum(subject.score.palsied for subject in report.subjects if subject.score),
@@ -153,11 +155,10 @@ def picture_words(explanations: Explanations | None) -> dict[str, str]:
     An explanation that is not better than chance follows the others, and its words say so.
     """
     words = dict(PICTURE_WORDS)
-    for picture, name in PICTURES.items():
+    for picture, name in {**PICTURES, REGIONS: HEATMAPS}.items():
         own = None if explanations is None else explanations.by_name.get(name)
         if own is not None and not own.beats_chance:
-            del words[picture]
-            words[picture] = f"{NAMES[name]} (not better than chance)"
+            words[picture] = f"{words.pop(picture)} (not better than chance)"
     return words
 
 

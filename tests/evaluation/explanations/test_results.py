@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from vitau.evaluation.explanations.results import NAMES, ExplanationMetrics, Explanations
+from vitau.evaluation.explanations.results import OF_RECOGNITION, OF_REGIONS, ExplanationMetrics, Explanations
+from vitau.evaluation.metrics import UNDEFINED
 
 FIELDS = (
     *("pointing", "chance", "chance_on_face", "affected_side", "face_mass", "face_area"),
@@ -51,22 +53,30 @@ def test_they_survive_their_stored_form_and_earlier_models_have_none():
 
 def test_few_numbers_are_logged_as_metrics():
     headline = explanations().headline()
-    assert headline.keys() == NAMES.keys()
+    assert tuple(headline) == OF_RECOGNITION
     assert set(headline["gradcam"]) == {
         f"{name}{end}" for name in ("pointing", "gain", "deletion") for end in ("", "_interval")
     }
 
 
-def test_the_first_explanation_that_beats_chance_is_the_best():
-    assert explanations(0.8, 0.8).best() == "mirror_occlusion"
+def test_the_best_explanation_of_a_part_gains_most():
+    assert explanations(0.8, 0.7).best() == "mirror_occlusion"
     assert explanations(0.2, 0.8).best() == "gradcam"
-    assert explanations(0.2, 0.2).best() is None
+    assert explanations().best(OF_REGIONS) is None
+    by_name = {"mirror_occlusion": explanation(0.8), "heatmaps": explanation(0.4), "region_gradcam": explanation(0.5)}
+    assert explanations(by_name=by_name).best(OF_REGIONS) == "region_gradcam"
 
 
 def test_the_card_has_each_explanation_with_its_interval_and_chance():
     text = "\n".join(explanations().card_lines())
-    assert text.startswith("- explanations of recognition, on 20 palsied people who were not in training, 40 frames:\n")
+    assert text.startswith("- explanations, on 20 palsied people who were not in training, 40 frames:\n")
     assert "  - mirror occlusion, better than chance: points at an affected region in 0.80 [0.6" in text
     assert "  - Grad-CAM, **not better than chance**: points at an affected region in 0.20 [0.0" in text
     assert "a random point of the picture does in 0.20 [0.20, 0.20]" in text
+    assert text.count("deletion 0.50 [0.50, 0.50]") == 2
+    of_a_region = explanations(by_name={"heatmaps": replace(explanation(0.5), deletion=UNDEFINED)})
+    assert "heatmaps of regions, better than chance: points at its affected region in 0.50" in "\n".join(
+        of_a_region.card_lines()
+    )
+    assert "deletion" not in "\n".join(of_a_region.card_lines())
     assert "20 palsied people of training, 40 frames" in explanations(seen_in_training=True).people

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
-from vitau.evaluation.explanations.results import ExplanationMetrics, Explanations
+from vitau.evaluation.explanations.results import OF_RECOGNITION, OF_REGIONS, ExplanationMetrics, Explanations
 from vitau.evaluation.metrics import Estimate
 from vitau.evaluation.promotion import checks
 from vitau.evaluation.promotion.checks import CheckResult, points_at_regions
@@ -233,9 +233,10 @@ def explained(gain: float, low: float, num_people: int = 20, *, seen: bool = Fal
     ],
 )
 def test_the_best_explanation_must_point_better_than_chance(given: Explanations, holds: bool | None, ending: str) -> None:
-    found = points_at_regions(given, PATIENTS)
+    (found,) = points_at_regions(given, PATIENTS, "recognition", OF_RECOGNITION)
     assert (found.check, found.holds) == ("explanation of recognition", holds)
-    assert found.sentence.startswith("mirror occlusion points at an affected region in ")
+    assert found.sentence.startswith("explanation of recognition: mirror occlusion, pointing at an affected region in ")
     assert found.sentence.endswith(ending)
     assert found.numbers["difference"] == given.by_name["mirror_occlusion"].gain.value
     assert found.numbers["chance"] == 0.2
+    assert list(points_at_regions(given, PATIENTS, "regions", OF_REGIONS)) == [], "none of them was evaluated"

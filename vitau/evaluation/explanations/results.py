@@ -3,7 +3,7 @@
 Axes: S people, R resamples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -23,8 +23,21 @@ Array = npt.NDArray[Any]
 
 MIRROR_OCCLUSION: Final = "mirror_occlusion"
 GRADCAM: Final = "gradcam"
-NAMES: Final[Mapping[str, str]] = {MIRROR_OCCLUSION: "mirror occlusion", GRADCAM: "Grad-CAM"}
-"""The explanations of recognition in the words of the pages; the first is shown first."""
+HEATMAPS: Final = "heatmaps"
+REGION_GRADCAM: Final = "region_gradcam"
+NAMES: Final[Mapping[str, str]] = {
+    MIRROR_OCCLUSION: "mirror occlusion",
+    GRADCAM: "Grad-CAM",
+    HEATMAPS: "heatmaps of regions",
+    REGION_GRADCAM: "Grad-CAM of regions",
+}
+"""The explanations in the words of the pages; the first is shown first."""
+OF_RECOGNITION: Final = (MIRROR_OCCLUSION, GRADCAM)
+OF_REGIONS: Final = (HEATMAPS, REGION_GRADCAM)
+PLACES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(OF_RECOGNITION, "an affected region"),
+    **dict.fromkeys(OF_REGIONS, "its affected region"),
+}
 NUM_RESAMPLES: Final = 2000
 
 
@@ -33,7 +46,8 @@ class ExplanationMetrics:
     """How true one explanation is, on palsied people whose affected regions are known.
 
     Attributes:
-        pointing: Share of maps whose maximum lies within 30 px (of 256) of a peak of an affected region, on either side.
+        pointing: Share of maps whose maximum lies within 30 px (of 256) of a peak of an affected region, on either side. The
+            map of a region must point at that region.
         chance: That share for a random point of the picture.
         gain: ``pointing`` less ``chance``, paired by person; chance differs between people, by the number of their regions.
         chance_on_face: That share for a random point of the face.
@@ -54,8 +68,8 @@ class ExplanationMetrics:
     affected_side: Estimate = UNDEFINED
     face_mass: Estimate
     face_area: Estimate
-    deletion: Estimate
-    insertion: Estimate
+    deletion: Estimate = UNDEFINED
+    insertion: Estimate = UNDEFINED
     randomized: Estimate
     empty: Estimate
 
@@ -89,7 +103,7 @@ class ExplanationMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanations:
-    """The explanations of a model's recognition by name, evaluated on frames of people.
+    """The explanations of recognition, and of regions for a region model, by name, evaluated on frames of people.
 
     ``seen_in_training`` is true where nobody was held out, because the model was trained on everybody.
     """
@@ -122,9 +136,10 @@ class Explanations:
         how = "of training" if self.seen_in_training else "who were not in training"
         return f"{self.num_people} palsied people {how}, {self.num_frames} frames"
 
-    def best(self) -> str | None:
-        """Return the name of the first explanation that beats chance."""
-        return next((name for name, metrics in self.by_name.items() if metrics.beats_chance), None)
+    def best(self, names: Sequence[str] = OF_RECOGNITION) -> str | None:
+        """Return the name of the explanation that points best beyond chance; ``None`` if none of these was evaluated."""
+        known = [name for name in names if name in self.by_name]
+        return max(known, key=lambda name: self.by_name[name].gain.value or 0.0, default=None)
 
     def headline(self) -> dict[str, Any]:
         """Return the few numbers that are logged as metrics."""
@@ -136,10 +151,10 @@ class Explanations:
 
     def card_lines(self) -> Iterator[str]:
         """Yield the lines of the model card."""
-        yield f"- explanations of recognition, on {self.people}:"
+        yield f"- explanations, on {self.people}:"
         for name, own in self.by_name.items():
             verdict = "better than chance" if own.beats_chance else "**not better than chance**"
-            yield f"  - {NAMES[name]}, {verdict}: points at an affected region in {_words(own.pointing)} of frames"
+            yield f"  - {NAMES[name]}, {verdict}: points at {PLACES[name]} in {_words(own.pointing)} of frames"
             yield (
                 f"    - a random point of the picture does in {_words(own.chance)}, one of the face in "
                 f"{_words(own.chance_on_face)}, the map of random weights in {_words(own.randomized)}"
@@ -148,7 +163,8 @@ class Explanations:
                 f"    - at the affected side {_words(own.affected_side)}; mass on the face {_words(own.face_mass)}, whose area "
                 f"is {_words(own.face_area)}"
             )
-            yield f"    - deletion {_words(own.deletion)}, insertion {_words(own.insertion)} better than random pixels"
+            if own.deletion.value is not None:
+                yield f"    - deletion {_words(own.deletion)}, insertion {_words(own.insertion)} better than random pixels"
 
 
 def _words(estimate: Estimate) -> str:

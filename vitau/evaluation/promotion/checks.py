@@ -3,7 +3,7 @@
 Element 0 of each array (R,) is the point estimate, the others are those of resamples; NaN where undefined.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import Interval, defined, format_estimate, format_interval, percentile_interval
 from vitau.evaluation.crossvalidation.shortcuts import SEPARATES, ShortcutProbe
-from vitau.evaluation.explanations.results import NAMES, Explanations
+from vitau.evaluation.explanations.results import NAMES, PLACES, Explanations
 from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, Policy
 
 Array = npt.NDArray[Any]
@@ -146,17 +146,21 @@ def not_confounded(probe: ShortcutProbe, policy: Policy, *, warned: bool = True)
     return CheckResult(check=check, holds=policy.accept_confounded and warned, sentence=sentence, numbers=numbers)
 
 
-def points_at_regions(explanations: Explanations, policy: Policy) -> CheckResult:
-    """Check that the best explanation of recognition points at affected regions more often than a random point does.
+def points_at_regions(explanations: Explanations, policy: Policy, part: str, names: Sequence[str]) -> Iterator[CheckResult]:
+    """Check that the best explanation of a part points at affected regions more often than a random point does.
 
-    It is undecided where the interval of the difference contains 0, for few people, and for people of training.
+    It is undecided where the interval of the difference contains 0, for few people, and for people of training. Nothing is
+    checked where none was evaluated.
     """
-    name, best = max(explanations.by_name.items(), key=lambda item: item[1].gain.value or 0.0)
+    name = explanations.best(names)
+    if name is None:
+        return
+    best = explanations.by_name[name]
     gain, interval = best.gain.value, best.gain.interval
     numbers = {"challenger": best.pointing.value, "chance": best.chance.value, "difference": gain, **_ends(interval)}
     found = format_estimate(best.pointing.value, best.pointing.interval)
     sentence = (
-        f"{NAMES[name]} points at an affected region in {found} of frames and a random point in "
+        f"explanation of {part}: {NAMES[name]}, pointing at {PLACES[name]} in {found} of frames, a random point in "
         f"{format_estimate(best.chance.value, None)}, on {explanations.people}"
     )
     holds: bool | None = gain is not None and gain > 0
@@ -168,7 +172,7 @@ def points_at_regions(explanations: Explanations, policy: Policy) -> CheckResult
         holds, sentence = None, f"{sentence}; too few people to exclude chance"
     elif not holds:
         sentence = f"{sentence}; no picture explains what the model answers"
-    return CheckResult(check="explanation of recognition", holds=holds, sentence=sentence, numbers=numbers)
+    yield CheckResult(check=f"explanation of {part}", holds=holds, sentence=sentence, numbers=numbers)
 
 
 def _point_and_interval(value_R: Array) -> tuple[float | None, Interval | None]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vitau.evaluation.bootstrap import mean_of_defined, resample_weights, weighted_mean, with_point_estimate
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.explanations.results import OF_RECOGNITION, OF_REGIONS
 from vitau.evaluation.measure import calibration, decisions
 from vitau.evaluation.promotion.checks import (
     CheckResult,
@@ -99,7 +100,8 @@ def decide_promotion(
             reasons += _sides(people, challenger, comparison, policy, weight_RS)
         reasons += _subgroups(people, challenger, policy, weight_RS)
     if challenger.explanations is not None and policy.judge_explanations:
-        reasons.append(points_at_regions(challenger.explanations, policy))
+        reasons += points_at_regions(challenger.explanations, policy, "recognition", OF_RECOGNITION)
+        reasons += points_at_regions(challenger.explanations, policy, "regions", OF_REGIONS)
     reasons += _costs(challenger, champion, policy)
     return Verdict(
         promote=all(reason.holds is not False for reason in reasons),

@@ -59,7 +59,7 @@ def evaluate_explanations(model: PalsyViT, crops: Crops, *, seen_in_training: bo
         values |= curves(model, crop_NCHW, resized(map_NHW, model.input_size))
         random_NHW = resized(explain(random_model, crop_NCHW), CROP_SIZE).cpu().numpy()
         values["randomized"] = measure_maps(random_NHW, truth)["pointing"]
-        by_name[name] = ExplanationMetrics.of_people(_by_person(values, some.subject_N))
+        by_name[name] = ExplanationMetrics.of_people(by_person(values, some.subject_N))
     people = len(set(some.subject_N.tolist()))
     return Explanations(num_people=people, num_frames=len(row_N), seen_in_training=seen_in_training, by_name=by_name)
 
@@ -142,24 +142,22 @@ def _truth(crops: Crops) -> dict[str, Array]:
     either_NAP2, sided_NAP2 = peaks(landmarks_NL2).numpy(), sided_peaks(landmarks_NL2).numpy()
     one_sided_N = crops.sided_NA2.any(1).sum(1) == 1
     return {
-        "face": np.stack([_hull(landmarks_L2) for landmarks_L2 in crops.landmarks_NL2]),
-        "affected": np.stack([_near(peak[own]) for peak, own in zip(either_NAP2, affected_NA, strict=True)]),
+        "face": np.stack([hull(landmarks_L2) for landmarks_L2 in crops.landmarks_NL2]),
+        "affected": np.stack([near(peak[own]) for peak, own in zip(either_NAP2, affected_NA, strict=True)]),
         "affected_side": np.stack(
-            [
-                _near(peak[own & one_sided])
-                for peak, own, one_sided in zip(sided_NAP2, crops.sided_NA2, one_sided_N, strict=True)
-            ]
+            [near(peak[own & one_sided]) for peak, own, one_sided in zip(sided_NAP2, crops.sided_NA2, one_sided_N, strict=True)]
         ),
     }
 
 
-def _hull(landmarks_L2: Array) -> Array:
+def hull(landmarks_L2: Array) -> Array:
+    """Return the mask (256, 256) of the convex hull of 68 points."""
     mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(landmarks_L2.round().astype(np.int32)), 1)
     return mask.astype(bool)
 
 
-def _near(point_2: Array) -> Array:
+def near(point_2: Array) -> Array:
     """Return the mask of pixels within the radius of any of the points (…, 2)."""
     row_HW, column_HW = np.mgrid[:CROP_SIZE, :CROP_SIZE]
     mask = np.zeros((CROP_SIZE, CROP_SIZE), dtype=bool)
@@ -168,7 +166,7 @@ def _near(point_2: Array) -> Array:
     return mask
 
 
-def _by_person(values: Mapping[str, Array], subject_N: Array) -> dict[str, Array]:
+def by_person(values: Mapping[str, Array], subject_N: Array) -> dict[str, Array]:
     """Return the mean over the frames of each person (S,) by field; NaN where no frame of the person has a value."""
     people = sorted(set(subject_N.tolist()))
     means: dict[str, Array] = {}

@@ -46,8 +46,8 @@ def mirror_occlusion(model: PalsyViT, crop_BCHW: Tensor) -> Tensor:
 
 def palsy_evidence(model: PalsyViT, crop_BCHW: Tensor) -> Tensor:
     """Compute the logit difference palsied − healthy (B,), in passes of bounded memory."""
-    size = max(1, PIXELS_PER_PASS * 4 // crop_BCHW[0, 0].numel() // 16 * 4)
-    logit_B2 = torch.cat([model(part_BCHW) for part_BCHW in crop_BCHW.split(size)])
+    size = max(1, PIXELS_PER_PASS // crop_BCHW[0, 0].numel())
+    logit_B2 = torch.cat([model(crop_BCHW[start : start + size]) for start in range(0, len(crop_BCHW), size)])
     return logit_B2[:, 1] - logit_B2[:, 0]
 
 

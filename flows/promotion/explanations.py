@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 from prefect.logging import get_logger
 
+from flows.annotation.key_frames import frame_names
+from flows.erasure.living import load_living
 from flows.promotion.evaluation import candidate_crops, people_seen
 from flows.workspace import Workspace
+from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Training
 from vitau.errors import ObjectNotFoundError
 from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.training_result import TrainingResult
-from vitau.schema import Protocol, canonical_name
+from vitau.schema import Protocol, Split, canonical_name
 from vitau.scoring.explanations.evaluate import evaluate_explanations
 from vitau.scoring.explanations.regions import evaluate_region_maps
 from vitau.scoring.predict import Predictor
@@ -32,15 +35,32 @@ def with_explanations(
     predictor, everybody = Predictor(bundle), result.protocol is Protocol.LOPO
     try:
         crops, _, _ = candidate_crops(workspace, result.snapshot, everybody=everybody)
+        rows = load_living(workspace, result.snapshot).rows
     except ObjectNotFoundError as missing:
         get_logger(__name__).warning("Explanations were not evaluated: %s", missing)
         return result
+    frame_N = np.array(frame_names(rows), dtype=str)
     if not everybody:
+        frame_N = frame_N[np.array(rows["split"].to_pylist()) == str(Split.TEST)]
         merged = workspace.catalog.merged_names()
         seen = people_seen(workspace, predictor.recognition_card) | people_seen(workspace, predictor.card)
         names = [canonical_name(name, merged) for name in crops.subject_N.tolist()]
-        crops = crops.where(np.array([name not in seen for name in names], dtype=bool))
-    found = earlier or evaluate_explanations(predictor.recognition, crops, seen_in_training=everybody)
+        unseen_N = np.array([name not in seen for name in names], dtype=bool)
+        crops, frame_N = crops.where(unseen_N), frame_N[unseen_N]
+    boxes = readers_boxes(workspace, result.ledger_offset)
+    marks = {row: boxes[name] for row, name in enumerate(frame_N.tolist()) if name in boxes}
+    found = earlier or evaluate_explanations(predictor.recognition, crops, marks=marks, seen_in_training=everybody)
     if found is not None and predictor.regions is not None:
         found = replace(found, by_name={**found.by_name, **evaluate_region_maps(predictor.regions, crops)})
     return replace(result, explanations=None if found is None else found.to_json())
+
+
+def readers_boxes(workspace: Workspace, offset: int | None) -> dict[str, list[tuple[float, float, float, float]]]:
+    """Return the boxes around affected regions that readers drew up to an offset of the ledger, by the name of the frame."""
+    standing = standing_answers(workspace.ledger(offset))
+    answers = [*(answer for readers in standing.blind.values() for answer in readers.values()), *standing.rulings.values()]
+    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
+    for row in (row for answer in answers for row in answer.values() if row.affected):
+        for mark in row.marks:
+            boxes.setdefault(mark.frame, []).append(mark.box)
+    return boxes

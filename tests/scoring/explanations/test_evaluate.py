@@ -13,7 +13,7 @@ from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import sided_peaks
 from vitau.models.vit import PalsyViT, ViTConfig, build_vit
 from vitau.schema import AU, AUS
-from vitau.scoring.explanations.evaluate import chosen_rows, evaluate_explanations, measure_maps, randomized
+from vitau.scoring.explanations.evaluate import boxes_mask, chosen_rows, evaluate_explanations, measure_maps, randomized
 
 CONFIG = ViTConfig(input_size=64, patch_size=16, width=16, depth=1, heads=2)
 PLACE = AUS.index(AU.AU12)
@@ -122,3 +122,24 @@ def test_a_randomized_model_has_other_weights_and_leaves_the_random_state_alone(
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, second.state_dict()[name])
     assert not torch.equal(first.vit.blocks[0].attn.qkv.weight, model.vit.blocks[0].attn.qkv.weight)
+
+
+def test_readers_boxes_are_pointed_at_or_not_and_marked_frames_come_first(model, people):
+    crops = people(AU.AU12)
+    crops = crops.where(np.repeat(np.arange(len(crops)), 3))
+    around = crops.landmarks_NL2[13, 48] / 256 - 0.1
+    there, elsewhere = (float(around[0]), float(around[1]), 0.2, 0.2), (0.0, 0.0, 0.5, 0.2)
+    marks = {13: [elsewhere, there], 19: [elsewhere]}
+    assert {13, 19} <= set(chosen_rows(crops, marks).tolist())
+    assert not {12, 18} & set(chosen_rows(crops, marks).tolist()), "only the marked frame of each of these two people"
+    own = evaluate_explanations(model, crops, marks=marks).by_name["mirror_occlusion"]
+    assert own.marks.value == 0.5
+    assert own.marks_chance.value == pytest.approx((0.14 + 0.1) / 2, abs=0.005)
+    assert evaluate_explanations(model, crops).by_name["mirror_occlusion"].marks.value is None
+
+
+def test_a_box_is_a_part_of_the_crop():
+    mask = boxes_mask([(0.25, 0.5, 0.125, 0.25), (0.9, 0.9, 0.2, 0.2)])
+    assert mask[128:192, 64:96].all()
+    assert mask[230:, 230:].all()
+    assert mask.sum() == 64 * 32 + 26 * 26

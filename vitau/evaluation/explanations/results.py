@@ -51,6 +51,8 @@ class ExplanationMetrics:
         chance: That share for a random point of the picture.
         gain: ``pointing`` less ``chance``, paired by person; chance differs between people, by the number of their regions.
         chance_on_face: That share for a random point of the face.
+        marks: Share of maps whose maximum lies in a box that a reader drew, of the frames with such boxes.
+        marks_chance: That share for a random point of the picture.
         affected_side: As ``pointing``, of the peaks on the affected side alone, for people whose side is known.
         face_mass: Share of the map's sum that lies on the face.
         face_area: Share of the picture that is face.
@@ -65,6 +67,8 @@ class ExplanationMetrics:
     chance: Estimate
     gain: Estimate
     chance_on_face: Estimate
+    marks: Estimate = UNDEFINED
+    marks_chance: Estimate = UNDEFINED
     affected_side: Estimate = UNDEFINED
     face_mass: Estimate
     face_area: Estimate
@@ -163,6 +167,8 @@ class Explanations:
                 f"    - at the affected side {_words(own.affected_side)}; mass on the face {_words(own.face_mass)}, whose area "
                 f"is {_words(own.face_area)}"
             )
+            if own.marks.value is not None:
+                yield f"    - in a box that readers drew {_words(own.marks)}, a random point {_words(own.marks_chance)}"
             if own.deletion.value is not None:
                 yield f"    - deletion {_words(own.deletion)}, insertion {_words(own.insertion)} better than random pixels"
 

@@ -1,6 +1,6 @@
 """Evaluation of a model's explanations on people whose affected regions are known: are they true?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import cv2
@@ -22,6 +22,7 @@ from vitau.scoring.explanations.mirror import palsy_evidence
 # N frame, B image, C channel, H row, W column, L landmark (68), A region (8), P peak, K step of a curve, S person
 
 Array = npt.NDArray[Any]
+Box = tuple[float, float, float, float]
 
 MAX_PEOPLE: Final = 30
 FRAMES_PER_PERSON: Final = 2
@@ -31,7 +32,9 @@ NUM_STEPS: Final = 10
 """Steps of a deletion or insertion curve, each a tenth of the pixels."""
 
 
-def evaluate_explanations(model: PalsyViT, crops: Crops, *, seen_in_training: bool = False) -> Explanations | None:
+def evaluate_explanations(
+    model: PalsyViT, crops: Crops, *, marks: Mapping[int, Sequence[Box]] | None = None, seen_in_training: bool = False
+) -> Explanations | None:
     """Evaluate every explanation on a few frames of palsied people with a known affected region.
 
     The cost is bounded: at most 30 people, evenly spaced by pseudonym, and 2 frames of each.
@@ -39,18 +42,20 @@ def evaluate_explanations(model: PalsyViT, crops: Crops, *, seen_in_training: bo
     Args:
         model: recognition, in evaluation mode.
         crops: frames with landmarks and labels; healthy people and people without known regions are left out.
+        marks: boxes that readers drew, by row of ``crops``; marked frames of a person are chosen first.
         seen_in_training: whether the model learned from these people.
 
     Returns:
         The results; ``None`` without any such person.
     """
-    row_N = chosen_rows(crops)
+    marks = marks or {}
+    row_N = chosen_rows(crops, marks)
     if not len(row_N):
         return None
     device = next(model.parameters()).device
     some = crops.where(row_N)
     crop_NCHW = to_input(torch.from_numpy(some.pixels(slice(None))).to(device), model.input_size)
-    truth = _truth(some)
+    truth = _truth(some) | {"marks": np.stack([boxes_mask(marks.get(row, ())) for row in row_N.tolist()])}
     random_model = randomized(model)
     by_name = {}
     for name, explain in EXPLAIN.items():
@@ -64,13 +69,14 @@ def evaluate_explanations(model: PalsyViT, crops: Crops, *, seen_in_training: bo
     return Explanations(num_people=people, num_frames=len(row_N), seen_in_training=seen_in_training, by_name=by_name)
 
 
-def chosen_rows(crops: Crops) -> Array:
-    """Return the rows of the frames that are evaluated, in order."""
+def chosen_rows(crops: Crops, marked: Collection[int] = ()) -> Array:
+    """Return the rows of the frames that are evaluated, in order: of each person's marked frames if there are any."""
     usable_N = crops.palsied_N & (crops.affected_NA & crops.known_NA).any(1)
     people = sorted(set(crops.subject_N[usable_N].tolist()))
     rows: list[int] = []
     for position in _evenly_spaced(len(people), MAX_PEOPLE):
         own = np.flatnonzero(usable_N & (crops.subject_N == people[position]))
+        own = own[np.isin(own, list(marked))] if np.isin(own, list(marked)).any() else own
         rows += own[_evenly_spaced(len(own), FRAMES_PER_PERSON)].tolist()
     return np.array(sorted(rows), dtype=np.int64)
 
@@ -88,7 +94,12 @@ def measure_maps(map_NHW: Array, truth: Mapping[str, Array]) -> dict[str, Array]
     face_NHW, near_NHW, near_side_NHW = truth["face"], truth["affected"], truth["affected_side"]
     one_sided_N = near_side_NHW.any((1, 2))
     area_N = face_NHW.mean((1, 2))
+    marked_NHW = truth.get("marks", np.zeros((num, 1, 1), dtype=bool))
+    marked_N = marked_NHW.any((1, 2))
+    hit_N = marked_NHW[at] if marked_N.any() else marked_N
     return {
+        "marks": np.where(marked_N, hit_N & shown_N, np.nan),
+        "marks_chance": np.where(marked_N, marked_NHW.mean((1, 2)), np.nan),
         "pointing": (near_NHW[at] & shown_N).astype(float),
         "chance": near_NHW.mean((1, 2)),
         "chance_on_face": ratio((near_NHW & face_NHW).mean((1, 2)), area_N),
@@ -163,6 +174,17 @@ def near(point_2: Array) -> Array:
     mask = np.zeros((CROP_SIZE, CROP_SIZE), dtype=bool)
     for x, y in point_2.reshape(-1, 2):
         mask |= (column_HW - x) ** 2 + (row_HW - y) ** 2 <= RADIUS**2
+    return mask
+
+
+def boxes_mask(boxes: Sequence[Box]) -> Array:
+    """Return the mask (256, 256) of boxes: left, top, width and height as fractions of the crop."""
+    mask = np.zeros((CROP_SIZE, CROP_SIZE), dtype=bool)
+    for left, top, width, height in boxes:
+        rows, columns = (
+            slice(round(start * CROP_SIZE), round((start + size) * CROP_SIZE)) for start, size in ((top, height), (left, width))
+        )
+        mask[rows, columns] = True
     return mask
 
 

@@ -43,7 +43,7 @@ NUM_RESAMPLES: Final = 2000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExplanationMetrics:
-    """How true one explanation is, on palsied people whose affected regions are known.
+    """Metrics of the truth of one explanation, on palsied people whose affected regions are known.
 
     Attributes:
         pointing: Share of maps whose maximum lies within 30 px (of 256) of a peak of an affected region, on either side. The
@@ -79,7 +79,7 @@ class ExplanationMetrics:
 
     @property
     def beats_chance(self) -> bool:
-        """Whether the whole interval of the gain is above 0: the map points better than a random point."""
+        """Return whether the whole interval of the gain is above 0: the map points better than a random point."""
         return self.gain.interval is not None and self.gain.interval[0] > 0
 
     @classmethod

@@ -2,8 +2,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from vitau.asymmetry.features import FEATURES, KINDS, FeatureCache, kind_features, measure_features, people_of, region_features
+from vitau.asymmetry.features import (
+    FEATURES,
+    KINDS,
+    FeatureCache,
+    features_of_points,
+    kind_features,
+    measure_features,
+    people_of,
+    region_features,
+)
 from vitau.data.dataset import Crops
+from vitau.media.synthetic.drawing import draw_landmarks
+from vitau.media.synthetic.people import draw_person
 from vitau.schema import AUS, MIRROR
 
 
@@ -18,6 +29,18 @@ def test_all_features_change_their_sign_in_the_mirror_image(palsied_crops: Crops
     )
     assert np.abs(features).max() > 0.5, "a severe palsy is seen"
     assert np.allclose(features, -other, atol=0.02)
+
+
+def test_a_lip_corner_that_hangs_and_moves_less_on_the_right_has_positive_features() -> None:
+    points = np.repeat(draw_landmarks(draw_person(3, 0), "rest", 0.0)[None] * 40 + 128, 8, axis=0)
+    points[:, 48, 1] += 4
+    points[::2, 54, 1] -= 8
+    features = features_of_points(np.zeros((8, 256, 256, 3), np.uint8), points)
+    found = dict(zip((feature.name for feature in FEATURES), features.tolist(), strict=True))
+    assert found["movement.lip_corner"] > 0.5
+    assert found["rest.lip_corner"] > 0.05
+    assert found["movement.brow_inner"] == 0
+    assert found["texture.cheek"] == 0
 
 
 def test_fewer_than_four_frames_are_no_evidence(palsied_crops: Crops) -> None:

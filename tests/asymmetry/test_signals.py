@@ -24,6 +24,13 @@ def test_a_lip_corner_that_rises_changes_its_own_side_only(face: np.ndarray) -> 
     assert np.allclose(list(others.values()), 0)
 
 
+def test_gaps_and_lateral_distances_are_positive_on_both_sides(face: np.ndarray) -> None:
+    columns = sided_signals(face)
+    for name in ("brow_inner", "brow_outer", "lid_gap", "lips_apart", "lip_corner_aside"):
+        assert columns[f"{name}_right"][0] > -1e-6, name
+        assert columns[f"{name}_left"][0] > -1e-6, name
+
+
 def test_a_mirrored_face_has_the_signals_of_the_other_side(face: np.ndarray) -> None:
     columns = sided_signals(face)
     mirrored = sided_signals(face[:, list(MIRROR)] * (-1, 1))

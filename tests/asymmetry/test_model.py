@@ -7,6 +7,7 @@ import pytest
 from vitau.asymmetry.explaining.words import sentences
 from vitau.asymmetry.features import FEATURES, People, region_features
 from vitau.asymmetry.model import AsymmetryModel, equal_weights, fit_model, model_from_json
+from vitau.asymmetry.table import answer_record
 from vitau.asymmetry.weights import load_weights
 from vitau.errors import CheckpointError, TrainingError
 from vitau.evaluation.decision import log_odds
@@ -55,6 +56,17 @@ def test_a_contribution_names_the_side_of_its_own_feature_and_a_palsied_eye_is_w
     assert found["rest.lid_gap"].side is Side.RIGHT
     assert found["rest.lid_gap"].log_odds > 0
     assert "left lip corner: moves less (-0." in sentences(model.explain(features), 1)[0]
+
+
+def test_the_record_of_an_answer_adds_up(made_up_people: People, model: AsymmetryModel) -> None:
+    record = json.loads(json.dumps(answer_record("clip.mp4", model, made_up_people.feature_PF[1])))
+    answers = model.answer(made_up_people.feature_PF[[1]])
+    assert record["palsy"] == pytest.approx(answers.palsy_P[0], abs=1e-4)
+    total = record["bias"] + sum(one["log_odds"] for one in record["contributions"])
+    assert 1 / (1 + np.exp(-total)) == pytest.approx(record["palsy"], abs=2e-3)
+    assert list(record["regions"]) == [str(au) for au in AUS]
+    assert record["side"] == ("right" if answers.right_P[0] >= 0.5 else "left")
+    assert record["side_probability"] >= 0.5
 
 
 def test_a_region_that_all_or_no_palsied_people_have_keeps_the_weights_of_the_prior(made_up_people: People) -> None:

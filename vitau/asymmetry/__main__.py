@@ -119,23 +119,28 @@ def judge_drawn(
 @app.command()
 def answer(
     clips: Annotated[list[Path], typer.Argument(help="Clips of one person each.", show_default=False)],
+    *,
     weights: Weights = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip.")] = False,
 ) -> None:
     """Answer about people: the probability of a palsy, its side, the affected regions, and what contributes most."""
     from vitau.asymmetry.clips import measure_clips
-    from vitau.asymmetry.table import answer_lines
+    from vitau.asymmetry.table import answer_lines, answer_record
     from vitau.asymmetry.weights import load_weights
 
     model, failed = load_weights(weights), False
     for clip in clips:
         try:
-            lines = answer_lines(clip.name, model, measure_clips([clip]))
+            features = measure_clips([clip])
         except VitauError as error:
             typer.echo(f"Skipped {clip.name}: {error}", err=True)
             failed = True
             continue
-        for line in lines:
-            typer.echo(line)
+        if as_json:
+            typer.echo(json.dumps(answer_record(clip.name, model, features), ensure_ascii=False))
+        else:
+            for line in answer_lines(clip.name, model, features):
+                typer.echo(line)
     raise typer.Exit(1 if failed else 0)
 
 

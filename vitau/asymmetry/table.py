@@ -1,7 +1,7 @@
 """The tables of the program ``python -m vitau.asymmetry``: judgements in Markdown, and answers about one person."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from vitau.asymmetry.explaining.pointing import Pointing
 from vitau.asymmetry.explaining.words import sentences
@@ -66,6 +66,25 @@ def answer_lines(name: str, model: AsymmetryModel, feature_F: Floats) -> Iterato
     yield "\tregions, if there is a palsy: " + ", ".join(affected)
     for sentence in sentences(model.explain(feature_F)):
         yield f"\t{sentence}"
+
+
+def answer_record(name: str, model: AsymmetryModel, feature_F: Floats) -> dict[str, Any]:
+    """Return the answers about one person as JSON values, with all contributions in log-odds."""
+    answers = model.answer(feature_F[None])
+    right = float(answers.right_P[0])
+    contributions = [
+        {"kind": one.feature.kind, "place": one.feature.place, "side": str(one.side), "log_odds": round(one.log_odds, 4)}
+        for one in model.explain(feature_F)
+    ]
+    return {
+        "clip": name,
+        "palsy": round(float(answers.palsy_P[0]), 4),
+        "side": str(Side.RIGHT if right >= 0.5 else Side.LEFT),
+        "side_probability": round(max(right, 1 - right), 4),
+        "regions": {str(au): round(float(value), 4) for au, value in zip(AUS, answers.affected_PA[0], strict=True)},
+        "bias": round(model.palsy.bias, 4),
+        "contributions": contributions,
+    }
 
 
 def _cell(pooled: Pooled | None, metric: str) -> str:

@@ -23,7 +23,8 @@ _STYLE: Final = (
     ".axis { stroke: #464b52; } .range { stroke: #e6e4df; } .paper { fill: #16181b; stroke: #e6e4df; } }</style>"
 )
 _WIDTH: Final = 1060
-_BAR: Final = 11
+_BAR: Final = (9.0, 26.0)
+"""Least and largest width of a bar, px."""
 _GAP: Final = 18
 _PLOT: Final = 240
 _LEFT: Final = 44
@@ -37,17 +38,19 @@ def figure(table: Table) -> str:
 
 def _by_region(table: Table) -> str:
     rows = table.finished
-    group = len(rows) * _BAR + _GAP
-    width = max(_WIDTH, _LEFT + group * (len(PAPER_AUS) + 1))
+    num_groups, num_bars = len(PAPER_AUS) + 1, max(1, len(rows))
+    bar = min(max(((_WIDTH - _LEFT) / num_groups - _GAP) / num_bars, _BAR[0]), _BAR[1])
+    group = max(num_bars * bar + _GAP, (_WIDTH - _LEFT) / num_groups)
+    width = _LEFT + group * num_groups
     parts = list(_grid(width))
     for number, au in enumerate([*PAPER_AUS, None]):
         name = "mean of 7" if au is None else str(au)
-        start = _LEFT + number * group + _GAP / 2
-        parts.append(_text(start + (group - _GAP) / 2, _TOP + _PLOT + 18, name, anchor="middle"))
+        start = _LEFT + number * group + (group - num_bars * bar) / 2
+        parts.append(_text(_LEFT + (number + 0.5) * group, _TOP + _PLOT + 18, name, anchor="middle"))
         for column, row in enumerate(rows):
             estimate = row.metric(MAIN["regions"]) if au is None else row.region(au)
             color = COLORS[column % len(COLORS)]
-            parts += _bar(start + column * _BAR, color, f"{row.title}, {name}", estimate, row.paper_percent(au))
+            parts += _bar(start + column * bar, bar, color, f"{row.title}, {name}", estimate, row.paper_percent(au))
     legend = list(_legend(rows, width, _TOP + _PLOT + 44))
     height = _TOP + _PLOT + 44 + 20 * -(-(len(rows) + 1) // 4)
     return _svg(table, width, height, [*parts, *legend])
@@ -60,19 +63,19 @@ def _grid(width: float) -> Iterator[str]:
         yield _text(_LEFT - 6, y + 4, str(value), anchor="end", soft=True)
 
 
-def _bar(x: float, color: str, name: str, estimate: SeedEstimate, paper: float | None) -> list[str]:
+def _bar(x: float, bar: float, color: str, name: str, estimate: SeedEstimate, paper: float | None) -> list[str]:
     parts = []
     if estimate.value is not None:
-        height, middle = _PLOT * estimate.value, x + _BAR / 2
+        height, middle = _PLOT * estimate.value, x + bar / 2
         parts.append(
-            f'<rect x="{x:.1f}" y="{_TOP + _PLOT - height:.1f}" width="{_BAR - 1}" height="{height:.1f}" fill="{color}">'
+            f'<rect x="{x:.1f}" y="{_TOP + _PLOT - height:.1f}" width="{bar - 1:.1f}" height="{height:.1f}" fill="{color}">'
             f"<title>{escape(name)}: {escape(percent(estimate))} %</title></rect>"
         )
         if estimate.interval is not None:
             low, high = (_TOP + _PLOT * (1 - end) for end in estimate.interval)
             parts.append(f'<line class="range" x1="{middle:.1f}" x2="{middle:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
     if paper is not None:
-        parts.append(_diamond(x + _BAR / 2, _TOP + _PLOT * (1 - paper / 100), f"{name}: the paper's {paper:.2f} %"))
+        parts.append(_diamond(x + bar / 2, _TOP + _PLOT * (1 - paper / 100), f"{name}: the paper's {paper:.2f} %"))
     return parts
 
 

@@ -112,7 +112,10 @@ def lead(table: Table) -> str:
     leader, own = table.leader, table.own
     if leader is None:
         return "No method was fitted, so nobody leads."
-    fact = f"{leader.title} leads: AUROC {share(leader.metric('auroc'))}"
+    auroc = leader.metric("auroc")
+    if auroc.interval is None or auroc.interval[0] <= 0.5:
+        return f"Nobody is shown to be better than chance. The highest AUROC is that of {leader.title}: {share(auroc)}."
+    fact = f"{leader.title} leads: AUROC {share(auroc)}"
     if own is None or own is leader:
         return f"{fact}."
     compared = f"{fact}. {own.title} follows with {share(own.metric('auroc'))}"

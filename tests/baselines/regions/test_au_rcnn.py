@@ -6,7 +6,7 @@ import torch
 
 from vitau.baselines.fitting import Settings
 from vitau.baselines.method import Budget, Fitted, Method
-from vitau.baselines.regions.au_rcnn import SETTINGS, AuRcnnNetwork, au_rcnn, box_features, eye_distance, region_boxes
+from vitau.baselines.regions.au_rcnn import SETTINGS, AuRcnnNetwork, au_rcnn, box_features, eye_distance, region_boxes, roi_side
 from vitau.schema import AU, AUS
 
 BUDGET = Budget(epochs=1, batch_size=16, image_px=64, width=0.25, frames_per_person=2)
@@ -69,3 +69,7 @@ def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, B
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted]) -> None:
     check_overfit(au_rcnn("resnet18", 2, Settings(lr=3e-3)), replace(BUDGET, epochs=28, image_px=32, width=0.125))
+
+
+def test_a_smaller_image_has_fewer_points_in_a_box() -> None:
+    assert [roi_side(14, image_px) for image_px in (512, 256, 128, 64, 32)] == [14, 7, 4, 2, 2]

@@ -22,6 +22,8 @@ from vitau.models.heatmaps import peaks
 from vitau.schema import AUS, CROP_SIZE
 from vitau.training.tasks import Batch
 
+IMAGE_PX: Final = 512
+LEAST_ROI: Final = 2
 MARGIN: Final = 0.35
 """Of a box around the peaks of its region, in distances of the eyes."""
 HIDDEN: Final = 1000
@@ -35,19 +37,24 @@ def au_rcnn(backbone: str = "resnet50", roi_px: int = 14, settings: Settings = S
 
     Args:
         backbone: timm's name of a ResNet.
-        roi_px: side of the features of a box, points.
+        roi_px: side of the features of a box, points; see :func:`roi_side`.
         settings: of the optimizer.
     """
     return FrameMethod(
         name="au-rcnn",
         title="AU R-CNN-style",
         task="regions",
-        image_px=512,
-        build=lambda budget, _image_px: AuRcnnNetwork(backbone, roi_px, budget.width),
+        image_px=IMAGE_PX,
+        build=lambda budget, image_px: AuRcnnNetwork(backbone, roi_side(roi_px, image_px), budget.width),
         objective=_objective,
         read=_read,
         settings=settings,
     )
+
+
+def roi_side(roi_px: int, image_px: int) -> int:
+    """Return the side of the features of a box: that of the article's 512 px, less in proportion for a smaller image."""
+    return max(LEAST_ROI, round(roi_px * image_px / IMAGE_PX))
 
 
 class AuRcnnNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""What is served is what is judged: photos show no movement, files are judged one by one, and false alarms are counted."""
+"""Verdicts are those of what is served: photos show no movement, files are judged one by one, and false alarms are counted."""
 
 import csv
 import stat

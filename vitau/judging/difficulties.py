@@ -27,7 +27,7 @@ FRAMES_PER_TASK: Final = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difficulty:
-    """How a person is recorded.
+    """The conditions in which a person is recorded.
 
     Attributes:
         severity: range of the severity of a palsy, of 0 to 1.

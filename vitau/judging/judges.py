@@ -34,7 +34,7 @@ CERTAIN_SIDE: Final = 0.9
 
 
 class Outcome(StrEnum):
-    """What a judge says about a face; ``abstained`` and ``no face`` are no statement about it."""
+    """The statement of a judge about a face; ``abstained`` and ``no face`` are no statement about it."""
 
     ALARM = "alarm"
     NO_ALARM = "no alarm"

@@ -204,20 +204,20 @@ def test_recordings_that_separate_the_cohorts_need_the_named_policy_and_the_warn
     assert checks.not_confounded(of, CONFOUNDED_SOURCES).holds is True, "a version of today carries the warning"
 
 
-def explained(gain: float, low: float, num_people: int = 20, *, seen: bool = False) -> Explanations:
+def explained(gain: float, low: float, num_people: int = 20, *, high: float = 0.9, seen: bool = False) -> Explanations:
     """Build explanations of which mirror occlusion gains that much over chance, and Grad-CAM loses."""
     same = Estimate(value=0.2, interval=(0.1, 0.3))
 
-    def own(value: float, low: float) -> ExplanationMetrics:
+    def own(value: float, low: float, high: float) -> ExplanationMetrics:
         return ExplanationMetrics(
             pointing=Estimate(value=0.2 + value, interval=(low + 0.2, 1.0)),
-            gain=Estimate(value=value, interval=(low, 0.9)),
+            gain=Estimate(value=value, interval=(low, high)),
             **dict.fromkeys(
                 ("chance", "chance_on_face", "face_mass", "face_area", "deletion", "insertion", "randomized", "empty"), same
             ),
         )
 
-    by_name = {"gradcam": own(-0.1, -0.2), "mirror_occlusion": own(gain, low)}
+    by_name = {"gradcam": own(-0.1, -0.2, -0.05), "mirror_occlusion": own(gain, low, high)}
     return Explanations(num_people=num_people, num_frames=2 * num_people, seen_in_training=seen, by_name=by_name)
 
 
@@ -225,14 +225,17 @@ def explained(gain: float, low: float, num_people: int = 20, *, seen: bool = Fal
     ("given", "holds", "ending"),
     [
         (explained(0.5, 0.1), True, "on 20 palsied people who were not in training, 40 frames"),
-        (explained(0.1, -0.1), None, "; too few people to exclude chance"),
-        (explained(0.0, -0.1), False, "; no picture explains what the model answers"),
-        (explained(-0.05, -0.1), False, "; no picture explains what the model answers"),
-        (explained(-0.05, -0.1, 4), None, "; 5 people are needed"),
+        (explained(0.1, -0.1), None, "; the difference may be chance"),
+        (explained(-0.05, -0.1, high=0.01), None, "; the difference may be chance"),
+        (explained(0.0, 0.0, high=0.0), False, "; no picture explains what the model answers"),
+        (explained(-0.05, -0.1, high=-0.02), False, "; no picture explains what the model answers"),
+        (explained(-0.05, -0.1, 4, high=-0.02), None, "; 5 people are needed"),
         (explained(0.5, 0.1, seen=True), None, "; the model learned from them, so that nothing is judged"),
     ],
 )
-def test_the_best_explanation_must_point_better_than_chance(given: Explanations, holds: bool | None, ending: str) -> None:
+def test_the_best_explanation_must_not_be_shown_to_point_no_better_than_chance(
+    given: Explanations, holds: bool | None, ending: str
+) -> None:
     (found,) = points_at_regions(given, PATIENTS, "recognition", OF_RECOGNITION)
     assert (found.check, found.holds) == ("explanation of recognition", holds)
     assert found.sentence.startswith("explanation of recognition: mirror occlusion, pointing at an affected region in ")

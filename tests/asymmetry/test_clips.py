@@ -62,6 +62,9 @@ def test_the_program_answers_about_a_clip_and_lists_what_it_cannot_read(tmp_path
     assert first.startswith("person.mp4\tpalsy ")
     assert f"{person.side} moves less" in first
     assert "regions, if there is a palsy: forehead, inner brow " in result.stdout
+    contributions = [line for line in result.stdout.splitlines() if line.endswith(")") and ": " in line]
+    assert len(contributions) == 5
+    assert contributions[0].startswith(f"\t{person.side} "), "the largest contribution is about the palsied side"
     assert "Skipped text.mp4: " in result.stderr
 
 

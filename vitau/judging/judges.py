@@ -89,7 +89,7 @@ class MovementJudge:
 
     name = MOVEMENT
     threshold = ASYMMETRIC_FROM
-    about = "asymmetry of measured movement, without a model; its landmarks learned from painted people"
+    about = "asymmetry of movement with landmarks that learned from painted people; an alarm also needs a side with 90 %"
 
     def __init__(self, backend: LandmarkBackend | None = None) -> None:
         self._backend = backend or open_backend()

@@ -82,7 +82,13 @@ def tables(  # noqa: PLR0913 - an argument for each option of the command
             protocol=Protocol(protocol),
             num_seeds=seeds,
             budget=replace(chosen.budget, device=device),
-            settings=RowSettings(recipes=chosen.recipes, dinov2=(dinov2,) if dinov2 else (), weights=source.weights),
+            settings=RowSettings(
+                recipes=chosen.recipes,
+                dinov2=(dinov2,) if dinov2 else (),
+                weights=source.weights,
+                drawn_people=chosen.drawn_people,
+                pretrained=str(out.resolve() / "pretrained"),
+            ),
             only=frozenset(name.strip() for name in methods.split(",") if name.strip()),
         )
         finished = make_tables(plan, out, num_processes=num_processes)

@@ -16,9 +16,12 @@ from vitau.baselines.tables import RowSettings, TableName, table_rows
 from vitau.data.protocols import divide
 from vitau.errors import VitauError
 from vitau.processes import single_threaded
+from vitau.progress import Reporter
 from vitau.schema import CROP_SIZE
 from vitau.store import open_store
 from vitau.store.atomic import write_atomic
+from vitau.training.config import Recipe
+from vitau.training.run import pretrain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,23 @@ class FitWork:
         fold = next(fold for index, fold in enumerate(folds) if index == fit.fold.index)
         method = _methods(fit.table, self.settings, self.store_uri)[fit.method]
         return parquet(fit_fold(method, crops, fold, self.budget, seed=fit.fold.seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainWork:
+    """The pretraining of a region model, to be sent to a worker; ``cache`` is a folder of drawn images that all share."""
+
+    cache: Path
+
+    def __call__(self, item: tuple[Path, Recipe]) -> str | None:
+        """Pretrain a recipe into a folder; a complete one is only read. Return the reason if it fails, as its fits will."""
+        folder, recipe = item
+        with single_threaded():
+            try:
+                pretrain(recipe, folder, cache=self.cache, num_threads=1, reporter=Reporter(quiet=True))
+            except VitauError as error:
+                return str(error)
+        return None
 
 
 @lru_cache(maxsize=4)

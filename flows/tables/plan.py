@@ -119,7 +119,7 @@ class TablePlan:
             "task": method.task,
             "method": method.name,
             "recipe": asdict(method.recipe) if isinstance(method, VitauRegions) else None,
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings) | {"pretrained": None},
             "budget": asdict(self.budget) | {"device": None},
             "drawing": DRAWING_VERSION,
             "protocol": str(self.protocol),

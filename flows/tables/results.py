@@ -11,7 +11,7 @@ from flows.crossvalidation.results import pool
 from flows.crossvalidation.study import FoldTask
 from flows.tables.plan import MethodFit, TablePlan
 from vitau.baselines.fold import FACTS
-from vitau.baselines.tables import OWN, TableName
+from vitau.baselines.tables import OWN, PRETRAINED, TableName
 from vitau.data.protocols import Task
 from vitau.evaluation.crossvalidation.pooled import Pooled, SeedEstimate, evaluate
 from vitau.evaluation.published import Published
@@ -90,7 +90,7 @@ class Table:
     @property
     def own(self) -> TableRow | None:
         """ViTAU's row."""
-        return next((row for row in self.finished if row.name == OWN), None)
+        return next((row for row in self.finished if row.name in (PRETRAINED, OWN)), None)
 
 
 def build_table(

@@ -5,17 +5,18 @@ Killed and started again, a run continues with the missing fits. A method that f
 
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.crossvalidation.folder import FOLDS, only_run
-from flows.tables.fit_worker import FitWork
+from flows.tables.fit_worker import FitWork, PretrainWork
 from flows.tables.outputs import write_outputs
 from flows.tables.plan import MethodFit, TablePlan
 from flows.tables.results import Table, build_table
+from vitau.baselines.regions.vitau_regions import VitauRegions
 from vitau.data.dataset import load_crops
 from vitau.data.protocols import Task
 from vitau.processes import parallel_map
@@ -60,6 +61,7 @@ def fit_missing(
     if missing:
         with reporter.task("decode crops") as step:
             load_crops(open_store(people.store_uri), people.snapshot, people.cache, step, without=people.without)
+    pretrain_rows(plan, {fit.row for fit in missing}, num_processes, reporter)
     work = FitWork(
         store_uri=people.store_uri,
         snapshot=people.snapshot,
@@ -86,6 +88,23 @@ def fit_missing(
                 reporter.line(f"{fit.method} ({fit.fold.task}) has no row: {reason}")
             step(done, len(missing))
     return failed
+
+
+def pretrain_rows(plan: TablePlan, missing: Collection[tuple[Task, str]], num_processes: int, reporter: Reporter) -> None:
+    """Pretrain the models that rows start from, once for all their fits; complete ones are only read."""
+    methods = {(row.method.task, row.method.name): row.method for name in plan.names for row in plan.rows(name)}
+    wanted = {
+        method.pretrained: method.recipe
+        for identity, method in methods.items()
+        if identity in missing and isinstance(method, VitauRegions) and method.pretrained is not None
+    }
+    work = PretrainWork(cache=Path(plan.settings.pretrained) / "drawn")
+    if wanted:
+        with reporter.task(f"pretrain {len(wanted)} region models") as step:
+            for done, reason in enumerate(parallel_map(work, wanted.items(), min(num_processes, len(wanted))), start=1):
+                if reason is not None:
+                    reporter.line(f"a region model was not pretrained: {reason}")
+                step(done, len(wanted))
 
 
 def _read(path: Path) -> pa.Table:

@@ -45,11 +45,13 @@ class TableSize:
         drawn: people that are drawn where no snapshot is given.
         budget: of every method.
         recipes: first part of the names of ViTAU's region recipes.
+        drawn_people: drawn people that pretrain ViTAU's rows in Tables 3 and 4, and one row of Table 2; 0 for fresh weights.
     """
 
     drawn: DrawnCohort
     budget: Budget
     recipes: str
+    drawn_people: int = 0
 
 
 SIZES: Final[Mapping[str, TableSize]] = MappingProxyType(
@@ -63,6 +65,7 @@ SIZES: Final[Mapping[str, TableSize]] = MappingProxyType(
             drawn=DrawnCohort(num_train=240, num_val=60, num_test=100, frames_per_task=1),
             budget=Budget(epochs=10, image_px=64, width=0.125, frames_per_person=2, lr_factor=10.0),
             recipes="tiny",
+            drawn_people=3000,
         ),
         "paper": TableSize(
             drawn=DrawnCohort(num_train=200, num_val=60, num_test=140, frames_per_task=4),

@@ -6,7 +6,7 @@ from typing import Final
 from flows.crossvalidation.tables import METRIC_WORDS, PROTOCOL_WORDS
 from flows.tables.people import People
 from flows.tables.results import MAIN, Table, TableRow
-from vitau.baselines.tables import TableName
+from vitau.baselines.tables import PRETRAINED, TableName
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.evaluation.crossvalidation.pooled import SeedEstimate
 from vitau.schema import PAPER_AUS, Cohort, Protocol, Split
@@ -119,7 +119,7 @@ def lead(table: Table) -> str:
     if own is None or own is leader:
         return f"{fact}."
     compared = f"{fact}. {own.title} follows with {share(own.metric('auroc'))}"
-    if table.name in ("losses", "features"):
+    if table.name in ("losses", "features") or own.name == PRETRAINED:
         return f"{compared}."
     return f"{compared}. {_reason(table, leader, own)}"
 
@@ -145,6 +145,9 @@ def training_people(table: Table) -> int:
 def notes(table: Table) -> list[str]:
     """Return the sentences above a table: who leads, chance, and the rows that are missing."""
     found = [lead(table)]
+    if any(row.name.startswith(PRETRAINED) for row in table.rows):
+        rows = "All rows" if table.name in ("losses", "features") else "The last row"
+        found.append(f"{rows} pretrained on {table.plan.settings.drawn_people:,} other drawn people, each with its own loss.")
     found += [f"{row.title} was not run: {row.reason}." for row in table.rows if row.reason is not None]
     return found
 

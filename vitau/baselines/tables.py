@@ -1,10 +1,15 @@
 """The rows of the paper's four tables: which methods are compared, and the paper's number of each.
 
-Tables 3 and 4 are ablations of ViTAU's own region model: one recipe, whose loss, or whose part of the generator, differs.
+Tables 3 and 4 are ablations of ViTAU's own region model: one recipe, whose loss, or whose part of the generator, differs. Where
+the settings name drawn people, its rows pretrain on them, each with its own loss and part. Table 2 then has such a row too,
+beside those of all methods with fresh weights.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -15,6 +20,8 @@ from vitau.baselines.regions.vitau_regions import VitauRegions
 from vitau.evaluation.published import FEATURES, LOSSES, RECOGNITION, REGIONS, Published
 from vitau.models.regions import RegionConfig
 from vitau.store import Store
+from vitau.training.config import Recipe
+from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 from vitau.training.recipes import find_recipe
 
 TableName = Literal["recognition", "regions", "losses", "features"]
@@ -37,6 +44,8 @@ PART_TITLES: Final[Mapping[Part, str]] = MappingProxyType(
 """Parts of the generator's pyramid, in the order of the paper's Table 4; the paper does not define the thirds."""
 OWN: Final = "vitau"
 """Name of ViTAU's row in both tasks."""
+PRETRAINED: Final = "vitau-pretrained"
+"""Name of its row that pretrains on drawn people first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +65,15 @@ class RowSettings:
         recipes: first part of the names of ViTAU's region recipes.
         dinov2: sources of the user's DINOv2 weights.
         weights: sources of the user's weights of the region recipes.
+        drawn_people: how many drawn people pretrain the rows of Tables 3 and 4; 0 for fresh weights.
+        pretrained: folder of the pretrained models, in folders with the names of :func:`pretraining_name`.
     """
 
     recipes: str = "tiny"
     dinov2: tuple[str, ...] = ()
-    weights: tuple[str, ...] = field(default=())
+    weights: tuple[str, ...] = ()
+    drawn_people: int = 0
+    pretrained: str = ""
 
 
 def table_rows(name: TableName, settings: RowSettings, store: Store | None = None) -> Sequence[Row]:
@@ -74,26 +87,43 @@ def table_rows(name: TableName, settings: RowSettings, store: Store | None = Non
         return _rows(recognition, RECOGNITION)
     if name == "regions":
         regions = region_methods(recognition[OWN], size=settings.recipes)
-        return _rows({key: _bring(method, settings, store) for key, method in regions.items()}, REGIONS)
+        rows = _rows({key: _bring(method, settings, store) for key, method in regions.items()}, REGIONS)
+        own = [row for row in _ablations("losses", settings) if row.method.name == PRETRAINED]
+        return [*rows, *(replace(row, title="ViTAU, pretrained on drawn people", published=None) for row in own)]
+    return [replace(row, method=_bring(row.method, settings, store)) for row in _ablations(name, settings)]
+
+
+def _ablations(name: TableName, settings: RowSettings) -> list[Row]:
+    """Return the rows of Table 3 or 4."""
     recipe = find_recipe(f"{settings.recipes}-regions")
     assert isinstance(recipe.model, RegionConfig), "a recipe of the regions"
-    variants: list[tuple[VitauRegions, str, Published]] = []
+    rows: list[Row] = []
     if name == "losses":
         for loss, title in LOSS_TITLES.items():
-            changed = replace(recipe, train=replace(recipe.train, loss=loss))
-            variants.append((VitauRegions(recipe=changed, variant=_variant(loss, "mse", title)), title, LOSSES[loss]))
+            pretrain = None if recipe.pretrain is None else replace(recipe.pretrain, loss=loss)
+            changed = replace(recipe, train=replace(recipe.train, loss=loss), pretrain=pretrain)
+            rows.append(Row(method=_variant(changed, loss, "mse", title, settings), title=title, published=LOSSES[loss]))
     else:
         for part, title in PART_TITLES.items():
             changed = replace(recipe, model=replace(recipe.model, features=part))
-            variants.append((VitauRegions(recipe=changed, variant=_variant(part, "all", title)), title, FEATURES[part]))
-    return [
-        Row(method=_bring(method, settings, store), title=title, published=published) for method, title, published in variants
-    ]
+            rows.append(Row(method=_variant(changed, part, "all", title, settings), title=title, published=FEATURES[part]))
+    return rows
 
 
-def _variant(name: str, usual: str, title: str) -> tuple[str, str] | None:
-    """Return name and title of an ablation; ``None`` for the usual recipe, so that it is trained once for all tables."""
-    return None if name == usual else (f"{OWN}-{name.replace('_', '-')}", title)
+def _variant(recipe: Recipe, name: str, usual: str, title: str, settings: RowSettings) -> VitauRegions:
+    """Return the method of an ablation; the usual recipe has one name in all tables, so that it is trained once."""
+    if not settings.drawn_people or recipe.drawn is None:
+        return VitauRegions(recipe=recipe, variant=None if name == usual else (f"{OWN}-{name.replace('_', '-')}", title))
+    recipe = replace(recipe, drawn=replace(recipe.drawn, num_people=settings.drawn_people))
+    own_name = PRETRAINED if name == usual else f"{PRETRAINED}-{name.replace('_', '-')}"
+    folder = Path(settings.pretrained) / pretraining_name(recipe)
+    return VitauRegions(recipe=recipe, pretrained=folder, variant=(own_name, title))
+
+
+def pretraining_name(recipe: Recipe) -> str:
+    """Return the name of the folder of a recipe's pretrained model: a digest of all that determines it."""
+    facts = [asdict(recipe.model), str(recipe.pretrain), str(recipe.drawn), DRAWING_VERSION]
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _bring(method: Method, settings: RowSettings, store: Store | None) -> Method:

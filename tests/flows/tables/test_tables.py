@@ -189,6 +189,19 @@ def test_a_method_that_is_in_three_tables_is_fitted_once(snapshot):
     assert [row.title for row in plan.rows("features")] == ["All (ViTAU)"]
 
 
+def test_a_row_that_pretrains_does_so_once_and_starts_from_it_in_every_table(snapshot, tmp_path):
+    plan = plan_of(*snapshot, names=("regions", "features"), only=("vitau-pretrained",), num_seeds=2)
+    settings = RowSettings(drawn_people=40, pretrained=str(tmp_path / "pretrained"))
+    tables = run(replace(plan, settings=settings), tmp_path)
+    assert [row.title for table in tables for row in table.rows] == ["ViTAU, pretrained on drawn people", "All (ViTAU)"]
+    assert [row.reason for table in tables for row in table.rows] == [None, None]
+    models = list((tmp_path / "pretrained").glob("*/model"))
+    assert len(models) == 1
+    assert "The last row pretrained on 40 other drawn people" in (tmp_path / "tables.md").read_text()
+    plan = replace(plan, settings=replace(settings, pretrained=str(tmp_path / "elsewhere")))
+    assert {fit.file for fit in plan.fits()} == {path.name for path in (tmp_path / "folds").glob("*")}
+
+
 def test_a_method_that_no_table_has_is_one_sentence(snapshot):
     with pytest.raises(ValueError, match="no row of the table features is chosen: take some of vitau-early, vitau-middle, "):
         list(plan_of(*snapshot, names=("features",), only=("vgg",)).fits())
@@ -199,7 +212,8 @@ def test_the_losses_and_the_features_differ_from_vitau_in_nothing_else():
     losses = [row.method.recipe for row in table_rows("losses", RowSettings())]
     assert [recipe.train.loss for recipe in losses] == ["cross_entropy", "kl", "bce_with_logits", "mse"]
     assert {replace(recipe, train=replace(recipe.train, loss="mse")).name for recipe in losses} == {own.recipe.name}
-    assert [replace(recipe, train=own.recipe.train) for recipe in losses] == [own.recipe] * 4
+    assert [recipe.pretrain.loss for recipe in losses] == [recipe.train.loss for recipe in losses]
+    assert [replace(recipe, train=own.recipe.train, pretrain=own.recipe.pretrain) for recipe in losses] == [own.recipe] * 4
     features = [row.method.recipe for row in table_rows("features", RowSettings())]
     assert [recipe.model.features for recipe in features] == ["early", "middle", "late", "all"]
     assert [replace(recipe, model=own.recipe.model) for recipe in features] == [own.recipe] * 4

@@ -19,12 +19,14 @@ HEADINGS: Final[Mapping[TableName, str]] = {
 }
 SHOWN: Final = ("auroc", "balanced_accuracy", "f1")
 """Metrics beside the one that the paper reports."""
+MOVEMENT: Final = "movement"
+"""Name of the method whose prior was learned from drawn people."""
 NONE: Final = "–"
 METHOD: Final = (
     "Ours: a person counts once, as the mean of the frames. In brackets is the 95 % interval of a bootstrap over people, "
     "after ± the standard deviation over seeds. Every method trains on the same people, for the same epochs, on images of "
-    "the same size, with fresh weights. It chooses epoch and thresholds on validation people. Titles that end with -style "
-    "are not of the authors' exact network."
+    "the same size. Weights are fresh, unless a note above a table names the row. A method chooses epoch and thresholds on "
+    "validation people. Titles that end with -style are not of the authors' exact network."
 )
 UNCOMPARABLE: Final = (
     "The paper's numbers cannot be compared with ours: other people, other images, another division. The column beside each "
@@ -148,6 +150,7 @@ def notes(table: Table) -> list[str]:
     if any(row.name.startswith(PRETRAINED) for row in table.rows):
         rows = "All rows" if table.name in ("losses", "features") else "The last row"
         found.append(f"{rows} pretrained on {table.plan.settings.drawn_people:,} other drawn people, each with its own loss.")
+    found += [f"{row.title} starts from weights that other drawn people taught." for row in table.rows if row.name == MOVEMENT]
     found += [f"{row.title} was not run: {row.reason}." for row in table.rows if row.reason is not None]
     return found
 

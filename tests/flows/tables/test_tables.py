@@ -19,7 +19,7 @@ from flows.tables.people import People, draw_people
 from flows.tables.plan import TablePlan
 from flows.tables.run import make_tables
 from flows.tables.sizes import SIZES, DrawnCohort
-from flows.tables.words import lead
+from flows.tables.words import lead, notes
 from tests.data.fake_cohorts import freeze_cohort
 from vitau.baselines.tables import RowSettings, table_rows
 from vitau.data.snapshot import load
@@ -240,6 +240,8 @@ def test_who_leads_is_named_with_vitaus_distance_unless_it_may_be_chance(finishe
         f"bicubic has {other.num_parameters:,} fitted parameters, ViTAU {own.num_parameters}. ViTAU starts from fresh weights "
         "here, and the labels of its 6 training people are constant"
     )
+    moved = replace(table, rows=[replace(other, name="movement", title="Movement features")])
+    assert notes(moved)[1] == "Movement features starts from weights that other drawn people taught."
     ahead = [rows[0], with_auroc(own, 0.95, 0.9)]
     assert lead(replace(table, rows=ahead)) == "ViTAU leads: AUROC 0.950 [0.900, 1.000]."
     assert lead(replace(table, rows=[with_auroc(other, 0.6, 0.5)])) == (

@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.measures.asymmetry import Asymmetry, movement_asymmetry
+from vitau.measures.asymmetry import movement_asymmetry, movement_ratios
 from vitau.measures.exercises.naming import name_frames
 from vitau.measures.exercises.segments import UsableFrames, find_exercises
-from vitau.measures.geometry import SIDES, column_names
+from vitau.measures.geometry import SIDES, column_names, working_names
 from vitau.measures.movement.excursion import Frames, movement_measures, rest_measures, runs_of
-from vitau.measures.movement.pattern import forehead_pattern
+from vitau.measures.movement.pattern import LOWER_FACE, compare_brows, forehead_pattern
 from vitau.measures.movement.synkinesis import synkinesis_measures
 from vitau.measures.results import ASKED, Exercise, Measure, PersonResult, Series, Task
 
@@ -49,14 +49,13 @@ def analyze(series: Series) -> Analysis:
         is_rest=np.array([task is Task.REST for task in tasks]),
         eye_distance_mm=series.eye_distance_mm,
     )
-    measures = _measures(frames, exercises, {int(position): number for number, position in enumerate(positions)})
-    judged = movement_asymmetry(usable.columns, usable.time_s)
+    numbers = {int(position): number for number, position in enumerate(positions)}
     by_position = dict(zip(positions.tolist(), tasks, strict=True))
     return Analysis(
         series=replace(series, task=tuple(by_position.get(number, series.task[number]) for number in range(len(series)))),
         exercises=tuple(exercises),
-        measures=tuple(measures),
-        person=_person(measures, judged),
+        measures=tuple(_measures(frames, exercises, numbers)),
+        person=_person(frames, runs_of(exercises, Task.BROW_RAISE, numbers)),
     )
 
 
@@ -64,9 +63,10 @@ def _usable_frames(series: Series, positions: NDArray[np.int64]) -> UsableFrames
     stated = [series.task[position] for position in positions]
     if len(positions) < FEWEST_FOR_MOVEMENT:
         stated = [task or Task.REST for task in stated]
+    names = (*column_names(), *working_names(), *_dental_columns(series))
     return UsableFrames(
         positions=positions,
-        columns={name: series.columns[name][positions] for name in (*column_names(), *_dental_columns(series))},
+        columns={name: series.columns[name][positions] for name in names},
         time_s=series.time_s[positions],
         part=series.part[positions],
         stated=tuple(stated),
@@ -89,10 +89,16 @@ def _measures(frames: Frames, exercises: list[Exercise], position: dict[int, int
     return measures
 
 
-def _person(measures: list[Measure], judged: Asymmetry | None) -> PersonResult:
+def _person(frames: Frames, brow_raises: list[tuple[int, int]]) -> PersonResult:
+    judged = movement_asymmetry(frames.columns, frames.time_s)
     if judged is None:
         return PersonResult(asymmetry=None, side=None, side_probability=None)
-    pattern = forehead_pattern(measures, judged.side, judged.score)
+    pattern = forehead_pattern(
+        compare_brows(frames.columns, frames.levels, brow_raises),
+        movement_ratios(frames.columns, frames.time_s, measures=LOWER_FACE),
+        judged.side,
+        judged.score,
+    )
     return PersonResult(
         asymmetry=judged.score,
         side=judged.side,

@@ -38,6 +38,17 @@ CENTRAL_MEASURES: Final[Mapping[str, str]] = {
 }
 """Measures of the midline, without a side."""
 
+WORKING_MEASURES: Final[Mapping[str, str]] = {
+    "nasal_wing_lift": "height of the nasal wing (31, 35) over the subnasal point (33)",
+    "inner_brow_height": "height of the inner brow (20, 21; 22, 23) over the corners of the eye (36, 39; 42, 45)",
+    "outer_brow_height": "height of the outer brow (17, 18; 25, 26) over the corners of the eye (36, 39; 42, 45)",
+}
+"""Measures by side that name exercises and the pattern of the forehead, and are in no table.
+
+All their points are refined. The error of ``nasal_wing_lift`` is less than half that of ``nasal_wing_height``, whose root of
+the nose (27) is dlib's.
+"""
+
 _RIGHT_EYE: Final = slice(36, 42)
 _LEFT_EYE: Final = slice(42, 48)
 _BROWS: Final = (slice(17, 22), slice(22, 27))
@@ -50,6 +61,8 @@ _WINGS: Final = (31, 35)
 _UPPER_LIPS: Final = (50, 52)
 _LOWER_LIPS: Final = (58, 56)
 _OUTWARDS: Final = (-1.0, 1.0)
+_INNER_BROWS: Final = ([20, 21], [22, 23])
+_OUTER_BROWS: Final = ([17, 18], [25, 26])
 _SUBNASAL, _NASAL_ROOT, _BOW, _CHIN, _INNER_TOP, _INNER_BOTTOM = 33, 27, 51, 8, 62, 66
 
 
@@ -90,7 +103,7 @@ def upright(points: NDArray[Any]) -> Floats:
 
 
 def measure_points(points: NDArray[Any]) -> dict[str, Floats]:
-    """Compute all measures of ``SIDED_MEASURES`` (``_right`` and ``_left``) and ``CENTRAL_MEASURES``, each (N,).
+    """Compute the measures of :func:`column_names` and of :func:`working_names`, each (N,).
 
     The margin reflex distances start from the midpoint of the corners of the eye (36, 39; 42, 45). Where the center of the
     pupil is known, :func:`with_pupils` moves them there.
@@ -118,13 +131,16 @@ def measure_points(points: NDArray[Any]) -> dict[str, Floats]:
             f"nasal_wing_height_{side}": y_NK[:, _NASAL_ROOT] - y_NK[:, _WINGS[number]],
             f"upper_lip_height_{side}": subnasal_N - y_NK[:, _UPPER_LIPS[number]],
             f"lower_lip_height_{side}": subnasal_N - y_NK[:, _LOWER_LIPS[number]],
+            f"nasal_wing_lift_{side}": subnasal_N - y_NK[:, _WINGS[number]],
+            f"inner_brow_height_{side}": canthi_N - y_NK[:, _INNER_BROWS[number]].mean(axis=1),
+            f"outer_brow_height_{side}": canthi_N - y_NK[:, _OUTER_BROWS[number]].mean(axis=1),
         }
     columns |= {
         "philtrum_deviation": x_NK[:, _BOW],
         "mouth_opening": y_NK[:, _INNER_BOTTOM] - y_NK[:, _INNER_TOP],
         "chin_height": y_NK[:, _SUBNASAL] - y_NK[:, _CHIN],
     }
-    return {name: columns[name] for name in column_names()}
+    return {name: columns[name] for name in (*column_names(), *working_names())}
 
 
 def with_pupils(columns: Mapping[str, Floats], pupil_heights: Mapping[Side, float]) -> dict[str, Floats]:
@@ -145,3 +161,8 @@ def with_pupils(columns: Mapping[str, Floats], pupil_heights: Mapping[Side, floa
 def column_names() -> tuple[str, ...]:
     """Return the names of the columns of measures: right and left of each sided measure, then the central ones."""
     return (*(f"{name}_{side}" for name in SIDED_MEASURES for side in SIDES), *CENTRAL_MEASURES)
+
+
+def working_names() -> tuple[str, ...]:
+    """Return the names of the columns of ``WORKING_MEASURES``, right and left of each."""
+    return tuple(f"{name}_{side}" for name in WORKING_MEASURES for side in SIDES)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitau.errors import ClipError
-from vitau.measures.geometry import SIDES, Floats, column_names, measure_points, own_points, with_pupils
+from vitau.measures.geometry import SIDES, Floats, measure_points, own_points, with_pupils
 from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.pixels import PIXEL_COLUMNS, measure_pixels, scale_of
 from vitau.measures.results import Series, Task
@@ -177,7 +177,7 @@ class SeriesBuilder:
         shape = (len(self), NUM_LANDMARKS, 2)
         columns = measure_points(np.frombuffer(self._measured, np.float32).reshape(shape))
         pixels = {name: np.array(values) for name, values in self._pixels.items()}
-        columns = with_pupils({name: columns[name] for name in column_names()}, _pupil_heights(pixels))
+        columns = with_pupils(columns, _pupil_heights(pixels))
         return Series(
             item=self._item,
             frame_index=np.array(self._index, dtype=np.int64),

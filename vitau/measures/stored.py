@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from vitau.data.parquet import read_table
 from vitau.errors import ChecksumError, StoreError
-from vitau.measures.geometry import SIDES, column_names
+from vitau.measures.geometry import SIDES, column_names, measure_points, working_names
 from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.landmarks.refinement import WEIGHTS
@@ -121,7 +121,10 @@ def read_measures(store: Store, key: str) -> Series | None:
         return None
     about = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     columns = {name: table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in _VALUES}
-    points = np.array(table[_POINTS].to_pylist(), dtype=np.float32)
+    points = np.array(table[_POINTS].to_pylist(), dtype=np.float32).reshape(table.num_rows, NUM_LANDMARKS, 2)
+    mirrored = about["mirrored"] == "true"
+    computed = measure_points(points * (-1, 1) if mirrored else points)  # the points are in the order of the own sides
+    columns |= {name: computed[name] for name in working_names()}
     return Series(
         item="",
         frame_index=table["frame_index"].to_numpy(),
@@ -129,10 +132,10 @@ def read_measures(store: Store, key: str) -> Series | None:
         part=np.zeros(table.num_rows, dtype=np.int64),
         task=(None,) * table.num_rows,
         columns=columns,
-        points=points.reshape(table.num_rows, NUM_LANDMARKS, 2),
+        points=points,
         usable=table["usable"].to_numpy(zero_copy_only=False),
         frame_size=(int(about["width"]), int(about["height"])),
-        mirrored=about["mirrored"] == "true",
+        mirrored=mirrored,
         eye_distance_mm=_scale(columns),
     )
 

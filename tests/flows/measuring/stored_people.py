@@ -38,8 +38,8 @@ def add_person(workspace: Workspace, subject: str, *, severity: float | None, in
             clip=clip,
             recipe=frames_version(),
             key=key,
-            num_frames=14,
-            num_faces=14,
+            num_frames=16,
+            num_faces=16,
             quarantine_key=f"{key}.quarantine",
             quarantined={},
         )
@@ -50,7 +50,7 @@ def add_person(workspace: Workspace, subject: str, *, severity: float | None, in
 
 def _table(folder: Path, severity: float, index: int) -> bytes:
     person, rng = draw_person(31, index, palsied=False), np.random.default_rng([31, index])
-    points = np.stack([draw_landmarks(person, task, amount, rng) for task in TASKS for amount in (0.5, 1.0)])
+    points = np.stack([draw_landmarks(person, task, amount, rng) for task in ("rest", *TASKS) for amount in (0.5, 1.0)])
     columns = measure_points(points)
     for name in [name for name in columns if name.endswith("_left")]:
         rest = columns[name][0]

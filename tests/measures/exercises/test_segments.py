@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
+from vitau.measures.exercises.features import FEATURES
 from vitau.measures.exercises.naming import NamedFrames, NamingModel, model_from_json, name_frames, naming_model
 from vitau.measures.exercises.segments import UsableFrames, find_exercises
-from vitau.measures.geometry import column_names
+from vitau.measures.geometry import column_names, working_names
 from vitau.measures.results import Task
 
 
 def found(names, changes=None, *, rate=10.0, stated=None, part=None):
     """Return tasks and performed exercises of frames with these names; ``changes`` are movements of columns."""
     length = len(names)
-    columns = {name: np.zeros(length) for name in column_names()}
+    columns = {name: np.zeros(length) for name in (*column_names(), *working_names())}
     columns |= {name: np.asarray(values, dtype=float) for name, values in (changes or {}).items()}
     named = NamedFrames(
         names=tuple(names), probabilities=np.full(length, 0.8), levels=dict.fromkeys(columns, 0.0), num_at_rest=1
@@ -33,16 +34,6 @@ def test_a_run_of_a_name_is_an_exercise_with_its_peak_and_times():
     (exercise,) = (exercise for exercise in exercises if exercise.task is Task.SMILE)
     assert (exercise.first, exercise.last, exercise.peak) == (2, 4, 3)
     assert (exercise.start_s, exercise.end_s, exercise.confidence) == pytest.approx((0.2, 0.4, 0.8))
-
-
-def test_a_short_closure_of_the_eyes_is_a_blink():
-    def closure(num_frames):
-        gap = [0.0] + [-0.1] * num_frames + [0.0]
-        names = ["rest", *["eye_closure"] * num_frames, "rest"]
-        return [exercise.task for exercise in found(names, {"lid_gap_right": gap, "lid_gap_left": gap})[1]]
-
-    assert closure(3) == [Task.REST]
-    assert closure(4) == [Task.REST, Task.EYE_CLOSURE, Task.REST]
 
 
 def test_a_closure_is_either_gentle_or_tight():
@@ -71,12 +62,12 @@ def test_repetitions_and_parts_are_exercises_of_their_own():
 def test_one_frame_of_another_name_does_not_interrupt_an_exercise():
     model = NamingModel(
         classes=("rest", "smile"),
-        scale=np.ones(16),
-        weights=np.stack([np.zeros(16), np.eye(16)[5]]),
+        scale=np.ones(len(FEATURES)),
+        weights=np.stack([np.zeros(len(FEATURES)), np.eye(len(FEATURES))[FEATURES.index("lip_corner_height_more")]]),
         intercept=np.array([0.0, -1.0]),
     )
     corner = np.array([0, 0, 0, 0, 3, 3, -0.4, 3, 3, 0, 0, 0], dtype=float)
-    columns = {name: np.zeros(12) for name in column_names()}
+    columns = {name: np.zeros(12) for name in (*column_names(), *working_names())}
     columns |= {f"lip_corner_height_{side}": corner for side in ("right", "left")}
     at_rest = np.arange(12) < 4
     names = name_frames(columns, at_rest, np.arange(12) / 10, model).names
@@ -86,12 +77,12 @@ def test_one_frame_of_another_name_does_not_interrupt_an_exercise():
 def test_the_level_at_rest_comes_from_the_frames_at_rest_and_names_the_frames_again():
     model = NamingModel(
         classes=("rest", "smile"),
-        scale=np.ones(16),
-        weights=np.stack([np.zeros(16), 4 * np.eye(16)[5]]),
+        scale=np.ones(len(FEATURES)),
+        weights=np.stack([np.zeros(len(FEATURES)), 4 * np.eye(len(FEATURES))[FEATURES.index("lip_corner_height_more")]]),
         intercept=np.array([0.0, -4.0]),
     )
     corner = np.array([0, 0, 0, 0, 1.3, 3, 3, 3, 3], dtype=float)
-    columns = {name: np.zeros(9) for name in column_names()}
+    columns = {name: np.zeros(9) for name in (*column_names(), *working_names())}
     columns |= {f"lip_corner_height_{side}": corner for side in ("right", "left")}
     named = name_frames(columns, np.zeros(9, dtype=bool), np.arange(9) / 10, model)
     assert named.names == ("rest",) * 4 + ("smile",) * 5, "1.3 is close to the median of the recording, and far from rest"

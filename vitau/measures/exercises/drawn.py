@@ -19,7 +19,7 @@ from vitau.schema import AU, AUS
 CLASSES: Final = (*(task.value for task in Task), "other")
 """The names that the model gives; ``other`` is a frown, a wink or a lopsided mouth, and is no exercise."""
 
-_GAINS: Final = {"brow_height": (0.4, 1.15), "lid_gap": (0.5, 1.15)}
+_GAINS: Final = {"brow_height": (0.4, 1.15), "lid_gap": (0.5, 1.15), "lower_margin_reflex": (0.4, 1.15)}
 _GAIN: Final = (0.75, 1.15)
 # landmarks flatten some movements, and each backend does it in its own way
 _NOISE: Final = {
@@ -27,15 +27,18 @@ _NOISE: Final = {
     "lid_gap": 0.007,
     "lip_corner_height": 0.008,
     "lip_corner_lateral": 0.010,
-    "nasal_wing_height": 0.019,
+    "nasal_wing_lift": 0.008,
     "upper_lip_height": 0.013,
     "lower_lip_height": 0.016,
+    "lower_margin_reflex": 0.006,
     "mouth_opening": 0.023,
     "chin_height": 0.017,
 }
 """Standard deviation of the error of refined landmarks on drawn people, in distances between the eyes."""
-_CARE: Final = (0.4, 1.3)
-"""Range of a person's factor of this error: cameras differ."""
+_CARE: Final = (0.4, 1.6)
+"""Range of a person's factor of this error: cameras differ, and landmarks that are not refined err more."""
+_BLINKS: Final = 0.02
+"""Share of the frames of an exercise in which the eyes also close, for a moment or with the effort."""
 _ONSET: Final = 0.3
 """Effort below which a frame counts as rest."""
 
@@ -74,7 +77,10 @@ def _recording(person: Person, rng: Generator) -> tuple[Floats, NDArray[np.int64
 def _draw(person: Person, name: str, amount_2: Floats, rng: Generator) -> Floats:
     """Return the points of a person in one frame, in face units, x to the person's left."""
     effort_2 = amount_2 * rng.uniform(0.6, 1.15)
-    points: Floats = np.asarray(shape_face(person.look, _expression(person, name, effort_2, rng)).landmarks, dtype=np.float64)
+    expression = _expression(person, name, effort_2, rng)
+    if name in _MOVES and rng.random() < _BLINKS:
+        expression = replace(expression, close=np.maximum(expression.close, rng.uniform(0.3, 1)))
+    points: Floats = np.asarray(shape_face(person.look, expression).landmarks, dtype=np.float64)
     if name == Task.LOWER_TEETH:
         points = _with_lower_teeth(points, person, effort_2, rng)
     if name == Task.SMILE:
@@ -106,7 +112,7 @@ def _expression(person: Person, name: str, effort_2: Floats, rng: Generator) -> 
 
 
 def _closure(effort_2: Floats, rng: Generator) -> dict[str, Any]:
-    squeeze = rng.uniform(0, 0.4)
+    squeeze = rng.uniform(0, 0.5)
     return {"close": np.clip(1.25 * effort_2, 0, 1), "cheek": squeeze * effort_2, "frown": 0.7 * squeeze * effort_2}
 
 

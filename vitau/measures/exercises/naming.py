@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.measures.exercises.features import FEATURES, first_levels, movement_features, rest_levels
+from vitau.measures.exercises.blinks import find_blinks
+from vitau.measures.exercises.features import FEATURES, first_levels, movement_features, rest_levels, without_lids
 from vitau.measures.geometry import Floats
 from vitau.measures.results import Task
 
@@ -97,10 +98,12 @@ def name_frames(
     is_rest_N = known_rest
     levels = rest_levels(columns, known_rest) if known_rest.any() else first_levels(columns)
     for _ in range(_ROUNDS):
-        log_NK = model.log_probabilities(movement_features(columns, levels))
+        is_blink_N = find_blinks(columns, levels, time_s)
+        opened = without_lids(columns, levels, is_blink_N)
+        log_NK = model.log_probabilities(movement_features(opened, levels))
         if known_rest.any():
             break
-        found_N = log_NK.argmax(axis=1) == rest
+        found_N = (log_NK.argmax(axis=1) == rest) & ~is_blink_N
         if found_N.sum() < _FEWEST_AT_REST:
             break
         is_rest_N, levels = found_N, rest_levels(columns, found_N)

@@ -12,13 +12,9 @@ from vitau.measures.exercises.naming import NamedFrames
 from vitau.measures.geometry import SIDES, Floats
 from vitau.measures.results import ASKED, Exercise, Task
 
-BLINK_S: Final = 0.31
-"""A closure of the eyes shorter than this is a blink."""
 SMALLEST_MOVEMENT: Final = 0.012
 """Movement of the side that moves more, in distances between the eyes, below which a run is rest."""
 
-_HALF_WAY: Final = 0.35
-"""Share of the largest closure of a run from which a neighboring frame belongs to it."""
 _CLOSURES: Final = frozenset({Task.EYE_CLOSURE, Task.EYE_CLOSURE_TIGHT})
 
 
@@ -105,25 +101,13 @@ def _unite_closures(tasks: list[Task | None], frames: UsableFrames, named: Named
 
 
 def _demote(tasks: list[Task | None], frames: UsableFrames, named: NamedFrames) -> None:
-    """Count blinks and movements within the noise as rest, unless a manifest states the exercise."""
+    """Count movements within the noise as rest, unless a manifest states the exercise."""
     for task, first, last in list(_runs(tasks, frames)):
         if task is None or task not in ASKED or frames.stated[first] is not None:
             continue
         own = slice(first, last + 1)
-        moved_N = asked_movement(frames.columns, named.levels, task)
-        is_blink = task in _CLOSURES and _lasts_s(moved_N, first, last, frames) < BLINK_S
-        if is_blink or moved_N[own].max() < SMALLEST_MOVEMENT:
+        if asked_movement(frames.columns, named.levels, task)[own].max() < SMALLEST_MOVEMENT:
             tasks[own] = [Task.REST] * (last + 1 - first)
-
-
-def _lasts_s(moved_N: Floats, first: int, last: int, frames: UsableFrames) -> float:
-    """Return how long a movement lasts, with the frames before and after its run that belong to it, s."""
-    belongs_N = (moved_N >= _HALF_WAY * moved_N[first : last + 1].max()) & (frames.part == frames.part[first])
-    while first > 0 and belongs_N[first - 1]:
-        first -= 1
-    while last + 1 < len(belongs_N) and belongs_N[last + 1]:
-        last += 1
-    return float(frames.time_s[last] - frames.time_s[first] + frames.period_s)
 
 
 def _runs(tasks: list[Task | None], frames: UsableFrames) -> Iterator[tuple[Task | None, int, int]]:

@@ -21,6 +21,7 @@ SHOWN: Final = ("auroc", "balanced_accuracy", "f1")
 """Metrics beside the one that the paper reports."""
 MOVEMENT: Final = "movement"
 """Name of the method whose prior was learned from drawn people."""
+TOO_SHORT: Final = " One epoch teaches nothing: these numbers only show that the parts fit together."
 NONE: Final = "–"
 METHOD: Final = (
     "Ours: a person counts once, as the mean of the frames. In brackets is the 95 % interval of a bootstrap over people, "
@@ -130,7 +131,7 @@ def _reason(table: Table, leader: TableRow, own: TableRow) -> str:
     return (
         f"{leader.title} has {leader.num_parameters:,} fitted parameters, {own.title} {own.num_parameters:,}. "
         f"{own.title} starts from fresh weights here, and the labels of its {training_people(table)} training people are "
-        "constant: it can learn who they are. Its recipes pretrain on drawn people first, which no other row sees."
+        "constant: it can learn who they are. Its recipes pretrain on drawn people first; this row does not."
     )
 
 
@@ -170,7 +171,7 @@ def facts(tables: Sequence[Table]) -> list[str]:
         f"{len(set(subjects))} {kind}, {people.rows.num_rows:,} frames, snapshot `{people.snapshot[:12]}`."
         + (f" {splits}." if plan.protocol is Protocol.SUBJECTS else ""),
         f"Protocol `{plan.protocol}`: {PROTOCOL_WORDS[plan.protocol]}.",
-        f"Budget: {train}, images of {size}.{width}",
+        f"Budget: {train}, images of {size}.{width}" + TOO_SHORT * (budget.epochs == 1),
         METHOD,
         UNCOMPARABLE,
     ]

@@ -224,6 +224,7 @@ def test_the_page_of_the_documents_names_its_command_and_its_people(finished):
     assert "`python -m flows tables …` wrote this page. Do not edit it." in page
     assert "18 drawn people, not patients, 36 frames" in page
     assert "6 train, 6 validate, 6 are tested." in page
+    assert "One epoch teaches nothing: these numbers only show that the parts fit together." in page
 
 
 def with_auroc(row, value, low):

@@ -14,7 +14,7 @@ from vitau.asymmetry.weights import load_weights
 from vitau.cli import app
 from vitau.errors import ClipError
 from vitau.judging.healthy import CheckedFace, HealthyCheck, check_healthy, lines, summary, write_check
-from vitau.judging.judges import NO_MOVEMENT, AsymmetryJudge, MovementJudge, Outcome, Verdict
+from vitau.judging.judges import NO_MOVEMENT, AsymmetryJudge, ModelJudge, MovementJudge, Outcome, Verdict
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.results import PersonResult
 from vitau.measures.run import measure_source
@@ -130,6 +130,15 @@ def test_an_unreadable_file_is_listed_and_fails_the_check_even_if_all_alarms_are
     assert "broken.jpg\tmovement\tskipped\t" in result.output
     assert "movement: 0 false alarms among 0 judged faces; not judged: 1 abstained, 1 no face, 1 skipped" in result.output
     assert "Ignored 1 files" in result.output
+
+
+def test_a_face_of_a_photo_outside_the_limits_of_the_model_is_listed(model, tmp_path):
+    image = draw_frame(draw_person(5, 2, palsied=False), "rest", 0.0).image
+    blurred = cv2.GaussianBlur(image, (0, 0), 5)
+    cv2.imwrite(str(tmp_path / "two.png"), cv2.cvtColor(np.hstack([image, blurred]), cv2.COLOR_RGB2BGR))
+    verdicts = ModelJudge(model, "eager").judge(tmp_path / "two.png")
+    assert [verdict.face for verdict in verdicts] == [1, 2]
+    assert {verdict.outcome for verdict in verdicts} == {Outcome.ALARM, Outcome.ABSTAINED}
 
 
 def test_a_check_in_which_no_face_was_judged_is_not_passed(folder):

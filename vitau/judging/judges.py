@@ -28,6 +28,7 @@ MOVEMENT: Final = "movement"
 ASYMMETRY: Final = "asymmetry"
 """Name of the judge with the weights that come with the package."""
 NO_MOVEMENT: Final = "a photograph shows no movement"
+OUTSIDE_LIMITS: Final = "outside the limits of the model's training frames: small, blurred, dark, bright or turned away"
 TOO_FEW: Final = "too few frames can be measured"
 CERTAIN_SIDE: Final = 0.9
 """Probability of the side from which an asymmetric movement is an alarm: a palsy makes all measures weaker on one side."""
@@ -228,7 +229,10 @@ class ModelJudge:
                     regions={au.value: region.score for au, region in found.regions.items()},
                 )
             )
-        return verdicts
+        if kind_of(path) == "photo":
+            left_out = set(range(reading.num_faces)) - set(rows)
+            verdicts += [Verdict(face=index + 1, outcome=Outcome.ABSTAINED, reason=OUTSIDE_LIMITS) for index in left_out]
+        return sorted(verdicts, key=lambda verdict: verdict.face)
 
 
 def _unmoved(path: Path) -> list[Verdict]:

@@ -6,6 +6,7 @@ import pytest
 
 from flows.cli.demo import describe
 
+STYLE = {"auroc": 0.98, "auroc_interval": [0.9, 1.0], "regions": 0.79, "regions_interval": [0.7, 0.88]}
 SIDES = {"n_subjects": 15, "accuracy": 14 / 15, "accuracy_interval": [0.8, 1.0]}
 
 
@@ -28,6 +29,11 @@ def summary():
         "adjudicated": 44,
         "palsy": palsy | {"ece_interval": [0.02, 0.11]},
         "regions": regions | {"sides": SIDES},
+        "styles": {
+            "people": 40,
+            "in_style": STYLE,
+            "out_of_style": STYLE | {"auroc": 0.89, "regions": None, "regions_interval": None},
+        },
         "seconds": {"total": 404.2},
     }
 
@@ -40,6 +46,13 @@ def test_the_demo_ends_with_side_regions_and_calibration_on_unseen_people(summar
         "On the 15 palsied ones: mean region AUROC 0.880 [0.800, 0.950], accuracy 0.825 [0.750, 0.900]; "
         "affected side named correctly for 14 of 15, 0.933 [0.800, 1.000]."
     )
+
+
+def test_the_demo_says_how_well_its_champion_does_in_styles_that_it_never_saw(summary):
+    assert (
+        "On 40 other drawn people: palsy AUROC 0.980 [0.900, 1.000] in the style of the training, 0.890 [0.900, 1.000] in "
+        "styles that it never saw; mean region AUROC 0.790 [0.700, 0.880] and undefined."
+    ) in describe(summary, Path("demo")).splitlines()
 
 
 def test_a_demo_of_the_papers_region_model_has_no_side(summary):

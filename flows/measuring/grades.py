@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from flows.measuring.people import people_measures
+from flows.measuring.rank_correlation import NUM_RESAMPLES, rank_correlation
 from flows.workspace import Workspace
 from labeling.consensus.standing_answers import ReaderAnswer, StandingAnswers, newest_row, standing_answers
 from vitau.evaluation.bootstrap import Interval
-from vitau.evaluation.rank_correlation import NUM_RESAMPLES, rank_correlation
 from vitau.measures.analysis import Analysis
 from vitau.measures.reporting.words import measure_words
 from vitau.measures.results import ASKED, TASK_WORDS, Task

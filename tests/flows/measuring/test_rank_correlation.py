@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from vitau.evaluation.rank_correlation import rank_correlation
+from flows.measuring.rank_correlation import rank_correlation
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from vitau.command_line import run
 from vitau.errors import VitauError
 
 SEED: Final = 7731
@@ -33,9 +34,11 @@ def fit(
     Takes about 6 minutes. The same seed gives the same weights.
     """
     from vitau.asymmetry.drawn import draw_people
+    from vitau.asymmetry.features import parse_kinds
     from vitau.asymmetry.model import fit_model
 
-    model = fit_model(draw_people(people, seed, _shown("drawn")), kinds=tuple(kinds.split(",")))
+    chosen = parse_kinds(kinds)
+    model = fit_model(draw_people(people, seed, _shown("drawn")), kinds=chosen)
     out.write_text(json.dumps({"people": people, "seed": seed, **model.to_json()}, indent=1) + "\n", encoding="utf-8")
     typer.echo(out)
 
@@ -152,14 +155,5 @@ def _shown(verb: str) -> Callable[[int, int], None]:
     return show
 
 
-def main() -> None:
-    """Run a command; an error is one sentence and exit code 1."""
-    try:
-        app()
-    except (VitauError, ValueError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from error
-
-
 if __name__ == "__main__":
-    main()
+    run(app)

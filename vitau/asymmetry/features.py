@@ -78,6 +78,19 @@ FEATURES: Final[tuple[Feature, ...]] = tuple(
 """All features, in the order of every array axis over features."""
 
 
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """Parse kinds of features with commas between them.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    kinds = tuple(text.split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"there is no kind of features {kind!r}: take some of {', '.join(KINDS)}")
+    return kinds
+
+
 def region_features(region: AU, kinds: Sequence[str] = KINDS) -> list[int]:
     """Return the positions of the features of a region among ``FEATURES``."""
     return [FEATURES.index(feature) for feature in _features(kinds, REGION_PARTS[region])]

@@ -4,6 +4,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from vitau.command_line import run
 from vitau.errors import VitauError
 from vitau.measures.evaluation import __main__ as command
 from vitau.measures.evaluation.drawn import EXERCISE, FOREHEAD_FLAG, PERFORMED, SIDE, evaluate_cohort
@@ -151,6 +152,6 @@ def test_people_of_another_seed_in_the_folder_are_refused(tmp_path, capsys, monk
     (tmp_path / "people" / "cohort.json").write_text(json.dumps({"seed": 5}))
     monkeypatch.setattr("sys.argv", ["evaluation", "--seed", "6", "--people", "1", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        command.main()
+        run(command.app)
     assert stopped.value.code == 1
     assert "holds people drawn with" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vitau.errors import VitauError
+from vitau.command_line import run
 from vitau.measures.evaluation.drawn import Count, Evaluation, evaluate_cohort
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.run import measure_sources
@@ -80,14 +80,5 @@ def _line(count: Count) -> str:
     return f"{count.name:42}{count.right:4} of {count.total:4} {share:>7}{limit}"
 
 
-def main() -> None:
-    """Run the command; an error is one sentence and exit code 1."""
-    try:
-        app()
-    except (VitauError, ValueError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from error
-
-
 if __name__ == "__main__":
-    main()
+    run(app)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vitau.command_line import run
 from vitau.errors import CheckpointError, TrainingError
 from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.measures.landmarks.refinement.network import PointNet, load_networks, save_networks, to_input
@@ -39,7 +40,7 @@ def test_the_training_command_writes_the_same_weights_for_the_same_seed(
         arguments = f"refinement --out {out} --num-patches 48 --epochs 1 --seed {seed} --processes 1 --widths 8,8,8"
         monkeypatch.setattr("sys.argv", ["training", *arguments.split()])
         with pytest.raises(SystemExit) as ended:
-            command.main()
+            run(command.app)
         assert not ended.value.code
         written.append(out.read_bytes())
     assert written[0] == written[1]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vitau.errors import VitauError
+from vitau.command_line import run
 
 SEED = 1
 """Seed of the drawn people to learn from."""
@@ -83,14 +83,5 @@ def side(
     typer.echo(json.dumps(fit_side_weights(people, seed), indent=1))
 
 
-def main() -> None:
-    """Run a command; an error is one sentence and exit code 1."""
-    try:
-        app()
-    except (VitauError, ValueError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from error
-
-
 if __name__ == "__main__":
-    main()
+    run(app)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labeling.consensus.consensus import Consensus
@@ -16,7 +16,7 @@ class ReaderProgress:
     """Progress of one reader: answered and open people, median time of an answer (s), and the time left for the open ones (s).
 
     ``again`` of the ``open`` people are answered, but look different in newer frames and are asked about again. Both times are
-    ``None`` if no answer was timed.
+    ``None`` if no answer was timed. ``num_skipped`` of the ``open`` people were skipped: they come back after the others.
     """
 
     reader: str
@@ -25,6 +25,7 @@ class ReaderProgress:
     median_s: float | None = None
     left_s: float | None = None
     again: int = 0
+    num_skipped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +101,12 @@ def progress(
     )
 
 
+def with_skipped(done: Progress, num_skipped: Mapping[str, int]) -> Progress:
+    """Return the progress with the number of people that each reader skipped and has not answered, by reader."""
+    readers = (replace(reader, num_skipped=num_skipped.get(reader.reader, 0)) for reader in done.readers)
+    return replace(done, readers=tuple(readers))
+
+
 def table(done: Progress) -> str:
     """Render the progress as lines for a terminal."""
     lines = [
@@ -113,6 +120,9 @@ def table(done: Progress) -> str:
     for reader in done.readers:
         median = "–" if reader.median_s is None else f"{reader.median_s:.0f} s"
         lines.append(f"{reader.reader:20} {reader.answered:8} {reader.open:6} {median:>8} {duration(reader.left_s):>10}")
+    lines += [
+        f"{reader.reader} skipped {reader.num_skipped}: they come back last" for reader in done.readers if reader.num_skipped
+    ]
     if done.skipped:
         lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{skip.item}: {skip.reason}" for skip in done.skipped)]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from flows.annotation.pull_answers import ADJUDICATOR
 from flows.measuring.grades import GradeReport, grade_report
 from flows.promotion.retrain_trigger import marked_in_use
 from flows.workspace import Workspace
-from labeling.progress import Progress, duration, progress
+from labeling.progress import Progress, duration, progress, with_skipped
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.pages import page_environment
 from vitau.store.atomic import write_atomic
@@ -26,7 +26,7 @@ def labeling_progress(workspace: Workspace) -> Progress:
     rows = workspace.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
     agreed = resolve_consensus(workspace, rows)
-    return progress(
+    done = progress(
         agreed,
         rows,
         patients(workspace),
@@ -36,6 +36,7 @@ def labeling_progress(workspace: Workspace) -> Progress:
         stale=find_stale_answers(workspace, rows),
         retrain=marked_in_use(workspace),
     )
+    return with_skipped(done, {state.reader: state.num_skipped for state in catalog.pull_states()})
 
 
 def write_labeling_page(workspace: Workspace, done: Progress, path: Path) -> None:

@@ -19,10 +19,14 @@ PAGE = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProjectStatus:
-    """The status of a project: Label Studio's clock, the number of annotations, and the number of the last pull."""
+    """The status of a project: Label Studio's clock, the number of annotations, and the number of the last pull.
+
+    ``num_cancelled`` counts the annotations that skipped a task; they stay when the task is answered later.
+    """
 
     now: datetime
     num_annotations: int
+    num_cancelled: int
     pull_number: int
 
 
@@ -36,13 +40,15 @@ class OpenTask:
 
 def project_status(client: Any, project: ReaderProject) -> ProjectStatus:
     """Read the status of a project, in one short request."""
-    wanted = {"include": "id,description,total_annotations_number"}  # its other counters take longer than these
+    # its other counters take longer than these
+    wanted = {"include": "id,description,total_annotations_number,skipped_annotations_number"}
     options = {"additional_query_parameters": wanted}
     reply = client.projects.with_raw_response.get(project.id, request_options=options)
     number = re.search(MARK.split("{}", maxsplit=1)[0] + r"(\d+)", reply.data.description or "")
     return ProjectStatus(
         now=parsedate_to_datetime(reply.headers["date"]).astimezone(UTC),
         num_annotations=reply.data.total_annotations_number or 0,
+        num_cancelled=reply.data.skipped_annotations_number or 0,
         pull_number=int(number[1]) if number else 0,
     )
 
@@ -69,6 +75,12 @@ def list_tasks(client: Any, project: ReaderProject, *, fields: str = "task_only"
 def open_tasks(client: Any, project: ReaderProject) -> list[OpenTask]:
     """Return the tasks of a project that have no answer, in the order of their creation."""
     return [OpenTask(id=task.id, subject=task.data["subject"]) for task in list_tasks(client, project) if not task.is_labeled]
+
+
+def count_skipped(client: Any, project: ReaderProject) -> int:
+    """Count the tasks that were skipped and have no answer."""
+    skipped = [_filter("cancelled_annotations", "greater", "Number", 0), _filter("total_annotations", "equal", "Number", 0)]
+    return sum(1 for _ in list_tasks(client, project, filters=skipped))
 
 
 def answered_filters(since: datetime | None = None) -> list[dict[str, Any]]:

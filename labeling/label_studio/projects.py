@@ -18,6 +18,8 @@ PRESIGN_MIN: Final = 5
 """Minutes during which the link to a picture can be opened; the page asks for a new one each time it shows it."""
 
 SECRET_HEADER = "X-ViTAU-Secret"  # noqa: S105 - the header's name
+SKIP_QUEUE: Final = "REQUEUE_FOR_ME"
+"""A skipped task returns to the reader who skipped it, after all others. Label Studio's default waits for another reader."""
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 """The events that Label Studio sends to the webhook; "annotations deleted" is also sent for a single one."""
 
@@ -54,13 +56,14 @@ def ensure_project(
     """Return the project called ``title``; create it if it is missing. Idempotent.
 
     The project has the labeling page of its ``stage``, a connection to the store, and a webhook if there is a ``receiver``.
+    Its skipped tasks return to its reader, also in a project of an earlier version.
 
     Raises:
         LabelingError: two projects have this title, the labeling page was changed by hand, or Label Studio may not read the
             store.
     """
     config = label_config(adjudication=stage is Stage.ADJUDICATION)
-    without_counters = "id,title,label_config,created_at"
+    without_counters = "id,title,label_config,created_at,skip_queue"
     found = client.projects.list(title=title, page_size=100, include=without_counters)
     same = [project for project in found if project.title == title]
     if len(same) > 1:
@@ -72,6 +75,8 @@ def ensure_project(
                 f"the labeling page of project “{title}” was changed in Label Studio; restore it "
                 "(`python -m labeling config` prints it) or rename the project"
             )
+        if project.skip_queue != SKIP_QUEUE:
+            client.projects.update(project.id, skip_queue=SKIP_QUEUE)
     else:
         project = client.projects.create(
             title=title,
@@ -81,6 +86,7 @@ def ensure_project(
             maximum_annotations=1,
             show_collab_predictions=False,  # a blind reader sees no other answer, not even a model's
             sampling="Sequential sampling",
+            skip_queue=SKIP_QUEUE,
         )
     _ensure_storage(client, project.id, store_uri, s3)
     if receiver is not None:

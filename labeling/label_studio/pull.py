@@ -99,6 +99,7 @@ def pull(
             seen_until=status.now.isoformat(),
             whole_at=state.whole_at if state and changes else status.now.isoformat(),
             number=number,
+            num_skipped=pagination.count_skipped(client, project) if status.num_cancelled else 0,
         ),
         seen=result.seen,
         whole=changes is None,

@@ -32,9 +32,9 @@ def test_a_pull_replaces_the_state_of_the_one_before_and_can_be_deleted(catalog)
     catalog.record_seen("another project", [SEEN])
     catalog.record_seen(STATE.project, [replace(SEEN, gone=True, held=True)])
     catalog.record_pull(STATE)
-    catalog.record_pull(replace(STATE, number=2))
+    catalog.record_pull(replace(STATE, number=2, num_skipped=3))
     assert catalog.seen_annotations(STATE.project) == [replace(SEEN, gone=True, held=True), other]
-    assert catalog.pull_states() == [replace(STATE, number=2)]
+    assert catalog.pull_states() == [replace(STATE, number=2, num_skipped=3)]
     catalog.delete_pull(STATE.project)
     assert (catalog.seen_annotations(STATE.project), catalog.pull_states()) == ([], [])
     assert catalog.seen_annotations("another project") == [SEEN]

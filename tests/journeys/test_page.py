@@ -329,6 +329,25 @@ def test_an_answer_needs_a_side_and_may_have_no_affected_region(client, project,
     assert {(row.affected, row.side) for row in pull(client, mine, SUBJECTS).rows} == {(False, None)}
 
 
+def test_a_skipped_person_comes_back_last_also_in_an_older_project(client, project, tasks, reader, label_studio):
+    mine = project("a")
+    client.projects.update(mine.id, skip_queue="REQUEUE_FOR_OTHERS")  # as earlier versions left it
+    assert project("a") == mine
+    push(client, mine, list(tasks.values()))
+    skipped, other = [task.id for task in open_tasks(client, mine)]
+    page = reader("a")
+    open_labeling(page, label_studio.url, mine, skipped)
+    page.get_by_role("button", name="skip-task").click()
+    wait_for_task(page, other)
+    before = pull(client, mine, SUBJECTS)
+    assert (before.rows, before.skipped, before.state.num_skipped) == ((), (), 1)
+    answer_by_key(page, COMPLETE)
+    wait_for_task(page, skipped)
+    answer_by_key(page, answer_of())
+    after = pull(client, mine, SUBJECTS, state=before.state, seen=before.seen)
+    assert (len(after.rows), after.state.num_skipped, after.whole) == (2 * len(AUS), 0, False)
+
+
 def test_the_community_edition_lets_a_reader_open_another_readers_project(client, project, tasks, label_studio, accounts):
     """Without a proxy, nothing separates readers. The operators' page lists what the proxy has to refuse."""
     theirs = project("a")

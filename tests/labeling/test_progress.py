@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from labeling.consensus.consensus import consensus
-from labeling.progress import Progress, duration, progress, status_table, table
+from labeling.progress import Progress, duration, progress, status_table, table, with_skipped
 from labeling.sampling.staleness import Stale
 from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
 
@@ -56,6 +56,13 @@ def test_the_time_left_is_the_median_time_of_the_open_people():
     assert (a.answered, a.open, a.median_s, a.left_s) == (4, 1, 13, 13)
     assert (b.answered, b.open, b.median_s, b.left_s) == (3, 2, 30, 60)
     assert (adjudicator.answered, adjudicator.open, adjudicator.left_s) == (1, 1, 30)
+
+
+def test_skipped_people_are_counted_and_named_by_reader():
+    done = with_skipped(state(), {"b": 2, "another study's reader": 3})
+    assert [reader.num_skipped for reader in done.readers] == [0, 2, 0]
+    assert "b skipped 2: they come back last" in table(done).splitlines()
+    assert "skipped" not in table(state())
 
 
 def test_a_retracted_answer_is_open_again():

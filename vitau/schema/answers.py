@@ -68,7 +68,8 @@ class PullState:
 
     ``project`` is its number and creation time, which are unique together. ``seen_until`` is the time, by Label Studio's clock,
     up to which every change was read. ``whole_at`` is the time of the last complete read. Both are ISO 8601. ``number`` counts
-    the pulls with changes. The project stores it too: a lower number there means that a backup was restored.
+    the pulls with changes. The project stores it too: a lower number there means that a backup was restored. ``num_skipped``
+    counts the tasks that the reader skipped and has not answered.
     """
 
     project: str
@@ -78,6 +79,7 @@ class PullState:
     seen_until: str
     whole_at: str
     number: int
+    num_skipped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

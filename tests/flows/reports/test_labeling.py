@@ -11,7 +11,7 @@ from labeling.progress import Progress, ReaderProgress, table
 from tests.flows.workspaces import offline_workspace
 from vitau.catalog.catalog import Training
 from vitau.errors import StoreError
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Skipped, Snapshot, Split, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, PullState, Side, Skipped, Snapshot, Split, Stage, Subject
 
 
 @pytest.fixture
@@ -44,7 +44,11 @@ def test_controls_are_not_labeled_and_no_service_is_needed(workspace, tmp_path):
     workspace.catalog.append_answers([*answers("p1", "a", 12), *answers("p1", "b", 18), *answers("p2", "a", 14)])
     workspace.catalog.set_skipped("label-studio-3", [Skipped(item="project ViTAU a, task 1, annotation 2", reason="why")])
     workspace.catalog.set_skipped("a manifest", [Skipped(item="row 3", reason="its clip is missing")])
+    now = "2026-11-25T10:00:00+00:00"
+    state = PullState(project="3", title="b", reader="b", stage=Stage.READER, seen_until=now, whole_at=now, number=1)
+    workspace.catalog.record_pull(replace(state, num_skipped=1))
     done = labeling_progress(workspace)
+    assert [reader.num_skipped for reader in done.readers] == [0, 1, 0]
     assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (2, 1, 1, 0)
     assert [(reader.reader, reader.answered, reader.open, reader.left_s) for reader in done.readers] == [
         ("a", 2, 0, 0),
@@ -53,7 +57,9 @@ def test_controls_are_not_labeled_and_no_service_is_needed(workspace, tmp_path):
     ]
     assert [skipped.item for skipped in done.skipped] == ["project ViTAU a, task 1, annotation 2"]
     write_labeling_page(workspace, done, tmp_path / "progress.html")
-    assert "drawn, not patients" in (tmp_path / "progress.html").read_text()
+    page = (tmp_path / "progress.html").read_text()
+    assert "drawn, not patients" in page
+    assert page.count("(1 skipped)") == 1
     with pytest.raises(StoreError, match=r"progress\.html cannot be written: No such file or directory; give another place"):
         write_labeling_page(workspace, done, tmp_path / "nowhere" / "progress.html")
 

@@ -114,6 +114,7 @@ pulls = sa.Table(
     sa.Column("seen_until", sa.String, nullable=False),
     sa.Column("whole_at", sa.String, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("num_skipped", sa.Integer, nullable=False, server_default="0"),
     recorded_at(),
     one_of("stage", Stage),
 )

@@ -131,3 +131,54 @@ def test_a_small_face_is_found_at_the_fine_width(smiles: dict[int, list[np.ndarr
 
 def test_an_image_without_a_face_has_no_detection(smiles: dict[int, list[np.ndarray]]) -> None:
     assert FaceTracker().track(blank_like(smiles[4][0])) == (0, None)
+
+
+@pytest.mark.parametrize("width", [320, 500, 640])
+def test_a_search_that_skips_levels_gives_the_boxes_and_scores_of_a_full_one(
+    smiles: dict[int, list[np.ndarray]], width: int
+) -> None:
+    for image in (images[step] for images in smiles.values() for step in (0, 3)):
+        (whole,) = faces.detect(image, width)
+        assert whole.level > 0
+        for first_level in range(1, whole.level + 1):
+            assert faces.detect(image, width, first_level) == [whole]
+        assert all(face.level > whole.level for face in faces.detect(image, width, whole.level + 1))
+
+
+def test_tracking_skips_levels_and_gives_the_boxes_of_full_searches(
+    smiles: dict[int, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A face approaches, recedes, and is joined by another one."""
+    first_levels: list[int] = []
+
+    def detect(image: np.ndarray, width: int | None = None, first_level: int = 0) -> list[Detection]:
+        first_levels.append(first_level)
+        return whole_search(image, width, first_level)
+
+    def full_search(image: np.ndarray, width: int | None = None, first_level: int = 0) -> list[Detection]:
+        del first_level
+        return whole_search(image, width)
+
+    whole_search = faces.detect
+    one = smiles[4][0]
+    clip = [scaled(one, scale) for scale in (1.0, 1.15, 1.15, 0.9, 1.15, 1.3, 1.5, 1.3, 0.7)]
+    clip += [side_by_side(cv2.resize(one, (320, 240)), cv2.resize(smiles[5][0], (320, 240)))] * 2
+    followed = {}
+    for name, search in (("levels", detect), ("full", full_search)):
+        monkeypatch.setattr(faces, "detect", search)
+        tracker = FaceTracker()
+        followed[name] = [tracker.track(image) for image in clip]
+    for (_, ours), (_, theirs) in zip(followed["levels"], followed["full"], strict=True):
+        assert ours is not None
+        assert theirs is not None
+        assert (ours.box, ours.score) == (theirs.box, theirs.score)
+        np.testing.assert_array_equal(ours.crop_landmarks, theirs.crop_landmarks)
+    assert any(first_levels)
+    assert [num for num, _ in followed["levels"]] == [num for num, _ in followed["full"]]
+
+
+def scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """Enlarge or reduce a picture around its center, with its border continued."""
+    height, width = image.shape[:2]
+    map_to = np.array([[scale, 0, (1 - scale) * width / 2], [0, scale, (1 - scale) * height / 2]])
+    return cv2.warpAffine(image, map_to, (width, height), borderMode=cv2.BORDER_REPLICATE)

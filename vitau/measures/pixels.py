@@ -1,5 +1,6 @@
 """Measures from pixels: the iris, which gives a scale in mm and the center of the pupil, and the teeth between the lips."""
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,12 +96,8 @@ def find_iris(patch: NDArray[np.uint8], lid_gap: float) -> Iris | None:
     if lid_gap < _SMALLEST_GAP:
         return None
     smooth = cv2.GaussianBlur(patch, (0, 0), 1.5).astype(np.float32)
-    middle = (_PATCH - 1) / 2
-    xs, ys = middle + np.arange(-14, 15, 2.0), middle + np.arange(-8, 9, 2.0)
-    y_C, x_C = (grid.ravel() for grid in np.meshgrid(ys, xs, indexing="ij"))
-    ring_RCA = np.stack(
-        [_sampled(smooth, x_C, y_C, radius) for radius in np.arange(_RADII[0] - _STEP, _RADII[-1] + 2 * _STEP, 0.5)]
-    )
+    x_C, y_C, index_RCA = _circles()
+    ring_RCA = smooth.ravel()[index_RCA]
     reach = round(_STEP / 0.5)
     rise_RCA = ring_RCA[2 * reach :] - ring_RCA[: -2 * reach]
     half = rise_RCA.shape[2] // 2
@@ -126,11 +123,16 @@ def scale_of(diameters: Floats) -> float | None:
     return float(IRIS_MM / middle) if (high - low) / middle < 0.15 else None
 
 
-def _sampled(image: NDArray[np.float32], x_C: Floats, y_C: Floats, radius: float) -> NDArray[np.float32]:
-    """Return the brightness (C, A) on a circle round each center."""
-    x_CA = np.round(x_C[:, None] + radius * np.cos(_ARCS)).astype(np.int64).clip(0, _PATCH - 1)
-    y_CA = np.round(y_C[:, None] + radius * np.sin(_ARCS)).astype(np.int64).clip(0, _PATCH - 1)
-    return image[y_CA, x_CA]
+@functools.cache
+def _circles() -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return x and y (C,) of the possible centers, and the pixels (R, C, A) on circles around them, as flat indices."""
+    middle = (_PATCH - 1) / 2
+    xs, ys = middle + np.arange(-14, 15, 2.0), middle + np.arange(-8, 9, 2.0)
+    y_C, x_C = (grid.ravel() for grid in np.meshgrid(ys, xs, indexing="ij"))
+    radius_R11 = np.arange(_RADII[0] - _STEP, _RADII[-1] + 2 * _STEP, 0.5)[:, None, None]
+    x_RCA = np.round(x_C[:, None] + radius_R11 * np.cos(_ARCS)).astype(np.int64).clip(0, _PATCH - 1)
+    y_RCA = np.round(y_C[:, None] + radius_R11 * np.sin(_ARCS)).astype(np.int64).clip(0, _PATCH - 1)
+    return x_C, y_C, y_RCA * _PATCH + x_RCA
 
 
 def _patch(image: Image, center: Floats, axis: Floats, scale: float, size: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from vitau.measures.pixels import PIXEL_COLUMNS, measure_pixels, scale_of
 from vitau.measures.results import Series, Task
 from vitau.measures.sources import Part, Source
 from vitau.media.clips import DecodeCounts, SampledFrame, kind_of, sample_frames
-from vitau.media.crops import quality, renumbered
+from vitau.media.crops import Quality, quality, renumbered
 from vitau.media.faces import FaceCrop, FaceTracker, person_of_interest
 from vitau.media.frames import find_faces
 from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, Side, failed_limits
@@ -133,6 +133,7 @@ class SeriesBuilder:
         *,
         mirrored: bool = False,
         task: Task | None = None,
+        measured: Quality | None = None,
     ) -> QuarantineReason | None:
         """Measure a frame; return the reason if its pose or quality does not permit a measurement.
 
@@ -142,11 +143,13 @@ class SeriesBuilder:
             points: (68, 2) px of the frame, in dlib's order as seen in the picture.
             mirrored: left and right are swapped in the recording.
             task: the exercise, where it is known.
+            measured: the quality of the crop, where it is known.
         """
         size = (frame.image.shape[1], frame.image.shape[0])
-        measured = asdict(quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored))
-        measured["detector_score"] = face.score
-        failed = failed_limits({name: np.float32(value) for name, value in measured.items()}, MEASURE_LIMITS)
+        if measured is None:
+            measured = quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored)
+        qualities = asdict(measured) | {"detector_score": face.score}
+        failed = failed_limits({name: np.float32(value) for name, value in qualities.items()}, MEASURE_LIMITS)
         reason = next((reason for reason in QuarantineReason if failed.get(reason)), None)
         self._index.append(self._first_index + frame.index)
         self._next_index = self._index[-1] + 1
@@ -154,7 +157,7 @@ class SeriesBuilder:
         self._part.append(self._num_parts)
         self._task.append(task)
         for name, values in self._quality.items():
-            values.append(measured[name])
+            values.append(qualities[name])
         self._points.extend((renumbered(points) if mirrored else points).astype(np.float32).ravel().tolist())
         own = own_points(points, mirrored=mirrored)
         self._measured.extend(own.astype(np.float32).ravel().tolist())

@@ -22,6 +22,7 @@ from vitau.measures.pixels import PIXEL_COLUMNS, scale_of
 from vitau.measures.results import Series
 from vitau.measures.series import QUALITY_COLUMNS, SeriesBuilder
 from vitau.media.clips import SampledFrame
+from vitau.media.crops import Quality
 from vitau.media.faces import FaceCrop
 from vitau.schema import NUM_LANDMARKS
 from vitau.store import Store
@@ -70,11 +71,11 @@ class FrameMeasurer:
         self._backend = load_backend()
         self._rows = SeriesBuilder("")
 
-    def add(self, frame: SampledFrame, face: FaceCrop) -> None:
+    def add(self, frame: SampledFrame, face: FaceCrop, measured: Quality) -> None:
         """Measure a frame that shows the face."""
         points = self._backend.points(frame.image, face, frame.number)
         if points is not None:
-            self._rows.add(frame, face, points, mirrored=self._mirrored)
+            self._rows.add(frame, face, points, mirrored=self._mirrored, measured=measured)
 
     def write(self, path: Path) -> None:
         """Write the table, which has no row for a clip without a face; the file is written atomically.

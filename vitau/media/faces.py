@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +31,23 @@ SCENE_CUT: Final = 30.0
 WEAK_REFERENCE: Final = 0.5
 """Detection score below which the reference face may be a false detection; a better one replaces it."""
 
+_WINDOW: Final = 72  # from the left to the right edge of the detector's window, px of its level
+_MAX_LEVELS: Final = 40
+
 Box: TypeAlias = tuple[float, float, float, float]
 """x, y, width, height in px."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """A detection of dlib's HOG detector; ``score`` is its confidence, about −1 to 4."""
+    """A detection of dlib's HOG detector; ``score`` is its confidence, about −1 to 4.
+
+    ``level`` is the level of the detector's image pyramid: its window of 73 px is enlarged 1.2 ** level times.
+    """
 
     box: Box
     score: float
+    level: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,17 +65,48 @@ class FaceCrop:
     crop_landmarks: NDArray[np.float32]
 
 
-def detect(image: Image, width: int | None = None) -> list[Detection]:
-    """Detect all faces of an image (H, W, 3) uint8 RGB, best first, with its longer side resized to ``width`` px if given."""
+def detect(image: Image, width: int | None = None, first_level: int = 0) -> list[Detection]:
+    """Detect the faces of an image (H, W, 3) uint8 RGB, best first.
+
+    Args:
+        image: the picture; its longer side is resized to ``width`` px if given.
+        width: by default, the image is searched as it is.
+        first_level: the first level of the pyramid that is searched. Faces of lower levels, which are smaller, are not found;
+            the others have the same box and score as in a full search, which costs up to three times as much.
+    """
     scale = 1.0 if width is None else width / max(image.shape[:2])
     if scale != 1.0:
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
+    for _ in range(first_level):
+        image = dlib.resize_image(image, 5 * image.shape[0] // 6, 5 * image.shape[1] // 6)
     rectangles, scores, _ = _detector().run(image, 0, 0.0)
-    return [
-        Detection(box=(r.left() / scale, r.top() / scale, r.width() / scale, r.height() / scale), score=score)
-        for r, score in zip(rectangles, scores, strict=True)
-    ]
+    return [_detection(r, score, scale, first_level) for r, score in zip(rectangles, scores, strict=True)]
+
+
+def _detection(rectangle: dlib.rectangle, score: float, scale: float, first_level: int) -> Detection:
+    """Return a detection in px of the picture, from a rectangle in an image that is ``first_level`` levels smaller."""
+    left, top, right, bottom = rectangle.left(), rectangle.top(), rectangle.right(), rectangle.bottom()
+    # dlib rounds the corners of its window once, from the window's level to the image: undo this, and round once again
+    level = next(n for n in range(_MAX_LEVELS) if right - left <= _enlarged(_WINDOW, n) - _enlarged(0, n) + 1)
+    if first_level:
+        corners = [_reduced(value, level) for value in (left, top, right, bottom)]
+        left, top, right, bottom = (math.floor(_enlarged(value, level + first_level) + 0.5) for value in corners)
+    box = (left / scale, top / scale, (right - left + 1) / scale, (bottom - top + 1) / scale)
+    return Detection(box=box, score=score, level=level + first_level)
+
+
+def _enlarged(value: float, levels: int) -> float:
+    """Return a coordinate in an image that is ``levels`` levels larger, as dlib maps its points."""
+    for _ in range(levels):
+        value = value * 1.2 + 0.3
+    return value
+
+
+def _reduced(value: int, levels: int) -> int:
+    """Return the integer coordinate that dlib enlarged and rounded to ``value``."""
+    near = round(value / 1.2**levels)
+    return next(n for n in (near, near - 1, near + 1, near - 2) if math.floor(_enlarged(n, levels) + 0.5) == value)
 
 
 def landmarks(image: Image, box: Box) -> NDArray[np.float32]:
@@ -123,8 +162,9 @@ def iou(a: Box, b: Box) -> float:
 class FaceTracker:
     """Tracks one person through the frames of one clip.
 
-    Every frame is searched at the coarse width. If the tracked face is not among the detections, its last position is searched
-    at a higher resolution, then the whole frame at finer widths. Position identifies the face from frame to frame. After a gap
+    Every frame is searched at the coarse width. While the tracked face is alone, the pyramid is searched from the level below
+    its own only, which gives the same box. If the tracked face is not among the detections, its last position is searched at a
+    higher resolution, then the whole frame at finer widths. Position identifies the face from frame to frame. After a gap
     or a scene cut, or with two candidates, its embedding is compared with that of the reference face.
     """
 
@@ -136,13 +176,15 @@ class FaceTracker:
         self._reference_embedding: NDArray[np.float32] | None = None
         self._thumbnail: NDArray[np.float32] | None = None
         self._others: list[Box] = []
+        self._level = 0
         self._num_seen = 0
         self._num_small = 0
 
     def track(self, image: Image) -> tuple[int, FaceCrop | None]:
         """Return the number of faces in the next frame, and the tracked face if it is among them.
 
-        Small faces (under a quarter of the frame) are counted in every 12th frame; the count is kept until the next one.
+        Faces that are much smaller than the tracked one, or under a quarter of the frame, are counted in every 12th frame; the
+        count is kept until the next one.
         """
         fine_search = self._num_seen % FINE_SEARCH_EVERY == 0
         scene_cut = self._is_scene_cut(image)
@@ -151,7 +193,7 @@ class FaceTracker:
         if fine_search or scene_cut:
             self._others = []
         self._num_seen += 1
-        coarse = detect(image, min(COARSE_WIDTH, max(image.shape[:2])))
+        coarse = self._search_coarse(image, alone=not (fine_search or scene_cut or self._others or self._num_small))
         faces = coarse
         if fine_search or scene_cut:
             faces = _merged(coarse, detect(image, min(FINE_WIDTH, 2 * max(image.shape[:2]))))
@@ -166,7 +208,17 @@ class FaceTracker:
         # faces that were not tracked need no new embedding for a while
         self._others = [face.box for face in faces if tracked is None or face.box != tracked.box]
         self._last = tracked.box if tracked else None
+        self._level = next((face.level for face in coarse if tracked is not None and face.box == tracked.box), 0)
         return max(len(faces), len(coarse) + self._num_small), tracked
+
+    def _search_coarse(self, image: Image, *, alone: bool) -> list[Detection]:
+        """Detect faces at the coarse width; skip the levels of much smaller faces while the tracked face is ``alone``."""
+        width = min(COARSE_WIDTH, max(image.shape[:2]))
+        if alone and self._level > 1:
+            faces = detect(image, width, self._level - 1)
+            if [face.level >= self._level for face in self._near(faces)] == [True]:
+                return faces  # at a lower level, a skipped one might fit the face better
+        return detect(image, width)
 
     def _near(self, faces: Sequence[Detection]) -> list[Detection]:
         return [face for face in faces if self._last is not None and iou(face.box, self._last) >= SAME_PLACE]

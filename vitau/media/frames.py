@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vitau.errors import StoreError
 from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding, sample_frames
-from vitau.media.crops import Image, from_jpeg, quality, renumbered, to_jpeg
+from vitau.media.crops import Image, Quality, from_jpeg, quality, renumbered, to_jpeg
 from vitau.media.faces import FaceCrop, FaceTracker, align, detect, embed, person_of_interest
 from vitau.schema import FRAME_COLUMNS, Clip
 
@@ -83,7 +83,7 @@ def write_frames(
     *,
     is_cut: bool = False,
     recording: Path | None = None,
-    watch: Callable[[SampledFrame, FaceCrop], object] | None = None,
+    watch: Callable[[SampledFrame, FaceCrop, Quality], object] | None = None,
 ) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
@@ -98,7 +98,7 @@ def write_frames(
         recipe: parameters of the extraction; by default 6 frames per second.
         is_cut: ``path`` holds the clip's time range only, as :func:`vitau.media.ranges.cut_range` writes it.
         recording: what it was cut from, if that is at hand; the codec of the cut file says nothing about the camera.
-        watch: called with every frame that shows the tracked face.
+        watch: called with every frame that shows the tracked face, with the face and the quality of its crop.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
@@ -122,9 +122,10 @@ def write_frames(
             sampled = sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts, is_cut=is_cut)
             for frame in sampled:
                 faces_in_view, face = track(frame.image)
-                rows.add(_row(clip, frame, faces_in_view, face), face)
-                if watch is not None and face is not None:
-                    watch(frame, face)
+                measured = None if face is None else _quality(clip, frame, face)
+                rows.add(_row(clip, frame, faces_in_view, face, measured), face)
+                if watch is not None and face is not None and measured is not None:
+                    watch(frame, face, measured)
                 num_frames, num_faces = num_frames + 1, num_faces + (face is not None)
                 if len(rows.rows) == ROW_GROUP:
                     writer.write_table(rows.take(schema))
@@ -199,7 +200,12 @@ def _photo_tracker(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]
     return track
 
 
-def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None) -> _Row:
+def _quality(clip: Clip, frame: SampledFrame, face: FaceCrop) -> Quality:
+    size = (frame.image.shape[1], frame.image.shape[0])
+    return quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=clip.mirrored)
+
+
+def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None, measured: Quality | None) -> _Row:
     row: _Row = dict.fromkeys(FRAME_COLUMNS)
     row |= {
         "subject": clip.subject,
@@ -208,10 +214,8 @@ def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None)
         "time_s": frame.time_s,
         "num_faces": num_faces,
     }
-    if face is None:
+    if face is None or measured is None:
         return row
-    size = (frame.image.shape[1], frame.image.shape[0])
-    measured = quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=clip.mirrored)
     points = renumbered(face.landmarks) if clip.mirrored else face.landmarks
     return row | {
         "box": face.box,

@@ -12,7 +12,13 @@ from prefect.logging import get_logger
 from flows.annotation.consensus import resolve_consensus
 from flows.annotation.key_frames import compare_material, find_stale_answers
 from flows.annotation.pull_answers import DEFAULT_PULL, PullOptions, pull_answers
-from flows.annotation.push_tasks import delete_withdrawn_tasks, open_projects, push_disagreements, push_tasks
+from flows.annotation.push_tasks import (
+    delete_tasks_of_absent,
+    delete_withdrawn_tasks,
+    open_projects,
+    push_disagreements,
+    push_tasks,
+)
 from flows.gates import gate
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
@@ -73,6 +79,8 @@ def annotate_workspace(
     changed = [project for project in (*readers, adjudication) if only in {None, project.id}]
     new_answers, notices = pull_answers(workspace, changed, options)
     compare_material(workspace)
+    if only is None and (num_free := delete_tasks_of_absent(workspace, readers)):
+        notices = (*notices, f"{num_free} open tasks of readers who are away go to other readers")
     pushed = push_tasks(workspace, readers) if only is None else 0
     if only is None and (num_deleted := delete_withdrawn_tasks(workspace, (*readers, adjudication))):
         notices = (*notices, f"{num_deleted} open tasks about people who withdrew their consent were deleted")

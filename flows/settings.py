@@ -131,6 +131,9 @@ class Settings(BaseModel):
         default=None, ge=1, description="processes of one training, under torchrun; by default one per visible GPU, else one"
     )
     readers: Readers = Field(default=("reader-a", "reader-b"), description="pseudonyms of the blind readers")
+    readers_per_person: int | None = Field(
+        default=None, ge=1, description="how many of VITAU_READERS read each person, such as any 2 of 5; by default all"
+    )
     guest_readers: Readers = Field(
         default=(), description="readers of imported studies: their answers count, and nobody waits for them"
     )
@@ -224,6 +227,11 @@ class Settings(BaseModel):
         return self.pseudonym_key.get_secret_value().encode()
 
     @property
+    def num_readers(self) -> int:
+        """Return how many readers read each person."""
+        return len(self.readers) if self.readers_per_person is None else self.readers_per_person
+
+    @property
     def eraser_address(self) -> str:
         """Return the address of the catalog for an erasure, which compacts and searches every database of the server."""
         return (self.catalog_eraser or self.catalog).get_secret_value()
@@ -261,6 +269,11 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         find_policy(settings.policy)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    if settings.num_readers > len(settings.readers):
+        raise SettingsError(
+            f"VITAU_READERS_PER_PERSON is {settings.num_readers}, but VITAU_READERS names {len(settings.readers)}: name more "
+            "readers, or ask for fewer answers"
+        )
     return settings
 
 

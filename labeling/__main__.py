@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,6 +57,30 @@ def account(
     with _one_line():
         made = ensure_account(url, token, email=email, password=password)
     typer.echo(f"{made.email} is account {made.id}")
+
+
+@app.command()
+def accounts(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns email and password; it is written if it is missing.")],
+    url: Url,
+    token: Token,
+    email: Annotated[
+        list[str] | None, typer.Argument(help="Pseudonyms such as reader-a@example.org that the file lacks; may be several.")
+    ] = None,
+) -> None:
+    """Create the readers' accounts of a file, and draw the passwords that it lacks. Idempotent.
+
+    The passwords are written to the file before any account is created; only its owner can read it. Give each reader the own
+    line, and delete the file.
+
+    Example: python -m labeling accounts readers.csv reader-a@example.org reader-b@example.org
+    """
+    from labeling.label_studio.accounts import draw_passwords, ensure_account
+
+    with _one_line():
+        for address, password in draw_passwords(file, email or []).items():
+            made = ensure_account(url, token, email=address, password=password)
+            typer.echo(f"{made.email} is account {made.id}")
 
 
 @app.command()

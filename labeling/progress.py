@@ -1,7 +1,9 @@
 """Progress of the labeling: who waits for which reader, and the remaining time."""
 
+import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +17,9 @@ from vitau.schema import LedgerRow, Skipped, Stage
 class ReaderProgress:
     """Progress of one reader: answered and open people, median time of an answer (s), and the time left for the open ones (s).
 
-    ``again`` of the ``open`` people are answered, but look different in newer frames and are asked about again. Both times are
-    ``None`` if no answer was timed. ``num_skipped`` of the ``open`` people were skipped: they come back after the others.
+    ``again`` of the ``open`` people are answered, but look different in newer frames and are asked about again. If not all
+    readers read each person, ``open`` is this reader's share of the missing answers. Both times are ``None`` if no answer was
+    timed. ``num_skipped`` of the ``open`` people were skipped: they come back after the others.
     """
 
     reader: str
@@ -26,6 +29,15 @@ class ReaderProgress:
     left_s: float | None = None
     again: int = 0
     num_skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Design:
+    """The blind readers, how many of them read each person (``None``: all), and those who are away and get no new person."""
+
+    readers: tuple[str, ...]
+    per_person: int | None = None
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +65,7 @@ def progress(
     rows: Iterable[LedgerRow],
     subjects: Collection[str],
     *,
-    readers: Sequence[str],
+    design: Design,
     adjudicator: str,
     skipped: Iterable[Skipped] = (),
     stale: Iterable[Stale] = (),
@@ -65,7 +77,7 @@ def progress(
         agreed: the consensus of ``rows``.
         rows: the ledger, in its order.
         subjects: the pseudonyms of the people to label; others are not counted.
-        readers: the blind readers.
+        design: the blind readers, and who of them reads whom.
         adjudicator: the reader of the disagreements.
         skipped: answers that cannot be read.
         stale: standing answers about people who look different in newer frames.
@@ -79,22 +91,24 @@ def progress(
     disagreed = {case.subject for case in agreed.disagreements} & set(subjects)
     labeled = {label.subject for label in agreed.labels} & set(subjects)
     ruled = disagreed | (standing.rulings.keys() & set(subjects))
-    blind = [
-        _reader_progress(
-            reader,
-            {subject: answers[reader] for subject, answers in standing.blind.items() if reader in answers},
-            subjects,
-            again[Stage.READER],
-        )
-        for reader in readers
-    ]
+    read = {
+        reader: {subject: answers[reader] for subject, answers in standing.blind.items() if reader in answers}
+        for reader in design.readers
+    }
+    share = _shares(read, subjects, design)
+    blind = [_reader_progress(reader, read[reader], subjects, again[Stage.READER], share[reader]) for reader in read]
     return Progress(
         subjects=len(subjects),
         labeled=len(labeled),
         waiting=len(subjects) - len(labeled) - len(disagreed),
         disagreed=len(disagreed),
         adjudicated=len(set(agreed.adjudicated) & labeled),
-        readers=(*blind, _reader_progress(adjudicator, standing.rulings, ruled, again[Stage.ADJUDICATION])),
+        readers=(
+            *blind,
+            _reader_progress(
+                adjudicator, standing.rulings, ruled, again[Stage.ADJUDICATION], len(ruled - standing.rulings.keys())
+            ),
+        ),
         skipped=tuple(skipped),
         stale=len(labeled & {answer.subject for answers in again.values() for answer in answers}),
         retrain=tuple(retrain),
@@ -147,15 +161,27 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def _shares(read: Mapping[str, Mapping[str, ReaderAnswer]], subjects: Collection[str], design: Design) -> dict[str, int]:
+    """Return how many people wait for each reader: where others can read them too, an equal share of the missing answers."""
+    unread = {reader: [subject for subject in subjects if subject not in answers] for reader, answers in read.items()}
+    if (per_person := design.per_person) is None or per_person >= len(read):
+        return {reader: len(missing) for reader, missing in unread.items()}
+    num_answers = Counter(subject for answers in read.values() for subject in answers)
+    num_missing = sum(max(per_person - num_answers[subject], 0) for subject in subjects)
+    share = math.ceil(num_missing / max(len(read.keys() - design.absent), 1))
+    lacking = {reader: sum(num_answers[subject] < per_person for subject in missing) for reader, missing in unread.items()}
+    return {reader: 0 if reader in design.absent else min(share, lacking[reader]) for reader in read}
+
+
 def _reader_progress(
-    reader: str, answers: Mapping[str, ReaderAnswer], subjects: Collection[str], stale: Iterable[Stale]
+    reader: str, answers: Mapping[str, ReaderAnswer], subjects: Collection[str], stale: Iterable[Stale], num_open: int
 ) -> ReaderProgress:
-    """Compute the progress of one reader from subject → the reader's standing answer."""
+    """Compute the progress of one reader from subject → the reader's standing answer, and the number of people who wait."""
     rows = [newest_row(answer) for subject, answer in answers.items() if subject in subjects]
     times_s = [row.lead_time_s for row in rows if row.lead_time_s is not None]
     median_s = statistics.median(times_s) if times_s else None
     again = sum(answer.reader == reader for answer in stale)
-    still_open = len(subjects) - len(rows) + again
+    still_open = num_open + again
     return ReaderProgress(
         reader=reader,
         answered=len(rows),

@@ -68,7 +68,13 @@ class MergeSummary:
 def resolve_consensus(workspace: Workspace, rows: Sequence[LedgerRow]) -> Consensus:
     """Return the consensus of some rows of the ledger by the rule of the settings."""
     settings = workspace.settings
-    return consensus(rows, settings.readers, rule=settings.consensus_rule, guests=settings.guest_readers)
+    return consensus(
+        rows,
+        settings.readers,
+        rule=settings.consensus_rule,
+        guests=settings.guest_readers,
+        per_person=settings.num_readers,
+    )
 
 
 def labels_at(workspace: Workspace, offset: int) -> tuple[RegionLabels, ...]:

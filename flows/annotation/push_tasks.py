@@ -18,7 +18,15 @@ from flows.workspace import Workspace
 from labeling.consensus.consensus import Consensus
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.projects import Receiver, S3Access, ensure_project
-from labeling.label_studio.push import PushedTask, delete_unanswered, hide_measures, hide_suggestions, push, pushed_tasks
+from labeling.label_studio.push import (
+    PushedTask,
+    delete_unanswered,
+    delete_untouched,
+    hide_measures,
+    hide_suggestions,
+    push,
+    pushed_tasks,
+)
 from labeling.sampling.staleness import Stale, shown_frames
 from labeling.sampling.tasks import build_adjudication_task, with_measures
 from vitau.schema import AU, AUS, LedgerRow, Stage
@@ -53,6 +61,13 @@ def delete_withdrawn_tasks(workspace: Workspace, projects: Iterable[ReaderProjec
 
 
 @task(cache_policy=NO_CACHE)
+def delete_tasks_of_absent(workspace: Workspace, readers: Iterable[ReaderProject]) -> int:
+    """Delete the open tasks of readers who are away, unless they have begun them; return their number."""
+    absent = workspace.catalog.absent_readers()
+    return sum(delete_untouched(workspace.label_studio, project) for project in readers if project.reader in absent)
+
+
+@task(cache_policy=NO_CACHE)
 def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     """Fill every reader's queue; return the number of people who are new to a reader.
 
@@ -68,30 +83,29 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
         (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
     }
     stale = {(answer.reader, answer.subject) for answer in find_stale_answers(workspace, rows) if answer.stage is Stage.READER}
-    people = {
-        reader: [*assignment.again, *assignment.new]
-        for reader, assignment in assign_people(workspace, pushed, num_answers, stale).items()
-    }
+    assigned = assign_people(workspace, pushed, num_answers, stale)
+    people = {reader: [*assignment.again, *assignment.new] for reader, assignment in assigned.items()}
     champion = load_champion_scores(workspace) if workspace.settings.suggest_to_readers else None
     subjects = sorted(set().union(*people.values()))
     measures = measure_blocks(workspace, subjects) if shows_measures(workspace.settings, Stage.READER) else {}
     tasks = build_reader_tasks(workspace, subjects, champion, measures)
-    num_new = 0
     for reader in readers:
         mine = [
             with_after(tasks[subject], num_answers.get((reader.reader, subject), 0))
             for subject in people[reader.reader]
             if subject in tasks
         ]
-        num_new = max(num_new, push(workspace.label_studio, reader, mine, names=names))
-    return num_new
+        push(workspace.label_studio, reader, mine, names=names)
+    return len(tasks.keys() & {subject for assignment in assigned.values() for subject in assignment.new})
 
 
 @task(cache_policy=NO_CACHE)
 def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consensus: Consensus) -> int:
     """Push disagreements to the adjudicator, with the readers' answers; return the number of new tasks."""
     rows, names = workspace.ledger(), workspace.catalog.merged_names()
-    cases = adjudication_cases(consensus, find_stale_answers(workspace, rows))
+    absent = workspace.catalog.absent_readers()
+    stale = [answer for answer in find_stale_answers(workspace, rows) if answer.reader not in absent]
+    cases = adjudication_cases(consensus, stale)
     if not cases:
         return 0
     num_rulings = {shown.subject: len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.ADJUDICATION}

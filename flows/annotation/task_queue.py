@@ -1,7 +1,9 @@
 """The readers' queues: choose which people each reader is asked about next, and how many at once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import numpy as np
@@ -12,6 +14,7 @@ from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask, due_subjects
 from labeling.sampling.active_learning import Order, informative_order, random_order, varied_order
 from labeling.sampling.landmark_shapes import movement
+from vitau.errors import LabelingError, quoted
 from vitau.progress import track
 
 POOL: Final = 500
@@ -34,7 +37,8 @@ def assign_people(
 ) -> dict[str, Assignment]:
     """Choose the people of every reader's next tasks, up to the length of the queue.
 
-    People that another reader has begun come first, then those with priority from monitoring.
+    People that another reader has begun come first, then those with priority from monitoring. A person who has as many readers
+    as the settings ask for gets no other one. A reader who is away gets nobody, and the open tasks there hold no place.
 
     Args:
         workspace: its settings have the order and the length of a queue.
@@ -42,7 +46,7 @@ def assign_people(
         num_answers: (reader, subject) → number of answers that stand.
         stale: (reader, subject) of stale answers.
     """
-    people = materials(workspace)
+    people, absent = materials(workspace), workspace.catalog.absent_readers()
     names = {subject: material.name for subject, material in people.items()}
     begun = list(dict.fromkeys(task.subject for tasks in pushed.values() for task in tasks))
     begun += sorted({subject for _, subject in num_answers})
@@ -57,13 +61,63 @@ def assign_people(
     first = [subject for subject in workspace.catalog.priority_subjects() if subject in unseen]
     others = order_people(workspace, unseen - set(first), [*begun, *first], people)
     rank = {subject: index for index, subject in enumerate([*dict.fromkeys(begun), *first, *others])}
-    return {
-        reader: Assignment(
-            again=again[reader],
-            new=sorted(missing[reader], key=lambda subject: rank.get(subject, len(rank)))[: num_free[reader]],
+    held = Counter(
+        subject
+        for reader, tasks in pushed.items()
+        for subject in {task.subject for task in tasks if task.answered or reader not in absent}
+        | {subject for name, subject in num_answers if name == reader}
+    )
+    present = {reader: missing[reader] for reader in pushed if reader not in absent}
+    new = share_people(sorted(rank, key=rank.__getitem__), present, num_free, held, workspace.settings.num_readers)
+    return {reader: Assignment(again=[] if reader in absent else again[reader], new=new.get(reader, [])) for reader in pushed}
+
+
+def share_people(
+    people: Iterable[str],
+    missing: Mapping[str, Collection[str]],
+    num_free: Mapping[str, int],
+    held: Mapping[str, int],
+    per_person: int,
+) -> dict[str, list[str]]:
+    """Divide people among readers, in their order; return the people of each reader.
+
+    The readers with the most room get a person. Among those with as much room, chance decides, the same each time, so that
+    every two readers share people whose answers can be compared.
+
+    Args:
+        people: in the order in which they are to be read.
+        missing: reader → the people whom the reader was never asked about.
+        num_free: reader → number of tasks for which there is room.
+        held: person → number of readers who have answered, or have a task.
+        per_person: number of readers of each person.
+    """
+    waiting, room = {reader: set(subjects) for reader, subjects in missing.items()}, dict(num_free)
+    shared: dict[str, list[str]] = {reader: [] for reader in missing}
+    for subject in people:
+        able = [reader for reader in waiting if subject in waiting[reader] and room[reader]]
+        able.sort(key=lambda reader: (-room[reader], sha256(f"{subject} {reader}".encode()).digest()))
+        for reader in able[: max(per_person - held.get(subject, 0), 0)]:
+            shared[reader].append(subject)
+            room[reader] -= 1
+    return shared
+
+
+def set_absent(workspace: Workspace, reader: str, *, absent: bool) -> bool:
+    """Record that a reader is away, or back; return whether that is new.
+
+    Raises:
+        LabelingError: there is no such reader, or fewer readers would be left than each person needs.
+    """
+    settings = workspace.settings
+    if reader not in settings.readers:
+        raise LabelingError(f"{quoted(reader)} is none of the readers {', '.join(settings.readers)} of VITAU_READERS")
+    left = set(settings.readers) - workspace.catalog.absent_readers() - {reader}
+    if absent and len(left) < settings.num_readers:
+        raise LabelingError(
+            f"{settings.num_readers} readers read each person, and without {reader} there are {len(left)}: name another reader "
+            f"in VITAU_READERS first, with VITAU_READERS_PER_PERSON={settings.num_readers}"
         )
-        for reader in pushed
-    }
+    return workspace.catalog.set_absent(reader, absent=absent)
 
 
 def order_people(

@@ -70,6 +70,27 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
 
 
 @app.command()
+def reassign(
+    reader: Annotated[str, typer.Argument(help="Pseudonym of the reader.")],
+    state: State = DEMO,
+    *,
+    back: Annotated[bool, typer.Option("--back", help="The reader is there again.")] = False,
+) -> None:
+    """Give the open tasks of a reader who is away to the other readers, and no new ones to the reader, until --back.
+
+    The next `annotate` moves the tasks. A task that the reader has begun stays there, and another reader gets the person too.
+
+    Example: python -m flows labels reassign reader-c
+    """
+    settings = connect(state)
+    from flows.annotation.task_queue import set_absent
+    from flows.workspace import open_workspace
+
+    print_json({"reader": reader, "away": not back, "new": set_absent(open_workspace(settings), reader, absent=not back)})
+    tell("The next `annotate` " + ("gives the reader tasks again." if back else "gives the open tasks to the others."))
+
+
+@app.command()
 def replay(
     auroc: Annotated[
         list[float] | None,

@@ -11,7 +11,7 @@ from flows.annotation.pull_answers import ADJUDICATOR
 from flows.measuring.grades import GradeReport, grade_report
 from flows.promotion.retrain_trigger import marked_in_use
 from flows.workspace import Workspace
-from labeling.progress import Progress, duration, progress, with_skipped
+from labeling.progress import Design, Progress, duration, progress, with_skipped
 from vitau.evaluation.bootstrap import format_estimate
 from vitau.pages import page_environment
 from vitau.store.atomic import write_atomic
@@ -22,7 +22,7 @@ LABELING_PAGE: Final = "labeling.html"
 
 def labeling_progress(workspace: Workspace) -> Progress:
     """Count the people who are labeled, who wait for a reader or disagree, and the open tasks of each reader."""
-    catalog, readers = workspace.catalog, workspace.settings.readers
+    catalog, settings = workspace.catalog, workspace.settings
     rows = workspace.ledger()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
     agreed = resolve_consensus(workspace, rows)
@@ -30,7 +30,7 @@ def labeling_progress(workspace: Workspace) -> Progress:
         agreed,
         rows,
         patients(workspace),
-        readers=readers,
+        design=Design(readers=settings.readers, per_person=settings.num_readers, absent=catalog.absent_readers()),
         adjudicator=ADJUDICATOR,
         skipped=unreadable,
         stale=find_stale_answers(workspace, rows),

@@ -2,11 +2,15 @@
 
 Each reader answers each region of a person once, blind to the others: *yes* (affected), *no* (not affected) or *?* (cannot
 tell). "Cannot tell" is a missing value, never a *no*. The answers come from :mod:`labeling.consensus.standing_answers`; — is a
-missing answer. While a reader has not answered, the person waits, whatever the rule:
+missing answer. While fewer readers than the study's design asks for have answered, the person waits, whatever the rule. By
+default every reader answers about everybody:
 
     readers      adjudicator   verdict       the region is
     ----------   -----------   -----------   -------------------------------------------------------
     yes —        anything      waiting       open until every reader has answered
+
+In a design of 2 of 5 readers, the person waits until any two of the five have answered all regions. A third reader's answer
+counts like theirs, and one with a region left open does not count until it is complete.
 
 A *rule* decides when the readers agree. Otherwise an adjudicator, who sees their answers, gives a *ruling*. Let R readers
 answer about a person: n₁ of them *yes*, n₀ *no*, and R − n₁ − n₀ *cannot tell*. The readers agree on k ∈ {0, 1}
@@ -117,7 +121,12 @@ class Consensus:
 
 
 def consensus(
-    rows: Iterable[LedgerRow], readers: Sequence[str], *, rule: Rule = Rule.UNANIMOUS, guests: Collection[str] = ()
+    rows: Iterable[LedgerRow],
+    readers: Sequence[str],
+    *,
+    rule: Rule = Rule.UNANIMOUS,
+    guests: Collection[str] = (),
+    per_person: int | None = None,
 ) -> Consensus:
     """Combine the answers of a ledger into labels.
 
@@ -126,6 +135,7 @@ def consensus(
         readers: our own blind readers.
         rule: when the readers agree.
         guests: the readers of other studies.
+        per_person: how many of our readers must have answered about a person; all of them by default.
 
     Raises:
         ValueError: a blind answer is by none of the ``readers`` and ``guests``.
@@ -139,10 +149,10 @@ def consensus(
     labels, disagreements, waiting, adjudicated = [], [], [], []
     for subject in sorted(standing.subjects):
         by_reader = standing.blind.get(subject, {})
-        if _is_waiting(by_reader, readers):
+        if _is_waiting(by_reader, readers, len(readers) if per_person is None else min(per_person, len(readers))):
             waiting.append(subject)
             continue
-        answers = list(by_reader.values())
+        answers = [answer for reader, answer in by_reader.items() if reader not in readers or _is_complete(answer)]
         resolved = _resolve_subject(subject, answers, standing.rulings.get(subject, {}), rule)
         if isinstance(resolved, Disagreement):
             disagreements.append(resolved)
@@ -186,12 +196,16 @@ def resolve(
     return Verdict.DISPUTED, None
 
 
-def _is_waiting(by_reader: Mapping[str, ReaderAnswer], readers: Sequence[str]) -> bool:
-    """Return whether one of our own readers has still to answer about a person."""
-    ours = {reader: by_reader.get(reader, {}) for reader in readers}
-    if by_reader and not any(ours.values()):
+def _is_waiting(by_reader: Mapping[str, ReaderAnswer], readers: Sequence[str], per_person: int) -> bool:
+    """Return whether fewer of our own readers than ``per_person`` have answered about a person."""
+    ours = [by_reader[reader] for reader in readers if by_reader.get(reader)]
+    if by_reader and not ours:
         return False  # only guests have answered
-    return any(au not in answer for answer in ours.values() for au in AUS)
+    return sum(map(_is_complete, ours)) < per_person
+
+
+def _is_complete(answer: ReaderAnswer) -> bool:
+    return all(au in answer for au in AUS)
 
 
 def _resolve_subject(

@@ -4,14 +4,20 @@ The community edition has no API call that creates an account with a password. T
 the invitation link of the token's owner. Hotkeys are a setting of the account.
 """
 
+import csv
+import io
+import re
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
 from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
-from vitau.errors import LabelingError
+from vitau.errors import LabelingError, quoted
 
 ACCOUNT_KEYS: Final = {
     "annotation:annotation:submit": ",".join(SUBMIT_KEYS),
@@ -23,6 +29,11 @@ ACCOUNT_KEYS: Final = {
 The next picture has a single key. Label Studio 1.23.2 accepts a list of keys only if all of them are chords; otherwise it stops
 with “toUpperCase is not a function” at the next person.
 """
+
+
+_COLUMNS: Final = ("email", "password")
+_EMAIL: Final = re.compile(r"[a-z0-9._+-]+@[a-z0-9.-]+", re.ASCII)
+_PASSWORD_BYTES: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +67,52 @@ def ensure_account(url: str, token: str, *, email: str, password: str, timeout_s
                 f"{url}: Label Studio does not answer ({type(error).__name__}); is it running, at this address?"
             ) from error
     return Account(id=account["id"], email=account["email"])
+
+
+def draw_passwords(file: Path, emails: Iterable[str]) -> dict[str, str]:
+    """Return the passwords of a CSV with the columns email and password by e-mail, with drawn ones where it lacks them.
+
+    The file then holds them all, readable by its owner only. A password in it never changes.
+
+    Raises:
+        LabelingError: the file is no such CSV, or a name is no e-mail address.
+    """
+    known = _read_passwords(file) if file.exists() else {}
+    passwords = {email: known.get(email) or secrets.token_urlsafe(_PASSWORD_BYTES) for email in [*known, *emails]}
+    for email in passwords:
+        if not _EMAIL.fullmatch(email):
+            raise LabelingError(
+                f"{quoted(email)} is no e-mail address; give the reader a pseudonym such as reader-a@example.org"
+            )
+    if passwords != known:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *passwords.items()])
+        _write_private(file, text.getvalue())
+    return passwords
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read, by an atomic rename."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise LabelingError(f"{file} cannot be written: {error.strerror}; give another place") from error
+
+
+def _read_passwords(file: Path) -> dict[str, str]:
+    try:
+        lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelingError(f"{file} cannot be read as a CSV; write the columns email and password") from error
+    header, *rows = lines or [[]]
+    rows = [row for row in rows if row]
+    if tuple(header) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        raise LabelingError(f"{file} has not the columns email and password, in every line; it may be another file")
+    return {email.strip(): password for email, password in rows}
 
 
 def _log_in(browser: httpx.Client, email: str, password: str) -> bool:

@@ -103,15 +103,16 @@ def delete_unanswered(
     client: Any, project: ReaderProject, subjects: Collection[str], *, names: Mapping[str, str] | None = None
 ) -> int:
     """Delete the tasks about these people that have no answer, with their drafts; return their number. Answered tasks stay."""
-    deleted = 0
-    for task in [task for task in pagination.list_tasks(client, project) if not task.is_labeled]:
-        if _key(task.data, names or {})[0] not in subjects:
-            continue
-        current = get_task(client, task.id)  # an answer may have come since the list
-        if current is not None and not current.annotations:
-            delete_task(client, task.id)
-            deleted += 1
-    return deleted
+    still_open = [task for task in pagination.list_tasks(client, project) if not task.is_labeled]
+    theirs = [task.id for task in still_open if _key(task.data, names or {})[0] in subjects]
+    return sum(_delete_unless(client, task, lambda current: current.annotations) for task in theirs)
+
+
+@readable_errors()
+def delete_untouched(client: Any, project: ReaderProject) -> int:
+    """Delete the tasks whose reader has begun neither an answer nor a draft; return their number."""
+    still_open = [task.id for task in pagination.list_tasks(client, project) if not task.is_labeled]
+    return sum(_delete_unless(client, task, lambda current: current.annotations or current.drafts) for task in still_open)
 
 
 @readable_errors()
@@ -153,6 +154,15 @@ def due_subjects(
         elif subject not in answered and not tasks[subject]:
             new.append(subject)
     return again, new
+
+
+def _delete_unless(client: Any, number: int, kept: Callable[[Any], object]) -> bool:
+    """Delete a task unless something has come since it was listed; return whether it was deleted."""
+    current = get_task(client, number)
+    if current is None or kept(current):
+        return False
+    delete_task(client, number)
+    return True
 
 
 def _pushed_task(task: Any, names: Mapping[str, str]) -> PushedTask:

@@ -76,6 +76,17 @@ def test_a_program_without_the_pseudonym_key_starts_and_cannot_turn_names_into_p
     assert load_settings(GIVEN).require_pseudonym_key() == b"a key long enough"
 
 
+def test_more_answers_than_readers_are_refused_in_one_sentence():
+    assert load_settings(GIVEN).num_readers == 2
+    five = GIVEN | {"VITAU_READERS": '["a", "b", "c", "d", "e"]'}
+    assert (load_settings(five).num_readers, load_settings(five | {"VITAU_READERS_PER_PERSON": "2"}).num_readers) == (5, 2)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(GIVEN | {"VITAU_READERS_PER_PERSON": "3"})
+    assert str(caught.value) == (
+        "VITAU_READERS_PER_PERSON is 3, but VITAU_READERS names 2: name more readers, or ask for fewer answers"
+    )
+
+
 def test_the_policy_is_chosen_by_name_and_an_unknown_one_is_answered_with_the_names():
     assert load_settings(GIVEN).policy == "patients"
     with pytest.raises(SettingsError) as caught:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from labeling.consensus.consensus import consensus
-from labeling.progress import Progress, duration, progress, status_table, table, with_skipped
+from labeling.progress import Design, Progress, duration, progress, status_table, table, with_skipped
 from labeling.sampling.staleness import Stale
 from vitau.schema import AU, AUS, LedgerRow, Side, Skipped, Stage
 
@@ -42,7 +42,7 @@ SUBJECTS = ["p1", "p2", "p3", "p4", "p5"]
 
 def state(ledger=LEDGER, **more) -> Progress:
     agreed = consensus(ledger, ["a", "b"])
-    return progress(agreed, ledger, SUBJECTS, readers=["a", "b"], adjudicator="adjudicator", **more)
+    return progress(agreed, ledger, SUBJECTS, design=Design(readers=("a", "b")), adjudicator="adjudicator", **more)
 
 
 def test_each_subject_is_labeled_waiting_or_disagreed():
@@ -63,6 +63,18 @@ def test_skipped_people_are_counted_and_named_by_reader():
     assert [reader.num_skipped for reader in done.readers] == [0, 2, 0]
     assert "b skipped 2: they come back last" in table(done).splitlines()
     assert "skipped" not in table(state())
+
+
+def test_by_two_of_three_the_missing_answers_are_divided_among_the_readers_who_are_there():
+    agreed = consensus(LEDGER, ["a", "b", "c"], per_person=2)
+    shares = {}
+    for absent in (frozenset(), frozenset({"a"})):
+        design = Design(readers=("a", "b", "c"), per_person=2, absent=absent)
+        done = progress(agreed, LEDGER, SUBJECTS, design=design, adjudicator="adjudicator")
+        shares[absent] = [reader.open for reader in done.readers]
+        assert (done.labeled, done.waiting, done.disagreed) == (2, 2, 1)
+    # p3 needs one more answer, p5 two: three answers among three readers, then among two
+    assert shares == {frozenset(): [1, 1, 1, 1], frozenset({"a"}): [0, 2, 2, 1]}
 
 
 def test_a_retracted_answer_is_open_again():

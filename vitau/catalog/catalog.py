@@ -14,6 +14,7 @@ from vitau.catalog.engine import open_engine
 from vitau.catalog.evidence import EvidenceLog
 from vitau.catalog.intake import Intake
 from vitau.catalog.ledger.labels import Labels
+from vitau.catalog.ledger.readers import Readers
 from vitau.catalog.promotion_log import PromotionLog
 from vitau.catalog.recordings import FrameTable, Recordings
 from vitau.catalog.rekeying.journal import Rekeyings
@@ -79,7 +80,7 @@ class ObjectRow:
     adopted: bool
 
 
-class Catalog(Recordings, Labels, Intake, SyncState, PromotionLog, EvidenceLog, Rekeyings):
+class Catalog(Recordings, Labels, Readers, Intake, SyncState, PromotionLog, EvidenceLog, Rekeyings):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:

@@ -11,7 +11,7 @@ from flows.annotation.consensus import merge_subjects
 from flows.annotation.key_frames import build_reader_tasks, compare_material, find_stale_answers, materials
 from flows.annotation.push_tasks import build_adjudication_tasks
 from flows.annotation.suggestions import load_champion_scores
-from flows.annotation.task_queue import assign_people
+from flows.annotation.task_queue import assign_people, set_absent
 from flows.execution.clip_worker import ingest_clip
 from flows.measuring.page_block import measure_blocks
 from flows.reports.labeling import labeling_progress
@@ -22,6 +22,7 @@ from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.data.layout import frame_name
+from vitau.errors import LabelingError
 from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
@@ -171,6 +172,37 @@ def test_a_queue_is_filled_to_its_length_and_first_with_people_another_reader_ha
     assert begun not in later["a"]
     full = new_of(short, {"a": tasks(*everyone[:2]), "b": tasks(*everyone[:2], answered=True)})
     assert (full["a"], sorted(full["b"])) == ([], sorted(everyone[2:]))
+
+
+def test_by_two_of_three_each_person_has_two_readers_and_an_absent_one_is_replaced(workspace):
+    everyone = people(workspace)
+    design = with_settings(workspace, readers=("a", "b", "c"), readers_per_person=2)
+    nobody: dict[str, list[PushedTask]] = {"a": [], "b": [], "c": []}
+    shared = new_of(design, nobody)
+    readers_of = {subject: {reader for reader, mine in shared.items() if subject in mine} for subject in everyone}
+    assert {len(readers) for readers in readers_of.values()} == {2}
+    assert new_of(design, nobody) == shared, "the same each time"
+    assert max(map(len, shared.values())) - min(map(len, shared.values())) <= 1
+    asked = {reader: tasks(*mine) for reader, mine in shared.items()}
+    assert new_of(design, asked) == {"a": [], "b": [], "c": []}, "nobody gets a third reader"
+    with pytest.raises(LabelingError) as caught:
+        set_absent(workspace, "a", absent=True)
+    assert str(caught.value) == (
+        "2 readers read each person, and without a there are 1: name another reader in VITAU_READERS first, "
+        "with VITAU_READERS_PER_PERSON=2"
+    )
+    assert set_absent(design, "a", absent=True)
+    taken = new_of(design, asked | {"a": tasks(*shared["a"][:1], answered=True) + tasks(*shared["a"][1:])})
+    assert taken["a"] == []
+    assert sorted(taken["b"] + taken["c"]) == sorted(shared["a"][1:]), "an answer stays, and open tasks find others"
+    assert set_absent(design, "a", absent=False)
+    assert not set_absent(design, "a", absent=False)
+    assert new_of(design, asked)["a"] == []
+
+
+def test_an_unknown_reader_cannot_be_away(workspace):
+    with pytest.raises(LabelingError, match=r"^someone is none of the readers a, b of VITAU_READERS$"):
+        set_absent(workspace, "someone", absent=True)
 
 
 def test_without_scores_people_are_ordered_by_movement_or_at_random_by_the_settings(workspace):

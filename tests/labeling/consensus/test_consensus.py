@@ -149,6 +149,25 @@ def test_guests_count_where_they_read_and_no_person_waits_for_them():
     assert consensus(all_rows, READERS, guests=guests).disagreements[0].regions == (AU.AU1,)
 
 
+FIVE = ("A", "B", "C1", "D", "E")
+
+
+def test_by_two_of_five_any_two_whole_answers_are_enough_and_a_third_one_counts():
+    one = answers("p1", "D", {AU.AU1: True}, Side.LEFT)
+    other = answers("p1", "B", {AU.AU1: True}, Side.LEFT)
+    assert consensus(one, FIVE, per_person=2).waiting == ("p1",)
+    assert consensus(one + other, FIVE).waiting == ("p1",), "by default everybody reads"
+    (label,) = consensus(one + other, FIVE, per_person=2).labels
+    assert (label.affected[AU.AU1], label.side) == (True, Side.LEFT)
+    third = answers("p1", "E", {})
+    assert consensus(one + other + third, FIVE, per_person=2).disagreements[0].regions == (AU.AU1,)
+    unfinished = [row for row in third if row.au is not AU.AU1]
+    assert consensus(one + other + unfinished, FIVE, per_person=2).labels == (label,), "an incomplete answer does not count"
+    assert consensus(one + unfinished, FIVE, per_person=2).waiting == ("p1",)
+    assert consensus(one + other + retracted(other), FIVE, per_person=2).waiting == ("p1",)
+    assert consensus(one, FIVE, per_person=1).labels == (label,), "a single reading has nobody to disagree with"
+
+
 def test_a_region_that_a_guest_did_not_answer_counts_as_cannot_tell():
     foreign = [row for guest in ("paris-1", "paris-2") for row in answers("p1", guest, {}) if row.au is not AU.AU1]
     (label,) = consensus(foreign, READERS, guests=("paris-1", "paris-2")).labels
@@ -281,6 +300,19 @@ def ledgers(draw: st.DrawFn) -> list[LedgerRow]:
 
 def named(state: Consensus) -> list[str]:
     return [label.subject for label in state.labels] + [open_.subject for open_ in state.disagreements] + list(state.waiting)
+
+
+@given(ledgers(), st.sampled_from(Rule))
+def test_a_person_with_as_many_answers_as_the_design_asks_for_waits_for_nobody(rows, rule):
+    for per_person in (1, 2):
+        read = {
+            subject: {row.reader for row in rows if row.subject == subject and row.stage is Stage.READER}
+            for subject in {row.subject for row in rows}
+        }
+        state = consensus(rows, (*READERS, "D"), rule=rule, per_person=per_person)
+        assert set(state.waiting) == {subject for subject, readers in read.items() if len(readers) < per_person}
+        assert sorted(named(state)) == sorted(read)
+    assert consensus(rows, READERS, rule=rule, per_person=2) == consensus(rows, READERS, rule=rule)
 
 
 @given(ledgers(), st.sampled_from(Rule))

@@ -2,6 +2,7 @@
 
 from vitau.catalog.tables.base import metadata
 from vitau.catalog.tables.labels import (
+    absences,
     comparisons,
     consensus,
     labels,
@@ -29,6 +30,7 @@ from vitau.catalog.tables.recordings import (
 )
 
 __all__ = [
+    "absences",
     "claims",
     "clips",
     "comparisons",

@@ -84,6 +84,13 @@ labels = sa.Table(
     one_of("side", Side),
 )
 
+absences = sa.Table(
+    "absences",
+    metadata,
+    sa.Column("reader", sa.String, primary_key=True),  # is away, and gets no tasks
+    recorded_at(),
+)
+
 priorities = sa.Table(
     "priorities",
     metadata,

@@ -77,7 +77,7 @@ def progress(
         agreed: the consensus of ``rows``.
         rows: the ledger, in its order.
         subjects: the pseudonyms of the people to label; others are not counted.
-        design: the blind readers, and who of them reads whom.
+        design: the blind readers, and how they share the people.
         adjudicator: the reader of the disagreements.
         skipped: answers that cannot be read.
         stale: standing answers about people who look different in newer frames.

@@ -81,24 +81,24 @@ def share_people(
 ) -> dict[str, list[str]]:
     """Divide people among readers, in their order; return the people of each reader.
 
-    The readers with the most room get a person. Among those with as much room, chance decides, the same each time, so that
+    The readers with the shortest queues get a person. Among those with equal ones, chance decides, the same each time, so that
     every two readers share people whose answers can be compared.
 
     Args:
         people: in the order in which they are to be read.
-        missing: reader → the people whom the reader was never asked about.
-        num_free: reader → number of tasks for which there is room.
+        missing: reader → the people the reader was never asked about.
+        num_free: reader → number of free places in the queue.
         held: person → number of readers who have answered, or have a task.
         per_person: number of readers of each person.
     """
-    waiting, room = {reader: set(subjects) for reader, subjects in missing.items()}, dict(num_free)
+    waiting, free = {reader: set(subjects) for reader, subjects in missing.items()}, dict(num_free)
     shared: dict[str, list[str]] = {reader: [] for reader in missing}
     for subject in people:
-        able = [reader for reader in waiting if subject in waiting[reader] and room[reader]]
-        able.sort(key=lambda reader: (-room[reader], sha256(f"{subject} {reader}".encode()).digest()))
+        able = [reader for reader in waiting if subject in waiting[reader] and free[reader]]
+        able.sort(key=lambda reader: (-free[reader], sha256(f"{subject} {reader}".encode()).digest()))
         for reader in able[: max(per_person - held.get(subject, 0), 0)]:
             shared[reader].append(subject)
-            room[reader] -= 1
+            free[reader] -= 1
     return shared
 
 

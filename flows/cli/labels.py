@@ -76,7 +76,7 @@ def reassign(
     *,
     back: Annotated[bool, typer.Option("--back", help="The reader is there again.")] = False,
 ) -> None:
-    """Give the open tasks of a reader who is away to the other readers, and no new ones to the reader, until --back.
+    """Move the open tasks of a reader who is away to the other readers, and push no new ones there, until --back.
 
     The next `annotate` moves the tasks. A task that the reader has begun stays there, and another reader gets the person too.
 

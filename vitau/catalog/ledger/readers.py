@@ -7,7 +7,7 @@ from vitau.catalog.tables import absences
 
 
 class Readers(Database):
-    """What is known about readers beside their answers."""
+    """The readers of a study, beside their answers."""
 
     def set_absent(self, reader: str, *, absent: bool = True) -> bool:
         """Record that a reader is away, or back; return whether that is new."""

@@ -52,6 +52,7 @@ Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_parse_sources)]
 Size: TypeAlias = Literal["tiny", "small", "base", "paper", "smoke"]
 SIZES: Final[tuple[str, ...]] = get_args(Size)
 """The recipe sizes; ``smoke`` only shows that the parts fit together."""
+Movement: TypeAlias = Literal["fused", "off"]
 CameraAugmentation: TypeAlias = Literal["auto", "always", "never"]
 Regions: TypeAlias = Literal["sided", "paired", "fgnet"]
 REGION_MODELS: Final[tuple[str, ...]] = get_args(Regions)
@@ -178,6 +179,11 @@ class Settings(BaseModel):
         default="auto",
         description="change color, sharpness and compression of training images: always, never, or auto, where the shortcut "
         "probe separates the cohorts",
+    )
+    movement: Movement = Field(
+        default="off",
+        description="fused: trainings combine the network with the movement of the two halves of the face, in sizes tiny, small "
+        "and base; off: networks alone",
     )
     weights_palsy: Sources = Field(
         default=(),

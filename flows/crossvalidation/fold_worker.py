@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from flows.crossvalidation.folder import fold_lock
 from flows.crossvalidation.study import FoldTask, Study
+from vitau.asymmetry.people import with_movement
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.protocols import Task, divide
 from vitau.errors import TrainingError
@@ -23,7 +24,7 @@ from vitau.processes import single_threaded
 from vitau.store import open_store
 from vitau.store.atomic import write_atomic
 from vitau.training.crossvalidation.fold import train_fold
-from vitau.training.run import shrunk
+from vitau.training.run import MOVEMENT, shrunk
 
 Pretrained: TypeAlias = Mapping[Task, Path | Mapping[str, bytes]]
 """Folder of the pretrained model of a task on this machine, or its files by name."""
@@ -67,7 +68,9 @@ class FoldWork:
 
     def _train(self, task: FoldTask, temporary: Path) -> pa.Table:
         recipe = self.study.recipe(task.task, task.seed)
-        crops = open_crops(self.store_uri, self.study.snapshot, self.without, self.cache, recipe.model_input_size)
+        crops = open_crops(
+            self.store_uri, self.study.snapshot, self.without, self.cache, recipe.model_input_size, movement=recipe.movement
+        )
         folds = divide(
             task.protocol,
             subject_N=crops.subject_N,
@@ -107,13 +110,14 @@ class FoldWork:
 
 
 @lru_cache(maxsize=2)
-def open_crops(store_uri: str, snapshot: str, without: frozenset[str], cache: Path | None, size: int) -> Crops:
-    """Load the crops of a snapshot at the size of a model, once per worker process."""
-    store = open_store(store_uri)
-    if cache is not None:
-        return shrunk(load_crops(store, snapshot, cache, without=without), size)
-    with tempfile.TemporaryDirectory(prefix="vitau-crops-") as folder:  # the open file stays readable after its removal
-        return shrunk(load_crops(store, snapshot, Path(folder), without=without), size)
+def open_crops(
+    store_uri: str, snapshot: str, without: frozenset[str], cache: Path | None, size: int, *, movement: bool
+) -> Crops:
+    """Load the crops of a snapshot at the size of a model, with movement if it is used, once per worker process."""
+    with tempfile.TemporaryDirectory(prefix="vitau-crops-") as temporary:  # the open file stays readable after its removal
+        folder = Path(temporary) if cache is None else cache
+        crops = load_crops(open_store(store_uri), snapshot, folder, without=without)
+        return shrunk(with_movement(crops, folder / MOVEMENT) if movement else crops, size)
 
 
 def parquet(table: pa.Table) -> bytes:

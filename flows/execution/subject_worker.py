@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import layout
@@ -20,7 +21,9 @@ from vitau.data.parquet import read_table, write_table
 from vitau.media.crops import Image
 from vitau.media.frames import decode_crops
 from vitau.processes import single_threaded
+from vitau.schema import NUM_LANDMARKS
 from vitau.scoring.aggregate import aggregate
+from vitau.scoring.explanations.contributions import contributions
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import BATCH, Predictor
 from vitau.scoring.scores import score_rows, score_table
@@ -70,18 +73,28 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def score_frames(predictor: Predictor, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+def movement_of(predictor: Predictor, tables: Sequence[pa.Table]) -> NDArray[Any] | None:
+    """Return the features of the movement of one person from the frames of all clips, ``None`` if no model uses them."""
+    landmarks = [
+        np.asarray(points, np.float32).reshape(NUM_LANDMARKS, 2)
+        for table in tables
+        for points in table["crop_landmarks"].to_pylist()
+    ]
+    return predictor.measure(lambda: _crops(tables), landmarks)
+
+
+def _crops(tables: Sequence[pa.Table]) -> Iterator[Image]:
+    for table in tables:
+        for start in range(0, table.num_rows, BATCH):
+            yield decode_crops(table.slice(start, BATCH))
+
+
+def score_frames(predictor: Predictor, tables: Sequence[pa.Table], movement_F: NDArray[Any] | None) -> list[dict[str, Any]]:
     """Return the scores of the frames of one person, a table of each clip, as rows of ``SCORE_COLUMNS``.
 
     Recognition decides about the person from the frames of all clips; then the regions of every frame are analyzed.
     """
-
-    def crops() -> Iterator[Image]:
-        for table in tables:
-            for start in range(0, table.num_rows, BATCH):
-                yield decode_crops(table.slice(start, BATCH))
-
-    scores, start = predictor.score_person(crops), 0
+    scores, start = predictor.score_person(lambda: _crops(tables), movement_F=movement_F), 0
     rows: list[dict[str, Any]] = []
     for table in tables:
         rows += score_rows(
@@ -100,10 +113,12 @@ def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Ta
     """Write the scores of one subject's frames and their overlays to the store; return the row for the catalog."""
     subject = frames["subject"][0].as_py()
     tables = [read_crops(store, frames, key) for key in pc.unique(frames["frames_key"]).to_pylist()]
-    scored = score_table(score_frames(predictor, tables))
+    movement_F = movement_of(predictor, tables)
+    scored = score_table(score_frames(predictor, tables, movement_F))
     write_table(store, layout.score_key(digest, subject), scored)
     key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
     score, revisions = aggregate(scored, predictor.rule), frame_revisions(frames)
+    added = contributions(predictor, movement_F)
     assert score is not None, "a snapshot has no subject without a frame"
     return ScoredSubject(
         model_digest=digest,
@@ -111,7 +126,8 @@ def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Ta
         key=layout.score_key(digest, subject),
         summary=score.summary()
         | {"key_frames": key_frames, "clips": clips_of(frames)}
-        | ({"revisions": revisions} if revisions else {}),
+        | ({"revisions": revisions} if revisions else {})
+        | ({} if added is None else {"movement": added}),
     )
 
 
@@ -144,7 +160,7 @@ def is_outdated(score: ScoredSubject, frames: pa.Table) -> bool:
 def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:
     """Read the rows of a frame table that are among ``frames``."""
     wanted = frames.filter(pc.equal(frames["frames_key"], key))["frame_index"]
-    table = read_table(store, key, ["clip", "frame_index", "time_s", "box", "crop"])
+    table = read_table(store, key, ["clip", "frame_index", "time_s", "box", "crop", "crop_landmarks"])
     return table.filter(pc.is_in(table["frame_index"], wanted.combine_chunks()))
 
 

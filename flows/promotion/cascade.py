@@ -22,7 +22,8 @@ def with_cascade(workspace: Workspace, result: TrainingResult, bundle: Path) -> 
     if not isinstance(result.test, RegionMetrics) or result.snapshot is None:
         return result
     predictor = Predictor(bundle)
-    crops, source_N, _ = candidate_crops(workspace, result.snapshot, everybody=False)
+    movement = predictor.uses_movement
+    crops, source_N, _ = candidate_crops(workspace, result.snapshot, everybody=False, movement=movement)
     merged = workspace.catalog.merged_names()
     seen = people_seen(workspace, predictor.card) | people_seen(workspace, predictor.recognition_card)
     held_out_N = np.array([canonical_name(name, merged) not in seen for name in crops.subject_N.tolist()], dtype=bool)

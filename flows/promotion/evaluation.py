@@ -17,6 +17,7 @@ from flows.erasure.living import load_living
 from flows.promotion.left_out import predictions_of
 from flows.promotion.registered_models import PALSY, bundled
 from flows.workspace import Workspace
+from vitau.asymmetry.people import with_movement
 from vitau.catalog.catalog import Training
 from vitau.catalog.evidence import LeftOut
 from vitau.catalog.signing import canonical
@@ -30,6 +31,7 @@ from vitau.progress import track
 from vitau.registry import registry
 from vitau.schema import AUS, CROP_SIZE, Protocol, Split, canonical_name
 from vitau.scoring.predict import Predictor
+from vitau.training.run import MOVEMENT
 
 Array = npt.NDArray[Any]
 CHUNK: Final = 64
@@ -63,7 +65,12 @@ def gather(workspace: Workspace, challenger: Training, champion: Training | None
     """
     protocol = challenger.protocol
     tested = [Tested.load(workspace, training) for training in (challenger, champion) if training is not None]
-    crops, source_N, num_erased = candidate_crops(workspace, challenger.snapshot, everybody=protocol is Protocol.LOPO)
+    crops, source_N, num_erased = candidate_crops(
+        workspace,
+        challenger.snapshot,
+        everybody=protocol is Protocol.LOPO,
+        movement=any(own.predictor.uses_movement for own in tested),
+    )
     merged = workspace.catalog.merged_names()
     name_N = np.array([canonical_name(name, merged) for name in crops.subject_N.tolist()], dtype=str)
     names = dict(zip(crops.subject_N.tolist(), name_N.tolist(), strict=True))
@@ -198,8 +205,10 @@ def _download(workspace: Workspace, training: Training, folder: Path) -> None:
             whole.rename(folder)
 
 
-def candidate_crops(workspace: Workspace, snapshot: str, *, everybody: bool) -> tuple[Crops, Array, int]:
-    """Decode the frames of a snapshot's test people, or of everybody.
+def candidate_crops(
+    workspace: Workspace, snapshot: str, *, everybody: bool, movement: bool = False
+) -> tuple[Crops, Array, int]:
+    """Decode the frames of a snapshot's test people, or of everybody, with their movement if a model uses it.
 
     Returns:
         The crops, the source of each, (N,) str, and the number of erased people.
@@ -208,7 +217,10 @@ def candidate_crops(workspace: Workspace, snapshot: str, *, everybody: bool) -> 
     crops = load_crops(workspace.store, snapshot, workspace.folder("crops"), without=living.names)
     source_N = np.array(living.rows["source"].to_pylist())
     chosen_N = np.full(len(crops), True) if everybody else crops.split_N == str(Split.TEST)
-    return crops.where(chosen_N), source_N[chosen_N], living.num_erased
+    crops = crops.where(chosen_N)
+    if movement:
+        crops = with_movement(crops, workspace.folder("crops") / MOVEMENT)
+    return crops, source_N[chosen_N], living.num_erased
 
 
 def people_seen(workspace: Workspace, card: Mapping[str, Any]) -> frozenset[str]:
@@ -249,7 +261,8 @@ def answer(predictor: Predictor, crops: Crops) -> Answers:
     region_NA = np.full(crops.affected_NA.shape, np.nan)
     right_N = np.full(len(crops), np.nan)
     for rows in track(list(crops.batches(CHUNK)), "scoring held-out people", -(-len(crops) // CHUNK)):
-        scores = predictor.score_crops(crops.pixels(rows), analyse_all=True)
+        own_NF = None if crops.movement_NF is None else crops.movement_NF[rows]
+        scores = predictor.score_crops(crops.pixels(rows), analyse_all=True, movement_NF=own_NF)
         palsy_N[rows], region_NA[rows] = scores.palsy_N, scores.region_NA
         if scores.right_N is not None:
             right_N[rows] = scores.right_N

@@ -125,6 +125,7 @@ def reported_subject(
         left_out=left_out,
         affected=None if label is None else {AU(au): affected for au, affected in label.affected.items()},
         side=None if label is None else label.side,
+        contributions=score.summary.get("movement"),
     )
 
 

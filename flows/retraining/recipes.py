@@ -14,10 +14,12 @@ from vitau.models.weights import HUB, IN_STORE, find_weights
 from vitau.schema import Protocol
 from vitau.training.config import Recipe
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
-from vitau.training.recipes import BACKBONE, CAMERA, find_recipe, pretrained_recipe
+from vitau.training.recipes import BACKBONE, CAMERA, MOVEMENT, find_recipe, pretrained_recipe
 from vitau.training.start import missing_weights
 
 PAPER: Final = "paper"
+FUSED: Final = ("tiny", "small", "base")
+"""Sizes whose networks can be fused with movement; the paper's models stay the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +64,9 @@ def choose_recipes(settings: Settings, size: str, *, confounded: bool = False) -
         raise TrainingError(f"FG-Net's checkpoint has the size of the paper's model, not {size}: retrain with --size paper")
     wanted = settings.camera_augmentation
     camera = CAMERA if size != PAPER and (wanted == "always" or (wanted == "auto" and confounded)) else ""
-    palsy = f"{size}-palsy{camera}" + (f"{BACKBONE}{settings.backbone}" if settings.backbone else "")
-    regions = f"{size}-{'regions' if settings.regions == 'paired' else settings.regions}{camera}"
+    movement = MOVEMENT if size in FUSED and settings.movement == "fused" else ""
+    palsy = f"{size}-palsy{movement}{camera}" + (f"{BACKBONE}{settings.backbone}" if settings.backbone else "")
+    regions = f"{size}-{'regions' if settings.regions == 'paired' else settings.regions}{movement}{camera}"
     for name in (palsy, regions):
         find_recipe(name)
     return {PALSY: palsy, REGIONS: regions}

@@ -63,7 +63,7 @@ class FitWork:
 
     def _fit(self, fit: MethodFit) -> bytes:
         size = self.budget.image_px or CROP_SIZE  # scaled once, not batch by batch
-        crops = open_crops(self.store_uri, self.snapshot, self.without, self.cache, size)
+        crops = open_crops(self.store_uri, self.snapshot, self.without, self.cache, size, movement=False)
         folds = divide(
             fit.fold.protocol,
             subject_N=crops.subject_N,

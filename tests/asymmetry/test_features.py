@@ -5,13 +5,12 @@ import numpy as np
 from vitau.asymmetry.features import (
     FEATURES,
     KINDS,
-    FeatureCache,
     features_of_points,
     kind_features,
     measure_features,
-    people_of,
     region_features,
 )
+from vitau.asymmetry.people import FeatureCache, people_of
 from vitau.data.dataset import Crops
 from vitau.media.synthetic.drawing import draw_landmarks
 from vitau.media.synthetic.people import draw_person

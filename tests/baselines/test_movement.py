@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitau.asymmetry.features import FeatureCache
+from vitau.asymmetry.people import FeatureCache
 from vitau.baselines.fitting import select
 from vitau.baselines.method import Budget
 from vitau.baselines.movement import Movement

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vitau.asymmetry.fusion import read_fusion
 from vitau.data.dataset import Crops
-from vitau.errors import TrainingError
+from vitau.errors import CheckpointError, TrainingError
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.models.vit import build_vit
 from vitau.progress import Reporter
 from vitau.store import Store, sha256_of
-from vitau.training.recipes import RECIPES
+from vitau.training.recipes import RECIPES, find_recipe
 from vitau.training.run import choose_device, pretrain, shrunk, train
 
 MakeSnapshot = Callable[..., tuple[Store, str]]
@@ -93,6 +94,22 @@ def test_a_model_of_another_recipe_is_no_start(make_snapshot: MakeSnapshot, pret
     store, digest = make_snapshot(12)
     with pytest.raises(TrainingError, match=r"was made by recipe smoke-palsy and has another shape than tiny-regions's"):
         train(RECIPES["tiny-regions"](), store, digest, tmp_path / "out", pretrained=pretrained)
+
+
+def test_a_training_with_movement_writes_its_fusion_into_the_card(
+    make_snapshot: MakeSnapshot, pretrained: Path, tmp_path: Path
+) -> None:
+    store, digest = make_snapshot(12)
+    train(find_recipe("smoke-palsy+movement"), store, digest, tmp_path / "out", pretrained=pretrained)
+    _, card = load_model(tmp_path / "out/model")
+    fusion = read_fusion(card)
+    assert fusion is not None
+    assert fusion.task.network > 0
+    assert card["recipe"] == "smoke-palsy+movement"
+    train(find_recipe("smoke-palsy"), store, digest, tmp_path / "alone", pretrained=pretrained)
+    assert read_fusion(load_model(tmp_path / "alone/model")[1]) is None
+    with pytest.raises(CheckpointError, match=r"^the fusion in the card of a model cannot be read \('task'\): fetch it again$"):
+        read_fusion({"fusion": {"side": None, "movement": card["fusion"]["movement"]}})
 
 
 def test_a_split_without_people_is_named(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:

@@ -5,10 +5,9 @@ All features change their sign in the mirror image, so that no symmetric trait o
 Axes: N frames, K landmarks, P people, F features.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
@@ -16,15 +15,16 @@ from numpy.typing import NDArray
 
 from vitau.asymmetry.patches import texture_ratios
 from vitau.asymmetry.signals import sided_signals
-from vitau.data.dataset import Crops
 from vitau.measures.asymmetry import movement_ratios
 from vitau.measures.geometry import SIDES, Floats
 from vitau.measures.landmarks.refinement.network import load_networks
 from vitau.measures.landmarks.refinement.refined import refine
-from vitau.schema import AU, AUS, CROP_SIZE
+from vitau.schema import AU, CROP_SIZE
 
 FEWEST_FRAMES: Final = 4
 """Frames of a person below which movement cannot be compared."""
+MOST_FRAMES: Final = 120
+"""Frames of a person that are measured at most, evenly spaced: a long recording costs no more than 20 seconds of one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +116,30 @@ def measure_features(pixels_NSS3: NDArray[np.uint8], points_NK2: NDArray[Any]) -
     return features_of_points(pixels_NSS3, (refined_NK2 + 0.5) / to_pixels - 0.5)
 
 
+def measured_frames(num_frames: int) -> NDArray[np.int64]:
+    """Return the frames of a person that are measured: all, or ``MOST_FRAMES`` evenly spaced ones."""
+    if num_frames <= MOST_FRAMES:
+        return np.arange(num_frames)
+    return np.linspace(0, num_frames - 1, MOST_FRAMES).round().astype(np.int64)
+
+
+def measure_person(batches: Iterable[NDArray[np.uint8]], points_NK2: NDArray[Any]) -> Floats | None:
+    """Return the features (F,) of one person, ``None`` from fewer than 4 frames; see :func:`measure_features`.
+
+    Args:
+        batches: the aligned crops (B, S, S, 3) of N frames in order. Those that are not measured are dropped at once.
+        points_NK2: dlib's landmarks of the N frames.
+    """
+    if len(points_NK2) < FEWEST_FRAMES:
+        return None
+    chosen, start, kept = measured_frames(len(points_NK2)), 0, []
+    for pixels_BSS3 in batches:
+        own = chosen[(chosen >= start) & (chosen < start + len(pixels_BSS3))]
+        kept.append(pixels_BSS3[own - start])
+        start += len(pixels_BSS3)
+    return measure_features(np.concatenate(kept), points_NK2[chosen])
+
+
 def features_of_points(pixels_NSS3: NDArray[np.uint8], points_NK2: NDArray[Any]) -> Floats:
     """Return the features (F,) of one person whose landmarks are exact; see :func:`measure_features`."""
     columns = sided_signals(points_NK2)
@@ -152,42 +176,6 @@ class People:
     def where(self, mask_P: NDArray[np.bool_]) -> "People":
         """Return some of the people."""
         return People(**{name: getattr(self, name)[mask_P] for name in self.__slots__})
-
-
-class FeatureCache:
-    """Features of people that were measured before, by a digest of their crops."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Floats] = {}
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def measure(self, crops: Crops) -> Floats:
-        """Return the features (F,) of one person's crops."""
-        pixels_NSS3 = crops.pixels(slice(None))
-        key = blake2b(pixels_NSS3.tobytes(), digest_size=16)
-        key.update(crops.landmarks_NL2.tobytes())
-        if (digest := key.digest()) not in self._known:
-            self._known[digest] = measure_features(pixels_NSS3, crops.landmarks_NL2)
-        return self._known[digest]
-
-
-def people_of(crops: Crops, features: FeatureCache | None = None) -> People:
-    """Measure the people of a snapshot, each from all its frames; people are sorted by their pseudonyms."""
-    features = FeatureCache() if features is None else features
-    subject_P, first_P = np.unique(crops.subject_N, return_index=True)
-    sided_P2 = np.stack([crops.sided_NA2[first].any(axis=0) for first in first_P]) if len(first_P) else np.zeros((0, 2), bool)
-    return People(
-        subject_P=subject_P,
-        feature_PF=np.array([features.measure(crops.where(crops.subject_N == subject)) for subject in subject_P]).reshape(
-            len(subject_P), len(FEATURES)
-        ),
-        palsied_P=crops.palsied_N[first_P],
-        side_P=sided_P2[:, 0].astype(np.int64) - sided_P2[:, 1],
-        affected_PA=crops.affected_NA[first_P].reshape(-1, len(AUS)),
-        known_PA=crops.known_NA[first_P].reshape(-1, len(AUS)),
-    )
 
 
 @cache

@@ -44,6 +44,15 @@ class Answers:
     affected_PA: Floats
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LogOdds:
+    """The log-odds of the answers about P people: ``right_P``, ``palsy_P``, and ``affected_PA`` (P, 8)."""
+
+    right_P: Floats
+    palsy_P: Floats
+    affected_PA: Floats
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contribution:
     """The log-odds that one feature of a person adds.
@@ -67,11 +76,16 @@ class AsymmetryModel:
 
     def answer(self, feature_PF: Floats) -> Answers:
         """Return the answers about people with features (P, F)."""
+        found = self.log_odds(feature_PF)
+        return Answers(right_P=sigmoid(found.right_P), palsy_P=sigmoid(found.palsy_P), affected_PA=sigmoid(found.affected_PA))
+
+    def log_odds(self, feature_PF: Floats) -> LogOdds:
+        """Return the log-odds of the answers about people with features (P, F)."""
         scaled_PF = feature_PF / self.scale_F
-        side_P = self.side(scaled_PF)
-        weak_PF = scaled_PF * _sign(side_P)[:, None]
+        right_P = self.side(scaled_PF)
+        weak_PF = scaled_PF * _sign(right_P)[:, None]
         affected_PA = np.stack([region(weak_PF) for region in self.regions], axis=1)
-        return Answers(right_P=sigmoid(side_P), palsy_P=sigmoid(self.palsy(weak_PF)), affected_PA=sigmoid(affected_PA))
+        return LogOdds(right_P=right_P, palsy_P=self.palsy(weak_PF), affected_PA=affected_PA)
 
     def explain(self, feature_F: Floats, region: AU | None = None) -> list[Contribution]:
         """Return what each feature adds to the log-odds of a palsy, or of a region, the largest amount first.
@@ -127,7 +141,12 @@ def equal_weights(scale_F: Floats, kinds: Sequence[str] = DEFAULT_KINDS) -> Asym
 
 
 def fit_model(
-    people: People, prior: AsymmetryModel | None = None, *, strength: float = STRENGTH, kinds: Sequence[str] = DEFAULT_KINDS
+    people: People,
+    prior: AsymmetryModel | None = None,
+    *,
+    strength: float = STRENGTH,
+    kinds: Sequence[str] = DEFAULT_KINDS,
+    one_cohort: bool = False,
 ) -> AsymmetryModel:
     """Fit the weights to people; few of them change the prior little.
 
@@ -139,11 +158,12 @@ def fit_model(
         prior: weights to start from, with their features; by default all features of a question count equally.
         strength: of the prior.
         kinds: of features, if no prior is given.
+        one_cohort: accept palsied people or controls alone; what they do not answer keeps the prior's weights.
 
     Raises:
         TrainingError: no palsied person or no control has a feature.
     """
-    if len({*people.palsied_P.tolist()}) < 2:
+    if not one_cohort and len({*people.palsied_P.tolist()}) < 2:
         raise TrainingError("movement is learned from palsied people and controls; label at least one of each")
     prior = prior or equal_weights(usual_sizes(people.feature_PF), kinds)
     scaled_PF = people.feature_PF / prior.scale_F

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from vitau.measures.geometry import Floats
 
@@ -39,6 +38,8 @@ def fit_odds(feature_PF: Floats, truth_P: NDArray[np.bool_], prior: Odds, streng
         strength: half of its precision: the number of people that outweigh it grows with it.
         with_bias: fit the bias too; else it stays that of the prior.
     """
+    from scipy.optimize import minimize  # a fitted model answers without SciPy
+
     if len(np.unique(truth_P)) < 2:
         return prior
     design_PD = np.column_stack([feature_PF, np.ones(len(feature_PF))])

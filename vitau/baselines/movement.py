@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.asymmetry.features import FeatureCache, people_of
 from vitau.asymmetry.model import STRENGTH, Answers, AsymmetryModel, fit_model
+from vitau.asymmetry.people import FeatureCache, people_of
 from vitau.asymmetry.weights import load_weights
 from vitau.baselines.fitting import check_people, select
 from vitau.baselines.method import Budget

@@ -48,6 +48,7 @@ class Crops:
         split_N: names of splits.
         source_N: names of the sources of the clips; ``None`` for people who come from none.
         clip_N: sha256 of the clips; ``None`` for frames that come from none.
+        movement_NF: features of each person by :mod:`vitau.asymmetry`, NaN where unknown; ``None`` if not measured.
     """
 
     pixels_MSS3: Array
@@ -61,6 +62,7 @@ class Crops:
     split_N: Array
     source_N: Array | None = None
     clip_N: Array | None = None
+    movement_NF: Array | None = None
 
     def __len__(self) -> int:
         return len(self.row_N)

@@ -25,7 +25,11 @@ REQUIREMENTS: Final = (
 """Distributions that a registered model needs; registration pins them to the installed versions."""
 
 _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "asymmetry": ("features", "fusion", "model", "odds", "patches", "signals"),
     "evaluation": ("decision",),
+    "measures": ("asymmetry", "geometry"),
+    "measures/landmarks": ("backend", "stated"),
+    "measures/landmarks/refinement": ("network", "patches", "refined"),
     "media": ("clips", "containers", "crops", "faces", "frames", "inputs", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
@@ -37,6 +41,8 @@ SHIPPED: Final = (
     *(f"{folder}/{name}.py" for folder, names in _SHIPPED_MODULES.items() for name in ("__init__", *names)),
 )
 """The files of this package that travel with a registered model: those that :mod:`vitau.scoring.pyfunc` imports."""
+_WEIGHTS: Final = "measures/landmarks/refinement/refinement.safetensors"
+"""Travels too: movement is measured from refined landmarks."""
 
 _TYPES: Final[Mapping[str, Any]] = {
     "string": DataType.string,
@@ -74,7 +80,7 @@ def log_model(folder: Path, beside: Mapping[str, str]) -> Any:
 
 
 def _copy_package(source: Path, dest: Path) -> None:
-    for name in SHIPPED:
+    for name in (*SHIPPED, _WEIGHTS):
         (dest / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / name, dest / name)
 

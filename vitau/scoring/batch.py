@@ -20,6 +20,7 @@ from vitau.media.inputs import RecordingOptions, list_files
 from vitau.registry.bundle import EXPLANATIONS
 from vitau.schema import AU, Skipped, safe_cell
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
+from vitau.scoring.explanations.contributions import contributions
 from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
 from vitau.scoring.reading import REASON_WORDS, ReadingCounts
@@ -37,6 +38,7 @@ class ScoredPerson:
     """The score of one face of a photo, or of the tracked person of a clip.
 
     ``item`` is the number of the input, from 1; everything that is written names it. ``input`` is its path, for the terminal.
+    ``contributions`` are those of movement, see :func:`vitau.scoring.explanations.contributions.contributions`.
     """
 
     item: int
@@ -44,6 +46,7 @@ class ScoredPerson:
     face_index: int
     score: SubjectScore
     notes: tuple[str, ...]
+    contributions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +115,23 @@ def score_inputs(
                 continue
             notes = (*predictor.warnings, *_notes(item, counts), *_left_out_notes(item, reading))
             left_out = {str(reason): count for reason, count in reading.left_out.items()}
-            person = ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes)
+            added = contributions(predictor, own_faces[0].movement_F)
+            person = ScoredPerson(
+                item=number, input=str(path), face_index=face_index, score=score, notes=notes, contributions=added
+            )
             is_photo = path.suffix.lower() in PHOTO_SUFFIXES
             frames = _draw(predictor, own_faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
             name = f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}"
             people.append(person)
             reported.append(
-                ReportedSubject(name=name, score=score, key_frames=frames, left_out=left_out, notes=_notes(item, counts))
+                ReportedSubject(
+                    name=name,
+                    score=score,
+                    key_frames=frames,
+                    left_out=left_out,
+                    notes=_notes(item, counts),
+                    contributions=added,
+                )
             )
     _write_tables(out, rows, people, skipped)
     model = ReportedModel(
@@ -157,6 +170,7 @@ def person_record(person: ScoredPerson, *, named: bool = True) -> dict[str, Any]
         **({"item": person.item, "input": person.input} if named else {"input": str(person.item)}),
         "face_index": person.face_index,
         **person.score.summary(),
+        **({} if person.contributions is None else {"movement": person.contributions}),
         "notes": list(person.notes),
     }
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vitau.asymmetry.features import measure_person
+from vitau.asymmetry.fusion import fuse, read_fusion
 from vitau.errors import CheckpointError, ClipError
 from vitau.evaluation.decision import DecisionRule
 from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, decode_image, sample_frames
@@ -29,8 +31,9 @@ from vitau.scoring.reading import (
     no_usable_face,
     read_clip,
     read_photo,
+    some_usable,
 )
-from vitau.scoring.scores import CropScores, ScoredFace, concatenate, score_rows
+from vitau.scoring.scores import CropScores, ScoredFace, concatenate, scored_faces
 
 BATCH: Final = 32
 
@@ -47,7 +50,8 @@ class Predictor:
     ``recognition`` runs first; ``regions`` is None in a folder with recognition only. ``card`` is the model card of the
     folder's own model. ``rule`` is that of recognition, ``threshold`` its threshold. ``region_threshold_A`` (8,) is subtracted
     from the scores of the regions, so that 0 divides. ``limits`` are those that the training frames kept: a face outside them
-    is not scored. ``synthetic``: a model was trained on synthetic people. ``warnings`` are sentences that must accompany every
+    is not scored. ``fusion`` and ``recognition_fusion`` combine the folder's own model and recognition with movement, ``None``
+    without it. ``synthetic``: a model was trained on synthetic people. ``warnings`` are sentences that must accompany every
     score.
 
     Args:
@@ -79,6 +83,8 @@ class Predictor:
         self.region_threshold_A = np.array([own_thresholds.get(au, 0.0) for au in AUS], dtype=np.float32)
         self.limits = FrameLimits(**(self.recognition_card.get("frame_limits") or {}))
         self.side_scales: Mapping[str, float] = self.card.get("side_scales") or {}
+        self.fusion, self.recognition_fusion = (read_fusion(card) for card in (self.card, self.recognition_card))
+        self.uses_movement = self.fusion is not None or self.recognition_fusion is not None
         cards = (self.recognition_card, self.card)
         self.synthetic = any(bool(card.get("synthetic")) for card in cards)
         self.warnings = tuple(dict.fromkeys(str(warning) for card in cards for warning in card.get("warnings") or ()))
@@ -114,7 +120,7 @@ class Predictor:
         if image is None:
             raise ClipError("the photo is not an image that can be read; save it again as JPEG or PNG")
         counts = ReadingCounts()
-        return _some(self.score_image(image, name or "", analyse_all=analyse_all, options=options, counts=counts), counts)
+        return some_usable(self.score_image(image, name or "", analyse_all=analyse_all, options=options, counts=counts), counts)
 
     @property
     def warning(self) -> str | None:
@@ -130,51 +136,89 @@ class Predictor:
         heatmap_AHW = self.heatmaps(face.crop[None])[0].clamp(-1, 1).float().cpu().numpy()
         return dict(zip(AUS, heatmap_AHW, strict=True))
 
-    def score_crops(self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False) -> CropScores:
+    def score_crops(
+        self, crop_NHWC: NDArray[np.uint8], *, analyse_all: bool = False, movement_NF: NDArray[Any] | None = None
+    ) -> CropScores:
         """Score aligned crops (N, S, S, 3) uint8 RGB, each a person of its own; see :meth:`score_person` for one person.
 
-        With ``analyse_all``, the regions of healthy faces are analyzed too.
+        With ``analyse_all``, the regions of healthy faces are analyzed too. ``movement_NF`` has the features of each crop's
+        person by :mod:`vitau.asymmetry`, NaN where they are not known.
         """
-        scores = concatenate([self.recognize(crop_NHWC[start : start + BATCH]) for start in range(0, len(crop_NHWC), BATCH)])
+
+        def own(rows: slice | NDArray[np.int64]) -> NDArray[Any] | None:
+            return None if movement_NF is None else movement_NF[rows]
+
+        batches = [slice(start, start + BATCH) for start in range(0, len(crop_NHWC), BATCH)]
+        scores = concatenate([self.recognize(crop_NHWC[rows], own(rows)) for rows in batches])
         chosen_N = scores.palsied_N | analyse_all
         for start in range(0, int(chosen_N.sum()) if self.regions is not None else 0, BATCH):
             rows = np.flatnonzero(chosen_N)[start : start + BATCH]
-            self.analyze_into(scores, rows, crop_NHWC[rows])
+            self.analyze_into(scores, rows, crop_NHWC[rows], own(rows))
         return scores
 
-    def score_person(self, read: Callable[[], Iterable[NDArray[np.uint8]]], *, analyse_all: bool = False) -> CropScores:
+    def measure(self, read: Callable[[], Iterable[NDArray[np.uint8]]], landmarks: Sequence[Any]) -> NDArray[Any] | None:
+        """Measure the movement of one person, (F,); ``None`` without models that use it, or from fewer than 4 frames.
+
+        ``read`` returns all crops in batches, ``landmarks`` are dlib's (68, 2) of each crop, px of a crop of 256 px.
+        """
+        return measure_person(read(), np.array(landmarks, np.float32)) if self.uses_movement else None
+
+    def score_person(
+        self,
+        read: Callable[[], Iterable[NDArray[np.uint8]]],
+        *,
+        analyse_all: bool = False,
+        movement_F: NDArray[Any] | None = None,
+    ) -> CropScores:
         """Score all frames of one person: recognition first, then the regions of every frame if the person is palsied.
 
         Args:
             read: returns the aligned crops in batches (B, S, S, 3) uint8 RGB. It is called once or twice.
             analyse_all: analyze the regions of a person without a recognized palsy too.
+            movement_F: features of the person, see :func:`vitau.asymmetry.features.measure_person`. ``None`` is no movement.
         """
-        scores = concatenate([self.recognize(crop_BHWC) for crop_BHWC in read()])
+        own_1F = None if movement_F is None else movement_F[None]
+        scores = concatenate([self.recognize(crop_BHWC, own_1F) for crop_BHWC in read()])
         palsied = len(scores.palsy_N) > 0 and self.rule.combine(scores.palsy_N) >= self.threshold
         if self.regions is None or not (palsied or analyse_all):
             return scores
         start = 0
         for crop_BHWC in read():
-            self.analyze_into(scores, np.arange(start, start + len(crop_BHWC)), crop_BHWC)
+            self.analyze_into(scores, np.arange(start, start + len(crop_BHWC)), crop_BHWC, own_1F)
             start += len(crop_BHWC)
         return scores
 
     @torch.inference_mode()
-    def recognize(self, crop_BHWC: NDArray[np.uint8]) -> CropScores:
-        """Compute the calibrated probability of a palsy of one batch of crops; their regions are not analyzed."""
+    def recognize(self, crop_BHWC: NDArray[np.uint8], movement_BF: NDArray[Any] | None = None) -> CropScores:
+        """Compute the calibrated probability of a palsy of one batch of crops; their regions are not analyzed.
+
+        ``movement_BF`` are the features of each crop's person, or (1, F) of the person whom all crops show.
+        """
         logit_B2 = self.recognition(self.to_input(crop_BHWC, self.recognition))
-        palsy_B = self.rule.calibrate(logit_B2.softmax(1)[:, 1].float().cpu().numpy())
+        palsy_B = logit_B2.softmax(1)[:, 1].float().cpu().numpy()
+        palsy_B = self.rule.calibrate(fuse(self.recognition_fusion, palsy_B, movement_BF))
         return CropScores.without_regions(palsy_B, palsy_B >= self.threshold, sided=bool(self.side_scales))
 
     @torch.inference_mode()
-    def analyze_into(self, scores: CropScores, rows: NDArray[np.int64], crop_BHWC: NDArray[np.uint8]) -> None:
-        """Write the regions of one batch of crops, and their sides by a sided model, into some rows of the scores."""
+    def analyze_into(
+        self,
+        scores: CropScores,
+        rows: NDArray[np.int64],
+        crop_BHWC: NDArray[np.uint8],
+        movement_BF: NDArray[Any] | None = None,
+    ) -> None:
+        """Write the regions of one batch of crops, and their sides by a sided model, into some rows of the scores.
+
+        ``movement_BF``: see :meth:`recognize`.
+        """
         assert self.regions is not None, "the folder contains recognition only"
         heatmaps_BAHW = self.heatmaps(crop_BHWC)
-        scores.region_NA[rows] = self.regions.scores(heatmaps_BAHW).float().cpu().numpy() - self.region_threshold_A
+        read = decode_sides if self.regions.config.mode == "sided" else self.regions.scores
+        raw = fuse(self.fusion, read(heatmaps_BAHW).float().cpu().numpy(), movement_BF)
+        scores.region_NA[rows] = (raw if raw.ndim == 2 else raw.max(-1)) - self.region_threshold_A
         scores.analysed_N[rows] = True
         if self.side_scales and scores.right_N is not None and scores.sided_NA2 is not None:
-            score_BA2 = decode_sides(heatmaps_BAHW)
+            score_BA2 = torch.from_numpy(raw)
             scores.right_N[rows] = right_side_probability(score_BA2, self.side_scales["face"]).float().cpu().numpy()
             threshold_A = torch.from_numpy(self.region_threshold_A).to(score_BA2)
             scales = self.side_scales["region"], self.side_scales.get("side")
@@ -212,7 +256,7 @@ class Predictor:
                 spool.add(face.jpeg)
             crops = list(spool.batches(BATCH))
         parts = [self.score_crops(crop_BHWC, analyse_all=analyse_all) for crop_BHWC in crops]
-        return list(_scored(name, faces, concatenate(parts), crops, self.warning))
+        return list(scored_faces(name, faces, concatenate(parts), crops, warning=self.warning))
 
     def score_clip(
         self,
@@ -254,8 +298,10 @@ class Predictor:
                 raise ClipError(f"the recording shows no face in any of its {num_frames} sampled frames; give a clip of a face")
             if not faces:
                 raise no_usable_face(reading, "recording")
-            scores = self.score_person(lambda: spool.batches(BATCH), analyse_all=analyse_all)
-            yield from _scored(name or str(path), faces, scores, spool.batches(BATCH), self.warning)
+            movement_F = self.measure(lambda: spool.batches(BATCH), [face.landmarks_L2 for face in faces])
+            scores = self.score_person(lambda: spool.batches(BATCH), analyse_all=analyse_all, movement_F=movement_F)
+            name = name or str(path)
+            yield from scored_faces(name, faces, scores, spool.batches(BATCH), warning=self.warning, movement_F=movement_F)
 
     def score_path(
         self,
@@ -283,40 +329,7 @@ class Predictor:
                 photo.image, name or str(path), analyse_all=analyse_all, options=options, counts=reading
             )
         ]
-        yield from _some(faces, reading)
-
-
-def _some(faces: list[ScoredFace], counts: ReadingCounts) -> list[ScoredFace]:
-    """Return the faces of a photo; raise ClipError if there is none."""
-    if not counts.num_faces:
-        raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
-    if not faces:
-        raise no_usable_face(counts, "photo")
-    return faces
-
-
-def _scored(
-    name: str,
-    faces: Sequence[UsableFace],
-    scores: CropScores,
-    batches: Iterable[NDArray[np.uint8]],
-    warning: str | None,
-) -> Iterator[ScoredFace]:
-    """Yield the faces with their rows and crops, in order."""
-    start = 0
-    for crop_BHWC in batches:
-        some = faces[start : start + len(crop_BHWC)]
-        rows = score_rows(
-            scores.rows(slice(start, start + len(some))),
-            name=name,
-            frame_index=[face.frame_index for face in some],
-            time_s=[face.time_s for face in some],
-            box=[face.box for face in some],
-            face_index=[face.face_index for face in some],
-            warning=warning,
-        )
-        start += len(some)
-        yield from (ScoredFace(row=row, crop=crop) for row, crop in zip(rows, crop_BHWC, strict=True))
+        yield from some_usable(faces, reading)
 
 
 def _folder(model: str | Path, tracking_uri: str | None) -> Path:

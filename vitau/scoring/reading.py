@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vitau.errors import ClipError
 from vitau.media.clips import RATE_FPS, DecodeCounts, sample_frames
@@ -18,6 +19,8 @@ from vitau.media.faces import FaceCrop, FaceTracker
 from vitau.media.frames import find_faces
 from vitau.media.inputs import RecordingOptions
 from vitau.schema import FrameLimits, QuarantineReason, failed_limits
+
+FaceT = TypeVar("FaceT")
 
 SPOOL_BYTES: Final = 16 << 20
 """Encoded crops of a recording that stay in memory; more of them are written to a temporary file."""
@@ -43,13 +46,17 @@ class ReadingCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class UsableFace:
-    """A face within the limits: its frame, number in the frame, box in px, and the crop as the store keeps it, JPEG."""
+    """A face within the limits: its frame, number in the frame, box in px, and the crop as the store keeps it, JPEG.
+
+    ``landmarks_L2`` are dlib's (68, 2), px of the crop.
+    """
 
     frame_index: int
     time_s: float
     face_index: int
     box: tuple[float, float, float, float]
     jpeg: bytes
+    landmarks_L2: NDArray[np.float32]
 
 
 def read_clip(
@@ -72,7 +79,7 @@ def read_clip(
         _, face = tracker.track(frame.image)
         counts.num_frames += 1
         if face is not None and (jpeg := _usable(face, frame.image, options, limits, counts)) is not None:
-            yield UsableFace(frame_index=frame.index, time_s=frame.time_s, face_index=0, box=face.box, jpeg=jpeg)
+            yield _face(face, jpeg, frame.index, frame.time_s)
 
 
 def read_photo(image: Image, options: RecordingOptions, limits: FrameLimits, counts: ReadingCounts) -> Iterator[UsableFace]:
@@ -80,7 +87,14 @@ def read_photo(image: Image, options: RecordingOptions, limits: FrameLimits, cou
     counts.num_frames += 1
     for index, face in enumerate(find_faces(image, mirrored=options.mirrored)):
         if (jpeg := _usable(face, image, options, limits, counts)) is not None:
-            yield UsableFace(frame_index=0, time_s=0.0, face_index=index, box=face.box, jpeg=jpeg)
+            yield _face(face, jpeg, 0, 0.0, index)
+
+
+def _face(face: FaceCrop, jpeg: bytes, frame_index: int, time_s: float, face_index: int = 0) -> UsableFace:
+    landmarks_L2 = face.crop_landmarks.astype(np.float32)
+    return UsableFace(
+        frame_index=frame_index, time_s=time_s, face_index=face_index, box=face.box, jpeg=jpeg, landmarks_L2=landmarks_L2
+    )
 
 
 def reason_of(face: FaceCrop, image: Image, limits: FrameLimits, *, mirrored: bool) -> QuarantineReason | None:
@@ -100,6 +114,15 @@ def no_usable_face(counts: ReadingCounts, noun: str) -> ClipError:
         f"the {noun} shows {counts.num_faces} {faces}, but none within the limits of the model's training frames ({reasons}); "
         "give a sharp, well-lit face that looks at the camera"
     )
+
+
+def some_usable(faces: list[FaceT], counts: ReadingCounts) -> list[FaceT]:
+    """Return the scored faces of a photo; raise ClipError if there is none."""
+    if not counts.num_faces:
+        raise ClipError("the photo shows no face; give a photo of a face that looks at the camera")
+    if not faces:
+        raise no_usable_face(counts, "photo")
+    return faces
 
 
 def _usable(

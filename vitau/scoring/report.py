@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import vitau
+from vitau.asymmetry.explaining.fused import movement_words
 from vitau.evaluation.explanations.results import HEATMAPS, NAMES, REGION_GRADCAM, Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
@@ -76,6 +77,7 @@ class ReportedSubject:
     ``left_out`` counts unused frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are the
     consensus of the readers, if there is one. ``visits`` are in the order of time, empty if no visit is stated. ``measured`` is
     the movement: of all recordings, then of each visit if there are several. It is empty where nobody was to be measured.
+    ``contributions`` are those of movement to the score: empty if there were too few frames, ``None`` without a fused model.
     """
 
     name: str
@@ -87,6 +89,7 @@ class ReportedSubject:
     side: Side | None = None
     visits: Sequence[VisitScore] = ()
     measured: Sequence[MeasuredVisit] = ()
+    contributions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +138,7 @@ def render(report: Report) -> str:
         uncertain=sum(subject.score.uncertain for subject in report.subjects if subject.score),
         scored=sum(subject.score is not None for subject in report.subjects),
         side_words=side_words,
+        contribution_words=movement_words,
         sided=any(subject.score.right_side is not None for subject in report.subjects if subject.score),
         num_frames=sum(subject.score.num_frames for subject in report.subjects if subject.score),
         read=any(subject.affected is not None for subject in report.subjects),

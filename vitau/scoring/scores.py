@@ -1,6 +1,6 @@
 """Scores: of crops as arrays, of a face by name, and as rows of the score table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vitau.schema import AU, AUS, SCORE_COLUMNS
+from vitau.scoring.reading import UsableFace
 
 _REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
 
@@ -59,10 +60,14 @@ class CropScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ScoredFace:
-    """One face: its row of ``SCORE_COLUMNS``, and the scored crop (256, 256, 3) uint8 RGB."""
+    """One face: its row of ``SCORE_COLUMNS``, and the scored crop (256, 256, 3) uint8 RGB.
+
+    ``movement_F`` are the features of the person's movement that the score contains, ``None`` if the networks answer alone.
+    """
 
     row: dict[str, Any]
     crop: NDArray[np.uint8]
+    movement_F: NDArray[Any] | None = None
 
     @property
     def palsy_score(self) -> float:
@@ -90,6 +95,32 @@ class ScoredFace:
         """Probabilities that the right and left side of each region are affected; empty without a sided model."""
         pairs = {au: (self.row[f"{au}_right"], self.row[f"{au}_left"]) for au in AUS}
         return {au: (float(right), float(left)) for au, (right, left) in pairs.items() if right is not None}
+
+
+def scored_faces(
+    name: str,
+    faces: Sequence[UsableFace],
+    scores: CropScores,
+    batches: Iterable[NDArray[np.uint8]],
+    *,
+    warning: str | None,
+    movement_F: NDArray[Any] | None = None,
+) -> Iterator[ScoredFace]:
+    """Yield the faces of the input ``name`` with their rows and crops, in order; the crops are read in batches."""
+    start = 0
+    for crop_BHWC in batches:
+        some = faces[start : start + len(crop_BHWC)]
+        rows = score_rows(
+            scores.rows(slice(start, start + len(some))),
+            name=name,
+            frame_index=[face.frame_index for face in some],
+            time_s=[face.time_s for face in some],
+            box=[face.box for face in some],
+            face_index=[face.face_index for face in some],
+            warning=warning,
+        )
+        start += len(some)
+        yield from (ScoredFace(row=row, crop=crop, movement_F=movement_F) for row, crop in zip(rows, crop_BHWC, strict=True))
 
 
 def concatenate(parts: Sequence[CropScores]) -> CropScores:

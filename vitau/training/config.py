@@ -94,7 +94,11 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """A whole training: the model, its training on a snapshot, and its pretraining on drawn people."""
+    """A whole training: the model, its training on a snapshot, and its pretraining on drawn people.
+
+    ``movement`` fuses the network with the model of asymmetric movement. It is not in the representation, of which the keys of
+    trainings are digests: a recipe that sets it has a name of its own.
+    """
 
     name: str
     kind: Literal["palsy", "regions"]
@@ -102,6 +106,7 @@ class Recipe:
     train: TrainConfig
     pretrain: TrainConfig | None = None
     drawn: DrawnPeople | None = None
+    movement: bool = field(default=False, repr=False)
 
     @property
     def sided(self) -> bool:

@@ -244,9 +244,20 @@ def _with_camera(recipe: Recipe) -> Recipe:
     return replace(recipe, name=recipe.name + CAMERA, train=train)
 
 
+def _with_movement(recipe: Recipe) -> Recipe:
+    """Return a recipe whose network is fused with the model of asymmetric movement; its pretraining stays.
+
+    Raises:
+        TrainingError: The recipe is the paper's.
+    """
+    if recipe.name.startswith(PAPER):
+        raise TrainingError(f"recipe {recipe.name} is the paper's, which has no movement: train another size with {MOVEMENT}")
+    return replace(recipe, name=recipe.name + MOVEMENT, movement=True)
+
+
 def pretrained_recipe(name: str) -> str:
-    """Return the name of the recipe whose pretraining a recipe starts from: that without changes of the camera."""
-    return name.replace(CAMERA, "")
+    """Return the name of the recipe whose pretraining a recipe starts from: that without movement and changes of the camera."""
+    return name.replace(CAMERA, "").replace(MOVEMENT, "")
 
 
 def _smoke(recipe: Recipe, name: str) -> Recipe:
@@ -276,24 +287,31 @@ RECIPES: Final[Mapping[str, Callable[[], Recipe]]] = MappingProxyType(
 
 CAMERA: Final = "+camera"
 """Ends the name of a recipe that also changes how training images seem to be recorded: ``tiny-palsy+camera``."""
+MOVEMENT: Final = "+movement"
+"""Stands before it, in the name of a recipe that fuses the network with movement: ``tiny-palsy+movement+camera``."""
+PAPER: Final = "paper-"
 BACKBONE: Final = "@"
 """Separates the name of a recipe from that of another backbone: ``paper-palsy@vit_base_patch14_dinov2``."""
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name, which may continue with ``+camera`` and the timm name of another backbone for recognition.
+    """Return a recipe by its name, which may continue with ``+movement``, ``+camera`` and another backbone of timm's.
 
     The side of the input is rounded down to whole patches: 252 px for patches of 14.
 
     Raises:
-        TrainingError: There is no such recipe, it has no augmentation to extend, or the backbone cannot replace the recipe's.
+        TrainingError: There is no such recipe, it has no augmentation to extend or is the paper's, or the backbone cannot
+            replace the recipe's.
     """
     extended, separator, backbone = name.partition(BACKBONE)
-    known = extended.removesuffix(CAMERA)
+    moving = extended.removesuffix(CAMERA)
+    known = moving.removesuffix(MOVEMENT)
     if known not in RECIPES:
         raise TrainingError(f"no recipe {known}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[known]()
-    if extended != known:
+    if moving != known:
+        recipe = _with_movement(recipe)
+    if extended != moving:
         recipe = _with_camera(recipe)
     if not separator:
         return recipe

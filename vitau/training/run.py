@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import torch
 
+from vitau.asymmetry.fusion import FUSION
+from vitau.asymmetry.model import AsymmetryModel
+from vitau.asymmetry.people import with_movement
 from vitau.data import protocols
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
@@ -29,6 +32,7 @@ from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig, settings_of
 from vitau.training.fit import fit
+from vitau.training.fusion import fit_fusion, fit_movement
 from vitau.training.losses import WithSides
 from vitau.training.parallel import broadcast_from_main, is_main_process, main_process_first
 from vitau.training.pretraining.drawn_faces import drawn_crops
@@ -53,6 +57,8 @@ METRICS: Final = "metrics.json"
 HISTORY: Final = "history.json"
 CHECKPOINTS: Final = "checkpoint"
 CACHE: Final = "cache"
+MOVEMENT: Final = "movement"
+"""Folder of the features of people, beside those of their crops."""
 
 
 def train(  # noqa: PLR0913 - an argument for each option of the command
@@ -110,10 +116,13 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
     model, started_from = start_model(recipe, pretrained, weights, store)
     with main_process_first(), reporter.task("decode crops") as step:
         crops = load_crops(store, snapshot, cache or out / CACHE, step)
+        if recipe.movement:
+            crops = with_movement(crops, (cache or out / CACHE) / MOVEMENT)
     probe = broadcast_from_main(lambda: probe_snapshot(store, rows, cache or out / CACHE))
     if everybody:
         fold = protocols.everybody(crops.subject_N, crops.palsied_N, recipe.train.seed)
         crops = replace(crops, split_N=fold.splits())
+    movement = fit_movement(crops.of(Split.TRAIN)) if recipe.movement else None
     if recipe.kind == "regions":
         crops = crops.where(crops.palsied_N)
     crops = shrunk(crops, recipe.model_input_size)
@@ -133,7 +142,7 @@ def train(  # noqa: PLR0913 - an argument for each option of the command
         **started_from,
     }
     costs = {"pretraining_seconds": _seconds(pretrained), "run_id": run_id}
-    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, costs, probe))
+    result = broadcast_from_main(lambda: _conclude(out, recipe, model, crops, history, lineage, costs, probe, movement))
     checkpoint.clear()
     return result
 
@@ -266,7 +275,7 @@ def fit_model(
     return history, run_id
 
 
-def _conclude(
+def _conclude(  # noqa: PLR0913, PLR0917 - what a training learned, and what is known about it
     out: Path,
     recipe: Recipe,
     model: Model,
@@ -275,12 +284,16 @@ def _conclude(
     lineage: dict[str, Any],
     costs: dict[str, Any],
     probe: ShortcutProbe | None = None,
+    movement: AsymmetryModel | None = None,
 ) -> TrainingResult:
-    """Choose the thresholds on validation people, compute the metrics of both held-out splits, and write all results."""
+    """Write all results: fuse with movement, choose thresholds on validation people, and evaluate both held-out splits."""
     device = next(model.parameters()).device
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores = predict(recipe.kind, model, val, recipe.model_input_size, device, sided=recipe.sided)
     card = {"recipe": recipe.name, **lineage, "threshold": None, "side_scales": None}
+    fusion = None if movement is None else fit_fusion(recipe.kind, movement, val, val_scores)
+    if fusion is not None:
+        val_scores = fusion(val_scores, val.movement_NF)
     decide: dict[str, Any] = {}
     if recipe.kind == "palsy":
         decide["rule"] = choose_rule(val, val_scores)
@@ -294,6 +307,7 @@ def _conclude(
     test_metrics = None
     if len(test):
         test_scores = predict(recipe.kind, model, test, recipe.model_input_size, device, sided=recipe.sided)
+        test_scores = test_scores if fusion is None else fusion(test_scores, test.movement_NF)
         test_metrics = measure(recipe.kind, test, test_scores, **decide)
     result = TrainingResult(
         kind=recipe.kind,
@@ -309,6 +323,8 @@ def _conclude(
     )
     if probe is not None:
         card |= {"shortcut_probe": probe.to_json(), "warnings": [probe.warning] if probe.warning else []}
+    if fusion is not None:
+        card |= {FUSION: fusion.to_json()}
     save_model(out / MODEL, model, recipe.model, **card)
     _write_json(out / HISTORY, asdict(history))
     shutil.rmtree(out / CACHE, ignore_errors=True)

@@ -19,6 +19,10 @@ from flows.execution.clip_worker import ingest_claimed, local_source
 from flows.execution.subject_worker import score_subject
 from flows.promotion.evaluation import answer
 from flows.studies.engines import usable
+from vitau.asymmetry.fusion import FUSION as FUSION_ENTRY
+from vitau.asymmetry.fusion import Blend, Fusion, fuse, read_fusion
+from vitau.asymmetry.people import with_movement
+from vitau.asymmetry.weights import load_weights
 from vitau.cli import app
 from vitau.data.dataset import load_crops
 from vitau.data.parquet import read_table
@@ -77,13 +81,18 @@ def clips(images, tmp_path_factory):
     return folder
 
 
-def write_model(folder, *, calibration, right=1.0, limits=None):
+FUSION = Fusion(model=load_weights(), task=Blend(network=0.5, movement=0.2), side=Blend(network=0.5, movement=0.3)).to_json()
+
+
+def write_model(folder, *, calibration, right=1.0, limits=None, **fusion):
     """Write a bundle with untrained weights; ``right`` scales the side, so that a seed's person has a right side."""
     torch.manual_seed(4)
-    save_model(folder / "model", build_regions(REGIONS), REGIONS, side_scales={"face": 400.0 * right, "region": 5.0})
+    sides = {"face": 400.0 * right, "region": 5.0}
+    save_model(folder / "model", build_regions(REGIONS), REGIONS, side_scales=sides, **fusion)
     band = {"low": 0.45, "high": 0.55, "error": 0.1, "palsied_people": 5, "other_people": 5}
     card = {"threshold": 0.5, "calibration": calibration, "abstention": band}
-    save_model(folder / "recognition", build_vit(VIT), VIT, **card, **({"frame_limits": limits} if limits else {}))
+    card |= fusion | ({"frame_limits": limits} if limits else {})
+    save_model(folder / "recognition", build_vit(VIT), VIT, **card)
     return folder
 
 
@@ -141,15 +150,14 @@ def by_evaluation(model, path, options, tmp_path):
     columns = {"source": "drawn", "cohort": "palsy", "split": "test", "side": "right", **dict.fromkeys(AUS, True)}
     rows = [row | columns for row in frames.to_pylist()]
     digest = freeze(pa.Table.from_pylist(rows, schema=snapshot_schema()), store, 1).digest
-    crops = load_crops(store, digest, tmp_path / "cache")
+    crops = with_movement(load_crops(store, digest, tmp_path / "cache"))
     predictor = Predictor(model, device="cpu")
     answers = answer(predictor, crops)
     network, card = load_model(model / "recognition")
     rule = DecisionRule.from_card(card)
-    trained = rule.calibrate(
-        predict("palsy", network.eval(), shrunk(crops, VIT.input_size), VIT.input_size, torch.device("cpu"))
-    )
-    scores = predictor.score_crops(crops.pixels(slice(None)), analyse_all=True)
+    raw = predict("palsy", network.eval(), shrunk(crops, VIT.input_size), VIT.input_size, torch.device("cpu"))
+    trained = rule.calibrate(fuse(read_fusion(card), raw, crops.movement_NF))
+    scores = predictor.score_crops(crops.pixels(slice(None)), analyse_all=True, movement_NF=crops.movement_NF)
     np.testing.assert_allclose(trained, scores.palsy_N, atol=1e-6, err_msg="training sees other pixels than scoring")
     rows = pd.DataFrame(scores.region_NA, columns=list(AUS)).assign(palsy_score=trained, right_side=scores.right_N)
     sides = scores.sided_NA2.reshape(len(rows), -1)
@@ -184,6 +192,21 @@ def test_one_clip_has_the_same_scores_by_all_four_paths(model, clips, name, opti
         assert summary["palsy_score"] == pytest.approx(summaries[0]["palsy_score"], abs=1e-4)
         for au in AUS:
             assert summary["regions"][au]["score"] == pytest.approx(summaries[0]["regions"][au]["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "options"), [("straight.tar", PLAIN), ("mirror.tar", MIRRORED)], ids=["plain", "mirrored"])
+def test_a_model_with_movement_has_the_same_scores_by_all_four_paths(clips, name, options, tmp_path):
+    neutral, found = {"scale": 1.0, "bias": 0.0}, []
+    fused = write_model(tmp_path / "fused", calibration=neutral | {"bias": 5.0}, **{FUSION_ENTRY: FUSION})
+    alone = write_model(tmp_path / "alone", calibration=neutral | {"bias": 5.0})
+    for path in PATHS:
+        (tmp_path / path.__name__).mkdir()
+        found.append(path(fused, clips / name, options, tmp_path / path.__name__)[0][list(VALUES)].astype(float))
+    for table in found[1:]:
+        np.testing.assert_allclose(table, found[0], atol=1e-5, rtol=0)
+    (tmp_path / "network").mkdir()
+    network = by_command(alone, clips / name, options, tmp_path / "network")[0]
+    assert np.abs(network["palsy_score"] - found[0]["palsy_score"]).min() > 1e-4, "movement counts in every frame"
 
 
 def test_a_mirrored_clip_names_the_side_of_the_person_and_not_of_the_picture(model, clips):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from vitau.asymmetry.model import AsymmetryModel
 from vitau.data.dataset import SIDES, Crops
 from vitau.data.protocols import FrameFold
 from vitau.errors import TrainingError
@@ -25,6 +26,7 @@ from vitau.schema import AUS, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
+from vitau.training.fusion import fit_fusion, fit_movement
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
 from vitau.training.tasks import Array, Kind, SideScales, choose_region_thresholds, choose_rule, fit_side_scales, predict
@@ -67,7 +69,7 @@ def train_fold(
 
     Args:
         recipe: the model and its training, with the seed of this fold.
-        crops: all frames of the data set, at the recipe's size or larger.
+        crops: all frames of the data set, at the recipe's size or larger, with movement if the recipe uses it.
         fold: of all frames.
         folder: holds the checkpoint; an interrupted training resumes from it. It is empty at the end.
         identity: names the data and the fold.
@@ -82,6 +84,7 @@ def train_fold(
         TrainingError: a part of the fold has no frames, the training people are of one cohort, the recipe needs weights, or the
             loss is not finite.
     """
+    movement = fit_movement(crops.where(fold.train_N)) if recipe.movement else None
     fold = task_frames(recipe, crops, fold)
     _check(recipe, crops, fold)
     crops = replace(crops, split_N=fold.splits())
@@ -90,7 +93,7 @@ def train_fold(
     settings = json.dumps([identity, asdict(recipe.model), settings_of(recipe.train)])
     checkpoint = Checkpoint(folder=folder, identity=settings)
     history, _ = fit_model(recipe, recipe.train, model, crops, checkpoint, Reporter(quiet=True), None, device)
-    table = _predictions(recipe, model, crops, np.flatnonzero(fold.test_N), device)
+    table = _predictions(recipe, model, crops, np.flatnonzero(fold.test_N), device, movement)
     facts = {
         "best_epoch": (history.best or 0) + 1,
         "seconds": round(history.seconds, 1),
@@ -101,12 +104,20 @@ def train_fold(
 
 
 def _predictions(
-    recipe: Recipe, model: torch.nn.Module, crops: Crops, row_T: npt.NDArray[np.int64], device: torch.device
+    recipe: Recipe,
+    model: torch.nn.Module,
+    crops: Crops,
+    row_T: npt.NDArray[np.int64],
+    device: torch.device,
+    movement: AsymmetryModel | None,
 ) -> pa.Table:
     val, test = crops.of(Split.VAL), crops.of(Split.TEST)
     val_scores, test_scores = (
         predict(recipe.kind, model, part, recipe.model_input_size, device, sided=recipe.sided) for part in (val, test)
     )
+    if movement is not None:
+        fusion = fit_fusion(recipe.kind, movement, val, val_scores)
+        val_scores, test_scores = fusion(val_scores, val.movement_NF), fusion(test_scores, test.movement_NF)
     return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided)
 
 

@@ -182,8 +182,8 @@ class Settings(BaseModel):
     )
     movement: Movement = Field(
         default="off",
-        description="fused: trainings combine the network with the movement of the two halves of the face, in sizes tiny, small "
-        "and base; off: networks alone",
+        description="fused: trainings of sizes tiny, small and base combine the network with the movement of both halves of "
+        "the face; off: networks alone",
     )
     weights_palsy: Sources = Field(
         default=(),

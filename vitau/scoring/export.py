@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vitau.asymmetry.fusion import Fusion
 from vitau.errors import CheckpointError
 from vitau.evaluation.decision import SMALLEST_PROBABILITY, Calibration, log_odds
 from vitau.media.synthetic.drawing import draw_crop
@@ -42,6 +43,9 @@ PREPROCESSING: Final = (
 )
 
 
+WITHOUT_MOVEMENT: Final = "the model also uses a person's movement; these networks answer as it does about a photo"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
     """One exported network: its largest difference from PyTorch, and its inputs and outputs by name."""
@@ -54,14 +58,17 @@ class Exported:
 
 
 class Recognition(nn.Module):
-    """Computes the probability of a palsy from a crop."""
+    """Computes the probability of a palsy from a crop; that of a fused model without movement."""
 
     outputs: Final = {"palsy_score": "float32 (B,), probability of a palsy, 0 to 1"}
 
-    def __init__(self, model: PalsyViT, calibration: Calibration | None = None) -> None:
+    def __init__(self, model: PalsyViT, calibration: Calibration | None = None, fusion: Fusion | None = None) -> None:
         super().__init__()
         self.model = model
         self.calibration = calibration
+        if fusion is not None:
+            own = calibration or Calibration()
+            self.calibration = replace(own, scale=own.scale * fusion.task.network)
 
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of ``outputs``."""
@@ -73,13 +80,19 @@ class Recognition(nn.Module):
 
 
 class Regions(nn.Module):
-    """Computes heatmaps and scores of the regions from a crop, and of their sides with a sided model."""
+    """Computes heatmaps and scores of the regions from a crop, and of their sides with a sided model; without movement."""
 
     threshold_A: Tensor
 
-    def __init__(self, model: RegionModel, side_scales: Mapping[str, float], threshold_A: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        model: RegionModel,
+        side_scales: Mapping[str, float],
+        threshold_A: NDArray[np.float32],
+        fusion: Fusion | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.side_scales = model, dict(side_scales)
+        self.model, self.side_scales, self.fusion = model, dict(side_scales), fusion
         self.register_buffer("threshold_A", torch.from_numpy(threshold_A))
         size = model.config.heatmap_size
         self.outputs = {
@@ -95,13 +108,23 @@ class Regions(nn.Module):
     def forward(self, crop_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of ``outputs``."""
         heatmaps_BAHW = self.model(crop_BCHW)
-        outputs = (heatmaps_BAHW, self.model.scores(heatmaps_BAHW) - self.threshold_A)
+        score_BA, score_BA2 = self._alone(self.model.scores(heatmaps_BAHW), decode_sides(heatmaps_BAHW))
+        outputs = (heatmaps_BAHW, score_BA - self.threshold_A)
         if not self.side_scales:
             return outputs
-        score_BA2 = decode_sides(heatmaps_BAHW)
         right_B = right_side_probability(score_BA2, self.side_scales["face"])
         scales = self.side_scales["region"], self.side_scales.get("side")
         return (*outputs, right_B, region_side_probability(score_BA2, self.threshold_A, *scales))
+
+    def _alone(self, score_BA: Tensor, score_BA2: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores of a fusion without movement, as :class:`vitau.asymmetry.fusion.Fusion` does."""
+        if self.fusion is None:
+            return score_BA, score_BA2
+        fused_BA = torch.tanh(self.fusion.task.network * score_BA / 2)
+        if self.fusion.side is None:
+            return fused_BA, score_BA2
+        right_BA = torch.tanh(self.fusion.side.network * (score_BA2[..., 0] - score_BA2[..., 1]) / 2)
+        return fused_BA, torch.stack([fused_BA + right_BA.clamp(max=0), fused_BA - right_BA.clamp(min=0)], dim=-1)
 
 
 def export_onnx(folder: Path, out: Path) -> list[Exported]:
@@ -118,10 +141,13 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
     _require_onnx()
     predictor = Predictor(folder, device="cpu")
     networks: dict[str, tuple[Recognition | Regions, int]] = {
-        "recognition.onnx": (Recognition(predictor.recognition, predictor.rule.calibration), predictor.recognition.input_size)
+        "recognition.onnx": (
+            Recognition(predictor.recognition, predictor.rule.calibration, predictor.recognition_fusion),
+            predictor.recognition.input_size,
+        )
     }
     if predictor.regions is not None:
-        regions = Regions(predictor.regions, predictor.side_scales, predictor.region_threshold_A)
+        regions = Regions(predictor.regions, predictor.side_scales, predictor.region_threshold_A, predictor.fusion)
         networks["regions.onnx"] = regions, predictor.regions.input_size
     out.mkdir(parents=True, exist_ok=True)
     exported = [_export(network.eval(), size, out / file) for file, (network, size) in networks.items()]
@@ -131,6 +157,7 @@ def export_onnx(folder: Path, out: Path) -> list[Exported]:
         "opset": OPSET,
         "tolerance": TOLERANCE,
         "preprocessing": PREPROCESSING,
+        **({"movement": WITHOUT_MOVEMENT} if predictor.uses_movement else {}),
         "frame_limits": asdict(predictor.limits),
         "thresholds": read_thresholds(folder) or {"recognition": {"threshold": predictor.threshold}},
         "networks": {

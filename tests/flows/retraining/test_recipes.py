@@ -131,6 +131,20 @@ def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_wo
     assert choose_recipes(settings, "paper", confounded=True)["vitau-palsy"] == "paper-palsy", "which has no augmentation"
 
 
+def test_movement_is_fused_where_the_settings_want_it_and_never_by_the_papers_recipes(make_workspace):
+    settings = make_workspace(movement="fused").settings
+    assert list(choose_recipes(settings, "tiny").values()) == ["tiny-palsy+movement", "tiny-sided+movement"]
+    confounded = choose_recipes(settings, "tiny", confounded=True)
+    assert list(confounded.values()) == ["tiny-palsy+movement+camera", "tiny-sided+movement+camera"]
+    assert all(find_recipe(name).movement for name in confounded.values())
+    assert list(choose_recipes(settings, "paper").values()) == ["paper-palsy", "paper-sided"]
+    off = make_workspace(movement="off").settings
+    assert list(choose_recipes(off, "tiny").values()) == ["tiny-palsy", "tiny-sided"]
+    workspace = make_workspace()
+    assert pretraining_folder(workspace, "tiny-palsy+movement") == pretraining_folder(workspace, "tiny-palsy")
+    assert training_key("tiny-palsy+movement", SNAPSHOT) != training_key("tiny-palsy", SNAPSHOT)
+
+
 def test_changes_of_the_camera_are_another_training_from_the_same_pretraining(make_workspace):
     assert training_key("tiny-palsy+camera", SNAPSHOT) != training_key("tiny-palsy", SNAPSHOT)
     workspace = make_workspace()

@@ -114,11 +114,13 @@ def read_thresholds(folder: Path) -> dict[str, Any]:
                 "threshold": card.get("threshold"),
                 "chosen_on": "val",
                 **{name: card[name] for name in ("calibration", "abstention") if card.get(name)},
+                **_fusion(card, "task"),
             }
         elif card.get("kind") == "regions":
             thresholds["regions"] = {"affected": "score > threshold", "threshold": 0.0, "chosen_on": "by definition"}
             if card.get("region_thresholds"):
                 thresholds["regions"] |= {"chosen_on": "val", "subtracted_from_the_mean_of_the_map": card["region_thresholds"]}
+            thresholds["regions"] |= _fusion(card, "task")
             thresholds["regions"] |= {"names": {au.value: name for au, name in REGION_NAMES.items()}}
             if card.get("side_scales"):
                 thresholds["sides"] = {
@@ -128,8 +130,15 @@ def read_thresholds(folder: Path) -> dict[str, Any]:
                     },
                     "scales": card["side_scales"],
                     "chosen_on": "val",
+                    **_fusion(card, "side"),
                 }
     return thresholds
+
+
+def _fusion(card: Mapping[str, Any], question: str) -> dict[str, Any]:
+    """Return the weights of network and movement before a threshold; nothing for a model without movement."""
+    weights = (card.get("fusion") or {}).get(question)
+    return {"log_odds_before_calibration": weights} if weights else {}
 
 
 def _card(folder: Path) -> Mapping[str, Any]:

@@ -104,7 +104,10 @@ def rule_lines(recognition: Mapping[str, Any]) -> list[str]:
         return []
     people = f"{band['palsied_people']:g} palsied and {band['other_people']:g} other validation people"
     low, high, error = band["low"], band["high"], band["error"]
+    fused = recognition.get("log_odds_before_calibration")
+    words = "- log-odds before: {network:.3g} × those of the network + {movement:.3g} × those of movement, which a photo lacks"
     return [
+        *([words.format(**fused)] if fused else []),
         f"- a palsy is recognized from {recognition['threshold']:.3f} on, chosen on the same people",
         f"- calibration, fitted on {people}: log-odds × {calibration['scale']:.3g} {calibration['bias']:+.3g}",
         f"- uncertain from {low:.3f} to {high:.3f}: beyond, at most {error:.0%} of each class of such people are wrong",

@@ -192,7 +192,7 @@ class Predictor:
     def recognize(self, crop_BHWC: NDArray[np.uint8], movement_BF: NDArray[Any] | None = None) -> CropScores:
         """Compute the calibrated probability of a palsy of one batch of crops; their regions are not analyzed.
 
-        ``movement_BF`` are the features of each crop's person, or (1, F) of the person whom all crops show.
+        ``movement_BF`` are the features of each crop's person, or (1, F) of one person in all crops.
         """
         logit_B2 = self.recognition(self.to_input(crop_BHWC, self.recognition))
         palsy_B = logit_B2.softmax(1)[:, 1].float().cpu().numpy()

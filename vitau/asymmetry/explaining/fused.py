@@ -1,4 +1,4 @@
-"""What movement adds to the log-odds of a palsy by a fused model, as JSON values and in words."""
+"""The contribution of movement to the log-odds of a palsy by a fused model, as JSON values and in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

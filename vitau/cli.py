@@ -222,7 +222,7 @@ app.command("check-healthy", epilog="Example: vitau check-healthy staff-videos -
 
 @app.command(epilog="Example: vitau bench gradcam")
 def bench(
-    name: Annotated[str, typer.Argument(help="Name of a benchmark: frames, gradcam, regions, or all.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of a benchmark, such as ingest or gradcam, or all.", show_default=False)],
     *,
     rounds: Annotated[int | None, typer.Option(help="Number of paired measurements; by default that of the benchmark.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per benchmark, one per line.")] = False,

@@ -1,11 +1,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 from rich.console import Console
 
 from vitau.bench.measure import Case, Result
-from vitau.bench.run import as_json, as_table, run
+from vitau.bench.run import BENCHES, as_json, as_table, run, wanted
 from vitau.errors import BenchError
 
 CASE = Case(
@@ -21,7 +22,8 @@ def vitau(*arguments):
 def test_an_unknown_bench_is_one_sentence():
     done = vitau("bench", "nothing")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: there is no bench 'nothing'; take one of frames, gradcam, regions, or all\n"
+    names = "ingest, ingest-hog0, ingest-long, frames, decode, heatmaps, gradcam, regions"
+    assert done.stderr == f"Error: there is no bench 'nothing'; take one of {names}, or all\n"
 
 
 def test_a_real_bench_is_one_object_on_stdout_and_both_training_steps_have_the_same_loss():
@@ -51,11 +53,26 @@ def test_a_bench_that_cannot_run_leaves_the_others_going(monkeypatch):
     def broken(**_):
         raise BenchError("no reference")
 
-    monkeypatch.setattr("vitau.bench.gradcam.bench", broken)
-    monkeypatch.setattr("vitau.bench.frames.bench", lambda **_: RESULT)
-    monkeypatch.setattr("vitau.bench.regions.bench", lambda **_: RESULT)
-    assert [str(one) if isinstance(one, BenchError) else one for one in run("all", None, lambda *_: None)] == [
-        RESULT,
-        "no reference",
-        RESULT,
-    ]
+    for module, _ in BENCHES.values():
+        monkeypatch.setattr(f"vitau.bench.{module}.bench", broken if module == "gradcam" else lambda **_: RESULT)
+    results = [str(one) if isinstance(one, BenchError) else one for one in run("all", None, lambda *_: None)]
+    assert results == ["no reference" if name == "gradcam" else RESULT for name in BENCHES]
+
+
+def test_a_bench_gets_its_own_arguments_and_the_number_of_rounds(monkeypatch):
+    given = []
+    monkeypatch.setattr("vitau.bench.ingest.bench", lambda **options: given.append(options) or RESULT)
+    assert list(run("ingest-hog0", None, print)) == list(run("ingest-long", 2, print)) == [RESULT]
+    assert [(options["upsample"], options.get("rounds")) for options in given] == [(0, None), (0, 2)]
+
+
+def test_a_ratio_below_the_wanted_one_is_missed():
+    assert wanted(CASE) == ""
+    assert [wanted(replace(CASE, at_least=limit)) for limit in (3.0, 3.5)] == ["3×", "3.5× MISSED"]
+
+
+def test_a_table_shows_the_floors():
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(as_table(replace(RESULT, cases=(replace(CASE, floors={"decode": 9.5}),))))
+    assert "x: floors: decode 9.5 images/s" in capture.get()

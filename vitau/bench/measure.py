@@ -19,7 +19,8 @@ class Case:
     """One measurement: ``ours`` and ``baseline`` in ``unit`` (more is better), ``ratio`` the median of the rounds' ratios.
 
     ``max_difference`` is the largest between the two results over all rounds, as the benchmark's ``difference`` describes;
-    ``agreement`` holds further comparisons.
+    ``agreement`` holds further comparisons. ``at_least`` is the smallest ratio that is wanted, ``None`` where it is only
+    reported. ``floors`` are rates, in ``unit``, of parts that no implementation can leave out.
     """
 
     name: str
@@ -30,6 +31,13 @@ class Case:
     rounds: int
     max_difference: float
     agreement: Mapping[str, float] = field(default_factory=dict)
+    at_least: float | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def missed(self) -> bool:
+        """True where the ratio is smaller than the wanted one."""
+        return self.at_least is not None and self.ratio < self.at_least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +50,7 @@ class Result:
     cases: tuple[Case, ...]
 
 
-def compare(
+def compare(  # noqa: PLR0913 - two functions, their comparison, and what they are measured by
     name: str,
     ours: Callable[[], T],
     baseline: Callable[[], T],
@@ -52,6 +60,8 @@ def compare(
     unit: str,
     rounds: int,
     watch: Watch,
+    at_least: float | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> Case:
     """Time two implementations: once each to warm up, then in alternation, every other round in the reverse order.
 
@@ -64,6 +74,8 @@ def compare(
         unit: unit of the rates.
         rounds: at least 1.
         watch: called after every round.
+        at_least: smallest ratio that is wanted.
+        floors: rates of parts that no implementation can leave out.
     """
     judged = [judge(ours(), baseline())]
     pairs: list[tuple[float, float]] = []
@@ -87,7 +99,14 @@ def compare(
         rounds=rounds,
         max_difference=max(one["max_difference"] for one in judged),
         agreement={key: value for key, value in judged[-1].items() if key != "max_difference"},
+        at_least=at_least,
+        floors=floors or {},
     )
+
+
+def rate(work: Callable[[], object], amount: float, rounds: int = 3) -> float:
+    """Return the amount of work per second of the fastest of some rounds."""
+    return amount / min(_timed(work)[0] for _ in range(rounds))
 
 
 def as_record(result: Result) -> dict[str, Any]:
@@ -96,7 +115,7 @@ def as_record(result: Result) -> dict[str, Any]:
     return {
         "name": result.name,
         "compared": result.compared,
-        **{key: value for key, value in asdict(weakest).items() if key not in {"name", "agreement"}},
+        **{key: value for key, value in asdict(weakest).items() if key not in {"name", "agreement", "floors"}},
         "case": weakest.name,
         "max_difference": max(case.max_difference for case in result.cases),
         "difference": result.difference,

@@ -112,7 +112,7 @@ def _reduced(value: int, levels: int) -> int:
 def landmarks(image: Image, box: Box) -> NDArray[np.float32]:
     """Predict the 68 landmarks (68, 2) float32 of the face in a box, px."""
     x, y, width, height = (round(value) for value in box)
-    shape = _predictor()(image, dlib.rectangle(x, y, x + width - 1, y + height - 1))
+    shape = predictor()(image, dlib.rectangle(x, y, x + width - 1, y + height - 1))
     return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
 
 
@@ -290,7 +290,7 @@ def _model_path(name: str) -> str:
 
 def load_models() -> None:
     """Load dlib's models, which otherwise happens at their first use in this process."""
-    for load in (_detector, _predictor, _identity_net):
+    for load in (_detector, predictor, _identity_net):
         load()
 
 
@@ -300,7 +300,8 @@ def _detector() -> Any:
 
 
 @functools.cache
-def _predictor() -> Any:
+def predictor() -> Any:
+    """Return dlib's shape predictor of 68 landmarks, loaded once per process."""
     return dlib.shape_predictor(_model_path("shape_predictor_68_face_landmarks.dat"))
 
 

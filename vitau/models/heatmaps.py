@@ -12,6 +12,9 @@ from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
 
 CUT: Final = 0.01
 """Gaussians below this are zero."""
+_BELOW_CUT: Final = float(torch.nextafter(torch.tensor(CUT), torch.tensor(0.0)))  # torch keeps what exceeds a threshold
+_CACHED: Final = 1 << 18
+"""Values of Gaussians that are drawn at a time."""
 
 
 def peaks(landmarks_BL2: Tensor) -> Tensor:
@@ -76,9 +79,7 @@ def true_heatmaps(landmarks_BL2: Tensor, affected_BA: Tensor, size: int = 128, s
     Returns:
         float32 (B, 8, size, size) in [−1, 1] on the landmarks' device.
     """
-    bell_BAPHW = _bells(peaks(landmarks_BL2.float()), size, sigma)
-    sign_BA = 2 * affected_BA.to(bell_BAPHW) - 1
-    return (bell_BAPHW.sum(2) * sign_BA[..., None, None]).clamp(-1, 1)
+    return _signed_bells(peaks(landmarks_BL2.float()), affected_BA[..., None].expand(-1, -1, 2), size, sigma)
 
 
 def sided_heatmaps(landmarks_BL2: Tensor, sided_BA2: Tensor, size: int = 128, sigma: float | None = None) -> Tensor:
@@ -93,18 +94,25 @@ def sided_heatmaps(landmarks_BL2: Tensor, sided_BA2: Tensor, size: int = 128, si
     Returns:
         float32 (B, 8, size, size) in [−1, 1] on the landmarks' device.
     """
-    bell_BAPHW = _bells(sided_peaks(landmarks_BL2.float()), size, sigma)
-    sign_BA2 = 2 * sided_BA2.to(bell_BAPHW) - 1
-    return (bell_BAPHW * sign_BA2[..., None, None]).sum(2).clamp(-1, 1)
+    return _signed_bells(sided_peaks(landmarks_BL2.float()), sided_BA2, size, sigma)
 
 
-def _bells(peaks_BAP2: Tensor, size: int, sigma: float | None) -> Tensor:
+def _signed_bells(peaks_BAP2: Tensor, affected_BAP: Tensor, size: int, sigma: float | None) -> Tensor:
+    """Draw a Gaussian at each peak, positive where it is affected, and add the peaks of each region."""
     sigma = 20.0 * size / 128 if sigma is None else sigma
     grid = torch.arange(size, device=peaks_BAP2.device, dtype=torch.float32)
     bell_BAP2S = torch.exp(-((grid - peaks_BAP2[..., None] * (size / CROP_SIZE)) ** 2) / (2 * sigma**2))
-    x_BAPW, y_BAPH = bell_BAP2S.unbind(3)
-    bell_BAPHW = y_BAPH[..., :, None] * x_BAPW[..., None, :]
-    return torch.where(bell_BAPHW < CUT, 0.0, bell_BAPHW)
+    sign_BAP = 2 * affected_BAP.to(bell_BAP2S) - 1
+    heatmaps_BAHW = bell_BAP2S.new_empty((*affected_BAP.shape[:2], size, size))
+    # a few images at a time stay in a processor's cache, which is several times faster
+    num_images = max(1, _CACHED // (16 * size**2)) if heatmaps_BAHW.device.type == "cpu" else max(1, len(heatmaps_BAHW))
+    for first in range(0, len(heatmaps_BAHW), num_images):
+        part = slice(first, first + num_images)
+        x_BAPW, y_BAPH = bell_BAP2S[part].unbind(3)
+        bell_BAPHW = torch.threshold_(y_BAPH[..., :, None] * x_BAPW[..., None, :], _BELOW_CUT, 0.0)
+        bell_BAPHW *= sign_BAP[part, ..., None, None]
+        torch.add(bell_BAPHW[:, :, 0], bell_BAPHW[:, :, 1], out=heatmaps_BAHW[part]).clamp_(-1, 1)
+    return heatmaps_BAHW
 
 
 def decode(heatmaps_BAHW: Tensor) -> Tensor:

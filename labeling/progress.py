@@ -19,7 +19,8 @@ class ReaderProgress:
 
     ``again`` of the ``open`` people are answered, but look different in newer frames and are asked about again. If not all
     readers read each person, ``open`` is this reader's share of the missing answers. Both times are ``None`` if no answer was
-    timed. ``num_skipped`` of the ``open`` people were skipped: they come back after the others.
+    timed. ``num_skipped`` of the ``open`` people were skipped, or their contradictory answer was given back: they come after
+    the others.
     """
 
     reader: str
@@ -134,9 +135,8 @@ def table(done: Progress) -> str:
     for reader in done.readers:
         median = "–" if reader.median_s is None else f"{reader.median_s:.0f} s"
         lines.append(f"{reader.reader:20} {reader.answered:8} {reader.open:6} {median:>8} {duration(reader.left_s):>10}")
-    lines += [
-        f"{reader.reader} skipped {reader.num_skipped}: they come back last" for reader in done.readers if reader.num_skipped
-    ]
+    skips = {reader.reader: reader.num_skipped for reader in done.readers if reader.num_skipped}
+    lines += [f"{reader}: {number} skipped or given back, they come last" for reader, number in skips.items()]
     if done.skipped:
         lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{skip.item}: {skip.reason}" for skip in done.skipped)]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from prefect.logging import get_logger
 
 from flows.workspace import Workspace
 from labeling.label_studio.annotations import ReaderProject
+from labeling.label_studio.give_back import give_back
 from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.reconcile import retract_project
 from vitau.errors import OvertakenError
@@ -93,9 +94,12 @@ def _pull_once(workspace: Workspace, project: ReaderProject, options: PullOption
         catalog.record_pull(pulled.state)
     if pulled.seen:
         write_pull_number(workspace.label_studio, pulled.state)
+    given_back = give_back(workspace.label_studio, pulled.contradictory)
     notices = [pulled.notice] if pulled.notice else []
-    if pulled.skipped:
-        notices.append(f"{len(pulled.skipped)} answers of {project.title} cannot be read; `flows status` shows why")
+    if given_back:
+        notices.append(f"{given_back} answers of {project.title} cannot be read and went back to their reader, with the reason")
+    if unreadable := len(pulled.skipped) - given_back:
+        notices.append(f"{unreadable} answers of {project.title} cannot be read; `flows status` shows why")
     left_out = {row.annotation for row in pulled.rows if row.subject in erased}
     if left_out:
         notices.append(f"{len(left_out)} answers of {project.title} about erased people were left out")

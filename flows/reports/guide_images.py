@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from flows.settings import ROOT
+from labeling.interface.guide import MARK_COLORS
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.media.synthetic.values import Floats, Image
@@ -16,22 +17,15 @@ from vitau.schema import AU, AUS, Side
 SEED: Final = 2026
 """Seed of the population in the images."""
 
-COLORS: Final = dict(
-    zip(
-        AUS,
-        [
-            (240, 200, 60),
-            (90, 200, 240),
-            (250, 130, 90),
-            (140, 220, 120),
-            (230, 120, 220),
-            (255, 235, 140),
-            (90, 140, 250),
-            (200, 200, 200),
-        ],
-        strict=True,
-    )
-)
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """Return the three bytes of a color such as ``#f0c83c``."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
+
+
+COLORS: Final = {au: rgb(color) for au, color in MARK_COLORS.items()}
+"""Region → its color, which its boxes on the labeling page have too."""
 
 
 def main() -> None:

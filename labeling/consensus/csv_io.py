@@ -29,11 +29,12 @@ T = TypeVar("T")
 REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
 COLUMNS: Final = (
     *(*REQUIRED, "stage", "answered_at", "note", "grade", "retracted", "annotation", "version"),
-    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "frames_shown", "evidence"),
+    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "asked", "frames_shown", "evidence"),
 )
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
 
+_YOUNGER: Final = frozenset({"measures_shown", "asked"})
 _LONG_NAME: Final = 4  # shorter ones are parts of common words
 _PLAIN_NAME: Final = re.compile(r"[a-z_]{1,24}")
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
@@ -143,6 +144,7 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "suggestion": "" if row.suggestion is None else repr(float(row.suggestion)),
         "suggested_by": row.suggested_by or "",
         "measures_shown": row.measures_shown or "",
+        "asked": "" if row.asked else "no",
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
         "evidence": json.dumps(marks) if marks else "",
     }
@@ -191,12 +193,15 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         suggestion=_number("suggestion", cell["suggestion"]),
         suggested_by=cell["suggested_by"] or None,
         measures_shown=cell["measures_shown"] or None,
+        asked=_one_of("asked", cell["asked"], {"": True, "yes": True, "no": False}),
         grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
         lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
         marks=tuple(map(_box, _listed("evidence", cell["evidence"]))),
     )
     if row.retracted and not row.annotation:
         raise LabelingError("a retraction needs the columns annotation and version of the answer")
+    if not row.asked and (row.affected is not None or row.stage is Stage.READER):
+        raise LabelingError("a region that was not asked about has affected ?, and is the adjudicator's")
     return Line(number=number, row=row, named=bool(cell["annotation"]))
 
 
@@ -225,7 +230,7 @@ def _contradictions(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
             )
         elif affected and not sides:
             yield affected[0].number, f"side contradiction: {affected[0].row.au} is affected but the side is empty"
-        elif sides and not affected:
+        elif sides and not affected and last.row.stage is Stage.READER:  # the adjudicator may settle the side alone
             yield (
                 last.number,
                 f"side contradiction: the side is {last.row.side or min(map(str, sides))} but nothing is affected",
@@ -261,7 +266,7 @@ def _add_digests(lines: Sequence[Line], source: str) -> list[LedgerRow]:
 def _content(row: LedgerRow) -> str:
     """Return what identifies an answer; a column that is younger than the first imports counts only if it is filled."""
     cells = _cells(row)
-    return json.dumps([cells[name] for name in COLUMNS if name != "measures_shown" or cells[name]])
+    return json.dumps([cells[name] for name in COLUMNS if name not in _YOUNGER or cells[name]])
 
 
 def _digest(words: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """Standing answers: the last answer of each reader about each person, from the append-only ledger.
 
 The ledger is ordered. A later row of an annotation replaces an earlier one about the same region, and a retracted row removes
-it. If a reader has several annotations about one person, the newest that is not retracted stands. That happens after two
-subjects were merged, or after an annotation was deleted and made again.
+it. So does a row about a region that the adjudicator was not asked about. If a reader has several annotations about one person,
+the newest that is not retracted stands. That happens after two subjects were merged, or after an annotation was deleted and
+made again.
 """
 
 from collections import defaultdict
@@ -38,7 +39,7 @@ def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
         reader = None if row.stage is Stage.ADJUDICATION else row.reader  # all adjudicators count as one
         standing = history[row.subject, reader][row.au]
         standing.pop(row.annotation, None)
-        if not row.retracted:
+        if not row.retracted and row.asked:
             standing[row.annotation] = position, row
     blind: dict[str, dict[str, ReaderAnswer]] = defaultdict(dict)
     rulings: dict[str, ReaderAnswer] = {}

@@ -5,13 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from labeling.interface.hotkeys import AFFECTED_KEYS, FRAME_KEYS, GRADE_KEYS, MARK_KEYS, SIDE_KEYS, UNCLEAR_KEYS
+from labeling.interface.hotkeys import (
+    AFFECTED_KEYS,
+    FRAME_KEYS,
+    GRADE_KEYS,
+    MARK_KEYS,
+    SIDE_KEYS,
+    UNAFFECTED_KEYS,
+    UNCLEAR_KEYS,
+)
 from vitau.schema import AU, AUS, REGION_NAMES
 
 LOOK_AT: Final[Mapping[AU, str]] = {
     AU.AU1: "lines above the inner brow when it is raised",
     AU.AU2: "the outer brow: does it rise, does it droop?",
-    AU.AU4: "the frown",
+    AU.AU4: "lines between the brows in a snarl: does one brow come down less?",
     AU.AU6: "eye closure, the cheek in a smile",
     AU.AU9: "the wing of the nose and the fold beside it in a snarl",
     AU.AU12: "the corner in a smile",
@@ -25,6 +33,14 @@ def picture() -> str:
     """Return the picture of the regions as a data URL: ``data:image/webp;base64,…``."""
     return f"data:image/webp;base64,{base64.b64encode(Path(__file__).with_name('regions.webp').read_bytes()).decode()}"
 
+
+MARK_COLORS: Final[Mapping[AU, str]] = dict(
+    zip(AUS, ("#f0c83c", "#5ac8f0", "#fa825a", "#8cdc78", "#e678dc", "#ffeb8c", "#5a8cfa", "#c8c8c8"), strict=True)
+)
+"""Region → the color of its boxes, which it also has in the picture of the regions."""
+
+THEIR_SIDES: Final = '<div class="vitau-their"><span>their right ◂</span><span>▸ their left</span></div>'
+"""The person's own sides, above a picture: their right is at its left."""
 
 PICTURE_STYLE: Final = f"""
 .vitau-map {{ width: 300px; aspect-ratio: 1; border-radius: 6px; background: url({picture()}) center / cover; }}
@@ -40,17 +56,17 @@ def instruction() -> str:
     """Build the guide, HTML without external resources."""
     rows = "".join(
         f"<tr><td><b>{AFFECTED_KEYS[au]}</b></td><td>{REGION_NAMES[au]} ({au})</td><td>{LOOK_AT[au]}</td>"
-        f"<td>{UNCLEAR_KEYS[au]}</td><td>{MARK_KEYS[au]}</td></tr>"
+        f"<td>{UNAFFECTED_KEYS[au]}</td><td>{UNCLEAR_KEYS[au]}</td><td>{MARK_KEYS[au]}</td></tr>"
         for au in AUS
     )
     return (
         "<p>The page shows one person in several pictures. Answer once for the person: which regions of the face does the "
-        "palsy affect, and on which side? Left and right are <b>the person's own</b>. If no region is affected, choose the "
-        "side “none”; that is a complete answer. Mark a picture as unusable if a model should not learn from it. Grade, note "
-        "and boxes are optional.</p>"
-        f"{REGIONS_PICTURE}"
-        "<table><tr><th>key</th><th>region</th><th>what to look at</th><th>cannot tell</th><th>box</th></tr>"
-        f"{rows}</table>"
+        "palsy affect, and on which side? Left and right are <b>the person's own</b>. A region that you leave blank is not "
+        "affected. If none is, press n (none affected); that is a complete answer. A red line shows what contradicts itself. "
+        "Mark a picture as unusable if a model should not learn from it. Grade, note and boxes are optional.</p>"
+        f"{THEIR_SIDES}{REGIONS_PICTURE}"
+        "<table><tr><th>key</th><th>region</th><th>what to look at</th><th>not affected</th><th>cannot tell</th><th>box</th>"
+        f"</tr>{rows}</table>"
         f"<p>Side: {_keys(SIDE_KEYS)}. Grade: {_keys(GRADE_KEYS)}. This picture: {_keys(FRAME_KEYS)}.</p>"
         "<p>Space shows the next picture, Shift+Tab or Ctrl+← the previous one. Shift+Space or Ctrl+Enter submits the answer. "
         "(An account that was created by hand has only Ctrl+→, Ctrl+← and Ctrl+Enter.) While you write a note, the other keys "

@@ -1,8 +1,8 @@
 """Hotkeys of the labeling page, none of which Label Studio uses itself.
 
 Affected regions have the numbers of the picture of the regions; the number pad works too. "Cannot tell" is Shift with the row
-of ``a``. A mark is Shift with the row of ``q`` without ``r``. Both are in the order of the regions. The keys for side, grade
-and unusable pictures are under the left hand.
+of ``a``, "not affected" Shift with the row of ``z`` and ``l``, a mark Shift with the row of ``q`` without ``r``. All are in
+the order of the regions. The keys for side, grade and unusable pictures are under the left hand.
 """
 
 from typing import Final
@@ -11,6 +11,7 @@ from vitau.schema import AUS
 
 AFFECTED_KEYS: Final = dict(zip(AUS, "12345678", strict=True))
 UNCLEAR_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "asdfghjk"), strict=True))
+UNAFFECTED_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "zxcvbnml"), strict=True))
 MARK_KEYS: Final = dict(zip(AUS, (f"shift+{key}" for key in "qwetyuio"), strict=True))
 SIDE_KEYS: Final = {"left": "z", "right": "x", "both": "c", "none": "n"}
 GRADE_KEYS: Final = dict(zip(range(1, 7), "asdfgj", strict=True))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
-from labeling.interface.config import Answer, from_result, to_result
+from labeling.interface.answer import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
 from labeling.storable import is_storable, is_time, storable_text
 from vitau.errors import LabelingError, quoted
@@ -17,6 +17,10 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
 
 _MAX_PROBLEM: Final = 400
+
+
+class _ContradictionError(LabelingError):
+    """An answer that its reader can mend."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +41,10 @@ class ReaderProject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedAnnotation:
-    """An annotation that Label Studio has now: its ledger rows, or the reason why it cannot be read."""
+    """An annotation that Label Studio has now: its ledger rows, or the reason why it cannot be read.
+
+    ``contradicts`` means that its reader can mend it: the answer contradicts itself or lacks something.
+    """
 
     task: int
     annotation: str
@@ -46,6 +53,7 @@ class ParsedAnnotation:
     rows: tuple[LedgerRow, ...] = ()
     unusable_frames: frozenset[str] = frozenset()
     problem: str | None = None
+    contradicts: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -56,7 +64,7 @@ class ParsedAnnotation:
 @readable_errors()
 def create_annotation(client: Any, task: int, answer: Answer, *, lead_time_s: float | None = None) -> None:
     """Create an annotation with ``answer``, as a reader's browser does on submission."""
-    client.annotations.create(task, result=to_result(answer), lead_time=lead_time_s)
+    client.annotations.create(task, result=to_result(answer, explicit=True), lead_time=lead_time_s)
 
 
 def parse_task(project: ReaderProject, task: Mapping[str, Any], subjects: Collection[str]) -> list[ParsedAnnotation]:
@@ -121,13 +129,16 @@ def _parse(
     try:
         data = _data_as_shown(task["data"], annotation)
         _check_types(data, annotation)
-        answer = _parse_answer(data, annotation, subjects)
+        _check_subject(data, subjects)
+        answer = _parse_answer(project, data, annotation)
         frames = tuple(data["frames"])
         return ParsedAnnotation(
             **identity,
             rows=tuple(_row(project, au, answer, data, annotation, frames) for au in AUS),
             unusable_frames=frozenset(frames[index] for index in answer.unusable if index < len(frames)),
         )
+    except _ContradictionError as error:
+        return ParsedAnnotation(**identity, problem=quoted(error, _MAX_PROBLEM), contradicts=True)
     except LabelingError as error:
         return ParsedAnnotation(**identity, problem=quoted(error, _MAX_PROBLEM))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -161,7 +172,7 @@ def _check_types(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> None
             raise TypeError("it holds a value of another type")
 
 
-def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjects: Collection[str]) -> Answer:
+def _check_subject(data: Mapping[str, Any], subjects: Collection[str]) -> None:
     subject = data.get("subject")
     if not isinstance(subject, str) or subject not in subjects:
         raise LabelingError("unknown subject; it was erased, or ViTAU did not create the task")
@@ -169,7 +180,14 @@ def _parse_answer(data: Mapping[str, Any], annotation: Mapping[str, Any], subjec
         raise LabelingError(
             f"the task of subject {subject} names no frames; ViTAU did not create it: delete it in Label Studio"
         )
-    return from_result(annotation["result"], num_pictures=len(data["frames"]))
+
+
+def _parse_answer(project: ReaderProject, data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Answer:
+    asked = [AU(au) for au in data.get("asked") or ()]
+    try:
+        return from_result(annotation["result"], num_pictures=len(data["frames"]), stage=project.stage, asked=asked)
+    except LabelingError as error:
+        raise _ContradictionError(str(error)) from error
 
 
 def _row(
@@ -186,7 +204,8 @@ def _row(
         au=au,
         reader=project.reader,
         stage=project.stage,
-        affected=answer.affected[au],
+        affected=answer.affected.get(au),
+        asked=au in answer.affected,
         side=answer.side,
         annotation=str(annotation["id"]),
         version=annotation["updated_at"],

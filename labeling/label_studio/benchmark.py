@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from labeling.interface.config import Answer, to_result
+from labeling.interface.answer import Answer, to_result
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.client import readable_errors
 from labeling.label_studio.pagination import OpenTask, open_tasks

@@ -6,11 +6,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import canonicalize
 
-from labeling.interface.config import INSTRUCTION, label_config
+from labeling.interface.config import INSTRUCTION, is_ours, label_config
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, readable_errors
 from labeling.label_studio.pagination import list_tasks
-from labeling.sampling.tasks import store_folder
+from labeling.sampling.tasks import PAGE_DATA, store_folder
 from vitau.errors import LabelingError
 from vitau.schema import Stage
 
@@ -56,7 +56,7 @@ def ensure_project(
     """Return the project called ``title``; create it if it is missing. Idempotent.
 
     The project has the labeling page of its ``stage``, a connection to the store, and a webhook if there is a ``receiver``.
-    Its skipped tasks return to its reader, also in a project of an earlier version.
+    A project of an earlier version gets the page of this one, and its skipped tasks return to its reader from then on.
 
     Raises:
         LabelingError: two projects have this title, the labeling page was changed by hand, or Label Studio may not read the
@@ -70,7 +70,7 @@ def ensure_project(
         raise LabelingError(f"{len(same)} projects are called “{title}” in Label Studio; rename all but one")
     if same:
         project = same[0]
-        if canonicalize(project.label_config, strip_text=True) != canonicalize(config, strip_text=True):
+        if not is_ours(project.label_config):
             raise LabelingError(
                 f"the labeling page of project “{title}” was changed in Label Studio; restore it "
                 "(`python -m labeling config` prints it) or rename the project"
@@ -88,10 +88,13 @@ def ensure_project(
             sampling="Sequential sampling",
             skip_queue=SKIP_QUEUE,
         )
+    ours = ReaderProject(id=project.id, title=title, reader=reader, stage=stage, made_at=project.created_at.isoformat())
+    if canonicalize(project.label_config, strip_text=True) != canonicalize(config, strip_text=True):
+        _replace_page(client, ours, config)
     _ensure_storage(client, project.id, store_uri, s3)
     if receiver is not None:
         _ensure_webhook(client, project.id, receiver)
-    return ReaderProject(id=project.id, title=title, reader=reader, stage=stage, made_at=project.created_at.isoformat())
+    return ours
 
 
 @readable_errors()
@@ -153,6 +156,14 @@ def count_answers(client: Any) -> list[dict[str, Any]]:
         {"project": project.title, "subjects": project.task_number or 0, "answered": project.num_tasks_with_annotations or 0}
         for project in client.projects.list(page_size=100)
     ]
+
+
+def _replace_page(client: Any, project: ReaderProject, config: str) -> None:
+    """Replace the page of an earlier version, after its tasks have the data that the new page shows."""
+    for task in list(list_tasks(client, project)):
+        if missing := {name: value for name, value in PAGE_DATA.items() if name not in task.data}:
+            client.tasks.update(str(task.id), data=task.data | missing)
+    client.projects.update(project.id, label_config=config, expert_instruction=INSTRUCTION)
 
 
 def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> None:

@@ -29,6 +29,7 @@ WHOLE_EVERY: Final = timedelta(days=1)
 class PullResult:
     """New ledger rows in the order of answering, the frames marked unusable, and the annotations that cannot be read.
 
+    ``contradictory`` are the skipped annotations that their reader can mend: see :mod:`labeling.label_studio.give_back`.
     ``seen`` and ``state`` are for the next pull: write ``seen`` before the rows are appended, ``state`` after. ``whole`` is
     true if everything was read. ``notice`` is a sentence for the operator if answers seem to be lost by accident.
     """
@@ -36,6 +37,7 @@ class PullResult:
     rows: tuple[LedgerRow, ...]
     unusable_frames: frozenset[str]
     skipped: tuple[Skipped, ...]
+    contradictory: tuple[ParsedAnnotation, ...]
     state: PullState = field(compare=False)
     seen: tuple[SeenAnnotation, ...]
     whole: bool
@@ -91,6 +93,7 @@ def pull(
         skipped=tuple(
             skipped_annotation(project, annotation) for annotation in known if annotation.problem and not annotation.gone
         ),
+        contradictory=tuple(annotation for annotation in parsed if annotation.contradicts),
         state=PullState(
             project=project.identity,
             title=project.title,

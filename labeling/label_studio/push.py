@@ -19,7 +19,7 @@ from labeling.sampling.tasks import without_measures, without_suggestions
 from vitau.schema import canonical_name
 
 _ATTEMPTS = 3
-_SHOWN = ("frames", "suggestions", "suggested_by", "measures_version")
+_SHOWN = ("frames", "suggestions", "suggested_by", "measures_version", "asked")
 
 _Key: TypeAlias = tuple[str, str | None, int]
 """Subject, material, and the number of answers after which the reader is asked."""

@@ -70,7 +70,8 @@ def reconcile(
     }
     missing = [annotation for key, annotation in before.items() if key not in present]
     newly_missing = [annotation for annotation in missing if not annotation.gone]
-    many = len(newly_missing) > max(MAX_DELETIONS, MAX_DELETED_SHARE * num_seen)
+    readable = sum(annotation.problem is None for annotation in newly_missing)  # the others may have gone back to their reader
+    many = readable > max(MAX_DELETIONS, MAX_DELETED_SHARE * num_seen)
     held = newly_missing if (restored or older or many) and not accept else []
     deleted = [annotation for annotation in missing if annotation not in held and (accept or not annotation.held)]
     trusted = [annotation for annotation in parsed if accept or annotation.key not in older]

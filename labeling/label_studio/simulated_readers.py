@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from labeling.interface.config import Answer
+from labeling.interface.answer import Answer
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.pagination import OpenTask, open_tasks
 from vitau.schema import AUS, RegionLabels, Side

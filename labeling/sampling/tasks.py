@@ -3,16 +3,24 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.interface.config import GRADES, region_title
+from labeling.interface.answer import GRADES
+from labeling.interface.config import region_title
 from labeling.interface.measure_block import MeasureBlock, measure_html
 from labeling.sampling.landmark_shapes import unit_shapes, upright
 from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
+
+PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None}
+"""Data of a task that the page needs, and that tasks of earlier versions lack.
+
+``returned`` is the reason, HTML, why an answer came back to its reader. ``asked`` are the regions that an adjudicator has to
+settle.
+"""
 
 # quality columns of the frame table that matter to a reader; with this sign, larger is better
 _BETTER = {"sharpness": 1.0, "detector_score": 1.0, "yaw_deg": -1.0, "pitch_deg": -1.0}
@@ -86,6 +94,11 @@ def _outliers(measure: NDArray[np.float64]) -> list[int]:
     return [int(index) for index in np.argsort(-above, kind="stable") if above[index] > limit]
 
 
+def returned(reason: str) -> str:
+    """Return HTML that shows a reader why an answer came back."""
+    return f'<div class="vitau-returned"><b>Your last answer came back:</b> {escape(reason)}. Please answer again.</div>'
+
+
 def image_url(store_uri: str, key: str) -> str:
     """Return the URL of an object for Label Studio: its ``s3://`` URI, or a file below its document root, the store."""
     if urlsplit(store_uri).scheme == "s3":
@@ -139,6 +152,7 @@ def build_task(
         "clips": [{"html": _player(address, number)} for number, address in enumerate(clips, start=1)],
         "material": material,
         "after": 0,
+        **PAGE_DATA,
     }
     return {"data": data | suggested(suggestions, suggested_by)}
 
@@ -174,7 +188,10 @@ def build_adjudication_task(
     lines.append(_line("Side", [row.side or "none" for row in whole], marked=side))
     lines.append(_line("House–Brackmann grade", [GRADES[row.grade] if row.grade else "–" for row in whole]))
     notes = [f"<p>{escape(row.reader)}: {escape(row.note)}</p>" for row in whole if row.note]
-    table = {"answers": f"<table>{''.join(lines)}</table>{''.join(notes)}"}
+    table = {
+        "answers": f"<table>{''.join(lines)}</table>{''.join(notes)}",
+        "asked": [au.value for au in AUS if au in disputed],
+    }
     return {"data": dict(task["data"]) | suggested(suggestions, suggested_by) | table}
 
 

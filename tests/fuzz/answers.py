@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labeling.consensus.csv_io import COLUMNS, read_csv, write_csv
-from labeling.interface.config import Answer, to_result
+from labeling.interface.answer import Answer, to_result
 from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, parse_task, parse_time
 from labeling.label_studio.projects import SECRET_HEADER
 from labeling.label_studio.reconcile import reconcile

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from labeling.consensus.consensus import consensus
-from labeling.interface.config import Answer
+from labeling.interface.answer import Answer
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.client import connect
 from labeling.label_studio.pagination import open_tasks

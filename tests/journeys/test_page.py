@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,15 +15,17 @@ from playwright.sync_api import Browser, Page, expect
 from flows.measuring.page_block import measure_block
 from flows.measuring.people import PersonMeasures, VisitMeasures
 from labeling.consensus.consensus import consensus
-from labeling.interface.config import Answer, label_config, to_result
-from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS
+from labeling.interface.answer import Answer, to_result
+from labeling.interface.config import label_config
+from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, UNAFFECTED_KEYS, UNCLEAR_KEYS
 from labeling.interface.measure_block import MeasureBlock
 from labeling.label_studio.accounts import Account, ensure_account
 from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.give_back import give_back
 from labeling.label_studio.pagination import open_tasks
-from labeling.label_studio.pull import pull
+from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.push import push
-from labeling.sampling.tasks import build_adjudication_task, build_task, choose_key_frames, image_url, with_measures
+from labeling.sampling.tasks import PAGE_DATA, build_adjudication_task, build_task, choose_key_frames, image_url, with_measures
 from tests.labeling.interface.key_presses import key_presses
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
@@ -40,6 +43,7 @@ from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject, Visit
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 SUBJECTS = ("9f3c51d27ab04e68", "c04e7d1b6a2f9835")
+EARLIER_PAGE = Path(__file__).parents[1] / "labeling" / "interface" / "earlier_page.xml"
 PASSWORD = "only-for-these-tests"
 CLIP = "7" * 64
 NAMES = {"shift": "Shift", "ctrl": "Control", "enter": "Enter", "space": "Space", "right": "ArrowRight", "left": "ArrowLeft"}
@@ -164,7 +168,7 @@ def answer_of(*regions: AU, side: Side | None = None, unclear: tuple[AU, ...] = 
 COMPLETE = answer_of(AU.AU1, AU.AU2, AU.AU6, AU.AU12, AU.AU25, side=Side.LEFT)
 SMILE = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4, unusable=frozenset({2}))
 OTHER = answer_of(AU.AU9, side=Side.RIGHT, unclear=(AU.AU26,), grade=3, unusable=frozenset())
-RULING = answer_of(AU.AU9, AU.AU12, side=Side.RIGHT, unclear=(AU.AU26,), grade=4)
+RULING = Answer(affected={AU.AU12: True}, side=Side.RIGHT, grade=4)
 
 
 def answers_of(rows: list[LedgerRow]) -> dict[tuple[str, str], Answer]:
@@ -173,7 +177,7 @@ def answers_of(rows: list[LedgerRow]) -> dict[tuple[str, str], Answer]:
     for row in rows:
         same = [other for other in rows if (other.reader, other.subject) == (row.reader, row.subject)]
         assert len(same) == len(AUS)
-        affected = {other.au: other.affected for other in same}
+        affected = {other.au: other.affected for other in same if other.asked}
         answers[row.reader, row.subject] = Answer(affected=affected, side=row.side, grade=row.grade, note=row.note)
     return answers
 
@@ -224,7 +228,7 @@ def test_two_readers_and_an_adjudicator_label_two_people_by_keyboard_alone(
     answer_by_key(page, RULING, adjudication=True)
     catalog.append_answers(pull(client, adjudication, SUBJECTS).rows)
     settled = consensus(catalog.ledger(), "ab")
-    assert answers_of(catalog.ledger())["c", two] == RULING
+    assert answers_of(catalog.ledger())["c", two] == RULING, "the other regions were not asked about"
     shown_by_reader = {(row.reader, row.measures_shown) for row in catalog.ledger()}
     assert shown_by_reader == {("a", None), ("b", None), ("c", measures_version())}
     assert [(label.subject, label.side) for label in settled.labels] == [(one, Side.LEFT), (two, Side.RIGHT)]
@@ -318,6 +322,9 @@ def test_an_answer_needs_a_side_and_may_have_no_affected_region(client, project,
     (task,) = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
     open_labeling(page, label_studio.url, mine, task)
+    press(page, SUBMIT_KEYS[0])
+    page.wait_for_selector("text=Which side? Press z (left), x (right), c (both) or n (none).")
+    page.keyboard.press("Enter")
     press(page, "1")
     press(page, SUBMIT_KEYS[0])
     page.wait_for_selector("text=Which side? Press z (left), x (right), c (both) or n (none).")
@@ -327,6 +334,58 @@ def test_an_answer_needs_a_side_and_may_have_no_affected_region(client, project,
     press(page, "n")
     submit(page, SUBMIT_KEYS[0])
     assert {(row.affected, row.side) for row in pull(client, mine, SUBJECTS).rows} == {(False, None)}
+
+
+def test_a_contradiction_is_shown_before_submitting_and_given_back(client, project, tasks, reader, label_studio):
+    mine = project("a")
+    push(client, mine, list(tasks.values()))
+    wrong, other = [task.id for task in open_tasks(client, mine)]
+    page = reader("a")
+    open_labeling(page, label_studio.url, mine, wrong)
+    shown = page.locator(".vitau-wrong")
+    expect(shown).to_have_text("", use_inner_text=True)
+    for keys, line in (
+        (["z"], "A side and no region: mark the region, or choose “None affected”"),
+        (["1", "n"], "A region is affected: choose its side, or unmark the region"),
+        (["z", UNAFFECTED_KEYS[AU.AU1]], "Forehead, inner brow (AU1): choose one of “Affected” and “Not”"),
+        ([UNAFFECTED_KEYS[AU.AU1], UNCLEAR_KEYS[AU.AU1]], "(AU1): choose one of “Affected” and “Cannot tell”"),
+        (["1", UNAFFECTED_KEYS[AU.AU1]], "Forehead, inner brow (AU1): choose one of “Not” and “Cannot tell”"),
+    ):
+        for key in keys:
+            press(page, key)
+        expect(shown).to_contain_text(line, use_inner_text=True)
+    submit(page, SUBMIT_KEYS[0])
+    wait_for_task(page, other)
+    first = pull(client, mine, SUBJECTS)
+    assert (first.rows, len(first.skipped), give_back(client, first.contradictory)) == ((), 1, 1)
+    assert give_back(client, first.contradictory) == 0
+    write_pull_number(client, first.state)
+    answer_by_key(page, answer_of())
+    wait_for_task(page, wrong)
+    reason = "AU1 are answered both “not affected” and “cannot tell”; choose one of them"
+    expect(page.locator(".vitau-returned")).to_contain_text(f"Your last answer came back: {reason}")
+    assert answer_by_key(page, answer_of(AU.AU1, AU.AU6, AU.AU12, side=Side.LEFT)) == ["1", "4", "6", "z", "ctrl+enter"]
+    second = pull(client, mine, SUBJECTS, state=first.state, seen=first.seen)
+    assert (len(second.rows), second.skipped, second.state.num_skipped, second.notice) == (2 * len(AUS), (), 0, None)
+
+
+def test_a_project_of_an_earlier_version_gets_this_page_and_keeps_its_answers(client, project, tasks, reader, label_studio):
+    mine = project("a")
+    client.projects.update(mine.id, label_config=EARLIER_PAGE.read_text())
+    data = {name: value for name, value in tasks[SUBJECTS[0]]["data"].items() if name not in PAGE_DATA}
+    push(client, mine, [{"data": data}, tasks[SUBJECTS[1]]])
+    answered, open_task = [task.id for task in open_tasks(client, mine)]
+    client.annotations.create(answered, result=to_result(COMPLETE))  # an earlier version chooses no “not affected”
+    before = pull(client, mine, SUBJECTS).rows
+    assert project("a") == project("a") == mine
+    assert pull(client, mine, SUBJECTS).rows == before
+    assert client.projects.get(mine.id).label_config == label_config()
+    page = reader("a")
+    open_labeling(page, label_studio.url, mine, open_task)
+    answer_by_key(page, COMPLETE)
+    client.projects.update(mine.id, label_config=label_config().replace("Affected", "Palsied", 1))
+    with pytest.raises(LabelingError, match="was changed in Label Studio; restore it"):
+        project("a")
 
 
 def test_a_skipped_person_comes_back_last_also_in_an_older_project(client, project, tasks, reader, label_studio):

@@ -32,7 +32,7 @@ from flows.local_stack import stack
 from flows.local_stack.databases import SUPERUSER, WRITER, database_url
 from flows.local_stack.services import gpu_workers
 from flows.promotion.registered_models import PALSY, REGIONS
-from labeling.interface.config import Answer, to_result
+from labeling.interface.answer import Answer, to_result
 from labeling.label_studio import simulated_readers
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import connect

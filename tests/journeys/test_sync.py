@@ -37,7 +37,7 @@ from flows.local_stack import stack
 from flows.reports.labeling import labeling_progress
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.interface.config import Answer, to_result
+from labeling.interface.answer import Answer, to_result
 from labeling.label_studio import benchmark
 from labeling.label_studio.annotations import ReaderProject, create_annotation
 from labeling.label_studio.client import connect
@@ -761,7 +761,10 @@ def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, 
     submit(client, "ViTAU a", second, LEFT)
     done = command(*annotate, env=environment)
     assert (done.code, json.loads(done.out)["new_answers"]) == (0, 8)
-    assert done.err == "2 answers of ViTAU a cannot be read; `flows status` shows why\n"
+    assert done.err.splitlines() == [
+        "1 answers of ViTAU a cannot be read and went back to their reader, with the reason",
+        "1 answers of ViTAU a cannot be read; `flows status` shows why",
+    ]
     done = command("flows", "status", "--state", tmp_path / "none", env=environment)
     assert done.code == 0, done.err
     unreadable, unknown = (

@@ -61,7 +61,7 @@ def test_the_time_left_is_the_median_time_of_the_open_people():
 def test_skipped_people_are_counted_and_named_by_reader():
     done = with_skipped(state(), {"b": 2, "another study's reader": 3})
     assert [reader.num_skipped for reader in done.readers] == [0, 2, 0]
-    assert "b skipped 2: they come back last" in table(done).splitlines()
+    assert "b: 2 skipped or given back, they come last" in table(done).splitlines()
     assert "skipped" not in table(state())
 
 

@@ -19,7 +19,7 @@ import httpx
 
 from flows.local_stack import stack
 from flows.settings import ROOT
-from labeling.interface.config import Answer
+from labeling.interface.answer import Answer
 from labeling.label_studio.annotations import create_annotation
 from labeling.label_studio.client import connect
 from labeling.label_studio.pagination import list_tasks

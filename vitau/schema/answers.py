@@ -22,7 +22,8 @@ class LedgerRow:
     unanswered again. ``suggestion`` is the score that the reader saw, ``suggested_by`` the model's name and version; both are
     ``None`` for a blind answer. ``grade`` is the House–Brackmann grade of the whole face, 1 (normal) to 6 (total).
     ``lead_time_s`` is the time for which the task was open. ``measures_shown`` is the version of the measures on the page,
-    ``None`` if the reader saw none.
+    ``None`` if the reader saw none. A row that was not ``asked`` is about a region that an adjudicator did not settle: it
+    cancels an earlier ruling of the same annotation.
     """
 
     subject: str
@@ -42,6 +43,7 @@ class LedgerRow:
     grade: int | None = None
     lead_time_s: float | None = None
     measures_shown: str | None = None
+    asked: bool = True
     marks: tuple[Mark, ...] = field(default=())
 
 
@@ -69,7 +71,7 @@ class PullState:
     ``project`` is its number and creation time, which are unique together. ``seen_until`` is the time, by Label Studio's clock,
     up to which every change was read. ``whole_at`` is the time of the last complete read. Both are ISO 8601. ``number`` counts
     the pulls with changes. The project stores it too: a lower number there means that a backup was restored. ``num_skipped``
-    counts the tasks that the reader skipped and has not answered.
+    counts the unanswered tasks that the reader skipped, or whose answer was given back.
     """
 
     project: str

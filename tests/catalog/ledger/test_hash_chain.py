@@ -94,6 +94,7 @@ def test_an_untouched_ledger_verifies(catalog):
         ("UPDATE ledger SET subject = 'bert' WHERE \"offset\" = 1", {1: "changed, or the row"}),
         ('UPDATE ledger SET lead_time_s = 13 WHERE "offset" = 5', {5: "changed, or the row"}),
         ("UPDATE ledger SET measures_shown = 'v1' WHERE \"offset\" = 5", {5: "changed, or the row"}),
+        ('UPDATE ledger SET asked = FALSE WHERE "offset" = 5', {5: "changed, or the row"}),
         ("UPDATE merges SET kept = 'bert'", {4: "changed, or the row"}),
         ("UPDATE ledger SET subject = 'erased-0' WHERE \"offset\" = 6", {6: "changed, or the row"}),
         ('DELETE FROM ledger WHERE "offset" = 2', {3: "changed, or the row"}),
@@ -319,6 +320,16 @@ def test_the_measures_on_the_page_are_in_the_digest_and_no_row_without_them_chan
     with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), catalog.engine.begin() as connection:
         connection.execute(change)
     tamper(catalog, 'UPDATE ledger SET measures_shown = NULL WHERE "offset" = 7')
+    assert list(catalog.broken_ledger_rows()) == [7]
+
+
+def test_what_was_not_asked_is_in_the_digest_and_cannot_be_changed(catalog):
+    catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", asked=False)])
+    assert catalog.broken_ledger_rows() == {}
+    change = sa.update(ledger).where(ledger.c.offset == 7).values(asked=True)
+    with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), catalog.engine.begin() as connection:
+        connection.execute(change)
+    tamper(catalog, 'UPDATE ledger SET asked = TRUE WHERE "offset" = 7')
     assert list(catalog.broken_ledger_rows()) == [7]
 
 

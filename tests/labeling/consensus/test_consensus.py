@@ -294,7 +294,9 @@ def ledgers(draw: st.DrawFn) -> list[LedgerRow]:
         side = draw(st.sampled_from(list(Side))) if any(regions.values()) else None
         subject = draw(st.sampled_from(["p1", "p2", "p3"]))
         reader, stage = draw(st.sampled_from([("A", Stage.READER), ("B", Stage.READER), ("C", Stage.ADJUDICATION)]))
-        rows += answers(subject, reader, regions, side, stage)
+        whole = answers(subject, reader, regions, side, stage)
+        asked = draw(st.sets(st.sampled_from(AUS))) if stage is Stage.ADJUDICATION else AUS
+        rows += [row if row.au in asked else replace(row, asked=False, affected=None) for row in whole]
     return rows
 
 
@@ -338,3 +340,22 @@ def test_the_order_of_readers_does_not_matter(rows, rule):
 @given(ledgers())
 def test_a_repeated_ledger_changes_nothing(rows):
     assert consensus(rows + rows, READERS) == consensus(rows, READERS)
+
+
+@given(ledgers(), st.sampled_from(Rule))
+def test_a_region_that_the_adjudicator_did_not_settle_is_as_if_she_had_not_answered(rows, rule):
+    last = {(row.subject, row.stage, row.au): row for row in rows}
+    without = [row for row in rows if row.stage is Stage.READER or last[row.subject, row.stage, row.au].asked]
+    settled = {row.subject for row in without}
+    labels = consensus(rows, READERS, rule=rule).labels
+    assert [label for label in labels if label.subject in settled] == list(consensus(without, READERS, rule=rule).labels)
+
+
+def test_a_ruling_on_one_region_changes_no_other():
+    readers = both("p", {AU.AU12: True, AU.AU1: True}, {AU.AU12: True})
+    only = [row if row.au is AU.AU1 else replace(row, affected=None, asked=False) for row in ruling("p", {AU.AU1: True})]
+    (label,) = consensus([*readers, *only], READERS).labels
+    assert (label.affected[AU.AU12], label.affected[AU.AU1]) == (True, True)
+    again = [replace(row, version="2", affected=None, asked=False) for row in only]
+    (case,) = consensus([*readers, *only, *again], READERS).disagreements
+    assert case.regions == (AU.AU1,), "a later version that leaves the region out cancels the ruling"

@@ -61,7 +61,10 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
         ),
     )
-    return [replace(one, au=au, affected=answer) for au, answer in affected.items()]
+    rows = [replace(one, au=au, affected=answer) for au, answer in affected.items()]
+    if one.stage is Stage.READER:
+        return rows
+    return [replace(row, asked=draw(st.booleans())) if row.affected is None else row for row in rows]
 
 
 @st.composite
@@ -259,3 +262,12 @@ def test_neutralizing_a_cell_is_reversible_and_numbers_stay_numbers(text):
 def test_a_nul_in_an_import_is_reported_with_its_line():
     with pytest.raises(LabelingError, match=r"line 2: it holds a NUL character"):
         read(study("p1,reader-a,AU1,no,\0"))
+
+
+def test_a_region_that_was_not_asked_about_is_the_adjudicators():
+    head = f"{HEAD},stage,asked"
+    (row,) = read(study("p1,c,AU1,?,left,adjudication,no", head=head))
+    assert (row.asked, row.side) == (False, Side.LEFT)
+    for line in ("p1,a,AU1,?,,reader,no", "p1,c,AU1,no,,adjudication,no"):
+        with pytest.raises(LabelingError, match="a region that was not asked about has affected"):
+            read(study(line, head=head))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeling.interface.config import Answer, label_config, to_result
+from labeling.interface.answer import Answer, to_result
+from labeling.interface.config import label_config
 from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
 from tests.labeling.interface.key_presses import key_presses
 from vitau.schema import AU, AUS, Side
@@ -30,7 +31,7 @@ def keys(config: str) -> list[str]:
 @pytest.mark.parametrize("adjudication", [False, True])
 def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication):
     ours = keys(label_config(adjudication=adjudication))
-    assert len(ours) == 8 + 8 + 4 + 6 + 2 + 8
+    assert len(ours) == 8 + 8 + 8 + 4 + 6 + 2 + 8
     assert None not in ours
     assert len(set(ours)) == len(ours)
     assert not set(ours) & LABEL_STUDIO

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labeling.interface.config import Answer, to_result
+from labeling.interface.answer import Answer, to_result
 from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, parse_task, parse_time
 from labeling.label_studio.reconcile import count_present, loss_notice, reconcile, relevant, retract_project, updated
 from vitau.schema import AU, AUS, LedgerEntry, LedgerRow, SeenAnnotation, Side, Stage
@@ -297,3 +297,29 @@ def test_an_answer_on_a_page_opened_before_its_task_was_renewed_is_about_the_old
         shown.append((found.rows[0].frames_shown, found.rows[5].suggestion, found.rows[5].suggested_by))
     old, middle, new = (("f:0",), 0.5, "m/1"), (("f:1", "f:2"), None, None), (("f:9",), None, None)
     assert shown == [old, old, middle, new, middle]
+
+
+def test_only_what_the_reader_can_mend_contradicts():
+    wrong = [{"from_name": "side", "value": {"choices": ["left"]}}]
+    (found,) = parse_task(PROJECT, task(1, "p1", annotation(5, 0, wrong)), {"p1"})
+    assert (found.contradicts, found.problem) == (True, "the side is “left” but no region is affected; correct one of them")
+    (unknown,) = parse_task(PROJECT, task(1, "p1", annotation(5, 0, wrong)), set())
+    assert not unknown.contradicts
+
+
+def test_answers_that_went_back_to_their_reader_are_no_accident_and_cancel_what_they_replaced():
+    pulls = Pulls(subjects={f"p{number}" for number in range(6)})
+    pulls.pull(task(0, "p0", annotation(10, 0, result_of(AU.AU12))))
+    wrong = [{"from_name": "side", "value": {"choices": ["left"]}}]
+    pulls.pull(*(task(number, f"p{number}", annotation(10 + number, 1, wrong)) for number in range(6)))
+    assert pulls.last("p0") is True
+    done, _ = pulls.pull(*(task(number, f"p{number}") for number in range(6)))
+    assert (done.vanished, pulls.last("p0")) == (0, "nothing")
+
+
+def test_an_adjudicator_settles_only_what_is_answered():
+    adjudication = replace(PROJECT, stage=Stage.ADJUDICATION)
+    given = annotation(5, 0, [{"from_name": "unaffected", "value": {"choices": ["AU9"]}}, *result_of()[-1:]])
+    (found,) = parse_task(adjudication, task(1, "p1", given, asked=["AU9"]), {"p1"})
+    assert {row.au: row.affected for row in found.rows if row.asked} == {AU.AU9: False}
+    assert (len(found.rows), {row.affected for row in found.rows if not row.asked}) == (len(AUS), {None})

@@ -129,6 +129,8 @@ def test_a_task_holds_only_a_pseudonym_pictures_and_frames():
         "clips": [],
         "material": None,
         "after": 0,
+        "returned": "",
+        "asked": None,
         "suggested": "",
         "suggestions": None,
         "suggested_by": None,

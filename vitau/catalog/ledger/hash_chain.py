@@ -43,8 +43,9 @@ def answer_digest(row: Mapping[str, Any], previous: str) -> str:
     """Compute the digest of a row of the ledger, given the digest of the row before it."""
     fields = [row[name] for name in _ANSWER] + [_number(row[name]) for name in _NUMBERS]
     fields += [row["suggested_by"], row["grade"]]
-    # the column is younger than the chain: rows without a value keep the digests that they always had
-    younger = [{"measures_shown": shown}] if (shown := row.get("measures_shown")) is not None else []
+    # these columns are younger than the chain: rows with their default keep the digests that they always had
+    younger: list[Any] = [{"measures_shown": shown}] if (shown := row.get("measures_shown")) is not None else []
+    younger += [] if row.get("asked", True) else [{"asked": False}]
     start = [previous, "answer", row["offset"], _name(row["subject"])]
     return _digest([*start, *fields, row["details"], row["recorded_at"], *younger])
 

@@ -25,6 +25,7 @@ ledger = sa.Table(
     sa.Column("grade", sa.Integer),  # House–Brackmann
     sa.Column("lead_time_s", sa.Float),
     sa.Column("measures_shown", sa.String),  # version of the measures on the page, null if the reader saw none
+    sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.true()),  # false: the adjudicator did not settle it
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),

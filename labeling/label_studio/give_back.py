@@ -1,4 +1,4 @@
-"""Give contradictory answers back to their readers: the task opens again, last in the queue, and the page shows the reason."""
+"""Return contradictory answers to their readers: the task opens again, last in the queue, and the page shows the reason."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -2,8 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import pyarrow as pa
+
+from flows.annotation.consensus import resolve_consensus
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks, looks_sentence, note_look
@@ -12,12 +16,13 @@ from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.reports.movement import add_movement, measuring_method
 from flows.reports.performance import held_out_performance
 from flows.workspace import Workspace
+from labeling.consensus.standing_answers import StandingAnswers, standing_answers
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import metrics_from_json
-from vitau.schema import AU, Clip, Cohort, Protocol, RegionLabels, Skipped, Split, Visit, group_visits
+from vitau.schema import AU, AUS, Clip, Cohort, Protocol, RegionLabels, Skipped, Split, Visit, group_visits
 from vitau.scoring.aggregate import aggregate, aggregate_visits
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject
@@ -33,12 +38,29 @@ TRAINED_ON_EVERYBODY: Final = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known about a person.
+
+    Attributes:
+        palsied: By the manifest, as in the snapshot.
+        label: Consensus of the readers.
+        settled: Whether the label needed the adjudicator.
+        unclear: Regions that were asked and that nobody could tell.
+    """
+
+    palsied: bool | None = None
+    label: RegionLabels | None = None
+    settled: bool = False
+    unclear: frozenset[AU] = frozenset()
+
+
 def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapshot: str) -> Report:
     """Gather the people of a snapshot's test split who have a score by the model with this digest."""
     living = load_living(workspace, snapshot)
     rows = living.rows
     splits = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
-    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    known = known_people(workspace, rows)
     left_out, visits = quarantined(workspace), stated_visits(workspace)
     scores = [score for score in workspace.catalog.scores(digest) if splits.get(score.subject) == Split.TEST]
     trained = bundled(workspace, digest)
@@ -51,7 +73,7 @@ def build_report(workspace: Workspace, predictor: Predictor, digest: str, snapsh
             workspace,
             score,
             predictor.rule,
-            labels.get(score.subject),
+            known.get(score.subject, Known()),
             left_out[score.subject],
             visits.get(score.subject, ()),
         )
@@ -89,6 +111,7 @@ def reported_models(workspace: Workspace, predictor: Predictor, digest: str) -> 
         ReportedModel(
             name=name,
             version=trained[name].version,
+            run=trained[name].run_id,
             digest=trained[name].model_digest,
             card=card,
             metrics=metrics_from_json(trained[name].metrics.get("test", {})),
@@ -103,7 +126,7 @@ def reported_subject(
     workspace: Workspace,
     score: ScoredSubject,
     rule: DecisionRule,
-    label: RegionLabels | None,
+    known: Known,
     left_out: Mapping[str, int],
     visits: Sequence[Visit],
 ) -> ReportedSubject:
@@ -123,10 +146,36 @@ def reported_subject(
             for frame in score.summary["key_frames"]
         ],
         left_out=left_out,
-        affected=None if label is None else {AU(au): affected for au, affected in label.affected.items()},
-        side=None if label is None else label.side,
+        affected=None if known.label is None else {AU(au): affected for au, affected in known.label.affected.items()},
+        side=None if known.label is None else known.label.side,
+        settled=known.settled,
+        unclear=known.unclear,
+        palsied=known.palsied,
         contributions=score.summary.get("movement"),
     )
+
+
+def known_people(workspace: Workspace, rows: pa.Table) -> dict[str, Known]:
+    """Return what is known about the people of a snapshot: their cohorts, and the labels with their origin."""
+    ledger = workspace.ledger()
+    settled, standing = set(resolve_consensus(workspace, ledger).adjudicated), standing_answers(ledger)
+    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    cohorts = dict(zip(rows["subject"].to_pylist(), rows["cohort"].to_pylist(), strict=True))
+    return {
+        subject: Known(
+            palsied=cohort == Cohort.PALSY,
+            label=labels.get(subject),
+            settled=subject in settled,
+            unclear=asked_regions(standing, subject) - frozenset(labels[subject].affected if subject in labels else ()),
+        )
+        for subject, cohort in cohorts.items()
+    }
+
+
+def asked_regions(standing: StandingAnswers, subject: str) -> frozenset[AU]:
+    """Return the regions that readers or the adjudicator answered about a person."""
+    answers = [*standing.blind.get(subject, {}).values(), standing.rulings.get(subject, {})]
+    return frozenset(au for au in AUS if any(au in answer for answer in answers))
 
 
 def stated_visits(workspace: Workspace) -> dict[str, list[Visit]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from flows.execution.clip_worker import frames_version
 from flows.promotion.registered_models import REGIONS, bundled
 from flows.reports.movement import add_movement, measuring_method
-from flows.reports.scoring import quarantined, reported_models, reported_subject, stated_visits
+from flows.reports.scoring import Known, quarantined, reported_models, reported_subject, stated_visits
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.registry import registry
@@ -90,7 +90,7 @@ def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, pe
     learned = learned_from(bundled(workspace, digest))
     subjects = [
         replace(
-            reported_subject(workspace, score, predictor.rule, None, left_out[score.subject], visits.get(score.subject, ())),
+            reported_subject(workspace, score, predictor.rule, Known(), left_out[score.subject], visits.get(score.subject, ())),
             notes=[
                 *predictor.warnings,
                 *notes_on(known[score.subject], found.items, learned=splits.get(score.subject) in learned),

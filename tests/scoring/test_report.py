@@ -60,7 +60,56 @@ def test_a_palsied_person_is_shown_with_uncertainty_and_consensus(make_page, pal
     assert "The interval contains the threshold: with other seconds the decision could be the opposite." in text
     assert "7 frames used; not used: 2 blurred." in text
     assert "forehead, inner brow AU1 affected 0.200 75 % affected" in text
-    assert "The readers agreed on these affected regions: AU1 (left)." in text
+    assert "The readers agreed. Affected regions: AU1 (left)." in text
+
+
+def test_a_label_names_the_adjudicator_and_regions_that_were_not_asked_or_cannot_be_told(make_page, palsied, healthy):
+    subject = ReportedSubject(
+        name="a1", score=palsied, affected={AU.AU1: True}, side=Side.LEFT, settled=True, unclear=frozenset({AU.AU9})
+    )
+    text, html = make_page(subject, ReportedSubject(name="b2", score=healthy, palsied=False))
+    assert "Settled by the adjudicator, because the readers did not agree on everything. Affected regions: AU1 (left)." in text
+    assert "The readers agreed" not in text
+    readers = re.findall(r'data-label="Readers">([^<]*)', html)
+    assert readers == [
+        "AU1 (left)",
+        "not asked",
+        *("affected", "not asked", "not asked", "not asked"),
+        "cannot be told",
+        *["not asked"] * 3,
+    ], readers
+    assert "no answer" not in text
+
+
+def test_the_page_begins_with_how_good_and_whom_to_look_at(make_page, palsied, healthy):
+    certain = replace(palsied, uncertain=False, regions={})
+    agreeing = {au: region.affected for au, region in palsied.regions.items()}
+    unlike = replace(palsied, uncertain=False)
+    people = [
+        ReportedSubject(name="h1", score=healthy, palsied=False),
+        ReportedSubject(name="p1", score=certain, palsied=True),
+        ReportedSubject(name="u1", score=palsied, palsied=True, affected=agreeing),
+        ReportedSubject(name="r1", score=unlike, palsied=True, affected={au: not answer for au, answer in agreeing.items()}),
+        ReportedSubject(name="f1", score=certain, palsied=False),
+    ]
+    metrics = PalsyMetrics(
+        protocol=Protocol.SUBJECTS,
+        num_subjects=9,
+        auroc=Estimate(value=0.99, interval=(0.9, 1.0)),
+        balanced_accuracy=Estimate(value=0.9, interval=(0.8, 0.95)),
+    )
+    text, html = make_page(*people, metrics=metrics)
+    short = text[: text.index("To look at")]
+    assert (
+        "vitau-regions, on 9 people, who were not in training: AUROC 0.99 (0.90–1.00) balanced accuracy 0.90 (0.80–0.95)"
+        in short
+    )
+    assert "f1 recognized, although not palsied u1 the decision is uncertain r1 8 regions unlike the readers: AU1, AU2" in short
+    assert re.findall(r'<a href="#p\d">(\w+)</a>', html[html.index('id="people"') :]) == ["f1", "u1", "r1", "p1", "h1"]
+    assert html.count('<details class="card folded">') == 1, "the card of the healthy person is closed"
+    assert html.index("Look here:") > html.index('id="people"')
+    nobody = make_page(people[1], people[0])[0]
+    assert "Nobody: every decision is certain, and none differs from what is known about the person." in nobody
 
 
 def test_the_side_is_shown_with_its_probability_for_a_sided_model(make_page, palsied):

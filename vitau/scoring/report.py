@@ -39,6 +39,10 @@ CASCADE_WORDS: Final[Mapping[str, str]] = {
     "false_alarms": "others who get an affected region",
     "missed": "palsied people whose regions are not analyzed",
 }
+MAX_LISTED: Final = 6
+"""People to look at whom the summary lists; the table has them all."""
+MANY_REGIONS: Final = 3
+"""Regions unlike the readers from which on a person deserves a look: one or two differ in many people."""
 PICTURE_WORDS: Final[Mapping[str, str]] = {
     FACE: "the face as it was scored",
     **{picture: NAMES[explanation] for picture, explanation in PICTURES.items()},
@@ -50,11 +54,13 @@ PICTURE_WORDS: Final[Mapping[str, str]] = {
 class ReportedModel:
     """A model in the report: ``card`` is its ``model.json``, ``metrics`` are those of its test people, if known.
 
+    ``version`` and ``run`` are those of the registry, ``digest`` is its :func:`vitau.registry.bundle.folder_digest`.
     ``explanations`` is how true those of recognition are, if that was evaluated.
     """
 
     name: str
     version: int | None = None
+    run: str | None = None
     digest: str
     card: Mapping[str, Any]
     metrics: PalsyMetrics | RegionMetrics | None = None
@@ -75,8 +81,10 @@ class ReportedSubject:
     """One person; ``score`` is None if no frame could be scored.
 
     ``left_out`` counts unused frames by reason, ``notes`` are sentences about the input. ``affected`` and ``side`` are the
-    consensus of the readers, if there is one. ``visits`` are in the order of time, empty if no visit is stated. ``measured`` is
-    the movement: of all recordings, then of each visit if there are several. It is empty where nobody was to be measured.
+    consensus of the readers, if there is one: ``settled`` if it needed the adjudicator, ``unclear`` are the regions that
+    nobody could tell. ``palsied`` is what is known about the person. ``visits`` are in the order of time, empty if no visit is
+    stated. ``measured`` is the movement: of all recordings, then of each visit if there are several. It is empty where nobody
+    was to be measured.
     ``contributions`` are those of movement to the score: empty if there were too few frames, ``None`` without a fused model.
     """
 
@@ -87,6 +95,9 @@ class ReportedSubject:
     notes: Sequence[str] = ()
     affected: Mapping[AU, bool] | None = None
     side: Side | None = None
+    settled: bool = False
+    unclear: frozenset[AU] = frozenset()
+    palsied: bool | None = None
     visits: Sequence[VisitScore] = ()
     measured: Sequence[MeasuredVisit] = ()
     contributions: Mapping[str, Any] | None = None
@@ -113,6 +124,24 @@ class Report:
     measuring: MeasuringMethod | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A person of the page with the number of the card, from 1, and the reasons to look at the person."""
+
+    number: int
+    subject: ReportedSubject
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """People who are listed together; the cards of a ``folded`` group are closed."""
+
+    title: str
+    entries: Sequence[Entry]
+    folded: bool = False
+
+
 def render(report: Report) -> str:
     """Render the report as a self-contained HTML page."""
     known = [model.explanations for model in report.models if model.explanations is not None]
@@ -121,6 +150,9 @@ def render(report: Report) -> str:
     environment.filters.update(data_uri=data_uri, number=number, percent=percent)
     return environment.get_template("report.html.j2").render(
         report=report,
+        groups=group_people(report.subjects),
+        max_listed=MAX_LISTED,
+        known=any(subject.palsied is not None or subject.affected is not None for subject in report.subjects),
         synthetic=report.synthetic,
         aus=AUS,
         region_names=REGION_NAMES,
@@ -164,6 +196,60 @@ def picture_words(explanations: Explanations | None) -> dict[str, str]:
         if own is not None and not own.beats_chance:
             words[picture] = f"{words.pop(picture)} (not better than chance)"
     return words
+
+
+def group_people(subjects: Sequence[ReportedSubject]) -> list[Group]:
+    """Group people in the order of the page: those to look at, with most reasons first, then the palsied, then the others."""
+    found = [(subject, reasons_to_look(subject)) for subject in subjects]
+    look = sorted((pair for pair in found if pair[1]), key=urgency)
+    palsied = [pair for pair in found if not pair[1] and pair[0].score and pair[0].score.palsied]
+    others = [pair for pair in found if not pair[1] and not (pair[0].score and pair[0].score.palsied)]
+    groups, number = [], 0
+    for title, pairs in (("To look at", look), ("Palsy recognized", palsied), ("No palsy recognized", others)):
+        entries = [Entry(number=number + i, subject=own, reasons=reasons) for i, (own, reasons) in enumerate(pairs, 1)]
+        groups.append(Group(title=title, entries=entries, folded=pairs is others))
+        number += len(entries)
+    return groups
+
+
+def urgency(found: tuple[ReportedSubject, Sequence[str]]) -> tuple[bool, bool, int, str]:
+    """Return the key that sorts people to look at: wrong decisions, then uncertain ones, then by their differing regions."""
+    subject, _ = found
+    return (
+        not contradicts(subject),
+        not (subject.score is not None and subject.score.uncertain),
+        -len(differing_regions(subject)),
+        subject.name,
+    )
+
+
+def reasons_to_look(subject: ReportedSubject) -> list[str]:
+    """Return why a person deserves a look: an uncertain decision, or one unlike what the readers or the manifest say."""
+    if subject.score is None:
+        return ["no frame could be scored"]
+    reasons = []
+    if contradicts(subject):
+        reasons.append("not recognized, although palsied" if subject.palsied else "recognized, although not palsied")
+    if subject.score.uncertain:
+        reasons.append("the decision is uncertain")
+    side = subject.score.side
+    if side is not None and subject.side in {Side.RIGHT, Side.LEFT} and side.side != subject.side:
+        reasons.append(f"the readers say that the {subject.side} side is affected")
+    regions = differing_regions(subject)
+    if len(regions) >= MANY_REGIONS:
+        reasons.append(f"{len(regions)} regions unlike the readers: {', '.join(regions)}")
+    return reasons
+
+
+def contradicts(subject: ReportedSubject) -> bool:
+    """Return whether the decision about a person is not what is known."""
+    return subject.score is not None and subject.palsied is not None and subject.score.palsied != subject.palsied
+
+
+def differing_regions(subject: ReportedSubject) -> list[AU]:
+    """Return the analyzed regions about which the model and the readers differ."""
+    regions = {} if subject.score is None else subject.score.regions
+    return [au for au, affected in (subject.affected or {}).items() if au in regions and regions[au].affected != affected]
 
 
 def region_scale(subjects: Sequence[ReportedSubject]) -> float:

@@ -20,6 +20,7 @@ from flows.annotation.push_tasks import (
     push_tasks,
 )
 from flows.gates import gate
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.consensus.consensus import Consensus
@@ -59,7 +60,7 @@ class AnnotateSummary:
     notices: tuple[str, ...] = ()
 
 
-@flow(name="annotate")
+@flow(name="annotate", flow_run_name="annotate", on_completion=[publish_summary])
 def annotate(
     *, whole: bool = False, accept_deletions: bool = False, only: int | None = None, settings: Settings | None = None
 ) -> AnnotateSummary:

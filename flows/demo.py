@@ -16,6 +16,7 @@ from flows.execution.identities import known_name, names_of
 from flows.freeze import freeze
 from flows.ingest import IngestSummary, ingest
 from flows.promotion.registered_models import PALSY, REGIONS, training_result
+from flows.reports.run_summary import publish_summary
 from flows.rescore import RescoreSummary, fetch_champion, rescore
 from flows.retrain import retrain
 from flows.settings import Settings
@@ -35,7 +36,7 @@ SEED: Final = 7
 SOURCE: Final = "synthetic"
 
 
-@flow(name="demo", validate_parameters=False)
+@flow(name="demo", flow_run_name="demo {size}", validate_parameters=False, on_completion=[publish_summary])
 def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings) -> dict[str, Any]:
     """Run the main job on a drawn cohort and return its summary."""
     workspace = open_workspace(settings)

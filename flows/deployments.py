@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
 
 from flows import erase as erasure
 from flows.annotate import annotate
 from flows.freeze import freeze, unknown_people
 from flows.ingest import Layout, ingest, skip_list_name
 from flows.promotion.retrain_trigger import RESCORE, SCORE_NEW, request, retrain_if_due
+from flows.reports.run_summary import publish_summary
 from flows.scoring.sources import is_settled, listing, watched_sources
 from flows.settings import Size
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -30,7 +32,7 @@ from vitau.schema import Skipped
 HOUR_S: Final = 3600
 
 
-@flow(name="ingest-new", timeout_seconds=12 * HOUR_S)
+@flow(name="ingest-new", flow_run_name="ingest-new", timeout_seconds=12 * HOUR_S, on_completion=[publish_summary])
 def ingest_new() -> dict[str, int]:
     """Ingest the manifests, CK+ trees and folders of photos in the watched folder that are new, changed, or had skipped clips.
 
@@ -106,7 +108,7 @@ def source_key(source: Path, source_layout: Layout) -> tuple[str, bool]:
     return layout.ingested_key(digest), is_settled(changed_s)
 
 
-@flow(name="score-unknown", timeout_seconds=48 * HOUR_S)
+@flow(name="score-unknown", flow_run_name="score-unknown", timeout_seconds=48 * HOUR_S, on_completion=[publish_summary])
 def score_unknown() -> dict[str, Any]:
     """Score the people of unknown status without a score of the champion; reports by day of arrival go into the store."""
     from flows.scoring.watched import score_unknown_people
@@ -115,7 +117,7 @@ def score_unknown() -> dict[str, Any]:
     return {"people": found.people, "new_people": found.new_people, "reports": list(found.reports)}
 
 
-@flow(name="sync-labels", timeout_seconds=HOUR_S)
+@flow(name="sync-labels", flow_run_name="sync-labels", timeout_seconds=HOUR_S, on_completion=[publish_summary])
 def sync_labels() -> dict[str, Any]:
     """Push tasks, pull answers, compute the consensus; request a retraining if enough labels changed and the readers paused."""
     workspace = open_workspace()
@@ -124,7 +126,14 @@ def sync_labels() -> dict[str, Any]:
     return {"new_answers": summary.new_answers, "labelled": summary.labeled, "retraining": retraining}
 
 
-@flow(name="freeze-and-retrain", timeout_seconds=14 * 24 * HOUR_S)
+def retraining_name() -> str:
+    """Return the name of a run that retrains: with the recipe size if it is not that of the settings."""
+    return " ".join(["freeze-and-retrain", *filter(None, [flow_run.parameters.get("size")])])
+
+
+@flow(
+    name="freeze-and-retrain", flow_run_name=retraining_name, timeout_seconds=14 * 24 * HOUR_S, on_completion=[publish_summary]
+)
 def freeze_and_retrain(size: Size | None = None) -> dict[str, Any]:
     """Freeze a snapshot, train both models on it at a recipe size (by default of the settings), and request their scoring."""
     from flows.retrain import retrain
@@ -136,7 +145,7 @@ def freeze_and_retrain(size: Size | None = None) -> dict[str, Any]:
     return {"snapshot": snapshot.digest, "versions": {name: training.version for name, training in trained.items()}}
 
 
-@flow(name="rescore-champion", timeout_seconds=48 * HOUR_S)
+@flow(name="rescore-champion", flow_run_name="rescore-champion", timeout_seconds=48 * HOUR_S, on_completion=[publish_summary])
 def rescore_champion() -> dict[str, Any]:
     """Score the people without a score of the champion, held out or without labels yet; the report goes into the store."""
     from flows.promotion.champion import approved_champion
@@ -157,7 +166,7 @@ def rescore_champion() -> dict[str, Any]:
     return {"new_subjects": scored.new_subjects, "report": workspace.store.location(report)}
 
 
-@flow(name="monitor-people", timeout_seconds=12 * HOUR_S)
+@flow(name="monitor-people", flow_run_name="monitor-people", timeout_seconds=12 * HOUR_S, on_completion=[publish_summary])
 def monitor_people() -> dict[str, Any]:
     """Compare the people who came since the champion's snapshot with those in it; the most different ones go to the readers."""
     from flows.monitor import monitor
@@ -166,7 +175,7 @@ def monitor_people() -> dict[str, Any]:
     return {"asked_about": found.asked_about, "pushed": found.pushed, "report": found.report}
 
 
-@flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
+@flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S, on_completion=[publish_summary])
 def erase(subject: str) -> erasure.EraseSummary:
     """Erase a person by pseudonym.
 

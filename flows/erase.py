@@ -20,6 +20,7 @@ from flows.erasure.objects import Uses, bury, erase_objects, find_uses, redact_m
 from flows.erasure.scan import SHOWN, Scan, compact, scan
 from flows.erasure.services import clean_prefect, mark_versions
 from flows.erasure.traces import Traces
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio.projects import erase_subjects
@@ -47,7 +48,7 @@ class EraseSummary:
     receipt: dict[str, Any] = field(default_factory=dict)
 
 
-@flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S)
+@flow(name="erase", flow_run_name="erase", timeout_seconds=HOUR_S, on_completion=[publish_summary])
 def erase(subject: str, settings: Settings | None = None) -> EraseSummary:
     """Erase a person, including every subject merged into it. After a kill, run it again: it is idempotent.
 

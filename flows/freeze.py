@@ -10,6 +10,7 @@ from prefect.logging import get_logger
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
 from flows.identity.lookalikes import compare_people
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from validation.rules import snapshot_rows
@@ -21,7 +22,7 @@ from vitau.data.usable_frames import UsableFrames
 from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
 
-@flow(name="freeze")
+@flow(name="freeze", flow_run_name="freeze", on_completion=[publish_summary])
 def freeze(settings: Settings | None = None) -> Snapshot:
     """Freeze the usable frames of every labeled person, each in the recorded split."""
     workspace = open_workspace(settings)

@@ -19,6 +19,7 @@ from flows.execution.clip_worker import ClaimedSource, Ingested, checked_rows, c
 from flows.execution.executor import Engine, Executor
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.gates import gate
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
 from validation.direct import failures
@@ -90,7 +91,7 @@ class IngestSummary:
         return self.faces / self.frames if self.frames else 0.0
 
 
-@flow(name="ingest", flow_run_name="ingest-{layout}", validate_parameters=False)
+@flow(name="ingest", flow_run_name="ingest {layout}", validate_parameters=False, on_completion=[publish_summary])
 def ingest(
     source: PrivatePath,
     layout: Layout = Layout.MANIFEST,

@@ -34,6 +34,7 @@ from flows.reports.drift_people import (
     unmeasured_sentence,
     unseen_people,
 )
+from flows.reports.run_summary import publish_summary
 from flows.rescore import fetch_champion, score_people
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -81,7 +82,7 @@ class MonitorSummary:
     erased: int = 0
 
 
-@flow(name="monitor", validate_parameters=False)
+@flow(name="monitor", flow_run_name="monitor", validate_parameters=False, on_completion=[publish_summary])
 def monitor(report: PrivatePath | None = None, days: int | None = None, settings: Settings | None = None) -> MonitorSummary:
     """Compare the people who arrived since the champion's snapshot (in the last ``days``, if given) with those in it."""
     workspace = open_workspace(settings)

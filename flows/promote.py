@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
+from prefect.runtime import flow_run
 
 import vitau
 from flows.promotion.champion import approval, is_approved, sign_champion
@@ -16,6 +17,7 @@ from flows.promotion.looks import count_looks, note_look
 from flows.promotion.policies import choose_policy
 from flows.promotion.registered_models import MODELS, known_training
 from flows.promotion.shortcuts import probe_of
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings
 from flows.workspace import Workspace, open_workspace
 from vitau.catalog.catalog import Training
@@ -25,6 +27,7 @@ from vitau.errors import RegistryError
 from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.promotion.policy import Policy
 from vitau.evaluation.promotion.verdict import decide_promotion
+from vitau.registry import registry
 from vitau.schema import Protocol
 
 
@@ -53,7 +56,14 @@ class Evaluation:
     decision: Decision | None = None
 
 
-@flow(name="promote")
+def promotion_name() -> str:
+    """Return the name of a run of `promote`: what it was asked to promote."""
+    given = flow_run.parameters
+    named = [str(given[name]) for name in ("model", "version") if given.get(name) is not None]
+    return " ".join(["promote", *(named or ["the newest"])])
+
+
+@flow(name="promote", flow_run_name=promotion_name, on_completion=[publish_summary])
 def promote(
     model: str | None = None,
     version: int | None = None,
@@ -79,7 +89,7 @@ def promote(
     return [promote_or_refuse(workspace, evaluate(workspace, training), by=by) for training in chosen]
 
 
-@flow(name="rollback")
+@flow(name="rollback", flow_run_name="rollback {model}", on_completion=[publish_summary])
 def rollback(model: str, why: str = "", by: str = "flow rollback", settings: Settings | None = None) -> Decision:
     """Restore the previous champion, or finish a rollback that was interrupted."""
     return roll_back(open_workspace(settings), model, why=why, by=by)
@@ -196,8 +206,12 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
 def verdict_facts(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
     """Evaluate a version on held-out people and return the facts for its record."""
     from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
+    from flows.reports.figures import evaluation_figures
 
     evidence = gather(workspace, training, champion)
+    registry.log_figures(
+        workspace.settings.mlflow_url, training.run_id, evaluation_figures(evidence.people, evidence.challenger)
+    )
     protocol = evidence.people.protocol
     for tested in (training, champion):
         if tested is not None:

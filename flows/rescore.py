@@ -20,6 +20,7 @@ from flows.promotion.champion import approved_champion, fetch
 from flows.promotion.registered_models import REGIONS
 from flows.reports.drift import MONITOR_PAGE
 from flows.reports.labeling import LABELING_PAGE, labeling_progress, write_labeling_page
+from flows.reports.run_summary import publish_summary
 from flows.reports.scoring import build_report
 from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
@@ -27,7 +28,7 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data.layout import score_prefix, score_work_name
 from vitau.errors import ContradictionError, RegistryError
 from vitau.progress import track
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import Split
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, write_report
@@ -62,7 +63,7 @@ class NumScored:
     outdated: int
 
 
-@flow(name="rescore", validate_parameters=False)
+@flow(name="rescore", flow_run_name="rescore {snapshot:.8}", validate_parameters=False, on_completion=[publish_summary])
 def rescore(
     snapshot: str,
     report: PrivatePath,
@@ -140,7 +141,7 @@ def score_people(workspace: Workspace, champion: Path, frames: pa.Table, engine:
     """
     settings, catalog = workspace.settings, workspace.catalog
     remote = engine is Engine.RAY and settings.ray_address is not None
-    digest = registry.folder_digest(champion)
+    digest = folder_digest(champion)
     work = SubjectWork(store_uri=settings.store, model=read_model_files(champion) if remote else champion, digest=digest)
     people = sorted(set(frames["subject"].to_pylist()))
     lease_names = {index: score_work_name(digest, subject) for index, subject in enumerate(people)}
@@ -221,7 +222,7 @@ def add_living_score(workspace: Workspace, score: ScoredSubject) -> bool:
 @task(cache_policy=NO_CACHE)
 def write_pages(workspace: Workspace, champion: Path, snapshot: str, path: Path) -> Report:
     """Write the report about the scored test people, and the pages beside it; return the report."""
-    report = build_report(workspace, Predictor(champion), registry.folder_digest(champion), snapshot)
+    report = build_report(workspace, Predictor(champion), folder_digest(champion), snapshot)
     write_report(replace(report, related=write_related_pages(workspace, path)), path)
     return report
 

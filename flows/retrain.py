@@ -9,6 +9,7 @@ from flows.promote import evaluate, promote_or_refuse
 from flows.promotion.champion import bundled_recognition, standing_recognition
 from flows.promotion.registered_models import PALSY, REGIONS
 from flows.promotion.shortcuts import probe_people
+from flows.reports.run_summary import publish_summary
 from flows.retraining.recipes import PlannedTraining, plan_trainings
 from flows.retraining.registration import describe_folder, register
 from flows.retraining.training import train_all
@@ -23,7 +24,7 @@ from vitau.schema import canonical_name
 BY: Final = "flow retrain"
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name="retrain {snapshot:.8} {size}", on_completion=[publish_summary])
 def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None) -> dict[str, Training]:
     """Train, register, evaluate and promote both models on a snapshot; a step that was done before is not repeated.
 
@@ -64,7 +65,7 @@ def retrain(snapshot: str, size: str = "tiny", settings: Settings | None = None)
     return {PALSY: palsy, REGIONS: regions}
 
 
-@flow(name="register", validate_parameters=False)
+@flow(name="register", flow_run_name="register", validate_parameters=False, on_completion=[publish_summary])
 def register_folder(folder: PrivatePath, by: str = "flow register", settings: Settings | None = None) -> Training:
     """Register the results of ``python -m vitau.training``, evaluate them, and promote them if the policy allows.
 

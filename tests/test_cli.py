@@ -13,6 +13,7 @@ from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
+from vitau.registry.bundle import folder_digest
 
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
 
@@ -74,7 +75,16 @@ def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["synthetic"], answer["skipped"]) == (0, True, [])
     assert [(person["input"], person["palsied"]) for person in answer["people"]] == [("person.png", True)]
-    assert done.stderr == f"The report is {tmp_path / 'out' / 'report.html'}\n"
+    assert answer["model"] == folder_digest(workdir / "my-model")
+    assert done.stderr == f"Model: digest {answer['model']}\nThe report is {tmp_path / 'out' / 'report.html'}\n"
+    (workdir / "my-model" / "version.json").write_text('{"name": "vitau-palsy", "version": 3, "run_id": "5c0de"}')
+    try:
+        again = run("score", "my-model", "person.png", "--out", tmp_path / "out", "--json", cwd=workdir)
+    finally:
+        (workdir / "my-model" / "version.json").unlink()
+    assert again.stderr.splitlines()[0] == f"Model: vitau-palsy version 3, run 5c0de, digest {answer['model']}"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(words in page for words in ("<h3>vitau-palsy version 3</h3>", "<code>5c0de</code>", f"<code>{answer['model']}"))
 
 
 def test_the_warning_of_a_model_is_printed_with_its_scores(workdir, tmp_path):

@@ -169,13 +169,14 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
 
     from vitau.evaluation.metrics import metrics_from_json
     from vitau.media.inputs import RecordingOptions
+    from vitau.registry.bundle import read_version
     from vitau.scoring.batch import person_record, score_inputs, summary_lines
     from vitau.scoring.predict import Predictor
 
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     folder = _model_folder(model, tracking_uri)
     predictor = Predictor(folder)
-    metrics = folder / "metrics.json"
+    metrics, pulled = folder / "metrics.json", read_version(folder)
     result = score_inputs(
         predictor,
         inputs,
@@ -201,6 +202,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
             for skipped in result.skipped
         ]
         about = {"synthetic": predictor.synthetic, "warnings": predictor.warnings, "model": predictor.digest}
+        about |= {name: pulled[name] for name in ("name", "version", "run_id") if name in pulled}
         record = {**about, "people": people, "skipped": skips}
         typer.echo(json.dumps({**record, "report": str(out / "report.html")}, ensure_ascii=False))
     else:
@@ -208,6 +210,8 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
             typer.echo("This model was trained on synthetic faces. What it predicts for real people means nothing.", err=True)
         for line in summary_lines(result):
             typer.echo(line)
+    version = "{name} version {version}, run {run_id}, ".format(**pulled) if pulled else ""
+    typer.echo(f"Model: {version}digest {predictor.digest}", err=True)
     typer.echo(f"The report is {out / 'report.html'}", err=True)
     raise typer.Exit(1 if result.skipped else 0)
 

@@ -3,11 +3,13 @@
 The rule has two cases. If ``VITAU_STORE`` or ``VITAU_CATALOG`` is exported, the environment names all services, and nothing is
 taken from a running stack: a store of one installation must never meet the catalog of another. Otherwise the stack that runs in
 the state folder names them, and any other variable that is exported still wins.
+
+A command that needs the catalog and the store alone also works on a folder with SQLite whose services do not run.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -36,13 +38,14 @@ class Connection:
     """The variables of a command.
 
     ``from_stack`` names those that the stack in ``state`` gave; ``kept`` those that the operator exported against it, and
-    ``unused`` those that the operator exported in vain.
+    ``unused`` those that the operator exported in vain. ``at_rest``: the services in ``state`` do not run.
     """
 
     variables: Mapping[str, str]
     from_stack: frozenset[str] = frozenset()
     kept: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    at_rest: bool = False
     state: Path
 
     def source(self, name: str) -> Source:
@@ -73,7 +76,8 @@ class Connection:
 
     def sentence(self, settings: Settings) -> str:
         """Return the line that names the store, the catalog and their origin; passwords are masked."""
-        origin = f"of the services running in {self.state}" if self.from_stack else "from the environment"
+        running = f"in {self.state}, whose services do not run" if self.at_rest else f"of the services running in {self.state}"
+        origin = running if self.from_stack else "from the environment"
         exceptions = f"; from the environment: {', '.join(self.kept)}" if self.kept else ""
         exceptions += f"; not used: the exported {', '.join(self.unused)}" if self.unused else ""
         store, catalog = mask_password(settings.store), mask_password(settings.catalog.get_secret_value())
@@ -119,13 +123,33 @@ def connect(state: Path) -> Settings:
     return use(require(find_connection(state)))
 
 
+def connect_stored(state: Path) -> Settings:
+    """Return the settings of a command that needs the catalog and the store only, as :func:`connect` does.
+
+    If no services run, those of the state folder are read as they are at rest: SQLite and a folder need no service.
+
+    Raises:
+        StackError: no stack runs in ``state``, it holds no catalog in SQLite, and no services are exported.
+        SettingsError: variables are missing or invalid.
+    """
+    connection = find_connection(state)
+    if not names_services(connection) and stack.holds_catalog(state):
+        connection = replace(resolve(os.environ, stack.environment_at_rest(state), state), at_rest=True)
+    return use(require(connection))
+
+
+def names_services(connection: Connection) -> bool:
+    """Return whether a connection names a store or a catalog."""
+    return any(connection.variables.get(name) for name in WORKSPACE)
+
+
 def require(connection: Connection) -> Connection:
     """Return a connection that names services.
 
     Raises:
         StackError: it names none.
     """
-    if not any(connection.variables.get(name) for name in WORKSPACE):
+    if not names_services(connection):
         raise StackError(
             f"no services run on {connection.state}: start them with `make up`, or set VITAU_STORE and its companions"
         )

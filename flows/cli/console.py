@@ -52,7 +52,7 @@ Size = Annotated[
 
 def print_json(facts: Any) -> None:
     """Print facts as JSON on stdout; dataclasses become objects."""
-    typer.echo(json.dumps(facts, indent=1, default=_fields))
+    typer.echo(json.dumps(facts, indent=1, default=_fields, ensure_ascii=False))
 
 
 def tell(sentence: str) -> None:

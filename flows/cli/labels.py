@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.connection import connect
+from flows.cli.connection import connect, connect_stored
 from flows.cli.console import COHORTS, DEMO, Json, State, Yes, check_choice, confirm, print_json, render_table, tell, tell_all
 from flows.cli.label_tables import label_table, merge_notices, render_label_report, render_simulation
 
@@ -22,7 +22,7 @@ def at(
 
     Example: python -m flows labels at 640
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.annotation.consensus import labels_at
     from flows.workspace import open_workspace
 
@@ -30,7 +30,7 @@ def at(
     if as_json:
         print_json(labels)
     else:
-        typer.echo(label_table(labels))
+        typer.echo(label_table(labels) or "nobody has a label yet")
 
 
 @app.command("report")
@@ -39,7 +39,7 @@ def print_report(state: State = DEMO, as_json: Json = False) -> None:
 
     Example: python -m flows labels report
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.annotation.consensus import label_report
     from flows.workspace import open_workspace
 
@@ -56,7 +56,7 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
 
     Example: python -m flows labels stale
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.annotation.key_frames import find_stale_answers
     from flows.workspace import open_workspace
 
@@ -66,7 +66,7 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
         print_json(found)
     else:
         rows = ([answer.subject, answer.reader, f"{answer.difference:.3f}"] for answer in found)
-        typer.echo(render_table(["subject", "reader", "difference"], rows))
+        typer.echo(render_table(["subject", "reader", "difference"], rows) or "no answer is stale")
 
 
 @app.command()
@@ -144,7 +144,7 @@ def verify(state: State = DEMO, as_json: Json = False) -> None:
 
     Example: python -m flows labels verify
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.workspace import open_workspace
 
     catalog, key = open_workspace(settings).catalog, settings.signing_key
@@ -166,7 +166,7 @@ def export_csv(file: Annotated[Path, typer.Argument(help="The CSV file to write.
 
     Example: python -m flows labels export ledger.csv
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.annotation.consensus import export_answers
     from flows.workspace import open_workspace
 
@@ -183,7 +183,7 @@ def import_csv(
 
     Example: python -m flows labels import study.csv --source paris
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.annotation.consensus import import_answers
     from flows.workspace import open_workspace
 
@@ -209,7 +209,7 @@ def cohort(
 
     Example: python -m flows labels cohort PSEUDONYM palsy --why "seen in the clinic on 3 December"
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.workspace import open_workspace
     from vitau.schema import Cohort, canonical_name
 
@@ -232,7 +232,7 @@ def lookalikes(
 
     Example: python -m flows labels lookalikes --page lookalikes.html
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.identity.lookalikes import find_lookalikes
     from flows.identity.page import lookalike_pairs, write_faces_page
     from flows.workspace import open_workspace
@@ -252,7 +252,7 @@ def lookalikes(
         print_json([{"one": pair.one, "other": pair.other, "distance": round(pair.distance, 4)} for pair in found])
     else:
         rows = ([pair.one, pair.other, f"{pair.distance:.3f}", "several" if pair.several else "one"] for pair in found)
-        typer.echo(render_table(["subject", "other", "distance", "faces"], rows))
+        typer.echo(render_table(["subject", "other", "distance", "faces"], rows) or "nobody has near faces")
 
 
 @app.command()
@@ -268,7 +268,7 @@ def merge(
 
     Example: python -m flows labels merge PSEUDONYM OTHER --why "same face" --yes
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     confirm(f"merging {other} into {kept} for good", yes=yes)
     from flows.annotation.consensus import merge_subjects
     from flows.workspace import open_workspace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.connection import connect
+from flows.cli.connection import connect, connect_stored
 from flows.cli.console import (
     DEMO,
     MODELS,
@@ -18,6 +18,7 @@ from flows.cli.console import (
     State,
     check_choice,
     print_json,
+    tell,
     tell_all,
 )
 from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS, Settings
@@ -224,15 +225,19 @@ def history(model: AnyModel = None, as_json: Json = False, state: State = DEMO) 
 
     Example: python -m flows history vitau-regions --json
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.promotion.decisions import history as read_history
     from flows.workspace import open_workspace
+    from vitau.registry.tracking import is_reachable
 
-    entries = read_history(open_workspace(settings), model)
+    compare = is_reachable(settings.mlflow_url)
+    entries = read_history(open_workspace(settings), model, compare=compare)
     if as_json:
         print_json([{**entry.record.facts, "signature": entry.record.signature, "problem": entry.problem} for entry in entries])
     else:
         typer.echo("\n".join(line for entry in entries for line in entry_lines(entry)) or "no decision yet")
+    if not compare:
+        tell("MLflow does not run: the aliases and files of the champions there were not compared with the records")
     raise typer.Exit(1 if any(entry.problem for entry in entries) else 0)
 
 
@@ -242,7 +247,7 @@ def public_key(state: State = DEMO) -> None:
 
     Example: python -m flows public-key
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.workspace import open_workspace
     from vitau.catalog.signing import public_key as of
 
@@ -262,7 +267,7 @@ def lineage(
 
     Example: python -m flows lineage vitau-palsy/2
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.reports.lineage import lineage as follow
     from flows.reports.lineage import tree
     from flows.workspace import open_workspace

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import SecretStr
 
-from flows.cli.connection import Connection, connect, find_connection, require, use
+from flows.cli.connection import Connection, connect, connect_stored, find_connection, require, use
 from flows.cli.console import (
     DEMO,
     Json,
@@ -137,7 +137,7 @@ def fsck(
 
     Example: python -m flows fsck --json
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.doctor.fsck import fsck as run
     from flows.workspace import Workspace
 

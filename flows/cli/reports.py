@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from flows.cli.connection import connect
+from flows.cli.connection import connect, connect_stored
 from flows.cli.console import DEMO, EngineName, Json, State, print_json, tell, tell_all
 from vitau.errors import VitauError
 
@@ -35,7 +35,7 @@ def report(
 
     Example: python -m flows report --no-open
     """
-    settings = connect(state)
+    settings = connect_stored(state)
     from flows.workspace import open_workspace
 
     place = newest_report(open_workspace(settings), state)

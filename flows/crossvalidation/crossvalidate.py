@@ -26,6 +26,7 @@ from flows.execution.leases import LeaseHolder
 from flows.execution.subject_worker import read_model_files
 from flows.execution.training_process import STUCK_S, show_trainings
 from flows.promotion.looks import note_look
+from flows.reports.run_summary import publish_summary
 from flows.retraining import recipes as retraining
 from flows.retraining.recipes import find_sources
 from flows.retraining.training import pretrain
@@ -60,7 +61,12 @@ class Trained:
         return {task: model_digest(folder) for task, folder in self.folders.items()}
 
 
-@flow(name="crossvalidate", validate_parameters=False)
+@flow(
+    name="crossvalidate",
+    flow_run_name="crossvalidate {snapshot:.8}",
+    validate_parameters=False,
+    on_completion=[publish_summary],
+)
 def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     snapshot: str,
     out: PrivatePath,

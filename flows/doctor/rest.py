@@ -1,6 +1,8 @@
 """REST requests of the checks."""
 
+import json
 import time
+from textwrap import shorten
 from typing import Any, Final
 
 import httpx
@@ -34,5 +36,16 @@ def request(method: str, url: str, way_out: str, *, client: httpx.Client | None 
 
 
 def summarize(response: httpx.Response) -> str:
-    """Return the status and the start of an answer in one line."""
-    return f"{response.status_code}: {' '.join(response.text.split())[:200]}"
+    """Return the status and the message of an answer in one line; of a page that is no message, its beginning in words."""
+    return f"{response.status_code}: {shorten(' '.join(message(response).split()), 200, placeholder=' …')}"
+
+
+def message(response: httpx.Response) -> str:
+    """Return the message in a JSON answer, without its quotes and braces, or the text of another one."""
+    try:
+        found = response.json()
+    except ValueError:
+        return response.text
+    names = ("detail", "message", "error", "exception_message")
+    found = next((found[name] for name in names if isinstance(found, dict) and found.get(name)), found)
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)

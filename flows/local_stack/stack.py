@@ -165,6 +165,17 @@ def environment(state: Path, services: Sequence[Service]) -> dict[str, str]:
     return variables.environment(state.resolve(), profile_of(state) or Profile.EMBEDDED, urls)
 
 
+def holds_catalog(state: Path) -> bool:
+    """Return whether a state folder has its catalog in SQLite, which needs no service."""
+    return profile_of(state) is Profile.EMBEDDED and (state / "catalog.db").exists()
+
+
+def environment_at_rest(state: Path) -> dict[str, str]:
+    """Return the variables of a state folder whose services do not run; the addresses of these lead nowhere."""
+    urls = {name: definitions.address(name, 0) for name in definitions.names(Profile.EMBEDDED)}
+    return variables.environment(state.resolve(), Profile.EMBEDDED, urls)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogIn:
     """A log-in of a service's page."""

@@ -28,7 +28,7 @@ from vitau.evaluation.promotion.held_out import Answers, HeldOut
 from vitau.evaluation.subjects import by_subject
 from vitau.processes import temporary_folder
 from vitau.progress import track
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import AUS, CROP_SIZE, Protocol, Split, canonical_name
 from vitau.scoring.predict import Predictor
 from vitau.training.run import MOVEMENT
@@ -182,7 +182,7 @@ def load_model(workspace: Workspace, training: Training) -> Predictor:
         ChecksumError: The weights in the store are not those that were registered.
     """
     folder = workspace.folder("candidates") / training.model_digest
-    if not folder.exists() or registry.folder_digest(folder) != training.model_digest:
+    if not folder.exists() or folder_digest(folder) != training.model_digest:
         _download(workspace, training, folder)
     return Predictor(folder)
 
@@ -194,12 +194,12 @@ def _download(workspace: Workspace, training: Training, folder: Path) -> None:
         whole = temporary / "model"
         for key in workspace.store.keys(prefix):
             workspace.store.download(key, whole / key.removeprefix(prefix))
-        if not whole.exists() or registry.folder_digest(whole) != training.model_digest:
+        if not whole.exists() or folder_digest(whole) != training.model_digest:
             raise ChecksumError(
                 f"the weights of {training.model} version {training.version} under {training.model_key} in the store are not "
                 "those that were registered: restore them from a backup"
             )
-        if folder.exists() and registry.folder_digest(folder) != training.model_digest:  # of an earlier run that was killed
+        if folder.exists() and folder_digest(folder) != training.model_digest:  # of an earlier run that was killed
             shutil.rmtree(folder)
         with suppress(OSError):  # another run was first
             whole.rename(folder)

@@ -19,6 +19,7 @@ from flows.rekeying.change import Change
 from flows.rekeying.manifests import damaged_snapshots, replace_manifests, rows_digests
 from flows.rekeying.objects import changed_objects, copy_objects, delete_old_objects, names_in_store, old_keys, rewrite_pages
 from flows.rekeying.services import clean_runs, other_runs, rename_in_files, rename_tasks
+from flows.reports.run_summary import publish_summary
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace, open_workspace
 from labeling.label_studio.projects import rename_subjects
@@ -105,7 +106,7 @@ def search(change: Change) -> list[str]:
     return by_hand
 
 
-@flow(name="rekey", flow_run_name="rekey")
+@flow(name="rekey", flow_run_name="rekey", on_completion=[publish_summary])
 def rekey(settings: Settings | None = None) -> RekeySummary:
     """Replace the pseudonym key of the settings by the new one.
 

@@ -41,7 +41,7 @@ def lineage(workspace: Workspace, name: str) -> Node:
     Args:
         workspace: The catalog and the store.
         name: ``scores/<model digest>/<subject>…`` or ``<model digest>/<subject>``, ``vitau-palsy/2``, the digest of a model or
-            snapshot, the sha256 of a clip, or a pseudonym. Digests and pseudonyms may be abbreviated.
+            snapshot, an MLflow run, the sha256 of a clip, or a pseudonym. Digests and pseudonyms may be abbreviated.
 
     Raises:
         CatalogError: No item has this name, or several have.
@@ -60,13 +60,12 @@ def lineage(workspace: Workspace, name: str) -> Node:
         problem = f"{len(found)} names begin with {name}: give more characters" if found else f"no item is named {name}"
         raise CatalogError(
             f"{problem}; give a score (DIGEST/SUBJECT), a version (vitau-palsy/2), or at least {SHORTEST} characters of the "
-            "digest of a model, a snapshot or a clip, or of a pseudonym"
+            "digest of a model, a snapshot or a clip, of a run, or of a pseudonym"
         )
     kind, whole = found[0]
-    if kind == "model":
-        return version_node(
-            workspace, next(training for training in workspace.catalog.trainings() if training.model_digest == whole)
-        )
+    if kind in {"model", "run"}:
+        trainings = workspace.catalog.trainings()
+        return version_node(workspace, next(own for own in trainings if whole in {own.model_digest, own.run_id}))
     if kind == "snapshot":
         return snapshot_node(workspace, next(frozen for frozen in workspace.catalog.snapshots() if frozen.digest == whole))
     return from_clip(workspace, whole) if kind == "clip" else from_subject(workspace, whole)
@@ -76,6 +75,7 @@ def all_items(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of every item that lineage can start from."""
     catalog = workspace.catalog
     yield from (("model", training.model_digest) for training in catalog.trainings())
+    yield from (("run", training.run_id) for training in catalog.trainings())
     yield from (("snapshot", snapshot.digest) for snapshot in catalog.snapshots())
     yield from (("clip", clip.sha256) for clip in catalog.clips())
     yield from (("subject", pseudonym) for pseudonym in catalog.pseudonyms())

@@ -40,7 +40,7 @@ TRAINED_ON_EVERYBODY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known about a person.
+    """Facts that are known about a person.
 
     Attributes:
         palsied: By the manifest, as in the snapshot.

@@ -29,6 +29,7 @@ from vitau.evaluation.metrics import evidence_words
 from vitau.evaluation.training_result import Pretraining, TrainingResult
 from vitau.models.checkpoint import load_model, model_digest
 from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import Protocol
 from vitau.training.recipes import find_recipe
 from vitau.training.run import METRICS
@@ -67,7 +68,7 @@ def _register(workspace: Workspace, training: PlannedTraining, folder: Path, rec
     if recognition is not None:
         result = with_cascade(workspace, result, bundle)
     result = with_explanations(workspace, result, bundle, recognition)
-    digest = registry.folder_digest(bundle)
+    digest = folder_digest(bundle)
     if result.test is not None:
         note_look(workspace, snapshot=snapshot, protocol=result.protocol, model=model, digest=digest, purpose="registration")
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):

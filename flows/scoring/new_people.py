@@ -18,6 +18,7 @@ from flows.execution.clip_worker import frames_version
 from flows.execution.executor import Engine
 from flows.execution.subject_worker import clips_of
 from flows.ingest import Outcome, Recorded, all_skipped, ingest_clips, record_skipped
+from flows.reports.run_summary import publish_summary
 from flows.rescore import delete_score, fetch_champion, score_people
 from flows.scoring.results import NewItem, NewPeople, new_people_report, write_results
 from flows.scoring.sources import read_new
@@ -28,7 +29,7 @@ from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import SourceClip
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import REASON_WORDS, Skipped
 
 _FRAMES = pa.schema([("subject", pa.string()), ("frame_index", pa.int32()), ("frames_key", pa.string())])
@@ -57,7 +58,7 @@ class ScoreNewSummary:
     champion: str
 
 
-@flow(name="score-new", validate_parameters=False)
+@flow(name="score-new", flow_run_name="score-new", validate_parameters=False, on_completion=[publish_summary])
 def score_new(
     source: PrivatePath, out: PrivatePath, engine: Engine = Engine.LOCAL, settings: Settings | None = None
 ) -> ScoreNewSummary:
@@ -158,7 +159,7 @@ def drop_incomplete_scores(workspace: Workspace, champion: Path, frames: pa.Tabl
     They are of an earlier version; a score of this one names its clips, and `score_people` makes an incomplete one anew.
     """
     people = set(frames["subject"].to_pylist())
-    for score in workspace.catalog.scores(registry.folder_digest(champion)):
+    for score in workspace.catalog.scores(folder_digest(champion)):
         if score.subject in people and "clips" not in score.summary:
             present = set(read_table(workspace.store, score.key, ["input"])["input"].to_pylist())
             if not set(clips_of(frames.filter(pc.equal(frames["subject"], score.subject)))) <= present:

@@ -14,7 +14,7 @@ from flows.reports.movement import add_movement, measuring_method
 from flows.reports.scoring import Known, quarantined, reported_models, reported_subject, stated_visits
 from flows.workspace import Workspace
 from vitau.catalog.catalog import ScoredSubject, Training
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import AUS, Cohort, Protocol, Skipped, Split, Subject, safe_cell
 from vitau.scoring.aggregate import VisitScore
 from vitau.scoring.movement import MOVEMENT_COLUMNS, movement_of
@@ -79,7 +79,7 @@ class NewPeople:
 
 def new_people_report(workspace: Workspace, champion: Path, found: NewPeople, people: Collection[str]) -> Report:
     """Gather the report about some people with a score of the champion in a folder."""
-    predictor, digest = Predictor(champion), registry.folder_digest(champion)
+    predictor, digest = Predictor(champion), folder_digest(champion)
     known = {subject.pseudonym: subject for subject in workspace.catalog.subjects()}
     splits, left_out, visits = workspace.catalog.splits(), quarantined(workspace), stated_visits(workspace)
     places = {item.subject: place for place, item in reversed(list(enumerate(found.items)))}

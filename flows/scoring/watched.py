@@ -18,7 +18,7 @@ from flows.scoring.new_people import frames_of
 from flows.scoring.results import NewPeople, new_people_report
 from flows.workspace import Workspace
 from vitau.data import layout
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import Cohort
 from vitau.scoring.report import write_report
 
@@ -54,7 +54,7 @@ def store_reports(workspace: Workspace, champion: Champion, folder: Path, people
 
     The key depends on the people and the clips that were scored, so that a later arrival of the same day has a page of its own.
     """
-    scores = {score.subject: score for score in workspace.catalog.scores(registry.folder_digest(folder))}
+    scores = {score.subject: score for score in workspace.catalog.scores(folder_digest(folder))}
     arrivals = workspace.catalog.arrivals()
     days: dict[str, list[str]] = defaultdict(list)
     for name in sorted(people & scores.keys()):

@@ -27,7 +27,7 @@ from vitau.media.synthetic.cohort import write_cohort
 from vitau.models.checkpoint import save_model
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.registry.registry import folder_digest
+from vitau.registry.bundle import folder_digest
 from vitau.store import open_store, sha256_of
 from vitau.training.recipes import RECIPES
 

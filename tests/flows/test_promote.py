@@ -25,6 +25,7 @@ from vitau.evaluation.promotion import policy as policies
 from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS, SMOKE, SMOKE_CONFOUNDED
 from vitau.registry import registry
 from vitau.registry.bundle import weights_digest
+from vitau.registry.tracking import EXPERIMENT
 from vitau.schema import Snapshot, Split
 
 REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognition, AUROC is 0.512; at least 0.7 is needed"}
@@ -35,7 +36,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A registry with three versions of recognition; their folders contain no weights, since nothing is scored."""
     folder = tmp_path_factory.mktemp("mlflow")
     url = f"sqlite:///{folder / 'mlflow.db'}"
-    MlflowClient(url).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     for version in (1, 2, 3):
         (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)
         (bundle / "model" / "name.txt").write_text(f"version {version}")

@@ -104,6 +104,7 @@ def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(ba
         env={"MLFLOW_TRACKING_URI": services.environment["VITAU_MLFLOW_URL"]}
         | {name: value for name, value in services.environment.items() if name.startswith("MLFLOW_TRACKING_")},
     )
+    found = json.loads(done.out)
     assert done.err.splitlines() == [
         f"Skipped item 1, {bad}/missing.mp4: the recording is missing; check its path",
         f"Skipped item 2, {bad}/empty.mp4: the recording is empty (0 bytes); copy it again",
@@ -114,10 +115,15 @@ def test_inputs_without_a_face_or_a_picture_are_not_scored_and_the_others_are(ba
         ),
         f"Skipped item 5, {bad}/hills.mp4: the recording shows no face in any of its 6 sampled frames; give a clip of a face",
         f"Skipped item 6, {bad}/hills.jpg: the photo shows no face; give a photo of a face that looks at the camera",
+        f"Model: vitau-regions version {found['version']}, run {found['run_id']}, digest {found['model']}",
         f"The report is {out}/report.html",
     ]
     assert done.code == 1
-    found = json.loads(done.out)
+    for name in (found["model"], found["run_id"]):
+        origin = json.loads(command("flows", "lineage", name, "--json", "--state", services.state).out)
+        assert origin["name"] == f"vitau-regions/{found['version']}"
+        assert (origin["facts"]["digest"], origin["facts"]["run"]) == (found["model"], found["run_id"])
+    assert f"<code>{found['model']}</code>" in (services.state / "report.html").read_text()
     assert found["synthetic"] is True
     assert [person["input"] for person in found["people"]] == [f"{bad}/good.mp4"]
     assert len(found["skipped"]) == 6

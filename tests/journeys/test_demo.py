@@ -178,6 +178,30 @@ def test_nothing_that_is_stored_names_a_person(demos):
         assert named == []
 
 
+def test_runs_are_named_after_what_ran_and_each_flow_has_its_summary(demos):
+    snapshot = summary(demos.whole)["snapshot"]
+    with closing(sqlite3.connect(demos.whole / "prefect" / "prefect.db")) as database:
+        runs = dict(database.execute("SELECT flow.name, flow_run.name FROM flow_run JOIN flow ON flow.id = flow_run.flow_id"))
+        pages = dict(database.execute("SELECT key, data FROM artifact WHERE type = 'markdown'"))
+    named = {"demo": "demo smoke", "ingest": "ingest manifest", "freeze": "freeze", "annotate": "annotate"}
+    named |= {"retrain": f"retrain {snapshot[:8]} smoke", "rescore": f"rescore {snapshot[:8]}"}
+    assert named.items() <= runs.items()
+    assert {f"{flow}-summary" for flow in named} <= pages.keys()
+    assert "vitau-regions version 1, recipe smoke-" in pages["retrain-summary"]
+    assert "| clips | 12 |" in json.loads(pages["ingest-summary"])
+
+
+def test_a_run_shows_few_metrics_with_the_rest_as_files_and_figures(demos):
+    registry = MlflowClient(f"sqlite:///{demos.whole / 'mlflow' / 'mlflow.db'}")
+    for model in ("vitau-palsy", "vitau-regions"):
+        run = registry.get_run(registry.get_model_version(model, "1").run_id)
+        results = [name for name in run.data.metrics if name.startswith(("test.", "shortcut_probe.", "val."))]
+        assert 0 < len(results) <= 12
+        assert run.data.tags["mlflow.note.content"].startswith(f"# {model}")
+        kept = {path.name for path in (demos.whole / "mlflow" / "artifacts").rglob(f"{run.info.run_id}/artifacts/*")}
+        assert {"metrics.json", "metrics.csv", "figures"} <= kept
+
+
 def test_the_report_opens_in_a_browser_with_every_picture(demos, chromium, tmp_path):
     seen: dict[str, Any] = {}
     thread = threading.Thread(target=open_report, args=(chromium, demos.whole / "report.html", tmp_path / "report.png", seen))

@@ -31,6 +31,7 @@ from vitau.models.checkpoint import save_model
 from vitau.models.regions import build_regions
 from vitau.models.vit import build_vit
 from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import AUS, Clip, Cohort, Split, Subject
 from vitau.training.recipes import tiny_palsy, tiny_regions
 
@@ -148,7 +149,7 @@ def champion(workspace: Workspace, rows: list[dict[str, Any]]) -> None:
     card = {"synthetic": True, "recipe": "tiny", "protocol": "subjects", "snapshot": frozen.digest, "ledger_offset": 0}
     save_model(bundle / "model", build_regions(tiny_regions().model), tiny_regions().model, threshold=None, **card)
     save_model(bundle / "recognition", build_vit(tiny_palsy().model), tiny_palsy().model, threshold=0.5, **card)
-    url, digest = workspace.settings.mlflow_url, registry.folder_digest(bundle)
+    url, digest = workspace.settings.mlflow_url, folder_digest(bundle)
     version, run_id = registry.register(url, REGIONS, bundle, metrics={}, lineage={})
     registry.set_champion(url, REGIONS, version)
     workspace.catalog.add_training(

@@ -63,7 +63,7 @@ def made_up(name, score, *, palsied, picture):
     )  # fmt: skip
 
 
-def test_the_first_screen_answers_how_good_and_whom_to_look_at(report, chromium):
+def test_the_first_screen_answers_how_good_and_who_needs_a_look(report, chromium):
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(report.as_uri())

@@ -22,7 +22,7 @@ from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
 from vitau.media.synthetic.cohort import write_cohort
-from vitau.registry.registry import folder_digest
+from vitau.registry.bundle import folder_digest
 from vitau.schema import Cohort, Subject
 
 DRAWN: Final = 3

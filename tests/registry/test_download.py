@@ -7,7 +7,7 @@ import pytest
 
 from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
-from vitau.registry.bundle import verify_sums
+from vitau.registry.bundle import folder_digest, verify_sums
 from vitau.registry.download import model_folder, pull
 from vitau.scoring.predict import Predictor
 
@@ -44,7 +44,7 @@ def test_a_pulled_folder_has_weights_and_texts_and_no_code(champion, registered,
     assert version == {
         "name": registered[0],
         "version": registered[2],
-        "digest": registry.folder_digest(registered[1]),
+        "digest": folder_digest(registered[1]),
         "run_id": registered[3],
     }
     assert "excludes commercial use" in (tmp_path / "model" / "LANDMARKS.md").read_text()

@@ -14,6 +14,7 @@ from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.registry import registry
+from vitau.registry.tracking import EXPERIMENT
 from vitau.scoring.predict import Predictor
 
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=2, heads=2, stem="conv")
@@ -91,7 +92,7 @@ def tracking_uri(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    MlflowClient(uri).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    MlflowClient(uri).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     return uri
 
 

@@ -81,7 +81,7 @@ def test_a_label_names_the_adjudicator_and_regions_that_were_not_asked_or_cannot
     assert "no answer" not in text
 
 
-def test_the_page_begins_with_how_good_and_whom_to_look_at(make_page, palsied, healthy):
+def test_the_page_begins_with_how_good_and_who_needs_a_look(make_page, palsied, healthy):
     certain = replace(palsied, uncertain=False, regions={})
     agreeing = {au: region.affected for au, region in palsied.regions.items()}
     unlike = replace(palsied, uncertain=False)

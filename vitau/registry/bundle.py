@@ -22,6 +22,8 @@ EXPLANATIONS: Final = "explanations.json"
 THRESHOLDS: Final = "thresholds.json"
 LANDMARKS: Final = "LANDMARKS.md"
 """The license of the face landmarks."""
+VERSION: Final = "version.json"
+"""Name, version, digest and run of a pulled model; it marks the folder as a pulled one."""
 SUMS: Final = "SHA256SUMS"
 """The checksums of all other files, in the format of `sha256sum -c`."""
 
@@ -93,6 +95,15 @@ def weights_digest(sums: Mapping[str, str]) -> str:
     return hasher.hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """Return the digest that identifies a model: of the names and bytes in ``model/`` and ``recognition/``.
+
+    The texts beside them do not count. The registry, reports, ``lineage`` and ``vitau score`` all show this digest.
+    """
+    paths = [path for part in (folder / MODEL, folder / RECOGNITION) for path in list_files(part)]
+    return weights_digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in paths})
+
+
 def files_digest(sums: Mapping[str, str]) -> str:
     """Return the digest of the names and checksums of all files, including the texts beside the weights."""
     return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()).hexdigest()
@@ -101,6 +112,20 @@ def files_digest(sums: Mapping[str, str]) -> str:
 def list_files(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, sorted by name."""
     yield from sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def read_version(folder: Path) -> dict[str, Any]:
+    """Read name, version, digest and run of a pulled model; empty for a folder that was not pulled.
+
+    Raises:
+        ChecksumError: the file is damaged.
+    """
+    path = folder / VERSION
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as damage:
+        raise ChecksumError(f"{path} is damaged: pull the model again") from damage
+    return found
 
 
 def read_thresholds(folder: Path) -> dict[str, Any]:

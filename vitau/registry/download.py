@@ -8,15 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
-from vitau.registry.bundle import SUMS, files_digest, list_files, read_sums, sha256_of, verify_sums, write_sums
+from vitau.registry.bundle import (
+    SUMS,
+    VERSION,
+    files_digest,
+    folder_digest,
+    list_files,
+    read_sums,
+    sha256_of,
+    verify_sums,
+    write_sums,
+)
 from vitau.registry.signature import check_signature
-
-VERSION: Final = "version.json"
-"""The file that names the model and version in a folder. It marks the folder as a pulled one."""
 
 Watch = Callable[[Iterable[str], int], Iterable[str]]
 Check = Callable[[str | None], None]
@@ -135,7 +141,7 @@ def _holds(folder: Path, found: registry.Version, check: Check) -> bool:
     if not (folder / VERSION).is_file() or (folder / VERSION).read_text(encoding="utf-8") != _version_text(found):
         return False
     try:
-        if not verify_sums(folder) or registry.folder_digest(folder) != found.digest:
+        if not verify_sums(folder) or folder_digest(folder) != found.digest:
             return False
         sums = read_sums(folder / SUMS)
         sums.pop(VERSION, None)
@@ -175,7 +181,7 @@ def _complete(tracking_uri: str, found: registry.Version, part: Path, folder: Pa
         (part / name).parent.mkdir(parents=True, exist_ok=True)
         file.replace(part / name)
     shutil.rmtree(incoming, ignore_errors=True)
-    if registry.folder_digest(part) != found.digest:
+    if folder_digest(part) != found.digest:
         raise ChecksumError(f"{found.name}/{found.version} is not the model that was registered: its files were changed there")
     (part / VERSION).write_text(_version_text(found), encoding="utf-8")
     write_sums(part)

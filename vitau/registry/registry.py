@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +18,29 @@ from vitau.evaluation.explanations.results import Explanations
 from vitau.registry import bundle
 from vitau.registry.model_card import model_card
 from vitau.registry.packaging import BUNDLE, log_model
-from vitau.registry.tracking import EXPERIMENT, connected
+from vitau.registry.run_metrics import headline, metrics_files
+from vitau.registry.tracking import NOTE_TAG, connected, open_experiment
 
 CHAMPION: Final = "champion"
 DIGEST_TAG: Final = "digest"
 SIGNATURE_TAG: Final = "signature"
 SHORTCUT_TAG: Final = "shortcut_probe_auroc"
 WARNING_TAG: Final = "warning"
+FIGURES: Final = "figures"
+"""Folder of a run's figures."""
+MODEL_NOTE: Final = (
+    "Versions that ViTAU registered. The alias `champion` marks the one that reports and `vitau score` use. The description "
+    "of a version is its model card. Its tag `digest` is the digest on reports: `python -m flows lineage DIGEST` leads to the "
+    "snapshot, the labels and the clips."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
     """A version of a registered model.
 
-    ``digest`` is the :func:`folder_digest` of its weights and cards, ``signature`` that of :mod:`vitau.registry.signature`.
+    ``digest`` is the :func:`vitau.registry.bundle.folder_digest` of its weights and cards, ``signature`` that of
+    :mod:`vitau.registry.signature`.
     """
 
     name: str
@@ -57,8 +66,8 @@ def register(
         tracking_uri: of the MLflow server.
         name: of the registered model.
         folder: ``model/`` and, for regions, ``recognition/``.
-        metrics: numbers to log; nested ones are named ``outer.inner``, other values are left out. If ``run_id`` names an
-            existing run, which the training wrote, that run is continued.
+        metrics: of the training. The run shows those of :func:`vitau.registry.run_metrics.headline` as numbers, and has all of
+            them as files. If ``run_id`` names an existing run, which the training wrote, that run is continued.
         lineage: tags of the run and the version: snapshot, ledger_offset, recipe, protocol, synthetic, evidence.
         remarks: sentences for the card.
         reporting_sheet: text of the sheet of :mod:`vitau.registry.tripod`; stored beside the card.
@@ -69,12 +78,12 @@ def register(
     Raises:
         RegistryError: the registry cannot be reached or refuses the model.
     """
-    digest = folder_digest(folder)
+    digest = bundle.folder_digest(folder)
     with connected(tracking_uri) as client:
         known = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'")
         if known:
             return int(known[0].version), str(known[0].run_id)
-        experiment = mlflow.set_experiment(EXPERIMENT)
+        experiment = open_experiment(client)
         tags = {**lineage, **_shortcut_tags(metrics), DIGEST_TAG: digest}
         card = model_card(name, metrics, lineage, bundle.read_thresholds(folder).get("recognition"), remarks)
         training_run = _training_run(client, metrics)
@@ -82,9 +91,11 @@ def register(
             training_run, experiment_id=None if training_run else experiment.experiment_id, run_name=name, tags=tags
         ) as run:
             explanations = Explanations.from_json(metrics.get("explanations"))
-            headline = {} if explanations is None else {"explanations": explanations.headline()}
-            mlflow.log_metrics(dict(_numbers({**metrics, "explanations": None, **headline})))
+            mlflow.log_metrics(headline(metrics))
             mlflow.log_params(dict(lineage))
+            client.set_tag(run.info.run_id, NOTE_TAG, card)
+            for file_name, text in metrics_files(metrics).items():
+                mlflow.log_text(text, file_name)
             texts = {bundle.README: card} | ({} if reporting_sheet is None else {bundle.REPORTING_SHEET: reporting_sheet})
             if explanations is not None:
                 texts[bundle.EXPLANATIONS] = json.dumps(explanations.to_json(), indent=1) + "\n"
@@ -92,11 +103,22 @@ def register(
                 mlflow.log_text(text, file_name)
             logged = log_model(folder, {**texts, bundle.METRICS: json.dumps(metrics.get("test", metrics), indent=1) + "\n"})
         if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
+            client.create_registered_model(name, description=MODEL_NOTE)
         version = client.create_model_version(
             name, logged.model_uri, run_id=run.info.run_id, model_id=logged.model_id, tags=tags, description=card
         )
         return int(version.version), str(run.info.run_id)
+
+
+def log_figures(tracking_uri: str, run_id: str, figures: Mapping[str, str]) -> None:
+    """Store figures, name → SVG, with a run; figures of the same name are replaced.
+
+    Raises:
+        RegistryError: there is no such run, or the registry cannot be reached.
+    """
+    with connected(tracking_uri) as client:
+        for name, svg in figures.items():
+            client.log_text(run_id, svg, f"{FIGURES}/{name}.svg")
 
 
 def set_champion(tracking_uri: str, name: str, version: int) -> None:
@@ -241,13 +263,6 @@ def _find(client: MlflowClient, name: str, version: str | None, alias: str | Non
         raise _not_found(client, error, name, version, alias) from error
 
 
-def folder_digest(folder: Path) -> str:
-    """Return the SHA-256 of the names and bytes in ``model/`` and ``recognition/``; the texts beside them do not count."""
-    parts = [folder / bundle.MODEL, folder / bundle.RECOGNITION]
-    paths = [path for part in parts for path in bundle.list_files(part)]
-    return bundle.weights_digest({path.relative_to(folder).as_posix(): bundle.sha256_of(path) for path in paths})
-
-
 def _shortcut_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags about the shortcut probe, with the warning if it separates the cohorts."""
     if metrics.get("shortcut_probe") is None:
@@ -280,14 +295,3 @@ def _not_found(
         return RegistryError(f"no alias {alias} of {name}; there are {', '.join(sorted(models[name].aliases)) or 'none'}")
     versions = sorted(int(found.version) for found in client.search_model_versions(f"name = '{name}'"))
     return RegistryError(f"no version {version} of {name}; there are {', '.join(map(str, versions)) or 'none'}")
-
-
-def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            name = re.sub(r"[^\w\- :]", "_", key)[:80]  # names of sources are free, those of metrics are not
-            yield from _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple) and len(value) == 2 and key.endswith("_interval") and None not in value:
-            yield from ((f"{prefix}{key}.{end}", float(limit)) for end, limit in zip(("low", "high"), value, strict=True))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{key}", float(value)

@@ -27,7 +27,7 @@ def statement(name: str, version: int, digest: str, files: str | None) -> str:
     Args:
         name: of the registered model.
         version: of the registered model.
-        digest: of weights and cards, as :func:`vitau.registry.registry.folder_digest`.
+        digest: of weights and cards, as :func:`vitau.registry.bundle.folder_digest`.
         files: digest of all files, as :func:`vitau.registry.bundle.files_digest`; ``None`` if registered without checksums.
     """
     return canonical({"purpose": PURPOSE, "model": name, "version": version, "digest": digest, "files": files})

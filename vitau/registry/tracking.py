@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -21,6 +24,13 @@ EXPERIMENT: Final = "vitau"
 STEP_LOSS: Final = "loss"
 EPOCH_LOSS: Final = "train_loss"
 KEY_TAG: Final = "training"
+NOTE_TAG: Final = "mlflow.note.content"
+"""Tag that MLflow's pages show as the description of an experiment or a run."""
+EXPERIMENT_NOTE: Final = (
+    "Trainings of ViTAU, one run each: curves while it trains, then the headline metrics on people who were not in training. "
+    "`metrics.csv` and `metrics.json` of a run have all numbers, `figures` ROC, reliability and confusion. Runs named after a "
+    "recipe are pretrainings on drawn people or trainings in progress. The registered models are under Models."
+)
 
 
 @contextmanager
@@ -38,12 +48,38 @@ def connected(tracking_uri: str) -> Iterator[MlflowClient]:
     try:
         yield MlflowClient(tracking_uri)
     except MlflowException as error:
-        first = str(error).splitlines()[0]
-        raise RegistryError(
-            f"the model registry at {tracking_uri} refuses the request or cannot be reached: {first[:200]}"
-        ) from error
+        raise RegistryError(f"the model registry at {tracking_uri} {failure(error)}") from error
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def failure(error: MlflowException) -> str:
+    """Return what MLflow could not do as the rest of one whole sentence, with the way out where there is one."""
+    text = " ".join(str(error).split())
+    if "Max retries exceeded" in text:
+        causes = re.findall(r"\[Errno -?\d+\] ([\w ,]+)", text) or re.findall(r"Caused by (\w+)", text) or ["no answer"]
+        return f"cannot be reached ({causes[-1]}): start it, or correct its address"
+    refused = re.search(r"failed with error code (\d+) != 200\. Response body: '(.*)'", text)
+    if refused is None:
+        return f"refuses the request: {re.sub(r'^[A-Z_]+: ', '', text)}"
+    status, body = refused[1], refused[2]
+    if status == "401":
+        return "does not accept the log-in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if body.lstrip().startswith("<"):
+        return f"answers {status} with a web page: correct its address"
+    return f"refuses the request ({status}): {body}"
+
+
+def is_reachable(tracking_uri: str) -> bool:
+    """Return whether a server accepts connections at this address, at once; an address of a database has no server."""
+    address = urlsplit(tracking_uri)
+    if address.scheme not in {"http", "https"}:
+        return True
+    try:
+        with socket.create_connection((address.hostname or "", address.port or (443 if address.scheme == "https" else 80)), 5):
+            return True
+    except OSError:
+        return False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,8 +127,21 @@ class TrackedRun:
             write()
         except MlflowException as error:
             if not self.failed:
-                self.tell(f"MLflow does not take the curves of this run ({str(error).splitlines()[0][:120]}): training goes on")
+                self.tell(f"MLflow {failure(error)}; the training goes on, and the curves of this run have gaps")
             self.failed = True
+
+
+def open_experiment(client: MlflowClient) -> Any:
+    """Make ViTAU's experiment the current one, and describe it for its page; return MLflow's record of it."""
+    experiment = mlflow.set_experiment(EXPERIMENT)
+    if experiment.tags.get(NOTE_TAG) != EXPERIMENT_NOTE:
+        client.set_experiment_tag(experiment.experiment_id, NOTE_TAG, EXPERIMENT_NOTE)
+    return experiment
+
+
+def runs_page(tracking_uri: str) -> str:
+    """Return the address at which MLflow's page shows experiments for machine learning; it opens with another view."""
+    return f"{tracking_uri}/#/experiments?workflowType=machine_learning"
 
 
 @contextmanager
@@ -113,7 +162,7 @@ def tracked_run(
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs about its own threads
     with connected(tracking_uri) as client:
-        experiment = mlflow.set_experiment(EXPERIMENT)
+        experiment = open_experiment(client)
         known = client.search_runs([experiment.experiment_id], f"tags.{KEY_TAG} = '{key}'", max_results=1)
         begun = mlflow.start_run(
             known[0].info.run_id if known else None,

@@ -17,7 +17,7 @@ from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, DecodeCounts
 from vitau.media.inputs import RecordingOptions, list_files
-from vitau.registry.bundle import EXPLANATIONS
+from vitau.registry.bundle import EXPLANATIONS, read_version
 from vitau.schema import AU, Skipped, safe_cell
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
 from vitau.scoring.explanations.contributions import contributions
@@ -80,7 +80,7 @@ def score_inputs(
         predictor: the model.
         inputs: photos, clips, folders.
         out: output folder; created if missing, earlier files are replaced.
-        model_name: name of the model in the report.
+        model_name: name of the model in the report, unless its folder was pulled and names it.
         metrics: metrics of the model on its test people, for the report.
         analyse_all: analyze the regions of healthy faces too.
         options: of all inputs: whether they are mirrored, and the time range of clips.
@@ -134,8 +134,15 @@ def score_inputs(
                 )
             )
     _write_tables(out, rows, people, skipped)
+    pulled = read_version(predictor.folder)
     model = ReportedModel(
-        name=model_name, digest=predictor.digest, card=_card(predictor), metrics=metrics, explanations=_explanations(predictor)
+        name=pulled.get("name", model_name),
+        version=pulled.get("version"),
+        run=pulled.get("run_id"),
+        digest=predictor.digest,
+        card=_card(predictor),
+        metrics=metrics,
+        explanations=_explanations(predictor),
     )
     report = Report(
         title="ViTAU: faces scored",

@@ -22,7 +22,7 @@ from vitau.models.inputs import to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
-from vitau.registry.bundle import MODEL, RECOGNITION, verify_sums
+from vitau.registry.bundle import MODEL, RECOGNITION, folder_digest, verify_sums
 from vitau.schema import AU, AUS, FrameLimits
 from vitau.scoring.reading import (
     CropSpool,
@@ -74,7 +74,7 @@ class Predictor:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         own = folder if (folder / CARD).is_file() else folder / MODEL
         loaded, self.card = load_model(own)
-        self.folder, self.digest = folder, model_digest(own)
+        self.folder, self.digest = folder, model_digest(own) if own == folder else folder_digest(folder)
         self.regions = None if isinstance(loaded, PalsyViT) else loaded.to(self.device).eval()
         recognition, self.recognition_card = (loaded, self.card) if isinstance(loaded, PalsyViT) else _load_recognition(folder)
         self.recognition = recognition.to(self.device).eval()

@@ -40,7 +40,7 @@ CASCADE_WORDS: Final[Mapping[str, str]] = {
     "missed": "palsied people whose regions are not analyzed",
 }
 MAX_LISTED: Final = 6
-"""People to look at whom the summary lists; the table has them all."""
+"""Number of people to look at in the summary; the table has them all."""
 MANY_REGIONS: Final = 3
 """Regions unlike the readers from which on a person deserves a look: one or two differ in many people."""
 PICTURE_WORDS: Final[Mapping[str, str]] = {

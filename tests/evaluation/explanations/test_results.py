@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitau.evaluation.explanations.results import OF_RECOGNITION, OF_REGIONS, ExplanationMetrics, Explanations
+from vitau.evaluation.explanations.results import OF_REGIONS, ExplanationMetrics, Explanations
 from vitau.evaluation.metrics import UNDEFINED
 
 FIELDS = (
@@ -49,14 +49,6 @@ def test_they_survive_their_stored_form_and_earlier_models_have_none():
     assert Explanations.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert Explanations.from_json(None) is None
     assert Explanations.from_json({}) is None
-
-
-def test_few_numbers_are_logged_as_metrics():
-    headline = explanations().headline()
-    assert tuple(headline) == OF_RECOGNITION
-    assert set(headline["gradcam"]) == {
-        f"{name}{end}" for name in ("pointing", "gain", "deletion") for end in ("", "_interval")
-    }
 
 
 def test_the_best_explanation_of_a_part_gains_most():

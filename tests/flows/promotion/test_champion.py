@@ -28,8 +28,9 @@ from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.signing import public_key
 from vitau.errors import ChecksumError, RegistryError
 from vitau.registry import registry
-from vitau.registry.bundle import SUMS, weights_digest, write_sums
+from vitau.registry.bundle import SUMS, folder_digest, weights_digest, write_sums
 from vitau.registry.download import pull
+from vitau.registry.tracking import EXPERIMENT
 from vitau.schema import Cohort, Snapshot, Split, Subject
 
 KEY, NEW_KEY = "signs in these tests only", "signs after a change of the key"
@@ -45,7 +46,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """The address of a registry with two versions of the regions, and the folder of its files."""
     folder = tmp_path_factory.mktemp("mlflow")
     url = f"sqlite:///{folder / 'mlflow.db'}"
-    MlflowClient(url).create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     for version in (1, 2):
         (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)
         (bundle / WEIGHTS).write_text(f"weights {version}")
@@ -153,7 +154,7 @@ def test_weights_that_were_exchanged_in_the_registry_score_nobody(workspace, fil
         write_sums(folder)
     if "digest" in hidden:
         client = MlflowClient(workspace.settings.mlflow_url)
-        client.set_model_version_tag(REGIONS, "1", registry.DIGEST_TAG, registry.folder_digest(folder))
+        client.set_model_version_tag(REGIONS, "1", registry.DIGEST_TAG, folder_digest(folder))
     with pytest.raises(ChecksumError) as caught:
         score_files(workspace)
     assert str(caught.value) == sentence

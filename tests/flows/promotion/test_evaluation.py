@@ -18,7 +18,7 @@ from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.scoring.predict import Predictor
 from vitau.store.folder import FolderStore
 
@@ -81,7 +81,7 @@ def test_the_count_is_the_same_with_any_number_of_threads(regions):
 def registered(regions, tmp_path):
     """A workspace whose store has the bundle with both models, and its training."""
     settings = offline_settings(tmp_path)
-    workspace, digest = Workspace(settings), registry.folder_digest(regions.folder)
+    workspace, digest = Workspace(settings), folder_digest(regions.folder)
     for path in filter(lambda path: path.is_file(), regions.folder.rglob("*")):
         workspace.store.put(layout.model_file_key(digest, path.relative_to(regions.folder).as_posix()), path)
     training = Training(

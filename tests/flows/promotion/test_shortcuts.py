@@ -12,7 +12,7 @@ from vitau.data.dataset import load_crops
 from vitau.evaluation.promotion.policy import CONFOUNDED_SOURCES, PATIENTS
 from vitau.models.checkpoint import load_model, save_model
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import Cohort
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.run import train
@@ -35,7 +35,7 @@ def trained(workspace, tmp_path, **recordings):
 
 
 def stored(workspace, snapshot, out, metrics):
-    model = registry.folder_digest(out)
+    model = folder_digest(out)
     for path in sorted((out / "model").iterdir()):
         workspace.store.put(layout.model_file_key(model, f"model/{path.name}"), path)
     return Training(

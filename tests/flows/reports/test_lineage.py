@@ -147,6 +147,7 @@ def test_a_person_is_followed_under_every_name(workspace, name):
 def test_a_version_a_digest_and_a_snapshot_are_found_by_name(workspace):
     snapshot = workspace.catalog.snapshots()[0].digest
     assert lineage(workspace, "models:/vitau-palsy/1") == lineage(workspace, "a" * 64) == lineage(workspace, "aaaaaa")
+    assert lineage(workspace, "run-vitau-palsy") == lineage(workspace, "vitau-palsy/1")
     assert lineage(workspace, snapshot[:10]).name == snapshot
     with pytest.raises(RegistryError, match="no version 7 of vitau-palsy was trained here; there are 1"):
         lineage(workspace, "vitau-palsy/7")

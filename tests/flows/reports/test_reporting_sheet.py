@@ -25,7 +25,9 @@ from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
 from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.registry.download import pull
+from vitau.registry.tracking import EXPERIMENT
 from vitau.registry.tripod import ITEMS, NOT_RECORDED, Fact, render
 from vitau.schema import AU, AUS, Clip, Cohort, LedgerRow, Side, Stage, Subject
 
@@ -203,7 +205,7 @@ def test_the_sheet_of_a_region_model_names_thresholds_and_sides(workspace):
 def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     made, digest = workspace
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    MlflowClient(uri).create_experiment(registry.EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
+    MlflowClient(uri).create_experiment(EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
     config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
     save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)
     (tmp_path / "results" / "metrics.json").write_text(json.dumps(METRICS))
@@ -216,7 +218,7 @@ def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     assert table(sheet)["12a", "split test"][0] == "2 people, 2 clips, 4 frames"
     assert MlflowClient(uri).download_artifacts(training.run_id, "EVIDENCE.md", str(tmp_path))
     assert (tmp_path / "EVIDENCE.md").read_text() == sheet
-    assert registry.folder_digest(folder) == training.model_digest, "scores are stored under the digest of what was registered"
+    assert folder_digest(folder) == training.model_digest, "scores are stored under the digest of what was registered"
 
 
 def test_two_runs_at_once_register_a_training_once(workspace, tmp_path, monkeypatch):

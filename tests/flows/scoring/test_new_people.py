@@ -34,7 +34,7 @@ from vitau.catalog.catalog import Training
 from vitau.data import layout, snapshot
 from vitau.data.parquet import read_table
 from vitau.media.manifests import read_manifest
-from vitau.registry import registry
+from vitau.registry.bundle import folder_digest
 from vitau.schema import AUS, Clip, Cohort, Protocol, RegionLabels, Side, Snapshot, Split, Subject
 from vitau.scoring.predict import Predictor
 
@@ -49,7 +49,7 @@ def workspace(tmp_path, model, monkeypatch) -> Iterator[Workspace]:
     """A workspace whose champion is the untrained model; no Prefect server and no registry runs."""
     settings = offline_settings(tmp_path, num_processes=1)
     opened = Workspace(settings)
-    digest = registry.folder_digest(model)
+    digest = folder_digest(model)
     opened.catalog.add_snapshot(Snapshot(digest="d", uri="u", ledger_offset=0, num_frames=1, subjects={}, synthetic=True))
     for name, version in ((PALSY, 4), (REGIONS, 7)):
         opened.catalog.add_training(
@@ -238,7 +238,7 @@ def test_the_report_of_held_out_people_has_their_visits_also_one_that_the_snapsh
     catalog.add_snapshot(frozen)
     predictor = Predictor(model)
     predictor.card["ledger_offset"] = 0  # an untrained model has none
-    report = build_report(workspace, predictor, registry.folder_digest(model), frozen.digest)
+    report = build_report(workspace, predictor, folder_digest(model), frozen.digest)
     visits = {subject.name: [visited.visit.name for visited in subject.visits] for subject in report.subjects}
     assert visits == {ada: ["baseline", "week-12", "week-24"]} | {name: [] for name in people if name != ada}
     (found,) = [subject for subject in report.subjects if subject.name == ada]
@@ -328,7 +328,7 @@ def test_another_clip_of_a_person_makes_the_score_anew_and_fewer_clips_do_not(wo
 def test_the_score_of_an_earlier_version_that_lacks_a_clip_is_made_anew(workspace, model, cohort, inbox, tmp_path):
     (inbox / "Grace Hopper.mp4").unlink()
     score(inbox, tmp_path / "out")
-    digest = registry.folder_digest(model)
+    digest = folder_digest(model)
     for old in workspace.catalog.scores(digest):
         workspace.catalog.drop_score(digest, old.subject)
         summary = {name: value for name, value in old.summary.items() if name != "clips"}
@@ -404,7 +404,7 @@ def test_notes_say_which_item_it_was_what_is_known_and_why_a_score_may_flatter()
 
 
 def test_a_model_that_was_trained_on_everybody_learned_from_the_people_of_every_split(workspace, model):
-    trained = bundled(workspace, registry.folder_digest(model))
+    trained = bundled(workspace, folder_digest(model))
     assert learned_from(trained) == {Split.TRAIN, Split.VAL}
     assert learned_from([replace(trained[0], metrics={"protocol": Protocol.LOPO.value}), *trained[1:]]) == set(Split)
 

@@ -37,7 +37,7 @@ from vitau.models.encoder import EncoderConfig
 from vitau.models.generator import GeneratorConfig
 from vitau.models.regions import RegionConfig
 from vitau.models.vit import ViTConfig
-from vitau.registry import registry
+from vitau.registry.tracking import EXPERIMENT
 from vitau.schema import AUS, Cohort, Protocol, Split, Subject
 from vitau.training import recipes
 from vitau.training.config import Recipe, TrainConfig, balanced
@@ -81,7 +81,7 @@ def mlflow_template(tmp_path_factory):
     """An empty registry in a file; its artifacts are beside it."""
     folder = tmp_path_factory.mktemp("mlflow")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    client.create_experiment(registry.EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
+    client.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     return folder / "mlflow.db"
 
 

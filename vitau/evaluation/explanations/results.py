@@ -145,14 +145,6 @@ class Explanations:
         known = [name for name in names if name in self.by_name]
         return max(known, key=lambda name: self.by_name[name].gain.value or 0.0, default=None)
 
-    def headline(self) -> dict[str, Any]:
-        """Return the few numbers that are logged as metrics."""
-        names = ("pointing", "gain", "deletion")
-        return {
-            name: {key: value for key, value in metrics.to_json().items() if key.removesuffix("_interval") in names}
-            for name, metrics in self.by_name.items()
-        }
-
     def card_lines(self) -> Iterator[str]:
         """Yield the lines of the model card."""
         yield f"- explanations, on {self.people}:"

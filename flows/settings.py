@@ -181,9 +181,9 @@ class Settings(BaseModel):
         "probe separates the cohorts",
     )
     movement: Movement = Field(
-        default="off",
-        description="fused: trainings of sizes tiny, small and base combine the network with the movement of both halves of "
-        "the face; off: networks alone",
+        default="fused",
+        description="fused: trainings of sizes tiny and small combine the network with the movement of both halves of the "
+        "face; off: networks alone",
     )
     weights_palsy: Sources = Field(
         default=(),

@@ -18,8 +18,8 @@ from vitau.training.recipes import BACKBONE, CAMERA, MOVEMENT, find_recipe, pret
 from vitau.training.start import missing_weights
 
 PAPER: Final = "paper"
-FUSED: Final = ("tiny", "small", "base")
-"""Sizes whose networks can be fused with movement; the paper's models stay the paper's."""
+FUSED: Final = ("tiny", "small")
+"""Sizes whose networks are fused with movement: those that start from drawn people. Smoke recipes learn nothing anyway."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

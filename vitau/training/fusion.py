@@ -16,6 +16,7 @@ from vitau.asymmetry.weights import load_weights
 from vitau.data.dataset import Crops
 from vitau.evaluation.decision import log_odds
 from vitau.measures.geometry import Floats
+from vitau.schema import AUS
 from vitau.training.tasks import Kind
 
 NETWORK: Final = 0.5
@@ -24,6 +25,9 @@ MOVEMENT: Final = 1.0
 """Prior weight of the movement's log-odds, which were fitted already."""
 STRENGTH: Final = 10.0
 """Strength of the prior of both weights; see :func:`vitau.asymmetry.odds.fit_odds`."""
+
+NO_THRESHOLDS: Final = (0.0,) * len(AUS)
+"""Fused scores of regions are log-odds already: 0 divides. Thresholds by a few validation people would only add noise."""
 
 
 def fit_movement(train: Crops) -> AsymmetryModel:

@@ -32,7 +32,7 @@ from vitau.store.atomic import write_atomic
 from vitau.training.checkpoint import Checkpoint, History
 from vitau.training.config import Recipe, TrainConfig, settings_of
 from vitau.training.fit import fit
-from vitau.training.fusion import fit_fusion, fit_movement
+from vitau.training.fusion import NO_THRESHOLDS, fit_fusion, fit_movement
 from vitau.training.losses import WithSides
 from vitau.training.parallel import broadcast_from_main, is_main_process, main_process_first
 from vitau.training.pretraining.drawn_faces import drawn_crops
@@ -299,8 +299,8 @@ def _conclude(  # noqa: PLR0913, PLR0917 - what a training learned, and what is 
         decide["rule"] = choose_rule(val, val_scores)
         card |= rule_fields(decide["rule"], val) | {"frame_limits": asdict(FrameLimits())}
     else:
-        thresholds = choose_region_thresholds(val, val_scores)
-        card["region_thresholds"] = dict(zip(map(str, AUS), thresholds, strict=True))
+        thresholds = NO_THRESHOLDS if fusion is not None else choose_region_thresholds(val, val_scores)
+        card["region_thresholds"] = None if fusion is not None else dict(zip(map(str, AUS), thresholds, strict=True))
         decide["region_thresholds"] = thresholds
         decide["region_scale"] = fit_region_scale(val, val_scores, thresholds)
         card["side_scales"] = decide["scales"] = fit_side_scales(val, val_scores, thresholds) if recipe.sided else None

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from flows.retrain import retrain
-from flows.retraining.recipes import choose_recipes, plan_trainings, pretraining_folder, training_key
+from flows.retraining.recipes import FUSED, choose_recipes, plan_trainings, pretraining_folder, training_key
 from flows.settings import SIZES, Settings, load_settings
 from flows.workspace import Workspace
 from vitau.errors import CheckpointError, TrainingError
@@ -111,8 +111,9 @@ def test_the_region_model_of_every_size_names_the_side_unless_the_settings_choos
         return choose_recipes(make_workspace(**settings).settings, size)["vitau-regions"]
 
     assert find_recipe(regions()).sided
-    assert regions() == f"{size}-sided"
-    assert regions(regions="paired") == f"{size}-regions"
+    movement = "+movement" if size in FUSED else ""
+    assert regions() == f"{size}-sided{movement}"
+    assert regions(regions="paired") == f"{size}-regions{movement}"
     assert not find_recipe(regions(regions="paired")).sided
 
 
@@ -121,7 +122,7 @@ def test_the_region_model_of_every_size_names_the_side_unless_the_settings_choos
     [("auto", False, ""), ("auto", True, "+camera"), ("always", False, "+camera"), ("never", True, "")],
 )
 def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_workspace, setting, confounded, camera):
-    settings = make_workspace(camera_augmentation=setting).settings
+    settings = make_workspace(camera_augmentation=setting, movement="off").settings
     assert list(choose_recipes(settings, "tiny", confounded=confounded).values()) == [
         f"tiny-palsy{camera}",
         f"tiny-sided{camera}",
@@ -132,7 +133,7 @@ def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_wo
 
 
 def test_movement_is_fused_where_the_settings_want_it_and_never_by_the_papers_recipes(make_workspace):
-    settings = make_workspace(movement="fused").settings
+    settings = make_workspace().settings
     assert list(choose_recipes(settings, "tiny").values()) == ["tiny-palsy+movement", "tiny-sided+movement"]
     confounded = choose_recipes(settings, "tiny", confounded=True)
     assert list(confounded.values()) == ["tiny-palsy+movement+camera", "tiny-sided+movement+camera"]

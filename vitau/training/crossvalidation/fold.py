@@ -26,7 +26,7 @@ from vitau.schema import AUS, Split
 from vitau.store import Store
 from vitau.training.checkpoint import Checkpoint
 from vitau.training.config import Recipe, settings_of
-from vitau.training.fusion import fit_fusion, fit_movement
+from vitau.training.fusion import NO_THRESHOLDS, fit_fusion, fit_movement
 from vitau.training.run import choose_device, fit_model
 from vitau.training.start import start_model
 from vitau.training.tasks import Array, Kind, SideScales, choose_region_thresholds, choose_rule, fit_side_scales, predict
@@ -115,14 +115,22 @@ def _predictions(
     val_scores, test_scores = (
         predict(recipe.kind, model, part, recipe.model_input_size, device, sided=recipe.sided) for part in (val, test)
     )
+    thresholds = None
     if movement is not None:
-        fusion = fit_fusion(recipe.kind, movement, val, val_scores)
+        thresholds, fusion = NO_THRESHOLDS, fit_fusion(recipe.kind, movement, val, val_scores)
         val_scores, test_scores = fusion(val_scores, val.movement_NF), fusion(test_scores, test.movement_NF)
-    return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided)
+    return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided, thresholds=thresholds)
 
 
 def predictions(
-    kind: Kind, val: Crops, val_scores: Array, row_T: npt.NDArray[np.int64], test_scores: Array, *, sided: bool = False
+    kind: Kind,
+    val: Crops,
+    val_scores: Array,
+    row_T: npt.NDArray[np.int64],
+    test_scores: Array,
+    *,
+    sided: bool = False,
+    thresholds: Sequence[float] | None = None,
 ) -> pa.Table:
     """Return the predictions of test frames by :data:`SCHEMA`, with calibration and thresholds of the validation people.
 
@@ -133,13 +141,14 @@ def predictions(
         row_T: rows of the test frames in the data set.
         test_scores: their scores, in the same form.
         sided: scores have sides.
+        thresholds: of the regions; by default they are chosen on the validation people.
     """
     columns: dict[str, object] = {"row": row_T}
     if kind == "palsy":
         rule = choose_rule(val, val_scores)
         columns |= {"score": rule.calibrate(test_scores), "threshold": np.full(len(row_T), rule.threshold)}
     else:
-        thresholds = choose_region_thresholds(val, val_scores)
+        thresholds = choose_region_thresholds(val, val_scores) if thresholds is None else thresholds
         if sided:
             columns |= _side_columns(torch.from_numpy(test_scores), fit_side_scales(val, val_scores, thresholds), thresholds)
             test_scores = test_scores.max(-1)

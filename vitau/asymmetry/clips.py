@@ -105,14 +105,23 @@ def measure_clips(clips: Sequence[Path], counts: ClipCounts | None = None) -> Fl
         ClipError: a clip cannot be read, or fewer than 4 frames show the face well enough.
     """
     counts = counts or ClipCounts()
-    frames = [frame for clip in clips for frame in _usable_frames(clip, counts)]
+    frames = [frame for clip in clips for frame in usable_frames(clip, counts)]
     if len(frames) < FEWEST_FRAMES:
         raise ClipError(f"{len(frames)} frames show the face well enough; movement needs {FEWEST_FRAMES}: give a longer clip")
     return measure_features(np.stack([crop for crop, _ in frames]), np.stack([points for _, points in frames]))
 
 
-def _usable_frames(clip: Path, counts: ClipCounts) -> Iterator[tuple[Image, Floats]]:
-    """Yield the crop, encoded as ingest does, and its landmarks of each usable frame."""
+def usable_frames(clip: Path, counts: ClipCounts | None = None) -> Iterator[tuple[Image, Floats]]:
+    """Yield the crop, encoded as ingest does, and its landmarks of each usable frame.
+
+    Args:
+        clip: of one person.
+        counts: updated while the clip is read.
+
+    Raises:
+        ClipError: the clip cannot be read.
+    """
+    counts = counts or ClipCounts()
     tracker, limits = FaceTracker(), FrameLimits()
     for frame in sample_frames(clip, RATE_FPS):
         _, face = tracker.track(frame.image)

@@ -101,6 +101,33 @@ def pretrain(recipe: RecipeName, out: Out, cache: Cache = None, mlflow_url: Trac
 
 
 @app.command()
+def judge(
+    labels: Annotated[Path, typer.Argument(help="A CSV: subject, clip, label, side, AU1 … AU26.", show_default=False)],
+    recipe: RecipeName,
+    pretrained: Annotated[Path | None, typer.Option(help="Results of `pretrain` to start from.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each fold.")] = 1,
+) -> None:
+    """Cross-validate a recipe on labeled clips: train it with one palsied person left out at a time, and print its metrics."""
+    from vitau.asymmetry.clips import read_labels
+    from vitau.training.crossvalidation.clips import leave_one_out, load_clips, result_lines
+
+    chosen = _recipe(recipe)
+    crops, skipped = load_clips(read_labels(labels))
+    for skip in skipped:
+        typer.echo(f"Skipped {skip.item}: {skip.reason}", err=True)
+    pooled = leave_one_out(
+        chosen,
+        crops,
+        pretrained=pretrained,
+        num_seeds=seeds,
+        watch=lambda done, total: typer.echo(f"fold {done} of {total}", err=True),
+    )
+    for line in result_lines(chosen, pooled):
+        typer.echo(line)
+    raise typer.Exit(1 if skipped else 0)
+
+
+@app.command()
 def ablate(
     store: Annotated[str, typer.Option(help="URI of the object store.")],
     snapshot: Annotated[str, typer.Option(help="Digest of the snapshot to train on.")],

@@ -230,6 +230,7 @@ def bench(
     *,
     rounds: Annotated[int | None, typer.Option(help="Number of paired measurements; by default that of the benchmark.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per benchmark, one per line.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write the results to this Markdown page too.", show_default=False)] = None,
 ) -> None:
     """Measure ViTAU against a baseline.
 
@@ -237,13 +238,15 @@ def bench(
     """
     from rich.console import Console
 
+    from vitau.bench.page import write_page
     from vitau.bench.run import as_json as to_json
     from vitau.bench.run import as_table as to_table
     from vitau.bench.run import run
 
-    failed = False
+    failed, measured = False, []
     with bar("bench", transient=True) as update:
-        for result in run(name, rounds, lambda case, done, total: update(done, total, case)):
+        for one, result in run(name, rounds, lambda case, done, total: update(done, total, case)):
+            measured.append((one, result))
             if isinstance(result, VitauError):
                 failed = True
                 typer.echo(f"Error: {result}", err=True)
@@ -251,6 +254,8 @@ def bench(
                 typer.echo(to_json(result))
             else:
                 Console().print(to_table(result))
+    if page is not None:
+        write_page(page, measured)
     raise typer.Exit(1 if failed else 0)
 
 

@@ -55,14 +55,17 @@ def test_a_bench_that_cannot_run_leaves_the_others_going(monkeypatch):
 
     for module, _ in BENCHES.values():
         monkeypatch.setattr(f"vitau.bench.{module}.bench", broken if module == "gradcam" else lambda **_: RESULT)
-    results = [str(one) if isinstance(one, BenchError) else one for one in run("all", None, lambda *_: None)]
+    results = [str(one) if isinstance(one, BenchError) else one for _, one in run("all", None, lambda *_: None)]
     assert results == ["no reference" if name == "gradcam" else RESULT for name in BENCHES]
 
 
 def test_a_bench_gets_its_own_arguments_and_the_number_of_rounds(monkeypatch):
     given = []
     monkeypatch.setattr("vitau.bench.ingest.bench", lambda **options: given.append(options) or RESULT)
-    assert list(run("ingest-hog0", None, print)) == list(run("ingest-long", 2, print)) == [RESULT]
+    assert [*run("ingest-hog0", None, print), *run("ingest-long", 2, print)] == [
+        ("ingest-hog0", RESULT),
+        ("ingest-long", RESULT),
+    ]
     assert [(options["upsample"], options.get("rounds")) for options in given] == [(0, None), (0, 2)]
 
 

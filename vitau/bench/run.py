@@ -26,8 +26,10 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
 """Name of a benchmark → its module and the arguments of its function ``bench``."""
 
 
-def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchError]:
-    """Run one benchmark, or all of them in order; yields an error in place of a result that cannot be measured here.
+def run(name: str, rounds: int | None, watch: Watch) -> Iterator[tuple[str, Result | BenchError]]:
+    """Run one benchmark, or all of them in order; yield each name with its result.
+
+    An error takes the place of a result that cannot be measured here.
 
     Raises:
         ValueError: there is no bench of that name, or there are no rounds.
@@ -36,13 +38,14 @@ def run(name: str, rounds: int | None, watch: Watch) -> Iterator[Result | BenchE
         raise ValueError(f"there is no bench {name!r}; take one of {', '.join(BENCHES)}, or all")
     if rounds is not None and rounds < 1:
         raise ValueError(f"{rounds} rounds measure nothing; give 1 or more")
-    for module, options in BENCHES.values() if name == "all" else (BENCHES[name],):
+    for one in BENCHES if name == "all" else (name,):
+        module, options = BENCHES[one]
         bench = importlib.import_module(f"vitau.bench.{module}").bench  # torch, dlib: only for what is measured
-        wanted = options if rounds is None else {**options, "rounds": rounds}
+        arguments = options if rounds is None else {**options, "rounds": rounds}
         try:
-            yield bench(watch=watch, **wanted)
+            yield one, bench(watch=watch, **arguments)
         except BenchError as error:
-            yield error
+            yield one, error
 
 
 def as_json(result: Result) -> str:

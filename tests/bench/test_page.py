@@ -1,0 +1,30 @@
+"""The page of the benchmarks."""
+
+from datetime import UTC, datetime
+
+from vitau.bench.measure import Case, Result
+from vitau.bench.page import write_page
+from vitau.errors import BenchError
+
+CASE = Case(
+    name="one clip",
+    ratio=2.0,
+    ours=20.0,
+    baseline=10.0,
+    unit="frames/s",
+    rounds=3,
+    max_difference=0.02,
+    at_least=8.0,
+    floors={"decode": 40.0},
+)
+
+
+def test_the_page_has_every_case_what_is_missed_and_how_close_the_floors_are(tmp_path):
+    result = Result(name="ingest", compared="one beside another", difference="of the landmarks", cases=(CASE,))
+    page = tmp_path / "performance.md"
+    write_page(page, [("ingest", result), ("gradcam", BenchError("no reference"))], now=datetime(2026, 11, 30, tzinfo=UTC))
+    text = page.read_text(encoding="utf-8")
+    assert "| one clip | 2.00× | 8× MISSED | 20.0 | 10.0 | frames/s | 0.02 | 3 |" in text
+    assert "ours reaches 50% of decode; the ratio that each floor would permit is 4.0× by decode" in text
+    assert "## `vitau bench gradcam`\n\nNot measured: no reference." in text
+    assert text.splitlines()[5].startswith("30 November 2026; ")

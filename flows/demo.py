@@ -28,12 +28,13 @@ from vitau.evaluation.training_result import Pretraining
 from vitau.judging.judges import folder_digest
 from vitau.judging.styles import NUM_PEOPLE, compare_styles
 from vitau.progress import stopwatch
-from vitau.schema import AUS, RegionLabels, Side, Snapshot
+from vitau.schema import AUS, Cohort, RegionLabels, Side, Snapshot
 from vitau.scoring.predict import Predictor
 from vitau.store.atomic import write_atomic
 
 SEED: Final = 7
 SOURCE: Final = "synthetic"
+NUM_PEOPLE_PER_LEFT: Final = 16
 
 
 @flow(name="demo", flow_run_name="demo {size}", validate_parameters=False, on_completion=[publish_summary])
@@ -58,6 +59,8 @@ def demo(state: PrivatePath, cohort: PrivatePath, size: str, settings: Settings)
     seconds["pretraining_once"] = max(pretraining(training).seconds for training in trained.values())
     new = count_new(ingested, labeled.ledger_offset - offset, known, trained, scored)
     summary = summarize(workspace, ingested, labeled, snapshot, trained, scored)
+    num_patients = sum(subject.cohort is Cohort.PALSY for subject in workspace.catalog.subjects())
+    summary["left_to_label"] = num_patients - labeled.labeled
     return summary | {"styles": styles, "seconds": seconds, "new": new}
 
 
@@ -80,11 +83,18 @@ def simulate_labeling(workspace: Workspace, truth: Path) -> AnnotateSummary:
     """Run two simulated readers and a simulated adjudicator in Label Studio, between runs of the real flow."""
     settings = workspace.settings
     truths = read_truth(truth, open_keys(workspace), workspace.catalog.pseudonyms())
+    for name in left_to_label(truths):
+        del truths[name]
     annotate(settings=settings)
     while simulate_readers(workspace, truths):
         annotate(settings=settings)  # refills the queues
     simulate_adjudicator(workspace, truths)
     return annotate(settings=settings)
+
+
+def left_to_label(truths: Collection[str]) -> list[str]:
+    """Return the last drawn patients, which nobody labels so that a person can: one of 16, five of the demo's 80."""
+    return list(truths)[len(truths) - len(truths) // NUM_PEOPLE_PER_LEFT :]
 
 
 @task(cache_policy=NO_CACHE)

@@ -109,6 +109,13 @@ def out_of_style(styles: dict[str, Any]) -> str:
     )
 
 
+def left_to_label(summary: dict[str, Any], state: Path) -> str:
+    """Return the sentence about the drawn people that are left to label; empty if all are labeled."""
+    left = summary.get("left_to_label")
+    opens = f"`python -m flows up --state {state}` prints the address of their page"
+    return f"{left} drawn people are left for you to label: {opens}.\n" if left else ""
+
+
 def describe(summary: dict[str, Any], state: Path) -> str:
     """Return a few lines about what the demo did and where its results are."""
     from vitau.evaluation.bootstrap import format_estimate
@@ -135,6 +142,8 @@ def describe(summary: dict[str, Any], state: Path) -> str:
         f"On the {regions['n_subjects']} palsied ones: mean region AUROC {shown(regions, 'auroc')}, accuracy "
         f"{shown(regions, 'accuracy')}; {side}.\n"
         f"{out_of_style(summary['styles'])}\n"
-        f"Report: {state}/report.html   Summary: {state}/summary.json   `make up` to look around.\n"
+        f"{left_to_label(summary, state)}"
+        f"Report: {state}/report.html   Summary: {state}/summary.json\n"
+        f"`python -m flows up --state {state}` starts the services and prints the addresses of their pages.\n"
         f"{summary['seconds']['total']:.0f} s in all."
     )

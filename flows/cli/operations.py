@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import SecretStr
 
-from flows.cli.connection import Connection, connect, connect_stored, find_connection, require, use
+from flows.cli.connection import Connection, connect, connect_stored, find_connection, require, resolve_own, use
 from flows.cli.console import (
     DEMO,
     Json,
@@ -56,6 +56,22 @@ def up(
         typer.echo(f"{service.name:13} {service.url}")
     for log_in in stack.log_ins(state):
         typer.echo(f"log-in to {log_in.service}: {stack.describe(log_in)}")
+    show_pages(state, running)
+
+
+def show_pages(state: Path, running: list[stack.Service]) -> None:
+    """Print the addresses of pages by what they are for, after Label Studio was connected to a store that has moved."""
+    from flows.reports.pages import follow_store, page_addresses
+    from flows.workspace import Workspace
+
+    connection = resolve_own({}, stack.environment(state, running), state)
+    connection.export()
+    settings = connection.settings()
+    if num_projects := follow_store(Workspace(settings), state):
+        tell(f"The pictures of {num_projects} projects are read from {mask_password(settings.store)} now.")
+    prefect_url = connection.variables["PREFECT_API_URL"].removesuffix("/api")
+    for purpose, page in page_addresses(settings, prefect_url, state):
+        typer.echo(f"{purpose}: {page}")
 
 
 @app.command()

@@ -55,6 +55,7 @@ def checks(settings: Settings | None, problem: str, prefect_api: str | None) -> 
         ("Label Studio", partial(label_studio.account, settings)),
         ("Label Studio: addresses", partial(label_studio.addresses, settings)),
         ("Label Studio: pictures", partial(label_studio.pictures, settings)),
+        ("Label Studio: a picture", partial(label_studio.shown_picture, settings)),
         ("MLflow", partial(services.mlflow, settings)),
         ("MLflow: files", partial(services.mlflow_artifacts, settings)),
         ("champions", partial(services.champions, settings)),

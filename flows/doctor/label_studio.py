@@ -16,6 +16,8 @@ from flows.workspace import Workspace
 from labeling.sampling.tasks import store_folder
 from vitau.store import S3Store, open_store
 
+JPEG: Final = b"\xff\xd8\xff"
+"""Beginning of a JPEG file."""
 LABEL_STUDIO: Final = (1, 23)
 """The release that the code was tested with."""
 
@@ -96,6 +98,29 @@ def pictures(settings: Settings) -> str:
     if found.status_code >= httpx.codes.BAD_REQUEST:
         raise CheckFailedError(f"Label Studio cannot open the store ({summarize(found)}): {remedy}")
     return "it can open the store"
+
+
+def shown_picture(settings: Settings) -> str:
+    """Check that it shows the first picture of a task, through the address that a reader's page opens."""
+    projects = request_label_studio(settings, "GET", "/api/projects/", params={"page_size": 100}).json().get("results", [])
+    for project in projects:
+        wanted = {"project": project["id"], "page_size": 1, "fields": "all"}
+        tasks = request_label_studio(settings, "GET", "/api/tasks/", params=wanted).json().get("tasks", [])
+        pictures = (tasks[0].get("data") or {}).get("images") if tasks else None
+        if not pictures:
+            continue
+        task = request_label_studio(settings, "GET", f"/api/tasks/{tasks[0]['id']}/").json()
+        page = str(task["data"]["images"][0])
+        found = request_label_studio(
+            settings, "GET", urlsplit(page)._replace(scheme="", netloc="").geturl(), follow_redirects=True
+        )
+        if found.status_code != httpx.codes.OK or not found.content.startswith(JPEG):
+            raise CheckFailedError(
+                f"Label Studio does not show the first picture of project {project['id']} ({found.status_code}): readers see "
+                "an empty frame; if the store was moved, run `python -m flows up`, else `python -m flows fsck`"
+            )
+        return f"a picture of project {project['id']} opens as in a reader's browser"
+    raise NotApplicableError("no project has a task yet: run `python -m flows annotate`")
 
 
 def wrong_endpoint(settings: Settings, bucket: str, endpoint: str) -> None:

@@ -17,6 +17,8 @@ from vitau.schema import Stage
 PRESIGN_MIN: Final = 5
 """Minutes during which the link to a picture can be opened; the page asks for a new one each time it shows it."""
 
+STORAGE: Final = "ViTAU store"
+"""Title of a project's connection to the objects."""
 SECRET_HEADER = "X-ViTAU-Secret"  # noqa: S105 - the header's name
 SKIP_QUEUE: Final = "REQUEUE_FOR_ME"
 """A skipped task returns to the reader who skipped it, after all others. Label Studio's default waits for another reader."""
@@ -166,15 +168,30 @@ def _replace_page(client: Any, project: ReaderProject, config: str) -> None:
     client.projects.update(project.id, label_config=config, expert_instruction=INSTRUCTION)
 
 
+@readable_errors()
+def reconnect_store(client: Any, store_uri: str, s3: S3Access | None = None) -> int:
+    """Connect every ViTAU project to the subjects' objects where they are now; return the number of projects.
+
+    A folder that was moved has another path, and a local S3 server gets another port at each start.
+    """
+    found = [project for project in client.projects.list(page_size=100) if (project.title or "").startswith("ViTAU ")]
+    for project in found:
+        _ensure_storage(client, project.id, store_uri, s3)
+    return len(found)
+
+
 def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> None:
     """Connect a project to the subjects' objects. The connection is never synced: a sync would add tasks of its own."""
     folder = store_folder(store_uri)
     if folder is not None:
         people = folder.resolve() / "subjects"
         people.mkdir(parents=True, exist_ok=True)  # Label Studio refuses a folder that does not exist
-        path = str(people)
-        if not any(storage.path == path for storage in client.import_storage.local.list(project=project)):
-            client.import_storage.local.create(project=project, title="ViTAU store", path=path, use_blob_urls=True)
+        path, known = str(people), client.import_storage.local.list(project=project)
+        if not any(storage.path == path for storage in known):
+            client.import_storage.local.create(project=project, title=STORAGE, path=path, use_blob_urls=True)
+            for moved in known:
+                if moved.title == STORAGE:
+                    client.import_storage.local.delete(moved.id)
         return
     parts = urlsplit(store_uri)
     bucket, prefix = parts.netloc, parts.path.strip("/")
@@ -186,17 +203,19 @@ def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | No
         if (storage.bucket, storage.prefix or "") == (bucket, prefix)
     ]
     for storage in known:
-        if storage.presign_ttl != PRESIGN_MIN:  # of an earlier version, with the keys of the flows
+        # of an earlier version, with the keys of the flows, or of a server that had another port
+        if storage.presign_ttl != PRESIGN_MIN or (storage.s3endpoint or "") != (s3.endpoint_url or ""):
             client.import_storage.s3.update(
                 storage.id,
                 presign_ttl=PRESIGN_MIN,
+                s3endpoint=s3.endpoint_url or "",
                 aws_access_key_id=s3.access_key,
                 aws_secret_access_key=s3.secret_key,
             )
     if not known:
         client.import_storage.s3.create(
             project=project,
-            title="ViTAU store",
+            title=STORAGE,
             bucket=bucket,
             prefix=prefix,
             use_blob_urls=True,

@@ -158,6 +158,9 @@ def test_up_prints_the_addresses_and_down_leaves_no_process(services, repeated):
         "log-in to MLflow: vitau  opens the mlflow of these tests only",
         "log-in to MLflow, models only: reader  reads the models of these tests only",
         "log-in to Prefect: vitau:opens the prefect of these tests only",
+        f"trainings: {addresses['mlflow']}/#/experiments?workflowType=machine_learning",
+        f"models: {addresses['mlflow']}/#/models",
+        f"runs of flows: {addresses['prefect']}/runs",
     ]
     assert (repeated.stopped.code, repeated.stopped.err) == (0, "stopped label-studio, mlflow, prefect\n")
     assert repeated.survivors == []

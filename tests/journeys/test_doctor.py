@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from flows.doctor import services as checks
 from flows.doctor.findings import CheckFailedError
 from flows.execution.prefect_api import open_api
 from flows.settings import Settings, load_settings
+from labeling.label_studio.projects import reconnect_store
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -22,6 +24,7 @@ HEALTHY = {
     "rows",
     "Label Studio",
     "Label Studio: pictures",
+    "Label Studio: a picture",
     "MLflow",
     "MLflow: files",
     "champions",
@@ -63,6 +66,22 @@ def test_a_wrong_token_is_found_and_is_in_the_table(services, command, tmp_path)
 def test_a_store_that_label_studio_does_not_serve_is_found(demos, settings, tmp_path):
     with pytest.raises(CheckFailedError, match=f"LOCAL_FILES_DOCUMENT_ROOT={tmp_path}"):
         label_studio.pictures(changed(settings, store=tmp_path.as_uri()))
+
+
+def test_a_picture_that_readers_do_not_see_is_found_and_a_moved_store_is_followed(demos, settings, client):
+    elsewhere = Path(settings.store.removeprefix("file://")) / "elsewhere"
+    elsewhere.mkdir()
+    for project in client.projects.list():
+        for storage in client.import_storage.local.list(project=project.id):
+            client.import_storage.local.update(storage.id, path=str(elsewhere), project=project.id)
+    try:
+        with pytest.raises(CheckFailedError, match=r"does not show the first picture of project \d+ \(404\)"):
+            label_studio.shown_picture(settings)
+    finally:
+        num_projects = reconnect_store(client, settings.store)
+        elsewhere.rmdir()
+    assert num_projects >= 3
+    assert label_studio.shown_picture(settings).endswith("opens as in a reader's browser")
 
 
 def test_an_address_of_another_service_is_found(settings):

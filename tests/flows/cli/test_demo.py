@@ -55,6 +55,12 @@ def test_the_demo_says_how_well_its_champion_does_in_styles_that_it_never_saw(su
     ) in describe(summary, Path("demo")).splitlines()
 
 
+def test_the_demo_says_that_people_are_left_to_label_and_which_command_opens_their_page(summary):
+    line = "5 drawn people are left for you to label: `python -m flows up --state demo` prints the address of their page."
+    assert line in describe(summary | {"left_to_label": 5}, Path("demo")).splitlines()
+    assert "left for you" not in describe(summary | {"left_to_label": 0}, Path("demo"))
+
+
 def test_a_demo_of_the_papers_region_model_has_no_side(summary):
     paired = {name: value for name, value in summary["regions"].items() if name != "sides"}
     assert "no side is predicted." in describe(summary | {"regions": paired}, Path("demo"))

@@ -143,6 +143,12 @@ class Settings(BaseModel):
         default=Order.RANDOM,
         description="order in which people reach the readers: random or informative; see docs/labeling-managers.md",
     )
+    check_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="share of the readers' tasks that check them: people without a palsy, and people to read again",
+    )
     queue: int = Field(
         default=50, ge=1, description="open tasks per reader at most; people outside the queue can still change places"
     )

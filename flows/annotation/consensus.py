@@ -14,6 +14,7 @@ from labeling.consensus.agreement import NUM_RESAMPLES, AgreementReport, agreeme
 from labeling.consensus.consensus import Consensus, Rule, consensus
 from labeling.consensus.csv_io import read_csv, write_csv
 from labeling.consensus.kappa import PairKappa, pair_kappas
+from labeling.consensus.reader_checks import ReaderChecks, reader_checks
 from labeling.consensus.reader_statistics import ReaderReport, reader_reports
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Catalog
@@ -37,6 +38,7 @@ class LabelReport:
     readers: list[ReaderReport]
     grades: GradeReport
     kappas: list[PairKappa] = field(default_factory=list)
+    checks: list[ReaderChecks] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
         kappas=pair_kappas(
             {reader: answer_SRA[:, number] for number, reader in enumerate(readers)}, num_resamples=num_resamples
         ),
+        checks=reader_checks(rows, num_resamples=num_resamples),
     )
 
 

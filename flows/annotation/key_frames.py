@@ -22,7 +22,7 @@ from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.usable_frames import UsableFrames
 from vitau.progress import track
-from vitau.schema import Cohort, Comparison, LedgerRow
+from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow
 
 NUM_KEY_FRAMES: Final = 8
 PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
@@ -49,10 +49,11 @@ def patients(workspace: Workspace) -> list[str]:
     return [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY]
 
 
-def materials(workspace: Workspace) -> dict[str, Material]:
-    """Return the material of every patient who has a usable frame. No frame table is read."""
+def materials(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,)) -> dict[str, Material]:
+    """Return the material of every person of some cohorts who has a usable frame, by default of patients. No table is read."""
     owners = {clip.sha256: clip.subject for clip in workspace.catalog.clips()}
-    tables: dict[str, list[FrameTable]] = {subject: [] for subject in patients(workspace)}
+    people = [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort in cohorts]
+    tables: dict[str, list[FrameTable]] = {subject: [] for subject in people}
     for table in workspace.catalog.frame_tables(frames_version()):
         if (owner := owners[table.clip]) in tables and table.num_frames > sum(table.quarantined.values()):
             tables[owner].append(table)
@@ -142,7 +143,7 @@ def build_reader_tasks(
         champion: scores to show as suggestions; leave it out for blind readers.
         measures: measures to show, by person; leave them out for blind readers.
     """
-    current, usable = materials(workspace), usable_frames(workspace)
+    current, usable = materials(workspace, KNOWN_COHORTS), usable_frames(workspace)
     synthetic = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
     urls = clip_urls(workspace)
     tasks = {}

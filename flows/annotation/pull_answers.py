@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from prefect import task
@@ -15,7 +15,7 @@ from labeling.label_studio.give_back import give_back
 from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.reconcile import retract_project
 from vitau.errors import OvertakenError
-from vitau.schema import AUS
+from vitau.schema import AUS, Stage
 
 ADJUDICATOR: Final = "adjudicator"
 MAX_PULLS: Final = 5
@@ -75,7 +75,7 @@ def _pull_once(workspace: Workspace, project: ReaderProject, options: PullOption
     state = {state.project: state for state in catalog.pull_states()}.get(project.identity)
     pulled = pull(
         workspace.label_studio,
-        project,
+        replace(project, checks=tuple(catalog.checks(project.reader))) if project.stage is Stage.READER else project,
         catalog.pseudonyms(),
         state=state,
         seen=catalog.seen_annotations(project.identity),

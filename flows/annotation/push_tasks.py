@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.annotation.checks import check_questions, mix_in_checks
 from flows.annotation.key_frames import build_reader_tasks, find_stale_answers, material_names
 from flows.annotation.pull_answers import ADJUDICATOR
 from flows.annotation.suggestions import load_champion_scores, suggestible_people
@@ -84,19 +85,22 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     }
     stale = {(answer.reader, answer.subject) for answer in find_stale_answers(workspace, rows) if answer.stage is Stage.READER}
     assigned = assign_people(workspace, pushed, num_answers, stale)
-    people = {reader: [*assignment.again, *assignment.new] for reader, assignment in assigned.items()}
+    mixed = mix_in_checks(workspace, assigned, pushed, num_answers)
+    people = {reader: [*assigned[reader].again, *(subject for subject, _ in mixed[reader])] for reader in assigned}
     champion = load_champion_scores(workspace) if workspace.settings.suggest_to_readers else None
     subjects = sorted(set().union(*people.values()))
     measures = measure_blocks(workspace, subjects) if shows_measures(workspace.settings, Stage.READER) else {}
     tasks = build_reader_tasks(workspace, subjects, champion, measures)
     for reader in readers:
-        mine = [
-            with_after(tasks[subject], num_answers.get((reader.reader, subject), 0))
+        mine = {
+            subject: with_after(tasks[subject], num_answers.get((reader.reader, subject), 0))
             for subject in people[reader.reader]
             if subject in tasks
-        ]
-        push(workspace.label_studio, reader, mine, names=names)
-    return len(tasks.keys() & {subject for assignment in assigned.values() for subject in assignment.new})
+        }
+        if checks := check_questions(reader.reader, mixed[reader.reader], mine):
+            workspace.catalog.add_checks(checks)  # before they are asked: no answer is pulled as another one
+        push(workspace.label_studio, reader, list(mine.values()), names=names)
+    return len(tasks.keys() & {subject for own in mixed.values() for subject, kind in own if kind is None})
 
 
 @task(cache_policy=NO_CACHE)

@@ -23,10 +23,14 @@ POOL: Final = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """The people of one reader's next tasks: those asked again or whose task is renewed, and new people in order."""
+    """The people of one reader's next tasks: those asked again or whose task is renewed, and new people in order.
+
+    ``room`` is the number of tasks that fit into the queue beside those asked again.
+    """
 
     again: list[str]
     new: list[str]
+    room: int
 
 
 def assign_people(
@@ -69,7 +73,10 @@ def assign_people(
     )
     present = {reader: missing[reader] for reader in pushed if reader not in absent}
     new = share_people(sorted(rank, key=rank.__getitem__), present, num_free, held, workspace.settings.num_readers)
-    return {reader: Assignment(again=[] if reader in absent else again[reader], new=new.get(reader, [])) for reader in pushed}
+    return {
+        reader: Assignment(again=[] if reader in absent else again[reader], new=new.get(reader, []), room=num_free[reader])
+        for reader in pushed
+    }
 
 
 def share_people(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy, which `--help` need not load
     from flows.studies.active_learning import Replayed
     from labeling.consensus.agreement import Agreement
     from labeling.consensus.kappa import PairKappa
+    from labeling.consensus.reader_checks import ReaderChecks
     from labeling.consensus.reader_statistics import Estimate, ReaderReport
 
 
@@ -78,9 +79,27 @@ def render_label_report(report: "LabelReport") -> str:
                 if reader.anchoring
             ),
         ),
+        checks(report.checks),
         grades(report.grades),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def checks(readers: "Iterable[ReaderChecks]") -> str:
+    """Return what the checks show about each reader as a table; nothing if nobody was checked."""
+    from vitau.evaluation.bootstrap import format_estimate
+
+    rows = (
+        [
+            reader.reader,
+            f"{reader.false_alarms} of {reader.num_controls}",
+            format_estimate(reader.rate, reader.rate_interval),
+            str(reader.num_repeats),
+            format_estimate(reader.retest.kappa, reader.retest.interval) if reader.retest else "-",
+        ]
+        for reader in readers
+    )
+    return render_table(["Checks", "false alarms", "share", "read again", "test-retest kappa"], rows)
 
 
 def grades(report: "GradeReport") -> str:

@@ -22,19 +22,19 @@ from typing import Any, Final, TypeVar
 from labeling.consensus.standing_answers import week_of
 from labeling.storable import is_storable
 from vitau.errors import LabelingError, quoted
-from vitau.schema import AUS, LedgerRow, Mark, Side, Stage, restored_cell, safe_cell
+from vitau.schema import AUS, CheckKind, LedgerRow, Mark, Side, Stage, restored_cell, safe_cell
 
 T = TypeVar("T")
 
 REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
 COLUMNS: Final = (
     *(*REQUIRED, "stage", "answered_at", "note", "grade", "retracted", "annotation", "version"),
-    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "asked", "frames_shown", "evidence"),
+    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "asked", "check_kind", "frames_shown", "evidence"),
 )
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
 
-_YOUNGER: Final = frozenset({"measures_shown", "asked"})
+_YOUNGER: Final = frozenset({"measures_shown", "asked", "check_kind"})
 _LONG_NAME: Final = 4  # shorter ones are parts of common words
 _PLAIN_NAME: Final = re.compile(r"[a-z_]{1,24}")
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
@@ -145,6 +145,7 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "suggested_by": row.suggested_by or "",
         "measures_shown": row.measures_shown or "",
         "asked": "" if row.asked else "no",
+        "check_kind": row.check_kind.value if row.check_kind else "",
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
         "evidence": json.dumps(marks) if marks else "",
     }
@@ -194,6 +195,7 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         suggested_by=cell["suggested_by"] or None,
         measures_shown=cell["measures_shown"] or None,
         asked=_one_of("asked", cell["asked"], {"": True, "yes": True, "no": False}),
+        check_kind=_one_of("check_kind", cell["check_kind"], {"": None, **{kind.value: kind for kind in CheckKind}}),
         grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
         lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
         marks=tuple(map(_box, _listed("evidence", cell["evidence"]))),

@@ -4,6 +4,9 @@ The ledger is ordered. A later row of an annotation replaces an earlier one abou
 it. So does a row about a region that the adjudicator was not asked about. If a reader has several annotations about one person,
 the newest that is not retracted stands. That happens after two subjects were merged, or after an annotation was deleted and
 made again.
+
+Answers that check a reader (:mod:`labeling.consensus.reader_checks`) do not stand: those about people without a palsy never,
+and a second reading only where nothing else of its reader is left.
 """
 
 from collections import defaultdict
@@ -13,7 +16,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TypeAlias
 
-from vitau.schema import AU, LedgerRow, Side, Stage
+from vitau.schema import AU, CheckKind, LedgerRow, Side, Stage
 
 ReaderAnswer: TypeAlias = Mapping[AU, LedgerRow]
 """The standing answer of one reader about one person: a row for each answered region, in the ledger's order."""
@@ -24,7 +27,8 @@ class StandingAnswers:
     """The standing answers of a ledger.
 
     ``blind`` is subject → reader → answer, and ``rulings`` is subject → the adjudicator's answer. Neither holds an empty
-    answer. ``subjects`` are all subjects of the ledger, even if all answers about them were retracted.
+    answer. ``subjects`` are all subjects of the ledger, even if all answers about them were retracted, without those who were
+    only shown to check readers.
     """
 
     blind: Mapping[str, Mapping[str, ReaderAnswer]]
@@ -36,6 +40,8 @@ def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
     """Return the standing answers of a ledger, whose rows are in its order."""
     history: dict[tuple[str, str | None], dict[AU, dict[str, tuple[int, LedgerRow]]]] = defaultdict(lambda: defaultdict(dict))
     for position, row in enumerate(rows):
+        if row.check_kind is CheckKind.CONTROL:
+            continue
         reader = None if row.stage is Stage.ADJUDICATION else row.reader  # all adjudicators count as one
         standing = history[row.subject, reader][row.au]
         standing.pop(row.annotation, None)
@@ -44,13 +50,18 @@ def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
     blind: dict[str, dict[str, ReaderAnswer]] = defaultdict(dict)
     rulings: dict[str, ReaderAnswer] = {}
     for (subject, reader), regions in history.items():
-        newest = (next(reversed(standing.values())) for standing in regions.values() if standing)
+        newest = (_newest(standing.values()) for standing in regions.values() if standing)
         answer = {row.au: row for _, row in sorted(newest, key=itemgetter(0))}
         if answer and reader is None:
             rulings[subject] = answer
         elif answer and reader is not None:
             blind[subject][reader] = answer
     return StandingAnswers(blind=blind, rulings=rulings, subjects=frozenset(subject for subject, _ in history))
+
+
+def _newest(standing: Iterable[tuple[int, LedgerRow]]) -> tuple[int, LedgerRow]:
+    """Return the last row that is no second reading; the last one of all if there is no other."""
+    return max(standing, key=lambda answer: (answer[1].check_kind is None, answer[0]))
 
 
 def side_of(answer: ReaderAnswer) -> Side | None:

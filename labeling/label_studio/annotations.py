@@ -1,7 +1,7 @@
 """Annotations of Label Studio: create them, and parse them into ledger rows."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -11,7 +11,7 @@ from labeling.interface.answer import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
 from labeling.storable import is_storable, is_time, storable_text
 from vitau.errors import LabelingError, quoted
-from vitau.schema import AU, AUS, LedgerRow, Mark, Stage
+from vitau.schema import AU, AUS, CheckKind, CheckQuestion, LedgerRow, Mark, Stage
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
@@ -25,13 +25,17 @@ class _ContradictionError(LabelingError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderProject:
-    """A reader's own project. The community edition has no blind reading within one project."""
+    """A reader's own project. The community edition has no blind reading within one project.
+
+    ``checks`` are the questions that check the reader. Nothing in a task names them, because readers can see its data.
+    """
 
     id: int
     title: str
     reader: str
     stage: Stage
     made_at: str = ""
+    checks: tuple[CheckQuestion, ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> str:
@@ -190,6 +194,12 @@ def _parse_answer(project: ReaderProject, data: Mapping[str, Any], annotation: M
         raise _ContradictionError(str(error)) from error
 
 
+def _check_kind(project: ReaderProject, data: Mapping[str, Any]) -> CheckKind | None:
+    """Return the kind of check that a task is; ``None`` for all others."""
+    question = data["subject"], data.get("material"), data.get("after") or 0
+    return next((check.kind for check in project.checks if (check.subject, check.material, check.after) == question), None)
+
+
 def _row(
     project: ReaderProject,
     au: AU,
@@ -209,6 +219,7 @@ def _row(
         side=answer.side,
         annotation=str(annotation["id"]),
         version=annotation["updated_at"],
+        check_kind=_check_kind(project, data),
         answered_at=annotation["updated_at"],
         frames_shown=frames,
         note=answer.note and storable_text(answer.note),

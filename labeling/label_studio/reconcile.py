@@ -172,7 +172,14 @@ def _versioned_rows(annotation: ParsedAnnotation, history: list[LedgerEntry]) ->
     """Return the rows of an annotation with a version that the ledger does not have; add it to ``history``."""
     repeated = any(entry.version == annotation.version for entry in history)
     version = f"{annotation.version} again {len(history)}" if repeated else annotation.version
-    history.append(LedgerEntry(annotation=annotation.annotation, subject=annotation.subject, version=version))
+    history.append(
+        LedgerEntry(
+            annotation=annotation.annotation,
+            subject=annotation.subject,
+            version=version,
+            check_kind=annotation.rows[0].check_kind,
+        )
+    )
     return [replace(row, version=version) for row in annotation.rows]
 
 
@@ -189,6 +196,7 @@ def _retraction(project: ReaderProject, last: LedgerEntry) -> list[LedgerRow]:
             version=f"retracted {last.version}",
             answered_at=last.version.split()[0],
             retracted=True,
+            check_kind=last.check_kind,
         )
         for au in AUS
     ]

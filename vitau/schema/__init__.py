@@ -3,7 +3,7 @@
 All packages share them, and `labeling` imports little else of `vitau`. They import the standard library only.
 """
 
-from vitau.schema.answers import Comparison, LedgerEntry, LedgerRow, Mark, PullState, SeenAnnotation
+from vitau.schema.answers import CheckQuestion, Comparison, LedgerEntry, LedgerRow, Mark, PullState, SeenAnnotation
 from vitau.schema.cells import restored_cell, safe_cell
 from vitau.schema.columns import FRAME_COLUMNS, SCORE_COLUMNS, SNAPSHOT_COLUMNS, Column
 from vitau.schema.domain import (
@@ -16,6 +16,7 @@ from vitau.schema.domain import (
     NUM_LANDMARKS,
     PAPER_AUS,
     REGION_NAMES,
+    CheckKind,
     Clip,
     Cohort,
     Protocol,
@@ -49,6 +50,8 @@ __all__ = [
     "REGION_NAMES",
     "SCORE_COLUMNS",
     "SNAPSHOT_COLUMNS",
+    "CheckKind",
+    "CheckQuestion",
     "Clip",
     "Cohort",
     "Column",

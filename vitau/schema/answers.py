@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from vitau.schema.domain import AU, Side, Stage
+from vitau.schema.domain import AU, CheckKind, Side, Stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,7 @@ class LedgerRow:
     ``lead_time_s`` is the time for which the task was open. ``measures_shown`` is the version of the measures on the page,
     ``None`` if the reader saw none. A row that was not ``asked`` is about a region that an adjudicator did not settle: it
     cancels an earlier ruling of the same annotation.
+    ``check_kind`` marks an answer that checks its reader and makes no label.
     """
 
     subject: str
@@ -44,6 +45,7 @@ class LedgerRow:
     lead_time_s: float | None = None
     measures_shown: str | None = None
     asked: bool = True
+    check_kind: CheckKind | None = None
     marks: tuple[Mark, ...] = field(default=())
 
 
@@ -92,6 +94,18 @@ class LedgerEntry:
     subject: str
     version: str
     retracted: bool = False
+    check_kind: CheckKind | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckQuestion:
+    """A question that checks a reader: about a person, with this material, after so many answers of the reader about them."""
+
+    reader: str
+    subject: str
+    material: str
+    after: int
+    kind: CheckKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

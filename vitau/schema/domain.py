@@ -107,6 +107,13 @@ class Stage(StrEnum):
     ADJUDICATION = "adjudication"
 
 
+class CheckKind(StrEnum):
+    """The kind of a question that checks its reader, who is not told: a person without a palsy, or one read again."""
+
+    CONTROL = "control"
+    REPEAT = "repeat"
+
+
 class QuarantineReason(StrEnum):
     """The reason why a frame is in quarantine; gate 1 tests for them in this order."""
 

@@ -14,7 +14,7 @@ from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.catalog.ledger.hash_chain import START, answer_digest, broken_rows, details_digest, merge_digest, salted
 from vitau.catalog.tables import erasures, ledger, ledger_details, merges, subjects
 from vitau.errors import CatalogError
-from vitau.schema import AU, Cohort, LedgerRow, Mark, Side, Snapshot, Split, Stage, Subject, tombstone
+from vitau.schema import AU, CheckKind, Cohort, LedgerRow, Mark, Side, Snapshot, Split, Stage, Subject, tombstone
 
 ANSWER = LedgerRow(
     subject="anna",
@@ -313,13 +313,15 @@ def test_digests_stay_those_of_existing_ledgers():
     assert answer_digest(answer | {"suggestion": 0.0, "lead_time_s": 12.0}, START) == answer_digest(answer, START)
 
 
-def test_the_measures_on_the_page_are_in_the_digest_and_no_row_without_them_changes_its_digest(catalog):
-    catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", measures_shown="v1")])
+@pytest.mark.parametrize(("column", "value"), [("measures_shown", "v1"), ("check_kind", CheckKind.REPEAT)])
+def test_younger_columns_are_in_the_digest_and_no_row_without_them_changes_its_digest(catalog, column, value):
+    catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", **{column: value})])
     assert catalog.broken_ledger_rows() == {}
-    change = sa.update(ledger).where(ledger.c.offset == 7).values(measures_shown=None)
+    assert getattr(catalog.ledger()[-1], column) == value
+    change = sa.update(ledger).where(ledger.c.offset == 7).values({column: None})
     with pytest.raises(sa.exc.IntegrityError, match="the ledger only grows"), catalog.engine.begin() as connection:
         connection.execute(change)
-    tamper(catalog, 'UPDATE ledger SET measures_shown = NULL WHERE "offset" = 7')
+    tamper(catalog, f'UPDATE ledger SET {column} = NULL WHERE "offset" = 7')  # noqa: S608 - our own names
     assert list(catalog.broken_ledger_rows()) == [7]
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from labeling.consensus.consensus import Rule, consensus
 from vitau.catalog.catalog import Catalog
 from vitau.errors import CatalogError
-from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
+from vitau.schema import AU, AUS, CheckKind, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
 
 PEOPLE = ("p1", "p2", "p3")
 READERS = ("reader-a", "reader-b")
@@ -39,6 +39,7 @@ class Annotation:
     name: str
     affected: dict[AU, bool | None]
     clock: int
+    check: CheckKind | None = None
     deleted: bool = False
     given: bool = False
 
@@ -70,6 +71,7 @@ class LabelStudio:
                 version=version,
                 answered_at=f"2026-01-01T00:00:00.{annotation.clock:06}Z",
                 retracted=annotation.deleted,
+                check_kind=annotation.check,
             )
             for au in AUS
         ]
@@ -102,6 +104,18 @@ class Histories(RuleBasedStateMachine):
         number = self.studio.tick()
         annotation = Annotation(reader=reader, subject=subject, name=f"{number}", affected=affected, clock=number)
         self.studio.annotations.append(annotation)
+        return annotation
+
+    @rule(
+        target=annotations,
+        reader=st.sampled_from(READERS),
+        subject=st.sampled_from(PEOPLE),
+        affected=regions,
+        check=st.sampled_from(CheckKind),
+    )
+    def answer_a_check(self, reader: str, subject: str, affected: dict[AU, bool | None], check: CheckKind) -> Annotation:
+        annotation = self.answer(reader, subject, affected)
+        annotation.check = check
         return annotation
 
     @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions)
@@ -192,11 +206,13 @@ class Histories(RuleBasedStateMachine):
         rows = self.state_at(len(self.events))
         last: dict[tuple[object, ...], LedgerRow] = {}
         for row in rows:
+            if row.check_kind is CheckKind.CONTROL:
+                continue
             key = (row.subject, row.stage, row.reader if row.stage is Stage.READER else None, row.au, row.annotation)
             last.pop(key, None)
             if not row.retracted:
                 last[key] = row
-        newest = {key[:-1]: row for key, row in last.items()}
+        newest = {key[:-1]: row for key, row in sorted(last.items(), key=lambda item: item[1].check_kind is None)}
         kept = [row for row in last.values() if any(row is other for other in newest.values())]
         for voting in Rule:
             whole, alone = consensus(rows, READERS, rule=voting), consensus(kept, READERS, rule=voting)

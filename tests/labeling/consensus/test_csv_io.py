@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labeling.consensus.csv_io import COLUMNS, REQUIRED, read_csv, write_csv
 from vitau.errors import LabelingError
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Mark, Side, Stage, Subject, restored_cell, safe_cell
+from vitau.schema import AU, AUS, CheckKind, Cohort, LedgerRow, Mark, Side, Stage, Subject, restored_cell, safe_cell
 
 PEOPLE = {"p1", "p2", "p3"}
 HEAD = ",".join(REQUIRED)
@@ -56,6 +56,7 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
         grade=draw(st.none() | st.integers(1, 6)),
         lead_time_s=draw(st.none() | st.floats(0, 1e6)),
         measures_shown=draw(st.none() | words),
+        check_kind=draw(st.none() | st.sampled_from(CheckKind)),
         marks=tuple(
             Mark(frame=name, box=box)
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labeling.interface.answer import Answer, to_result
 from labeling.label_studio.annotations import ParsedAnnotation, ReaderProject, parse_task, parse_time
 from labeling.label_studio.reconcile import count_present, loss_notice, reconcile, relevant, retract_project, updated
-from vitau.schema import AU, AUS, LedgerEntry, LedgerRow, SeenAnnotation, Side, Stage
+from vitau.schema import AU, AUS, CheckKind, CheckQuestion, LedgerEntry, LedgerRow, SeenAnnotation, Side, Stage
 
 PROJECT = ReaderProject(id=7, title="ViTAU A", reader="A", stage=Stage.READER, made_at="2026-11-25T00:00:00+00:00")
 START = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -32,6 +32,20 @@ def annotation(number: int, minute: int, result: list[dict[str, Any]], **more: A
 
 def task(number: int, subject: str, *annotations: dict[str, Any], **data: Any) -> dict[str, Any]:
     return {"id": number, "data": {"subject": subject, "frames": ["f:0", "f:1"]} | data, "annotations": list(annotations)}
+
+
+def test_an_answer_to_a_question_that_checks_the_reader_is_marked_and_so_is_its_retraction():
+    question = CheckQuestion(reader="A", subject="p1", material="m", after=1, kind=CheckKind.REPEAT)
+    checked = replace(PROJECT, checks=(question,))
+    given = annotation(2, 5, result_of(AU.AU1))
+    (again,) = parse_task(checked, task(9, "p1", given, material="m", after=1), {"p1"})
+    (first,) = parse_task(checked, task(8, "p1", given, material="m", after=0), {"p1"})
+    (other,) = parse_task(checked, task(7, "p1", given, material="other", after=1), {"p1"})
+    assert [{row.check_kind for row in parsed.rows} for parsed in (again, first, other)] == [{CheckKind.REPEAT}, {None}, {None}]
+    entry = LedgerEntry(annotation="2", subject="p1", version=at(5), check_kind=CheckKind.REPEAT)
+    seen = SeenAnnotation(annotation="2", task=9, subject="p1", version=at(5))
+    gone = reconcile(checked, [], [seen], [entry], num_seen=1)
+    assert {(row.retracted, row.check_kind) for row in gone.rows} == {(True, CheckKind.REPEAT)}
 
 
 @dataclass

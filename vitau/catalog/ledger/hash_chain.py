@@ -20,6 +20,7 @@ ERASED: Final = "erased-"
 """The beginning of every tombstone."""
 
 _ANSWER: Final = ("au", "reader", "stage", "affected", "side", "annotation", "version", "answered_at", "retracted")
+_YOUNGER: Final = ("check_kind",)
 _NUMBERS: Final = ("suggestion", "lead_time_s")
 _DETAILS: Final = ("note", "frames_shown", "marks")
 
@@ -46,6 +47,7 @@ def answer_digest(row: Mapping[str, Any], previous: str) -> str:
     # these columns are younger than the chain: rows with their default keep the digests that they always had
     younger: list[Any] = [{"measures_shown": shown}] if (shown := row.get("measures_shown")) is not None else []
     younger += [] if row.get("asked", True) else [{"asked": False}]
+    younger += [{name: value} for name in _YOUNGER if (value := row.get(name)) is not None]
     start = [previous, "answer", row["offset"], _name(row["subject"])]
     return _digest([*start, *fields, row["details"], row["recorded_at"], *younger])
 

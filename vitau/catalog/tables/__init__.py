@@ -3,6 +3,7 @@
 from vitau.catalog.tables.base import metadata
 from vitau.catalog.tables.labels import (
     absences,
+    checks,
     comparisons,
     consensus,
     labels,
@@ -31,6 +32,7 @@ from vitau.catalog.tables.recordings import (
 
 __all__ = [
     "absences",
+    "checks",
     "claims",
     "clips",
     "comparisons",

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from vitau.catalog.tables.base import chained, metadata, one_of, recorded_at, subject
-from vitau.schema import AUS, Side, Stage
+from vitau.schema import AUS, CheckKind, Side, Stage
 
 ledger = sa.Table(
     "ledger",
@@ -26,6 +26,7 @@ ledger = sa.Table(
     sa.Column("lead_time_s", sa.Float),
     sa.Column("measures_shown", sa.String),  # version of the measures on the page, null if the reader saw none
     sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.true()),  # false: the adjudicator did not settle it
+    sa.Column("check_kind", sa.String),  # of a question that checks its reader, null for all others
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
@@ -90,6 +91,18 @@ absences = sa.Table(
     metadata,
     sa.Column("reader", sa.String, primary_key=True),  # is away, and gets no tasks
     recorded_at(),
+)
+
+checks = sa.Table(
+    "checks",
+    metadata,
+    sa.Column("reader", sa.String, primary_key=True),
+    subject(primary_key=True),
+    sa.Column("material", sa.String, primary_key=True),  # of the task, as in Label Studio
+    sa.Column("after", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    recorded_at(),
+    one_of("kind", CheckKind),
 )
 
 priorities = sa.Table(

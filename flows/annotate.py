@@ -97,7 +97,8 @@ def update_labels(workspace: Workspace) -> Consensus:
     offset = catalog.ledger_offset()
     consensus = resolve_consensus(workspace, workspace.ledger(upto=offset))
     if list(consensus.labels) != catalog.labels() and consensus.labels:  # there are none if every answer was retracted
-        cohorts = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+        known = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
+        cohorts = {label.case: known[label.subject] for label in consensus.labels if label.subject in known}
         rows = label_rows(label_table(consensus.labels), cohorts, consensus.agreement.raw)
         gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
     if not catalog.set_labels(consensus.labels, ledger_offset=offset):
@@ -106,9 +107,9 @@ def update_labels(workspace: Workspace) -> Consensus:
 
 
 def label_table(labels: Iterable[RegionLabels]) -> pd.DataFrame:
-    """Return labels as a table for gate 2: one row per person and AU."""
+    """Return labels as a table for gate 2: one row per person, visit and AU; its subjects are cases."""
     rows: list[Mapping[str, Any]] = [
-        {"subject": answer.subject, "au": au.value, "affected": answer.affected[au], "side": answer.side and str(answer.side)}
+        {"subject": answer.case, "au": au.value, "affected": answer.affected[au], "side": answer.side and str(answer.side)}
         for answer in labels
         for au in AUS
         if au in answer.affected
@@ -128,7 +129,7 @@ def summarize(
         waiting=len(consensus.waiting),
         disputed=len(consensus.disagreements),
         adjudicated=len(consensus.adjudicated),
-        stale=len({answer.subject for answer in consensus.labels} & stale),
+        stale=len({answer.case for answer in consensus.labels} & stale),
         agreement=consensus.agreement.raw,
         alpha=consensus.agreement.alpha,
         ledger_offset=workspace.catalog.labels_offset(),

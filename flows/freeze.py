@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
+from flows.annotation.person_labels import clips_with_label, first_labels
 from flows.execution.clip_worker import frames_version
 from flows.gates import gate
 from flows.identity.lookalikes import compare_people
@@ -29,7 +30,7 @@ def freeze(settings: Settings | None = None) -> Snapshot:
     labels, offset = workspace.catalog.labels_with_offset()
     people = labeled_people(workspace, labels)
     splits = assign_splits(workspace, people)
-    rows = collect_rows(workspace, people, splits)
+    rows = collect_rows(workspace, people, splits, labels)
     check_people(workspace, rows)
     snapshot = snapshots.freeze(rows, workspace.store, offset, workspace.catalog.ledger_digest(offset))
     workspace.catalog.add_snapshot(snapshot)
@@ -39,9 +40,10 @@ def freeze(settings: Settings | None = None) -> Snapshot:
 def labeled_people(workspace: Workspace, answers: Sequence[RegionLabels]) -> dict[str, tuple[Subject, RegionLabels]]:
     """Return the labeled people by pseudonym: patients have the consensus, controls have no affected region.
 
-    People of unknown status are left out and counted, also those with labels.
+    A patient has the label of the earliest labeled visit. People of unknown status are left out and counted, also those with
+    labels.
     """
-    labels = {answer.subject: answer for answer in answers}
+    labels = first_labels(workspace, answers)
     people = {}
     if withdrawn := workspace.catalog.withdrawn_subjects():
         get_logger(__name__).warning("%d people withdrew their consent and are left out", len(withdrawn))
@@ -75,15 +77,29 @@ def assign_splits(workspace: Workspace, people: dict[str, tuple[Subject, RegionL
 
 
 @task(cache_policy=NO_CACHE)
-def collect_rows(workspace: Workspace, people: dict[str, tuple[Subject, RegionLabels]], splits: dict[str, Split]) -> pa.Table:
-    """Return the usable frames of labeled people as rows of a snapshot."""
+def collect_rows(
+    workspace: Workspace,
+    people: dict[str, tuple[Subject, RegionLabels]],
+    splits: dict[str, Split],
+    labels: Sequence[RegionLabels],
+) -> pa.Table:
+    """Return the usable frames of labeled people as rows of a snapshot.
+
+    The frames of a patient's visit are left out where the visit has no label, or another one than the person.
+    """
     catalog = workspace.catalog
+    labeled, other = clips_with_label(workspace, labels)
+    if other:
+        get_logger(__name__).warning(
+            "%d visits are left out: their labels are not those of the person's first visit", len(other)
+        )
     clips = {clip.sha256: clip for clip in catalog.clips()}
     usable = UsableFrames(workspace.store, catalog.unusable_frames())
     rows = [
         frame_row(clips[table.clip], table, index, people[clips[table.clip].subject], splits)
         for table in catalog.frame_tables(frames_version())
         if clips[table.clip].subject in people
+        if table.clip in labeled or people[clips[table.clip].subject][0].cohort is Cohort.CONTROL
         for index in usable.indices(table)
     ]
     missing = set(people) - {row["subject"] for row in rows}

@@ -29,7 +29,7 @@ from vitau.data.layout import score_prefix, score_work_name
 from vitau.errors import ContradictionError, RegistryError
 from vitau.progress import track
 from vitau.registry.bundle import folder_digest
-from vitau.schema import Split
+from vitau.schema import Split, person_of
 from vitau.scoring.predict import Predictor
 from vitau.scoring.report import Report, write_report
 
@@ -120,9 +120,9 @@ def waiting_frames(workspace: Workspace) -> pa.Table:
     labeled = {answer.subject for answer in workspace.catalog.labels()}
     usable = usable_frames(workspace)
     rows = [
-        {"subject": subject, "frame_index": index, "frames_key": table.key}
-        for subject, material in materials(workspace).items()
-        if subject not in labeled
+        {"subject": person_of(case), "frame_index": index, "frames_key": table.key}
+        for case, material in materials(workspace).items()
+        if person_of(case) not in labeled
         for table in material.tables
         for index in usable.indices(table)
     ]

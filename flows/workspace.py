@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows.settings import Settings, SettingsError, load_settings
+from labeling.consensus.visits import assign_visits
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import LedgerRow
@@ -62,12 +63,12 @@ class Workspace:
         return connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
     def ledger(self, upto: int | None = None) -> list[LedgerRow]:
-        """Return the answers up to an offset, or all; cached until the ledger grows."""
+        """Return the answers up to an offset, or all, with the visits as stated today; cached until the ledger grows."""
         return self._ledger_at(self.catalog.ledger_offset() if upto is None else upto)
 
     @cached_property
     def _ledger_at(self) -> Callable[[int], list[LedgerRow]]:
-        return lru_cache(maxsize=1)(lambda offset: self.catalog.ledger(upto=offset))
+        return lru_cache(maxsize=1)(lambda offset: assign_visits(self.catalog.ledger(upto=offset), self.catalog.clips()))
 
     def label_pages_keys(self) -> S3Keys | None:
         """Return the keys with which Label Studio opens pictures in S3: its own read-only ones if the settings name them."""

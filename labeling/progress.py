@@ -77,7 +77,7 @@ def progress(
     Args:
         agreed: the consensus of ``rows``.
         rows: the ledger, in its order.
-        subjects: the pseudonyms of the people to label; others are not counted.
+        subjects: the cases to label, each one person at one visit; others are not counted.
         design: the blind readers, and how they share the people.
         adjudicator: the reader of the disagreements.
         skipped: answers that cannot be read.
@@ -89,8 +89,8 @@ def progress(
     for answer in stale:
         if answer.subject in subjects:
             again[answer.stage].append(answer)
-    disagreed = {case.subject for case in agreed.disagreements} & set(subjects)
-    labeled = {label.subject for label in agreed.labels} & set(subjects)
+    disagreed = {case.case for case in agreed.disagreements} & set(subjects)
+    labeled = {label.case for label in agreed.labels} & set(subjects)
     ruled = disagreed | (standing.rulings.keys() & set(subjects))
     read = {
         reader: {subject: answers[reader] for subject, answers in standing.blind.items() if reader in answers}

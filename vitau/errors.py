@@ -80,7 +80,7 @@ class CatalogError(VitauError):
 
 
 class ContradictionError(CatalogError):
-    """Two facts exclude each other: one clip of two subjects, two answers for one subject and AU."""
+    """Two facts exclude each other: one clip of two subjects, two answers for one visit and AU."""
 
 
 class LeaseLostError(VitauError):

@@ -9,7 +9,7 @@ from flows.annotation.key_frames import materials
 from flows.annotation.task_queue import Assignment, shuffle
 from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask
-from vitau.schema import CheckKind, CheckQuestion, Cohort
+from vitau.schema import CheckKind, CheckQuestion, Cohort, person_of
 
 Mixed: TypeAlias = list[tuple[str, CheckKind | None]]
 """A reader's next people in order, each with the kind of the check or ``None``."""
@@ -20,7 +20,7 @@ DRAW: Final = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """The people with whom a reader can be checked, the next ones first: people without a palsy, and people to read again."""
+    """The people for checks of a reader, the next ones first: people without a palsy, and people to read again."""
 
     controls: Sequence[str]
     repeats: Sequence[str]
@@ -54,7 +54,7 @@ def mix_in_checks(
             controls=controls,
             repeated={check.subject for check in workspace.catalog.checks(reader) if check.kind is CheckKind.REPEAT},
         )
-        mixed[reader] = mix_in(assignment.new, candidates, share=share, room=assignment.room)
+        mixed[reader] = mix_in(assignment.new, candidates, share=share, num_free=assignment.num_free)
     return mixed
 
 
@@ -63,7 +63,7 @@ def check_questions(reader: str, mixed: Mixed, tasks: Mapping[str, Mapping[str, 
     return [
         CheckQuestion(
             reader=reader,
-            subject=subject,
+            subject=person_of(subject),
             material=tasks[subject]["data"]["material"],
             after=tasks[subject]["data"]["after"],
             kind=kind,
@@ -81,29 +81,34 @@ def check_candidates(
     controls: Sequence[str],
     repeated: Collection[str],
 ) -> Candidates:
-    """Return the people with whom a reader can be checked.
+    """Return the people for checks of a reader.
 
     A control is new to the reader. A person is read again once, after the longest time, and only while the pictures are those
     of the first time.
 
     Args:
         tasks: the reader's tasks, oldest first.
-        answered: the people about whom the reader's answer was pulled.
+        answered: the people about which an answer of the reader was pulled.
         materials: patient → the name of their material now.
         controls: people without a palsy, in the order in which they are shown.
-        repeated: the people whom the reader was asked about again as a check.
+        repeated: the people about which the reader was asked again as a check.
     """
     seen = {task.subject for task in tasks}
     still_open = {task.subject for task in tasks if not task.answered}
     same = [task.subject for task in tasks if task.answered and task.material == materials.get(task.subject, "")]
-    left_out = still_open | set(repeated)
     return Candidates(
         controls=[subject for subject in controls if subject not in seen],
-        repeats=[subject for subject in dict.fromkeys(same) if subject in answered and subject not in left_out],
+        repeats=[
+            subject
+            for subject in dict.fromkeys(same)
+            if subject in answered and subject not in still_open and person_of(subject) not in repeated
+        ],
     )
 
 
-def mix_in(new: Sequence[str], candidates: Candidates, *, share: float, room: int, draw: Callable[[], float] = DRAW) -> Mixed:
+def mix_in(
+    new: Sequence[str], candidates: Candidates, *, share: float, num_free: int, draw: Callable[[], float] = DRAW
+) -> Mixed:
     """Return a reader's next people in order, each with the kind of the check or ``None``.
 
     Each place is a check with the probability ``share``, of either kind if there are candidates. Checks end with the new
@@ -113,13 +118,13 @@ def mix_in(new: Sequence[str], candidates: Candidates, *, share: float, room: in
         new: people to label, in order.
         candidates: the people for checks.
         share: of the tasks that are checks, 0 to 1.
-        room: largest number of people.
+        num_free: largest number of people.
         draw: returns uniform random numbers.
     """
     waiting = list(new)
     mixed: Mixed = []
     checks = {CheckKind.CONTROL: list(candidates.controls), CheckKind.REPEAT: list(candidates.repeats)}
-    while waiting and len(mixed) < room:
+    while waiting and len(mixed) < num_free:
         kinds = [kind for kind, people in checks.items() if people] if draw() < share else []
         if kinds:
             kind = kinds[int(draw() * len(kinds))]

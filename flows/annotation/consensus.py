@@ -88,13 +88,13 @@ def labels_at(workspace: Workspace, offset: int) -> tuple[RegionLabels, ...]:
     last = workspace.catalog.ledger_offset()
     if offset > last:
         raise CatalogError(f"the ledger ends at offset {last}: there is no state {offset} yet")
-    return resolve_consensus(workspace, workspace.catalog.ledger(upto=offset)).labels
+    return resolve_consensus(workspace, workspace.ledger(offset)).labels
 
 
 def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) -> LabelReport:
     """Compute the agreement of the readers, the statistics of each, and their grades against the measures of people."""
     offset = workspace.catalog.ledger_offset()
-    rows = workspace.catalog.ledger(upto=offset)
+    rows = workspace.ledger(offset)
     state, standing = resolve_consensus(workspace, rows), standing_answers(rows)
     readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     answer_SRA = answer_array(standing, readers)

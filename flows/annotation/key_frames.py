@@ -22,7 +22,7 @@ from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.usable_frames import UsableFrames
 from vitau.progress import track
-from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow
+from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow, case_name, cases_of, person_of
 
 NUM_KEY_FRAMES: Final = 8
 PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
@@ -35,7 +35,7 @@ CHOICE_COLUMNS: Final = ("clip", "frame_index", "crop_landmarks", *QUALITY)
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """The frame tables of a person who has a usable frame, and a name that changes when there are other tables.
+    """The frame tables of a person at a visit with a usable frame, and a name that changes when there are other tables.
 
     The name does not change when a reader marks a frame unusable: open tasks keep their pictures, later tasks leave it out.
     """
@@ -44,16 +44,17 @@ class Material:
     tables: tuple[FrameTable, ...]
 
 
-def patients(workspace: Workspace) -> list[str]:
-    """Return the patients, who are shown to the readers; a control has no affected region."""
-    return [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort is Cohort.PALSY]
+def cases(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,)) -> list[str]:
+    """Return the cases of the people of some cohorts, by default of patients: each person at each visit, in order of time."""
+    own = cases_of(workspace.catalog.clips())
+    people = [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort in cohorts]
+    return [case for person in people for case in own.get(person, (person,))]
 
 
 def materials(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,)) -> dict[str, Material]:
-    """Return the material of every person of some cohorts who has a usable frame, by default of patients. No table is read."""
-    owners = {clip.sha256: clip.subject for clip in workspace.catalog.clips()}
-    people = [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort in cohorts]
-    tables: dict[str, list[FrameTable]] = {subject: [] for subject in people}
+    """Return the material of every case with a usable frame, by default of patients; case → material. No table is read."""
+    owners = {clip.sha256: case_name(clip.subject, clip.visit) for clip in workspace.catalog.clips()}
+    tables: dict[str, list[FrameTable]] = {case: [] for case in cases(workspace, cohorts)}
     for table in workspace.catalog.frame_tables(frames_version()):
         if (owner := owners[table.clip]) in tables and table.num_frames > sum(table.quarantined.values()):
             tables[owner].append(table)
@@ -66,7 +67,7 @@ def materials(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,
 
 
 def material_names(workspace: Workspace) -> dict[str, str]:
-    """Return the name of the material of every patient who has a usable frame."""
+    """Return the name of the material of every case of patients with a usable frame."""
     return {subject: material.name for subject, material in materials(workspace).items()}
 
 
@@ -88,7 +89,7 @@ def compare_material(workspace: Workspace) -> int:
         material = current.get(shown.subject)
         if material is None or not shown.lacks(table.clip for table in material.tables):
             continue
-        if (shown.subject, material.name, shown.name) not in known:
+        if (person_of(shown.subject), material.name, shown.name) not in known:
             waiting[shown.subject][shown.name] = shown
     for subject in track(waiting, "comparing new frames", len(waiting)):
         for comparison in compare_person(workspace, subject, current[subject], waiting[subject].values()):
@@ -113,7 +114,7 @@ def compare_person(workspace: Workspace, subject: str, material: Material, pages
         seen = [index_of[frame] for frame in sorted(shown.frames) if frame in index_of]
         comparisons.append(
             Comparison(
-                subject=subject,
+                subject=person_of(subject),
                 material=material.name,
                 shown=shown.name,
                 frames=tuple(names[index] for index in now),
@@ -135,28 +136,29 @@ def build_reader_tasks(
     champion: ChampionScores | None = None,
     measures: Mapping[str, MeasureBlock] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Build the task of each person from their key frames, and write those to the store as pictures.
+    """Build the task of each case from the key frames of that visit, and write those to the store as pictures.
 
     Args:
         workspace: the rows and the objects.
-        subjects: pseudonyms; people without a usable frame are left out.
+        subjects: cases; those without a usable frame are left out.
         champion: scores to show as suggestions; leave it out for blind readers.
         measures: measures to show, by person; leave them out for blind readers.
     """
     current, usable = materials(workspace, KNOWN_COHORTS), usable_frames(workspace)
-    synthetic = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
+    drawn = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
     urls = clip_urls(workspace)
     tasks = {}
     present = [subject for subject in subjects if subject in current]
     for subject in track(present, "choosing key frames", len(present)):
-        images, frames = write_key_frames(workspace, subject, current[subject], usable)
+        person = person_of(subject)
+        images, frames = write_key_frames(workspace, person, current[subject], usable)
         suggestions = champion.suggestions(subject) if champion else None
         blind = build_task(
             subject,
             images,
             frames,
             material=current[subject].name,
-            synthetic=subject in synthetic,
+            synthetic=person in drawn,
             clips=urls[subject],
             suggestions=suggestions,
             suggested_by=champion.name if champion and suggestions else None,
@@ -198,7 +200,7 @@ def landmarks_of(frames: pa.Table) -> NDArray[np.float64]:
 
 
 def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
-    """Return the addresses at which Label Studio plays each person's clips.
+    """Return the addresses at which Label Studio plays the clips of each case.
 
     A range of a longer recording is left out: browsers do not play the lossless video in which it is stored.
     """
@@ -207,5 +209,7 @@ def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
     for table in workspace.catalog.frame_tables(frames_version()):
         if table.clip in playable:
             clip = playable[table.clip]
-            urls[clip.subject].append(image_url(workspace.store.uri, layout.raw_key_beside(table.key, clip.suffix)))
+            urls[case_name(clip.subject, clip.visit)].append(
+                image_url(workspace.store.uri, layout.raw_key_beside(table.key, clip.suffix))
+            )
     return urls

@@ -30,7 +30,7 @@ from labeling.label_studio.push import (
 )
 from labeling.sampling.staleness import Stale, shown_frames
 from labeling.sampling.tasks import build_adjudication_task, with_measures
-from vitau.schema import AU, AUS, LedgerRow, Stage
+from vitau.schema import AU, AUS, LedgerRow, Stage, person_of
 
 Case: TypeAlias = tuple[Collection[AU], bool]
 """The regions that the adjudicator settles about a person, and whether the side is to be settled too."""
@@ -132,7 +132,7 @@ def hide_leaking_suggestions(workspace: Workspace, project: ReaderProject, tasks
     showing = [task for task in tasks if task.suggested and not task.answered]
     if showing:
         allowed = suggestible_people(workspace)
-        hide_suggestions(workspace.label_studio, project, [task for task in showing if task.subject not in allowed])
+        hide_suggestions(workspace.label_studio, project, [task for task in showing if person_of(task.subject) not in allowed])
 
 
 def shows_measures(settings: Settings, stage: Stage) -> bool:
@@ -155,7 +155,7 @@ def adjudication_cases(consensus: Consensus, stale: Iterable[Stale]) -> dict[str
     stale_subjects: dict[Stage, set[str]] = {stage: set() for stage in Stage}
     for answer in stale:
         stale_subjects[answer.stage].add(answer.subject)
-    cases: dict[str, Case] = {case.subject: (case.regions, case.side) for case in consensus.disagreements}
+    cases: dict[str, Case] = {case.case: (case.regions, case.side) for case in consensus.disagreements}
     cases |= {subject: (AUS, True) for subject in consensus.adjudicated if subject in stale_subjects[Stage.ADJUDICATION]}
     return {subject: case for subject, case in cases.items() if subject not in stale_subjects[Stage.READER]}
 
@@ -173,7 +173,7 @@ def build_adjudication_tasks(
         suggestions = champion.suggestions(subject) if champion else None
         case = build_adjudication_task(
             with_after(reader_task, num_rulings.get(subject, 0)),
-            [row for row in answers if row.subject == subject],
+            [row for row in answers if row.case == subject and row.check_kind is None],
             regions,
             side=side,
             suggestions=suggestions,

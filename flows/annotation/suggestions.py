@@ -12,7 +12,7 @@ from flows.workspace import Workspace
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import approved_versions
 from vitau.evaluation.promotion.policy import find_policy
-from vitau.schema import AU, AUS, Cohort, Protocol, Split
+from vitau.schema import AU, AUS, Cohort, Protocol, Split, person_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class ChampionScores:
 
         ``None`` for a subject who judges models or may come to judge them, is not scored, or was recognized as healthy.
         """
-        if subject not in self.suggestible:
+        if person_of(subject) not in self.suggestible:
             return None
-        regions = self.summaries.get(subject, {}).get("regions") or {}
+        regions = self.summaries.get(person_of(subject), {}).get("regions") or {}
         return {AU(au): float(region["score"]) for au, region in regions.items()} or None
 
     def probabilities(self, subject: str) -> NDArray[np.float64] | None:
@@ -41,9 +41,9 @@ class ChampionScores:
 
         All shares are 1/2 for a subject recognized as healthy, whose regions were not scored.
         """
-        if subject not in self.summaries:
+        if person_of(subject) not in self.summaries:
             return None
-        regions = self.summaries[subject].get("regions") or {}
+        regions = self.summaries[person_of(subject)].get("regions") or {}
         return np.array([float(regions[au]["share_affected"]) if au in regions else 0.5 for au in AUS])
 
 

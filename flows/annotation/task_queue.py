@@ -16,6 +16,7 @@ from labeling.sampling.active_learning import Order, informative_order, random_o
 from labeling.sampling.landmark_shapes import movement
 from vitau.errors import LabelingError, quoted
 from vitau.progress import track
+from vitau.schema import person_of
 
 POOL: Final = 500
 """People, drawn at random, who are compared with each other in one round; the others follow in random order."""
@@ -25,12 +26,12 @@ POOL: Final = 500
 class Assignment:
     """The people of one reader's next tasks: those asked again or whose task is renewed, and new people in order.
 
-    ``room`` is the number of tasks that fit into the queue beside those asked again.
+    ``num_free`` is the number of tasks that fit into the queue beside those asked again.
     """
 
     again: list[str]
     new: list[str]
-    room: int
+    num_free: int
 
 
 def assign_people(
@@ -62,7 +63,7 @@ def assign_people(
         still_open = {task.subject for task in tasks if not task.answered}
         num_free[reader] = max(workspace.settings.queue - len(still_open | set(again[reader])), 0)
     unseen = {subject for reader in missing if num_free[reader] for subject in missing[reader]} - set(begun)
-    first = [subject for subject in workspace.catalog.priority_subjects() if subject in unseen]
+    first = [case for person in workspace.catalog.priority_subjects() for case in sorted(unseen) if person_of(case) == person]
     others = order_people(workspace, unseen - set(first), [*begun, *first], people)
     rank = {subject: index for index, subject in enumerate([*dict.fromkeys(begun), *first, *others])}
     held = Counter(
@@ -74,7 +75,7 @@ def assign_people(
     present = {reader: missing[reader] for reader in pushed if reader not in absent}
     new = share_people(sorted(rank, key=rank.__getitem__), present, num_free, held, workspace.settings.num_readers)
     return {
-        reader: Assignment(again=[] if reader in absent else again[reader], new=new.get(reader, []), room=num_free[reader])
+        reader: Assignment(again=[] if reader in absent else again[reader], new=new.get(reader, []), num_free=num_free[reader])
         for reader in pushed
     }
 
@@ -137,18 +138,19 @@ def order_people(
     pool, rest = at_random[:POOL], at_random[POOL:]
     compared = shuffle(sorted(set(known) & people.keys()))[:POOL]
     champion = load_champion_scores(workspace)
-    if champion is not None and any(subject in champion.summaries for subject in pool):
+    if champion is not None and any(champion.probabilities(subject) is not None for subject in pool):
         return [*order_by_scores(champion, pool, compared), *rest]
     return [*order_by_movement(workspace, pool, compared, people), *rest]
 
 
 def order_by_scores(champion: ChampionScores, pool: Sequence[str], known: Sequence[str]) -> list[str]:
     """Return the pool with the people first whose labels help the champion most; people without a score come last."""
-    scored = [subject for subject in pool if subject in champion.summaries]
-    new_N8 = np.array([champion.probabilities(subject) for subject in scored])
-    known_M8 = np.array([scores for subject in known if (scores := champion.probabilities(subject)) is not None])
+    scores = {subject: champion.probabilities(subject) for subject in pool}
+    scored = [subject for subject in pool if scores[subject] is not None]
+    new_N8 = np.array([scores[subject] for subject in scored])
+    known_M8 = np.array([found for subject in known if (found := champion.probabilities(subject)) is not None])
     order = informative_order(new_N8, known_M8)
-    return [scored[index] for index in order] + [subject for subject in pool if subject not in champion.summaries]
+    return [scored[index] for index in order] + [subject for subject in pool if scores[subject] is None]
 
 
 def order_by_movement(

@@ -33,9 +33,9 @@ def merge_notices(summary: "MergeSummary") -> Iterator[str]:
 
 
 def label_table(labels: Iterable[RegionLabels]) -> str:
-    """Return a table with one row of labels per person."""
+    """Return a table with one row of labels per person and visit."""
     marks = {True: "1", False: "0", None: "-"}
-    rows = ([answer.subject, answer.side or "", *(marks[answer.affected.get(au)] for au in AUS)] for answer in labels)
+    rows = ([answer.case, answer.side or "", *(marks[answer.affected.get(au)] for au in AUS)] for answer in labels)
     return render_table(["subject", "side", *AUS], rows)
 
 

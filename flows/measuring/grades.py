@@ -13,7 +13,7 @@ from vitau.evaluation.bootstrap import Interval
 from vitau.measures.analysis import Analysis
 from vitau.measures.reporting.words import measure_words
 from vitau.measures.results import ASKED, TASK_WORDS, Task
-from vitau.schema import LedgerRow
+from vitau.schema import LedgerRow, person_of
 
 FEWEST_PEOPLE: Final = 10
 """People from which a correlation is stated: with 10, the interval of a ρ of 0.5 already spans from about −0.2 to 0.9."""
@@ -70,9 +70,10 @@ def grade_report(
         StoreError: the measures cannot be read.
     """
     standing = standing_answers(workspace.ledger() if rows is None else rows)
-    people = {*standing.blind, *standing.rulings}
-    grades = blind_grades(standing)
-    num_unblind = sum(subject not in grades and _is_graded(standing, subject) for subject in people)
+    answered = {*standing.blind, *standing.rulings}
+    people = set(map(person_of, answered))
+    grades = by_person(blind_grades(standing))
+    num_unblind = len({person_of(case) for case in answered if _is_graded(standing, case)} - grades.keys())
     measured = people_measures(workspace, grades.keys()) if grades else {}
     values = {subject: asymmetries(visit.analysis for visit in person.visits) for subject, person in measured.items()}
     compared = {subject: grades[subject] for subject, found in values.items() if ASYMMETRY in found}
@@ -89,7 +90,7 @@ def grade_report(
 
 
 def blind_grades(standing: StandingAnswers) -> dict[str, float]:
-    """Return the grade of each person, from answers whose page showed no measures.
+    """Return the grade of each case, one person at one visit, from answers whose page showed no measures.
 
     It is the adjudicator's, who knows the readers' grades; without one, the median of the readers' grades.
     """
@@ -102,6 +103,14 @@ def blind_grades(standing: StandingAnswers) -> dict[str, float]:
         elif blind:
             grades[subject] = float(statistics.median(blind))
     return grades
+
+
+def by_person(grades: Mapping[str, float]) -> dict[str, float]:
+    """Return the grade of each person, the mean over the visits, as the measures are."""
+    found: dict[str, list[float]] = {}
+    for case, grade in grades.items():
+        found.setdefault(person_of(case), []).append(grade)
+    return {person: statistics.fmean(own) for person, own in found.items()}
 
 
 def asymmetries(visits: Iterable[Analysis | None]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from flows.measuring.people import PersonMeasures, people_measures
@@ -12,6 +13,7 @@ from vitau.measures.landmarks.stated import stated_flattening
 from vitau.measures.reporting.words import exceeds, measure_words, number, percent, signed
 from vitau.measures.results import ASKED, TASK_WORDS, Exercise, Measure, PersonResult, Task
 from vitau.measures.stored import BACKEND, measures_version
+from vitau.schema import case_name, person_of
 
 COLUMNS: Final = ("", "Right", "Left", "Ratio")
 AT_REST: Final = ("brow_height", "lid_gap", "nasal_wing_height", "lip_corner_height", "lip_corner_lateral")
@@ -21,13 +23,26 @@ DETECTABLE: Final = "*"
 
 
 def measure_blocks(workspace: Workspace, subjects: Collection[str]) -> dict[str, MeasureBlock]:
-    """Return what the page shows about each person; people without stored measures are left out.
+    """Return what the page shows about each case, the measures of that visit; cases without stored measures are left out.
+
+    Args:
+        workspace: the rows and the objects.
+        subjects: names of cases, see :mod:`vitau.schema.visits`.
 
     Raises:
         StoreError: the measures cannot be read.
     """
-    measured = people_measures(workspace, subjects) if subjects else {}
-    return {name: measure_block(person) for name, person in measured.items() if person.analysis is not None}
+    measured = people_measures(workspace, set(map(person_of, subjects))) if subjects else {}
+    blocks = {
+        case: measure_block(at_visit(measured[person_of(case)], case)) for case in subjects if person_of(case) in measured
+    }
+    return {case: block for case, block in sorted(blocks.items()) if block.sections}
+
+
+def at_visit(person: PersonMeasures, case: str) -> PersonMeasures:
+    """Return the measures of a person at the visit of a case."""
+    visits = tuple(own for own in person.visits if case_name(person.subject, own.visit.name) == case)
+    return replace(person, visits=visits)
 
 
 def measure_block(person: PersonMeasures) -> MeasureBlock:

@@ -78,9 +78,9 @@ def num_changed(workspace: Workspace, trained: Snapshot | None, labels: Iterable
 
 
 def cells(labels: Iterable[RegionLabels]) -> Cells:
-    """Return labels by person and AU; the side of a region counts if the region is affected."""
+    """Return labels by case, one person at one visit, and AU; the side of a region counts if the region is affected."""
     return {
-        (answer.subject, au): (affected, answer.side if affected else None)
+        (answer.case, au): (affected, answer.side if affected else None)
         for answer in labels
         for au, affected in answer.affected.items()
         if affected is not None

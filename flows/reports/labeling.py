@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.annotation.consensus import resolve_consensus
-from flows.annotation.key_frames import find_stale_answers, patients
+from flows.annotation.key_frames import cases, find_stale_answers
 from flows.annotation.pull_answers import ADJUDICATOR
 from flows.measuring.grades import GradeReport, grade_report
 from flows.promotion.retrain_trigger import marked_in_use
@@ -29,7 +29,7 @@ def labeling_progress(workspace: Workspace) -> Progress:
     done = progress(
         agreed,
         rows,
-        patients(workspace),
+        cases(workspace),
         design=Design(readers=settings.readers, per_person=settings.num_readers, absent=catalog.absent_readers()),
         adjudicator=ADJUDICATOR,
         skipped=unreadable,

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from flows.annotation.person_labels import first_labels
 from flows.workspace import Workspace
 from labeling.consensus.agreement import answer_array
 from labeling.consensus.kappa import pair_kappas
@@ -14,7 +15,7 @@ from vitau.catalog.catalog import ScoredSubject
 from vitau.data.parquet import read_table
 from vitau.evaluation.bootstrap import Array
 from vitau.evaluation.metrics import Estimate
-from vitau.schema import AUS, Cohort
+from vitau.schema import AUS, Cohort, person_of
 from vitau.scoring.performance import Kappa, Performance, measure_performance
 from vitau.scoring.report import ReportedSubject
 
@@ -52,8 +53,17 @@ def held_out_performance(
             np.concatenate([score_F for _, score_F in frames]),
         ),
         people[0][1].threshold,
-        rater_kappas([subject for subject, _ in people], standing_answers(workspace.ledger())),
+        rater_kappas([subject for subject, _ in people], _first_visits(workspace)),
     )
+
+
+def _first_visits(workspace: Workspace) -> StandingAnswers:
+    """Return the standing answers about people at their earliest labeled visit, by pseudonym."""
+    standing = standing_answers(workspace.ledger())
+    labeled = {label.case for label in first_labels(workspace, workspace.catalog.labels()).values()}
+    last = sorted(standing.blind, key=lambda case: (case in labeled, case))
+    blind = {person_of(case): standing.blind[case] for case in last}  # the labeled visit replaces the others
+    return StandingAnswers(blind=blind, rulings={}, subjects=frozenset(blind))
 
 
 def rater_kappas(people: Sequence[ReportedSubject], standing: StandingAnswers) -> list[Kappa]:

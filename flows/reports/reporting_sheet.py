@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from flows.annotation.consensus import resolve_consensus
+from flows.annotation.person_labels import first_labels
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks
@@ -172,8 +173,8 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
     rule = workspace.settings.consensus_rule
     frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
     agreed = {
-        label.subject: (_side(label.side), *map(label.affected.get, AUS))
-        for label in resolve_consensus(workspace, ledger).labels
+        person: (_side(label.side), *map(label.affected.get, AUS))
+        for person, label in first_labels(workspace, resolve_consensus(workspace, ledger).labels).items()
     }
     same = sum(agreed.get(subject) == answer for subject, answer in frozen.items())
     value = f"{rule}; applied again it gives the frozen labels of {same} of {len(frozen)} palsied people"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from flows.annotation.consensus import resolve_consensus
+from flows.annotation.person_labels import first_labels
 from flows.erasure.living import load_living
 from flows.execution.clip_worker import frames_version
 from flows.promotion.looks import count_looks, looks_sentence, note_look
@@ -159,14 +160,16 @@ def known_people(workspace: Workspace, rows: pa.Table) -> dict[str, Known]:
     """Return what is known about the people of a snapshot: their cohorts, and the labels with their origin."""
     ledger = workspace.ledger()
     settled, standing = set(resolve_consensus(workspace, ledger).adjudicated), standing_answers(ledger)
-    labels = {answer.subject: answer for answer in workspace.catalog.labels()}
+    labels = first_labels(workspace, workspace.catalog.labels())
+    case_of = {subject: label.case for subject, label in labels.items()}
     cohorts = dict(zip(rows["subject"].to_pylist(), rows["cohort"].to_pylist(), strict=True))
     return {
         subject: Known(
             palsied=cohort == Cohort.PALSY,
             label=labels.get(subject),
-            settled=subject in settled,
-            unclear=asked_regions(standing, subject) - frozenset(labels[subject].affected if subject in labels else ()),
+            settled=case_of.get(subject, subject) in settled,
+            unclear=asked_regions(standing, case_of.get(subject, subject))
+            - frozenset(labels[subject].affected if subject in labels else ()),
         )
         for subject, cohort in cohorts.items()
     }

@@ -1,4 +1,6 @@
-"""Consensus: combine the answers of several readers and an adjudicator into one label per person.
+"""Consensus: combine the answers of several readers and an adjudicator into one label per person and visit.
+
+Where people were seen once, a person here is a case: one person at one visit (:mod:`vitau.schema.visits`).
 
 Each reader answers each region of a person once, blind to the others: *yes* (affected), *no* (not affected) or *?* (cannot
 tell). "Cannot tell" is a missing value, never a *no*. The answers come from :mod:`labeling.consensus.standing_answers`; — is a
@@ -73,7 +75,7 @@ from typing import TypeVar
 
 from labeling.consensus.agreement import Agreement, answer_array, coincidences, measure
 from labeling.consensus.standing_answers import ReaderAnswer, side_of, standing_answers
-from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side
+from vitau.schema import AU, AUS, LedgerRow, RegionLabels, Side, case_name, split_case
 
 T = TypeVar("T", bool, Side)
 
@@ -97,19 +99,25 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disagreement:
-    """The open questions about one person: these regions, and the side if ``side`` is true."""
+    """The open questions about one person at one visit: these regions, and the side if ``side`` is true."""
 
     subject: str
     regions: tuple[AU, ...]
     side: bool
+    visit: str | None = None
+
+    @property
+    def case(self) -> str:
+        """The name of the person at this visit."""
+        return case_name(self.subject, self.visit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Consensus:
-    """The labels of a study and the open questions, subjects in the order of their pseudonyms.
+    """The labels of a study and the open questions, in the order of pseudonyms.
 
-    Each subject of the ledger is in exactly one of ``labels``, ``disagreements`` and ``waiting``. ``adjudicated`` holds the
-    labeled subjects whose label needed a ruling.
+    Each case of the ledger, one person at one visit, is in exactly one of ``labels``, ``disagreements`` and ``waiting``.
+    ``adjudicated`` holds the labeled cases whose label needed a ruling.
     """
 
     labels: tuple[RegionLabels, ...]
@@ -209,9 +217,10 @@ def _is_complete(answer: ReaderAnswer) -> bool:
 
 
 def _resolve_subject(
-    subject: str, answers: Sequence[ReaderAnswer], ruling: ReaderAnswer, rule: Rule
+    case: str, answers: Sequence[ReaderAnswer], ruling: ReaderAnswer, rule: Rule
 ) -> RegionLabels | Disagreement:
-    """Return the label of one person, or the open questions; ``ruling`` is empty without an adjudicator's answer."""
+    """Return the label of one case, or the open questions; ``ruling`` is empty without an adjudicator's answer."""
+    subject, visit = split_case(case)
     verdicts, affected = {}, {}
     for au in AUS:
         regions = [_affected(answer, au) for answer in answers]
@@ -224,8 +233,8 @@ def _resolve_subject(
     disputed = tuple(au for au in AUS if verdicts[au] is Verdict.DISPUTED)
     side_open = any(affected.values()) and side is None
     if disputed or side_open:
-        return Disagreement(subject=subject, regions=disputed, side=side_open)
-    return RegionLabels(subject=subject, affected=affected, side=side)
+        return Disagreement(subject=subject, regions=disputed, side=side_open, visit=visit)
+    return RegionLabels(subject=subject, affected=affected, side=side, visit=visit)
 
 
 def _affected(answer: ReaderAnswer, au: AU) -> bool | None:

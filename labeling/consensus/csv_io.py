@@ -22,19 +22,41 @@ from typing import Any, Final, TypeVar
 from labeling.consensus.standing_answers import week_of
 from labeling.storable import is_storable
 from vitau.errors import LabelingError, quoted
-from vitau.schema import AUS, CheckKind, LedgerRow, Mark, Side, Stage, restored_cell, safe_cell
+from vitau.schema import (
+    AUS,
+    CheckKind,
+    LedgerRow,
+    Mark,
+    Side,
+    Stage,
+    case_name,
+    parse_visit,
+    restored_cell,
+    safe_cell,
+    split_case,
+)
 
 T = TypeVar("T")
 
 REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
 COLUMNS: Final = (
     *(*REQUIRED, "stage", "answered_at", "note", "grade", "retracted", "annotation", "version"),
-    *("lead_time_s", "suggestion", "suggested_by", "measures_shown", "asked", "check_kind", "frames_shown", "evidence"),
+    *(
+        "lead_time_s",
+        "suggestion",
+        "suggested_by",
+        "measures_shown",
+        "asked",
+        "check_kind",
+        "visit",
+        "frames_shown",
+        "evidence",
+    ),
 )
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
 
-_YOUNGER: Final = frozenset({"measures_shown", "asked", "check_kind"})
+_YOUNGER: Final = frozenset({"measures_shown", "asked", "check_kind", "visit"})
 _LONG_NAME: Final = 4  # shorter ones are parts of common words
 _PLAIN_NAME: Final = re.compile(r"[a-z_]{1,24}")
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
@@ -146,6 +168,7 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "measures_shown": row.measures_shown or "",
         "asked": "" if row.asked else "no",
         "check_kind": row.check_kind.value if row.check_kind else "",
+        "visit": row.visit or "",
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
         "evidence": json.dumps(marks) if marks else "",
     }
@@ -188,6 +211,7 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         annotation=cell["annotation"],
         version=cell["version"],
         answered_at=_time(cell["answered_at"]),
+        visit=_visit(cell["visit"]),
         frames_shown=tuple(_frame(name) for name in _listed("frames_shown", cell["frames_shown"])),
         note=cell["note"] or None,
         retracted=_one_of("retracted", cell["retracted"], {"": False, "no": False, "yes": True}),
@@ -212,7 +236,7 @@ def _duplicates(lines: Iterable[Line]) -> Iterable[tuple[int, str]]:
     first: dict[tuple[str, ...], int] = {}
     for line in lines:
         row = line.row
-        cell = (row.annotation, row.version) if line.named else (row.subject, row.reader, row.stage)
+        cell = (row.annotation, row.version) if line.named else (row.case, row.reader, row.stage)
         before = first.setdefault((row.au, *cell), line.number)
         if before != line.number:
             whose = "in this version of the annotation" if line.named else f"of this person by {row.reader}"
@@ -244,7 +268,7 @@ def _answers(lines: Iterable[Line]) -> list[list[Line]]:
     found: dict[tuple[object, ...], list[Line]] = defaultdict(list)
     for line in lines:
         row = line.row
-        found[row.subject, row.reader, row.stage, row.annotation, row.version].append(line)
+        found[row.case, row.reader, row.stage, row.annotation, row.version].append(line)
     return list(found.values())
 
 
@@ -259,7 +283,7 @@ def _add_digests(lines: Sequence[Line], source: str) -> list[LedgerRow]:
         side = next((line.row.side for line in answer if line.row.side), None)
         whole = [replace(line.row, side=side) for line in answer]
         content = sorted(map(_content, whole))
-        annotation = f"csv-{_digest([source, first.subject, first.reader, first.stage])}"
+        annotation = f"csv-{_digest([source, first.case, first.reader, first.stage])}"
         for line, row in zip(answer, whole, strict=True):
             rows[line.number] = replace(row, annotation=annotation, version=_digest(content))
     return list(rows.values())
@@ -282,6 +306,14 @@ def _one_of(column: str, cell: str, meanings: Mapping[str, T]) -> T:
     if column == "au":
         raise _CellError(f"unknown AU {{}}; the regions are {known}", cell or "(empty)")
     raise _CellError(f"{column} is {{}}; it must be one of {known}", cell)
+
+
+def _visit(cell: str) -> str | None:
+    """Return the visit of an answer; ``None`` for the visit 1."""
+    try:
+        return split_case(case_name("", parse_visit(cell)))[1]
+    except ValueError as error:
+        raise LabelingError(str(error).removeprefix("its ")) from error
 
 
 def _number(column: str, cell: str) -> float | None:

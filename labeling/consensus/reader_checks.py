@@ -21,7 +21,7 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderChecks:
-    """What the checks show about one reader.
+    """The results of the checks of one reader.
 
     ``false_alarms`` counts the controls with a region called affected; ``rate`` is their share with Wilson's interval, both
     ``None`` without a control. ``retest`` is κ over the regions that both answers could tell, ``None`` without a repeat.
@@ -81,7 +81,7 @@ def _annotations(rows: Iterable[LedgerRow]) -> Mapping[tuple[str, str], list[_An
     for row in rows:
         if row.stage is not Stage.READER:
             continue
-        annotation = found[row.reader, row.subject].setdefault(row.annotation, _Annotation(kind=row.check_kind))
+        annotation = found[row.reader, row.case].setdefault(row.annotation, _Annotation(kind=row.check_kind))
         annotation.rows.pop(row.au, None)
         if not row.retracted:
             annotation.kind = row.check_kind

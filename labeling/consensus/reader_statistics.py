@@ -99,7 +99,7 @@ def reader_reports(
             answers[Stage.READER, reader][subject] = answer
     for subject, answer in standing.rulings.items():
         answers[Stage.ADJUDICATION, newest_row(answer).reader][subject] = answer
-    affected = {label.subject: label.affected for label in labels}
+    affected = {label.case: label.affected for label in labels}
     resample = cached_resampler(num_resamples, seed)
     order = sorted(answers, key=lambda key: (key[0] is Stage.ADJUDICATION, key[1]))
     return [_report(reader, stage, answers[stage, reader], standing, affected, resample) for stage, reader in order]
@@ -162,7 +162,7 @@ def _anchoring(read: Sequence[ReaderAnswer], standing: StandingAnswers, resample
         return None
     shown_SA = _answers(read) == (suggested_SA > 0)
     by_reader = np.isfinite(_answers(read) + suggested_SA)
-    others = [_count_blind(standing.blind.get(newest_row(answer).subject, {})) for answer in read]
+    others = [_count_blind(standing.blind.get(newest_row(answer).case, {})) for answer in read]
     yes_SA, num_SA = np.moveaxis(np.array(others, dtype=np.float64), -1, 0) * np.isfinite(suggested_SA)
     same_SA = np.where(suggested_SA > 0, yes_SA, num_SA - yes_SA)
     both = by_reader & (num_SA > 0)
@@ -199,7 +199,7 @@ def _answers(read: Sequence[ReaderAnswer]) -> Array:
 
 
 def _labels(read: Sequence[ReaderAnswer], labels: Mapping[str, Mapping[AU, bool]]) -> Array:
-    affected = [[labels.get(newest_row(answer).subject, {}).get(au) for au in AUS] for answer in read]
+    affected = [[labels.get(newest_row(answer).case, {}).get(au) for au in AUS] for answer in read]
     return np.array(affected, dtype=np.float64).reshape(len(affected), len(AUS))
 
 

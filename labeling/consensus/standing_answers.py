@@ -26,9 +26,9 @@ ReaderAnswer: TypeAlias = Mapping[AU, LedgerRow]
 class StandingAnswers:
     """The standing answers of a ledger.
 
-    ``blind`` is subject → reader → answer, and ``rulings`` is subject → the adjudicator's answer. Neither holds an empty
-    answer. ``subjects`` are all subjects of the ledger, even if all answers about them were retracted, without those who were
-    only shown to check readers.
+    ``blind`` is case → reader → answer, and ``rulings`` is case → the adjudicator's answer. A case is one person at one visit
+    (:mod:`vitau.schema.visits`). Neither holds an empty answer. ``subjects`` are all cases of the ledger, even if all answers
+    about them were retracted, without those that were only shown to check readers.
     """
 
     blind: Mapping[str, Mapping[str, ReaderAnswer]]
@@ -43,7 +43,7 @@ def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
         if row.check_kind is CheckKind.CONTROL:
             continue
         reader = None if row.stage is Stage.ADJUDICATION else row.reader  # all adjudicators count as one
-        standing = history[row.subject, reader][row.au]
+        standing = history[row.case, reader][row.au]
         standing.pop(row.annotation, None)
         if not row.retracted and row.asked:
             standing[row.annotation] = position, row

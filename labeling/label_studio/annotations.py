@@ -11,7 +11,7 @@ from labeling.interface.answer import Answer, from_result, to_result
 from labeling.label_studio.client import readable_errors
 from labeling.storable import is_storable, is_time, storable_text
 from vitau.errors import LabelingError, quoted
-from vitau.schema import AU, AUS, CheckKind, CheckQuestion, LedgerRow, Mark, Stage
+from vitau.schema import AU, AUS, CheckKind, CheckQuestion, LedgerRow, Mark, Stage, parse_visit
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """Label Studio's times are whole seconds, and a browser measures by its own clock how long a page was open."""
@@ -166,7 +166,7 @@ def _data_as_shown(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Ma
 def _check_types(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> None:
     """Raise ValueError or TypeError unless everything that becomes a ledger row beside the answer can be stored."""
     shown = (data.get("suggestions"), data.get("suggested_by"), data.get("measures_version"), annotation.get("lead_time"))
-    if not is_storable([data.get("frames"), shown]):
+    if not is_storable([data.get("frames"), shown]) or data.get("visit") != parse_visit(data.get("visit") or ""):
         raise ValueError("it holds what no database stores")
     for value, kinds in (
         *((frame, str) for frame in data.get("frames") or ()),
@@ -220,6 +220,7 @@ def _row(
         annotation=str(annotation["id"]),
         version=annotation["updated_at"],
         check_kind=_check_kind(project, data),
+        visit=data.get("visit"),
         answered_at=annotation["updated_at"],
         frames_shown=frames,
         note=answer.note and storable_text(answer.note),

@@ -10,6 +10,7 @@ from typing import Any
 
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import readable_errors
+from vitau.schema import case_name
 
 MARK = "ViTAU pull {}. This line lets ViTAU notice that an old backup was restored; please leave it."
 """The description of a project, with the number of its last pull. Existing projects hold this text: never change it."""
@@ -32,7 +33,7 @@ class ProjectStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenTask:
-    """A task without an answer."""
+    """A task without an answer; ``subject`` is the name of a person at a visit."""
 
     id: int
     subject: str
@@ -74,7 +75,11 @@ def list_tasks(client: Any, project: ReaderProject, *, fields: str = "task_only"
 @readable_errors()
 def open_tasks(client: Any, project: ReaderProject) -> list[OpenTask]:
     """Return the tasks of a project that have no answer, in the order of their creation."""
-    return [OpenTask(id=task.id, subject=task.data["subject"]) for task in list_tasks(client, project) if not task.is_labeled]
+    return [
+        OpenTask(id=task.id, subject=case_name(task.data["subject"], task.data.get("visit")))
+        for task in list_tasks(client, project)
+        if not task.is_labeled
+    ]
 
 
 def count_skipped(client: Any, project: ReaderProject) -> int:

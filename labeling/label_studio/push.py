@@ -16,7 +16,7 @@ from labeling.label_studio import pagination
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, get_task, readable_errors
 from labeling.sampling.tasks import without_measures, without_suggestions
-from vitau.schema import canonical_name
+from vitau.schema import canonical_case, case_name, person_of
 
 _ATTEMPTS = 3
 _SHOWN = ("frames", "suggestions", "suggested_by", "measures_version", "asked")
@@ -29,6 +29,7 @@ _Key: TypeAlias = tuple[str, str | None, int]
 class PushedTask:
     """A task of a project: its subject, its material (absent in old tasks), and whether it is answered.
 
+    ``subject`` is the name of a case, one person at one visit (:mod:`vitau.schema.visits`).
     ``after`` is the number of the reader's answers before this task was pushed. ``suggested`` means that it shows a model's
     scores, ``measured`` that it shows measures.
     """
@@ -104,7 +105,7 @@ def delete_unanswered(
 ) -> int:
     """Delete the tasks about these people that have no answer, with their drafts; return their number. Answered tasks stay."""
     still_open = [task for task in pagination.list_tasks(client, project) if not task.is_labeled]
-    theirs = [task.id for task in still_open if _key(task.data, names or {})[0] in subjects]
+    theirs = [task.id for task in still_open if person_of(_key(task.data, names or {})[0]) in subjects]
     return sum(_delete_unless(client, task, lambda current: current.annotations) for task in theirs)
 
 
@@ -181,7 +182,7 @@ def _pushed_task(task: Any, names: Mapping[str, str]) -> PushedTask:
 def _key(data: Mapping[str, Any], names: Mapping[str, str]) -> _Key:
     """Return what identifies the question of a task."""
     subject = str(data.get("subject", ""))
-    return canonical_name(subject, names), data.get("material"), data.get("after") or 0
+    return canonical_case(case_name(subject, data.get("visit")), names), data.get("material"), data.get("after") or 0
 
 
 def _hide(

@@ -146,20 +146,20 @@ def _missing_rows(
     for entry in entries:
         history[entry.annotation, entry.subject].append(entry)
     rows: list[LedgerRow] = []
-    last: dict[str, str] = {}  # subject → the annotation of the last of the rows below
-    newest = {annotation.subject: annotation for annotation in parsed if annotation.rows}
+    last: dict[str, str] = {}  # case → the annotation of the last of the rows below
+    newest = {annotation.rows[0].case: annotation for annotation in parsed if annotation.rows}
     for gone in deleted:
         recorded = history[gone.annotation, gone.subject]
         if recorded and not recorded[-1].retracted:
             rows += _retraction(project, recorded[-1])
-            last[gone.subject] = gone.annotation
+            last[recorded[-1].case] = gone.annotation
     for annotation in parsed:
         if annotation.rows and not _is_recorded(annotation, history[annotation.key]):
             rows += _versioned_rows(annotation, history[annotation.key])
-            last[annotation.subject] = annotation.annotation
-    for subject, number in last.items():
-        if subject in newest and newest[subject].annotation != number:
-            rows += _versioned_rows(newest[subject], history[newest[subject].key])
+            last[annotation.rows[0].case] = annotation.annotation
+    for case, number in last.items():
+        if case in newest and newest[case].annotation != number:
+            rows += _versioned_rows(newest[case], history[newest[case].key])
     return rows
 
 
@@ -178,6 +178,7 @@ def _versioned_rows(annotation: ParsedAnnotation, history: list[LedgerEntry]) ->
             subject=annotation.subject,
             version=version,
             check_kind=annotation.rows[0].check_kind,
+            visit=annotation.rows[0].visit,
         )
     )
     return [replace(row, version=version) for row in annotation.rows]
@@ -197,6 +198,7 @@ def _retraction(project: ReaderProject, last: LedgerEntry) -> list[LedgerRow]:
             answered_at=last.version.split()[0],
             retracted=True,
             check_kind=last.check_kind,
+            visit=last.visit,
         )
         for au in AUS
     ]

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from labeling.sampling.landmark_shapes import Array
-from vitau.schema import AU, Comparison, LedgerRow, Side, Stage
+from vitau.schema import AU, Comparison, LedgerRow, Side, Stage, person_of
 
 MOST_DIFFERENT: Final = 4
 """Number of frames that are averaged: half of those shown."""
@@ -25,7 +25,10 @@ MOST_DIFFERENT: Final = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """Frames that a reader was shown of a person; ``pages`` are the frames of each standing answer."""
+    """Frames that a reader was shown of a person at a visit; ``pages`` are the frames of each standing answer.
+
+    ``subject`` is the name of the case, see :mod:`vitau.schema.visits`.
+    """
 
     reader: str
     stage: Stage
@@ -90,7 +93,7 @@ def shown_frames(rows: Iterable[LedgerRow]) -> list[Shown]:
     """Return the shown frames of each reader and person with a standing answer, from a ledger in its order."""
     answers: dict[tuple[str, Stage, str], dict[str, dict[AU, LedgerRow]]] = defaultdict(dict)
     for row in rows:
-        standing = answers[row.reader, row.stage, row.subject]
+        standing = answers[row.reader, row.stage, row.case]
         regions = standing.pop(row.annotation, {})  # the last annotation becomes the last item
         if not row.retracted:
             standing[row.annotation] = regions | {row.au: row}
@@ -120,7 +123,7 @@ def stale_answers(
     known = {(comparison.subject, comparison.material, comparison.shown): comparison for comparison in comparisons}
     stale = []
     for frames in shown:
-        compared = known.get((frames.subject, materials.get(frames.subject, ""), frames.name))
+        compared = known.get((person_of(frames.subject), materials.get(frames.subject, ""), frames.name))
         if compared is None or compared.difference is None or compared.difference <= threshold:
             continue
         if frozenset(compared.frames) not in frames.pages:  # a reader who restored an older answer has seen these too

@@ -13,7 +13,7 @@ from labeling.interface.answer import GRADES
 from labeling.interface.config import region_title
 from labeling.interface.measure_block import MeasureBlock, measure_html
 from labeling.sampling.landmark_shapes import unit_shapes, upright
-from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow
+from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow, split_case
 
 PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None}
 """Data of a task that the page needs, and that tasks of earlier versions lack.
@@ -115,7 +115,7 @@ def store_folder(store_uri: str) -> Path | None:
 
 
 def build_task(
-    subject: str,
+    case: str,
     images: Sequence[str],
     frames: Sequence[str],
     *,
@@ -125,10 +125,10 @@ def build_task(
     suggested_by: str | None = None,
     material: str | None = None,
 ) -> dict[str, Any]:
-    """Build the task about one person.
+    """Build the task about one person at one visit.
 
     Args:
-        subject: the pseudonym, which the page does not show.
+        case: the name of the person at the visit (:mod:`vitau.schema.visits`), which the page does not show.
         images: URLs of the pictures, from ``image_url``.
         frames: the name of each picture's frame.
         synthetic: whether the page calls the person drawn.
@@ -141,9 +141,8 @@ def build_task(
         ValueError: there are no pictures, or not as many as frames.
     """
     if not images or len(images) != len(frames):
-        raise ValueError(
-            f"subject {subject} has {len(images)} pictures and {len(frames)} frame names; give as many, at least one"
-        )
+        raise ValueError(f"subject {case} has {len(images)} pictures and {len(frames)} frame names; give as many, at least one")
+    subject, visit = split_case(case)
     data: dict[str, Any] = {
         "subject": subject,
         "about": f"{'Drawn, synthetic person' if synthetic else 'One person'}, pictures: {len(images)}",
@@ -153,6 +152,7 @@ def build_task(
         "material": material,
         "after": 0,
         **PAGE_DATA,
+        **({} if visit is None else {"visit": visit}),
     }
     return {"data": data | suggested(suggestions, suggested_by)}
 

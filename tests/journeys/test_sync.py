@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from prefect.settings import (
 from pydantic import SecretStr
 
 from flows.annotate import AnnotateSummary, annotate_workspace
+from flows.annotation import checks
+from flows.annotation.consensus import label_report
 from flows.annotation.key_frames import find_stale_answers
 from flows.annotation.pull_answers import PullOptions
-from flows.execution.clip_worker import ingest_clip
+from flows.annotation.task_queue import set_absent
+from flows.execution.clip_worker import frames_version, ingest_clip
 from flows.local_stack import stack
 from flows.reports.labeling import labeling_progress
 from flows.settings import Settings
@@ -780,3 +784,68 @@ def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, 
         1,
         "Error: the webhook server has no secret and would accept any request; set VITAU_WEBHOOK_SECRET\n",
     )
+
+
+def copied_study(study: Study, catalog: Catalog, settings: Settings) -> Workspace:
+    """Return a workspace with the people and clips of the study in an empty catalog, without answers."""
+    source = open_catalog(f"sqlite:///{study.catalog}")
+    for person in source.subjects():
+        catalog.add_subject(person)
+    for clip in source.clips():
+        catalog.add_clip(clip)
+    for table in source.frame_tables(frames_version()):
+        catalog.add_frame_table(table)
+    source.engine.dispose()
+    opened = Workspace(settings)
+    vars(opened)["catalog"] = catalog
+    return opened
+
+
+def test_two_of_five_readers_checks_and_visits_make_one_label_per_visit(
+    client, workspace, study, new_catalog, monkeypatch, caplog
+):
+    """Five readers share the people: each person and visit has two of them, one goes away, and checks make no label."""
+    design = {"readers": tuple("abcde"), "readers_per_person": 2, "check_share": 0.5, "queue": 1}
+    catalog = new_catalog()
+    workspace = copied_study(study, catalog, workspace.settings.model_copy(update=design))
+    draw = cycle([0.9, 0.0, 0.99]).__next__  # a new person, a check, and of both kinds of it the second
+    monkeypatch.setattr(checks, "mix_in", partial(checks.mix_in, draw=draw))
+    person, other = study.palsied[:2]
+    with catalog.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        connection.execute(sa.update(clips).where(clips.c.subject == other).values(subject=person, visit="week-12"))
+    recovered, controls = f"{person}/week-12", {x.pseudonym for x in catalog.subjects() if x.cohort == Cohort.CONTROL}
+    healthy = Answer(affected=dict.fromkeys(AUS, False))
+    run_round(workspace)
+    held = {task.subject for task in open_tasks(client, project_of(client, "ViTAU e"))}
+    assert len(held) == 1
+    assert set_absent(workspace, "e", absent=True)
+    for _ in range(14):
+        asked = 0
+        for reader in "abcd":
+            for task in open_tasks(client, project_of(client, f"ViTAU {reader}")):
+                alarm = task.subject in controls and reader == "a"
+                well = task.subject in {recovered, *controls}
+                create_annotation(client, task.id, healthy if well and not alarm else LEFT, lead_time_s=9.0)
+                asked += 1
+        if not asked:
+            break
+        run_round(workspace)
+    assert open_tasks(client, project_of(client, "ViTAU e")) == [], "the others got the people of the reader who is away"
+    labels = {label.case: label for label in catalog.labels()}
+    assert labels.keys() == {person, recovered, *study.palsied[2:]}
+    assert labels[person].affected[AU.AU12]
+    assert not any(labels[recovered].affected.values()), "who recovered does not keep the label of the first visit"
+    rows = [row for row in workspace.ledger() if row.check_kind is None]
+    read_by = {case: {row.reader for row in rows if row.case == case} for case in labels}
+    assert {len(readers) for readers in read_by.values()} == {2}
+    assert "e" not in set().union(*read_by.values())
+    found = {reader.reader: reader for reader in label_report(workspace, num_resamples=20).checks}
+    assert sum(reader.num_controls for reader in found.values()) >= 1
+    assert sum(reader.num_repeats for reader in found.values()) >= 1
+    assert all(reader.false_alarms == (reader.num_controls if name == "a" else 0) for name, reader in found.items())
+    assert all(reader.retest is None or reader.retest.kappa in {None, 1.0} for reader in found.values())
+    tasks = [data for reader in "abcd" for data in data_of(client, f"ViTAU {reader}").values()]
+    told = {name for data in tasks for name in data if "check" in name or "control" in name or "repeat" in name}
+    assert told == set(), "nothing in a task tells that it is a check"
+    assert catalog.broken_ledger_rows() == {}
+    assert "cannot" not in caplog.text

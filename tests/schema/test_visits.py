@@ -2,7 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitau.schema import Clip, Visit, group_visits, parse_recorded_at, parse_visit
+from vitau.schema import (
+    Clip,
+    Visit,
+    canonical_case,
+    case_name,
+    cases_of,
+    group_visits,
+    parse_recorded_at,
+    parse_visit,
+    person_of,
+    split_case,
+)
 
 NO_NAME = (
     "its visit is no short name such as 1, baseline or week-12; write at most 32 unaccented letters, digits, "
@@ -98,3 +109,24 @@ def test_the_order_of_the_clips_does_not_count(clips):
         ("v1", ("d",)),
         (None, ("e",)),
     ]
+
+
+@given(
+    st.from_regex(r"[0-9a-f]{4,8}", fullmatch=True),
+    st.none() | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", fullmatch=True),
+)
+def test_a_case_names_the_person_and_the_visit_and_the_visit_1_is_the_person_alone(subject, visit):
+    case = case_name(subject, visit)
+    assert split_case(case) == (subject, None if visit == "1" else visit)
+    assert (case == subject) == (visit in {None, "1"})
+    assert person_of(case) == subject
+    assert canonical_case(case, {subject: "kept"}) == case_name("kept", visit)
+
+
+def test_the_cases_of_a_person_are_in_the_order_of_time_and_clips_without_a_visit_are_of_the_visit_1():
+    clips = [clip("c", "week-12", "2026-04-01"), clip("a", "1", "2026-01-01"), clip("b", None, "2026-01-01")]
+    assert cases_of(clips) == {"anna": ("anna", "anna/week-12")}
+    assert cases_of([clip("a", "baseline", "2026-02-01"), clip("b", "screening", "2026-01-01")]) == {
+        "anna": ("anna/screening", "anna/baseline")
+    }
+    assert cases_of([]) == {}

@@ -11,6 +11,7 @@ from vitau.schema.domain import (
     AUS,
     CROP_SIZE,
     EMBEDDING_SIZE,
+    FIRST_VISIT,
     KNOWN_COHORTS,
     MIRROR,
     NUM_LANDMARKS,
@@ -30,17 +31,28 @@ from vitau.schema.domain import (
     Subject,
     all_names,
     canonical_name,
+    case_name,
     is_erased,
     tombstone,
 )
 from vitau.schema.gate import REASON_WORDS, FrameLimits, failed_limits
-from vitau.schema.visits import Visit, group_visits, parse_recorded_at, parse_visit
+from vitau.schema.visits import (
+    Visit,
+    canonical_case,
+    cases_of,
+    group_visits,
+    parse_recorded_at,
+    parse_visit,
+    person_of,
+    split_case,
+)
 
 __all__ = [
     "AU",
     "AUS",
     "CROP_SIZE",
     "EMBEDDING_SIZE",
+    "FIRST_VISIT",
     "FRAME_COLUMNS",
     "KNOWN_COHORTS",
     "MIRROR",
@@ -73,13 +85,18 @@ __all__ = [
     "Subject",
     "Visit",
     "all_names",
+    "canonical_case",
     "canonical_name",
+    "case_name",
+    "cases_of",
     "failed_limits",
     "group_visits",
     "is_erased",
     "parse_recorded_at",
     "parse_visit",
+    "person_of",
     "restored_cell",
     "safe_cell",
+    "split_case",
     "tombstone",
 ]

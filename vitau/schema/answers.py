@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from vitau.schema.domain import AU, CheckKind, Side, Stage
+from vitau.schema.domain import AU, CheckKind, Side, Stage, case_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +15,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRow:
-    """An answer of one reader about one region of one person: a row of the append-only ledger.
+    """An answer of one reader about one region of one person at one visit: a row of the append-only ledger.
 
     ``affected`` is ``None`` for "cannot tell". ``annotation`` and ``version`` identify the annotation in Label Studio and make
     appending idempotent. A ``retracted`` row cancels the reader's answer, because its annotation was deleted: the region is
@@ -23,8 +23,8 @@ class LedgerRow:
     ``None`` for a blind answer. ``grade`` is the House–Brackmann grade of the whole face, 1 (normal) to 6 (total).
     ``lead_time_s`` is the time for which the task was open. ``measures_shown`` is the version of the measures on the page,
     ``None`` if the reader saw none. A row that was not ``asked`` is about a region that an adjudicator did not settle: it
-    cancels an earlier ruling of the same annotation.
-    ``check_kind`` marks an answer that checks its reader and makes no label.
+    cancels an earlier ruling of the same annotation. ``check_kind`` marks an answer that checks its reader and makes no label.
+    ``visit`` is ``None`` for the visit 1, as in all answers that are older than visits.
     """
 
     subject: str
@@ -46,7 +46,13 @@ class LedgerRow:
     measures_shown: str | None = None
     asked: bool = True
     check_kind: CheckKind | None = None
+    visit: str | None = None
     marks: tuple[Mark, ...] = field(default=())
+
+    @property
+    def case(self) -> str:
+        """The name of the person at this visit."""
+        return case_name(self.subject, self.visit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +101,12 @@ class LedgerEntry:
     version: str
     retracted: bool = False
     check_kind: CheckKind | None = None
+    visit: str | None = None
+
+    @property
+    def case(self) -> str:
+        """The name of the person at this visit."""
+        return case_name(self.subject, self.visit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -147,6 +147,15 @@ def canonical_name(subject: str, merged: Mapping[str, str]) -> str:
     return merged.get(subject, subject)
 
 
+FIRST_VISIT: Final = "1"
+"""The visit of clips for which none is stated, and of the answers about them."""
+
+
+def case_name(subject: str, visit: str | None) -> str:
+    """Return the name of a person at a visit, see :mod:`vitau.schema.visits`; ``None`` is the visit 1."""
+    return subject if visit in {None, FIRST_VISIT} else f"{subject}/{visit}"
+
+
 def tombstone(pseudonym: str) -> str:
     """Return the name that replaces an erased person's pseudonym in every table, "erased-" and 32 hexadecimal digits."""
     return "erased-" + sha256(f"vitau tombstone {pseudonym}".encode()).hexdigest()[:32]
@@ -195,14 +204,21 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionLabels:
-    """The label of a person: the affected regions and their side.
+    """The label of a person at a visit: the affected regions and their side.
 
-    A region that could not be judged is missing from ``affected``. ``side`` is ``None`` when no region is affected.
+    A region that could not be judged is missing from ``affected``. ``side`` is ``None`` when no region is affected, and
+    ``visit`` for the visit 1.
     """
 
     subject: str
     affected: Mapping[AU, bool]
     side: Side | None = None
+    visit: str | None = None
+
+    @property
+    def case(self) -> str:
+        """The name of the person at this visit, see :mod:`vitau.schema.visits`."""
+        return case_name(self.subject, self.visit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,13 +1,18 @@
-"""Visits: how a manifest names and dates them, and the clips of a person by visit, in the order of time."""
+"""Visits: how a manifest names and dates them, and the clips of a person by visit, in the order of time.
+
+What the readers are asked about is a *case*: one person at one visit. It is named by the pseudonym and the visit, such as
+``1f2e…/week-12``. The case of the visit 1, or of clips without a visit, is named by the pseudonym alone: studies with one visit
+have no other names than people.
+"""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from vitau.schema.domain import Clip
+from vitau.schema.domain import FIRST_VISIT, Clip, canonical_name, case_name
 
 MAX_VISIT: Final = 32
 """Most characters of the name of a visit: enough for `week-12`, and little for the name of a person."""
@@ -26,6 +31,37 @@ class Visit:
     name: str | None
     recorded_at: str | None
     clips: tuple[str, ...]
+
+
+def split_case(case: str) -> tuple[str, str | None]:
+    """Return the pseudonym and the visit of a case; the visit is ``None`` for the visit 1."""
+    subject, _, visit = case.partition("/")
+    return subject, visit or None
+
+
+def person_of(case: str) -> str:
+    """Return the pseudonym of the person of a case."""
+    return split_case(case)[0]
+
+
+def canonical_case(case: str, merged: Mapping[str, str]) -> str:
+    """Return a case under the pseudonym by which the person is known."""
+    subject, visit = split_case(case)
+    return case_name(canonical_name(subject, merged), visit)
+
+
+def cases_of(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
+    """Return the cases of each person by their earliest dates, as :func:`group_visits` orders visits; person → cases.
+
+    Clips without a visit are of the visit 1.
+    """
+    own: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        own[clip.subject].append(replace(clip, visit=clip.visit or FIRST_VISIT))
+    return {
+        subject: tuple(dict.fromkeys(case_name(subject, visit.name) for visit in group_visits(theirs)))
+        for subject, theirs in own.items()
+    }
 
 
 def parse_visit(cell: str) -> str | None:

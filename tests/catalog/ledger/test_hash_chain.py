@@ -270,6 +270,8 @@ def test_a_ledger_of_an_older_version_is_chained_when_it_is_opened(new_catalog, 
     ]
     assert new.merges()[0].why == "same face"
     assert new.labels_offset() == 2
+    assert [(label.case, label.visit, label.side) for label in new.labels()] == [("anna", None, "left")]
+    assert {row.visit for row in new.ledger()} == {None}
     assert new.append_answers([ANSWER]) == 1
     assert new.broken_ledger_rows() == {}
 
@@ -313,7 +315,9 @@ def test_digests_stay_those_of_existing_ledgers():
     assert answer_digest(answer | {"suggestion": 0.0, "lead_time_s": 12.0}, START) == answer_digest(answer, START)
 
 
-@pytest.mark.parametrize(("column", "value"), [("measures_shown", "v1"), ("check_kind", CheckKind.REPEAT)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("measures_shown", "v1"), ("check_kind", CheckKind.REPEAT), ("visit", "week-12")]
+)
 def test_younger_columns_are_in_the_digest_and_no_row_without_them_changes_its_digest(catalog, column, value):
     catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", **{column: value})])
     assert catalog.broken_ledger_rows() == {}

@@ -181,7 +181,7 @@ def test_an_answer_about_an_unknown_subject_is_refused(catalog):
 def test_two_labels_for_one_subject_and_au_are_refused_and_the_old_ones_stay(catalog):
     catalog.set_labels([LABEL], ledger_offset=1)
     other = RegionLabels(subject="anna", affected={AU.AU2: True}, side=Side.LEFT)
-    with pytest.raises(ContradictionError, match="two answers for one subject and AU"):
+    with pytest.raises(ContradictionError, match="two answers for one subject, visit and AU"):
         catalog.set_labels([other, RegionLabels(subject="anna", affected={AU.AU2: False})], ledger_offset=2)
     assert catalog.labels() == [LABEL]
     with pytest.raises(sa.exc.IntegrityError):

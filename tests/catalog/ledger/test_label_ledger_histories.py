@@ -40,6 +40,7 @@ class Annotation:
     affected: dict[AU, bool | None]
     clock: int
     check: CheckKind | None = None
+    visit: str | None = None
     deleted: bool = False
     given: bool = False
 
@@ -72,6 +73,7 @@ class LabelStudio:
                 answered_at=f"2026-01-01T00:00:00.{annotation.clock:06}Z",
                 retracted=annotation.deleted,
                 check_kind=annotation.check,
+                visit=annotation.visit,
             )
             for au in AUS
         ]
@@ -118,10 +120,12 @@ class Histories(RuleBasedStateMachine):
         annotation.check = check
         return annotation
 
-    @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions)
-    def agree(self, subject: str, affected: dict[AU, bool | None]) -> MultipleResults[Annotation]:
+    @rule(target=annotations, subject=st.sampled_from(PEOPLE), affected=regions, visit=st.sampled_from([None, "week-12"]))
+    def agree(self, subject: str, affected: dict[AU, bool | None], visit: str | None) -> MultipleResults[Annotation]:
         """Add the same answer of both readers, pull it and make it the label, which random answers rarely become."""
         found = [self.answer(reader, subject, affected) for reader in READERS]
+        for annotation in found:
+            annotation.visit = visit
         self.append([row for annotation in found for row in self.studio.rows(annotation)])
         self.settle()
         return multiple(*found)
@@ -208,7 +212,7 @@ class Histories(RuleBasedStateMachine):
         for row in rows:
             if row.check_kind is CheckKind.CONTROL:
                 continue
-            key = (row.subject, row.stage, row.reader if row.stage is Stage.READER else None, row.au, row.annotation)
+            key = (row.case, row.stage, row.reader if row.stage is Stage.READER else None, row.au, row.annotation)
             last.pop(key, None)
             if not row.retracted:
                 last[key] = row

@@ -1,6 +1,7 @@
 """The labels of the last consensus, on SQLite and on PostgreSQL."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from vitau.catalog.tables import labels
 from vitau.errors import ContradictionError
 from vitau.schema import AU, Cohort, RegionLabels, Side, Subject
 
-PROBLEM = "two answers for one subject and AU, or an answer about an unknown subject: run the consensus again"
+PROBLEM = "two answers for one subject, visit and AU, or an answer about an unknown subject: run the consensus again"
 
 
 @pytest.fixture
@@ -23,6 +24,16 @@ def catalog(new_catalog: Callable[[], Catalog]) -> Catalog:
 
 def label(name: str, side: Side | None = None, **affected: bool) -> RegionLabels:
     return RegionLabels(subject=name, affected={AU(au): value for au, value in affected.items()}, side=side)
+
+
+def test_each_visit_has_a_label_of_its_own(catalog):
+    given = [label("anna", Side.LEFT, AU1=True), replace(label("anna", AU1=False), visit="week-12")]
+    assert catalog.set_labels(given, ledger_offset=7)
+    assert catalog.labels() == given
+    assert catalog.set_labels(given[1:], ledger_offset=8)
+    assert catalog.labels() == given[1:]
+    with pytest.raises(ContradictionError, match="two answers for one subject, visit and AU"):
+        catalog.set_labels([given[1], given[1]], ledger_offset=9)
 
 
 def written_at(catalog: Catalog) -> dict[tuple[str, str], int]:

@@ -23,7 +23,7 @@ def test_the_share_of_checks_is_that_of_the_settings_and_both_kinds_are_there():
     draw = np.random.default_rng(3).random
     for _ in range(50):
         candidates = Candidates(controls=names("c", 40), repeats=names("r", 40))
-        found.update(kind for _, kind in mix_in(names("p", 30), candidates, share=0.2, room=50, draw=draw))
+        found.update(kind for _, kind in mix_in(names("p", 30), candidates, share=0.2, num_free=50, draw=draw))
     share = (found[CONTROL] + found[REPEAT]) / found.total()
     assert 0.17 < share < 0.23
     assert 0.4 < found[CONTROL] / (found[CONTROL] + found[REPEAT]) < 0.6
@@ -32,22 +32,22 @@ def test_the_share_of_checks_is_that_of_the_settings_and_both_kinds_are_there():
 @given(
     st.integers(0, 20), st.integers(0, 5), st.integers(0, 5), st.floats(0, 0.5), st.integers(0, 25), st.integers(0, 2**32 - 1)
 )
-def test_new_people_keep_their_order_and_nobody_is_asked_about_twice(new, controls, repeats, share, room, seed):
+def test_new_people_keep_their_order_and_nobody_is_asked_about_twice(new, controls, repeats, share, num_free, seed):
     people, candidates = names("p", new), Candidates(controls=names("c", controls), repeats=names("r", repeats))
-    mixed = mix_in(people, candidates, share=share, room=room, draw=np.random.default_rng(seed).random)
+    mixed = mix_in(people, candidates, share=share, num_free=num_free, draw=np.random.default_rng(seed).random)
     subjects = [subject for subject, _ in mixed]
-    assert len(set(subjects)) == len(subjects) <= room
+    assert len(set(subjects)) == len(subjects) <= num_free
     placed = [subject for subject, kind in mixed if kind is None]
     assert placed == people[: len(placed)]
-    assert len(placed) == new or len(subjects) == room
+    assert len(placed) == new or len(subjects) == num_free
     assert all(subject.startswith({CONTROL: "c", REPEAT: "r", None: "p"}[kind]) for subject, kind in mixed)
-    assert not mixed or mixed[-1][1] is None or len(mixed) == room, "no check follows the last person"
+    assert not mixed or mixed[-1][1] is None or len(mixed) == num_free, "no check follows the last person"
 
 
 def test_without_candidates_or_new_people_there_is_no_check():
     draw = iter([0.0] * 9).__next__
-    assert mix_in(["p1"], NOBODY, share=0.5, room=9, draw=draw) == [("p1", None)]
-    assert mix_in([], Candidates(controls=["c1"], repeats=[]), share=0.5, room=9, draw=draw) == []
+    assert mix_in(["p1"], NOBODY, share=0.5, num_free=9, draw=draw) == [("p1", None)]
+    assert mix_in([], Candidates(controls=["c1"], repeats=[]), share=0.5, num_free=9, draw=draw) == []
 
 
 def task(number: int, subject: str, material: str, *, answered: bool = True) -> PushedTask:

@@ -281,7 +281,7 @@ def test_the_commands_print_data_on_stdout_and_messages_on_stderr(workspace, com
     code, out, _ = command("at", 16, "--json")
     assert (code, json.loads(out)) == (
         0,
-        [{"subject": "p1", "affected": {au.value: au is AU.AU1 for au in AUS}, "side": "left"}],
+        [{"subject": "p1", "affected": {au.value: au is AU.AU1 for au in AUS}, "side": "left", "visit": None}],
     )
     code, out, _ = command("report")
     assert code == 0

@@ -1,18 +1,21 @@
 """Key frames, stale answers and the readers' queues, on real frames and without a service."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
-from flows.annotation.consensus import merge_subjects
+from flows.annotation.consensus import merge_subjects, resolve_consensus
 from flows.annotation.key_frames import build_reader_tasks, compare_material, find_stale_answers, materials
 from flows.annotation.push_tasks import build_adjudication_tasks
 from flows.annotation.suggestions import load_champion_scores
 from flows.annotation.task_queue import assign_people, set_absent
 from flows.execution.clip_worker import ingest_clip
+from flows.freeze import collect_rows, labeled_people
 from flows.measuring.page_block import measure_blocks
 from flows.reports.labeling import labeling_progress
 from flows.rescore import waiting_frames
@@ -21,6 +24,7 @@ from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
 from vitau.catalog.catalog import ScoredSubject, Training
+from vitau.catalog.tables import clips
 from vitau.data.layout import frame_name
 from vitau.errors import LabelingError
 from vitau.measures.stored import measures_version
@@ -172,6 +176,44 @@ def test_a_queue_is_filled_to_its_length_and_first_with_people_another_reader_ha
     assert begun not in later["a"]
     full = new_of(short, {"a": tasks(*everyone[:2]), "b": tasks(*everyone[:2], answered=True)})
     assert (full["a"], sorted(full["b"])) == ([], sorted(everyone[2:]))
+
+
+def seen_twice(workspace: Workspace, one: str, other: str) -> str:
+    """State that the clips of another person show this one, at a later visit; return the name of that visit's case."""
+    with workspace.catalog.engine.connect().execution_options(writing=True) as connection, connection.begin():
+        connection.execute(sa.update(clips).where(clips.c.subject == other).values(subject=one, visit="week-12"))
+    return f"{one}/week-12"
+
+
+def test_each_visit_is_asked_about_with_its_own_frames_and_has_its_own_label(workspace, unlike):
+    one, other = unlike
+    before = frames_of(workspace, one, other)
+    later = seen_twice(workspace, one, other)
+    tasks_now = build_reader_tasks(workspace, [one, later])
+    assert {case: task["data"]["frames"] for case, task in tasks_now.items()} == {one: before[one], later: before[other]}
+    assert [tasks_now[case]["data"].get("visit") for case in (one, later)] == [None, "week-12"]
+    assert {task["data"]["subject"] for task in tasks_now.values()} == {one}
+    assert {one, later} <= set(new_of(workspace, {"a": []})["a"])
+    assert later in new_of(workspace, {"a": tasks(one, answered=True)})["a"]
+    rows = [
+        row
+        for reader in ("a", "b")
+        for row in (*answer(reader, one, before[one], AU.AU12), *answer(reader, one, before[other], number=2))
+    ]
+    workspace.catalog.append_answers(rows)
+    assert compare_material.fn(workspace) == 0, "no visit has frames that were not shown"
+    done = labeling_progress(workspace)
+    assert (done.subjects, done.labeled, done.waiting) == (5, 2, 3), "the person without clips waits too"
+    labels = resolve_consensus(workspace, workspace.ledger()).labels
+    assert [(label.case, label.affected[AU.AU12]) for label in labels] == [(one, True), (later, False)]
+    splits = dict.fromkeys((one, other), Split.TRAIN)
+    found = labeled_people(workspace, labels)
+    assert found[one][1].affected[AU.AU12], "a person has the label of the earliest visit"
+    frozen = collect_rows.fn(workspace, found, splits, labels)
+    assert {row["clip"] for row in frozen.to_pylist()} == {frame.rpartition(":")[0] for frame in before[one]}
+    same = [labels[0], replace(labels[0], visit="week-12")]
+    both = collect_rows.fn(workspace, labeled_people(workspace, same), splits, same)
+    assert len({row["clip"] for row in both.to_pylist()}) == 2, "a visit with the same label is trained on"
 
 
 def test_by_two_of_three_each_person_has_two_readers_and_an_absent_one_is_replaced(workspace):

@@ -57,6 +57,7 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
         lead_time_s=draw(st.none() | st.floats(0, 1e6)),
         measures_shown=draw(st.none() | words),
         check_kind=draw(st.none() | st.sampled_from(CheckKind)),
+        visit=draw(st.none() | st.sampled_from(["2", "week-12"])),
         marks=tuple(
             Mark(frame=name, box=box)
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
@@ -129,6 +130,16 @@ def test_digests_stay_those_of_files_that_were_imported_before():
     (row,) = read(study("p1,a,AU1,yes,left,v1", head=f"{HEAD},measures_shown"))
     assert (row.annotation, row.measures_shown) == ("csv-e19a1f0dc4c5891c", "v1")
     assert row.version != "301d9f0bae6b5bd8"
+
+
+def test_a_study_may_name_visits_and_a_person_is_answered_once_at_each():
+    rows = read(study("p1,a,AU1,yes,left,", "p1,a,AU1,no,,week-12", "p2,a,AU1,no,,1", head=f"{HEAD},visit"))
+    assert [row.case for row in rows] == ["p1", "p1/week-12", "p2"]
+    assert len({row.annotation for row in rows}) == 3
+    assert rows[0].annotation == "csv-e19a1f0dc4c5891c", "as without the column"
+    with pytest.raises(LabelingError, match="line 2: visit is no short name such as 1, baseline or week-12") as caught:
+        read(study("p1,a,AU1,yes,left,Anna Schmidt", head=f"{HEAD},visit"))
+    assert "Anna" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,24 @@ def test_an_answer_to_a_question_that_checks_the_reader_is_marked_and_so_is_its_
     assert {(row.retracted, row.check_kind) for row in gone.rows} == {(True, CheckKind.REPEAT)}
 
 
+def test_a_deleted_answer_about_one_visit_leaves_that_about_another_visit_alone():
+    first = task(8, "p1", annotation(1, 3, result_of(AU.AU1)))
+    later = task(9, "p1", annotation(2, 5, result_of()), visit="week-12")
+    pulls = Pulls()
+    _, rows = pulls.pull(first, later)
+    assert {(row.annotation, row.case) for row in rows} == {("1", "p1"), ("2", "p1/week-12")}
+    _, rows = pulls.pull(first, {**later, "annotations": []}, accept=True)
+    assert {(row.annotation, row.case, row.retracted) for row in rows} == {("2", "p1/week-12", True)}
+    assert pulls.pull(first, {**later, "annotations": []})[1] == []
+
+
+def test_a_task_with_a_visit_that_no_manifest_can_state_is_a_problem():
+    (parsed,) = parse_task(PROJECT, task(8, "p1", annotation(1, 3, result_of()), visit="Anna Schmidt"), {"p1"})
+    assert parsed.rows == ()
+    assert parsed.problem is not None
+    assert "Anna" not in parsed.problem
+
+
 @dataclass
 class Pulls:
     """A ledger without duplicates, and the annotations that pulls have seen."""
@@ -86,7 +104,14 @@ class Pulls:
 
     def entries(self) -> list[LedgerEntry]:
         return [
-            LedgerEntry(annotation=row.annotation, subject=row.subject, version=row.version, retracted=row.retracted)
+            LedgerEntry(
+                annotation=row.annotation,
+                subject=row.subject,
+                version=row.version,
+                retracted=row.retracted,
+                check_kind=row.check_kind,
+                visit=row.visit,
+            )
             for row in self.rows
             if row.au is AUS[0]
         ]

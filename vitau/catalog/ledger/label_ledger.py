@@ -106,7 +106,14 @@ class LabelLedger(Cohorts):
 
         The subjects have the names at the time of the answer, merged or not, because a pull compares them with the tasks.
         """
-        columns = (ledger.c.annotation, ledger.c.subject, ledger.c.version, ledger.c.retracted, ledger.c.check_kind)
+        columns = (
+            ledger.c.annotation,
+            ledger.c.subject,
+            ledger.c.version,
+            ledger.c.retracted,
+            ledger.c.check_kind,
+            ledger.c.visit,
+        )
         query = sa.select(*columns).where(ledger.c.reader == reader, ledger.c.stage == stage)
         one_region = ledger.c.au == AUS[0]  # an annotation has a row per region: one of them represents it
         return self._load(LedgerEntry, query.where(one_region).order_by(ledger.c.offset))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import Database, retried
 from vitau.catalog.tables import consensus, labels
 from vitau.errors import ContradictionError
-from vitau.schema import AU, RegionLabels, Side
+from vitau.schema import AU, FIRST_VISIT, RegionLabels, Side
 
 
 class Labels(Database):
@@ -20,14 +20,14 @@ class Labels(Database):
         Return False, and change nothing, if the labels are of a later offset: another process was faster.
 
         Raises:
-            ContradictionError: two answers for one subject and AU.
+            ContradictionError: two answers for one subject, visit and AU.
         """
         new = [
-            ((answer.subject, str(au)), (affected, answer.side if affected else None))
+            ((answer.subject, answer.visit or FIRST_VISIT, str(au)), (affected, answer.side if affected else None))
             for answer in answers
             for au, affected in answer.affected.items()
         ]
-        problem = "two answers for one subject and AU, or an answer about an unknown subject: run the consensus again"
+        problem = "two answers for one subject, visit and AU, or an answer about an unknown subject: run the consensus again"
         if len(dict(new)) < len(new):
             raise ContradictionError(problem)
         try:
@@ -41,13 +41,14 @@ class Labels(Database):
         return True
 
     def _replace_labels(
-        self, connection: sa.Connection, new: Mapping[tuple[str, str], tuple[bool, Side | None]], offset: int
+        self, connection: sa.Connection, new: Mapping[tuple[str, str, str], tuple[bool, Side | None]], offset: int
     ) -> None:
-        old = {(row.subject, row.au): (row.affected, row.side) for row in connection.execute(sa.select(labels))}
-        for subject, au in old.keys() - new.keys():
-            connection.execute(sa.delete(labels).where(labels.c.subject == subject, labels.c.au == au))
+        old = {(row.subject, row.visit, row.au): (row.affected, row.side) for row in connection.execute(sa.select(labels))}
+        for subject, visit, au in old.keys() - new.keys():
+            gone = labels.c.subject == subject, labels.c.visit == visit, labels.c.au == au
+            connection.execute(sa.delete(labels).where(*gone))
         rows = [
-            {"subject": key[0], "au": key[1], "affected": affected, "side": side, "ledger_offset": offset}
+            {"subject": key[0], "visit": key[1], "au": key[2], "affected": affected, "side": side, "ledger_offset": offset}
             for key, (affected, side) in new.items()
             if old.get(key) != (affected, side)
         ]
@@ -59,20 +60,29 @@ class Labels(Database):
         return self.labels_with_offset()[1]
 
     def labels(self) -> list[RegionLabels]:
-        """Return the labels of the last consensus, one for each labeled person, by pseudonym."""
+        """Return the labels of the last consensus, one for each labeled person and visit, by pseudonym."""
         return self.labels_with_offset()[0]
 
     @retried
     def labels_with_offset(self) -> tuple[list[RegionLabels], int]:
         """Return the labels and their ledger offset, of one consensus even while another one is written."""
-        found: dict[str, dict[AU, bool]] = {}
-        sides: dict[str, Side] = {}
+        found: dict[tuple[str, str], dict[AU, bool]] = {}
+        sides: dict[tuple[str, str], Side] = {}
         with self._reading() as connection:
-            rows = connection.execute(sa.select(labels).order_by(labels.c.subject)).mappings().all()
+            rows = connection.execute(sa.select(labels).order_by(labels.c.subject, labels.c.visit)).mappings().all()
             offset = connection.scalar(sa.select(consensus.c.ledger_offset)) or 0
         for row in rows:
-            found.setdefault(row["subject"], {})[AU(row["au"])] = row["affected"]
+            case = row["subject"], row["visit"]
+            found.setdefault(case, {})[AU(row["au"])] = row["affected"]
             if row["side"] is not None:
-                sides[row["subject"]] = Side(row["side"])
-        answers = [RegionLabels(subject=name, affected=affected, side=sides.get(name)) for name, affected in found.items()]
-        return answers, offset
+                sides[case] = Side(row["side"])
+        answers = [
+            RegionLabels(
+                subject=subject,
+                affected=affected,
+                side=sides.get((subject, visit)),
+                visit=None if visit == FIRST_VISIT else visit,
+            )
+            for (subject, visit), affected in found.items()
+        ]
+        return sorted(answers, key=lambda answer: answer.case), offset

@@ -27,6 +27,7 @@ ledger = sa.Table(
     sa.Column("measures_shown", sa.String),  # version of the measures on the page, null if the reader saw none
     sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.true()),  # false: the adjudicator did not settle it
     sa.Column("check_kind", sa.String),  # of a question that checks its reader, null for all others
+    sa.Column("visit", sa.String),  # null for the visit 1
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
@@ -77,7 +78,8 @@ labels = sa.Table(
     "labels",
     metadata,
     subject(primary_key=True),
-    sa.Column("au", sa.String, primary_key=True),  # the primary key guarantees one answer per subject and AU
+    sa.Column("visit", sa.String, primary_key=True),
+    sa.Column("au", sa.String, primary_key=True),  # the primary key guarantees one answer per subject, visit and AU
     sa.Column("affected", sa.Boolean, nullable=False),
     sa.Column("side", sa.String),
     sa.Column("ledger_offset", sa.Integer, nullable=False),

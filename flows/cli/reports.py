@@ -45,6 +45,37 @@ def report(
 
 
 @app.command()
+def home(
+    state: State = DEMO,
+    *,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Write the page, with the consensus beside it, instead of serving it.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, help="Port to listen on; by default a free one.")] = 0,
+) -> None:
+    """Serve the page of a labeling manager on this computer until stopped: readers, agreement, disagreements, consensus.
+
+    The page has what the databases hold and needs no running service. It shows faces: it listens on 127.0.0.1 only.
+
+    Example: python -m flows home --page home.html
+    """
+    settings = connect_stored(state)
+    from flows.home.links import service_links, stored_pages
+    from flows.home.server import Pages, serve_home, write_home
+    from flows.workspace import open_workspace
+
+    workspace = open_workspace(settings)
+    services = service_links(settings, os.environ.get("PREFECT_API_URL"))
+    stored = stored_pages(workspace, state)
+    if page is None:
+        serve_home(lambda: workspace, Pages(services=services, stored=stored), port=port, tell=tell)
+    else:
+        write_home(workspace, page, services)
+        tell(f"The page is in {page}; it shows people, keep it on this machine")
+
+
+@app.command()
 def measures(
     state: State = DEMO,
     *,

@@ -167,8 +167,8 @@ def known_people(workspace: Workspace, rows: pa.Table) -> dict[str, Known]:
         subject: Known(
             palsied=cohort == Cohort.PALSY,
             label=labels.get(subject),
-            settled=case_of.get(subject, subject) in settled,
-            unclear=asked_regions(standing, case_of.get(subject, subject))
+            settled=case_of.get(subject) in settled,
+            unclear=asked_regions(standing, case_of.get(subject) or str(subject))
             - frozenset(labels[subject].affected if subject in labels else ()),
         )
         for subject, cohort in cohorts.items()

@@ -1,0 +1,1 @@
+"""The page of a labeling manager: progress, agreement, disagreements with pictures, and the consensus as files."""

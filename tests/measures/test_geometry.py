@@ -89,12 +89,16 @@ def test_a_moved_landmark_changes_the_measure_of_its_side_alone(numbers, step, c
 @pytest.mark.parametrize(
     ("numbers", "column"),
     [
-        ([31], "nasal_wing_lift_right"),
-        ([35], "nasal_wing_lift_left"),
-        ([20, 21], "inner_brow_height_right"),
-        ([22, 23], "inner_brow_height_left"),
-        ([17, 18], "outer_brow_height_right"),
-        ([25, 26], "outer_brow_height_left"),
+        ([21], "inner_brow_height_right"),
+        ([22], "inner_brow_height_left"),
+        ([18], "brow_bend_right"),
+        ([25], "brow_bend_left"),
+        ([48], "lip_corner_under_eye_right"),
+        ([54], "lip_corner_under_eye_left"),
+        ([50], "upper_lip_under_eye_right"),
+        ([56], "lower_lip_under_eye_left"),
+        ([61], "lips_apart_right"),
+        ([63], "lips_apart_left"),
     ],
 )
 def test_a_moved_landmark_changes_the_working_measure_of_its_side_alone(numbers, column):

@@ -13,16 +13,16 @@ from typing import Any, Final
 import numpy as np
 
 from vitau.asymmetry.features import FEATURES, Feature, People, kind_features, region_features
-from vitau.asymmetry.odds import Odds, fit_odds
 from vitau.errors import TrainingError
 from vitau.evaluation.decision import sigmoid
 from vitau.measures.geometry import Floats
+from vitau.measures.weakness.odds import Odds, fit_odds
 from vitau.schema import AU, AUS, Side
 
 DEFAULT_KINDS: Final = ("movement", "rest", "texture")
 """Kinds of features that the model uses."""
 STRENGTH: Final = 30.0
-"""Strength of the prior; see :func:`vitau.asymmetry.odds.fit_odds`."""
+"""Strength of the prior; see :func:`vitau.measures.weakness.odds.fit_odds`."""
 
 _SUM: Final = 2.0
 """Sum of the prior weights: a person with a usual palsy has features of about 1, and then log-odds of 1 with the bias."""

@@ -6,14 +6,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.measures.asymmetry import movement_asymmetry, movement_ratios
+from vitau.measures.asymmetry import movement_asymmetry
 from vitau.measures.exercises.naming import name_frames
 from vitau.measures.exercises.segments import UsableFrames, find_exercises
 from vitau.measures.geometry import SIDES, column_names, working_names
 from vitau.measures.movement.excursion import Frames, movement_measures, rest_measures, runs_of
-from vitau.measures.movement.pattern import LOWER_FACE, compare_brows, forehead_pattern
+from vitau.measures.movement.pattern import forehead_pattern
 from vitau.measures.movement.synkinesis import synkinesis_measures
 from vitau.measures.results import ASKED, Exercise, Measure, PersonResult, Series, Task
+from vitau.measures.weakness.model import weakness_model
+from vitau.measures.weakness.signs import measure_signs
 
 FEWEST_FOR_MOVEMENT: Final = 4
 """Usable frames from which movement is measured; with fewer, frames without a stated exercise count as rest."""
@@ -55,7 +57,7 @@ def analyze(series: Series) -> Analysis:
         series=replace(series, task=tuple(by_position.get(number, series.task[number]) for number in range(len(series)))),
         exercises=tuple(exercises),
         measures=tuple(_measures(frames, exercises, numbers)),
-        person=_person(frames, runs_of(exercises, Task.BROW_RAISE, numbers)),
+        person=_person(frames, brows_raised=bool(runs_of(exercises, Task.BROW_RAISE, numbers))),
     )
 
 
@@ -89,20 +91,16 @@ def _measures(frames: Frames, exercises: list[Exercise], position: dict[int, int
     return measures
 
 
-def _person(frames: Frames, brow_raises: list[tuple[int, int]]) -> PersonResult:
-    judged = movement_asymmetry(frames.columns, frames.time_s)
-    if judged is None:
+def _person(frames: Frames, *, brows_raised: bool) -> PersonResult:
+    asymmetry, signs = movement_asymmetry(frames.columns, frames.time_s), measure_signs(frames.columns, frames.time_s)
+    if asymmetry is None or signs is None:
         return PersonResult(asymmetry=None, side=None, side_probability=None)
-    pattern = forehead_pattern(
-        compare_brows(frames.columns, frames.levels, brow_raises),
-        movement_ratios(frames.columns, frames.time_s, measures=LOWER_FACE),
-        judged.side,
-        judged.score,
-    )
+    weakness = weakness_model().judge(signs)
+    pattern = forehead_pattern(weakness, asymmetry, brows_raised=brows_raised)
     return PersonResult(
-        asymmetry=judged.score,
-        side=judged.side,
-        side_probability=judged.side_probability,
+        asymmetry=asymmetry,
+        side=weakness.side,
+        side_probability=weakness.side_probability,
         forehead_spared=pattern.forehead_spared,
         pattern=pattern.name,
     )

@@ -1,4 +1,4 @@
-"""Movement asymmetry of one person: a score, the weaker side, and its probability, without a trained model.
+"""Movement asymmetry of one person: a score without a trained model.
 
 Per measure and side the amount of movement is the mean of two numbers, so that noise of one frame counts little:
 
@@ -7,35 +7,21 @@ Per measure and side the amount of movement is the mean of two numbers, so that 
 
 With the amounts R and L the log ratio is log((L + ε) / (R + ε)) · m / (m + g), with m the larger of the two. It is positive
 where the right side is weaker. ε is the range that noise alone makes, and the gate g keeps the ratio of two tiny movements from
-counting. The score is the mean of the absolute log ratios of ``MOVED``. A weighted sum of all log ratios is the log-odds of the
-side; the weights were fitted on drawn people by ``python -m vitau.measures.landmarks.training side``.
+counting. The score is the mean of the absolute log ratios of ``MOVED``.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vitau.schema import Side
 
 MOVED: Final = ("brow_height", "lid_gap", "lip_corner_height", "upper_lip_height", "lower_lip_height")
 """Measures whose movement is compared, as columns ``<measure>_right`` and ``<measure>_left``.
 
 The lateral position of the lip corner is not among them: a turn of the head moves its two sides in opposite directions.
 """
-
-SIDE_WEIGHTS: Final[Mapping[str, float]] = {
-    "brow_height": 3.8,
-    "lid_gap": 2.0,
-    "lip_corner_height": 2.2,
-    "upper_lip_height": 1.9,
-    "lower_lip_height": 1.7,
-    "nasal_wing_height": 1.8,
-}
-"""Weights of the log ratios in the log-odds of the side."""
 
 Columns = Mapping[str, NDArray[np.floating[Any]]]
 
@@ -45,46 +31,22 @@ _SMOOTHED_S: Final = 0.12
 _FEWEST_FRAMES: Final = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asymmetry:
-    """The difference between the movements of the two sides of a face.
-
-    ``score`` is 0 for equal movement and larger for more asymmetric movement. ``side`` is the person's own side that moves
-    less, and ``side_probability``, 0.5 to 1, the probability that it is right, if one side is palsied at all. ``log_ratios``
-    holds per measure the gated log of the left side's movement over the right side's.
-    """
-
-    score: float
-    side: Side
-    side_probability: float
-    log_ratios: Mapping[str, float]
-
-
-def movement_asymmetry(columns: Columns, time_s: NDArray[np.floating[Any]] | None = None) -> Asymmetry | None:
-    """Compute the movement asymmetry of one person from all frames, or ``None`` if too few frames are measurable.
+def movement_asymmetry(columns: Columns, time_s: NDArray[np.floating[Any]] | None = None) -> float | None:
+    """Compute the score of one person from all frames: 0 is equal movement. ``None`` if too few frames are measurable.
 
     Args:
         columns: per-frame measures by the person's own side, in eye distances, NaN where a frame is not measurable; those of
-            ``SIDE_WEIGHTS`` are read, and a measure that is absent is left out.
+            ``MOVED`` are read, and a measure that is absent is left out.
         time_s: time of each frame; the measures are then averaged over a quarter of a second.
     """
-    ratios = movement_ratios(columns, time_s)
-    scored = [abs(ratios[measure]) for measure in MOVED if measure in ratios]
-    if not scored:
-        return None
-    log_odds = sum(SIDE_WEIGHTS[measure] * ratio for measure, ratio in ratios.items())
-    return Asymmetry(
-        score=float(np.mean(scored)),
-        side=Side.RIGHT if log_odds >= 0 else Side.LEFT,
-        side_probability=1 / (1 + math.exp(-abs(log_odds))),
-        log_ratios=ratios,
-    )
+    ratios = movement_ratios(columns, time_s, measures=MOVED)
+    return float(np.mean([abs(ratio) for ratio in ratios.values()])) if ratios else None
 
 
 def movement_ratios(
-    columns: Columns, time_s: NDArray[np.floating[Any]] | None = None, *, measures: Iterable[str] = SIDE_WEIGHTS
+    columns: Columns, time_s: NDArray[np.floating[Any]] | None = None, *, measures: Iterable[str]
 ) -> dict[str, float]:
-    """Compute the gated log ratio of each measure with enough frames, from the arguments of the score."""
+    """Compute the gated log ratio of each of some measures with enough frames, from the arguments of the score."""
     ratios: dict[str, float] = {}
     for measure in measures:
         right, left = (columns.get(f"{measure}_{side}") for side in ("right", "left"))

@@ -40,10 +40,19 @@ CENTRAL_MEASURES: Final[Mapping[str, str]] = {
 
 WORKING_MEASURES: Final[Mapping[str, str]] = {
     "nasal_wing_lift": "height of the nasal wing (31, 35) over the subnasal point (33)",
-    "inner_brow_height": "height of the inner brow (20, 21; 22, 23) over the corners of the eye (36, 39; 42, 45)",
-    "outer_brow_height": "height of the outer brow (17, 18; 25, 26) over the corners of the eye (36, 39; 42, 45)",
+    "inner_brow_height": "height of the head of the brow (21, 22) over the corners of the eye (36, 39; 42, 45)",
+    "middle_brow_height": "height of the middle of the brow (19, 24) over the corners of the eye",
+    "outer_brow_height": "height of the tail of the brow (17, 26) over the corners of the eye",
+    "brow_bend": "height of the brow between its middle and its tail (18, 25) over the mean of both (17, 19; 24, 26)",
+    "upper_lid_slope": "height of the upper lid near the temple (37, 44) over that near the nose (38, 43)",
+    "lower_lid_height": "height of the lower lid (mean of 41, 40; 47, 46) over the corners of the eye; it is negative",
+    "nasal_wing_under_eye": "height of the nasal wing (31, 35) over the corners of the eye; it is negative",
+    "lip_corner_under_eye": "height of the lip corner (48, 54) over the corners of the eye; it is negative",
+    "upper_lip_under_eye": "height of the upper lip (50, 52) over the corners of the eye; it is negative",
+    "lower_lip_under_eye": "height of the lower lip (58, 56) over the corners of the eye; it is negative",
+    "lips_apart": "height of the inner upper lip over the inner lower lip (61 over 67; 63 over 65)",
 }
-"""Measures by side that name exercises and the pattern of the forehead, and are in no table.
+"""Measures by side that name exercises and find the weak half, and are in no table.
 
 All their points are refined. The error of ``nasal_wing_lift`` is less than half that of ``nasal_wing_height``, whose root of
 the nose (27) is dlib's.
@@ -61,8 +70,21 @@ _WINGS: Final = (31, 35)
 _UPPER_LIPS: Final = (50, 52)
 _LOWER_LIPS: Final = (58, 56)
 _OUTWARDS: Final = (-1.0, 1.0)
-_INNER_BROWS: Final = ([20, 21], [22, 23])
-_OUTER_BROWS: Final = ([17, 18], [25, 26])
+_WORKING_POINTS: Final[Mapping[str, tuple[list[int], list[int]]]] = {
+    "nasal_wing_lift": ([31], [33]),
+    "inner_brow_height": ([21], [36, 39]),
+    "middle_brow_height": ([19], [36, 39]),
+    "outer_brow_height": ([17], [36, 39]),
+    "brow_bend": ([18], [17, 19]),
+    "upper_lid_slope": ([37], [38]),
+    "lower_lid_height": ([41, 40], [36, 39]),
+    "nasal_wing_under_eye": ([31], [36, 39]),
+    "lip_corner_under_eye": ([48], [36, 39]),
+    "upper_lip_under_eye": ([50], [36, 39]),
+    "lower_lip_under_eye": ([58], [36, 39]),
+    "lips_apart": ([61], [67]),
+}
+# landmarks of the person's right: the upper ones, and those under them
 _SUBNASAL, _NASAL_ROOT, _BOW, _CHIN, _INNER_TOP, _INNER_BOTTOM = 33, 27, 51, 8, 62, 66
 
 
@@ -131,10 +153,10 @@ def measure_points(points: NDArray[Any]) -> dict[str, Floats]:
             f"nasal_wing_height_{side}": y_NK[:, _NASAL_ROOT] - y_NK[:, _WINGS[number]],
             f"upper_lip_height_{side}": subnasal_N - y_NK[:, _UPPER_LIPS[number]],
             f"lower_lip_height_{side}": subnasal_N - y_NK[:, _LOWER_LIPS[number]],
-            f"nasal_wing_lift_{side}": subnasal_N - y_NK[:, _WINGS[number]],
-            f"inner_brow_height_{side}": canthi_N - y_NK[:, _INNER_BROWS[number]].mean(axis=1),
-            f"outer_brow_height_{side}": canthi_N - y_NK[:, _OUTER_BROWS[number]].mean(axis=1),
         }
+        for name, heights in _WORKING_POINTS.items():
+            over_N, under_N = (y_NK[:, [MIRROR[k] for k in points] if number else points].mean(axis=1) for points in heights)
+            columns[f"{name}_{side}"] = under_N - over_N
     columns |= {
         "philtrum_deviation": x_NK[:, _BOW],
         "mouth_opening": y_NK[:, _INNER_BOTTOM] - y_NK[:, _INNER_TOP],

@@ -11,6 +11,8 @@ from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.landmarks.flattening import DrawnFrame, kept_asymmetry
 from vitau.measures.landmarks.refinement.network import REGIONS, PointNet
 from vitau.measures.landmarks.refinement.refined import RefinedBackend, refine
+from vitau.measures.weakness.model import weakness_model
+from vitau.measures.weakness.signs import measure_signs
 from vitau.media.clips import sample_frames
 from vitau.media.faces import FaceTracker, align, detect
 from vitau.media.synthetic.drawing import draw_frame
@@ -69,13 +71,15 @@ def test_refined_points_keep_the_asymmetry_that_dlib_flattens(
 def test_the_score_of_movement_and_the_side_are_right_on_drawn_people(
     people: list[tuple[Person, list[DrawnFrame]]], refined: list[np.ndarray]
 ) -> None:
-    judged = [movement_asymmetry(measure_points(points)) for points in refined]
     scores = {palsied: [] for palsied in (True, False)}
-    for (person, _), result in zip(people, judged, strict=True):
-        assert result is not None
-        scores[person.palsied].append(result.score)
+    for (person, _), points in zip(people, refined, strict=True):
+        columns = measure_points(points)
+        score, signs = movement_asymmetry(columns), measure_signs(columns)
+        assert score is not None
+        assert signs is not None
+        scores[person.palsied].append(score)
         if person.palsied:
-            assert result.side is person.side
+            assert weakness_model().judge(signs).side is person.side
     pairs = [(palsied > healthy) for palsied in scores[True] for healthy in scores[False]]
     assert np.mean(pairs) >= 0.85
 

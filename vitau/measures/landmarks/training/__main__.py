@@ -72,16 +72,5 @@ def movement(
     typer.echo(json.dumps(asdict(evaluate_movement(open_backend(backend), people, seed))))
 
 
-@app.command()
-def side(
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn people.")] = 101,
-    people: Annotated[int, typer.Option(min=20, help="Drawn people with a palsy.")] = 400,
-) -> None:
-    """Fit the weights of the measures in the probability of the side, SIDE_WEIGHTS of vitau/measures/asymmetry.py."""
-    from vitau.measures.landmarks.training.movement import fit_side_weights
-
-    typer.echo(json.dumps(fit_side_weights(people, seed), indent=1))
-
-
 if __name__ == "__main__":
     run(app)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vitau.asymmetry.odds import Odds, fit_odds
+from vitau.measures.weakness.odds import Odds, fit_odds
 
 PRIOR = Odds(weight_F=np.array([0.5, 0.5]), bias=-1.0)
 

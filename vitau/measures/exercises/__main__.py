@@ -10,7 +10,7 @@ import typer
 from vitau.measures.exercises.drawn import CLASSES, drawn_movements
 from vitau.measures.exercises.naming import WEIGHTS, NamingModel
 
-PRIORS: Final = {"rest": -0.5, "other": -2.0, "eye_closure_tight": -0.7}
+PRIORS: Final = {"rest": -0.5, "other": -2.0, "eye_closure_tight": -1.5}
 """Added to the intercepts: the drawn recordings hold more rest and more unnamed movement than an examination."""
 SEED: Final = 11
 """Seed of the drawn people to learn from."""

@@ -10,6 +10,7 @@ from vitau.measures.geometry import SIDES, Floats
 
 _SIDED: Final[Mapping[str, float]] = {
     "brow_height": 0.4,
+    "inner_brow_height": 0.5,
     "lid_gap": 0.6,
     "nasal_wing_lift": 0.4,
     "upper_lip_height": 0.4,

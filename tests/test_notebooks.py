@@ -24,7 +24,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch, capsys)
     script.write_text("\n\n".join(code_of(path)), encoding="utf-8")
     runpy.run_path(str(script))
     printed = capsys.readouterr().out
-    assert "moves less" in printed
+    assert "is weaker" in printed
     assert "0 changed" in printed
     assert (tmp_path / "measures/report.html").exists()
 

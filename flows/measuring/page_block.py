@@ -67,10 +67,10 @@ def measure_section(analysis: Analysis) -> MeasureSection:
 
 def _summary(person: PersonResult) -> Iterator[str]:
     if person.asymmetry is None or person.side is None:
-        yield "Asymmetry of movement and the side that moves less are not measurable here."
+        yield "Asymmetry of movement and the weaker side are not measurable here."
         return
     yield f"Asymmetry of movement: {number(person.asymmetry, 2)} (0 is equal movement)."
-    yield f"Moves less: the person’s {person.side} side, with a probability of {percent(person.side_probability)}."
+    yield f"Weaker: the person’s {person.side} side, with a probability of {percent(person.side_probability)}."
 
 
 def _groups(measures: Sequence[Measure]) -> Iterator[tuple[str, tuple[tuple[str, ...], ...]]]:
@@ -128,7 +128,7 @@ def _caveats() -> Iterator[str]:
         "Numbers are distances between the eyes. A movement is the change from rest to the peak; its ratio is the smaller side "
         f"over the larger. {DETECTABLE} marks sides that differ by more than the smallest detectable change."
     )
-    yield "Everybody has a side that moves less: it does not say that a palsy is there."
+    yield "Everybody has a weaker side: it does not say that a palsy is there."
     yield "Measures come from landmarks and may be wrong: believe the pictures."
     flattening = stated_flattening(BACKEND)
     if flattening is not None:

@@ -53,7 +53,7 @@ def text(html: str) -> str:
 def test_a_person_has_asymmetry_side_exercises_and_the_face_at_rest():
     html = page(VISIT)
     words = text(html)
-    assert "Asymmetry 0.42 ; the left side moves less, with a probability of 98 %." in words
+    assert "Asymmetry 0.42 ; the left side is weaker, with a probability of 98 %." in words
     assert "Pattern: peripheral, the forehead is affected." in words
     assert "smiling, probability 93 % lip height 0.140 0.030 0.110 0.21 lip width 0.010 0.020 −0.010 –" in words
     assert "at rest lid gap 0.140 0.170 −0.030 –" in words
@@ -116,7 +116,7 @@ def test_each_visit_has_its_own_line_in_the_order_of_time():
 def test_a_page_without_measurement_says_nothing_about_movement():
     html = page(method=None)
     assert "ovement" not in text(html)
-    assert "moves less" not in html
+    assert "is weaker" not in html
 
 
 def test_the_summary_is_rounded_and_null_where_nothing_is_measured():

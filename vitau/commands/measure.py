@@ -123,7 +123,7 @@ def _summary_lines(result: "MeasureResult") -> Iterator[str]:
         if person.asymmetry is None or person.side is None or person.side_probability is None:
             yield f"{summary.item}\tasymmetry of movement not measurable"
             continue
-        yield f"{summary.item}\tasymmetry {person.asymmetry:.2f}\t{person.side} moves less, {person.side_probability:.0%}"
+        yield f"{summary.item}\tasymmetry {person.asymmetry:.2f}\t{person.side} is weaker, {person.side_probability:.0%}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -84,7 +84,7 @@ class Judge(Protocol):
 class MovementJudge:
     """The asymmetry of movement of ``vitau measure``, without a model; it abstains from photos.
 
-    An asymmetry from ``ASYMMETRIC_FROM`` is an alarm if one side moves less with a probability of ``CERTAIN_SIDE``. If the
+    An asymmetry from ``ASYMMETRIC_FROM`` is an alarm if one side is weaker with a probability of ``CERTAIN_SIDE``. If the
     measures do not agree about the side that far, it is uncertain.
     """
 

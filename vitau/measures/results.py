@@ -149,11 +149,12 @@ class KeyFrame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PersonResult:
-    """The result about one person, from movement alone: asymmetry, side, and the pattern of the forehead.
+    """The result about one person, from movement and posture: asymmetry, side, and the pattern of the forehead.
 
-    ``asymmetry`` is a score; a larger one is more asymmetric in movement. ``side`` is the side that moves less, with the
-    probability ``side_probability`` from 0.5 to 1. ``forehead_spared`` is true for a central pattern (the forehead moves
-    evenly, the mouth does not), false for a peripheral one, ``None`` if neither is shown. ``None`` is not measurable.
+    ``asymmetry`` is a score; a larger one is more asymmetric in movement. ``side`` is the weaker side, which moves less
+    and hangs lower, with the probability ``side_probability`` from 0.5 to 1. ``forehead_spared`` is true for a central pattern
+    (the forehead is even, the mouth is not), false for a peripheral one, ``None`` if neither is shown. ``None`` is not
+    measurable.
     """
 
     asymmetry: float | None

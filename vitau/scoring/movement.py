@@ -68,7 +68,7 @@ class MeasuredVisit:
             yield "at rest", None, self.rest
 
     def agrees_with(self, predicted: SideProbability | None) -> bool | None:
-        """Return whether the side that moves less is the side that a model names; ``None`` if either is unknown."""
+        """Return whether the weaker side is the side that a model names; ``None`` if either is unknown."""
         return None if predicted is None or self.side is None else predicted.side == self.side
 
     def summary(self) -> dict[str, Any]:

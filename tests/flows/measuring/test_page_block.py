@@ -28,7 +28,7 @@ def test_the_block_has_the_side_the_exercises_the_levels_at_rest_and_what_is_mis
     assert block.version == measures_version()
     asymmetry = people_measures(workspace)["9f3c51d27ab04e68"].analysis.person.asymmetry
     assert section.summary[0] == f"Asymmetry of movement: {asymmetry:.2f} (0 is equal movement)."
-    assert section.summary[1].startswith("Moves less: the person’s left side, with a probability of ")
+    assert section.summary[1].startswith("Weaker: the person’s left side, with a probability of ")
     groups = dict(section.groups)
     assert list(groups)[-1] == "At rest"
     corner = measured(workspace, "9f3c51d27ab04e68", Task.SMILE, "lip_corner_height")
@@ -81,6 +81,6 @@ def test_what_is_not_measurable_is_said_with_its_reason(workspace):
     add_person(workspace, "p1", severity=0.5)
     series = people_measures(workspace)["p1"].analysis.series
     turned = measure_section(analyze(replace(series, usable=np.zeros(len(series), dtype=bool))))
-    assert turned.summary == ("Asymmetry of movement and the side that moves less are not measurable here.",)
+    assert turned.summary == ("Asymmetry of movement and the weaker side are not measurable here.",)
     assert turned.groups == ()
     assert f"Not measurable, {NO_USABLE_FRAME}: rest." in turned.notes

@@ -258,7 +258,7 @@ def test_the_movement_is_in_the_tables_and_on_the_page_and_damage_stops_nothing(
         assert float(row["movement_asymmetry"]) == record["movement_asymmetry"] == round(found.asymmetry, 4) > 0
         assert row["movement_side"] == record["movement_side"] == found.side
         assert float(row["movement_side_probability"]) == round(found.side_probability, 4)
-        assert f"Asymmetry <b>{found.asymmetry:.2f}</b>; the <b>{found.side}</b> side moves less" in page
+        assert f"Asymmetry <b>{found.asymmetry:.2f}</b>; the <b>{found.side}</b> side is weaker" in page
     lost, broken = sorted(measured)
     keys = {clip.subject: measure_keys(workspace)[clip.sha256] for clip in workspace.catalog.clips()}
     workspace.store.erase(keys[lost])

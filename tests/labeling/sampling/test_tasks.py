@@ -156,7 +156,7 @@ def test_suggestions_are_shown_and_recorded_only_if_given():
     assert "AU1)" not in suggested["suggested"]
 
 
-BLOCK = MeasureBlock(version="v1", sections=(MeasureSection(summary=("Moves less: left.",), columns=(), groups=()),))
+BLOCK = MeasureBlock(version="v1", sections=(MeasureSection(summary=("Weaker: left.",), columns=(), groups=()),))
 
 
 def test_measures_are_shown_below_the_suggestions_and_either_leaves_the_page_without_the_other():
@@ -164,7 +164,7 @@ def test_measures_are_shown_below_the_suggestions_and_either_leaves_the_page_wit
     both = with_measures(task, BLOCK)["data"]
     scores, measures = task["data"]["suggested"], both["measures"]
     assert (both["suggested"], both["measures_version"]) == (scores + measures, "v1")
-    assert "Moves less: left." in measures
+    assert "Weaker: left." in measures
     assert with_measures({"data": both}, None)["data"] == task["data"] | {"measures": "", "measures_version": None}
     assert without_measures(both) == task["data"] | {"measures": "", "measures_version": None}
     blind = without_suggestions(both)
@@ -177,8 +177,8 @@ def test_measures_are_shown_below_the_suggestions_and_either_leaves_the_page_wit
 def test_a_blind_reader_sees_no_measures_and_the_adjudicator_of_the_same_person_may():
     blind = build_task("p1", ["/a.jpg"], ["f1"])
     case = with_measures(build_adjudication_task(blind, [], [AU.AU12]), BLOCK)["data"]
-    assert "Moves less" in case["suggested"]
-    assert "Moves less" not in blind["data"]["suggested"]
+    assert "Weaker:" in case["suggested"]
+    assert "Weaker:" not in blind["data"]["suggested"]
 
 
 def test_a_drawn_person_is_marked_as_synthetic():

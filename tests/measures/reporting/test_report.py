@@ -22,7 +22,7 @@ def words_of(html: str) -> str:
 
 def test_the_page_begins_with_the_side_its_probability_and_the_clearest_differences(html):
     text = words_of(html)
-    assert "The person’s left side moves less, with a probability of 97 % ." in text
+    assert "The person’s left side is weaker, with a probability of 97 % ." in text
     assert "it does not say that a palsy is there" in text
     first = text.index("Clearest differences")
     assert text.index("What was found") < first < text.index("Both sides over time") < text.index("Key frames")
@@ -68,8 +68,8 @@ def test_repetitions_of_an_exercise_are_listed_with_their_times_and_confidences(
 def test_a_person_whose_side_is_not_measurable_gets_no_side(recording):
     nobody = PersonResult(asymmetry=None, side=None, side_probability=None)
     text = words_of(render_person(replace(recording, person=nobody, key_frames=(), measures=())))
-    assert "Which side moves less is not measurable here." in text
-    assert "moves less, with a probability" not in text
+    assert "Which side is weaker is not measurable here." in text
+    assert "is weaker, with a probability" not in text
 
 
 def test_movement_that_the_exercise_does_not_ask_for_is_listed_as_synkinesis(html):

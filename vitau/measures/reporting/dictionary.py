@@ -100,7 +100,7 @@ ABOUT: Final[Sequence[Variable]] = (
     Variable(name="visit", label="Visit"),
     Variable(name="recorded_at", label="Date of the recording, as in the manifest"),
     Variable(
-        name="side", label="Side that moves less", kind="radio", choices=_SIDES,
+        name="side", label="Weaker side", kind="radio", choices=_SIDES,
         section="Movement", note="Everybody has one; it does not say that a palsy is there",
     ),
     Variable(name="side_probability", label="Probability of the side", validation="number", least="0.5", most="1"),

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from vitau.asymmetry.fusion import Blend, Fusion
 from vitau.asymmetry.model import AsymmetryModel, fit_model
-from vitau.asymmetry.odds import Odds, fit_odds
 from vitau.asymmetry.people import people_of
 from vitau.asymmetry.weights import load_weights
 from vitau.data.dataset import Crops
 from vitau.evaluation.decision import log_odds
 from vitau.measures.geometry import Floats
+from vitau.measures.weakness.odds import Odds, fit_odds
 from vitau.schema import AUS
 from vitau.training.tasks import Kind
 
@@ -24,7 +24,7 @@ NETWORK: Final = 0.5
 MOVEMENT: Final = 1.0
 """Prior weight of the movement's log-odds, which were fitted already."""
 STRENGTH: Final = 10.0
-"""Strength of the prior of both weights; see :func:`vitau.asymmetry.odds.fit_odds`."""
+"""Strength of the prior of both weights; see :func:`vitau.measures.weakness.odds.fit_odds`."""
 
 NO_THRESHOLDS: Final = (0.0,) * len(AUS)
 """Fused scores of regions are log-odds already: 0 divides. Thresholds by a few validation people would only add noise."""

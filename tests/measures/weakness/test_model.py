@@ -4,8 +4,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from vitau.measures.fitting.drawn import label_signs, series_signs
 from vitau.measures.geometry import SIDES
-from vitau.measures.weakness.drawn import label_signs, series_signs
 from vitau.measures.weakness.model import fit_model, model_from_json, weakness_model
 from vitau.measures.weakness.signs import SIGNS, measure_signs
 from vitau.schema import AU, Side

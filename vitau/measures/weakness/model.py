@@ -103,7 +103,7 @@ def model_from_json(record: Mapping[str, Any]) -> WeaknessModel:
         ValueError: it was made for other signs.
     """
     if tuple(record["signs"]) != SIGNS:
-        raise ValueError("the weights of the weak half are for other signs; make them again: python -m vitau.measures.weakness")
+        raise ValueError("the weights of the weak half are for other signs; make them again: python -m vitau.measures.fitting")
     return WeaknessModel(
         scale_S=np.array(record["scale"]),
         side=_odds(record["side"]),

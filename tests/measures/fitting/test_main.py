@@ -2,7 +2,7 @@ import json
 
 from typer.testing import CliRunner
 
-from vitau.measures.weakness.__main__ import app
+from vitau.measures.fitting.__main__ import app
 from vitau.measures.weakness.model import model_from_json
 
 

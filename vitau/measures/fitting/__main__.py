@@ -1,4 +1,4 @@
-"""``python -m vitau.measures.weakness``: fit the weights of the weak half on drawn people."""
+"""``python -m vitau.measures.fitting``: fit the weights of the weak half on drawn people."""
 
 import json
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Annotated, Final
 import typer
 
 from vitau.command_line import run
+from vitau.measures.fitting.drawn import draw_signs
 from vitau.measures.landmarks.choice import open_backend
-from vitau.measures.weakness.drawn import draw_signs
 from vitau.measures.weakness.model import WEIGHTS, fit_model
 from vitau.progress import bar
 
 SEED: Final = 100
 """Seed of the drawn people to learn from."""
 
-OUT: Final = Path(__file__).with_name(WEIGHTS)
+OUT: Final = Path(__file__).parent.with_name("weakness") / WEIGHTS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,0 +1,1 @@
+"""Fit of the weights of the weak half on drawn people, by the command `python -m vitau.measures.fitting`."""

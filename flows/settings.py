@@ -187,7 +187,7 @@ class Settings(BaseModel):
         "probe separates the cohorts",
     )
     movement: Movement = Field(
-        default="off",
+        default="fused",
         description="fused: trainings of sizes tiny and small combine the network with the movement of both halves of the "
         "face; off: networks alone",
     )

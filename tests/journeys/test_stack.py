@@ -281,7 +281,7 @@ def kill_worker(full: Full, *, at_least: int) -> list[psutil.Process]:
 
 def trained_twice(full: Full, store: Store, out: Path) -> tuple[bytes, bytes]:
     """Return the weights of the registered recognition, and of the same training run directly and undisturbed."""
-    recipe = "tiny-palsy"
+    recipe = "tiny-palsy+movement"
     (trained,) = [
         training for training in full.catalog.trainings(full.catalog.snapshots()[-1].digest) if training.recipe == recipe
     ]
@@ -409,7 +409,7 @@ def test_a_worker_killed_during_a_training_leaves_no_orphaned_process_and_anothe
     assert story.left_running == []
     assert story.retrainings[0]["state_type"] == "COMPLETED", story.training_log
     assert [name for name in story.retraining_states if name in {"Crashed", "AwaitingRetry"}] == ["Crashed", "AwaitingRetry"]
-    assert "training tiny-palsy: " in story.training_log, "the output of a training is not in the log of its run"
+    assert "training tiny-palsy+movement: " in story.training_log, "the output of a training is not in the log of its run"
 
 
 def test_both_models_are_promoted_by_the_policy_for_patients_and_signed(story):

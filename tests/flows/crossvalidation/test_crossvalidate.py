@@ -383,8 +383,8 @@ def test_people_with_two_names_are_refused_before_a_folder_is_made(workspace, sn
 
 def test_the_recipes_of_a_size_have_a_task_each_and_can_be_balanced(workspace):
     assert {task: recipe.name for task, recipe in choose_recipes(workspace.settings, "tiny").items()} == {
-        "palsy": "tiny-palsy",
-        "regions": "tiny-sided",
+        "palsy": "tiny-palsy+movement",
+        "regions": "tiny-sided+movement",
     }
     assert all(
         recipe.train.balance_people for recipe in choose_recipes(workspace.settings, "tiny", balance_people=True).values()

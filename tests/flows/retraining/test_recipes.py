@@ -108,7 +108,7 @@ def test_settings_choose_backbone_and_regions(make_workspace, tmp_path):
 @pytest.mark.parametrize("size", SIZES)
 def test_the_region_model_of_every_size_names_the_side_unless_the_settings_choose_the_papers(make_workspace, size):
     def regions(**settings):
-        return choose_recipes(make_workspace(movement="fused", **settings).settings, size)["vitau-regions"]
+        return choose_recipes(make_workspace(**settings).settings, size)["vitau-regions"]
 
     assert find_recipe(regions()).sided
     movement = "+movement" if size in FUSED else ""
@@ -133,7 +133,7 @@ def test_the_camera_is_changed_where_the_recordings_separate_the_cohorts(make_wo
 
 
 def test_movement_is_fused_where_the_settings_want_it_and_never_by_the_papers_recipes(make_workspace):
-    settings = make_workspace(movement="fused").settings
+    settings = make_workspace().settings
     assert list(choose_recipes(settings, "tiny").values()) == ["tiny-palsy+movement", "tiny-sided+movement"]
     confounded = choose_recipes(settings, "tiny", confounded=True)
     assert list(confounded.values()) == ["tiny-palsy+movement+camera", "tiny-sided+movement+camera"]

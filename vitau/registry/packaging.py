@@ -25,11 +25,12 @@ REQUIREMENTS: Final = (
 """Distributions that a registered model needs; registration pins them to the installed versions."""
 
 _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
-    "asymmetry": ("features", "fusion", "model", "odds", "patches", "signals"),
+    "asymmetry": ("features", "fusion", "model", "patches", "signals"),
     "evaluation": ("decision",),
     "measures": ("asymmetry", "geometry"),
     "measures/landmarks": ("backend", "stated"),
     "measures/landmarks/refinement": ("network", "patches", "refined"),
+    "measures/weakness": ("odds",),
     "media": ("clips", "containers", "crops", "faces", "frames", "inputs", "videos"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),

@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.annotation.exercises import exercise_frames
 from flows.annotation.suggestions import ChampionScores
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
 from labeling.interface.measure_block import MeasureBlock
+from labeling.sampling.key_frames import choose_key_frames
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import Shown, Stale, difference, material_name, shown_frames, stale_answers
-from labeling.sampling.tasks import build_task, choose_key_frames, image_url, with_measures
+from labeling.sampling.tasks import build_task, image_url, with_captions, with_measures
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
 from vitau.data.usable_frames import UsableFrames
+from vitau.measures.reporting.words import SHORT_TASKS
+from vitau.measures.results import Task
 from vitau.progress import track
 from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow, case_name, cases_of, person_of
 
@@ -29,7 +33,7 @@ PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
 """Suffixes that a browser may be able to play; Label Studio shows a black picture if it cannot."""
 
 QUALITY: Final = ("sharpness", "detector_score", "yaw_deg", "pitch_deg")
-CHOICE_COLUMNS: Final = ("clip", "frame_index", "crop_landmarks", *QUALITY)
+CHOICE_COLUMNS: Final = ("clip", "frame_index", "time_s", "crop_landmarks", *QUALITY)
 """The columns by which key frames are chosen, without pictures."""
 
 
@@ -107,7 +111,8 @@ def compare_person(workspace: Workspace, subject: str, material: Material, pages
     moved = from_rest(landmarks_of(frames), frames["clip"].to_pylist())
     names = frame_names(frames)
     candidates = [index for index, name in enumerate(names) if name not in usable.marked]
-    now = [candidates[index] for index in key_frames(frames.take(candidates))]
+    exercises = exercise_frames(workspace.store, material.tables)
+    now = [candidates[index] for index in key_frames(frames.take(candidates), exercises)]
     index_of = {name: index for index, name in enumerate(names)}
     comparisons = []
     for shown in pages:
@@ -151,7 +156,7 @@ def build_reader_tasks(
     present = [subject for subject in subjects if subject in current]
     for subject in track(present, "choosing key frames", len(present)):
         person = person_of(subject)
-        images, frames = write_key_frames(workspace, person, current[subject], usable)
+        images, frames, captions = write_key_frames(workspace, person, current[subject], usable)
         suggestions = champion.suggestions(subject) if champion else None
         blind = build_task(
             subject,
@@ -163,29 +168,44 @@ def build_reader_tasks(
             suggestions=suggestions,
             suggested_by=champion.name if champion and suggestions else None,
         )
+        blind = with_captions(blind, captions)
         tasks[subject] = with_measures(blind, measures.get(subject)) if measures else blind
     return tasks
 
 
 def write_key_frames(
     workspace: Workspace, subject: str, material: Material, usable: UsableFrames
-) -> tuple[list[str], list[str]]:
-    """Write the key frames of one person to the store; return their addresses for Label Studio, and their names."""
+) -> tuple[list[str], list[str], list[str]]:
+    """Write the key frames of one person to the store; return their addresses for Label Studio, their names and captions."""
     frames = usable.read(material.tables, (*CHOICE_COLUMNS, "crop"))
-    chosen = frames.take(key_frames(frames))
+    exercises = exercise_frames(workspace.store, material.tables)
+    chosen = frames.take(key_frames(frames, exercises))
     keys = [
         layout.key_frame_key(subject, row["clip"], row["frame_index"])
         for row in chosen.select(["clip", "frame_index"]).to_pylist()
     ]
     for key, crop in zip(keys, chosen["crop"].to_pylist(), strict=True):
         workspace.store.put(key, crop)
-    return [image_url(workspace.store.uri, key) for key in keys], frame_names(chosen)
+    names = frame_names(chosen)
+    captions = [_caption(exercises.get(name), time_s) for name, time_s in zip(names, chosen["time_s"].to_pylist(), strict=True)]
+    return [image_url(workspace.store.uri, key) for key in keys], names, captions
 
 
-def key_frames(frames: pa.Table) -> list[int]:
-    """Return the rows of a person's frames that the readers see."""
+def key_frames(frames: pa.Table, exercises: Iterable[str] = ()) -> list[int]:
+    """Return the rows of a person's frames that the readers see.
+
+    Args:
+        frames: with ``CHOICE_COLUMNS``.
+        exercises: the names of the frames that show rest and each exercise best, in the order in which they are shown.
+    """
     quality = {name: frames[name].to_numpy() for name in QUALITY}
-    return choose_key_frames(landmarks_of(frames), quality, NUM_KEY_FRAMES)
+    row_of = {name: row for row, name in enumerate(frame_names(frames))}
+    named = [row_of[name] for name in exercises if name in row_of]
+    return choose_key_frames(landmarks_of(frames), quality, NUM_KEY_FRAMES, named=named)
+
+
+def _caption(exercise: Task | None, time_s: float) -> str:
+    return f"{time_s:.1f} s" if exercise is None else f"{SHORT_TASKS[exercise]} {time_s:.1f} s"
 
 
 def frame_names(frames: pa.Table) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.sampling.key_frames import choose_key_frames
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import difference
-from labeling.sampling.tasks import choose_key_frames
 from vitau.media.faces import FaceTracker
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import TASKS, Person, draw_person

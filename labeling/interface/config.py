@@ -54,6 +54,10 @@ _STYLE: Final = """
 .vitau-side .vitau-their { max-width: 300px; }
 .vitau-wrong * { color: #b00020; font-size: 14px; line-height: 1.3; margin: 0; }
 .vitau-returned { border: 2px solid #b00020; border-radius: 6px; padding: 4px 10px; margin-bottom: 8px; }
+.vitau-strip div { display: inline-block; vertical-align: top; }
+.vitau-small { width: 54px; font-size: 10px; line-height: 1.15; overflow-wrap: anywhere; }
+.vitau-small img { width: 52px; height: 52px; object-fit: cover; display: block; transform-origin: 0 100%; }
+.vitau-small img:hover { transform: scale(5); position: relative; z-index: 9; }
 .vitau details video { width: 100%; max-height: 60vh; background: #222; }
 """
 SIDE_TITLES: Final = {"left": "Left", "right": "Right", "both": "Both", "none": "None affected"}
@@ -115,11 +119,13 @@ def _page(*, adjudication: bool) -> str:
     <View className="vitau-face">
       <Header value="$about" size="6"/>
       <HyperText name="their-sides" value={quoteattr(THEIR_SIDES)} inline="true"/>
-      <Image name="face" valueList="$images" zoomControl="false" selectionControl="false"/>
+      <Image name="face" valueList="$images" zoom="true" zoomControl="false" selectionControl="false"/>
       <Choices name="frame" toName="face" choice="single-radio" perItem="true" showInline="true">{frame}</Choices>
-      <Repeater on="$clips" indexFlag="{{{{n}}}}">
-        <HyperText name="clip-{{{{n}}}}" value="$clips[{{{{n}}}}].html" inline="true"/>
-      </Repeater>
+      <View className="vitau-strip">
+        <Repeater on="$pictures" indexFlag="{{{{p}}}}">
+          <HyperText name="picture-{{{{p}}}}" value="$pictures[{{{{p}}}}].html" inline="true"/>
+        </Repeater>
+      </View>
       <RectangleLabels name="evidence" toName="face" canRotate="false" opacity="0.1" strokeWidth="2">{boxes}</RectangleLabels>
     </View>
     <View className="vitau-form">
@@ -137,6 +143,9 @@ def _page(*, adjudication: bool) -> str:
     <View className="vitau-side">
       {answers}
       <HyperText name="suggested" value="$suggested" inline="true"/>
+      <Repeater on="$clips" indexFlag="{{{{n}}}}">
+        <HyperText name="clip-{{{{n}}}}" value="$clips[{{{{n}}}}].html" inline="true"/>
+      </Repeater>
       <Header value="The regions" size="5"/>
       <HyperText name="map" value={quoteattr(THEIR_SIDES + REGIONS_PICTURE)} inline="true"/>
     </View>

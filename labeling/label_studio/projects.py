@@ -10,7 +10,7 @@ from labeling.interface.config import INSTRUCTION, is_ours, label_config
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, readable_errors
 from labeling.label_studio.pagination import list_tasks
-from labeling.sampling.tasks import PAGE_DATA, store_folder
+from labeling.sampling.tasks import PAGE_DATA, store_folder, strip
 from vitau.errors import LabelingError
 from vitau.schema import Stage
 
@@ -163,7 +163,8 @@ def count_answers(client: Any) -> list[dict[str, Any]]:
 def _replace_page(client: Any, project: ReaderProject, config: str) -> None:
     """Replace the page of an earlier version, after its tasks have the data that the new page shows."""
     for task in list(list_tasks(client, project)):
-        if missing := {name: value for name, value in PAGE_DATA.items() if name not in task.data}:
+        defaults = {**PAGE_DATA, "pictures": strip(task.data.get("images", []))}
+        if missing := {name: value for name, value in defaults.items() if name not in task.data}:
             client.tasks.update(str(task.id), data=task.data | missing)
     client.projects.update(project.id, label_config=config, expert_instruction=INSTRUCTION)
 

@@ -1,4 +1,4 @@
-"""Tasks for the readers: choose a person's key frames, and build the task without identifying data."""
+"""Tasks for the readers, built from a person's pictures, without identifying data."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
@@ -6,92 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labeling.interface.answer import GRADES
 from labeling.interface.config import region_title
 from labeling.interface.measure_block import MeasureBlock, measure_html
-from labeling.sampling.landmark_shapes import unit_shapes, upright
-from vitau.schema import AU, AUS, NUM_LANDMARKS, LedgerRow, split_case
+from vitau.schema import AU, AUS, LedgerRow, split_case
 
-PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None}
+PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None, "pictures": []}
 """Data of a task that the page needs, and that tasks of earlier versions lack.
 
 ``returned`` is the reason, HTML, why an answer came back to its reader. ``asked`` are the regions that an adjudicator has to
-settle.
+settle. ``pictures`` is the strip below the picture: HTML of each picture with its caption.
 """
-
-# quality columns of the frame table that matter to a reader; with this sign, larger is better
-_BETTER = {"sharpness": 1.0, "detector_score": 1.0, "yaw_deg": -1.0, "pitch_deg": -1.0}
-
-
-def choose_key_frames(
-    crop_landmarks: NDArray[np.floating[Any]], quality: Mapping[str, NDArray[np.floating[Any]]], count: int = 8
-) -> list[int]:
-    """Choose the frames of one person to show: rest, the strongest frame of each facial task, then the most different frames.
-
-    Rest is the frame nearest to the median shape. A facial task (``_task_measures``, in their order) is shown at its strongest
-    frame, if that is an outlier among the person's frames. The other frames come from farthest-point sampling (Gonzalez, 1985)
-    over the landmark shapes, centered and scaled to unit size. The worst third by ``quality`` is used only if too few frames
-    remain.
-
-    Args:
-        crop_landmarks: (N, 136) px of the crop, x0, y0, x1, y1, …; rows that are not finite are never chosen.
-        quality: columns of the frame table by name, each (N,); missing columns are ignored.
-        count: largest number of frames.
-    """
-    shapes = np.asarray(crop_landmarks, dtype=np.float64).reshape(-1, NUM_LANDMARKS, 2)
-    candidates = np.flatnonzero(np.isfinite(shapes).all(axis=(1, 2)))
-    if not len(candidates):
-        return []
-    ranks = _quality_ranks(quality, candidates)
-    candidates = candidates[ranks >= min(np.quantile(ranks, 1 / 3), np.sort(ranks)[-count:][0])]
-    measures = _task_measures(shapes[candidates])
-    unit = unit_shapes(shapes[candidates])
-    chosen = [int(np.argmin(np.linalg.norm(unit - np.median(unit, axis=0), axis=1)))]
-    for measure in measures.values():
-        chosen += [index for index in _outliers(measure) if index not in chosen][:1]
-    chosen = chosen[: min(count, len(candidates))]
-    nearest = np.linalg.norm(unit[:, None] - unit[None, chosen], axis=2).min(axis=1)
-    while len(chosen) < min(count, len(candidates)):
-        nearest[chosen] = -1.0
-        chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(unit - unit[chosen[-1]], axis=1))
-    return [int(candidates[index]) for index in chosen]
-
-
-def _task_measures(shapes: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Measure each facial task, (N,) by task, from (N, 68, 2) landmarks, in interocular distances.
-
-    Both sides are averaged, so that the movement of the healthy side suffices.
-    """
-    points = upright(shapes)
-    x, y = points[..., 0], points[..., 1]
-
-    def height(*landmarks: int) -> NDArray[np.float64]:
-        return -y[:, list(landmarks)].mean(axis=1)
-
-    width = x[:, 54] - x[:, 48]
-    return {
-        "brow raise": height(*range(17, 27)),
-        "eye closure": height(40, 41, 46, 47) - height(37, 38, 43, 44),
-        "snarl": height(31, 35) + height(49, 50, 52, 53) - height(20, 21, 22, 23),  # wings and lip up, brows down
-        "smile": width,
-        "pucker": -width,
-        "jaw opening": height(61, 62, 63) - height(65, 66, 67),
-    }
-
-
-def _outliers(measure: NDArray[np.float64]) -> list[int]:
-    """Return the frames whose ``measure`` is far above the person's median, the strongest first.
-
-    The limit is 2.5 standard deviations, at least 0.03, three times the error of the landmarks. The standard deviation is
-    estimated as 1.4826 times the median absolute deviation, on which the facial tasks have little effect.
-    """
-    above = measure - np.median(measure)
-    limit = max(2.5 * 1.4826 * float(np.median(np.abs(above))), 0.03)
-    return [int(index) for index in np.argsort(-above, kind="stable") if above[index] > limit]
 
 
 def returned(reason: str) -> str:
@@ -152,6 +77,7 @@ def build_task(
         "material": material,
         "after": 0,
         **PAGE_DATA,
+        "pictures": strip(images),
         **({} if visit is None else {"visit": visit}),
     }
     return {"data": data | suggested(suggestions, suggested_by)}
@@ -195,6 +121,12 @@ def build_adjudication_task(
     return {"data": dict(task["data"]) | suggested(suggestions, suggested_by) | table}
 
 
+def with_captions(task: Mapping[str, Any], captions: Sequence[str]) -> dict[str, Any]:
+    """Return a task whose strip of pictures has captions, one each, such as ``smile 3.5 s``."""
+    data = task["data"]
+    return {**task, "data": {**data, "pictures": strip(data["images"], captions)}}
+
+
 def with_measures(task: Mapping[str, Any], measures: MeasureBlock | None) -> dict[str, Any]:
     """Return a task that shows a person's measures, and nothing else of that kind; ``None`` shows none.
 
@@ -229,27 +161,30 @@ def suggested(suggestions: Mapping[AU, float] | None, by: str | None) -> dict[st
     return {"suggested": f"<table>{''.join(lines)}</table>", "suggestions": scores, "suggested_by": by}
 
 
+def strip(images: Sequence[str], captions: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Return the HTML of each picture of the strip: small, with its number and caption; a pointer over it enlarges it."""
+    titles = [*captions, *[""] * (len(images) - len(captions))]
+    return [
+        {"html": _small_picture(address, title, number)}
+        for number, (address, title) in enumerate(zip(images, titles, strict=True), start=1)
+    ]
+
+
+def _small_picture(address: str, caption: str, number: int) -> str:
+    text = escape(f"{number} {caption}".strip())
+    return f'<div class="vitau-small"><img src="{escape(address)}" alt="{text}"/><span>{text}</span></div>'
+
+
 def _player(address: str, number: int) -> str:
-    """Return HTML that plays a clip, folded at first. It has a single URL, because Label Studio resolves only one.
+    """Return HTML that plays a clip; all but the first are folded. It has a single URL, because Label Studio resolves only one.
 
     A clip does not play by itself: on its sound track, a name may be spoken.
     """
     video = (
         f'<video src="{escape(address)}" controls="controls" preload="metadata" loop="loop" playsinline="playsinline"></video>'
     )
-    return f"<details><summary>Clip {number}</summary>{video}</details>"
-
-
-def _quality_ranks(quality: Mapping[str, NDArray[np.floating[Any]]], candidates: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the sum over quality columns of each candidate's rank, 0 (worst) to 1 (best); ties have equal ranks."""
-    ranks = np.zeros(len(candidates))
-    for name, sign in _BETTER.items():
-        if name in quality:
-            values = np.asarray(quality[name], dtype=np.float64)[candidates]
-            values = sign * (np.abs(values) if sign < 0 else values)  # a head turned to the left is as bad as one to the right
-            levels, rank = np.unique(np.nan_to_num(values, nan=-np.inf), return_inverse=True)
-            ranks += rank / max(len(levels) - 1, 1)
-    return ranks
+    opened = ' open="open"' if number == 1 else ""
+    return f"<details{opened}><summary>Clip {number}</summary>{video}</details>"
 
 
 def _answer_text(row: LedgerRow | None) -> str:

@@ -10,7 +10,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from flows.measuring.page_block import measure_block
 from flows.measuring.people import PersonMeasures, VisitMeasures
@@ -25,7 +25,8 @@ from labeling.label_studio.give_back import give_back
 from labeling.label_studio.pagination import open_tasks
 from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.push import push
-from labeling.sampling.tasks import PAGE_DATA, build_adjudication_task, build_task, choose_key_frames, image_url, with_measures
+from labeling.sampling.key_frames import choose_key_frames
+from labeling.sampling.tasks import PAGE_DATA, build_adjudication_task, build_task, image_url, with_captions, with_measures
 from tests.labeling.interface.key_presses import key_presses
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
@@ -86,7 +87,8 @@ def drawn_task(label_studio, subject: str, index: int) -> dict[str, Any]:
     store = label_studio.store.as_uri()
     images = [image_url(store, f"subjects/{subject}/keyframes/{CLIP[:16]}-{frame}.jpg") for frame in shown]
     clips = [image_url(store, f"subjects/{subject}/clips/{CLIP}/raw.mp4")]
-    return build_task(subject, images, [f"{CLIP}:{frame}" for frame in shown], synthetic=True, clips=clips)
+    task = build_task(subject, images, [f"{CLIP}:{frame}" for frame in shown], synthetic=True, clips=clips)
+    return with_captions(task, ["rest 0.0 s", "brows 1.2 s", *["6.0 s"] * (len(images) - 2)])
 
 
 @pytest.fixture
@@ -276,6 +278,12 @@ def assert_no_identity(page: Page) -> None:
     assert [address for address in addresses if not re.fullmatch(harmless, address)] == []
 
 
+def bottom_of(shown: Locator) -> float:
+    box = shown.bounding_box()
+    assert box
+    return box["y"] + box["height"]
+
+
 def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
     mine = project("a")
     push(client, mine, [tasks[SUBJECTS[0]]])
@@ -285,10 +293,16 @@ def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client,
     page.on("console", lambda message: warnings.append(message.text) if "already added" in message.text else None)
     open_labeling(page, label_studio.url, mine, task)
     assert page.locator(".vitau-map").evaluate("map => map.clientWidth > 200 && map.clientHeight > 200")
-    page.click("summary")
     page.wait_for_function(
         "document.querySelector('video')?.readyState >= 2 && document.querySelector('video').videoWidth === 640"
     )
+
+    pictures = page.locator(".vitau-small")
+    assert pictures.all_inner_texts()[:2] == ["1 rest 0.0 s", "2 brows 1.2 s"]
+    assert len({round(small["y"]) for number in range(8) if (small := pictures.nth(number).bounding_box())}) == 1, "one row"
+    assert page.locator(".vitau-their").all_inner_texts() == ["their right ◂\n▸ their left"] * 2
+    ends = [bottom_of(page.locator(name)) for name in ("video", "textarea[name=note]")]
+    assert max(ends) < 830, "questions and clip are in view, above the buttons, at 1440 × 900"
 
     press(page, "space")
     press(page, MARK_KEYS[AU.AU12])

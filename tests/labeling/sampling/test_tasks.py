@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from labeling.interface.measure_block import MeasureBlock, MeasureSection
+from labeling.sampling.key_frames import choose_key_frames
 from labeling.sampling.tasks import (
     build_adjudication_task,
     build_task,
-    choose_key_frames,
     image_url,
     store_folder,
+    with_captions,
     with_measures,
     without_measures,
     without_suggestions,
@@ -131,6 +132,10 @@ def test_a_task_holds_only_a_pseudonym_pictures_and_frames():
         "after": 0,
         "returned": "",
         "asked": None,
+        "pictures": [
+            {"html": '<div class="vitau-small"><img src="/a.jpg" alt="1"/><span>1</span></div>'},
+            {"html": '<div class="vitau-small"><img src="/b.jpg" alt="2"/><span>2</span></div>'},
+        ],
         "suggested": "",
         "suggestions": None,
         "suggested_by": None,
@@ -215,3 +220,21 @@ def test_the_adjudicator_sees_each_readers_answer_without_its_markup():
     assert (task["data"]["suggestions"], task["data"]["suggested_by"]) == ({"AU12": -0.5}, "vitau-regions/3")
     assert "-0.50" in task["data"]["suggested"]
     assert blind["data"]["suggestions"] is None
+
+
+def test_named_frames_come_first_even_if_they_are_blurred():
+    landmarks, _ = clip()
+    sharpness = np.ones(len(landmarks))
+    sharpness[[9, 2]] = 0.0
+    chosen = choose_key_frames(landmarks, {"sharpness": sharpness}, count=4, named=[9, 2])
+    assert (chosen[:2], len(set(chosen))) == ([9, 2], 4)
+    landmarks[9] = np.nan
+    assert choose_key_frames(landmarks, {}, count=4, named=[9, 2])[0] == 2
+
+
+def test_captions_are_numbered_and_escaped():
+    task = with_captions(build_task("p1", ["/a.jpg", "/b.jpg"], ["f1", "f2"]), ["rest 0.0 s", "<smile>"])
+    assert [picture["html"].partition("<span>")[2] for picture in task["data"]["pictures"]] == [
+        "1 rest 0.0 s</span></div>",
+        "2 &lt;smile&gt;</span></div>",
+    ]

@@ -56,15 +56,17 @@ def test_people_without_stored_measures_have_no_block_and_left_out_clips_are_men
     assert measure_blocks(workspace, set()) == {}
 
 
-def test_visits_are_shown_in_their_order_without_their_names(workspace):
+def test_each_visit_has_its_own_measures_without_its_name(workspace):
     add_person(workspace, "p1", severity=0.8, visit="1-before")
     add_person(workspace, "p1", severity=0.1, visit="2-after")
-    first, second = measure_blocks(workspace, {"p1"})["p1"].sections
+    blocks = measure_blocks(workspace, {"p1/1-before", "p1/2-after"})
+    (first,), (second,) = blocks["p1/1-before"].sections, blocks["p1/2-after"].sections
     by_visit = {visit.visit.name: visit.analysis for visit in people_measures(workspace)["p1"].visits}
     assert first == measure_section(by_visit["1-before"])
     assert second == measure_section(by_visit["2-after"])
     assert first.summary != second.summary
-    assert "before" not in measure_html(measure_blocks(workspace, {"p1"})["p1"])
+    assert "before" not in measure_html(blocks["p1/1-before"])
+    assert measure_blocks(workspace, {"p1"}) == {}, "nothing was measured at the visit 1"
 
 
 def test_a_difference_within_its_uncertainty_is_not_marked_and_dental_show_is_no_row(workspace):

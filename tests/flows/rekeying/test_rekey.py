@@ -289,7 +289,7 @@ def test_new_splits_are_assigned_to_nobody_and_a_freeze_has_the_same_people_in_t
     workspace = study.under(NEW_KEY)
     people = freeze.labeled_people(workspace, workspace.catalog.labels())
     splits = freeze.assign_splits.fn(workspace, people)
-    rows = freeze.collect_rows.fn(workspace, people, splits)
+    rows = freeze.collect_rows.fn(workspace, people, splits, workspace.catalog.labels())
     frozen = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
     merged = workspace.catalog.merged_names()
     names = {person: merged.get(name, name) for person, name in under_new_key(study).items()}

@@ -55,7 +55,8 @@ def study(tmp_path: Path):
         scores.append(ScoredSubject(model_digest="m", subject=name, key=f"scores/m/{name}/frames.parquet", summary={}))
     ledger = [row for name in PALSY for row in answers("reader-a", name, AFFECTED.get(name, set()))]
     ledger += answers("reader-b", "p1", AFFECTED["p1"] ^ {AU.AU2})
-    workspace = SimpleNamespace(store=store, ledger=lambda: ledger)
+    catalog = SimpleNamespace(labels=list, clips=list)  # no visit is stated
+    workspace = SimpleNamespace(store=store, ledger=lambda: ledger, catalog=catalog)
     rows = pa.table({"subject": [*people, "unscored"], "cohort": ["palsy"] * 3 + ["control"] * 2 + ["palsy"]})
     subjects = [*(reported(name, score) for name, score in people.items()), ReportedSubject(name="unscored", score=None)]
     return workspace, rows, subjects, scores

@@ -69,9 +69,12 @@ def best_frames(analysis: Analysis) -> dict[Task, int]:
     rest = int(np.where(free_N, _neighborly(unrest_N, series), np.inf).argmin())
     named[Task.REST] = rest
     for task in FACIAL_TASKS:
-        shown = task in named or (task is Task.EYE_CLOSURE and Task.EYE_CLOSURE_TIGHT in named)
         strongest = int(np.where(free_N, _lasting(moved[task], series), -np.inf).argmax())
-        if not shown and moved[task][strongest] - moved[task][rest] > SMALLEST_MOVEMENT and strongest not in named.values():
+        if (
+            task not in named
+            and moved[task][strongest] - moved[task][rest] > SMALLEST_MOVEMENT
+            and strongest not in named.values()
+        ):
             named[task] = strongest
     order = _ORDER if Task.EYE_CLOSURE in named else _TIGHT_FIRST
     return {task: named[task] for task in order if task in named}

@@ -185,7 +185,7 @@ def test_two_labels_for_one_subject_and_au_are_refused_and_the_old_ones_stay(cat
         catalog.set_labels([other, RegionLabels(subject="anna", affected={AU.AU2: False})], ledger_offset=2)
     assert catalog.labels() == [LABEL]
     with pytest.raises(sa.exc.IntegrityError):
-        execute(catalog, "INSERT INTO labels VALUES ('anna', 'AU1', FALSE, NULL, 2, '')")
+        execute(catalog, "INSERT INTO labels SELECT * FROM labels")
 
 
 def test_the_labels_are_those_of_the_last_consensus(catalog):

@@ -12,7 +12,7 @@ from vitau.schema import RegionLabels, case_name, cases_of
 
 def first_labels(workspace: Workspace, labels: Iterable[RegionLabels]) -> dict[str, RegionLabels]:
     """Return the label of each person at the earliest labeled visit; person → label."""
-    by_case = {label.case: label for label in labels}
+    by_case = _by_case(workspace, labels)
     people = {label.subject for label in by_case.values()}
     order = cases_of(workspace.catalog.clips())
     found = {person: [by_case[case] for case in order.get(person, ()) if case in by_case] for person in people}
@@ -22,7 +22,7 @@ def first_labels(workspace: Workspace, labels: Iterable[RegionLabels]) -> dict[s
 
 def clips_with_label(workspace: Workspace, labels: Iterable[RegionLabels]) -> tuple[set[str], set[str]]:
     """Return the clips of the visits whose label is that of the person, and the cases whose label is another one."""
-    by_case = {label.case: label for label in labels}
+    by_case = _by_case(workspace, labels)
     first = first_labels(workspace, by_case.values())
     other = {case for case, label in by_case.items() if not _same(label, first[label.subject])}
     clips = {
@@ -31,6 +31,16 @@ def clips_with_label(workspace: Workspace, labels: Iterable[RegionLabels]) -> tu
         if (case := case_name(clip.subject, clip.visit)) in by_case and case not in other
     }
     return clips, other
+
+
+def _by_case(workspace: Workspace, labels: Iterable[RegionLabels]) -> dict[str, RegionLabels]:
+    """Return labels by case; one of a visit that no clip states, as of before visits, is about the person's earliest visit."""
+    order = cases_of(workspace.catalog.clips())
+    found: dict[str, RegionLabels] = {}
+    for label in labels:
+        own = order.get(label.subject, ())
+        found.setdefault(label.case if label.case in own or not own else own[0], label)
+    return found
 
 
 def _same(one: RegionLabels, other: RegionLabels) -> bool:

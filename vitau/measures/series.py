@@ -27,7 +27,7 @@ MEASURE_LIMITS: Final = FrameLimits(yaw_deg_max=25.0, pitch_deg_max=25.0, sharpn
 """Frames outside are listed, but not measured: a turned head looks asymmetric.
 
 Dark skin in weak light has little contrast, and a sharpness of 10 to 15 where nothing is blurred. On drawn people the refined
-points of such frames err no more than those of sharper ones; below 8 they err five times as much.
+points of such frames err no more than those of sharper ones; below 8 they err two to five times as much.
 """
 ALWAYS_IRISES: Final = 40
 """Frames from the start in which irises are searched; after them only every ``IRIS_EVERY``-th frame."""

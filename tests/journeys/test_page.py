@@ -21,6 +21,7 @@ from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, UNAFF
 from labeling.interface.measure_block import MeasureBlock
 from labeling.label_studio.accounts import Account, ensure_account
 from labeling.label_studio.annotations import ReaderProject, create_annotation
+from labeling.label_studio.client import connect
 from labeling.label_studio.give_back import give_back
 from labeling.label_studio.pagination import open_tasks
 from labeling.label_studio.pull import pull, write_pull_number
@@ -68,9 +69,14 @@ def accounts(label_studio) -> dict[str, Account]:
 @pytest.fixture(scope="module")
 def tasks(label_studio) -> Iterator[dict[str, dict[str, Any]]]:
     """Build the tasks of two drawn people with a palsy, as the flow does, without ingestion."""
+    client = connect(label_studio.url, label_studio.token)
+    before = {project.id for project in client.projects.list()}
     yield {subject: drawn_task(label_studio, subject, index) for index, subject in enumerate(SUBJECTS)}
     for subject in SUBJECTS:  # the demo's journey counts what is in the same store
         shutil.rmtree(label_studio.store / "subjects" / subject)
+    for project in list(client.projects.list()):  # the doctor's journey opens the first picture of any project
+        if project.id not in before:
+            client.projects.delete(project.id)
 
 
 def drawn_task(label_studio, subject: str, index: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vitau
+from vitau.bench.run import BENCHES
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
@@ -134,7 +135,7 @@ def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bench", "nope"], "Error: there is no bench 'nope'; take one of frames, gradcam, regions, or all\n"),
+        (["bench", "nope"], f"Error: there is no bench 'nope'; take one of {', '.join(BENCHES)}, or all\n"),
         (
             ["synth", "out", "--subjects", 0],
             "Error: 0 subjects with 2 frames per task make no cohort; give at least 1 of each\n",

@@ -135,7 +135,11 @@ def open_experiment(client: MlflowClient) -> Any:
     """Make ViTAU's experiment the current one, and describe it for its page; return MLflow's record of it."""
     experiment = mlflow.set_experiment(EXPERIMENT)
     if experiment.tags.get(NOTE_TAG) != EXPERIMENT_NOTE:
-        client.set_experiment_tag(experiment.experiment_id, NOTE_TAG, EXPERIMENT_NOTE)
+        try:
+            client.set_experiment_tag(experiment.experiment_id, NOTE_TAG, EXPERIMENT_NOTE)
+        except MlflowException:  # a parallel training inserted the same tag first, and the database refuses a second row
+            if client.get_experiment(experiment.experiment_id).tags.get(NOTE_TAG) != EXPERIMENT_NOTE:
+                raise
     return experiment
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vitau.measures.exercises.naming import name_frames
 from vitau.measures.exercises.segments import UsableFrames, find_exercises
 from vitau.measures.geometry import Floats, measure_points, own_points
+from vitau.measures.landmarks.refinement.network import load_networks
+from vitau.measures.landmarks.refinement.refined import refine
 from vitau.measures.results import TASK_WORDS, Task
 from vitau.media.clips import SampledFrame, read_encoding, sample_frames
 from vitau.media.crops import Image, head_pose, quality
@@ -107,6 +109,7 @@ def check_clip(path: Path, options: RecordingOptions) -> ClipCheck:
 
 def _look(path: Path, options: RecordingOptions) -> _Seen:
     """Follow the face through the sampled frames; one is in memory at a time."""
+    networks = load_networks()
     seen = _Seen()
     face: Detection | None = None
     detected_s = -np.inf
@@ -121,7 +124,7 @@ def _look(path: Path, options: RecordingOptions) -> _Seen:
         if face is None:
             continue
         points = landmarks(frame.image, face.box)
-        _add_frame(seen, frame, points, mirrored=options.mirrored)
+        _add_frame(seen, frame, refine(frame.image, points, networks, num_passes=1), mirrored=options.mirrored)
         face = _followed(face, points)
     return seen
 
@@ -226,7 +229,7 @@ def _aspects(seen: _Seen) -> list[Aspect]:
 
 
 def _exercises(seen: _Seen) -> frozenset[Task]:
-    """Return the exercises that are recognized in the looked-at frames."""
+    """Return the exercises that are recognized in two looked-at frames in a row; one alone may be a landmark that jumped."""
     if len(seen.points) < 2:
         return frozenset()
     length = len(seen.points)
@@ -239,7 +242,7 @@ def _exercises(seen: _Seen) -> frozenset[Task]:
     )
     named = name_frames(frames.columns, np.zeros(length, dtype=bool), frames.time_s)
     _, exercises = find_exercises(frames, named)
-    return frozenset(exercise.task for exercise in exercises if exercise.performed)
+    return frozenset(exercise.task for exercise in exercises if exercise.last > exercise.first)
 
 
 def lines(check: ClipCheck) -> list[str]:

@@ -18,7 +18,7 @@ from vitau.schema import NUM_LANDMARKS
 if TYPE_CHECKING:
     from vitau.measures.landmarks.refinement.network import PointNet
 
-_PASSES: Final[Sequence[tuple[Sequence[tuple[str, Region]], float]]] = (
+PASSES: Final[Sequence[tuple[Sequence[tuple[str, Region]], float]]] = (
     ((("upper", UPPER), ("lower", LOWER)), 1.0),
     ((("upper", UPPER),), 0.92),
 )
@@ -54,12 +54,17 @@ class RefinedBackend:
         return refine(image, face.landmarks, self._networks)
 
 
-def refine(image: Image, landmarks: NDArray[np.floating[Any]], networks: Mapping[str, "PointNet"]) -> Points:
-    """Refine landmarks (68, 2), px of the frame; one call of a network takes both halves of the face."""
+def refine(
+    image: Image, landmarks: NDArray[np.floating[Any]], networks: Mapping[str, "PointNet"], *, num_passes: int = len(PASSES)
+) -> Points:
+    """Refine landmarks (68, 2), px of the frame; one call of a network takes both halves of the face.
+
+    The first of the passes alone is half the work, and names exercises as well.
+    """
     eyes = landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)
     farthest = _FARTHEST * float(np.linalg.norm(eyes))
     refined = landmarks.astype(np.float64)
-    for regions, zoom in _PASSES:
+    for regions, zoom in PASSES[:num_passes]:
         sums, counts = np.zeros((NUM_LANDMARKS, 2)), np.zeros(NUM_LANDMARKS)
         for name, region in regions:
             for points, found in _localize(image, refined, region, networks[name], zoom):

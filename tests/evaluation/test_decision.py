@@ -50,7 +50,13 @@ def test_a_card_gives_the_rule_that_it_holds():
 
 def test_a_decision_is_uncertain_in_the_band_or_where_the_interval_contains_the_threshold():
     rule = DecisionRule(threshold=0.5, abstention=(0.2, 0.6))
-    assert [rule.is_uncertain(score, None) for score in (0.19, 0.2, 0.6, 0.61)] == [False, True, True, False]
-    assert rule.is_uncertain(0.8, (0.4, 0.9))
-    assert not rule.is_uncertain(0.8, (0.7, 0.9))
-    assert not DecisionRule(threshold=0.5).is_uncertain(0.5, None)
+    assert [rule.is_uncertain(score, None, 9) for score in (0.19, 0.2, 0.6, 0.61)] == [False, True, True, False]
+    assert rule.is_uncertain(0.8, (0.4, 0.9), 9)
+    assert not rule.is_uncertain(0.8, (0.7, 0.9), 9)
+    assert not DecisionRule(threshold=0.5).is_uncertain(0.5, None, 1)
+
+
+def test_a_model_with_movement_is_uncertain_about_fewer_than_four_frames():
+    fused, alone = DecisionRule.from_card({"fusion": {}}), DecisionRule.from_card({})
+    assert [fused.is_uncertain(0.99, None, number) for number in (1, 3, 4)] == [True, True, False]
+    assert not alone.is_uncertain(0.99, None, 1)

@@ -12,6 +12,7 @@ from tests.scoring.conftest import REGIONS
 from vitau.asymmetry.fusion import FUSION, Blend, Fusion
 from vitau.asymmetry.weights import load_weights
 from vitau.evaluation.decision import log_odds
+from vitau.judging.judges import NO_MOVEMENT, ModelJudge
 from vitau.models.checkpoint import load_model, model_digest, save_model
 from vitau.models.regions import build_regions
 from vitau.scoring.batch import score_inputs
@@ -48,10 +49,13 @@ def test_movement_of_a_clip_is_in_every_frame_and_in_the_report_and_a_photo_has_
     score_inputs(fused, [clip, photo], tmp_path, model_name="m", analyse_all=True)
     moving, still = json.loads((tmp_path / "people.json").read_text())
     assert still["movement"] == {}
+    assert still["uncertain"]
     assert len(moving["movement"]["contributions"]) == 6
     page = (tmp_path / "report.html").read_text()
     assert "What movement adds to the score" in page
     assert "Here the network answers alone." in page
+    assert page.count("So few frames show no movement, which this model needs to be sure.") == 1
+    assert [verdict.reason for verdict in ModelJudge(fused.folder, "m").judge(photo)] == [NO_MOVEMENT]
     faces = list(fused.score_path(clip))
     crops = np.stack([face.crop for face in faces])
     alone = fused.score_crops(crops).palsy_N

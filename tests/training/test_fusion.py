@@ -9,7 +9,7 @@ from vitau.data.dataset import Crops
 from vitau.errors import TrainingError
 from vitau.evaluation.decision import sigmoid
 from vitau.schema import AUS
-from vitau.training.fusion import MOVEMENT, fit_fusion, fit_movement
+from vitau.training.fusion import LARGEST, MOVEMENT, NETWORK, fit_fusion, fit_movement
 from vitau.training.recipes import find_recipe, pretrained_recipe
 
 NUM_PEOPLE, FRAMES = 40, 5
@@ -57,11 +57,12 @@ def test_movement_that_is_wrong_loses_weight(crops: Crops) -> None:
     assert fit_fusion("palsy", movement, wrong, network).task.movement < 0.7 * MOVEMENT
 
 
-def test_a_network_whose_scores_are_all_large_moves_no_more_than_one_of_small_scores(crops: Crops) -> None:
-    rng, movement = np.random.default_rng(7), fit_movement(crops)
-    score = np.clip(rng.normal(0, 1, len(crops)), -3, 3)
-    small, large = (fit_fusion("palsy", movement, crops, sigmoid(size * score)).task for size in (0.5, 2.0))
-    assert small.network * 0.5 == pytest.approx(large.network * 2.0, rel=1e-3)
+def test_a_network_that_is_unsure_moves_people_little_and_one_that_is_always_certain_no_more_than_a_limit(crops: Crops) -> None:
+    movement, sign = fit_movement(crops), np.random.default_rng(7).choice([-1.0, 1.0], NUM_PEOPLE).repeat(FRAMES)
+    unsure, large, larger = (fit_fusion("palsy", movement, crops, sigmoid(size * sign)).task for size in (0.1, 5.0, 10.0))
+    assert unsure.network == pytest.approx(NETWORK, rel=0.1)
+    assert large.network * 5.0 == pytest.approx(larger.network * 10.0, rel=1e-3)
+    assert large.network * 5.0 < NETWORK * LARGEST
 
 
 def test_regions_and_their_sides_are_fused_too(crops: Crops) -> None:

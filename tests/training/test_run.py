@@ -105,7 +105,7 @@ def test_a_training_with_movement_writes_its_fusion_into_the_card(
     fusion = read_fusion(card)
     assert fusion is not None
     assert fusion.task.network > 0
-    assert card["recipe"] == "smoke-palsy+movement"
+    assert (card["recipe"], card["threshold"]) == ("smoke-palsy+movement", 0.5)
     train(find_recipe("smoke-palsy"), store, digest, tmp_path / "alone", pretrained=pretrained)
     assert read_fusion(load_model(tmp_path / "alone/model")[1]) is None
     with pytest.raises(CheckpointError, match=r"^the fusion in the card of a model cannot be read \('task'\): fetch it again$"):

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from vitau.asymmetry.patches import texture_ratios
 from vitau.asymmetry.signals import sided_signals
+from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.measures.asymmetry import movement_ratios
 from vitau.measures.geometry import SIDES, Floats
 from vitau.measures.landmarks.refinement.network import load_networks
 from vitau.measures.landmarks.refinement.refined import refine
 from vitau.schema import AU, CROP_SIZE
 
-FEWEST_FRAMES: Final = 4
-"""Frames of a person below which movement cannot be compared."""
 MOST_FRAMES: Final = 120
 """Frames of a person that are measured at most, evenly spaced: a long recording costs no more than 20 seconds of one."""
 

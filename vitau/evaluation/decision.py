@@ -16,6 +16,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 DEFAULT_THRESHOLD: Final = 0.5
+FEWEST_FRAMES: Final = 4
+"""Frames of a person below which movement cannot be compared."""
 SMALLEST_PROBABILITY: Final = 1e-6
 """Probabilities are clipped to 1e-6 from 0 and 1, so that no single frame decides about a person."""
 
@@ -53,11 +55,13 @@ class DecisionRule:
         threshold: a person with a score at or above it is judged palsied.
         calibration: ``None`` for an older model, whose scores are used as they are.
         abstention: lowest and highest score at which the decision is uncertain; ``None`` for an older model.
+        fewest_frames: of a person; from fewer, the decision is uncertain. A fusion with movement needs ``FEWEST_FRAMES``.
     """
 
     threshold: float = DEFAULT_THRESHOLD
     calibration: Calibration | None = None
     abstention: tuple[float, float] | None = None
+    fewest_frames: int = 1
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:
@@ -67,6 +71,7 @@ class DecisionRule:
             threshold=DEFAULT_THRESHOLD if threshold is None else float(threshold),
             calibration=None if calibration is None else Calibration(**calibration),
             abstention=None if band is None else (float(band["low"]), float(band["high"])),
+            fewest_frames=FEWEST_FRAMES if "fusion" in card else 1,
         )
 
     @property
@@ -82,8 +87,10 @@ class DecisionRule:
         """Return the score of a person from the calibrated probabilities of the frames, (N,)."""
         return mean_probability(palsy_N, averages_log_odds=self.averages_log_odds)
 
-    def is_uncertain(self, score: float, interval: tuple[float, float] | None) -> bool:
-        """Return whether a score lies in the abstention band, or its interval contains the threshold."""
+    def is_uncertain(self, score: float, interval: tuple[float, float] | None, num_frames: int) -> bool:
+        """Return whether a score is from too few frames, in the abstention band, or has an interval around the threshold."""
+        if num_frames < self.fewest_frames:
+            return True
         in_band = self.abstention is not None and self.abstention[0] <= score <= self.abstention[1]
         return in_band or (interval is not None and interval[0] < self.threshold <= interval[1])
 

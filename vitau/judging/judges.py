@@ -218,6 +218,10 @@ class ModelJudge:
         for index, own in sorted(rows.items()):
             found = aggregate(score_table(own), self._predictor.rule, analyse_all=self._analyze_all)
             assert found is not None, "every face has a row"
+            if found.without_movement:
+                reason = NO_MOVEMENT if kind_of(path) == "photo" else TOO_FEW
+                verdicts.append(Verdict(face=index + 1, outcome=Outcome.ABSTAINED, reason=reason))
+                continue
             decided = Outcome.ALARM if found.palsied else Outcome.NO_ALARM
             verdicts.append(
                 Verdict(

@@ -57,9 +57,10 @@ class SubjectScore:
     """The score of one person.
 
     ``palsy_score`` is the mean over the frames with its 95 % interval, by a calibrated model that of the log-odds.
-    ``uncertain``: the score lies in the model's ``abstention`` band, or the interval contains the threshold. ``regions`` is
-    empty if the regions were not analyzed, which does not mean unaffected. ``right_side`` is the mean probability that the
-    person's right side is affected, ``None`` without a sided model.
+    ``uncertain``: the score lies in the model's ``abstention`` band, the interval contains the threshold, or the score is
+    ``without_movement``: a model with movement saw too few frames. ``regions`` is empty if the regions were not analyzed, which
+    does not mean unaffected. ``right_side`` is the mean probability that the person's right side is affected, ``None`` without
+    a sided model.
     """
 
     palsy_score: float
@@ -72,6 +73,7 @@ class SubjectScore:
     regions: Mapping[AU, RegionScore]
     right_side: float | None = None
     abstention: Interval | None = None
+    without_movement: bool = False
 
     @property
     def side(self) -> SideProbability | None:
@@ -161,8 +163,9 @@ def aggregate(table: pa.Table, rule: DecisionRule | float, *, analyse_all: bool 
         interval=interval,
         threshold=rule.threshold,
         palsied=score >= rule.threshold,
-        uncertain=rule.is_uncertain(score, interval),
+        uncertain=rule.is_uncertain(score, interval, table.num_rows),
         abstention=rule.abstention,
+        without_movement=table.num_rows < rule.fewest_frames,
         num_frames=table.num_rows,
         num_analysed=int(analysed_N.sum()),
         regions=_regions(region_NA, sided_2A, second_N[analysed_N], seed) if analyzed else {},

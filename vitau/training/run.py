@@ -19,6 +19,7 @@ from vitau.data.dataset import Crops, load_crops
 from vitau.data.snapshot import describe, load
 from vitau.errors import TrainingError
 from vitau.evaluation.crossvalidation.shortcuts import ShortcutProbe
+from vitau.evaluation.decision import DEFAULT_THRESHOLD
 from vitau.evaluation.training_result import TrainingResult
 from vitau.models.checkpoint import Model, save_model
 from vitau.models.inputs import SMALL_INPUT, to_input, to_pixels
@@ -296,7 +297,7 @@ def _conclude(  # noqa: PLR0913, PLR0917 - what a training learned, and what is 
         val_scores = fusion(val_scores, val.movement_NF)
     decide: dict[str, Any] = {}
     if recipe.kind == "palsy":
-        decide["rule"] = choose_rule(val, val_scores)
+        decide["rule"] = choose_rule(val, val_scores, threshold=None if fusion is None else DEFAULT_THRESHOLD)
         card |= rule_fields(decide["rule"], val) | {"frame_limits": asdict(FrameLimits())}
     else:
         thresholds = NO_THRESHOLDS if fusion is not None else choose_region_thresholds(val, val_scores)

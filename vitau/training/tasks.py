@@ -229,12 +229,16 @@ def measure(
     )
 
 
-def choose_rule(crops: Crops, scores: Array) -> DecisionRule:
-    """Choose recognition's calibration, threshold and abstention band on validation people, from the network's scores (N,)."""
+def choose_rule(crops: Crops, scores: Array, *, threshold: float | None = None) -> DecisionRule:
+    """Choose recognition's calibration, threshold and abstention band on validation people, from scores (N,).
+
+    A given threshold stays.
+    """
     subjects = crops.subject_N.tolist()
     calibration = fit_calibration(subjects, crops.palsied_N, scores)
     score_N = calibration.apply(scores)
-    threshold = best_threshold(subjects, crops.palsied_N, score_N, averages_log_odds=True)
+    if threshold is None:
+        threshold = best_threshold(subjects, crops.palsied_N, score_N, averages_log_odds=True)
     band = abstention_band(subjects, crops.palsied_N, score_N, threshold)
     return DecisionRule(threshold=threshold, calibration=calibration, abstention=band)
 

@@ -12,7 +12,7 @@ from vitau.models.vit import ViTConfig
 from vitau.schema import AUS, Protocol
 from vitau.training.config import Recipe, TrainConfig
 from vitau.training.crossvalidation import fold as folds
-from vitau.training.crossvalidation.fold import SCHEMA, task_frames, train_fold
+from vitau.training.crossvalidation.fold import SCHEMA, predictions, task_frames, train_fold
 
 QUICK = TrainConfig(epochs=1, batch_size=16, lr=1e-3)
 PALSY = Recipe(
@@ -46,6 +46,13 @@ def test_a_fold_predicts_its_test_frames_with_the_threshold_of_its_validation_pe
     assert len(set(table["threshold"].to_pylist())) == 1
     assert table["AU1_score"].null_count == table.num_rows
     assert not (tmp_path / "one").exists()
+
+
+def test_even_odds_divide_fused_scores_and_a_chosen_threshold_those_of_a_network(few_crops):
+    score_N, row_N = np.where(few_crops.palsied_N, 0.99, 0.97), np.arange(len(few_crops))
+    alone, fused = (predictions("palsy", few_crops, score_N, row_N, score_N, fused=fused) for fused in (False, True))
+    assert set(fused["threshold"].to_pylist()) == {0.5}
+    assert alone["score"].to_numpy()[~few_crops.palsied_N].max() < alone["threshold"][0].as_py() != 0.5
 
 
 def test_the_labels_of_the_people_left_out_change_no_prediction(few_crops, tmp_path):

@@ -20,6 +20,7 @@ from vitau.asymmetry.model import AsymmetryModel
 from vitau.data.dataset import SIDES, Crops
 from vitau.data.protocols import FrameFold
 from vitau.errors import TrainingError
+from vitau.evaluation.decision import DEFAULT_THRESHOLD
 from vitau.models.heatmaps import region_side_probability, right_side_probability
 from vitau.progress import Reporter
 from vitau.schema import AUS, Split
@@ -115,11 +116,10 @@ def _predictions(
     val_scores, test_scores = (
         predict(recipe.kind, model, part, recipe.model_input_size, device, sided=recipe.sided) for part in (val, test)
     )
-    thresholds = None
     if movement is not None:
-        thresholds, fusion = NO_THRESHOLDS, fit_fusion(recipe.kind, movement, val, val_scores)
+        fusion = fit_fusion(recipe.kind, movement, val, val_scores)
         val_scores, test_scores = fusion(val_scores, val.movement_NF), fusion(test_scores, test.movement_NF)
-    return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided, thresholds=thresholds)
+    return predictions(recipe.kind, val, val_scores, row_T, test_scores, sided=recipe.sided, fused=movement is not None)
 
 
 def predictions(
@@ -130,7 +130,7 @@ def predictions(
     test_scores: Array,
     *,
     sided: bool = False,
-    thresholds: Sequence[float] | None = None,
+    fused: bool = False,
 ) -> pa.Table:
     """Return the predictions of test frames by :data:`SCHEMA`, with calibration and thresholds of the validation people.
 
@@ -141,14 +141,14 @@ def predictions(
         row_T: rows of the test frames in the data set.
         test_scores: their scores, in the same form.
         sided: scores have sides.
-        thresholds: of the regions; by default they are chosen on the validation people.
+        fused: scores are those of a fusion, which even odds divide; else thresholds are chosen on the validation people.
     """
     columns: dict[str, object] = {"row": row_T}
     if kind == "palsy":
-        rule = choose_rule(val, val_scores)
+        rule = choose_rule(val, val_scores, threshold=DEFAULT_THRESHOLD if fused else None)
         columns |= {"score": rule.calibrate(test_scores), "threshold": np.full(len(row_T), rule.threshold)}
     else:
-        thresholds = choose_region_thresholds(val, val_scores) if thresholds is None else thresholds
+        thresholds = NO_THRESHOLDS if fused else choose_region_thresholds(val, val_scores)
         if sided:
             columns |= _side_columns(torch.from_numpy(test_scores), fit_side_scales(val, val_scores, thresholds), thresholds)
             test_scores = test_scores.max(-1)

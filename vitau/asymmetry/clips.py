@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from vitau.asymmetry.features import FEATURES, FEWEST_FRAMES, People, measure_features
+from vitau.asymmetry.features import FEATURES, People, measure_features
 from vitau.errors import ClipError, SourceError, quoted
+from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.measures.geometry import Floats
 from vitau.media.clips import RATE_FPS, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vitau.asymmetry.features import FEATURES, FEWEST_FRAMES, People, measure_features, measured_frames
+from vitau.asymmetry.features import FEATURES, People, measure_features, measured_frames
 from vitau.data.dataset import Crops
+from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.measures.geometry import Floats
 from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.schema import AUS

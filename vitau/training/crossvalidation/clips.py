@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from vitau.asymmetry.clips import LabeledPerson, usable_frames
-from vitau.asymmetry.features import FEWEST_FRAMES
 from vitau.asymmetry.people import with_movement
 from vitau.data.dataset import Crops
 from vitau.data.protocols import divide
 from vitau.errors import ClipError, TrainingError
 from vitau.evaluation.bootstrap import Array, format_estimate
 from vitau.evaluation.crossvalidation.pooled import OutOfFold, Pooled, evaluate
+from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.schema import AUS, Protocol, Skipped
 from vitau.training.config import Recipe
 from vitau.training.crossvalidation.fold import task_frames, train_fold

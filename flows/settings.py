@@ -149,6 +149,9 @@ class Settings(BaseModel):
         le=0.5,
         description="share of the readers' tasks that check them: people without a palsy, and people to read again",
     )
+    ask_severity: bool = Field(
+        default=False, description="ask the readers for the severity of each affected region, and for synkinesis"
+    )
     queue: int = Field(
         default=50, ge=1, description="open tasks per reader at most; people outside the queue can still change places"
     )

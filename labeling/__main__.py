@@ -20,9 +20,13 @@ Token = Annotated[str, typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Access 
 
 
 @app.command()
-def config(*, adjudication: Annotated[bool, typer.Option(help="The adjudicator's page.")] = False) -> None:
+def config(
+    *,
+    adjudication: Annotated[bool, typer.Option(help="The adjudicator's page.")] = False,
+    severity: Annotated[bool, typer.Option(help="Ask for severity and synkinesis too.")] = False,
+) -> None:
     """Print the configuration of the labeling page, in the format of Label Studio's settings."""
-    typer.echo(label_config(adjudication=adjudication))
+    typer.echo(label_config(adjudication=adjudication, severity=severity))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The commands of the labeling manager: consensus at any ledger offset, agreement, CSV export and import, merged subjects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from labeling.consensus.csv_io import read_csv, write_csv
 from labeling.consensus.kappa import PairKappa, pair_kappas
 from labeling.consensus.reader_checks import ReaderChecks, reader_checks
 from labeling.consensus.reader_statistics import ReaderReport, reader_reports
+from labeling.consensus.severity import severity_kappas
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Catalog
 from vitau.catalog.rekeying.keys import PseudonymKeys
@@ -37,6 +38,7 @@ class LabelReport:
     agreement: AgreementReport
     readers: list[ReaderReport]
     grades: GradeReport
+    severity_kappas: Mapping[str, Sequence[PairKappa]]
     kappas: list[PairKappa] = field(default_factory=list)
     checks: list[ReaderChecks] = field(default_factory=list)
 
@@ -111,6 +113,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
         kappas=pair_kappas(
             {reader: answer_SRA[:, number] for number, reader in enumerate(readers)}, num_resamples=num_resamples
         ),
+        severity_kappas=severity_kappas(standing, readers, num_resamples=num_resamples),
         checks=reader_checks(rows, num_resamples=num_resamples),
     )
 

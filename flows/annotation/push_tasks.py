@@ -44,6 +44,7 @@ def open_projects(workspace: Workspace) -> tuple[list[ReaderProject], ReaderProj
         ensure_project,
         workspace.label_studio,
         store_uri=settings.store,
+        severity=settings.ask_severity,
         s3=None if keys is None else S3Access(**asdict(keys)),
         receiver=webhook_receiver(settings),
     )

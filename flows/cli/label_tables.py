@@ -55,6 +55,7 @@ def render_label_report(report: "LabelReport") -> str:
         ),
         agreements("Readers", agreement.by_pair),
         kappas(report.kappas),
+        *(kappas(pairs, f"Weighted kappa of {name}") for name, pairs in report.severity_kappas.items()),
         agreements("Week", agreement.by_week),
         agreements("Suggestions", agreement.by_suggestion if any(reader.anchoring for reader in report.readers) else {}),
         agreements("Measures", agreement.by_measures if agreement.by_measures[WITH_MEASURES].num_pairs else {}),
@@ -163,15 +164,15 @@ def agreements(title: str, by_name: "Mapping[str, Agreement]") -> str:
     )
 
 
-def kappas(pairs: "Iterable[PairKappa]") -> str:
-    """Return a table with Cohen's κ of each two readers."""
+def kappas(pairs: "Iterable[PairKappa]", title: str = "Cohen's kappa") -> str:
+    """Return a table with κ of each two readers."""
     from vitau.evaluation.bootstrap import format_estimate
 
     rows = (
         [f"{pair.one} / {pair.other}", str(pair.num_subjects), str(pair.num_cells), format_estimate(pair.kappa, pair.interval)]
         for pair in pairs
     )
-    return render_table(["Cohen's kappa", "people", "answers", "kappa"], rows)
+    return render_table([title, "people", "answers", "kappa"], rows)
 
 
 def reader_cells(reader: "ReaderReport") -> list[str]:

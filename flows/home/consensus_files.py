@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from labeling.consensus.consensus import Consensus
+from labeling.consensus.severity import CaseSeverity
 from vitau.schema import AUS, FIRST_VISIT, REGION_NAMES, RegionLabels, safe_cell, split_case
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -14,16 +15,26 @@ COLUMNS: Final[Mapping[str, str]] = {
     "state": "labeled, adjudicated, waits for the adjudicator, or waits for readers",
     "side": "the person's own affected side: left, right or both",
     **{au.value: f"{REGION_NAMES[au]}: 1 affected, 0 not affected, empty if open or not to be told" for au in AUS},
+    **{f"severity_{au}": f"{REGION_NAMES[au]}: 0 slight, 1 clear, 2 no movement; the readers' median" for au in AUS},
+    **{
+        f"synkinesis_{au}": f"{REGION_NAMES[au]}: 1 moves along with another, 0 does not; empty if readers differ" for au in AUS
+    },
+    "grade": "House–Brackmann, 1 to 6; the readers' median",
 }
 """Columns and their meanings."""
 
+_FIRST_NUMBER: Final = list(COLUMNS).index(AUS[0].value)
 
-def consensus_rows(agreed: Consensus, cases: Collection[str]) -> list[list[str]]:
+
+def consensus_rows(
+    agreed: Consensus, cases: Collection[str], severities: Mapping[str, CaseSeverity] | None = None
+) -> list[list[str]]:
     """Return the table in the order of pseudonyms and visits; people without any answer are in it too.
 
     Args:
         agreed: the consensus.
         cases: everyone to label, each at each visit.
+        severities: what the readers' answers make of each labeled case; none by default.
     """
     labels = {label.case: label for label in agreed.labels}
     disputed = {case.case for case in agreed.disagreements}
@@ -34,7 +45,9 @@ def consensus_rows(agreed: Consensus, cases: Collection[str]) -> list[list[str]]
         if label is not None:
             state = "adjudicated" if case in agreed.adjudicated else "labeled"
         subject, visit = split_case(case)
-        rows.append([subject, visit or FIRST_VISIT, state, *_answers(label)])
+        rows.append(
+            [subject, visit or FIRST_VISIT, state, *_answers(label), *_severities((severities or {}).get(case, CaseSeverity()))]
+        )
     return rows
 
 
@@ -63,7 +76,7 @@ def consensus_xlsx(rows: Sequence[Sequence[str]]) -> bytes:
             sheet.freeze_panes(1, 0)
             for number, row in enumerate(table):
                 for column, cell in enumerate(row):
-                    value = int(cell) if name == "consensus" and column >= len(COLUMNS) - len(AUS) and cell.isdigit() else cell
+                    value = float(cell) if name == "consensus" and column >= _FIRST_NUMBER and number and cell else cell
                     sheet.write(number, column, value, *([bold] if number == 0 else []))
             sheet.autofit()
     return out.getvalue()
@@ -74,3 +87,8 @@ def _answers(label: RegionLabels | None) -> list[str]:
         return [""] * (1 + len(AUS))
     regions = [label.affected.get(au) for au in AUS]
     return [label.side.value if label.side else "", *("" if region is None else str(int(region)) for region in regions)]
+
+
+def _severities(case: CaseSeverity) -> list[str]:
+    values = [*(case.severity.get(au) for au in AUS), *(case.synkinesis.get(au) for au in AUS), case.grade]
+    return ["" if value is None else f"{float(value):g}" for value in values]

@@ -15,6 +15,7 @@ from flows.workspace import Workspace
 from labeling.consensus.agreement import Agreement, AgreementReport, agreement_report
 from labeling.consensus.consensus import Disagreement
 from labeling.consensus.reader_checks import ReaderChecks, reader_checks
+from labeling.consensus.severity import case_severities
 from labeling.consensus.standing_answers import ReaderAnswer, StandingAnswers, side_of, standing_answers
 from labeling.progress import Progress, duration
 from vitau.data.layout import key_frame_key, parse_frame_name
@@ -68,7 +69,7 @@ def gather_home(workspace: Workspace, links: Mapping[str, str]) -> Home:
         checks=reader_checks(rows, num_resamples=NUM_RESAMPLES),
         disputed=[disputed_person(workspace, case, standing) for case in agreed.disagreements[:MAX_SHOWN]],
         num_disputed=len(agreed.disagreements),
-        rows=consensus_rows(agreed, cases(workspace)),
+        rows=consensus_rows(agreed, cases(workspace), case_severities(standing, agreed.labels)),
         absent=catalog.absent_readers(),
         synthetic=any(subject.synthetic for subject in catalog.subjects()),
         links=links,

@@ -13,6 +13,8 @@ from flows.annotation.key_frames import cases
 from flows.home.consensus_files import consensus_csv, consensus_rows, consensus_xlsx
 from flows.home.page import gather_home, render_home
 from flows.workspace import Workspace
+from labeling.consensus.severity import case_severities
+from labeling.consensus.standing_answers import standing_answers
 from vitau.errors import VitauError
 
 CSV: Final = "consensus.csv"
@@ -79,7 +81,9 @@ def make_app(open_workspace: Callable[[], Workspace], pages: Pages) -> FastAPI:
 
 
 def _rows(workspace: Workspace) -> list[list[str]]:
-    return consensus_rows(resolve_consensus(workspace, workspace.ledger()), cases(workspace))
+    rows = workspace.ledger()
+    agreed = resolve_consensus(workspace, rows)
+    return consensus_rows(agreed, cases(workspace), case_severities(standing_answers(rows), agreed.labels))
 
 
 def write_home(workspace: Workspace, path: Path, links: Mapping[str, str]) -> None:

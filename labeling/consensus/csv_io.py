@@ -11,32 +11,24 @@ idempotent, and a corrected file adds a new version of the answers that differ.
 import csv
 import io
 import json
-import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from labeling.consensus.standing_answers import week_of
-from labeling.storable import is_storable
+from labeling.consensus.csv_cells import CellError, box_of, frame_of, listed, number_of, one_of, time_of, visit_of
 from vitau.errors import LabelingError, quoted
 from vitau.schema import (
     AUS,
     CheckKind,
     LedgerRow,
-    Mark,
     Side,
     Stage,
-    case_name,
-    parse_visit,
     restored_cell,
     safe_cell,
-    split_case,
 )
-
-T = TypeVar("T")
 
 REQUIRED: Final = ("subject", "reader", "au", "affected", "side")
 COLUMNS: Final = (
@@ -49,6 +41,8 @@ COLUMNS: Final = (
         "asked",
         "check_kind",
         "visit",
+        "severity",
+        "synkinesis",
         "frames_shown",
         "evidence",
     ),
@@ -56,25 +50,10 @@ COLUMNS: Final = (
 READER: Final = re.compile(r"[a-z0-9-]{1,32}")
 """A reader's pseudonym; a name or an e-mail address does not match."""
 
-_YOUNGER: Final = frozenset({"measures_shown", "asked", "check_kind", "visit"})
-_LONG_NAME: Final = 4  # shorter ones are parts of common words
+_YOUNGER: Final = frozenset({"measures_shown", "asked", "check_kind", "visit", "severity", "synkinesis"})
 _PLAIN_NAME: Final = re.compile(r"[a-z_]{1,24}")
 _WORDS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "?"}
 _AFFECTED: Final[Mapping[str, bool | None]] = {word: affected for affected, word in _WORDS.items()}
-
-
-class _CellError(LabelingError):
-    """A wrong cell; the message has ``{}`` in the place of its content, which may be a name that stands in the wrong column."""
-
-    def __init__(self, message: str, cell: str) -> None:
-        super().__init__(message)
-        self._cell = cell
-
-    def sentence(self, names: Collection[str]) -> str:
-        """Return the message with the cell, unless it contains one of the names of the file."""
-        cell = self._cell.casefold()
-        named = any(name == cell or (len(name) >= _LONG_NAME and name in cell) for name in names)
-        return str(self).replace("{}", "a name" if named else quoted(self._cell) or "empty", 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +93,7 @@ def read_csv(text: str, *, source: str, find_subject: Callable[[str], str | None
     for number, cells in table:
         try:
             lines.append(_line(header, cells, number, find_subject))
-        except _CellError as error:
+        except CellError as error:
             problems.append((number, error.sentence(names)))
         except LabelingError as error:
             problems.append((number, str(error)))
@@ -169,6 +148,8 @@ def _cells(row: LedgerRow) -> dict[str, str]:
         "asked": "" if row.asked else "no",
         "check_kind": row.check_kind.value if row.check_kind else "",
         "visit": row.visit or "",
+        "severity": "" if row.severity is None else str(row.severity),
+        "synkinesis": "" if row.synkinesis is None else _WORDS[row.synkinesis],
         "frames_shown": json.dumps(row.frames_shown) if row.frames_shown else "",
         "evidence": json.dumps(marks) if marks else "",
     }
@@ -203,31 +184,35 @@ def _line(header: Sequence[str], cells: Sequence[str], number: int, find_subject
         raise LabelingError("annotation and version go together; give both or neither")
     row = LedgerRow(
         subject=subject,
-        au=_one_of("au", cell["au"], {au.value: au for au in AUS}),
+        au=one_of("au", cell["au"], {au.value: au for au in AUS}),
         reader=cell["reader"],
-        stage=_one_of("stage", cell["stage"] or "reader", {stage.value: stage for stage in Stage}),
-        affected=_one_of("affected", cell["affected"], _AFFECTED),
-        side=_one_of("side", cell["side"], {"": None, **{side.value: side for side in Side}}),
+        stage=one_of("stage", cell["stage"] or "reader", {stage.value: stage for stage in Stage}),
+        affected=one_of("affected", cell["affected"], _AFFECTED),
+        side=one_of("side", cell["side"], {"": None, **{side.value: side for side in Side}}),
         annotation=cell["annotation"],
         version=cell["version"],
-        answered_at=_time(cell["answered_at"]),
-        visit=_visit(cell["visit"]),
-        frames_shown=tuple(_frame(name) for name in _listed("frames_shown", cell["frames_shown"])),
+        answered_at=time_of(cell["answered_at"]),
+        visit=visit_of(cell["visit"]),
+        frames_shown=tuple(frame_of(name) for name in listed("frames_shown", cell["frames_shown"])),
         note=cell["note"] or None,
-        retracted=_one_of("retracted", cell["retracted"], {"": False, "no": False, "yes": True}),
-        suggestion=_number("suggestion", cell["suggestion"]),
+        retracted=one_of("retracted", cell["retracted"], {"": False, "no": False, "yes": True}),
+        suggestion=number_of("suggestion", cell["suggestion"]),
         suggested_by=cell["suggested_by"] or None,
         measures_shown=cell["measures_shown"] or None,
-        asked=_one_of("asked", cell["asked"], {"": True, "yes": True, "no": False}),
-        check_kind=_one_of("check_kind", cell["check_kind"], {"": None, **{kind.value: kind for kind in CheckKind}}),
-        grade=_one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
-        lead_time_s=_number("lead_time_s", cell["lead_time_s"]),
-        marks=tuple(map(_box, _listed("evidence", cell["evidence"]))),
+        asked=one_of("asked", cell["asked"], {"": True, "yes": True, "no": False}),
+        check_kind=one_of("check_kind", cell["check_kind"], {"": None, **{kind.value: kind for kind in CheckKind}}),
+        grade=one_of("grade", cell["grade"], {"": None, **{str(grade): grade for grade in range(1, 7)}}),
+        severity=one_of("severity", cell["severity"], {"": None, "0": 0, "1": 1, "2": 2}),
+        synkinesis=one_of("synkinesis", cell["synkinesis"], {"": None, "yes": True, "no": False}),
+        lead_time_s=number_of("lead_time_s", cell["lead_time_s"]),
+        marks=tuple(map(box_of, listed("evidence", cell["evidence"]))),
     )
     if row.retracted and not row.annotation:
         raise LabelingError("a retraction needs the columns annotation and version of the answer")
     if not row.asked and (row.affected is not None or row.stage is Stage.READER):
         raise LabelingError("a region that was not asked about has affected ?, and is the adjudicator's")
+    if row.severity is not None and not row.affected:
+        raise LabelingError("severity is that of an affected region; empty it, or correct affected")
     return Line(number=number, row=row, named=bool(cell["annotation"]))
 
 
@@ -297,70 +282,3 @@ def _content(row: LedgerRow) -> str:
 
 def _digest(words: Sequence[str]) -> str:
     return sha256(json.dumps(words).encode()).hexdigest()[:16]
-
-
-def _one_of(column: str, cell: str, meanings: Mapping[str, T]) -> T:
-    if cell in meanings:
-        return meanings[cell]
-    known = ", ".join(word or "empty" for word in meanings)
-    if column == "au":
-        raise _CellError(f"unknown AU {{}}; the regions are {known}", cell or "(empty)")
-    raise _CellError(f"{column} is {{}}; it must be one of {known}", cell)
-
-
-def _visit(cell: str) -> str | None:
-    """Return the visit of an answer; ``None`` for the visit 1."""
-    try:
-        return split_case(case_name("", parse_visit(cell)))[1]
-    except ValueError as error:
-        raise LabelingError(str(error).removeprefix("its ")) from error
-
-
-def _number(column: str, cell: str) -> float | None:
-    try:
-        number = float(cell) if cell else None
-    except ValueError:
-        number = math.nan
-    if number is not None and not math.isfinite(number):
-        raise _CellError(f"{column} is {{}}; it must be a number, or empty", cell)
-    return number
-
-
-def _time(cell: str) -> str:
-    """Return a time unchanged if it is valid; empty is unknown."""
-    try:
-        week_of(cell)
-    except ValueError:
-        raise _CellError("answered_at is {}; it must be a time such as 2026-11-23T09:30:00Z, or empty", cell) from None
-    return cell
-
-
-def _listed(column: str, cell: str) -> list[Any]:
-    try:
-        found = json.loads(cell) if cell else []
-    except (ValueError, RecursionError):  # ten thousand brackets are nested more deeply than Python's stack
-        found = None
-    if not isinstance(found, list) or not is_storable(found):
-        raise LabelingError(f"{column} is not a list; write it as JSON, as an export does, or leave it empty")
-    return found
-
-
-def _frame(item: object) -> str:
-    if not isinstance(item, str):
-        raise LabelingError("frames_shown is not a list of names; write it as JSON, as an export does, or leave it empty")
-    return item
-
-
-def _box(item: object) -> Mark:
-    match item:
-        case [
-            str() as frame,
-            int() | float() as left,
-            int() | float() as top,
-            int() | float() as width,
-            int() | float() as height,
-        ]:
-            return Mark(frame=frame, box=(float(left), float(top), float(width), float(height)))
-    raise LabelingError(
-        "evidence is not a list of [frame, left, top, width, height]; write it as an export does, or leave it empty"
-    )

@@ -1,8 +1,9 @@
 """Cohen's κ of two raters of regions, such as a reader and a model, with an interval from a bootstrap over people.
 
 Krippendorff's α (:mod:`labeling.consensus.agreement`) is for any number of readers; κ is what most papers report for two.
+Of ordered categories, such as severities, κ is weighted: a difference of two steps counts twice as much as one of one.
 
-Axes: S people, A regions, M resamples.
+Axes: S people, A regions, M resamples, C categories.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,15 @@ from itertools import combinations
 import numpy as np
 
 from labeling.consensus.agreement import NUM_RESAMPLES
-from vitau.evaluation.bootstrap import Array, Interval, cached_resampler, defined, percentile_interval, with_point_estimate
+from vitau.evaluation.bootstrap import (
+    Array,
+    Interval,
+    cached_resampler,
+    defined,
+    percentile_interval,
+    ratio,
+    with_point_estimate,
+)
 from vitau.evaluation.rates import count_outcomes, rates
 
 
@@ -58,3 +67,48 @@ def pair_kappas(ratings: Mapping[str, Array], *, num_resamples: int = NUM_RESAMP
             )
         )
     return found
+
+
+def weighted_kappas(
+    ratings: Mapping[str, Array], num_categories: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> list[PairKappa]:
+    """Compute κ with linear weights (J. Cohen, Psychol Bull 1968, 70: 213–220) of each pair of raters; for two, it is Cohen's.
+
+    Args:
+        ratings: rater → (S, A) float about the same people: 0 to ``num_categories`` − 1, NaN without an answer.
+        num_categories: number of categories, in equal steps.
+        num_resamples: number of resamples of people.
+        seed: of the resamples.
+    """
+    resample = cached_resampler(num_resamples, seed)
+    levels = np.arange(num_categories)
+    step_CC = np.abs(levels[:, None] - levels[None])
+    found = []
+    for one, other in combinations(ratings, 2):
+        known_SA = np.isfinite(ratings[one] + ratings[other])
+        both_S = known_SA.any(1)
+        is_one, is_other = (ratings[name][both_S][..., None] == levels for name in (one, other))
+        count_SCC = np.einsum("sac,sad->scd", is_one.astype(np.float64), is_other.astype(np.float64))
+        kappa_M: Array = np.full(1, np.nan)
+        if both_S.any():
+            weight_MS = with_point_estimate(resample(len(count_SCC)))
+            kappa_M = _weighted(np.einsum("ms,scd->mcd", weight_MS, count_SCC), step_CC)
+        kappa = defined(kappa_M[0])
+        found.append(
+            PairKappa(
+                one=one,
+                other=other,
+                kappa=kappa,
+                interval=None if kappa is None else percentile_interval(kappa_M[1:]),
+                num_cells=int(known_SA.sum()),
+                num_subjects=int(both_S.sum()),
+            )
+        )
+    return found
+
+
+def _weighted(count_MCC: Array, step_CC: Array) -> Array:
+    """Return 1 − the observed difference relative to the one expected by chance: (M,)."""
+    total_M = count_MCC.sum((1, 2))
+    expected_MCC = count_MCC.sum(2)[:, :, None] * count_MCC.sum(1)[:, None]
+    return 1 - ratio((count_MCC * step_CC).sum((1, 2)) * total_M, (expected_MCC * step_CC).sum((1, 2)))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from labeling.interface.hotkeys import GRADE_KEYS, SIDE_KEYS
 from vitau.errors import LabelingError, quoted
@@ -17,6 +17,24 @@ GRADES: Final = dict(zip(GRADE_KEYS, ("I", "II", "III", "IV", "V", "VI"), strict
 STATES: Final[Mapping[str, bool | None]] = {"regions": True, "unaffected": False, "unclear": None}
 """List on the page → what it means for a region that is chosen in it."""
 
+SEVERITIES: Final[Mapping[str, int]] = {"severity-0": 0, "severity-1": 1, "severity-2": 2}
+"""List on the page → severity of the regions that are chosen in it: 0 slight, 1 clear, 2 no movement."""
+
+SYNKINESES: Final[Mapping[str, bool]] = {"synkinesis": True, "no-synkinesis": False}
+"""List on the page → whether a region that is chosen in it moves along with another one."""
+
+T = TypeVar("T")
+
+_TITLES: Final = {
+    "regions": "affected",
+    "unaffected": "not affected",
+    "unclear": "cannot tell",
+    "severity-0": "severity 0",
+    "severity-1": "severity 1",
+    "severity-2": "severity 2",
+    "synkinesis": "synkinesis",
+    "no-synkinesis": "no synkinesis",
+}
 _WORD: Final = re.compile(r"[a-z]{1,12}|AU\d{1,2}|-?\d{1,3}")
 
 
@@ -26,7 +44,7 @@ class Answer:
 
     ``affected`` holds all 8 regions of a reader's answer, and of an adjudicator's those that were settled; ``None`` is
     "cannot tell". ``side`` is the person's own, ``None`` if no region is affected. ``unusable`` holds indices of the pictures
-    shown, from 0. ``grade`` is House and Brackmann's, 1 to 6.
+    shown, from 0. ``grade`` is House and Brackmann's, 1 to 6. ``severity`` and ``synkinesis`` hold the answered regions only.
 
     ``marks`` holds boxes by region: (index of the picture, left, top, width, height). The last four are fractions of the
     picture, to a millionth.
@@ -37,6 +55,8 @@ class Answer:
     unusable: frozenset[int] = field(default=frozenset())
     note: str | None = None
     grade: int | None = None
+    severity: Mapping[AU, int] = field(default_factory=dict)
+    synkinesis: Mapping[AU, bool] = field(default_factory=dict)
     marks: Mapping[AU, tuple[tuple[int, float, float, float, float], ...]] = field(default_factory=dict)
 
 
@@ -49,11 +69,9 @@ def to_result(answer: Answer, *, explicit: bool = False) -> list[dict[str, Any]]
     """
     side = answer.side.value if answer.side else "none"
     result = [
-        *(
-            _chosen(name, [au.value for au in AUS if au in answer.affected and answer.affected[au] is state])
-            for name, state in STATES.items()
-            if explicit or state is not False
-        ),
+        *(_chosen(name, _holding(answer.affected, state)) for name, state in STATES.items() if explicit or state is not False),
+        *(_chosen(name, _holding(answer.severity, level)) for name, level in SEVERITIES.items()),
+        *(_chosen(name, _holding(answer.synkinesis, moves)) for name, moves in SYNKINESES.items()),
         _chosen("side", [side]),
         _chosen("grade", [str(answer.grade)] if answer.grade else []),
         *(_chosen("frame", ["unusable"]) | {"item_index": index} for index in sorted(answer.unusable)),
@@ -86,7 +104,7 @@ def from_result(
         LabelingError: an unknown region, side or grade, no side, an answer that contradicts itself, or a region that the
             adjudicator has to settle and left blank.
     """
-    chosen: dict[str, list[str]] = {name: [] for name in (*STATES, "side", "grade")}
+    chosen: dict[str, list[str]] = {name: [] for name in (*_TITLES, "side", "grade")}
     unusable, notes, marks = set(), [], dict[AU, tuple[tuple[int, float, float, float, float], ...]]()
     for region in result:
         name, value, index = region.get("from_name"), region.get("value", {}), int(region.get("item_index") or 0)
@@ -99,7 +117,7 @@ def from_result(
         elif name == "evidence":
             for au in _in_order(_known_regions(value.get("rectanglelabels", []))):
                 marks[au] = (*marks.get(au, ()), _box(au, _shown(index, num_pictures, f"a box of {au}"), value))
-    affected = _states({name: chosen[name] for name in STATES})
+    affected = _states(STATES, chosen)
     side = _known_side(chosen["side"])
     _check_side(side, affected, stage)
     blank = [au for au in AUS if au not in affected and (stage is Stage.READER or au in asked)]
@@ -108,24 +126,30 @@ def from_result(
             f"{_listed(blank)} are to be settled and left blank; choose “affected”, “not affected” or “cannot tell” for each"
         )
     affected |= dict.fromkeys(blank, False)
+    severity = _states(SEVERITIES, chosen)
+    if graded := [au for au in severity if not affected.get(au)]:
+        raise LabelingError(f"{_listed(graded)} have a severity but are not “affected”; correct one of them")
     return Answer(
         affected={au: affected[au] for au in AUS if au in affected},
         side=side if stage is Stage.ADJUDICATION or any(affected.values()) else None,
         unusable=frozenset(unusable),
         note="\n".join(notes) or None,
         grade=_known_grade(chosen["grade"]),
+        severity=severity,
+        synkinesis=_states(SYNKINESES, chosen),
         marks=marks,
     )
 
 
-def _states(chosen: Mapping[str, Sequence[str]]) -> dict[AU, bool | None]:
-    """Return the state of each region that is chosen in a list."""
-    regions = {name: _known_regions(names) for name, names in chosen.items()}
-    titles = {"regions": "affected", "unaffected": "not affected", "unclear": "cannot tell"}
+def _states(meanings: Mapping[str, T], chosen: Mapping[str, Sequence[str]]) -> dict[AU, T]:
+    """Return what each region means that is chosen in one of the lists of ``meanings``."""
+    regions = {name: _known_regions(chosen[name]) for name in meanings}
     for one, other in combinations(regions, 2):
         if both := regions[one] & regions[other]:
-            raise LabelingError(f"{_listed(both)} are answered both “{titles[one]}” and “{titles[other]}”; choose one of them")
-    return {au: STATES[name] for name in STATES for au in regions[name]}
+            raise LabelingError(
+                f"{_listed(both)} are answered both “{_TITLES[one]}” and “{_TITLES[other]}”; choose one of them"
+            )
+    return {au: meaning for name, meaning in meanings.items() for au in _in_order(regions[name])}
 
 
 def _check_side(side: Side | None, affected: Mapping[AU, bool | None], stage: Stage) -> None:
@@ -135,6 +159,11 @@ def _check_side(side: Side | None, affected: Mapping[AU, bool | None], stage: St
         raise LabelingError(f"{_listed(regions)} are answered “affected” but the side is “none”; correct one of them")
     if side and stage is Stage.READER and not any(state is not False for state in affected.values()):
         raise LabelingError(f"the side is “{side}” but no region is affected; correct one of them")
+
+
+def _holding(answers: Mapping[AU, T], wanted: T) -> list[str]:
+    """Return the regions with one of the possible answers, in their order."""
+    return [au.value for au in AUS if au in answers and answers[au] == wanted]
 
 
 def _chosen(name: str, choices: list[str]) -> dict[str, Any]:

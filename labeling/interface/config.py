@@ -8,12 +8,14 @@ from typing import Final
 from xml.etree.ElementTree import canonicalize
 from xml.sax.saxutils import quoteattr
 
-from labeling.interface.answer import GRADES, STATES
+from labeling.interface.answer import GRADES, SEVERITIES, STATES, SYNKINESES
 from labeling.interface.guide import (
+    GRADE_DEFINITIONS,
     LOOK_AT,
     MARK_COLORS,
     PICTURE_STYLE,
     REGIONS_PICTURE,
+    SEVERITY_DEFINITIONS,
     THEIR_SIDES,
     instruction,
 )
@@ -23,6 +25,7 @@ from labeling.interface.hotkeys import (
     GRADE_KEYS,
     MARK_KEYS,
     SIDE_KEYS,
+    SPARE_KEYS,
     UNAFFECTED_KEYS,
     UNCLEAR_KEYS,
 )
@@ -50,6 +53,10 @@ _STYLE: Final = """
 .vitau-rows { display: flex; gap: 12px; }
 .vitau-rows > div:first-child { flex: 1 1 auto; }
 .vitau-rows > div { white-space: nowrap; }
+.vitau-rows > .vitau-more { flex: 0 0 44px; }
+.vitau-rows > .vitau-more sup { display: none; }
+.vitau-form.vitau-wide { flex-basis: 770px; min-width: 740px; }
+.vitau-wide ~ .vitau-side { flex-basis: 200px; }
 .vitau-their { display: flex; justify-content: space-between; font-weight: bold; }
 .vitau-side .vitau-their { max-width: 300px; }
 .vitau-wrong * { color: #b00020; font-size: 14px; line-height: 1.3; margin: 0; }
@@ -61,20 +68,33 @@ _STYLE: Final = """
 .vitau details video { width: 100%; max-height: 60vh; background: #222; }
 """
 SIDE_TITLES: Final = {"left": "Left", "right": "Right", "both": "Both", "none": "None affected"}
-_TITLES: Final = {"regions": "Affected", "unaffected": "Not", "unclear": "Cannot tell"}
+_TITLES: Final = {
+    "regions": "Affected",
+    "unaffected": "Not",
+    "unclear": "Cannot tell",
+    **{name: f"Severity {level}" for name, level in SEVERITIES.items()},
+    "synkinesis": "Synkinesis",
+    "no-synkinesis": "No synkinesis",
+}
+_NARROW: Final = {"severity-0": "Severity", "synkinesis": "Synkinesis"}
+_NO_TITLE: Final = "\N{NO-BREAK SPACE}"  # the title of the column before goes on above this one
+_MOVES_ALONG: Final = {
+    True: "synkinesis: it moves along with another region",
+    False: "it does not move along with another region",
+}
 
 
-def label_config(*, adjudication: bool = False) -> str:
+def label_config(*, adjudication: bool = False, severity: bool = False) -> str:
     """Build the page's configuration: pictures, clips, the questions with their hotkeys, and a picture of the regions.
 
     Each region is a row of three states. Label Studio draws them as three lists, of which a contradiction is shown in words.
-    With ``adjudication`` it shows the readers' answers (``$answers``, HTML) beside the questions. Stored answers hold the
-    ``alias`` of a choice, not its text.
+    With ``adjudication`` it shows the readers' answers (``$answers``, HTML) beside the questions. With ``severity`` each row
+    has the severity of its region and its synkinesis too. Stored answers hold the ``alias`` of a choice, not its text.
 
     The text holds its own version, by which ``is_ours`` recognizes the pages of earlier versions. ``ensure_project`` replaces
     those. Label Studio keeps a list in which an answer was given, so that a list must never be renamed.
     """
-    page = _page(adjudication=adjudication)
+    page = _page(adjudication=adjudication, severity=severity)
     return page.replace('className="vitau"', f'className="vitau {_version(page)}"', 1)
 
 
@@ -95,7 +115,7 @@ def _digest(config: str) -> str:
     return sha256(canonicalize(config, strip_text=True).encode()).hexdigest()[:16]
 
 
-def _page(*, adjudication: bool) -> str:
+def _page(*, adjudication: bool, severity: bool) -> str:
     """Build the configuration without its version."""
     affected = _choices((region_title(au), au.value, AFFECTED_KEYS[au], LOOK_AT[au]) for au in AUS)
     unaffected = _choices((f"{au} no", au.value, UNAFFECTED_KEYS[au], "this region is not affected") for au in AUS)
@@ -103,13 +123,18 @@ def _page(*, adjudication: bool) -> str:
         (f"{au} ?", au.value, UNCLEAR_KEYS[au], "nobody could judge this region from what is here") for au in AUS
     )
     side = _choices((SIDE_TITLES[name], name, key, None) for name, key in SIDE_KEYS.items())
-    grade = _choices((GRADES[grade], str(grade), key, None) for grade, key in GRADE_KEYS.items())
+    grade = _choices((GRADES[grade], str(grade), key, GRADE_DEFINITIONS[grade]) for grade, key in GRADE_KEYS.items())
     frame = _choices((_sentence(name), name, key, None) for name, key in FRAME_KEYS.items())
     lists = {"regions": affected, "unaffected": unaffected, "unclear": unclear}
     rows = "".join(
         f'<View><Header value="{_TITLES[name]}" size="5"/>'
         f'<Choices name="{name}" toName="face" choice="multiple" layout="vertical">{choices}</Choices></View>'
         for name, choices in lists.items()
+    )
+    rows += "".join(
+        f'<View className="vitau-more"><Header value="{_NARROW.get(name, _NO_TITLE)}" size="5"/>'
+        f'<Choices name="{name}" toName="face" choice="multiple" layout="vertical">{choices}</Choices></View>'
+        for name, choices in (_severities().items() if severity else ())
     )
     boxes = "".join(f'<Label value="{au}" hotkey="{MARK_KEYS[au]}" background="{MARK_COLORS[au]}"/>' for au in AUS)
     answers = '<HyperText name="answers" value="$answers" inline="true"/>' if adjudication else ""
@@ -128,13 +153,13 @@ def _page(*, adjudication: bool) -> str:
       </View>
       <RectangleLabels name="evidence" toName="face" canRotate="false" opacity="0.1" strokeWidth="2">{boxes}</RectangleLabels>
     </View>
-    <View className="vitau-form">
+    <View className="vitau-form{" vitau-wide" if severity else ""}">
       <HyperText name="returned" value="$returned" inline="true"/>
       <View className="vitau-rows">{rows}</View>
       <Header value="Side (the person's own)" size="5"/>
       <Choices name="side" toName="face" choice="single-radio" showInline="true" required="true"
                requiredMessage="Which side? Press z (left), x (right), c (both) or n (none).">{side}</Choices>
-      <View className="vitau-wrong">{"".join(_contradictions(adjudication))}</View>
+      <View className="vitau-wrong">{"".join(_contradictions(adjudication, severity))}</View>
       <Header value="House–Brackmann grade (optional)" size="5"/>
       <Choices name="grade" toName="face" choice="single-radio" showInline="true">{grade}</Choices>
       <TextArea name="note" toName="face" placeholder="Note (optional)" rows="2" maxSubmissions="1" editable="true"
@@ -158,9 +183,30 @@ def region_title(au: AU) -> str:
     return f"{_sentence(REGION_NAMES[au])} ({au})"
 
 
-def _contradictions(adjudication: bool) -> Iterator[str]:
+def _severities() -> dict[str, str]:
+    """Return the choices of the lists of severity and synkinesis, which are short: the row names the region."""
+    columns = {name: (str(level), f"severity {level}, {SEVERITY_DEFINITIONS[level]}") for name, level in SEVERITIES.items()}
+    columns |= {name: ("yes" if moves else "no", _MOVES_ALONG[moves]) for name, moves in SYNKINESES.items()}
+    return {
+        name: "".join(
+            f'<Choice value="{au} {text}" alias="{au}" html="{text}" hotkey="{SPARE_KEYS[column][row]}" '
+            f"hint={quoteattr(f'{region_title(au)}: {hint}')}/>"
+            for row, au in enumerate(AUS)
+        )
+        for column, (name, (text, hint)) in enumerate(columns.items())
+    }
+
+
+def _contradictions(adjudication: bool, severity: bool) -> Iterator[str]:
     """Yield lines that Label Studio shows while an answer contradicts itself, as ``from_result`` finds it afterwards."""
-    for one, other in combinations(STATES, 2):
+    pairs = [*combinations(STATES, 2)]
+    if severity:
+        pairs += [*combinations(SEVERITIES, 2), *combinations(SYNKINESES, 2)]
+        for au in AUS:
+            line = _line(f"{region_title(au)}: a severity of what is not affected; correct one of them")
+            given = "".join(_while(name, au, line) for name in SEVERITIES)
+            yield f'<View visibleWhen="choice-unselected" whenTagName="regions" whenChoiceValue="{au}">{given}</View>'
+    for one, other in pairs:
         for au in AUS:
             line = f"{region_title(au)}: choose one of “{_TITLES[one]}” and “{_TITLES[other]}”"
             yield _while(one, au, _while(other, au, _line(line)))

@@ -1,7 +1,7 @@
 """The labeling guide on the page: what to look at, where each region is, and the hotkeys; pictures are embedded."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,23 @@ LOOK_AT: Final[Mapping[AU, str]] = {
     AU.AU26: "the jaw and chin when the mouth opens",
 }
 """Region → the signs that it is affected. Part of the page's configuration: see ``label_config`` before a change."""
+
+GRADE_DEFINITIONS: Final[Mapping[int, str]] = {
+    1: "normal: all parts of the face move normally",
+    2: "mild: weak only on close inspection; even at rest; the eye closes with little effort; forehead moderate to good",
+    3: "moderate: an obvious difference that does not disfigure; the eye closes with effort; forehead slight to moderate",
+    4: "moderately severe: disfiguring when moving, even at rest; the eye does not close completely; no forehead movement",
+    5: "severe: hardly any movement; uneven at rest; the eye does not close completely; no forehead movement",
+    6: "total: no movement",
+}
+"""Grade → its definition in short: House and Brackmann, Otolaryngol Head Neck Surg 1985, 93: 146–147."""
+
+SEVERITY_DEFINITIONS: Final = (
+    "slight: seen only beside the other side",
+    "clear: moves less than the other side, seen at once",
+    "no movement",
+)
+"""Definition of each severity of an affected region, 0 to 2."""
 
 
 def picture() -> str:
@@ -63,15 +80,21 @@ def instruction() -> str:
         "<p>The page shows one person in several pictures. Answer once for the person: which regions of the face does the "
         "palsy affect, and on which side? Left and right are <b>the person's own</b>. A region that you leave blank is not "
         "affected. If none is, press n (none affected); that is a complete answer. A red line shows what contradicts itself. "
-        "Mark a picture as unusable if a model should not learn from it. Grade, note and boxes are optional.</p>"
+        "Mark a picture as unusable if a model should not learn from it. Grade, note and boxes are optional. So are severity "
+        "and synkinesis (a region moves along with another one), if the page asks for them.</p>"
         f"{THEIR_SIDES}{REGIONS_PICTURE}"
         "<table><tr><th>key</th><th>region</th><th>what to look at</th><th>not affected</th><th>cannot tell</th><th>box</th>"
         f"</tr>{rows}</table>"
+        f"<p>Severity: {_listed(enumerate(SEVERITY_DEFINITIONS))}. Grade: {_listed(GRADE_DEFINITIONS.items())}.</p>"
         f"<p>Side: {_keys(SIDE_KEYS)}. Grade: {_keys(GRADE_KEYS)}. This picture: {_keys(FRAME_KEYS)}.</p>"
         "<p>Space shows the next picture, Shift+Tab or Ctrl+← the previous one. Shift+Space or Ctrl+Enter submits the answer. "
         "(An account that was created by hand has only Ctrl+→, Ctrl+← and Ctrl+Enter.) While you write a note, the other keys "
         "do nothing; Shift+Enter ends the note. The picture above is a drawing, not a real person.</p>"
     )
+
+
+def _listed(definitions: Iterable[tuple[int, str]]) -> str:
+    return "; ".join(f"{number} {text.replace(';', ',')}" for number, text in definitions)
 
 
 def _keys(keys: Mapping[str, str] | Mapping[int, str]) -> str:

@@ -17,6 +17,13 @@ SIDE_KEYS: Final = {"left": "z", "right": "x", "both": "c", "none": "n"}
 GRADE_KEYS: Final = dict(zip(range(1, 7), "asdfgj", strict=True))
 FRAME_KEYS: Final = {"usable": "y", "unusable": "t"}
 
+SPARE_KEYS: Final = tuple(
+    tuple(f"{held}+{key}" for key in row)
+    for held in ("alt+shift", "ctrl+alt+shift")
+    for row in ("12345678", "qwertyui", "asdfghjk")
+)
+"""Keys of severity and synkinesis, by list and region. Without them, Label Studio would assign single letters."""
+
 SUBMIT_KEYS: Final = ("ctrl+enter", "shift+space")
 NEXT_KEYS: Final = ("ctrl+right", "space")
 PREVIOUS_KEYS: Final = ("ctrl+left", "shift+tab")

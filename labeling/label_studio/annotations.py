@@ -227,6 +227,8 @@ def _row(
         suggestion=None if suggested is None else float(suggested),
         suggested_by=None if suggested is None else data.get("suggested_by"),
         grade=answer.grade,
+        severity=answer.severity.get(au),
+        synkinesis=answer.synkinesis.get(au),
         lead_time_s=annotation.get("lead_time"),
         measures_shown=data.get("measures_version"),
         marks=tuple(

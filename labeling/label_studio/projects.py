@@ -1,11 +1,13 @@
 """Projects of Label Studio: create them, connect them to the store and to the webhook server, count and erase their tasks."""
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import canonicalize
 
+from labeling.interface.answer import SEVERITIES, SYNKINESES
 from labeling.interface.config import INSTRUCTION, is_ours, label_config
 from labeling.label_studio.annotations import ReaderProject
 from labeling.label_studio.client import delete_task, readable_errors
@@ -13,6 +15,8 @@ from labeling.label_studio.pagination import list_tasks
 from labeling.sampling.tasks import PAGE_DATA, store_folder, strip
 from vitau.errors import LabelingError
 from vitau.schema import Stage
+
+log = logging.getLogger(__name__)
 
 PRESIGN_MIN: Final = 5
 """Minutes during which the link to a picture can be opened; the page asks for a new one each time it shows it."""
@@ -52,6 +56,7 @@ def ensure_project(
     reader: str,
     stage: Stage,
     store_uri: str,
+    severity: bool = False,
     s3: S3Access | None = None,
     receiver: Receiver | None = None,
 ) -> ReaderProject:
@@ -64,7 +69,7 @@ def ensure_project(
         LabelingError: two projects have this title, the labeling page was changed by hand, or Label Studio may not read the
             store.
     """
-    config = label_config(adjudication=stage is Stage.ADJUDICATION)
+    config = label_config(adjudication=stage is Stage.ADJUDICATION, severity=severity)
     without_counters = "id,title,label_config,created_at,skip_queue"
     found = client.projects.list(title=title, page_size=100, include=without_counters)
     same = [project for project in found if project.title == title]
@@ -166,7 +171,14 @@ def _replace_page(client: Any, project: ReaderProject, config: str) -> None:
         defaults = {**PAGE_DATA, "pictures": strip(task.data.get("images", []))}
         if missing := {name: value for name, value in defaults.items() if name not in task.data}:
             client.tasks.update(str(task.id), data=task.data | missing)
-    client.projects.update(project.id, label_config=config, expert_instruction=INSTRUCTION)
+    try:
+        with readable_errors():
+            client.projects.update(project.id, label_config=config, expert_instruction=INSTRUCTION)
+    except LabelingError as error:
+        # Label Studio keeps lists with answers
+        if not any(name in str(error) for name in (*SEVERITIES, *SYNKINESES)):
+            raise
+        log.warning("project “%s” holds severities and keeps the questions for them", project.title)
 
 
 @readable_errors()

@@ -190,7 +190,9 @@ def _player(address: str, number: int) -> str:
 def _answer_text(row: LedgerRow | None) -> str:
     if row is None:
         return "–"
-    return {True: "affected", False: "not affected", None: "cannot tell"}[row.affected]
+    affected = {True: "affected", False: "not affected", None: "cannot tell"}[row.affected]
+    severity = "" if row.severity is None else f", severity {row.severity}"
+    return affected + severity + {True: ", synkinesis", False: ", no synkinesis", None: ""}[row.synkinesis]
 
 
 def _line(head: str, cells: Iterable[str], *, tag: str = "td", marked: bool = False) -> str:

@@ -146,9 +146,9 @@ def client(label_studio: LabelStudioServer) -> Any:
 def project(client: Any, label_studio: LabelStudioServer, request: pytest.FixtureRequest) -> Callable[..., ReaderProject]:
     """Return a function that creates a project for this test alone."""
 
-    def make(reader: str, stage: Stage = Stage.READER) -> ReaderProject:
-        title = f"{request.node.name[5:35]} {reader}"
-        return ensure_project(client, title, reader=reader, stage=stage, store_uri=label_studio.store.as_uri())
+    def make(reader: str, stage: Stage = Stage.READER, *, severity: bool = False) -> ReaderProject:
+        title, store = f"{request.node.name[5:35]} {reader}", label_studio.store.as_uri()
+        return ensure_project(client, title, reader=reader, stage=stage, store_uri=store, severity=severity)
 
     return make
 

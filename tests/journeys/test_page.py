@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from flows.measuring.page_block import measure_block
 from flows.measuring.people import PersonMeasures, VisitMeasures
 from labeling.consensus.consensus import consensus
-from labeling.interface.answer import Answer, to_result
+from labeling.interface.answer import SEVERITIES, STATES, SYNKINESES, Answer, to_result
 from labeling.interface.config import label_config
 from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, UNAFFECTED_KEYS, UNCLEAR_KEYS
 from labeling.interface.measure_block import MeasureBlock
@@ -355,7 +355,7 @@ def test_an_answer_needs_a_side_and_may_have_no_affected_region(client, project,
 
 
 def test_a_contradiction_is_shown_before_submitting_and_given_back(client, project, tasks, reader, label_studio):
-    mine = project("a")
+    mine = project("a", severity=True)
     push(client, mine, list(tasks.values()))
     wrong, other = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
@@ -372,6 +372,9 @@ def test_a_contradiction_is_shown_before_submitting_and_given_back(client, proje
         for key in keys:
             press(page, key)
         expect(shown).to_contain_text(line, use_inner_text=True)
+    click_severity(page, "severity-1", AU.AU12)
+    expect(shown).to_contain_text("Lip corner (AU12): a severity of what is not affected", use_inner_text=True)
+    click_severity(page, "severity-1", AU.AU12)
     submit(page, SUBMIT_KEYS[0])
     wait_for_task(page, other)
     first = pull(client, mine, SUBJECTS)
@@ -382,9 +385,22 @@ def test_a_contradiction_is_shown_before_submitting_and_given_back(client, proje
     wait_for_task(page, wrong)
     reason = "AU1 are answered both “not affected” and “cannot tell”; choose one of them"
     expect(page.locator(".vitau-returned")).to_contain_text(f"Your last answer came back: {reason}")
+    click_severity(page, "severity-2", AU.AU12)
+    click_severity(page, "synkinesis", AU.AU6)
     assert answer_by_key(page, answer_of(AU.AU1, AU.AU6, AU.AU12, side=Side.LEFT)) == ["1", "4", "6", "z", "ctrl+enter"]
     second = pull(client, mine, SUBJECTS, state=first.state, seen=first.seen)
     assert (len(second.rows), second.skipped, second.state.num_skipped, second.notice) == (2 * len(AUS), (), 0, None)
+    graded = {row.au: (row.severity, row.synkinesis) for row in second.rows if row.affected}
+    assert graded == {AU.AU1: (None, None), AU.AU6: (None, True), AU.AU12: (2, None)}
+    assert project("a") == mine, "Label Studio keeps lists with answers, so that this project goes on asking"
+    assert client.projects.get(mine.id).label_config == label_config(severity=True)
+    project("b", severity=True)
+    assert client.projects.get(project("b").id).label_config == label_config()
+
+
+def click_severity(page: Page, name: str, au: AU) -> None:
+    column = [*STATES, *SEVERITIES, *SYNKINESES].index(name)
+    page.locator(".vitau-rows > div").nth(column).locator("input").nth(AUS.index(au)).click()
 
 
 def test_a_project_of_an_earlier_version_gets_this_page_and_keeps_its_answers(client, project, tasks, reader, label_studio):

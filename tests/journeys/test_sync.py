@@ -3,6 +3,8 @@
 This module starts its own Label Studio, because it is killed and restored.
 """
 
+import csv
+import io
 import json
 import logging
 import re
@@ -37,10 +39,13 @@ from flows.annotation.key_frames import find_stale_answers
 from flows.annotation.pull_answers import PullOptions
 from flows.annotation.task_queue import set_absent
 from flows.execution.clip_worker import frames_version, ingest_clip
+from flows.home.consensus_files import consensus_csv
+from flows.home.page import gather_home
 from flows.local_stack import stack
 from flows.reports.labeling import labeling_progress
 from flows.settings import Settings
 from flows.workspace import Workspace
+from labeling.consensus.csv_io import read_csv, write_csv
 from labeling.interface.answer import Answer, to_result
 from labeling.label_studio import benchmark
 from labeling.label_studio.annotations import ReaderProject, create_annotation
@@ -61,7 +66,7 @@ from vitau.media.manifests import SourceClip
 from vitau.media.sources import pseudonym
 from vitau.media.synthetic.cohort import write_clip, write_cohort
 from vitau.media.synthetic.people import Person, draw_person
-from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject, case_name, parse_visit
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
@@ -805,7 +810,8 @@ def test_two_of_five_readers_checks_and_visits_make_one_label_per_visit(
     client, workspace, study, new_catalog, monkeypatch, caplog
 ):
     """Five readers share the people: each person and visit has two of them, one goes away, and checks make no label."""
-    design = {"readers": tuple("abcde"), "readers_per_person": 2, "check_share": 0.5, "queue": 1}
+    design = {"readers": tuple("abcde"), "readers_per_person": 2, "check_share": 0.5, "queue": 1, "ask_severity": True}
+    graded = replace(LEFT, severity={AU.AU12: 1}, synkinesis={AU.AU6: True, AU.AU12: False}, grade=4)
     catalog = new_catalog()
     workspace = copied_study(study, catalog, workspace.settings.model_copy(update=design))
     draw = cycle([0.9, 0.0, 0.99]).__next__  # a new person, a check, and of both kinds of it the second
@@ -825,7 +831,7 @@ def test_two_of_five_readers_checks_and_visits_make_one_label_per_visit(
             for task in open_tasks(client, project_of(client, f"ViTAU {reader}")):
                 alarm = task.subject in controls and reader == "a"
                 well = task.subject in {recovered, *controls}
-                create_annotation(client, task.id, healthy if well and not alarm else LEFT, lead_time_s=9.0)
+                create_annotation(client, task.id, healthy if well and not alarm else graded, lead_time_s=9.0)
                 asked += 1
         if not asked:
             break
@@ -839,13 +845,26 @@ def test_two_of_five_readers_checks_and_visits_make_one_label_per_visit(
     read_by = {case: {row.reader for row in rows if row.case == case} for case in labels}
     assert {len(readers) for readers in read_by.values()} == {2}
     assert "e" not in set().union(*read_by.values())
-    found = {reader.reader: reader for reader in label_report(workspace, num_resamples=20).checks}
+    report = label_report(workspace, num_resamples=20)
+    found = {reader.reader: reader for reader in report.checks}
     assert sum(reader.num_controls for reader in found.values()) >= 1
     assert sum(reader.num_repeats for reader in found.values()) >= 1
     assert all(reader.false_alarms == (reader.num_controls if name == "a" else 0) for name, reader in found.items())
     assert all(reader.retest is None or reader.retest.kappa in {None, 1.0} for reader in found.values())
+    assert report.severity_kappas.keys() == {"severity", "synkinesis", "grade"}
+    check_exported_severities(workspace, person, recovered)
     tasks = [data for reader in "abcd" for data in data_of(client, f"ViTAU {reader}").values()]
     told = {name for data in tasks for name in data if "check" in name or "control" in name or "repeat" in name}
     assert told == set(), "nothing in a task tells that it is a check"
     assert catalog.broken_ledger_rows() == {}
     assert "cannot" not in caplog.text
+
+
+def check_exported_severities(workspace: Workspace, person: str, recovered: str) -> None:
+    """Check the consensus and the answers as CSV: only the first visit has severities."""
+    header, *lines = csv.reader(io.StringIO(consensus_csv(gather_home(workspace, {}).rows)))
+    exported = {case_name(line[0], parse_visit(line[1])): dict(zip(header, line, strict=True)) for line in lines}
+    cells = ("AU12", "severity_AU12", "severity_AU6", "synkinesis_AU6", "synkinesis_AU12", "grade")
+    assert [exported[person][cell] for cell in cells] == ["1", "1", "", "1", "0", "4"]
+    assert [exported[recovered][cell] for cell in cells] == ["0", "", "", "", "", ""]
+    assert read_csv(write_csv(workspace.ledger()), source="s", find_subject=str) == workspace.ledger()

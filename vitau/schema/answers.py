@@ -21,6 +21,8 @@ class LedgerRow:
     appending idempotent. A ``retracted`` row cancels the reader's answer, because its annotation was deleted: the region is
     unanswered again. ``suggestion`` is the score that the reader saw, ``suggested_by`` the model's name and version; both are
     ``None`` for a blind answer. ``grade`` is the House–Brackmann grade of the whole face, 1 (normal) to 6 (total).
+    ``severity`` is that of an affected region, 0 (slight) to 2 (no movement), and ``synkinesis`` whether the region moves along
+    with another one; both are ``None`` without an answer.
     ``lead_time_s`` is the time for which the task was open. ``measures_shown`` is the version of the measures on the page,
     ``None`` if the reader saw none. A row that was not ``asked`` is about a region that an adjudicator did not settle: it
     cancels an earlier ruling of the same annotation. ``check_kind`` marks an answer that checks its reader and makes no label.
@@ -47,6 +49,8 @@ class LedgerRow:
     asked: bool = True
     check_kind: CheckKind | None = None
     visit: str | None = None
+    severity: int | None = None
+    synkinesis: bool | None = None
     marks: tuple[Mark, ...] = field(default=())
 
     @property

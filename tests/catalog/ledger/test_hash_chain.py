@@ -316,7 +316,8 @@ def test_digests_stay_those_of_existing_ledgers():
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("measures_shown", "v1"), ("check_kind", CheckKind.REPEAT), ("visit", "week-12")]
+    ("column", "value"),
+    [("measures_shown", "v1"), ("check_kind", CheckKind.REPEAT), ("visit", "week-12"), ("severity", 0), ("synkinesis", False)],
 )
 def test_younger_columns_are_in_the_digest_and_no_row_without_them_changes_its_digest(catalog, column, value):
     catalog.append_answers([replace(ANSWER, subject="bert", annotation="9", **{column: value})])

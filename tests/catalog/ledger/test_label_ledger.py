@@ -42,6 +42,8 @@ ANSWER = LedgerRow(
     lead_time_s=12.625,
     measures_shown="0123456789abcdef",
     asked=False,
+    severity=2,
+    synkinesis=False,
     marks=(Mark(frame="f1", box=(0.1, 0.2, 0.3, 0.4)), Mark(frame="f0", box=(0.0, 0.0, 1.0, 1.0))),
 )
 LABEL = RegionLabels(subject="anna", affected={AU.AU1: True}, side=Side.LEFT)

@@ -23,6 +23,7 @@ from flows.settings import Settings
 from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
+from tests.answers import whole_answer
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.tables import clips
 from vitau.data.layout import frame_name
@@ -31,7 +32,7 @@ from vitau.measures.stored import measures_version
 from vitau.media.frames import FrameRecipe
 from vitau.media.manifests import read_manifest
 from vitau.media.sources import to_subject
-from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Stage, Subject
+from vitau.schema import AU, AUS, Cohort, LedgerRow, RegionLabels, Side, Snapshot, Split, Subject
 
 KEY = b"the key of these tests"
 
@@ -73,21 +74,7 @@ def with_settings(workspace: Workspace, **changed: object) -> Workspace:
 
 
 def answer(reader: str, subject: str, frames: list[str], *regions: AU, number: int = 1) -> list[LedgerRow]:
-    return [
-        LedgerRow(
-            subject=subject,
-            au=au,
-            reader=reader,
-            stage=Stage.READER,
-            affected=au in regions,
-            side=Side.LEFT if regions else None,
-            annotation=f"{reader}{subject}{number}",
-            version="2026-11-25T10:00:00Z",
-            answered_at="2026-11-25T10:00:00Z",
-            frames_shown=tuple(frames),
-        )
-        for au in AUS
-    ]
+    return whole_answer(subject, reader, *regions, number=number, frames_shown=tuple(frames), version="2026-11-25T10:00:00Z")
 
 
 def split(workspace: Workspace, splits: dict[str, Split], num_test: int = 5) -> None:

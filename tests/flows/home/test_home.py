@@ -19,6 +19,7 @@ from flows.home.page import agreement_words, gather_home, render_home
 from flows.home.server import Pages, make_app, write_home
 from labeling.consensus.agreement import Agreement
 from labeling.consensus.consensus import consensus
+from tests.answers import whole_answer
 from tests.flows.workspaces import offline_workspace
 from vitau.data.layout import frame_name, key_frame_key
 from vitau.schema import (
@@ -28,11 +29,9 @@ from vitau.schema import (
     Clip,
     Cohort,
     LedgerRow,
-    Side,
     Skipped,
     Snapshot,
     Split,
-    Stage,
     Subject,
 )
 
@@ -40,23 +39,8 @@ CLIP = "c" * 64
 
 
 def answers(subject: str, reader: str, *regions: AU, kind: CheckKind | None = None) -> list[LedgerRow]:
-    return [
-        LedgerRow(
-            subject=subject,
-            au=au,
-            reader=reader,
-            stage=Stage.READER,
-            affected=au in regions,
-            side=Side.LEFT if regions else None,
-            annotation=f"{reader} {subject}",
-            version="1",
-            answered_at="2026-11-30T10:00:00Z",
-            frames_shown=(frame_name(CLIP, 3), frame_name(CLIP, 9)),
-            lead_time_s=20.0,
-            check_kind=kind,
-        )
-        for au in AUS
-    ]
+    frames = (frame_name(CLIP, 3), frame_name(CLIP, 9))
+    return whole_answer(subject, reader, *regions, frames_shown=frames, lead_time_s=20.0, check_kind=kind)
 
 
 @pytest.fixture
@@ -129,12 +113,12 @@ def test_an_agreement_is_told_in_plain_words(agreement, words):
 def test_the_consensus_has_a_row_for_everyone_and_names_what_is_waited_for(workspace):
     agreed = consensus([*answers("p1", "a", AU.AU12), *answers("p1", "b", AU.AU12)], ["a", "b"])
     rows = consensus_rows(agreed, ["p1", "p1/week-12"])
-    assert rows[0] == ["p1", "1", "labeled", "left", *("1" if au is AU.AU12 else "0" for au in AUS)]
-    assert rows[1] == ["p1", "week-12", "waits for readers", "", *[""] * 8]
+    assert rows[0] == ["p1", "1", "labeled", "left", *("1" if au is AU.AU12 else "0" for au in AUS), *[""] * 17]
+    assert rows[1] == ["p1", "week-12", "waits for readers", "", *[""] * 25]
     header, *lines = csv.reader(io.StringIO(consensus_csv(rows)))
     assert header == list(COLUMNS)
     assert lines == rows
-    assert consensus_csv([["=1+1", "1", "labeled", "", *[""] * 8]]).splitlines()[1].startswith("'=1+1")
+    assert consensus_csv([["=1+1", "1", "labeled", "", *[""] * 25]]).splitlines()[1].startswith("'=1+1")
 
 
 def test_pages_are_served_on_this_computer_only_and_gathered_anew_at_every_request(workspace, tmp_path):

@@ -63,7 +63,11 @@ def answers(draw: st.DrawFn) -> list[LedgerRow]:
             for name, box in draw(st.lists(st.tuples(words, st.tuples(shares, shares, shares, shares)), max_size=2))
         ),
     )
-    rows = [replace(one, au=au, affected=answer) for au, answer in affected.items()]
+    severities, synkineses = st.sampled_from([None, 0, 1, 2]), st.sampled_from([None, True, False])
+    rows = [
+        replace(one, au=au, affected=answer, severity=draw(severities) if answer else None, synkinesis=draw(synkineses))
+        for au, answer in affected.items()
+    ]
     if one.stage is Stage.READER:
         return rows
     return [replace(row, asked=draw(st.booleans())) if row.affected is None else row for row in rows]
@@ -173,6 +177,8 @@ def test_a_wrong_line_is_reported_with_its_number(line, sentence):
     ("column", "cell", "sentence"),
     [
         ("grade", "7", "grade is 7; it must be one of empty, 1, 2, 3, 4, 5, 6"),
+        ("severity", "3", "severity is 3; it must be one of empty, 0, 1, 2"),
+        ("synkinesis", "?", "synkinesis is ?; it must be one of empty, yes, no"),
         ("stage", "chief", "stage is chief; it must be one of reader, adjudication"),
         ("answered_at", "yesterday", "answered_at is yesterday; it must be a time such as 2026-11-23T09:30:00Z, or empty"),
         ("lead_time_s", "long", "lead_time_s is long; it must be a number, or empty"),

@@ -9,27 +9,14 @@ from hypothesis import strategies as st
 from labeling.consensus.consensus import consensus
 from labeling.consensus.reader_checks import reader_checks, wilson_interval
 from labeling.consensus.standing_answers import standing_answers
-from vitau.schema import AU, AUS, CheckKind, LedgerRow, Side, Stage
+from tests.answers import whole_answer
+from vitau.schema import AU, AUS, CheckKind, LedgerRow, Stage
 
 CONTROL, REPEAT = CheckKind.CONTROL, CheckKind.REPEAT
 
 
 def answer(subject: str, *regions: AU, reader: str = "a", kind: CheckKind | None = None, number: int = 1) -> list[LedgerRow]:
-    return [
-        LedgerRow(
-            subject=subject,
-            au=au,
-            reader=reader,
-            stage=Stage.READER,
-            affected=au in regions,
-            side=Side.LEFT if regions else None,
-            annotation=f"{reader} {subject} {number}",
-            version=str(number),
-            answered_at="2026-11-30T10:00:00Z",
-            check_kind=kind,
-        )
-        for au in AUS
-    ]
+    return whole_answer(subject, reader, *regions, number=number, check_kind=kind)
 
 
 def retracted(rows: list[LedgerRow]) -> list[LedgerRow]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeling.interface.answer import Answer, from_result, to_result
+from labeling.interface.answer import SEVERITIES, SYNKINESES, Answer, from_result, to_result
 from labeling.interface.config import INSTRUCTION, is_ours, label_config
+from labeling.interface.guide import GRADE_DEFINITIONS
 from labeling.interface.hotkeys import AFFECTED_KEYS, MARK_KEYS, UNCLEAR_KEYS
 from vitau.errors import LabelingError
 from vitau.schema import AU, AUS, Side, Stage
@@ -27,6 +28,10 @@ def boxes(draw: st.DrawFn) -> tuple[int, float, float, float, float]:
     return (index, left / 1e6, top / 1e6, width / 1e6, height / 1e6)
 
 
+def draw_some(draw, regions, values):
+    return {au: value for au in regions if (value := draw(st.none() | values)) is not None}
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
     affected = {au: draw(st.sampled_from([True, False, None])) for au in AUS}
@@ -37,6 +42,8 @@ def answers(draw: st.DrawFn) -> Answer:
         unusable=draw(st.frozensets(st.integers(0, 5))),
         note=draw(st.none() | st.text(min_size=1)),
         grade=draw(st.none() | st.integers(1, 6)),
+        severity=draw_some(draw, [au for au in AUS if affected[au]], st.integers(0, 2)),
+        synkinesis=draw_some(draw, AUS, st.booleans()),
         marks=marks,
     )
 
@@ -46,15 +53,18 @@ def test_an_answer_survives_the_round_trip(answer):
     assert from_result(json.loads(json.dumps(to_result(answer))), num_pictures=6) == answer
 
 
+@pytest.mark.parametrize("severity", [False, True])
 @pytest.mark.parametrize("adjudication", [False, True])
-def test_stored_choices_are_the_codes_of_regions_sides_and_grades(adjudication):
-    page = ET.fromstring(label_config(adjudication=adjudication))  # noqa: S314 — our own text
+def test_stored_choices_are_the_codes_of_regions_sides_and_grades(adjudication, severity):
+    page = ET.fromstring(label_config(adjudication=adjudication, severity=severity))  # noqa: S314 — our own text
     aliases = {
         choices.get("name"): [choice.get("alias") for choice in choices.iter("Choice")] for choices in page.iter("Choices")
     }
     assert aliases["regions"] == aliases["unaffected"] == aliases["unclear"] == list(AUS)
     assert aliases["side"] == [*Side, "none"]
     assert aliases["grade"] == list("123456")
+    asked = {name: listed for name, listed in aliases.items() if name in {*SEVERITIES, *SYNKINESES}}
+    assert asked == ({name: list(AUS) for name in (*SEVERITIES, *SYNKINESES)} if severity else {})
     assert [label.get("value") for label in page.iter("Label")] == list(AUS)
     assert "Forehead, inner brow (AU1)" in [choice.get("value") for choice in page.iter("Choice")]
 
@@ -66,10 +76,17 @@ def test_the_picture_of_the_regions_is_embedded_and_small():
     assert base64.b64decode(address[1].partition(",")[2])[8:12] == b"WEBP"
 
 
-@pytest.mark.parametrize("adjudication", [False, True])
-def test_a_page_is_recognized_until_it_is_changed_by_hand(adjudication):
+def test_each_grade_and_each_severity_has_its_definition_on_hover():
+    page = ET.fromstring(label_config(severity=True))  # noqa: S314 — our own text
+    hints = {choices.get("name"): [choice.get("hint") for choice in choices] for choices in page.iter("Choices")}
+    assert hints["grade"] == list(GRADE_DEFINITIONS.values())
+    assert hints["severity-2"][0] == "Forehead, inner brow (AU1): severity 2, no movement"
+
+
+@pytest.mark.parametrize(("adjudication", "severity"), [(False, False), (True, False), (False, True)])
+def test_a_page_is_recognized_until_it_is_changed_by_hand(adjudication, severity):
     """``ensure_project`` replaces the pages of earlier versions, and refuses one that an operator changed."""
-    page = label_config(adjudication=adjudication)
+    page = label_config(adjudication=adjudication, severity=severity)
     assert is_ours(page)
     assert is_ours(page.replace("><", ">\n<")), "Label Studio may keep other spaces"
     assert not is_ours(page.replace("Affected", "Palsied", 1))
@@ -91,7 +108,8 @@ def test_every_list_of_earlier_pages_is_still_there():
 @given(answers(), st.frozensets(st.sampled_from(list(AUS))), st.sampled_from(list(Side)))
 def test_a_ruling_survives_the_round_trip_and_settles_nothing_else(answer, settled, side):
     affected = {au: state for au, state in answer.affected.items() if au in settled}
-    ruling = replace(answer, affected=affected, side=side if any(affected.values()) else None)
+    severity = {au: level for au, level in answer.severity.items() if au in settled}
+    ruling = replace(answer, affected=affected, severity=severity, side=side if any(affected.values()) else None)
     given = to_result(ruling, explicit=True)
     assert from_result(given, num_pictures=6, stage=Stage.ADJUDICATION, asked=settled) == ruling
 
@@ -155,6 +173,18 @@ def test_a_side_without_an_affected_region_is_dropped():
         (
             {"regions": ["AU1"], "unaffected": ["AU1", "AU2"], "side": ["left"]},
             "AU1 are answered both “affected” and “not affected”; choose one of them",
+        ),
+        (
+            {"regions": ["AU1"], "side": ["left"], "severity-1": ["AU12", "AU1"]},
+            "AU12 have a severity but are not “affected”; correct one of them",
+        ),
+        (
+            {"regions": ["AU1"], "side": ["left"], "severity-0": ["AU1"], "severity-2": ["AU1"]},
+            "AU1 are answered both “severity 0” and “severity 2”; choose one of them",
+        ),
+        (
+            {"side": ["none"], "synkinesis": ["AU1"], "no-synkinesis": ["AU1"]},
+            "AU1 are answered both “synkinesis” and “no synkinesis”; choose one of them",
         ),
         ({"side": ["left"]}, "the side is “left” but no region is affected; correct one of them"),
         (

@@ -28,9 +28,9 @@ def keys(config: str) -> list[str]:
     return [element.get("hotkey") for kind in ("Choice", "Label") for element in page.iter(kind)]
 
 
-@pytest.mark.parametrize("adjudication", [False, True])
-def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication):
-    ours = keys(label_config(adjudication=adjudication))
+@pytest.mark.parametrize(("adjudication", "severity"), [(False, False), (True, False), (False, True)])
+def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication, severity):
+    ours = keys(label_config(adjudication=adjudication, severity=severity))
     assert len(ours) == 8 + 8 + 8 + 4 + 6 + 2 + 8
     assert None not in ours
     assert len(set(ours)) == len(ours)

@@ -20,7 +20,7 @@ ERASED: Final = "erased-"
 """The beginning of every tombstone."""
 
 _ANSWER: Final = ("au", "reader", "stage", "affected", "side", "annotation", "version", "answered_at", "retracted")
-_YOUNGER: Final = ("check_kind", "visit")
+_YOUNGER: Final = ("check_kind", "visit", "severity", "synkinesis")
 _NUMBERS: Final = ("suggestion", "lead_time_s")
 _DETAILS: Final = ("note", "frames_shown", "marks")
 

@@ -28,6 +28,8 @@ ledger = sa.Table(
     sa.Column("asked", sa.Boolean, nullable=False, server_default=sa.true()),  # false: the adjudicator did not settle it
     sa.Column("check_kind", sa.String),  # of a question that checks its reader, null for all others
     sa.Column("visit", sa.String),  # null for the visit 1
+    sa.Column("severity", sa.Integer),  # of an affected region, 0 to 2
+    sa.Column("synkinesis", sa.Boolean),  # null without an answer
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),

@@ -111,6 +111,13 @@ def test_a_phone_clip_is_rotated_upright(write_video: WriteVideo) -> None:
     assert frame.image[20:].mean() < 50
 
 
+def test_a_frame_has_the_colors_that_ffmpeg_converts(write_video: WriteVideo) -> None:
+    path = write_video([np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)] * 2)
+    with av.open(str(path)) as container:
+        expected = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert (next(sample_frames(path)).image == expected).all()
+
+
 def test_frames_are_decoded_one_by_one(write_video: WriteVideo) -> None:
     counts = DecodeCounts()
     list(islice(sample_frames(write_video(numbered(60)), counts=counts), 2))

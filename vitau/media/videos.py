@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from vitau.errors import ClipError
 from vitau.media.containers import Format, recognize_file
@@ -33,10 +34,11 @@ TimedImage: TypeAlias = tuple[float, Callable[[], Image]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded frame of FFmpeg and the aspect ratio of its pixels."""
+    """A decoded frame of FFmpeg, the aspect ratio of its pixels, and the converter that all frames of a recording share."""
 
     frame: Any
     aspect: float
+    converter: VideoReformatter
 
     def upright(self) -> Image:
         """Return the picture (H, W, 3) uint8 RGB with square pixels, rotated according to its metadata.
@@ -44,7 +46,9 @@ class Picture:
         Raises:
             ClipError: it would be too large.
         """
-        image: Image = self.frame.to_ndarray(format="rgb24")
+        # one thread, as for decoding: for such small pictures, two wait for each other longer than they work
+        converted: Any = self.converter.reformat(self.frame, format="rgb24", threads=1)
+        image: Image = converted.to_ndarray()
         if not 0.99 < self.aspect < 1.01:
             size = (max(1, round(image.shape[1] * self.aspect)), image.shape[0])
             check_pixels(*size)  # an aspect ratio of 65535:1 is possible
@@ -174,7 +178,7 @@ def _decoded(container: Any, counts: DecodeCounts, first: Fraction = Fraction(0)
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1  # clips are decoded in parallel processes: more threads would compete
     aspect = float(stream.sample_aspect_ratio or 1)
-    start, last_s = stream.start_time or 0, 0.0
+    start, last_s, converter = stream.start_time or 0, 0.0, VideoReformatter()
     for packet in _packets(container, stream, counts):
         try:
             frames = packet.decode()
@@ -193,7 +197,7 @@ def _decoded(container: Any, counts: DecodeCounts, first: Fraction = Fraction(0)
             counts.num_frames += 1
             if counts.num_frames > MAX_FRAMES:
                 raise ClipError(f"the recording has more than {MAX_FRAMES} frames; cut it")
-            yield last_s, Picture(frame, aspect)
+            yield last_s, Picture(frame, aspect, converter)
     expected_s = duration_s(stream, container)
     counts.truncated = expected_s is not None and last_s < 0.9 * expected_s - 1
 

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
 
-# B image, L landmark (68), A region (8, in the order of schema.AUS), P peak of a region (2), H row, W column
+# B image, L landmark (68), A region (8, in the order of schema.AUS), P peak of a region (2), H row, W column, S either,
+# N map of any image and region, M some of them
 # a trailing 2 of landmarks and peaks is x and y; of what is sided, the person's right and left
 
 CUT: Final = 0.01
 """Gaussians below this are zero."""
 _BELOW_CUT: Final = float(torch.nextafter(torch.tensor(CUT), torch.tensor(0.0)))  # torch keeps what exceeds a threshold
-_CACHED: Final = 1 << 18
-"""Values of Gaussians that are drawn at a time."""
+_CACHED: Final = 1 << 19
+"""Values of heatmaps that are drawn at a time."""
 
 
 def peaks(landmarks_BL2: Tensor) -> Tensor:
@@ -102,17 +103,20 @@ def _signed_bells(peaks_BAP2: Tensor, affected_BAP: Tensor, size: int, sigma: fl
     sigma = 20.0 * size / 128 if sigma is None else sigma
     grid = torch.arange(size, device=peaks_BAP2.device, dtype=torch.float32)
     bell_BAP2S = torch.exp(-((grid - peaks_BAP2[..., None] * (size / CROP_SIZE)) ** 2) / (2 * sigma**2))
-    sign_BAP = 2 * affected_BAP.to(bell_BAP2S) - 1
-    heatmaps_BAHW = bell_BAP2S.new_empty((*affected_BAP.shape[:2], size, size))
-    # a few images at a time stay in a processor's cache, which is several times faster
-    num_images = max(1, _CACHED // (16 * size**2)) if heatmaps_BAHW.device.type == "cpu" else max(1, len(heatmaps_BAHW))
-    for first in range(0, len(heatmaps_BAHW), num_images):
-        part = slice(first, first + num_images)
-        x_BAPW, y_BAPH = bell_BAP2S[part].unbind(3)
-        bell_BAPHW = torch.threshold_(y_BAPH[..., :, None] * x_BAPW[..., None, :], _BELOW_CUT, 0.0)
-        bell_BAPHW *= sign_BAP[part, ..., None, None]
-        torch.add(bell_BAPHW[:, :, 0], bell_BAPHW[:, :, 1], out=heatmaps_BAHW[part]).clamp_(-1, 1)
-    return heatmaps_BAHW
+    bell_BAP2S[:, :, :, 0] *= (2 * affected_BAP.to(bell_BAP2S) - 1)[..., None]
+    bell_NP2S = bell_BAP2S.flatten(0, 1)
+    heatmap_NHW = bell_NP2S.new_empty((len(bell_NP2S), size, size))
+    # a few maps at a time stay in a processor's cache, which is several times faster
+    num_maps = max(1, _CACHED // size**2) if heatmap_NHW.device.type == "cpu" else max(1, len(heatmap_NHW))
+    second_MHW = heatmap_NHW.new_empty((min(num_maps, len(heatmap_NHW)), size, size))
+    for first in range(0, len(heatmap_NHW), num_maps):
+        map_MHW = heatmap_NHW[first : first + num_maps]
+        x_MPS, y_MPS = bell_NP2S[first : first + num_maps].unbind(2)
+        for peak, drawn_MHW in enumerate((map_MHW, second_MHW[: len(map_MHW)])):
+            torch.mul(y_MPS[:, peak, :, None], x_MPS[:, peak, None, :], out=drawn_MHW)
+            torch.hardshrink(drawn_MHW, _BELOW_CUT, out=drawn_MHW)
+        map_MHW.add_(drawn_MHW).clamp_(-1, 1)
+    return heatmap_NHW.reshape(*affected_BAP.shape[:2], size, size)
 
 
 def decode(heatmaps_BAHW: Tensor) -> Tensor:

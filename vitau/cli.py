@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import vitau
+from vitau.command_line import WORKERS_HELP
 from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
 from vitau.commands.check_healthy import check_healthy
@@ -154,6 +155,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
         float | None,
         typer.Option(help="Frames per second of image sequences (tar); by default every image is scored.", show_default=False),
     ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS_HELP, show_default=False)] = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Score photos and clips of faces.
@@ -168,7 +170,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     import json
 
     from vitau.evaluation.metrics import metrics_from_json
-    from vitau.media.inputs import RecordingOptions
+    from vitau.media.inputs import RecordingOptions, default_workers, list_files
     from vitau.registry.bundle import read_version
     from vitau.scoring.batch import person_record, score_inputs, summary_lines
     from vitau.scoring.predict import Predictor
@@ -185,6 +187,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
         metrics=metrics_from_json(json.loads(metrics.read_text(encoding="utf-8"))) if metrics.is_file() else None,
         analyse_all=analyse_all,
         options=options,
+        num_processes=workers or (default_workers(list_files(inputs)[0]) if predictor.device.type == "cpu" else 1),
         watch=_watch,
     )
     for skipped in result.skipped:

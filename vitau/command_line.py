@@ -1,8 +1,14 @@
-"""The run of a small program: an error is one sentence on stderr, and exit code 1."""
+"""What commands share: an error is one sentence on stderr and exit code 1, and the words of an option."""
+
+from typing import Final
 
 import typer
 
 from vitau.errors import VitauError
+
+WORKERS_HELP: Final = (
+    "Processes for many clips; by default one per core, and one for fewer than four clips. Results do not change."
+)
 
 
 def run(app: typer.Typer) -> None:

@@ -1,4 +1,5 @@
 import csv
+import pickle
 import stat
 import tracemalloc
 
@@ -9,7 +10,9 @@ import pytest
 
 from vitau.measures.geometry import measure_points
 from vitau.measures.landmarks.predictors import DlibBackend
+from vitau.measures.landmarks.refinement.refined import RefinedBackend
 from vitau.measures.landmarks.tables import TableBackend
+from vitau.measures.reporting.folder import measure_into
 from vitau.measures.run import measure_source, measure_sources
 from vitau.measures.sources import list_sources
 from vitau.media.inputs import RecordingOptions
@@ -170,3 +173,31 @@ def test_a_longer_clip_needs_no_more_memory(tmp_path):
 
     peak_mb(1)  # loads models and modules
     assert peak_mb(8) < peak_mb(2) + 8
+
+
+def test_two_processes_measure_the_same_in_the_same_order(recordings, tmp_path):
+    paths = [recordings / name for name in ("photo.png", "wall.png", "mirror/photo.png", "broken.mp4")]
+    listed, shown = list_sources(paths, RecordingOptions()), []
+
+    def watch(sources, _):
+        for source in sources:
+            shown.append(source.item)
+            yield source
+
+    written = []
+    for num_processes in (1, 2):
+        out = tmp_path / str(num_processes)
+        result = measure_into(out, listed, DlibBackend(), num_processes=num_processes, watch=watch)
+        files = {path.relative_to(out): path for path in out.rglob("*") if path.is_file() and path.suffix != ".xlsx"}
+        written.append((result, {name: path.read_bytes() for name, path in files.items()}))
+    assert written[0] == written[1]
+    assert shown == [source.item for source in listed.sources] * 2
+    assert [summary.item for summary in written[0][0].people] == [shown[0], shown[2]]
+
+
+def test_another_process_loads_the_weights_of_a_backend_once():
+    backend = RefinedBackend()
+    sent = pickle.dumps(backend)
+    assert len(sent) < 1000
+    assert pickle.loads(sent) is pickle.loads(sent)
+    assert pickle.loads(sent).name == backend.name

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import stat
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitau.errors import ClipError
-from vitau.media.inputs import list_files
+from vitau.media.inputs import default_workers, list_files
 from vitau.schema import AU, AUS, SCORE_COLUMNS
 from vitau.scoring.aggregate import RegionScore, SubjectScore
 from vitau.scoring.batch import BatchResult, ScoredPerson, score_inputs, summary_lines, write_items
@@ -176,3 +177,22 @@ def test_the_line_of_a_person_names_the_side_of_the_palsy_and_of_each_affected_r
         "a.jpg\tpalsy\t0.90 (one frame)\tregions: AU1 left, AU9 right\tside: left, 93%",
         "a.jpg\tpalsy\t0.90 (one frame)\tregions: AU9",
     ]
+
+
+def test_two_processes_score_the_same_in_the_same_order(lenient, photo, landscape, tmp_path):
+    written = []
+    for num_processes in (1, 2):
+        out = tmp_path / str(num_processes)
+        result = score_inputs(lenient, [photo, landscape, photo], out, model_name="m", num_processes=num_processes)
+        written.append((result, {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}))
+    assert [name for name in written[0][1] if written[0][1][name] != written[1][1].get(name)] == []
+    assert written[0][0] == written[1][0]
+    assert [person.item for person in written[0][0].people] == [1, 3]
+    assert [skipped.item for skipped in written[0][0].skipped] == ["2"]
+
+
+def test_processes_are_as_many_as_cores_and_as_pairs_of_clips(tmp_path):
+    cores = len(os.sched_getaffinity(0))
+    assert default_workers([]) == default_workers([tmp_path / "a.jpg"] * 9) == default_workers([tmp_path / "a.mp4"] * 3) == 1
+    assert default_workers([tmp_path / "a.mp4"] * 4) == min(2, cores)
+    assert default_workers([tmp_path / "a.mp4"] * 1000) == cores

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitau.command_line import WORKERS_HELP
 from vitau.progress import track
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
             help="Frames per second of image sequences (tar); by default every image is measured.", show_default=False
         ),
     ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help=WORKERS_HELP, show_default=False)] = None,
 ) -> None:
     """Measure photos and clips of faces, without a model.
 
@@ -65,12 +67,13 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     from vitau.measures.landmarks.choice import open_backend
     from vitau.measures.reporting.folder import measure_into
     from vitau.measures.sources import list_sources
-    from vitau.media.inputs import RecordingOptions
+    from vitau.media.inputs import RecordingOptions, default_workers
 
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
     listed = list_sources(inputs or [], options, manifest)
-    result = measure_into(out, listed, points, video=video, watch=_watch)
+    paths = [part.path for source in listed.sources for part in source.parts]
+    result = measure_into(out, listed, points, video=video, num_processes=workers or default_workers(paths), watch=_watch)
     kept = points.flattening.sentence() if points.flattening else "how much asymmetry they keep was not measured"
     typer.echo(f"Landmarks: {points.name}; {kept}.", err=True)
     for skipped in result.skipped:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from vitau.measures.results import TASK_WORDS, Exercise, PersonResult, Recording
 from vitau.measures.series import RATE_FPS, ReadingState, read_series
 from vitau.measures.sources import Source, SourceList
 from vitau.measures.tables import TableWriter
+from vitau.processes import parallel_map, single_threaded
 from vitau.schema import Skipped
 
 
@@ -51,11 +53,13 @@ def measure_sources(
     backend: LandmarkBackend,
     rate_fps: float = RATE_FPS,
     sinks: Sequence[Sink] = (),
+    num_processes: int = 1,
     watch: Callable[[Iterable[Source], int], Iterable[Source]] = lambda sources, _: sources,
 ) -> MeasureResult:
-    """Measure sources one by one; write the tables into a folder, and hand each recording to the sinks.
+    """Measure sources; write the tables into a folder, and hand each recording to the sinks, in the order of the sources.
 
-    Only one recording is in memory. A file that cannot be measured is skipped, and its reason is listed.
+    Only one recording per process is in memory, and one more. The number of processes changes no result. A file that cannot be
+    measured is skipped, and its reason is listed.
 
     Args:
         listed: the sources, as :func:`vitau.measures.sources.list_sources` lists them.
@@ -63,14 +67,17 @@ def measure_sources(
         backend: where the landmarks come from.
         rate_fps: measured frames per second of clips.
         sinks: further receivers of each recording.
+        num_processes: that measure, each one source at a time in one thread.
         watch: wraps the sources and their number to show progress.
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     people: list[Summary] = []
     skipped = list(listed.skipped)
+    measure = partial(_measure_alone, backend=backend, rate_fps=rate_fps)
     with TableWriter(out) as tables:
-        for source in watch(listed.sources, len(listed.sources)):
-            for outcome in measure_source(source, backend, rate_fps=rate_fps):
+        measured = parallel_map(measure, listed.sources, num_processes)
+        for _, outcomes in zip(watch(listed.sources, len(listed.sources)), measured, strict=True):
+            for outcome in outcomes:
                 if isinstance(outcome, Skipped):
                     skipped.append(outcome)
                     continue
@@ -88,6 +95,11 @@ def measure_sources(
                 )
         tables.write_skipped(skipped)
     return MeasureResult(people=tuple(people), skipped=tuple(skipped), num_ignored=listed.num_ignored)
+
+
+def _measure_alone(source: Source, *, backend: LandmarkBackend, rate_fps: float) -> list[Recording | Skipped]:
+    with single_threaded():
+        return list(measure_source(source, backend, rate_fps=rate_fps))
 
 
 def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float = RATE_FPS) -> Iterator[Recording | Skipped]:

@@ -1,6 +1,7 @@
 """Inputs of a command: the options of a recording, and the photos and clips among files and folders."""
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +54,12 @@ def list_files(inputs: Iterable[Path]) -> tuple[list[Path], int]:
         paths += media
         num_ignored += len(files) - len(media)
     return paths, num_ignored
+
+
+def default_workers(paths: Iterable[Path]) -> int:
+    """Return the number of processes for some recordings: one per core, each with two clips at least.
+
+    A process takes seconds to load its models, so that photos alone are for one.
+    """
+    num_clips = sum(path.suffix.lower() not in PHOTO_SUFFIXES for path in paths)
+    return max(1, min(len(os.sched_getaffinity(0)), num_clips // 2))

@@ -3,7 +3,9 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, DecodeCounts
 from vitau.media.inputs import RecordingOptions, list_files
+from vitau.processes import parallel_map, single_threaded
 from vitau.registry.bundle import EXPLANATIONS, read_version
 from vitau.schema import AU, Skipped, safe_cell
 from vitau.scoring.aggregate import RegionScore, SubjectScore, aggregate
@@ -59,7 +62,7 @@ class BatchResult:
     num_ignored: int
 
 
-def score_inputs(
+def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
     predictor: Predictor,
     inputs: Sequence[Path],
     out: Path,
@@ -68,6 +71,7 @@ def score_inputs(
     metrics: PalsyMetrics | RegionMetrics | None = None,
     analyse_all: bool = False,
     options: RecordingOptions | None = None,
+    num_processes: int = 1,
     watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
 ) -> BatchResult:
     """Score files and folders of files; skip a file that cannot be scored, and record the reason.
@@ -84,6 +88,7 @@ def score_inputs(
         metrics: metrics of the model on its test people, for the report.
         analyse_all: analyze the regions of healthy faces too.
         options: of all inputs: whether they are mirrored, and the time range of clips.
+        num_processes: that score, each one input at a time; their number changes no result.
         watch: wraps the paths and their number to show progress.
 
     Raises:
@@ -95,44 +100,16 @@ def score_inputs(
             f"{', '.join(map(str, inputs))} contains neither photos nor clips; give photos, clips or folders of them"
         )
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    skipped: list[Skipped] = []
-    people: list[ScoredPerson] = []
-    reported: list[ReportedSubject] = []
     write_items(paths, out / "items.csv")
-    for number, path in enumerate(watch(paths, len(paths)), 1):
-        counts, reading, item = DecodeCounts(), ReadingCounts(), str(number)
-        try:
-            sampler = _FaceSampler()
-            faces = predictor.score_path(path, item, analyse_all=analyse_all, counts=counts, options=options, reading=reading)
-            rows += [sampler.add(face) for face in faces]
-        except ClipError as error:
-            skipped.append(Skipped(item=item, reason=str(error)))
-            continue
-        for face_index, (own_rows, own_faces) in sampler.people.items():
-            score = aggregate(score_table(own_rows), predictor.rule, analyse_all=analyse_all)
-            if score is None:  # every person has a row
-                continue
-            notes = (*predictor.warnings, *_notes(item, counts), *_left_out_notes(item, reading))
-            left_out = {str(reason): count for reason, count in reading.left_out.items()}
-            added = contributions(predictor, own_faces[0].movement_F)
-            person = ScoredPerson(
-                item=number, input=str(path), face_index=face_index, score=score, notes=notes, contributions=added
-            )
-            is_photo = path.suffix.lower() in PHOTO_SUFFIXES
-            frames = _draw(predictor, own_faces, out / "overlays" / f"{number:03d}", is_photo=is_photo)
-            name = f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}"
-            people.append(person)
-            reported.append(
-                ReportedSubject(
-                    name=name,
-                    score=score,
-                    key_frames=frames,
-                    left_out=left_out,
-                    notes=_notes(item, counts),
-                    contributions=added,
-                )
-            )
+    sent = _ItemWork(
+        folder=predictor.folder.resolve(), device=str(predictor.device), out=out, analyse_all=analyse_all, options=options
+    )
+    here: Callable[[tuple[int, Path]], _ScoredItem] = partial(sent.score, predictor, alone=len(paths) == 1)
+    scored = parallel_map(here if num_processes < 2 else sent, enumerate(paths, 1), num_processes)
+    items = [item for _, item in zip(watch(paths, len(paths)), scored, strict=True)]
+    rows = [row for item in items for row in item.rows]
+    people = [person for item in items for person in item.people]
+    skipped = [item.skipped for item in items if item.skipped is not None]
     _write_tables(out, rows, people, skipped)
     pulled = read_version(predictor.folder)
     model = ReportedModel(
@@ -149,7 +126,7 @@ def score_inputs(
         synthetic=predictor.synthetic,
         warnings=predictor.warnings,
         models=[model],
-        subjects=reported,
+        subjects=[subject for item in items for subject in item.reported],
         skipped=skipped,
     )
     write_report(report, out / "report.html")
@@ -192,6 +169,73 @@ def _explanations(predictor: Predictor) -> Explanations | None:
     """Read how true the explanations of recognition are; None for a folder without it."""
     path = predictor.folder / EXPLANATIONS
     return Explanations.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ScoredItem:
+    """What one input adds to the result: rows of faces, people, and their entries in the report; or why it is skipped."""
+
+    rows: Sequence[dict[str, Any]] = ()
+    people: Sequence[ScoredPerson] = ()
+    reported: Sequence[ReportedSubject] = ()
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ItemWork:
+    """The work on one numbered input, to be sent to a process, which loads the model once."""
+
+    folder: Path
+    device: str
+    out: Path
+    analyse_all: bool
+    options: RecordingOptions | None
+
+    def __call__(self, numbered: tuple[int, Path]) -> _ScoredItem:
+        return self.score(_loaded(self.folder, self.device), numbered)
+
+    def score(self, predictor: Predictor, numbered: tuple[int, Path], *, alone: bool = False) -> _ScoredItem:
+        """Score an input; one of several is scored by one thread, so that the number of processes changes no result."""
+        with nullcontext() if alone else single_threaded():
+            return self._score(predictor, *numbered)
+
+    def _score(self, predictor: Predictor, number: int, path: Path) -> _ScoredItem:
+        counts, reading, item, sampler = DecodeCounts(), ReadingCounts(), str(number), _FaceSampler()
+        try:
+            faces = predictor.score_path(
+                path, item, analyse_all=self.analyse_all, counts=counts, options=self.options, reading=reading
+            )
+            rows = [sampler.add(face) for face in faces]
+        except ClipError as error:
+            return _ScoredItem(skipped=Skipped(item=item, reason=str(error)))
+        people: list[ScoredPerson] = []
+        reported: list[ReportedSubject] = []
+        for face_index, (own_rows, own_faces) in sampler.people.items():
+            score = aggregate(score_table(own_rows), predictor.rule, analyse_all=self.analyse_all)
+            if score is None:  # every person has a row
+                continue
+            notes = (*predictor.warnings, *_notes(item, counts), *_left_out_notes(item, reading))
+            added = contributions(predictor, own_faces[0].movement_F)
+            people.append(
+                ScoredPerson(item=number, input=str(path), face_index=face_index, score=score, notes=notes, contributions=added)
+            )
+            is_photo = path.suffix.lower() in PHOTO_SUFFIXES
+            reported.append(
+                ReportedSubject(
+                    name=f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}",
+                    score=score,
+                    key_frames=_draw(predictor, own_faces, self.out / "overlays" / f"{number:03d}", is_photo=is_photo),
+                    left_out={str(reason): count for reason, count in reading.left_out.items()},
+                    notes=_notes(item, counts),
+                    contributions=added,
+                )
+            )
+        return _ScoredItem(rows=rows, people=people, reported=reported)
+
+
+@cache
+def _loaded(folder: Path, device: str) -> Predictor:
+    return Predictor(folder, device=device)
 
 
 class _FaceSampler:

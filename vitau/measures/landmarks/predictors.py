@@ -45,7 +45,12 @@ class ShapePredictorBackend:
     name = "shape_predictor"
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._predict = _load(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process loads the same file, once."""
+        return _loaded, (self._path,)
 
     @functools.cached_property
     def flattening(self) -> Flattening | None:
@@ -58,6 +63,11 @@ class ShapePredictorBackend:
         """Predict the points in the box of the tracked face."""
         x, y, width, height = (round(value) for value in face.box)
         return _parts(self._predict(image, dlib.rectangle(x, y, x + width - 1, y + height - 1)))
+
+
+@functools.cache
+def _loaded(path: Path) -> ShapePredictorBackend:
+    return ShapePredictorBackend(path)
 
 
 def _load(path: Path) -> Any:

@@ -1,11 +1,12 @@
 """A backend of points that another program wrote to a CSV: OpenFace, Py-Feat, or MediaPipe's face mesh."""
 
 import csv
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,12 @@ class TableBackend:
     flattening: Flattening | None = None
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._frames = _read(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process reads the same file, once."""
+        return _loaded, (self._path,)
 
     def points(self, image: Image, face: FaceCrop, frame_index: int = 0, clip: str = "") -> Points | None:
         """Return the stored points of this frame that are nearest to the tracked face and overlap it."""
@@ -71,6 +77,11 @@ class TableBackend:
         if not faces or min(distances) > max(face.box[2:]) / 2:
             return None
         return faces[int(np.argmin(distances))]
+
+
+@functools.cache
+def _loaded(path: Path) -> TableBackend:
+    return TableBackend(path)
 
 
 def _read(path: Path) -> _Frames:

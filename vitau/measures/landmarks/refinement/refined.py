@@ -1,5 +1,6 @@
 """The backend that refines dlib's points from pixels."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,12 @@ class RefinedBackend:
     def __init__(self, weights: Path | None = None) -> None:
         from vitau.measures.landmarks.refinement.network import load_networks
 
-        self._networks: Mapping[str, PointNet] = load_networks(weights or WEIGHTS)
+        self._weights = weights or WEIGHTS
+        self._networks: Mapping[str, PointNet] = load_networks(self._weights)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process loads the same weights, once."""
+        return _loaded, (self._weights,)
 
     @property
     def flattening(self) -> Flattening | None:
@@ -52,6 +58,11 @@ class RefinedBackend:
     def points(self, image: Image, face: FaceCrop, frame_index: int = 0, clip: str = "") -> Points | None:  # noqa: ARG002 - the interface
         """Return the refined points; a point far from dlib's stays where dlib has it."""
         return refine(image, face.landmarks, self._networks)
+
+
+@functools.cache
+def _loaded(weights: Path) -> RefinedBackend:
+    return RefinedBackend(weights)
 
 
 def refine(

@@ -1,4 +1,4 @@
-"""What commands share: an error is one sentence on stderr and exit code 1, and the words of an option."""
+"""Shared parts of commands: an error is one sentence on stderr and exit code 1; and the help of an option."""
 
 from typing import Final
 

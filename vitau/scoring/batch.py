@@ -173,7 +173,7 @@ def _explanations(predictor: Predictor) -> Explanations | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ScoredItem:
-    """What one input adds to the result: rows of faces, people, and their entries in the report; or why it is skipped."""
+    """The result of one input: rows of faces, people, and their entries in the report; or why it is skipped."""
 
     rows: Sequence[dict[str, Any]] = ()
     people: Sequence[ScoredPerson] = ()

@@ -30,7 +30,7 @@ from vitau.store.atomic import atomic_path
 
 BACKEND: Final = "refined"
 """The landmarks of every ingest, whatever a machine's settings say, so that the measures of all clips can be compared."""
-_CODE: Final = 2
+_CODE: Final = 3
 """Increases when the code gives other values for the same frames."""
 _POINTS: Final = "refined_landmarks"
 _VALUES: Final = (*column_names(), *QUALITY_COLUMNS, *PIXEL_COLUMNS)

@@ -10,12 +10,12 @@ from vitau.measures.landmarks.backend import FLATTENED, Points
 from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.landmarks.flattening import DrawnFrame, kept_asymmetry
 from vitau.measures.landmarks.refinement.network import REGIONS, PointNet
-from vitau.measures.landmarks.refinement.refined import RefinedBackend, refine
+from vitau.measures.landmarks.refinement.refined import RefinedBackend, refine, steady_corners
 from vitau.measures.weakness.model import weakness_model
 from vitau.measures.weakness.signs import measure_signs
 from vitau.media.clips import sample_frames
 from vitau.media.faces import FaceTracker, align, detect
-from vitau.media.synthetic.drawing import draw_frame
+from vitau.media.synthetic.drawing import draw_frame, draw_landmarks
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 
 SEED = 903
@@ -93,6 +93,18 @@ def test_a_point_far_from_dlibs_stays_where_dlib_has_it(people: list[tuple[Perso
     assert moved[[17, 26]].max() == 0
     assert moved[36:48].max() > 0
     assert moved.max() <= 0.36 * np.linalg.norm(eyes)
+
+
+def test_an_outer_lip_corner_that_scatters_sideways_follows_the_inner_one() -> None:
+    points = draw_landmarks(draw_person(SEED, 0), "rest", 0.0).astype(np.float64)
+    scattered = points.copy()
+    scattered[48] += 0.1 * (points[42:48].mean(axis=0) - points[36:42].mean(axis=0))
+    steady_corners(points)
+    steady_corners(scattered)
+    change = {name: values[1] - values[0] for name, values in measure_points(np.stack([points, scattered])).items()}
+    assert change["lip_corner_lateral_right"] == pytest.approx(-0.065, abs=1e-6)
+    assert change["lip_corner_lateral_left"] == pytest.approx(-0.035, abs=1e-6), "the difference keeps 30 % of the scatter"
+    assert change["lip_corner_height_right"] == pytest.approx(0, abs=1e-6)
 
 
 def test_only_the_localized_points_change(people: list[tuple[Person, list[DrawnFrame]]], refined: list[np.ndarray]) -> None:

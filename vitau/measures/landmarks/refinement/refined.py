@@ -29,6 +29,8 @@ _FARTHEST: Final = 0.35
 
 _SUBNASAL_SHARES: Final = np.array([0.3, 0.4, 0.3])
 """Shares of the three estimates of where the subnasal point is sideways."""
+_INNER_SHARE: Final = 0.7
+"""Share of the inner lip corner in where the outer one is sideways; the point itself has the rest."""
 
 
 class RefinedBackend:
@@ -85,7 +87,20 @@ def refine(
         believed = counts > 0  # the midline is found from both sides
         refined[believed] = sums[believed] / counts[believed, None]
     _center_subnasal(refined, landmarks)
+    steady_corners(refined)
     return refined.astype(np.float32)
+
+
+def steady_corners(refined: NDArray[np.float64]) -> None:
+    """Move the outer lip corners sideways, toward where the inner ones place them, because the end of the red lip has no edge.
+
+    The lips meet at the inner corners. Their distance from the outer ones is taken as the mean of both sides.
+    """
+    axis = refined[42:48].mean(axis=0) - refined[36:42].mean(axis=0)
+    across = axis / np.linalg.norm(axis)
+    right, left = (refined[[60, 54]] - refined[[48, 64]]) @ across
+    shift = _INNER_SHARE * (right - left) / 2
+    refined[[48, 54]] += shift * across
 
 
 def _center_subnasal(refined: NDArray[np.float64], landmarks: NDArray[np.floating[Any]]) -> None:

@@ -16,6 +16,8 @@ app = typer.Typer()
 ALL: Final = "all"
 DRAWN: Final = "drawn"
 """Stands for a snapshot: the people are drawn."""
+LABELS: Final = ".csv"
+"""Ends the name of a table of labels."""
 NAMES: Final = ("recognition", "regions", "losses", "features", ALL)
 SIZES: Final = ("smoke", "tiny", "paper")
 PROTOCOLS: Final = tuple(map(str, Protocol))
@@ -31,7 +33,12 @@ def tables(  # noqa: PLR0913 - an argument for each option of the command
             autocompletion=lambda: list(NAMES),
         ),
     ],
-    snapshot: Annotated[str, typer.Argument(help="Digest of a snapshot, or `drawn`: people who are drawn, without services.")],
+    snapshot: Annotated[
+        str,
+        typer.Argument(
+            help="Digest of a snapshot. Without services: `drawn` for drawn people, or a CSV of labels with clips beside it."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the predictions and the tables; complete fits are kept.")],
     protocol: Annotated[
         str,
@@ -63,18 +70,22 @@ def tables(  # noqa: PLR0913 - an argument for each option of the command
 
     Example: python -m flows tables all drawn --size tiny --out tables
     """
-    settings = None if snapshot == DRAWN else connect(state)
+    labels = Path(snapshot) if snapshot.endswith(LABELS) else None
+    settings = None if snapshot == DRAWN or labels else connect(state)
     from flows.tables.outputs import markdown
     from flows.tables.plan import TablePlan
     from flows.tables.run import make_tables
     from flows.tables.sizes import SIZES as TABLE_SIZES
-    from flows.tables.sources import drawn_source, snapshot_source
+    from flows.tables.sources import drawn_source, labels_source, snapshot_source
     from flows.tables.words import cells, header
     from vitau.baselines.tables import TABLES, RowSettings
     from vitau.store.atomic import write_atomic
 
     chosen, num_processes = TABLE_SIZES[size], len(os.sched_getaffinity(0))
-    source = drawn_source(chosen.drawn, out, num_processes) if settings is None else snapshot_source(snapshot, settings)
+    if labels:
+        source = labels_source(labels, out, num_processes)
+    else:
+        source = drawn_source(chosen.drawn, out, num_processes) if settings is None else snapshot_source(snapshot, settings)
     with source.device() as device:
         plan = TablePlan(
             names=[name for name in TABLES if table in (ALL, name)],
@@ -94,7 +105,8 @@ def tables(  # noqa: PLR0913 - an argument for each option of the command
         finished = make_tables(plan, out, num_processes=num_processes)
     source.note_looks(plan, finished)
     if page is not None:
-        command = f"python -m flows tables {table} {snapshot} --size {size} --protocol {protocol} --seeds {seeds}"
+        people = labels.name if labels else snapshot
+        command = f"python -m flows tables {table} {people} --size {size} --protocol {protocol} --seeds {seeds}"
         command += f" --methods {methods}" if methods else ""
         write_atomic(page, markdown(finished, command), mode=0o644)
     for made in finished:

@@ -116,7 +116,7 @@ def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Ta
     movement_F = movement_of(predictor, tables)
     scored = score_table(score_frames(predictor, tables, movement_F))
     write_table(store, layout.score_key(digest, subject), scored)
-    key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored)
+    key_frames = write_overlays(store, predictor, digest, subject, pa.concat_tables(tables), scored, movement_F)
     score, revisions = aggregate(scored, predictor.rule), frame_revisions(frames)
     added = contributions(predictor, movement_F)
     assert score is not None, "a snapshot has no subject without a frame"
@@ -165,12 +165,25 @@ def read_crops(store: Store, frames: pa.Table, key: str) -> pa.Table:
 
 
 def write_overlays(
-    store: Store, predictor: Predictor, digest: str, subject: str, table: pa.Table, scored: pa.Table
+    store: Store,
+    predictor: Predictor,
+    digest: str,
+    subject: str,
+    table: pa.Table,
+    scored: pa.Table,
+    movement_F: NDArray[Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Write the overlays of a few frames; return per frame its score and the keys of its pictures by name."""
     indices = evenly_spaced(table.num_rows, OVERLAID_FRAMES)
     rows = scored.take(indices).to_pylist()
-    drawn = draw_overlays(predictor, decode_crops(table.take(indices)), np.array([row["analysed"] for row in rows]))
+    some = table.take(indices)
+    drawn = draw_overlays(
+        predictor,
+        decode_crops(some),
+        np.array([row["analysed"] for row in rows]),
+        landmarks_NL2=np.array(some["crop_landmarks"].to_pylist(), np.float32).reshape(len(rows), -1, 2),
+        movement_F=movement_F,
+    )
     written = []
     for row, pictures in zip(rows, drawn, strict=True):
         keys = {name: layout.overlay_key(digest, subject, row["input"], row["frame_index"], name) for name in pictures}

@@ -13,10 +13,11 @@ from flows.workspace import Workspace
 from labeling.consensus.standing_answers import standing_answers
 from vitau.catalog.catalog import Training
 from vitau.errors import ObjectNotFoundError
-from vitau.evaluation.explanations.results import Explanations
+from vitau.evaluation.explanations.results import FUSED, Explanations
 from vitau.evaluation.training_result import TrainingResult
 from vitau.schema import Protocol, Split, canonical_name
 from vitau.scoring.explanations.evaluate import evaluate_explanations
+from vitau.scoring.explanations.fused_evaluation import evaluate_fused
 from vitau.scoring.explanations.regions import evaluate_region_maps
 from vitau.scoring.predict import Predictor
 
@@ -34,7 +35,8 @@ def with_explanations(
         return result
     predictor, everybody = Predictor(bundle), result.protocol is Protocol.LOPO
     try:
-        crops, _, _ = candidate_crops(workspace, result.snapshot, everybody=everybody)
+        movement = predictor.recognition_fusion is not None
+        crops, _, _ = candidate_crops(workspace, result.snapshot, everybody=everybody, movement=movement)
         rows = load_living(workspace, result.snapshot).rows
     except ObjectNotFoundError as missing:
         get_logger(__name__).warning("Explanations were not evaluated: %s", missing)
@@ -50,6 +52,9 @@ def with_explanations(
     boxes = readers_boxes(workspace, result.ledger_offset)
     marks = {row: boxes[name] for row, name in enumerate(frame_N.tolist()) if name in boxes}
     found = earlier or evaluate_explanations(predictor.recognition, crops, marks=marks, seen_in_training=everybody)
+    if found is not None and predictor.recognition_fusion is not None and FUSED not in found.by_name:
+        whole = evaluate_fused(predictor.recognition, predictor.recognition_fusion, crops, marks=marks)
+        found = replace(found, by_name={**whole, **found.by_name})
     if found is not None and predictor.regions is not None:
         found = replace(found, by_name={**found.by_name, **evaluate_region_maps(predictor.regions, crops)})
     return replace(result, explanations=None if found is None else found.to_json())

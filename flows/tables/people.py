@@ -1,11 +1,11 @@
 """The people of a table: those of a snapshot, or people who are drawn for the table into a store beside it."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from vitau.media.synthetic.people import TASKS, Person, draw_person
 from vitau.processes import parallel_map
 from vitau.schema import AUS, CROP_SIZE, Cohort
 from vitau.store import Store, open_store
+from vitau.store.atomic import write_atomic
 from vitau.training.pretraining.draw_worker import population
 from vitau.training.pretraining.drawn_faces import DRAWING_VERSION
 
@@ -55,6 +56,12 @@ class People:
         """Digest of the rows that are used."""
         return digest_of(self.rows)
 
+    @classmethod
+    def of_store(cls, store: Store, folder: Path, snapshot: str, *, synthetic: bool) -> Self:
+        """Return the people of a snapshot in ``folder/store``."""
+        uri, cache = str(folder / "store"), folder / "crops"
+        return cls(store_uri=uri, snapshot=snapshot, rows=load(store, snapshot), cache=cache, synthetic=synthetic)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawnClip:
@@ -83,16 +90,35 @@ def draw_people(
             rows += _store_clip(store, clip, drawn[:16], cohort)
             if progress:
                 progress(done, cohort.num_people)
-        note.write_text(freeze(pa.Table.from_pylist(rows, schema=snapshot_schema()), store, 0).digest)
-    snapshot = note.read_text()
-    rows_of_snapshot = load(store, snapshot)
-    return People(
-        store_uri=str(folder / "store"),
-        snapshot=snapshot,
-        rows=rows_of_snapshot,
-        cache=folder / "crops",
-        synthetic=True,
-    )
+        freeze_people(rows, store, note)
+    return People.of_store(store, folder, note.read_text(), synthetic=True)
+
+
+def freeze_people(rows: Sequence[Mapping[str, Any]], store: Store, note: Path) -> None:
+    """Freeze the rows of a snapshot, and write its digest into a note once it is complete.
+
+    Raises:
+        SnapshotError: there is no row.
+    """
+    snapshot = freeze(pa.Table.from_pylist(list(rows), schema=snapshot_schema()), store, 0)
+    write_atomic(note, snapshot.digest)
+
+
+def store_frames(store: Store, subject: str, table: bytes, recipe: str, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Put the frame table of a person into the store, and return the rows of the snapshot.
+
+    Args:
+        store: of the frames.
+        subject: pseudonym.
+        table: Parquet with ``frame_index``, ``crop`` and ``crop_landmarks``.
+        recipe: digest of how the frames were made.
+        facts: source, cohort, split, side and regions of the person.
+    """
+    digest = sha256(table).hexdigest()
+    key = frames_key(subject, digest, recipe)
+    store.put(key, table)
+    indices = pq.read_table(io.BytesIO(table), columns=["frame_index"])["frame_index"].to_pylist()
+    return [{"subject": subject, "clip": digest, "frames_key": key, **facts, "frame_index": index} for index in indices]
 
 
 @dataclass(frozen=True, kw_only=False)
@@ -126,20 +152,12 @@ def _score(face: Detection) -> float:
 
 
 def _store_clip(store: Store, clip: DrawnClip, recipe: str, cohort: DrawnCohort) -> list[dict[str, Any]]:
-    """Put the frame table of a drawn person into the store, and return the rows of the snapshot."""
     person = clip.person
-    digest = sha256(clip.table).hexdigest()
-    key = frames_key(person.subject, digest, recipe)
-    store.put(key, clip.table)
     facts = {
-        "subject": person.subject,
-        "clip": digest,
-        "frames_key": key,
         "source": SYNTHETIC_SOURCE,
         "cohort": str(Cohort.PALSY if person.palsied else Cohort.CONTROL),
         "split": str(cohort.split(person.index)),
         "side": None if person.side is None else str(person.side),
         **{str(au): au in person.affected for au in AUS},
     }
-    indices = pq.read_table(io.BytesIO(clip.table), columns=["frame_index"])["frame_index"].to_pylist()
-    return [{**facts, "frame_index": index} for index in indices]
+    return store_frames(store, person.subject, clip.table, recipe, facts)

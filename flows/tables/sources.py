@@ -1,4 +1,4 @@
-"""The source of a table's people: people who are drawn, or a snapshot of a workspace, whose looks are counted."""
+"""The source of a table's people: drawn people, labeled clips, or a snapshot of a workspace, whose looks are counted."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from flows.crossvalidation.crossvalidate import check_distinct, lease_gpu
 from flows.erasure.living import load_living
 from flows.promotion.looks import note_look
 from flows.settings import Settings
+from flows.tables.labeled import read_people
 from flows.tables.people import People, draw_people
 from flows.tables.plan import TablePlan
 from flows.tables.results import Table
@@ -20,7 +21,7 @@ from vitau.progress import Reporter
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """People, the weights of ViTAU's region recipes, and the workspace; drawn people have none."""
+    """People, the weights of ViTAU's region recipes, and the workspace; other people have none."""
 
     people: People
     weights: tuple[str, ...] = ()
@@ -53,6 +54,18 @@ def drawn_source(cohort: DrawnCohort, out: Path, num_processes: int) -> Source:
     """Draw the people of a size into ``out/people``; people who are drawn already are only read."""
     with Reporter().task("draw people") as step:
         return Source(people=draw_people(cohort, out / "people", num_processes=num_processes, progress=step))
+
+
+def labels_source(labels: Path, out: Path, num_processes: int) -> Source:
+    """Read the clips of a table of labels into ``out/people``; clips that are read already are not read again.
+
+    Raises:
+        SourceError: the table or a clip is missing, or the table is wrong.
+    """
+    reporter = Reporter()
+    with reporter.task("read clips") as step:
+        people = read_people(labels, out / "people", num_processes=num_processes, progress=step, skipped=reporter.line)
+    return Source(people=people)
 
 
 def snapshot_source(snapshot: str, settings: Settings) -> Source:

@@ -52,6 +52,9 @@ def test_movement_of_a_clip_is_in_every_frame_and_in_the_report_and_a_photo_has_
     assert still["uncertain"]
     assert len(moving["movement"]["contributions"]) == 6
     page = (tmp_path / "report.html").read_text()
+    with_contributions = {path.parent.name for path in (tmp_path / "overlays").glob("*/*-contributions.jpg")}
+    assert with_contributions == {"001"}, "the clip alone has movement to draw"
+    assert page.count('title="network and movement together"') == 4
     assert "What movement adds to the score" in page
     assert "Here the network answers alone." in page
     assert page.count("So few frames show no movement, which this model needs to be sure.") == 1

@@ -263,10 +263,10 @@ def _draw(predictor: Predictor, faces: Sequence[ScoredFace], folder: Path, *, is
     chosen = [faces[position] for position in evenly_spaced(len(faces), NUM_KEY_FRAMES)]
     analysed_N = np.array([face.row["analysed"] for face in chosen], dtype=bool)
     folder.mkdir(parents=True, exist_ok=True)
-    frames = []
-    for face, overlays in zip(
-        chosen, draw_overlays(predictor, np.stack([face.crop for face in chosen]), analysed_N), strict=True
-    ):
+    frames, crop_NHWC = [], np.stack([face.crop for face in chosen])
+    landmarks_NL2 = np.stack([face.landmarks_L2 for face in chosen])
+    drawn = draw_overlays(predictor, crop_NHWC, analysed_N, landmarks_NL2=landmarks_NL2, movement_F=chosen[0].movement_F)
+    for face, overlays in zip(chosen, drawn, strict=True):
         row = face.row
         label = "photo" if is_photo else f"at {row['time_s']:.1f} s"
         for name, jpeg in overlays.items():

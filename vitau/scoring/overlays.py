@@ -1,15 +1,17 @@
 """Overlays: explanations and heatmaps over a face, as small JPEGs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitau.evaluation.explanations.results import GRADCAM, MIRROR_OCCLUSION
+from vitau.asymmetry.explaining.places import place_regions, squares
+from vitau.evaluation.explanations.results import FUSED, GRADCAM, MIRROR_OCCLUSION
 from vitau.schema import AU, AUS
 from vitau.scoring.explanations.explain import EXPLAIN
+from vitau.scoring.explanations.fused import fused_maps, movement_places
 from vitau.scoring.gradcam import cam
 from vitau.scoring.predict import Predictor
 
@@ -20,10 +22,17 @@ FACE: Final = "face"
 MIRROR: Final = "mirror"
 RECOGNITION: Final = "recognition"
 REGIONS: Final = "regions"
-PICTURES: Final[Mapping[str, str]] = {MIRROR: MIRROR_OCCLUSION, RECOGNITION: GRADCAM}
+CONTRIBUTIONS: Final = "contributions"
+PICTURES: Final[Mapping[str, str]] = {CONTRIBUTIONS: FUSED, MIRROR: MIRROR_OCCLUSION, RECOGNITION: GRADCAM}
 """The explanations of recognition by the names of their overlays; the first is shown first."""
 OUTLINE: Final = 0.5
 """Share of its own maximum at which a heatmap is outlined."""
+MOST_CONTRIBUTIONS: Final = 6
+"""Regions whose contributions of movement are outlined: the largest ones."""
+LEAST_CONTRIBUTION: Final = 0.05
+"""Smaller log-odds are not outlined."""
+_FAINTEST: Final = 0.3
+"""Opacity of an outline whose region contributes next to nothing."""
 LEAST_AREA: Final = 100.0
 """Smaller outlines, in px², are left out: they are ripples of the interpolation."""
 COLORS: Final[Mapping[AU, tuple[int, int, int]]] = dict(
@@ -43,20 +52,38 @@ NO_REGION: Final = "no region affected"
 Image = NDArray[np.uint8]
 
 
-def draw_overlays(predictor: Predictor, crop_NHWC: Image, analysed_N: NDArray[np.bool_]) -> list[dict[str, bytes]]:
+def draw_overlays(
+    predictor: Predictor,
+    crop_NHWC: Image,
+    analysed_N: NDArray[np.bool_],
+    *,
+    landmarks_NL2: NDArray[Any] | None = None,
+    movement_F: NDArray[Any] | None = None,
+) -> list[dict[str, bytes]]:
     """Draw the overlays of N crops (N, S, S, 3) uint8 RGB.
+
+    Args:
+        predictor: the model.
+        crop_NHWC: the crops.
+        analysed_N: whose regions were analyzed.
+        landmarks_NL2: dlib's landmarks of the crops, (N, 68, 2) px, for the picture of the whole score.
+        movement_F: features of the person in the crops; ``None`` if the networks answer alone.
 
     Returns:
         JPEGs by name, per crop: ``face``, and the explanations of "palsied", ``mirror`` by mirror occlusion and ``recognition``
-        by Grad-CAM. Analyzed crops also have ``regions`` and ``AU1`` … ``AU26``. ``regions`` has the outlines of the affected
-        regions' heatmaps, each in its color. ``AU1`` … ``AU26`` show the Grad-CAM of each region's score.
+        by Grad-CAM. Where the score contains movement, ``contributions`` explains the whole score. Analyzed crops also have
+        ``regions`` and ``AU1`` … ``AU26``. ``regions`` has the outlines of the affected regions' heatmaps, each in its color.
+        ``AU1`` … ``AU26`` show the Grad-CAM of each region's score.
     """
     if not len(crop_NHWC):
         return []
     input_NCHW = predictor.to_input(crop_NHWC, predictor.recognition)
     drawn = [{FACE: to_jpeg(shrink(crop))} for crop in crop_NHWC]
-    for name, explanation in PICTURES.items():
-        map_NHW = EXPLAIN[explanation](predictor.recognition, input_NCHW).cpu().numpy()
+    if landmarks_NL2 is not None and movement_F is not None:
+        for pictures, image in zip(drawn, _contributions(predictor, crop_NHWC, landmarks_NL2, movement_F), strict=True):
+            pictures[CONTRIBUTIONS] = to_jpeg(image)
+    for name in (MIRROR, RECOGNITION):
+        map_NHW = EXPLAIN[PICTURES[name]](predictor.recognition, input_NCHW).cpu().numpy()
         for pictures, crop, map_HW in zip(drawn, crop_NHWC, map_NHW, strict=True):
             pictures[name] = to_jpeg(cam_overlay(crop, map_HW))
     rows = np.flatnonzero(analysed_N)
@@ -72,6 +99,55 @@ def draw_overlays(predictor: Predictor, crop_NHWC: Image, analysed_N: NDArray[np
         drawn[row][REGIONS] = to_jpeg(heatmap_overlay(crop, heatmap_AHW, affected_A))
         drawn[row] |= {au.value: to_jpeg(cam_overlay(crop, cam_HW)) for au, cam_HW in zip(AUS, cam_AHW, strict=True)}
     return drawn
+
+
+def _contributions(
+    predictor: Predictor, crop_NHWC: Image, landmarks_NL2: NDArray[Any], movement_F: NDArray[Any]
+) -> Iterator[Image]:
+    """Yield the explanation of the whole score on each crop, with outlines of the regions whose movement contributes to it."""
+    fusion, calibration = predictor.recognition_fusion, predictor.rule.calibration
+    if fusion is None:
+        return
+    moved_NF = np.broadcast_to(movement_F, (len(crop_NHWC), len(movement_F)))
+    input_NCHW = predictor.to_input(crop_NHWC, predictor.recognition)
+    map_NHW = fused_maps(predictor.recognition, fusion, input_NCHW, landmarks_NL2, moved_NF).float().cpu().numpy()
+    side, added = movement_places(fusion, movement_F)
+    scale = 1.0 if calibration is None else calibration.scale
+    for crop, map_HW, landmarks_L2 in zip(crop_NHWC, map_NHW, landmarks_NL2, strict=True):
+        places = {place: (*squares(landmarks_L2, side)[place], scale * log_odds) for place, log_odds in added.items()}
+        yield contributions_overlay(crop, map_HW, places)
+
+
+def contributions_overlay(
+    crop: Image, map_HW: NDArray[np.float32], places: Mapping[str, tuple[NDArray[Any], float, float]]
+) -> Image:
+    """Outline the regions whose movement adds to a score on the map of the whole score, the stronger the more it adds.
+
+    Args:
+        crop: (S, S, 3) uint8 RGB.
+        map_HW: of the whole score, at least 0.
+        places: middle (2,) and half the side of each place, px of the crop, and its log-odds.
+    """
+    if map_HW.max() <= 0:
+        return captioned(shrink(crop), NO_EVIDENCE)
+    image, to_overlay = cam_overlay(crop, map_HW), SIZE / len(crop)
+    sums: dict[AU, float] = {}
+    for place, (_, _, log_odds) in places.items():
+        sums[place_regions()[place]] = sums.get(place_regions()[place], 0.0) + log_odds
+    shown = [au for au in sorted(sums, key=lambda au: -sums[au]) if sums[au] >= LEAST_CONTRIBUTION][:MOST_CONTRIBUTIONS]
+    for au in reversed(shown):
+        inside = np.zeros((SIZE, SIZE), np.uint8)
+        for place, (middle_2, half, log_odds) in places.items():
+            if place_regions()[place] is au and log_odds > 0:
+                x, y, radius = (round(float(value) * to_overlay) for value in (*middle_2, half))
+                cv2.circle(inside, (x, y), radius, 1, -1)
+        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        outlined, strength = image.copy(), sums[au] / sums[shown[0]]
+        cv2.drawContours(outlined, contours, -1, (20, 20, 20), 4, cv2.LINE_AA)
+        cv2.drawContours(outlined, contours, -1, COLORS[au], 2, cv2.LINE_AA)
+        opacity = _FAINTEST + (1 - _FAINTEST) * strength
+        image = np.asarray(cv2.addWeighted(outlined, opacity, image, 1 - opacity, 0), dtype=np.uint8)
+    return _with_legend(image, {au: f"{au} {sums[au]:+.1f}" for au in shown}, 3) if shown else image
 
 
 def shrink(crop: Image) -> Image:
@@ -102,7 +178,7 @@ def heatmap_overlay(crop: Image, heatmap_AHW: NDArray[np.float32], affected_A: N
             contours = [contour for contour in found if cv2.contourArea(contour) >= LEAST_AREA]
             cv2.drawContours(image, contours, -1, (20, 20, 20), 3, cv2.LINE_AA)
             cv2.drawContours(image, contours, -1, COLORS[au], 1, cv2.LINE_AA)
-    return _with_legend(image, [au for au, affected in zip(AUS, affected_A, strict=True) if affected])
+    return _with_legend(image, {au: au.value for au, affected in zip(AUS, affected_A, strict=True) if affected}, 4)
 
 
 def captioned(image: Image, text: str) -> Image:
@@ -112,14 +188,15 @@ def captioned(image: Image, text: str) -> Image:
     return shaded
 
 
-def _with_legend(image: Image, regions: Sequence[AU]) -> Image:
-    """Name the colors of regions on a dark strip, four in a line."""
-    num_lines = -(-len(regions) // 4)
+def _with_legend(image: Image, regions: Mapping[AU, str], per_line: int) -> Image:
+    """Name the colors of regions on a dark strip in the given words."""
+    num_lines, width = -(-len(regions) // per_line), (SIZE - 4) // per_line
+    size = 0.34 if per_line > 3 else 0.3
     shaded = _with_strip(image, 13 * num_lines + 3)
-    for index, au in enumerate(regions):
-        x, y = 4 + 47 * (index % 4), SIZE - 5 - 13 * (num_lines - 1 - index // 4)
+    for index, (au, words) in enumerate(regions.items()):
+        x, y = 4 + width * (index % per_line), SIZE - 5 - 13 * (num_lines - 1 - index // per_line)
         cv2.rectangle(shaded, (x, y - 8), (x + 7, y - 1), COLORS[au], -1)
-        cv2.putText(shaded, au.value, (x + 10, y), cv2.FONT_HERSHEY_SIMPLEX, 0.34, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(shaded, words, (x + 10, y), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
     return shaded
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import vitau
 from vitau.asymmetry.explaining.fused import movement_words
-from vitau.evaluation.explanations.results import HEATMAPS, NAMES, REGION_GRADCAM, Explanations
+from vitau.evaluation.explanations.results import HEATMAPS, NAMES, OF_RECOGNITION, REGION_GRADCAM, Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics, evidence_words
 from vitau.pages import data_uri, page_environment
 from vitau.schema import AU, AUS, REASON_WORDS, REGION_NAMES, Side, Skipped
@@ -162,6 +162,8 @@ def render(report: Report) -> str:
         evidence=evidence_words,
         picture_words=picture_words(explanations),
         explanation_names=NAMES,
+        of_recognition=OF_RECOGNITION,
+        combined=any(subject.contributions for subject in report.subjects),
         explanations=explanations,
         region_cam=None if explanations is None else explanations.by_name.get(REGION_GRADCAM),
         colors={au: "#{:02x}{:02x}{:02x}".format(*color) for au, color in COLORS.items()},

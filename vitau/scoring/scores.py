@@ -63,10 +63,12 @@ class ScoredFace:
     """One face: its row of ``SCORE_COLUMNS``, and the scored crop (256, 256, 3) uint8 RGB.
 
     ``movement_F`` are the features of the person's movement that the score contains, ``None`` if the networks answer alone.
+    ``landmarks_L2`` are dlib's (68, 2), px of the crop.
     """
 
     row: dict[str, Any]
     crop: NDArray[np.uint8]
+    landmarks_L2: NDArray[np.float32]
     movement_F: NDArray[Any] | None = None
 
     @property
@@ -120,7 +122,8 @@ def scored_faces(
             warning=warning,
         )
         start += len(some)
-        yield from (ScoredFace(row=row, crop=crop, movement_F=movement_F) for row, crop in zip(rows, crop_BHWC, strict=True))
+        for row, crop, face in zip(rows, crop_BHWC, some, strict=True):
+            yield ScoredFace(row=row, crop=crop, landmarks_L2=face.landmarks_L2, movement_F=movement_F)
 
 
 def concatenate(parts: Sequence[CropScores]) -> CropScores:

@@ -55,6 +55,11 @@ def test_the_best_explanation_of_a_part_gains_most():
     assert explanations(0.8, 0.7).best() == "mirror_occlusion"
     assert explanations(0.2, 0.8).best() == "gradcam"
     assert explanations().best(OF_REGIONS) is None
+    whole = explanations(by_name={"fused": explanation(0.3), "mirror_occlusion": explanation(0.8)})
+    assert whole.best() == "fused", "it explains the whole score, and readers see it first"
+    assert [whole.explains(name).split()[1] for name in whole.by_name] == ["whole", "network"]
+    assert explanations().explains("mirror_occlusion") == "the whole score"
+    assert "  - mirror occlusion, of the network alone, not what movement adds, better" in "\n".join(whole.card_lines())
     by_name = {"mirror_occlusion": explanation(0.8), "heatmaps": explanation(0.4), "region_gradcam": explanation(0.5)}
     assert explanations(by_name=by_name).best(OF_REGIONS) == "region_gradcam"
 

@@ -6,31 +6,21 @@ the peak of an affected region, as in the pointing game of heatmaps.
 Axes: P people, K landmarks, A regions.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from vitau.asymmetry.explaining.places import peak_distances, place_sums
 from vitau.asymmetry.features import FEATURES, People
 from vitau.asymmetry.model import AsymmetryModel, Contribution
-from vitau.asymmetry.patches import PATCHES
-from vitau.asymmetry.signals import own, signal_landmarks
 from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
-from vitau.measures.geometry import Floats, upright
-from vitau.media.crops import alignment
-from vitau.media.synthetic.drawing import draw_landmarks
-from vitau.media.synthetic.people import draw_person
-from vitau.models.heatmaps import sided_peaks
-from vitau.schema import MIRROR
 
 RADIUS_PX: Final = 30.0
 """Distance of a hit, px of a crop of 256."""
-_NUM_FACES: Final = 40
 _NUM_RESAMPLES: Final = 2000
 
 
@@ -49,9 +39,7 @@ class Pointing:
 
 def largest_place(contributions: Sequence[Contribution]) -> str:
     """Return the place whose features together contribute most."""
-    sums: dict[str, float] = defaultdict(float)
-    for contribution in contributions:
-        sums[contribution.feature.place] += contribution.log_odds
+    sums = place_sums(contributions)
     return max(sums, key=lambda place: sums[place])
 
 
@@ -82,29 +70,4 @@ def pointing_game(model: AsymmetryModel, people: People) -> Pointing | None:
 @cache
 def _regions_near() -> Mapping[str, NDArray[np.bool_]]:
     """Return for each place which regions have their peak near it, (A,) bool; both sides of the mean face are alike."""
-    face_K2 = _mean_face()
-    crop_px = np.linalg.norm(alignment(face_K2)[:, 0])
-    peak_A2 = sided_peaks(torch.from_numpy(face_K2[None]))[0, :, 0].numpy()
-    return {
-        place: np.linalg.norm(peak_A2 - _position(place, face_K2), axis=1) <= RADIUS_PX * crop_px
-        for place in {feature.place for feature in FEATURES}
-    }
-
-
-def _position(place: str, face_K2: Floats) -> Floats:
-    """Return where a place is on the right of a face, in distances between the eyes."""
-    if place in PATCHES:
-        patch = PATCHES[place]
-        position: Floats = face_K2[own(patch.landmarks, 0)].mean(axis=0) + np.array([-patch.outwards, patch.down])
-        return position
-    mean: Floats = face_K2[own(signal_landmarks(place), 0)].mean(axis=0)
-    return mean
-
-
-@cache
-def _mean_face() -> Floats:
-    """Return the landmarks (68, 2) of the mean of drawn faces at rest, symmetric, in distances between the eyes."""
-    faces_NK2 = np.stack([draw_landmarks(draw_person(0, number, palsied=False), "rest", 0.0) for number in range(_NUM_FACES)])
-    face_K2 = upright(faces_NK2).mean(axis=0)
-    mean: Floats = (face_K2 + face_K2[list(MIRROR)] * (-1, 1)) / 2
-    return mean
+    return {place: distance_A <= RADIUS_PX for place, distance_A in peak_distances().items()}

@@ -21,23 +21,27 @@ from vitau.evaluation.metrics import UNDEFINED, Estimate
 
 Array = npt.NDArray[Any]
 
+FUSED: Final = "fused"
 MIRROR_OCCLUSION: Final = "mirror_occlusion"
 GRADCAM: Final = "gradcam"
 HEATMAPS: Final = "heatmaps"
 REGION_GRADCAM: Final = "region_gradcam"
 NAMES: Final[Mapping[str, str]] = {
+    FUSED: "network and movement together",
     MIRROR_OCCLUSION: "mirror occlusion",
     GRADCAM: "Grad-CAM",
     HEATMAPS: "heatmaps of regions",
     REGION_GRADCAM: "Grad-CAM of regions",
 }
 """The explanations in the words of the pages; the first is shown first."""
-OF_RECOGNITION: Final = (MIRROR_OCCLUSION, GRADCAM)
+OF_RECOGNITION: Final = (FUSED, MIRROR_OCCLUSION, GRADCAM)
 OF_REGIONS: Final = (HEATMAPS, REGION_GRADCAM)
 PLACES: Final[Mapping[str, str]] = {
     **dict.fromkeys(OF_RECOGNITION, "an affected region"),
     **dict.fromkeys(OF_REGIONS, "its affected region"),
 }
+WHOLE: Final = "the whole score"
+NETWORK: Final = "the network alone, not what movement adds"
 NUM_RESAMPLES: Final = 2000
 
 
@@ -57,7 +61,8 @@ class ExplanationMetrics:
         face_mass: Share of the map's sum that lies on the face.
         face_area: Share of the picture that is face.
         deletion: By how much faster the evidence of a palsy falls while pixels are made symmetric in the order of the map than
-            in random order: mean difference of the two curves. Positive is better than random.
+            in random order: mean difference of the two curves. Positive is better than random. Of a fused model, movement is
+            measured again in the changed frames of the person.
         insertion: The same of its rise, while a symmetric face gets its pixels back.
         randomized: ``pointing`` of the same explanation of a model with random weights.
         empty: Share of maps that are 0 everywhere.
@@ -140,9 +145,18 @@ class Explanations:
         how = "of training" if self.seen_in_training else "who were not in training"
         return f"{self.num_people} palsied people {how}, {self.num_frames} frames"
 
+    def explains(self, name: str) -> str:
+        """Return what an explanation explains, in words: of a model with movement, most explain its network alone."""
+        return NETWORK if name != FUSED and FUSED in self.by_name else WHOLE
+
     def best(self, names: Sequence[str] = OF_RECOGNITION) -> str | None:
-        """Return the name of the explanation that points best beyond chance; ``None`` if none of these was evaluated."""
+        """Return the name of the explanation to judge a part of the model by; ``None`` if none of these was evaluated.
+
+        It is the one of the whole fused score, which readers see first, or else the one that points best beyond chance.
+        """
         known = [name for name in names if name in self.by_name]
+        if FUSED in known:
+            return FUSED
         return max(known, key=lambda name: self.by_name[name].gain.value or 0.0, default=None)
 
     def card_lines(self) -> Iterator[str]:
@@ -150,7 +164,9 @@ class Explanations:
         yield f"- explanations, on {self.people}:"
         for name, own in self.by_name.items():
             verdict = "better than chance" if own.beats_chance else "**not better than chance**"
-            yield f"  - {NAMES[name]}, {verdict}: points at {PLACES[name]} in {_words(own.pointing)} of frames"
+            found = f"points at {PLACES[name]} in {_words(own.pointing)} of frames"
+            scope = f", of {self.explains(name)}" if name in OF_RECOGNITION and FUSED in self.by_name else ""
+            yield f"  - {NAMES[name]}{scope}, {verdict}: {found}"
             yield (
                 f"    - a random point of the picture does in {_words(own.chance)}, one of the face in "
                 f"{_words(own.chance_on_face)}, the map of random weights in {_words(own.randomized)}"
@@ -162,7 +178,12 @@ class Explanations:
             if own.marks.value is not None:
                 yield f"    - in a box that readers drew {_words(own.marks)}, a random point {_words(own.marks_chance)}"
             if own.deletion.value is not None:
-                yield f"    - deletion {_words(own.deletion)}, insertion {_words(own.insertion)} better than random pixels"
+                yield f"    - {_curves(own)} better than random pixels"
+
+
+def _curves(own: ExplanationMetrics) -> str:
+    insertion = "" if own.insertion.value is None else f", insertion {_words(own.insertion)}"
+    return f"deletion {_words(own.deletion)}{insertion}"
 
 
 def _words(estimate: Estimate) -> str:

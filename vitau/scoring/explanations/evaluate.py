@@ -55,7 +55,7 @@ def evaluate_explanations(
     device = next(model.parameters()).device
     some = crops.where(row_N)
     crop_NCHW = to_input(torch.from_numpy(some.pixels(slice(None))).to(device), model.input_size)
-    truth = _truth(some) | {"marks": np.stack([boxes_mask(marks.get(row, ())) for row in row_N.tolist()])}
+    truth = truth_of(some, row_N, marks)
     random_model = randomized(model)
     by_name = {}
     for name, explain in EXPLAIN.items():
@@ -146,13 +146,17 @@ def randomized(model: PalsyViT, seed: int = 0) -> PalsyViT:
     return fresh.to(device).eval()
 
 
-def _truth(crops: Crops) -> dict[str, Array]:
-    """Return masks (N, 256, 256) bool: the face, the surroundings of affected regions, and those on the affected side."""
+def truth_of(crops: Crops, row_N: Array, marks: Mapping[int, Sequence[Box]]) -> dict[str, Array]:
+    """Return masks (N, 256, 256) bool: the face, the surroundings of affected regions, those on the affected side, and marks.
+
+    ``row_N`` are the rows by which ``marks`` names the frames.
+    """
     landmarks_NL2 = torch.from_numpy(crops.landmarks_NL2)
     affected_NA = crops.affected_NA & crops.known_NA
     either_NAP2, sided_NAP2 = peaks(landmarks_NL2).numpy(), sided_peaks(landmarks_NL2).numpy()
     one_sided_N = crops.sided_NA2.any(1).sum(1) == 1
     return {
+        "marks": np.stack([boxes_mask(marks.get(row, ())) for row in row_N.tolist()]),
         "face": np.stack([hull(landmarks_L2) for landmarks_L2 in crops.landmarks_NL2]),
         "affected": np.stack([near(peak[own]) for peak, own in zip(either_NAP2, affected_NA, strict=True)]),
         "affected_side": np.stack(

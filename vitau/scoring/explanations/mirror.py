@@ -36,12 +36,24 @@ def mirror_occlusion(model: PalsyViT, crop_BCHW: Tensor) -> Tensor:
     Raises:
         ValueError: the model is in training mode.
     """
+    return on_cells(mirror_falls(model, crop_BCHW).clamp(min=0))
+
+
+def mirror_falls(model: PalsyViT, crop_BCHW: Tensor) -> Tensor:
+    """Compute by how much the logit difference, palsied − healthy, falls when each window is mirrored: float32 (B, 14, 14).
+
+    Raises:
+        ValueError: the model is in training mode.
+    """
     if model.training:
         raise ValueError("an explanation by a model in training mode changes at random: call model.eval() first")
     with torch.inference_mode():
-        fall_BGG = torch.stack([_falls(model, crop_CHW) for crop_CHW in crop_BCHW]).clamp(min=0)
-        margin = (NUM_CELLS - fall_BGG.shape[-1]) // 2
-        return functional.pad(fall_BGG, (margin,) * 4)
+        return torch.stack([_falls(model, crop_CHW) for crop_CHW in crop_BCHW])
+
+
+def on_cells(fall_BGG: Tensor) -> Tensor:
+    """Return values of windows as a map (B, 16, 16) of cells, each at the center of its window, with zeros around."""
+    return functional.pad(fall_BGG, ((NUM_CELLS - fall_BGG.shape[-1]) // 2,) * 4)
 
 
 def palsy_evidence(model: PalsyViT, crop_BCHW: Tensor) -> Tensor:

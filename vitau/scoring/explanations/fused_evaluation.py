@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitau.asymmetry.features import FEWEST_FRAMES, measure_features
+from vitau.asymmetry.features import measure_features
 from vitau.asymmetry.fusion import Fusion
 from vitau.data.dataset import Crops
+from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.evaluation.explanations.results import FUSED, ExplanationMetrics
 from vitau.measures.geometry import Floats
 from vitau.measures.weakness.odds import Odds

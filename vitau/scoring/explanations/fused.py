@@ -37,7 +37,7 @@ def fused_maps(
         fusion: of its score with movement.
         crop_BCHW: the network's input, float32 in [−1, 1].
         landmarks_BL2: dlib's landmarks (B, 68, 2), px of a crop of 256 px.
-        movement_BF: features of each crop's person; NaN for a person whom the network judges alone.
+        movement_BF: features of each crop's person; NaN where the network answers alone.
 
     Returns:
         float32 (B, 16, 16), a map of cells, at least 0. Zeros mean that no place is evidence of a palsy.

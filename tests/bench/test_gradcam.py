@@ -24,6 +24,6 @@ def test_without_the_reference_one_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(
         BenchError,
-        match=r"^vitau bench gradcam compares with the package grad-cam, which is not installed; run `make setup`$",
+        match=r"^this benchmark compares with the package grad-cam, which is not installed; run `make setup`$",
     ):
         bench(1, vit=VIT)

@@ -68,14 +68,8 @@ def _case(name: str, model: Model, targets: Sequence[int], rounds: int, watch: W
 
 def _reference(model: Model, crop_BCHW: Tensor, targets: Sequence[int]) -> tuple[Callable[[], Tensor], Callable[[], Any]]:
     """Return the package's finished maps (B, T, H, W), and those before it resizes and normalizes (B, T, h, w)."""
-    try:
-        from pytorch_grad_cam import GradCAM
-    except ModuleNotFoundError as error:
-        raise BenchError(
-            "vitau bench gradcam compares with the package grad-cam, which is not installed; run `make setup`"
-        ) from error
-    layer, answer, reshape = _parts(model)
-    held = GradCAM(model=model, target_layers=[layer], reshape_transform=reshape)
+    layer, answer, reshape = parts(model)
+    held = grad_cam(model, layer, reshape)
 
     def ask(target: int) -> Any:
         return held(crop_BCHW, targets=[lambda out: answer(out)[target]] * len(crop_BCHW))
@@ -95,8 +89,23 @@ def _reference(model: Model, crop_BCHW: Tensor, targets: Sequence[int]) -> tuple
     return finished, raw
 
 
-def _parts(model: Model) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
-    """The target layer, and the functions from one image's output to what is explained and from tokens to maps."""
+def grad_cam(model: Model, layer: torch.nn.Module, reshape: Callable[[Tensor], Tensor] | None = None) -> Any:
+    """Return the package's Grad-CAM of a model; ``reshape`` converts tokens to maps.
+
+    Raises:
+        BenchError: the package is not installed.
+    """
+    try:
+        from pytorch_grad_cam import GradCAM
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            "this benchmark compares with the package grad-cam, which is not installed; run `make setup`"
+        ) from error
+    return GradCAM(model=model, target_layers=[layer], reshape_transform=reshape)
+
+
+def parts(model: Model) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]:
+    """Return the target layer, and the functions from one image's output to what is explained and from tokens to maps."""
     if isinstance(model, PalsyViT):
         return model.vit.blocks[-2], lambda out: class_differences(out[None])[0], model.token_maps
     return model.interpreter.blocks()[-1][model.interpreter.split - 1], lambda out: out.mean((-2, -1)), None

@@ -21,6 +21,8 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "heatmaps": ("heatmaps", {}),
         "gradcam": ("gradcam", {}),
         "regions": ("regions", {}),
+        "loader": ("pipelines.loader", {}),
+        "score": ("pipelines.score", {}),
     }
 )
 """Name of a benchmark → its module and the arguments of its function ``bench``."""

@@ -1,0 +1,1 @@
+"""Benchmarks of whole pipelines with models: batches for training, and scoring."""

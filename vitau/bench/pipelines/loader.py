@@ -50,7 +50,7 @@ def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 
     Args:
         rounds: paired measurements.
         watch: called after every round.
-        num_people: drawn people, of whom each has a frame per task.
+        num_people: drawn people; each has a frame per task.
         at_least: smallest ratio that is wanted.
     """
     threads = torch.get_num_threads()

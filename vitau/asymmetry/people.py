@@ -19,7 +19,7 @@ from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.schema import AUS
 from vitau.store.atomic import make_private_folders, write_atomic
 
-_CODE = 1
+_CODE = 2
 """Increases when the code gives other features for the same crops."""
 
 

@@ -15,12 +15,16 @@ from vitau.training.fit import adamw
 from vitau.training.recipes import RECIPES, find_recipe, pretrained_recipe
 from vitau.training.tasks import CropBatches, objective
 
-FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions", "paper-sided", "paper-fgnet"]
-"""`base-regions` is `paper-regions` with a smaller generator, and takes most of a minute more."""
+FULL_SIZE = ["small-palsy", "small-regions", "base-palsy", "paper-palsy", "paper-regions", "paper-fgnet"]
+"""`base-regions` is `paper-regions` with a smaller generator, `paper-sided` with two maps a region; each takes a minute."""
 
 
 def test_every_recipe_of_the_paper_goes_a_step_at_full_size() -> None:
-    assert {name for name in RECIPES if name.startswith("paper-")} <= set(FULL_SIZE)
+    assert {name for name in RECIPES if name.startswith("paper-")} <= {*FULL_SIZE, "paper-sided"}
+    sided, paper = RECIPES["paper-sided"](), RECIPES["paper-regions"]()
+    assert replace(sided, name=paper.name, model=paper.model) == paper
+    assert isinstance(sided.model, RegionConfig)
+    assert replace(sided.model, mode="paired") == paper.model
 
 
 @pytest.mark.parametrize("name", RECIPES)

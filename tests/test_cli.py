@@ -48,6 +48,25 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert all(command in done.stdout for command in ("synth", "score", "pull", "check", "export"))
 
 
+def test_help_of_commands_and_measuring_load_no_library_that_they_do_not_use():
+    program = """
+import sys
+from typer.testing import CliRunner
+from vitau.cli import app
+def loaded(*names): return [name for name in names if name in sys.modules]
+for command in ("measure", "score"):
+    assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+print(loaded("torch", "mlflow", "matplotlib", "cv2", "dlib", "pyarrow", "numpy"))
+import vitau.measures.reporting.folder
+import vitau.measures.landmarks.choice
+print(loaded("torch", "mlflow", "matplotlib", "timm", "torchvision", "sklearn", "scipy"))
+import vitau.scoring.batch
+print(loaded("mlflow", "matplotlib", "sklearn", "scipy", "pandas"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n[]\n"
+
+
 def test_every_command_has_a_runnable_example(tmp_path):
     for command in ("synth", "pull", "check", "export", "score", "bench"):
         assert f"Example: vitau {command} " in run(command, "--help", cwd=tmp_path).stdout

@@ -23,6 +23,7 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "regions": ("regions", {}),
         "loader": ("pipelines.loader", {}),
         "score": ("pipelines.score", {}),
+        "crossvalidate": ("pipelines.crossvalidate", {}),
     }
 )
 """Name of a benchmark → its module and the arguments of its function ``bench``."""

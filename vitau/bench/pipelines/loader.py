@@ -37,6 +37,7 @@ class Folder:
     """The same frames twice: as a snapshot whose crops were decoded once, and as PNGs in a folder per cohort."""
 
     crops: Crops
+    digest: str
     images: Path
 
 
@@ -87,12 +88,13 @@ def write(folder: Path, num_people: int) -> Folder:
     store, rows = open_store(folder / "store"), []
     for index in range(num_people):
         rows += _write_person(store, index)
-    crops = load_crops(store, freeze(pa.Table.from_pylist(rows, snapshot_schema()), store, 0).digest, folder / "cache")
+    digest = freeze(pa.Table.from_pylist(rows, snapshot_schema()), store, 0).digest
+    crops = load_crops(store, digest, folder / "cache")
     for row, (palsied, pixels) in enumerate(zip(crops.palsied_N, crops.pixels(slice(None)), strict=True)):
         path = folder / "images" / str(bool(palsied)) / f"{row:06}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    return Folder(crops=crops, images=folder / "images")
+    return Folder(crops=crops, digest=digest, images=folder / "images")
 
 
 def _write_person(store: Store, index: int) -> list[dict[str, Any]]:

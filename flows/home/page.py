@@ -28,6 +28,8 @@ REFRESH_S: Final = 30
 MAX_SHOWN: Final = 12
 """People with pictures on the page; more would make it slow."""
 NUM_RESAMPLES: Final = 200
+FEWEST_PEOPLE: Final = 10
+"""With fewer people, an interval that resamples them is too narrow."""
 RELIABLE: Final = 0.8
 TENTATIVE: Final = 0.667
 """Krippendorff's limits of α: K. Krippendorff, Content Analysis, 4th ed., 2018, ch. 12."""
@@ -110,6 +112,8 @@ def agreement_words(agreement: Agreement) -> str:
     if agreement.raw is None:
         return "No two readers have answered about the same person yet."
     share = f"Two readers give the same answer in {agreement.raw:.0%} of the questions."
+    if agreement.num_subjects < FEWEST_PEOPLE:
+        return f"{share} So few people tell nothing about chance: {FEWEST_PEOPLE} or more with two answers do."
     if agreement.alpha is None:
         return f"{share} All answers are the same, so that chance cannot be taken off."
     low = agreement.alpha if agreement.alpha_interval is None else agreement.alpha_interval[0]
@@ -124,8 +128,10 @@ def agreement_words(agreement: Agreement) -> str:
 
 def short_words(agreement: Agreement) -> str:
     """Return what an agreement means in one word or two."""
+    if agreement.num_subjects < FEWEST_PEOPLE:
+        return "too few people"
     if agreement.raw is None or agreement.alpha is None:
-        return "not to be told"
+        return "all the same"
     if agreement.alpha >= RELIABLE:
         return "reliable"
     return "tentative" if agreement.alpha >= TENTATIVE else "too little"

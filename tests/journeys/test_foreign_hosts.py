@@ -1,5 +1,9 @@
 """No page of ours or of the services contacts another host: each is opened in a real browser, and its requests are listed."""
 
+import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 WAIT_MS = 90_000
 SETTLE_MS = 2_000  # trackers are loaded after the page
 MLFLOW = ("#/experiments?workflowType=machine_learning", "#/models", "#/models/vitau-palsy", "#/models/vitau-palsy/versions/1")
+HOME = (1400, 1000, 390)
 PREFECT = ("dashboard", "runs", "flows", "deployments", "artifacts", "settings")
 
 
@@ -28,7 +33,7 @@ def test_no_page_contacts_another_host(demos, services, chromium):
     thread.start()
     thread.join(600)
     assert seen.get("error") is None
-    assert len(seen["titles"]) == 4 + len(MLFLOW) + len(PREFECT) + 2, seen["titles"]
+    assert len(seen["titles"]) == 4 + len(MLFLOW) + len(PREFECT) + 2 + len(HOME), seen["titles"]
     assert {page: hosts for page, hosts in seen["hosts"].items() if hosts} == {}
 
 
@@ -46,6 +51,7 @@ def open_everything(chromium, services, seen: dict[str, Any]) -> None:
             prefect(browser, services.environment["PREFECT_API_URL"].removesuffix("/api"), log_ins["Prefect"], seen)
             for report in ("report.html", "labeling.html"):
                 visit(browser.new_page(), (Path(services.state) / report).as_uri(), seen)
+            home(browser, Path(services.state), seen)
     except BaseException as error:  # the thread's failure is the test's
         seen["error"] = repr(error)
         raise
@@ -61,6 +67,28 @@ def label_studio(browser: Browser, settings, log_in: stack.LogIn, seen: dict[str
     project = labeling_projects(settings)[0]["id"]
     for path in ("projects", f"projects/{project}/data", f"projects/{project}/data?labeling=1"):
         visit(page, f"{settings.label_studio_url}/{path}", seen)
+
+
+def home(browser: Browser, state: Path, seen: dict[str, Any]) -> None:
+    """Open the manager's page of a running study at three widths: its pictures are shown, its links answer, nothing is cut."""
+    command = [sys.executable, "-m", "flows", "home", "--state", str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as served:
+        try:
+            address = re.search(rb"http://127.0.0.1:[0-9]+/", served.stdout.readline())[0].decode()
+            for width in HOME:
+                page = browser.new_page(viewport={"width": width, "height": 844})
+                visit(page, address, seen)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                assert page.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
+            links = page.eval_on_selector_all("a", "links => links.map(link => link.href)")
+            assert {"consensus.csv", "consensus.xlsx", "newest-report"} <= {link.removeprefix(address) for link in links}
+            answers = {link: page.request.get(link) for link in links if link.startswith(address)}
+            assert {link: answer.status for link, answer in answers.items() if not answer.ok} == {}
+            table = answers[f"{address}consensus.csv"].text().splitlines()
+            assert table[0].startswith("subject,visit,state,side,AU1,")
+            assert any(",labeled," in line for line in table)
+        finally:
+            served.send_signal(signal.SIGINT)
 
 
 def prefect(browser: Browser, url: str, log_in: stack.LogIn, seen: dict[str, Any]) -> None:

@@ -99,11 +99,12 @@ def test_the_page_has_readers_agreement_disagreements_with_pictures_checks_and_u
     ("agreement", "words"),
     [
         (Agreement(raw=None, alpha=None, num_pairs=0, num_subjects=0), "No two readers have answered about the same person"),
-        (Agreement(raw=1.0, alpha=None, num_pairs=8, num_subjects=1), "in 100% of the questions. All answers are the same"),
-        (Agreement(raw=0.95, alpha=0.9, num_pairs=8, num_subjects=9, alpha_interval=(0.82, 0.95)), "this is reliable"),
-        (Agreement(raw=0.95, alpha=0.9, num_pairs=8, num_subjects=9, alpha_interval=(0.6, 0.95)), "read more people"),
-        (Agreement(raw=0.9, alpha=0.7, num_pairs=8, num_subjects=9, alpha_interval=(0.6, 0.8)), "tentative conclusions only"),
-        (Agreement(raw=0.7, alpha=0.4, num_pairs=8, num_subjects=9, alpha_interval=(0.2, 0.5)), "too little (α below 0.667)"),
+        (Agreement(raw=1.0, alpha=None, num_pairs=8, num_subjects=10), "in 100% of the questions. All answers are the same"),
+        (Agreement(raw=1.0, alpha=1.0, num_pairs=8, num_subjects=9), "So few people tell nothing about chance: 10 or more"),
+        (Agreement(raw=0.95, alpha=0.9, num_pairs=8, num_subjects=19, alpha_interval=(0.82, 0.95)), "this is reliable"),
+        (Agreement(raw=0.95, alpha=0.9, num_pairs=8, num_subjects=19, alpha_interval=(0.6, 0.95)), "read more people"),
+        (Agreement(raw=0.9, alpha=0.7, num_pairs=8, num_subjects=19, alpha_interval=(0.6, 0.8)), "tentative conclusions only"),
+        (Agreement(raw=0.7, alpha=0.4, num_pairs=8, num_subjects=19, alpha_interval=(0.2, 0.5)), "too little (α below 0.667)"),
     ],
 )
 def test_an_agreement_is_told_in_plain_words(agreement, words):

@@ -57,16 +57,18 @@ def best_frames(analysis: Analysis) -> dict[Task, int]:
     """Return exercise → position in the series of the frame that shows it best, in the order of the study.
 
     Of several repetitions the longest and surest counts. A facial task that no name was found for is shown by the frame that
-    moves most as it asks, among those without another name: half a second of closed eyes is named a blink.
+    moves most as it asks, among those without another name: half a second of closed eyes is named a blink. Rest is shown
+    between two frames of rest, if there are such: the first frame of a movement looks like rest.
     """
     series = analysis.series
-    named = {task: found.peak for task in Task if (found := _best(task, analysis.exercises)) is not None}
+    named = {task: _peak(found, series) for task in Task if (found := _best(task, analysis.exercises)) is not None}
     free_N = series.usable & np.array([task in {None, Task.REST} for task in series.task])
     moved = {task: asked_movement(series.columns, _levels(series), task) for task in FACIAL_TASKS}
     if not free_N.any():
         return {task: named[task] for task in _ORDER if task in named}
     unrest_N = np.sum([_unrest(moved[task], series.usable, free_N) for task in FACIAL_TASKS], axis=0)
-    rest = int(np.where(free_N, _neighborly(unrest_N, series), np.inf).argmin())
+    inside_N = free_N & (_neighbors(free_N.astype(np.float64), series).min(axis=0) > 0)
+    rest = int(np.where(inside_N if inside_N.any() else free_N, _neighborly(unrest_N, series), np.inf).argmin())
     named[Task.REST] = rest
     for task in FACIAL_TASKS:
         strongest = int(np.where(free_N, _lasting(moved[task], series), -np.inf).argmax())
@@ -84,6 +86,14 @@ def _best(task: Task, exercises: Iterable[Exercise]) -> Exercise | None:
     """Return the longest and surest repetition of an exercise: a single misnamed frame may have a high probability."""
     performed = [exercise for exercise in exercises if exercise.performed and exercise.task is task]
     return max(performed, key=lambda found: (found.last - found.first + 1) * found.confidence, default=None)
+
+
+def _peak(found: Exercise, series: Series) -> int:
+    """Return the frame that shows an exercise best; of a closure not a blink at its end, which closes the eyes more."""
+    if found.task not in {Task.EYE_CLOSURE, Task.EYE_CLOSURE_TIGHT}:
+        return found.peak
+    lasting_N = _lasting(asked_movement(series.columns, _levels(series), found.task), series)
+    return found.first + int(lasting_N[found.first : found.last + 1].argmax())
 
 
 def _levels(series: Series) -> dict[str, float]:
@@ -112,8 +122,9 @@ def _neighbors(values_N: Floats, series: Series) -> Floats:
 
 
 def _neighborly(values_N: Floats, series: Series) -> Floats:
-    """Return each value, or the median with its neighbors where that is more: beside a movement nobody is at rest."""
-    return np.maximum(values_N, np.median(_neighbors(values_N, series), axis=0))
+    """Return each value, or the mean with its neighbors where that is more: beside a movement nobody is at rest."""
+    mean_N: Floats = _neighbors(values_N, series).mean(axis=0)
+    return np.maximum(values_N, mean_N)
 
 
 def _lasting(moved_N: Floats, series: Series) -> Floats:

@@ -120,10 +120,12 @@ def agreement_words(agreement: Agreement) -> str:
     if low >= RELIABLE:
         return f"{share} Beyond chance this is reliable: α is at least {RELIABLE:g} by its whole interval."
     if agreement.alpha >= RELIABLE:
-        return f"{share} Beyond chance this looks reliable, but the interval of α reaches below {RELIABLE:g}: read more people."
-    if agreement.alpha >= TENTATIVE:
-        return f"{share} Beyond chance this allows tentative conclusions only (α from {TENTATIVE:g} to {RELIABLE:g})."
-    return f"{share} Beyond chance this is too little (α below {TENTATIVE:g}): discuss the cases below with the readers."
+        words = f"looks reliable, but the interval of α reaches below {RELIABLE:g}: read more people."
+    elif agreement.alpha >= TENTATIVE:
+        words = f"allows tentative conclusions only (α from {TENTATIVE:g} to {RELIABLE:g})."
+    else:
+        words = f"is too little (α below {TENTATIVE:g}): discuss the cases below with the readers."
+    return f"{share} Beyond chance this {words}"
 
 
 def short_words(agreement: Agreement) -> str:

@@ -1,6 +1,6 @@
 """Serve the labeling manager's page on loopback: every request gathers it anew."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,18 +16,11 @@ from flows.workspace import Workspace
 from labeling.consensus.severity import case_severities
 from labeling.consensus.standing_answers import standing_answers
 from vitau.errors import VitauError
+from vitau.serving.guard import LOOPBACK, guard
 
 CSV: Final = "consensus.csv"
 XLSX: Final = "consensus.xlsx"
 _XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +38,7 @@ def make_app(open_workspace: Callable[[], Workspace], pages: Pages) -> FastAPI:
     """Build the application; a request that names another host is refused, against DNS rebinding."""
     app = FastAPI(title="ViTAU labeling", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.hostname not in _LOOPBACK:
-            response: Response = HTMLResponse("this page is on 127.0.0.1 only", 421)
-        else:
-            response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
+    guard(app, _refusal)
 
     @app.get("/")
     def home() -> Response:
@@ -78,6 +64,11 @@ def make_app(open_workspace: Callable[[], Workspace], pages: Pages) -> FastAPI:
         return Response("there is no such page", 404) if content is None else HTMLResponse(content)
 
     return app
+
+
+async def _refusal(request: Request) -> Response | None:
+    named = request.url.hostname in LOOPBACK
+    return None if named else HTMLResponse("this page is on 127.0.0.1 only", 421)
 
 
 def _rows(workspace: Workspace) -> list[list[str]]:

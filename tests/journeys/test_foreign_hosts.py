@@ -74,7 +74,8 @@ def home(browser: Browser, state: Path, seen: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "flows", "home", "--state", str(state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as served:
         try:
-            address = re.search(rb"http://127.0.0.1:[0-9]+/", served.stdout.readline())[0].decode()
+            told = (re.search(rb"http://127.0.0.1:[0-9]+/", line) for line in served.stdout)
+            address = next(found[0].decode() for found in told if found)
             for width in HOME:
                 page = browser.new_page(viewport={"width": width, "height": 844})
                 visit(page, address, seen)

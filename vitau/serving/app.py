@@ -5,9 +5,10 @@ It listens on loopback and keeps everything in one private folder. Other web pag
 """
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -20,10 +21,10 @@ from pydantic import BaseModel
 import vitau
 from vitau.errors import quoted
 from vitau.pages import page_environment
+from vitau.serving.guard import LOOPBACK, guard
 from vitau.serving.jobs import Job, Jobs, State
 
 HERE: Final = Path(__file__).parent
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 MEBIBYTE: Final = 1 << 20
 DOWNLOADS: Final = {
     "measures.csv": "text/csv",
@@ -35,13 +36,6 @@ DOWNLOADS: Final = {
 """Files of a finished recording that can be downloaded, and their types."""
 VIDEO: Final = "overlay.mp4"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 class Recording(BaseModel):
@@ -102,21 +96,11 @@ def make_app(jobs: Jobs, access: Access) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _guard(app, access)
+    guard(app, partial(_refusal, access=access))
     _pages(app, access)
     _recordings(app, jobs, access)
     _results(app, jobs)
     return app
-
-
-def _guard(app: FastAPI, access: Access) -> None:
-    """Refuse requests for other hosts, from other pages or without the token; add the security headers to every reply."""
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await _refusal(request, access) or await call_next(request)
-        response.headers.update({name: value for name, value in _HEADERS.items() if name not in response.headers})
-        return response
 
 
 async def _refusal(request: Request, access: Access) -> Response | None:

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Final
 
 from vitau.processes import temporary_folder
-from vitau.serving.app import LOOPBACK, MEBIBYTE, Access, make_app
+from vitau.serving.app import MEBIBYTE, Access, make_app
+from vitau.serving.guard import LOOPBACK
 from vitau.serving.jobs import Jobs
 from vitau.serving.work import measure
 

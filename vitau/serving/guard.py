@@ -1,4 +1,4 @@
-"""What every page that shows faces does with a request: refuse it or reply, with the security headers."""
+"""Refuse requests to a page that shows faces, and add the security headers to every reply."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -279,7 +279,9 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         problems = ", ".join(
             f"{variable('_'.join(map(str, e['loc'])))} ({e['type'].replace('_', ' ')})" for e in error.errors()
         )
-        raise SettingsError(f"the environment lacks settings: {problems}; see infra/.env.example, or use `make up`") from None
+        raise SettingsError(
+            f"the environment lacks settings or has wrong ones: {problems}; see infra/.env.example, or use `make up`"
+        ) from None
     try:
         find_policy(settings.policy)
     except ValueError as error:

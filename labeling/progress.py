@@ -138,7 +138,11 @@ def table(done: Progress) -> str:
     skips = {reader.reader: reader.num_skipped for reader in done.readers if reader.num_skipped}
     lines += [f"{reader}: {number} skipped or given back, they come last" for reader, number in skips.items()]
     if done.skipped:
-        lines += ["", f"{len(done.skipped)} answers cannot be read:", *(f"{skip.item}: {skip.reason}" for skip in done.skipped)]
+        lines += [
+            "",
+            f"{len(done.skipped)} of the answers cannot be read:",
+            *(f"{skip.item}: {skip.reason}" for skip in done.skipped),
+        ]
     return "\n".join(lines)
 
 

@@ -97,7 +97,9 @@ def _pull_once(workspace: Workspace, project: ReaderProject, options: PullOption
     given_back = give_back(workspace.label_studio, pulled.contradictory)
     notices = [pulled.notice] if pulled.notice else []
     if given_back:
-        notices.append(f"{given_back} answers of {project.title} cannot be read and went back to their reader, with the reason")
+        notices.append(
+            f"{given_back} of the answers of {project.title} cannot be read and went back to their reader, with the reason"
+        )
     if unreadable := len(pulled.skipped) - given_back:
         notices.append(f"{unreadable} answers of {project.title} cannot be read; `flows status` shows why")
     left_out = {row.annotation for row in pulled.rows if row.subject in erased}

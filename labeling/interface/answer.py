@@ -123,7 +123,7 @@ def from_result(
     blank = [au for au in AUS if au not in affected and (stage is Stage.READER or au in asked)]
     if blank and stage is Stage.ADJUDICATION and side is not None:
         raise LabelingError(
-            f"{_listed(blank)} are to be settled and left blank; choose “affected”, “not affected” or “cannot tell” for each"
+            f"to be settled and left blank: {_listed(blank)}; choose “affected”, “not affected” or “cannot tell” for each"
         )
     affected |= dict.fromkeys(blank, False)
     severity = _states(SEVERITIES, chosen)

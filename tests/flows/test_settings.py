@@ -54,7 +54,7 @@ def test_all_missing_variables_are_named_at_once():
     with pytest.raises(SettingsError) as caught:
         load_settings({name: value for name, value in GIVEN.items() if name not in {"VITAU_STORE", "VITAU_MLFLOW_URL"}})
     assert str(caught.value) == (
-        "the environment lacks settings: VITAU_STORE (missing), VITAU_MLFLOW_URL (missing); "
+        "the environment lacks settings or has wrong ones: VITAU_STORE (missing), VITAU_MLFLOW_URL (missing); "
         "see infra/.env.example, or use `make up`"
     )
 

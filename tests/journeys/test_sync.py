@@ -771,8 +771,8 @@ def test_errors_of_the_command_are_one_sentence(own_label_studio, study, apart, 
     done = command(*annotate, env=environment)
     assert (done.code, json.loads(done.out)["new_answers"]) == (0, 8)
     assert done.err.splitlines() == [
-        "1 answers of ViTAU a cannot be read and went back to their reader, with the reason",
-        "1 answers of ViTAU a cannot be read; `flows status` shows why",
+        "1 of the answers of ViTAU a cannot be read and went back to their reader, with the reason",
+        "1 of the answers of ViTAU a cannot be read; `flows status` shows why",
     ]
     done = command("flows", "status", "--state", tmp_path / "none", env=environment)
     assert done.code == 0, done.err

@@ -123,7 +123,7 @@ def test_the_table_has_all_numbers():
         "b                           3      2     30 s      1 min",
         "adjudicator                 1      1     30 s       30 s",
         "",
-        "1 answers cannot be read:",
+        "1 of the answers cannot be read:",
         "project ViTAU a, task 1, annotation 2: unknown region AU7",
     ]
 

@@ -118,7 +118,7 @@ def test_a_blank_region_is_no_ruling_unless_it_is_to_be_settled_and_none_is_affe
     given = result(regions=["AU12"], side=["left"])
     assert from_result(given, stage=Stage.ADJUDICATION).affected == {AU.AU12: True}
     assert from_result(result(side=["none"]), stage=Stage.ADJUDICATION, asked=[AU.AU9]).affected == {AU.AU9: False}
-    with pytest.raises(LabelingError, match="AU9, AU25 are to be settled and left blank; choose “affected”, “not affected” or"):
+    with pytest.raises(LabelingError, match="to be settled and left blank: AU9, AU25; choose “affected”, “not affected” or"):
         from_result(given, stage=Stage.ADJUDICATION, asked=[AU.AU25, AU.AU9, AU.AU12])
 
 

@@ -31,7 +31,7 @@ def keys(config: str) -> list[str]:
 @pytest.mark.parametrize(("adjudication", "severity"), [(False, False), (True, False), (False, True)])
 def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication, severity):
     ours = keys(label_config(adjudication=adjudication, severity=severity))
-    assert len(ours) == 8 + 8 + 8 + 4 + 6 + 2 + 8
+    assert len(ours) == 8 + 8 + 8 + 4 + 6 + 2 + 8 + severity * 8 * (3 + 2)
     assert None not in ours
     assert len(set(ours)) == len(ours)
     assert not set(ours) & LABEL_STUDIO

@@ -27,8 +27,8 @@ else # journeys mostly wait for services and unit tests compute, so they run in 
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=line test-units test-journeys
 endif
 
-test-units: .venv/.ready .venv-label-studio/.ready # with low priority: the journeys take longer
-	@nice $(BIN)/python -m pytest -m "not journey"
+test-units: .venv/.ready .venv-label-studio/.ready # with low priority; two threads per test would wait for each other beside journeys
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -m "not journey"
 
 test-journeys: .venv/.ready .venv-label-studio/.ready
 	@$(BIN)/python -m pytest -m "journey and not full"

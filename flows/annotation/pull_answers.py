@@ -101,7 +101,7 @@ def _pull_once(workspace: Workspace, project: ReaderProject, options: PullOption
             f"{given_back} of the answers of {project.title} cannot be read and went back to their reader, with the reason"
         )
     if unreadable := len(pulled.skipped) - given_back:
-        notices.append(f"{unreadable} answers of {project.title} cannot be read; `flows status` shows why")
+        notices.append(f"{unreadable} of the answers of {project.title} cannot be read; `flows status` shows why")
     left_out = {row.annotation for row in pulled.rows if row.subject in erased}
     if left_out:
         notices.append(f"{len(left_out)} answers of {project.title} about erased people were left out")

@@ -254,7 +254,7 @@ def test_ingest_makes_the_same_rows_and_objects_as_on_a_folder_and_readers_see_t
 
     done = command("flows", "annotate", "--state", tmp_path / "none", env=elsewhere)
     # the adjudicator's answers about others are the demo's, if it ran before
-    others = r"(\d+ answers of ViTAU adjudication cannot be read; `flows status` shows why\n)?"
+    others = r"(\d+ of the answers of ViTAU adjudication cannot be read; `flows status` shows why\n)?"
     assert done.code == 0
     assert re.fullmatch(others, done.err), done.err
     palsied = [key for key in store.keys("subjects/") if "/keyframes/" in key]

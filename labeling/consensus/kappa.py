@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labeling.consensus.agreement import NUM_RESAMPLES
 from vitau.evaluation.bootstrap import (
@@ -55,17 +56,7 @@ def pair_kappas(ratings: Mapping[str, Array], *, num_resamples: int = NUM_RESAMP
         kappa_M = (
             rates(with_point_estimate(resample(len(counts_S4))) @ counts_S4)["kappa"] if both_S.any() else np.full(1, np.nan)
         )
-        kappa = defined(kappa_M[0])
-        found.append(
-            PairKappa(
-                one=one,
-                other=other,
-                kappa=kappa,
-                interval=None if kappa is None else percentile_interval(kappa_M[1:]),
-                num_cells=int(known_SA.sum()),
-                num_subjects=int(both_S.sum()),
-            )
-        )
+        found.append(_pair(one, other, kappa_M, known_SA))
     return found
 
 
@@ -93,18 +84,21 @@ def weighted_kappas(
         if both_S.any():
             weight_MS = with_point_estimate(resample(len(count_SCC)))
             kappa_M = _weighted(np.einsum("ms,scd->mcd", weight_MS, count_SCC), step_CC)
-        kappa = defined(kappa_M[0])
-        found.append(
-            PairKappa(
-                one=one,
-                other=other,
-                kappa=kappa,
-                interval=None if kappa is None else percentile_interval(kappa_M[1:]),
-                num_cells=int(known_SA.sum()),
-                num_subjects=int(both_S.sum()),
-            )
-        )
+        found.append(_pair(one, other, kappa_M, known_SA))
     return found
+
+
+def _pair(one: str, other: str, kappa_M: Array, known_SA: NDArray[np.bool_]) -> PairKappa:
+    """Return the κ of a pair: ``kappa_M`` is the point estimate, then those of the resamples."""
+    kappa = defined(kappa_M[0])
+    return PairKappa(
+        one=one,
+        other=other,
+        kappa=kappa,
+        interval=None if kappa is None else percentile_interval(kappa_M[1:]),
+        num_cells=int(known_SA.sum()),
+        num_subjects=int(known_SA.any(1).sum()),
+    )
 
 
 def _weighted(count_MCC: Array, step_CC: Array) -> Array:

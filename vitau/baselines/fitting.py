@@ -79,6 +79,7 @@ class FrameItems:
 
     def __init__(self, crops: Crops, image_px: int, device: str) -> None:
         self.crops, self.image_px, self.device = crops, image_px, torch.device(device)
+        self.person_N = np.unique(crops.subject_N, return_inverse=True)[1]
 
     @property
     def subjects(self) -> NDArray[Any]:
@@ -99,6 +100,7 @@ class FrameItems:
             affected_BA=read(self.crops.affected_NA),
             known_BA=read(self.crops.known_NA),
             sided_BA2=read(self.crops.sided_NA2),
+            person_B=read(self.person_N),
         )
 
 

@@ -124,6 +124,7 @@ def _batch(size: int, side: int) -> Batch:
         affected_BA=affected_BA,
         known_BA=torch.ones_like(affected_BA),
         sided_BA2=torch.stack([affected_BA, torch.zeros_like(affected_BA)], dim=-1),
+        person_B=torch.arange(size),
     )
 
 

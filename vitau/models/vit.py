@@ -162,8 +162,13 @@ class PalsyViT(Recomputing):
 
     def tail(self, token_BND: Tensor) -> Tensor:
         """Compute the logits (B, 2) from :meth:`tokens`."""
+        logit_B2: Tensor = self.vit.head(self.features(token_BND))
+        return logit_B2
+
+    def features(self, token_BND: Tensor) -> Tensor:
+        """Compute what the linear head reads (B, D) from :meth:`tokens`."""
         last = self.stage(self.vit.blocks[-1], token_BND, *self.rotary_positions())
-        return self.vit.forward_head(self.vit.norm(last))
+        return self.vit.forward_head(self.vit.norm(last), pre_logits=True)
 
     def rotary_positions(self) -> list[Tensor]:
         """Return the rotary position embedding of the patch grid, or nothing for positions that are added once."""

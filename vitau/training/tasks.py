@@ -61,7 +61,7 @@ FEW_RESAMPLES = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
-    """B frames on the training device: images in [−1, 1], landmarks in px of a 256 crop, labels."""
+    """B frames on the training device: images in [−1, 1], landmarks in px of a 256 crop, labels, the number of the person."""
 
     crop_BCHW: Tensor
     landmarks_BL2: Tensor
@@ -69,6 +69,7 @@ class Batch:
     affected_BA: Tensor
     known_BA: Tensor
     sided_BA2: Tensor
+    person_B: Tensor
 
 
 class CropBatches:
@@ -91,6 +92,7 @@ class CropBatches:
         """
         rng = np.random.default_rng([self.config.seed, number])
         order = balanced_order(self.crops.subject_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
+        _, person_N = np.unique(self.crops.subject_N, return_inverse=True)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
@@ -109,6 +111,7 @@ class CropBatches:
                 affected_BA=torch.from_numpy(self.crops.affected_NA[index]).to(self.device),
                 known_BA=torch.from_numpy(self.crops.known_NA[index]).to(self.device),
                 sided_BA2=sided_BA2,
+                person_B=torch.from_numpy(person_N[index]).to(self.device),
             )
 
 

@@ -107,6 +107,7 @@ def test_the_loss_adds_softmax_dice_and_half_the_error_of_the_landmarks() -> Non
         affected_BA=affected,
         known_BA=torch.ones(1, 2, dtype=torch.bool),
         sided_BA2=torch.zeros(1, 2, 2),
+        person_B=torch.zeros(1, dtype=torch.long),
     )
     found = landmarks[:, list(INNER_49)].clone()
     found[0, 0, 0] += 60

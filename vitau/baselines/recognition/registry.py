@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from vitau.baselines.method import Method
 from vitau.baselines.movement import Movement
+from vitau.baselines.recognition.clips.attention import clip_attention
 from vitau.baselines.recognition.clips.lstm import lstm
 from vitau.baselines.recognition.clips.phcnn import phcnn
 from vitau.baselines.recognition.clips.phcnn_lstm import phcnn_lstm
@@ -14,6 +15,7 @@ from vitau.baselines.recognition.landmarks.fka_gan import fka_gan
 from vitau.baselines.recognition.landmarks.fnpa_rcelm import FnpaRcelm
 from vitau.baselines.recognition.landmarks.landmarks_alone import landmarks_alone
 from vitau.baselines.recognition.networks.dhn import dhn
+from vitau.baselines.recognition.networks.identity_adversary import IdentityAdversary
 from vitau.baselines.recognition.networks.mirror_difference import mirror_difference
 from vitau.baselines.recognition.networks.mobilenet_mesh import mobilenet_mesh
 from vitau.baselines.recognition.networks.resnet50 import resnet50
@@ -51,6 +53,8 @@ def recognition_methods(dinov2_weights: Sequence[str] = (), store: Store | None 
         dinov2(dinov2_weights, store),
         landmarks_alone(),
         mirror_difference(),
+        clip_attention(),
+        IdentityAdversary(),
         Movement(task="palsy"),
     ]
     return MappingProxyType({method.name: method for method in methods})

@@ -84,6 +84,7 @@ class ClipMethod:
         name: see :class:`vitau.baselines.method.Method`.
         title: see there.
         image_px: side of the input, unless the budget has one.
+        multiple_px: the side is rounded down to a multiple of it, such as the patches of a transformer.
         build: (budget, side of the input) → network with fresh weights; the seed is set before.
         settings: of the optimizer.
         num_frames: of a window; fewer where no training recording has as many.
@@ -96,6 +97,7 @@ class ClipMethod:
     build: Callable[[Budget, int], nn.Module]
     settings: Settings = field(default_factory=Settings)
     num_frames: int = NUM_FRAMES
+    multiple_px: int = 1
     task: Task = "palsy"
 
     def fit(self, train: Crops, valid: Crops, budget: Budget, *, seed: int) -> "FittedClips":
@@ -105,7 +107,7 @@ class ClipMethod:
             TrainingError: a class has no people, or the loss is not finite.
         """
         check_people(train, self.task)
-        side = budget.image_px or self.image_px
+        side = (budget.image_px or self.image_px) // self.multiple_px * self.multiple_px
         num_frames = min(self.num_frames, max(map(len, recordings(train))))
         in_windows = replace(budget, batch_size=max(2, budget.batch_size // num_frames))
         with seeded(seed):

@@ -11,14 +11,13 @@ part of this row. Weights may be brought to timm's ``vit_base_patch16_224``.
 
 from typing import Final
 
-from torch import nn
-
 from vitau.baselines.fitting import FrameMethod, Settings
 from vitau.baselines.method import Budget
 from vitau.baselines.recognition.networks.classifier import palsy_loss, palsy_score
-from vitau.models.vit import ViTConfig, build_vit
+from vitau.models.vit import PalsyViT, ViTConfig, build_vit
 
-_PATCH: Final = 16
+PATCH: Final = 16
+SETTINGS: Final = Settings(lr=5e-5, weight_decay=5e-4, grad_clip=0.1)
 _HEADS: Final = 12
 _HEAD_WIDTH: Final = 64
 
@@ -30,11 +29,11 @@ def vitau() -> FrameMethod:
         title="ViTAU",
         task="palsy",
         image_px=256,
-        multiple_px=_PATCH,
-        build=_build,
+        multiple_px=PATCH,
+        build=build,
         objective=palsy_loss,
         read=palsy_score,
-        settings=Settings(lr=5e-5, weight_decay=5e-4, grad_clip=0.1),
+        settings=SETTINGS,
     )
 
 
@@ -43,8 +42,9 @@ def config_of(budget: Budget, image_px: int) -> ViTConfig:
     if budget.width == 1:
         return ViTConfig(name="vit_base_patch16_224", input_size=image_px)
     heads = max(1, round(_HEADS * budget.width))
-    return ViTConfig(input_size=image_px, patch_size=_PATCH, width=_HEAD_WIDTH * heads, heads=heads, depth=heads, stem="deep")
+    return ViTConfig(input_size=image_px, patch_size=PATCH, width=_HEAD_WIDTH * heads, heads=heads, depth=heads, stem="deep")
 
 
-def _build(budget: Budget, image_px: int) -> nn.Module:
+def build(budget: Budget, image_px: int) -> PalsyViT:
+    """Build the network with fresh weights."""
     return build_vit(config_of(budget, image_px))

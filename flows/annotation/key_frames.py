@@ -19,18 +19,23 @@ from labeling.interface.measure_block import MeasureBlock
 from labeling.sampling.key_frames import choose_key_frames
 from labeling.sampling.landmark_shapes import from_rest
 from labeling.sampling.staleness import Shown, Stale, difference, material_name, shown_frames, stale_answers
-from labeling.sampling.tasks import build_task, image_url, with_captions, with_measures
+from labeling.sampling.tasks import build_task, image_url, with_captions, with_measures, with_player
 from vitau.catalog.catalog import FrameTable
 from vitau.data import layout
+from vitau.data.nuisance import FRAME_RATE
+from vitau.data.parquet import read_table
 from vitau.data.usable_frames import UsableFrames
 from vitau.measures.reporting.words import SHORT_TASKS
 from vitau.measures.results import Task
 from vitau.progress import track
 from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow, case_name, cases_of, person_of
+from vitau.store import Store
 
 NUM_KEY_FRAMES: Final = 8
 PLAYABLE: Final = frozenset({".mp4", ".m4v", ".webm", ".mov"})
 """Suffixes that a browser may be able to play; Label Studio shows a black picture if it cannot."""
+STEPPABLE: Final = frozenset({".mp4", ".webm"})
+"""Suffixes that Label Studio's own player accepts; of others it complains on top of the page."""
 
 QUALITY: Final = ("sharpness", "detector_score", "yaw_deg", "pitch_deg")
 CHOICE_COLUMNS: Final = ("clip", "frame_index", "time_s", "crop_landmarks", *QUALITY)
@@ -151,7 +156,7 @@ def build_reader_tasks(
     """
     current, usable = materials(workspace, KNOWN_COHORTS), usable_frames(workspace)
     drawn = {subject.pseudonym for subject in workspace.catalog.subjects() if subject.synthetic}
-    urls = clip_urls(workspace)
+    clips = playable_clips(workspace)
     tasks = {}
     present = [subject for subject in subjects if subject in current]
     for subject in track(present, "choosing key frames", len(present)):
@@ -164,11 +169,14 @@ def build_reader_tasks(
             frames,
             material=current[subject].name,
             synthetic=person in drawn,
-            clips=urls[subject],
+            clips=[clip.url for clip in clips[subject]],
             suggestions=suggestions,
             suggested_by=champion.name if champion and suggestions else None,
         )
         blind = with_captions(blind, captions)
+        for clip in clips[subject][:1]:
+            if (rate := frame_rate(workspace.store, clip)) is not None:
+                blind = with_player(blind, clip.url, rate)
         tasks[subject] = with_measures(blind, measures.get(subject)) if measures else blind
     return tasks
 
@@ -205,7 +213,7 @@ def key_frames(frames: pa.Table, exercises: Iterable[str] = ()) -> list[int]:
 
 
 def _caption(exercise: Task | None, time_s: float) -> str:
-    return f"{time_s:.1f} s" if exercise is None else f"{SHORT_TASKS[exercise]} {time_s:.1f} s"
+    return f"\n{time_s:.1f} s" if exercise is None else f"{SHORT_TASKS[exercise]}\n{time_s:.1f} s"
 
 
 def frame_names(frames: pa.Table) -> list[str]:
@@ -219,17 +227,34 @@ def landmarks_of(frames: pa.Table) -> NDArray[np.float64]:
     return np.array([row if row is not None else [np.nan] * 136 for row in rows], dtype=np.float64).reshape(-1, 136)
 
 
-def clip_urls(workspace: Workspace) -> Mapping[str, list[str]]:
-    """Return the addresses at which Label Studio plays the clips of each case.
+@dataclass(frozen=True, kw_only=True)
+class PlayableClip:
+    """A clip that a browser may play: its frame table, its suffix, and the address at which Label Studio plays it."""
+
+    table: FrameTable
+    suffix: str
+    url: str
+
+
+def playable_clips(workspace: Workspace) -> Mapping[str, list[PlayableClip]]:
+    """Return the clips of each case that its page plays.
 
     A range of a longer recording is left out: browsers do not play the lossless video in which it is stored.
     """
-    playable = {clip.sha256: clip for clip in workspace.catalog.clips() if clip.suffix in PLAYABLE and not clip.is_range}
-    urls: dict[str, list[str]] = defaultdict(list)
+    clips = {clip.sha256: clip for clip in workspace.catalog.clips() if clip.suffix in PLAYABLE and not clip.is_range}
+    found: dict[str, list[PlayableClip]] = defaultdict(list)
     for table in workspace.catalog.frame_tables(frames_version()):
-        if table.clip in playable:
-            clip = playable[table.clip]
-            urls[case_name(clip.subject, clip.visit)].append(
-                image_url(workspace.store.uri, layout.raw_key_beside(table.key, clip.suffix))
-            )
-    return urls
+        if table.clip in clips:
+            clip = clips[table.clip]
+            url = image_url(workspace.store.uri, layout.raw_key_beside(table.key, clip.suffix))
+            found[case_name(clip.subject, clip.visit)].append(PlayableClip(table=table, suffix=clip.suffix, url=url))
+    return found
+
+
+def frame_rate(store: Store, clip: PlayableClip) -> float | None:
+    """Return the frames per second of a clip that Label Studio's player accepts, ``None`` of any other."""
+    if clip.suffix not in STEPPABLE:
+        return None
+    noted = read_table(store, clip.table.key, ["frame_index"]).schema.metadata or {}
+    rate = noted.get(FRAME_RATE.encode())
+    return None if rate is None else float(rate)

@@ -63,8 +63,11 @@ _STYLE: Final = """
 .vitau-returned { border: 2px solid #b00020; border-radius: 6px; padding: 4px 10px; margin-bottom: 8px; }
 .vitau-strip div { display: inline-block; vertical-align: top; }
 .vitau-small { width: 54px; font-size: 10px; line-height: 1.15; overflow-wrap: anywhere; }
+.vitau-small span { display: block; padding-right: 4px; }
 .vitau-small img { width: 52px; height: 52px; object-fit: cover; display: block; transform-origin: 0 100%; }
 .vitau-small img:hover { transform: scale(5); position: relative; z-index: 9; }
+.vitau-side .lsf-frames-control { display: none; }
+.vitau-side .lsf-timeline-controls { flex-wrap: wrap; }
 .vitau details video { width: 100%; max-height: 60vh; background: #222; }
 """
 SIDE_TITLES: Final = {"left": "Left", "right": "Right", "both": "Both", "none": "None affected"}
@@ -168,6 +171,10 @@ def _page(*, adjudication: bool, severity: bool) -> str:
     <View className="vitau-side">
       {answers}
       <HyperText name="suggested" value="$suggested" inline="true"/>
+      <Repeater on="$player" indexFlag="{{{{v}}}}">
+        <Video name="player-{{{{v}}}}" value="$player[{{{{v}}}}].url" frameRate="$player[{{{{v}}}}].fps" minPlaybackSpeed="0.25"
+               height="315" timelineHeight="24"/>
+      </Repeater>
       <Repeater on="$clips" indexFlag="{{{{n}}}}">
         <HyperText name="clip-{{{{n}}}}" value="$clips[{{{{n}}}}].html" inline="true"/>
       </Repeater>

@@ -88,8 +88,9 @@ def instruction() -> str:
         f"<p>Severity: {_listed(enumerate(SEVERITY_DEFINITIONS))}. Grade: {_listed(GRADE_DEFINITIONS.items())}.</p>"
         f"<p>Side: {_keys(SIDE_KEYS)}. Grade: {_keys(GRADE_KEYS)}. This picture: {_keys(FRAME_KEYS)}.</p>"
         "<p>Space shows the next picture, Shift+Tab or Ctrl+← the previous one. Shift+Space or Ctrl+Enter submits the answer. "
-        "(An account that was created by hand has only Ctrl+→, Ctrl+← and Ctrl+Enter.) While you write a note, the other keys "
-        "do nothing; Shift+Enter ends the note. The picture above is a drawing, not a real person.</p>"
+        "In the clip, Alt+↑ plays and pauses, Alt+→ shows the next frame and Alt+← the one before; the wheel ⚙ slows it down. "
+        "(An account that was created by hand has only Ctrl+→, Ctrl+←, Ctrl+Enter and Ctrl+Alt+Space.) While you write a note, "
+        "the other keys do nothing; Shift+Enter ends the note. The picture above is a drawing, not a real person.</p>"
     )
 
 

@@ -27,4 +27,9 @@ SPARE_KEYS: Final = tuple(
 SUBMIT_KEYS: Final = ("ctrl+enter", "shift+space")
 NEXT_KEYS: Final = ("ctrl+right", "space")
 PREVIOUS_KEYS: Final = ("ctrl+left", "shift+tab")
+PLAY_KEYS: Final = ("ctrl+alt+space", "alt+up")
 """Label Studio's default key, then the key for the left hand, which ``labeling.label_studio.accounts`` sets."""
+
+FRAME_BACK_KEY: Final = "alt+left"
+FRAME_ON_KEY: Final = "alt+right"
+"""Label Studio's keys for the frame before and the frame after in the clip."""

@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
+from labeling.interface.hotkeys import NEXT_KEYS, PLAY_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
 from vitau.errors import LabelingError, quoted
 
 ACCOUNT_KEYS: Final = {
     "annotation:annotation:submit": ",".join(SUBMIT_KEYS),
     "image_gallery:image:next": NEXT_KEYS[1],
     "image_gallery:image:prev": ",".join(PREVIOUS_KEYS),
+    "video:media:playpause": ",".join(PLAY_KEYS),
 }
 """Action on Label Studio's settings page → its keys: the default one, then one for the left hand.
 

@@ -11,12 +11,16 @@ from labeling.interface.config import region_title
 from labeling.interface.measure_block import MeasureBlock, measure_html
 from vitau.schema import AU, AUS, LedgerRow, split_case
 
-PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None, "pictures": []}
+PAGE_DATA: Final[Mapping[str, Any]] = {"returned": "", "asked": None, "pictures": [], "player": []}
 """Data of a task that the page needs, and that tasks of earlier versions lack.
 
 ``returned`` is the reason, HTML, why an answer came back to its reader. ``asked`` are the regions that an adjudicator has to
-settle. ``pictures`` is the strip below the picture: HTML of each picture with its caption.
+settle. ``pictures`` is the strip below the picture: HTML of each picture with its caption. ``player`` is the clip, if any, that
+Label Studio's player shows: its URL, and its frames per second in the player's own unit.
 """
+
+_STEP: Final = 10
+"""The player's buttons for one frame move ten (Label Studio 1.21 to 1.23): a tenth of a frame is declared as its frame."""
 
 
 def returned(reason: str) -> str:
@@ -122,9 +126,24 @@ def build_adjudication_task(
 
 
 def with_captions(task: Mapping[str, Any], captions: Sequence[str]) -> dict[str, Any]:
-    """Return a task whose strip of pictures has captions, one each, such as ``smile 3.5 s``."""
+    """Return a task whose strip of pictures has captions, one each, such as ``smile`` and in the next line ``3.5 s``."""
     data = task["data"]
     return {**task, "data": {**data, "pictures": strip(data["images"], captions)}}
+
+
+def with_player(task: Mapping[str, Any], url: str, frame_rate: float) -> dict[str, Any]:
+    """Return a task whose first clip is in Label Studio's own player, which steps through its frames and slows it down.
+
+    The browser's player stays, folded: Label Studio's is black where the store does not allow it to read the clip.
+
+    Args:
+        task: from ``build_task``.
+        url: of its first clip, a format that Label Studio accepts: it opens an error of its own at any other.
+        frame_rate: frames per second of that clip.
+    """
+    data = task["data"]
+    clips = [{"html": _player(url, 1, title="Clip 1 in the browser's player")}, *data["clips"][1:]]
+    return {**task, "data": {**data, "clips": clips, "player": [{"url": url, "fps": f"{_STEP * frame_rate:g}"}]}}
 
 
 def with_measures(task: Mapping[str, Any], measures: MeasureBlock | None) -> dict[str, Any]:
@@ -171,20 +190,23 @@ def strip(images: Sequence[str], captions: Sequence[str] = ()) -> list[dict[str,
 
 
 def _small_picture(address: str, caption: str, number: int) -> str:
-    text = escape(f"{number} {caption}".strip())
-    return f'<div class="vitau-small"><img src="{escape(address)}" alt="{text}"/><span>{text}</span></div>'
+    text = escape(f"{number} {caption}".replace(" \n", "\n").strip())
+    lines, alt = text.replace("\n", "<br/>"), text.replace("\n", " ")
+    return f'<div class="vitau-small"><img src="{escape(address)}" alt="{alt}"/><span>{lines}</span></div>'
 
 
-def _player(address: str, number: int) -> str:
-    """Return HTML that plays a clip; all but the first are folded. It has a single URL, because Label Studio resolves only one.
+def _player(address: str, number: int, *, title: str | None = None) -> str:
+    """Return HTML in which the browser plays a clip. It has a single URL, because Label Studio resolves only one.
+
+    All but the first are folded, and that too if it has a ``title`` of its own.
 
     A clip does not play by itself: on its sound track, a name may be spoken.
     """
     video = (
         f'<video src="{escape(address)}" controls="controls" preload="metadata" loop="loop" playsinline="playsinline"></video>'
     )
-    opened = ' open="open"' if number == 1 else ""
-    return f"<details{opened}><summary>Clip {number}</summary>{video}</details>"
+    opened = ' open="open"' if number == 1 and title is None else ""
+    return f"<details{opened}><summary>{title or f'Clip {number}'}</summary>{video}</details>"
 
 
 def _answer_text(row: LedgerRow | None) -> str:

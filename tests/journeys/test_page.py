@@ -17,7 +17,16 @@ from flows.measuring.people import PersonMeasures, VisitMeasures
 from labeling.consensus.consensus import consensus
 from labeling.interface.answer import SEVERITIES, STATES, SYNKINESES, Answer, to_result
 from labeling.interface.config import label_config
-from labeling.interface.hotkeys import FRAME_KEYS, MARK_KEYS, SUBMIT_KEYS, UNAFFECTED_KEYS, UNCLEAR_KEYS
+from labeling.interface.hotkeys import (
+    FRAME_BACK_KEY,
+    FRAME_KEYS,
+    FRAME_ON_KEY,
+    MARK_KEYS,
+    PLAY_KEYS,
+    SUBMIT_KEYS,
+    UNAFFECTED_KEYS,
+    UNCLEAR_KEYS,
+)
 from labeling.interface.measure_block import MeasureBlock
 from labeling.label_studio.accounts import Account, ensure_account
 from labeling.label_studio.annotations import ReaderProject, create_annotation
@@ -27,7 +36,15 @@ from labeling.label_studio.pagination import open_tasks
 from labeling.label_studio.pull import pull, write_pull_number
 from labeling.label_studio.push import push
 from labeling.sampling.key_frames import choose_key_frames
-from labeling.sampling.tasks import PAGE_DATA, build_adjudication_task, build_task, image_url, with_captions, with_measures
+from labeling.sampling.tasks import (
+    PAGE_DATA,
+    build_adjudication_task,
+    build_task,
+    image_url,
+    with_captions,
+    with_measures,
+    with_player,
+)
 from tests.labeling.interface.key_presses import key_presses
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LabelingError
@@ -48,7 +65,13 @@ SUBJECTS = ("9f3c51d27ab04e68", "c04e7d1b6a2f9835")
 EARLIER_PAGE = Path(__file__).parents[1] / "labeling" / "interface" / "earlier_page.xml"
 PASSWORD = "only-for-these-tests"
 CLIP = "7" * 64
-NAMES = {"shift": "Shift", "ctrl": "Control", "enter": "Enter", "space": "Space", "right": "ArrowRight", "left": "ArrowLeft"}
+CLIP_FPS = 6
+NAMES = {"shift": "Shift", "ctrl": "Control", "enter": "Enter", "space": "Space"} | {
+    "alt": "Alt",
+    "right": "ArrowRight",
+    "left": "ArrowLeft",
+    "up": "ArrowUp",
+}
 WAIT_MS = 90_000  # a page needs up to 20 s on two busy cores
 
 
@@ -93,8 +116,11 @@ def drawn_task(label_studio, subject: str, index: int) -> dict[str, Any]:
     store = label_studio.store.as_uri()
     images = [image_url(store, f"subjects/{subject}/keyframes/{CLIP[:16]}-{frame}.jpg") for frame in shown]
     clips = [image_url(store, f"subjects/{subject}/clips/{CLIP}/raw.mp4")]
-    task = build_task(subject, images, [f"{CLIP}:{frame}" for frame in shown], synthetic=True, clips=clips)
-    return with_captions(task, ["rest 0.0 s", "brows 1.2 s", *["6.0 s"] * (len(images) - 2)])
+    frames = [f"{CLIP}:{frame}" for frame in shown]
+    task = build_task(subject, images, frames, synthetic=True, clips=clips)
+    return with_captions(
+        with_player(task, clips[0], CLIP_FPS), ["rest\n0.0 s", "brows\n1.2 s", *["\n6.0 s"] * (len(images) - 2)]
+    )
 
 
 @pytest.fixture
@@ -277,7 +303,9 @@ def assert_no_identity(page: Page) -> None:
     )
     assert [subject for subject in SUBJECTS if subject in text] == []
     assert CLIP[:16] not in text
-    addresses = page.evaluate("[...document.querySelectorAll('.vitau img, .vitau video')].map(seen => seen.src)")
+    addresses = page.evaluate(
+        "[...document.querySelectorAll('.vitau img, .vitau video, body > video source')].map(seen => seen.src)"
+    )
     home = r"http://127\.0\.0\.1:\d+/data/local-files/\?d=subjects/[0-9a-f]{16}/"
     harmless = rf"blob:http://127\.0\.0\.1:\d+/[0-9a-f-]{{36}}|{home}(keyframes/{CLIP[:16]}-\d+\.jpg|clips/{CLIP}/raw\.mp4)"
     assert len(addresses) >= 2
@@ -290,6 +318,24 @@ def bottom_of(shown: Locator) -> float:
     return box["y"] + box["height"]
 
 
+def check_slow_motion(page: Page) -> None:
+    """Check that keys step through the frames of the clip beside the questions and play it, at a quarter of its speed too."""
+    player = "document.querySelector('body > video')"  # the page shows it on a canvas
+    page.wait_for_function(f"{player}?.readyState >= 2 && {player}.videoWidth === 640")
+    page.get_by_role("button", name="Step forward").wait_for()
+    for key, frame in ((FRAME_ON_KEY, 1), (FRAME_ON_KEY, 2), (FRAME_BACK_KEY, 1)):
+        press(page, key)
+        page.wait_for_function(f"Math.floor({player}.currentTime * {CLIP_FPS} + 0.1) === {frame}")
+    page.get_by_role("button", name="Video settings").click()
+    page.locator("input[class*=slider__input]").fill("0.25")
+    page.wait_for_function(f"{player}.playbackRate === 0.25")
+    page.get_by_role("button", name="Video settings").click()
+    press(page, PLAY_KEYS[1])
+    page.wait_for_function(f"!{player}.paused && {player}.currentTime > {1.5 / CLIP_FPS}")
+    press(page, PLAY_KEYS[1])
+    page.wait_for_function(f"{player}.paused")
+
+
 def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client, project, tasks, reader, label_studio):
     mine = project("a")
     push(client, mine, [tasks[SUBJECTS[0]]])
@@ -299,15 +345,12 @@ def test_a_mark_is_stored_with_its_picture_and_region_and_the_clip_plays(client,
     page.on("console", lambda message: warnings.append(message.text) if "already added" in message.text else None)
     open_labeling(page, label_studio.url, mine, task)
     assert page.locator(".vitau-map").evaluate("map => map.clientWidth > 200 && map.clientHeight > 200")
-    page.wait_for_function(
-        "document.querySelector('video')?.readyState >= 2 && document.querySelector('video').videoWidth === 640"
-    )
-
+    check_slow_motion(page)
     pictures = page.locator(".vitau-small")
-    assert pictures.all_inner_texts()[:2] == ["1 rest 0.0 s", "2 brows 1.2 s"]
+    assert pictures.all_inner_texts()[:2] == ["1 rest\n0.0 s", "2 brows\n1.2 s"]
     assert len({round(small["y"]) for number in range(8) if (small := pictures.nth(number).bounding_box())}) == 1, "one row"
     assert page.locator(".vitau-their").all_inner_texts() == ["their right ◂\n▸ their left"] * 2
-    ends = [bottom_of(page.locator(name)) for name in ("video", "textarea[name=note]")]
+    ends = [bottom_of(page.locator(name)) for name in (".lsf-video-segmentation", "textarea[name=note]")]
     assert max(ends) < 830, "questions and clip are in view, above the buttons, at 1440 × 900"
 
     press(page, "space")

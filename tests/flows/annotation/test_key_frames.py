@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from flows.annotation.consensus import merge_subjects, resolve_consensus
-from flows.annotation.key_frames import build_reader_tasks, compare_material, find_stale_answers, materials
+from flows.annotation.key_frames import (
+    build_reader_tasks,
+    compare_material,
+    find_stale_answers,
+    frame_rate,
+    materials,
+    playable_clips,
+)
 from flows.annotation.push_tasks import build_adjudication_tasks
 from flows.annotation.suggestions import load_champion_scores
 from flows.annotation.task_queue import assign_people, set_absent
@@ -99,6 +106,15 @@ def unlike(cohort: Path) -> tuple[str, str]:
 
 def frames_of(workspace: Workspace, *subjects: str) -> dict[str, list[str]]:
     return {subject: task["data"]["frames"] for subject, task in build_reader_tasks(workspace, subjects).items()}
+
+
+def test_the_first_clip_can_be_watched_frame_by_frame_unless_label_studio_refuses_its_format(workspace):
+    (one, *_) = people(workspace)
+    (clip, *_) = playable_clips(workspace)[one]
+    assert frame_rate(workspace.store, replace(clip, suffix=".mov")) is None
+    data = build_reader_tasks(workspace, [one])[one]["data"]
+    assert data["player"] == [{"url": clip.url, "fps": "60"}], "the clip has 6 frames per second"
+    assert data["pictures"][0]["html"].endswith(" s</span></div>")
 
 
 def test_after_a_merge_a_reader_of_one_of_them_is_asked_again_and_a_reader_with_the_same_answer_to_both_is_not(

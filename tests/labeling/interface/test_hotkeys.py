@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labeling.interface.answer import Answer, to_result
 from labeling.interface.config import label_config
-from labeling.interface.hotkeys import NEXT_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
+from labeling.interface.hotkeys import FRAME_BACK_KEY, FRAME_ON_KEY, NEXT_KEYS, PLAY_KEYS, PREVIOUS_KEYS, SUBMIT_KEYS
 from tests.labeling.interface.key_presses import key_presses
 from vitau.schema import AU, AUS, Side
 
@@ -37,13 +37,15 @@ def test_no_two_choices_share_a_key_and_none_is_label_studios(adjudication, seve
     assert not set(ours) & LABEL_STUDIO
 
 
-def test_submitting_and_paging_have_a_default_key_and_a_unique_second_one():
-    asked = keys(label_config())
-    ours = [key for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS) for key in pair]
+def test_submitting_paging_and_playing_have_a_default_key_and_a_unique_second_one():
+    asked = keys(label_config(severity=True))
+    pairs = (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS, PLAY_KEYS)
+    ours = [key for pair in pairs for key in pair] + [FRAME_BACK_KEY, FRAME_ON_KEY]
     assert len(set(ours)) == len(ours)
     assert not set(ours) & set(asked)
-    assert [pair[0] in LABEL_STUDIO for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS)] == [True] * 3
-    assert [pair[1] in LABEL_STUDIO for pair in (SUBMIT_KEYS, NEXT_KEYS, PREVIOUS_KEYS)] == [False] * 3
+    assert [pair[0] in LABEL_STUDIO for pair in pairs] == [True] * 4
+    assert [pair[1] in LABEL_STUDIO for pair in pairs] == [False] * 4
+    assert {FRAME_BACK_KEY, FRAME_ON_KEY} < LABEL_STUDIO
 
 
 def answer_of(*regions: AU, side: Side | None = None, **more: object) -> Answer:

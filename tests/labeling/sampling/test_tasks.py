@@ -15,6 +15,7 @@ from labeling.sampling.tasks import (
     store_folder,
     with_captions,
     with_measures,
+    with_player,
     without_measures,
     without_suggestions,
 )
@@ -132,6 +133,7 @@ def test_a_task_holds_only_a_pseudonym_pictures_and_frames():
         "after": 0,
         "returned": "",
         "asked": None,
+        "player": [],
         "pictures": [
             {"html": '<div class="vitau-small"><img src="/a.jpg" alt="1"/><span>1</span></div>'},
             {"html": '<div class="vitau-small"><img src="/b.jpg" alt="2"/><span>2</span></div>'},
@@ -149,7 +151,20 @@ def test_each_clip_has_a_player_with_one_url():
     first, second = build_task("p1", ["/a.jpg"], ["f1"], clips=clips)["data"]["clips"]
     assert re.findall(r'src="([^"]*)"', first["html"]) == ["s3://bucket/subjects/p1/clips/1/raw.mp4"]
     assert 'src="/data/local-files/?d=subjects/p1/a&amp;b.mp4"' in second["html"]
-    assert "<summary>Clip 2</summary>" in second["html"]
+    assert "<details><summary>Clip 2</summary>" in second["html"]
+    assert '<details open="open"><summary>Clip 1</summary>' in first["html"]
+    data = with_player(build_task("p1", ["/a.jpg"], ["f1"], clips=clips), clips[0], 29.97)["data"]
+    assert data["player"] == [{"url": clips[0], "fps": "299.7"}]
+    assert "<details><summary>Clip 1 in the browser's player</summary>" in data["clips"][0]["html"]
+    assert data["clips"][1] == second
+
+
+def test_a_caption_has_the_task_and_the_time_in_a_line_each():
+    task = with_captions(build_task("p1", ["/a.jpg", "/b.jpg"], ["f1", "f2"]), ["lip <\n2.5 s", "\n104.0 s"])
+    assert [picture["html"] for picture in task["data"]["pictures"]] == [
+        '<div class="vitau-small"><img src="/a.jpg" alt="1 lip &lt; 2.5 s"/><span>1 lip &lt;<br/>2.5 s</span></div>',
+        '<div class="vitau-small"><img src="/b.jpg" alt="2 104.0 s"/><span>2<br/>104.0 s</span></div>',
+    ]
 
 
 def test_suggestions_are_shown_and_recorded_only_if_given():

@@ -1,76 +1,342 @@
-"""Measured numbers of the documentation stand in files that a command wrote, in ``docs/figures`` or a generated page.
+"""Numbers of README and docs stand in files that a command wrote, or in the code whose constants they are.
 
-A number is a decimal of prose, code or a table. It stands in a JSON file if one of its values rounds to it.
+A number that was measured or set is a decimal, a percentage, a share (`14 of 15`), a time or a size with its unit, or an
+integer that fills a cell of a table. Arguments of commands (`--people 60`) are none. A number stands in a source if a value
+there rounds to it. A page that a command writes as a whole says so in its second paragraph, and is its own source.
 """
 
+import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-SECTIONS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("docs/model-users.md", "What the pictures mean"): ("explanations-drawn.json", "explanations-renders.json"),
+FIGURES: Final = ROOT / "docs" / "figures"
+DEMO: Final = "docs/figures/demo.json"
+IRIS, ASYMMETRIC = "vitau/measures/pixels.py:IRIS_MM", "vitau/measures/movement/pattern.py:ASYMMETRIC_FROM"
+LINKS: Final = "labeling/label_studio/projects.py:PRESIGN_MIN"
+Source: TypeAlias = str | Callable[[], list[float]]
+
+
+def hanley_and_mcneil(auroc: float = 0.90, sizes: tuple[int, ...] = (5, 15, 50)) -> list[float]:
+    """Return an AUROC, and half the width of its 95 % interval for as many palsied as other people (Radiology 1982)."""
+    more, less = auroc / (2 - auroc) - auroc**2, 2 * auroc**2 / (1 + auroc) - auroc**2
+    return [auroc, *(1.96 * ((auroc * (1 - auroc) + (n - 1) * (more + less)) / n**2) ** 0.5 for n in sizes)]
+
+
+SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
+    "README.md": {
+        "Two commands": (DEMO, "pyproject.toml"),
+        "What you must bring": ("LICENSE",),
+    },
+    "docs/contributors.md": {"Mutation check": ("infra/mutants.py:REQUIRED_SHARE",)},
+    "docs/label-studio.md": {
+        "Accidents retract nothing": ("labeling/label_studio/reconcile.py:MAX_DELETED_SHARE",),
+        "Retries": ("labeling/label_studio/client.py:RETRY_FOR_S",),
+        "Webhooks": ("labeling/label_studio/webhook.py:AT_MOST_S", "labeling/label_studio/webhook.py:MAX_BODY"),
+    },
+    "docs/labeling-managers.md": {
+        "Start here": (DEMO,),
+        "Your page": ("flows/home/page.py:RELIABLE", "flows/home/page.py:TENTATIVE"),
+        "New material": ("flows/settings.py:ASK_AGAIN_ABOVE",),
+        "Two subjects, one person": (
+            "flows/settings.py:Settings.identity_floor",
+            "vitau/media/identity/distances.py:DIFFERENT_PEOPLE",
+        ),
+    },
+    "docs/measures.md": {
+        "The coordinates": (IRIS,),
+        "Per exercise": (
+            "vitau/measures/movement/excursion.py:SMALLEST_FOR_RATIO",
+            "vitau/measures/movement/uncertainty.py:CONFIDENCE_Z",
+        ),
+        "Per person": (
+            *(f"docs/figures/measures-{seed}.json" for seed in range(20261, 20266)),
+            "vitau/measures/evaluation/drawn.py:LIMITS",
+            "vitau/measures/movement/pattern.py:SIDE_FROM",
+            "vitau/media/synthetic/people.py:act",
+        ),
+        "Where the landmarks come from": (
+            "vitau/measures/landmarks/flattening.json",
+            "vitau/measures/landmarks/refinement/refined.py:_INNER_SHARE",
+        ),
+    },
+    "docs/model-users.md": {
+        "Start here": ("docs/figures/scores.txt",),
+        "Install": ("pyproject.toml",),
+        "What `vitau score` writes": (
+            "docs/figures/scores.json",
+            "docs/figures/scores.csv",
+            ASYMMETRIC,
+            "vitau/judging/judges.py:CERTAIN_SIDE",
+        ),
+        "As ONNX": ("vitau/models/inputs.py:to_pixels",),
+        "What the pictures mean": (
+            "docs/figures/explanations-drawn.json",
+            "docs/figures/explanations-renders.json",
+            "vitau/scoring/explanations/evaluate.py:RADIUS",
+            "vitau/schema/domain.py:CROP_SIZE",
+        ),
+    },
+    "docs/operators.md": {
+        "Settings": ("flows/cli/demo.py:DRAWN_IDENTITY_FLOOR",),
+        "The whole stack on one machine": (
+            "flows/local_stack/supervisor.py:record_crash",
+            "flows/local_stack/supervisor.py:_LONGEST_BACKOFF_S",
+            LINKS,
+        ),
+        "When something is wrong": ("flows/doctor/services.py:_SCHEDULE_TIMEOUT_S",),
+        "Sizing": (DEMO,),
+        "Sources": ("vitau/media/videos.py:MAX_DURATION_S", "vitau/media/sandbox.py:Limits.file_bytes"),
+        "Deployments": (
+            "infra/prefect.yaml",
+            "flows/deploy.py:HEARTBEAT_S",
+            "flows/execution/orphaned_runs.py:SILENCE_S",
+            "flows/execution/orphaned_runs.py:BEGINNING_S",
+        ),
+        "Champions": (
+            "vitau/evaluation/promotion/policy.py:Policy",
+            "vitau/evaluation/crossvalidation/shortcuts.py:SEPARATES",
+        ),
+        "Monitoring": ("vitau/evaluation/drift.py:ALPHA", "vitau/evaluation/drift.py:MIN_EFFECT"),
+    },
+    "docs/researchers.md": {
+        "Measure without a model": (IRIS,),
+        "Measure on a page": ("vitau/commands/serve.py:serve",),
+        "How many patients": ("vitau/data/splits.py:FRACTIONS", hanley_and_mcneil),
+        "New people, and a champion": (ASYMMETRIC,),
+    },
+    "docs/security.md": {"What is protected": (LINKS,)},
+    "docs/studies.md": {
+        "Orders of the queue": ("docs/figures/queue-orders.json", "flows/studies/active_learning.py:SCATTER"),
+        "Threshold for new material": (
+            "docs/figures/new-material.json",
+            "flows/settings.py:ASK_AGAIN_ABOVE",
+            "flows/studies/change_threshold.py:run",
+        ),
+        "Movement features against networks": (
+            "docs/figures/movement-renders.json",
+            "docs/figures/movement-drawn.json",
+        ),
+        "The paper's numbers": ("vitau/evaluation/published.py:RECOGNITION", "vitau/evaluation/published.py:REGIONS"),
+    },
+    "docs/training.md": {
+        "Start here": ("vitau/training/config.py:CameraChanges",),
+        "Movement and network": (
+            "vitau/training/fusion.py:NETWORK",
+            "vitau/training/fusion.py:MOVEMENT",
+            "vitau/training/fusion.py:REGION_NETWORK",
+        ),
+        "Cross-validation": ("vitau/data/protocols.py:VALIDATION_SHARE",),
+        "Small studies": ("vitau/data/protocols.py:VALIDATION_SHARE",),
+    },
 }
-"""Page and heading → the files of ``docs/figures`` with its numbers."""
-WITHOUT_FILES: Final = frozenset(
-    {
-        *("README.md", "docs/contributors.md", "docs/label-studio.md", "docs/labeling-managers.md", "docs/measures.md"),
-        *("docs/model-users.md", "docs/operators.md", "docs/researchers.md", "docs/studies.md", "docs/training.md"),
-    }
+"""Page → heading of the second level → where its numbers stand: a file, a definition (``FILE.py:NAME``), or a formula."""
+UNITS: Final[Mapping[str, tuple[float, ...]]] = {
+    "%": (1, 0.01),
+    "ms": (1, 0.001),
+    "s": (1,),
+    "minutes": (1, 60),
+    "hours": (1, 3600),
+    "kB": (1, 1e3),
+    "KB": (1, 1e3),
+    "MB": (1, 1e6, 2**20),
+    "GB": (1, 1e9),
+    "GiB": (1, 2**30),
+}
+"""Units of the pages → what one of them may be in the sources, which count in other units."""
+DIGITS: Final = r"(?<![\w./,−-])[−-]?\d{1,3}(?:[  ,]\d{3})+(?:\.\d+)?|(?<![\w./−-])[−-]?\d+(?:\.\d+)?"
+NUMBER: Final = re.compile(
+    rf"(?P<value>{DIGITS})(?![\w/]|[.,]\d)(?: ?(?P<unit>{'|'.join(sorted(UNITS, key=len, reverse=True))})(?!\w))?"
+    r"(?P<of>(?= of \d))?(?P<cell>(?= \|))?"
 )
-"""Pages with other decimals, measured ones and settings. The outputs of their commands were not kept: nothing checks them."""
-NUMBER: Final = re.compile(r"(?<![\w./−-])[−-]?\d+\.\d+(?![\w/]|\.\d)")
+NO_CLAIM: Final = re.compile(
+    r"--[\w-]+[ =][\w.,-]+|\b\w+=[\w.,/:-]+|\]\([^)]*\)|https?://\S+|(?:arXiv|doi) \S+|\b\d+ × \d+\b"
+    r"|9[59] %\s[\w\s]*interval|[^|\n]*\[\d+\](?!\()"
+)
+"""Arguments, settings, addresses, sizes of pictures, kinds of intervals, and what a cell quotes from a numbered source."""
+GENERATED: Final = re.compile(r"# .+\n\n`[^`]+` wrote this page\. Do not edit it\.\n")
 
 
-def numbers(text: str) -> list[str]:
-    """Return the decimals of a text in their own digits, with a hyphen for a minus."""
-    return [found.replace("−", "-") for found in NUMBER.findall(text)]
+class Number(NamedTuple):
+    """A number as a page has it, its value, half of its last digit, and the factors of its unit."""
+
+    text: str
+    value: float
+    tolerance: float
+    factors: tuple[float, ...]
+
+    def stands_in(self, values: list[float]) -> bool:
+        """Return whether one of the values rounds to the number."""
+        return any(abs(self.value - value / factor) <= self.tolerance for factor in self.factors for value in values)
 
 
-def section(page: str, heading: str) -> str:
-    """Return the text below a heading of the second level."""
-    return (ROOT / page).read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+def numbers(text: str) -> Iterator[Number]:
+    """Yield the numbers of a text that were measured or set."""
+    text = NO_CLAIM.sub(" ", text)
+    for found in NUMBER.finditer(text):
+        digits, unit = re.sub(r"[  ,]", "", found["value"]).replace("−", "-"), found["unit"]
+        fills_cell = found["cell"] is not None and text[: found.start()].endswith("| ")
+        is_total = re.search(r"(?<![\w.])\d+ of $", text[: found.start()]) is not None
+        if "." in digits or unit or fills_cell or is_total or found["of"] is not None:
+            places = len(digits.partition(".")[2])
+            yield Number(
+                found.group().strip(), float(digits), 0.5001 * 10**-places if places else 0.5, UNITS.get(unit or "", (1,))
+            )
 
 
-def values(document: Any) -> Iterator[float]:
-    """Yield all numbers of a JSON document."""
-    if isinstance(document, bool | str) or document is None:
-        return
-    if isinstance(document, int | float):
+def sections(page: str) -> dict[str, str]:
+    """Return the sections of a page by their headings of the second level; what stands before the first has an empty one."""
+    parts = re.split(r"^## (.+)\n", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@cache
+def source_values(source: Source) -> list[float]:
+    """Return the numbers of a source."""
+    if not isinstance(source, str):
+        return source()
+    name, _, definition = source.partition(":")
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith(".json"):
+        return list(json_values(json.loads(text)))
+    if name.endswith(".py"):
+        return list(code_values(find_definition(ast.parse(text), definition)))
+    return list(text_values(text))
+
+
+def json_values(document: Any) -> Iterator[float]:
+    """Yield all numbers of a JSON document, those of printed lines too."""
+    if isinstance(document, str):
+        yield from text_values(document)
+    elif isinstance(document, int | float) and not isinstance(document, bool):
         yield float(document)
-        return
-    for part in document.values() if isinstance(document, dict) else document:
-        yield from values(part)
+    elif isinstance(document, dict):
+        yield from json_values([value for key, value in document.items() if key not in {"command", "date"}])
+    else:
+        for part in document if isinstance(document, list) else ():
+            yield from json_values(part)
 
 
-def missing(text: str, documents: list[Any]) -> list[str]:
-    """Return the numbers of a text to which no value of the documents rounds."""
-    known = [value for document in documents for value in values(document)]
-    return [
-        number
-        for number in numbers(text)
-        if not any(abs(value - float(number)) <= 0.5001 * 10 ** -len(number.split(".")[1]) for value in known)
+def text_values(text: str) -> Iterator[float]:
+    """Yield all numbers of a text."""
+    return (float(found.replace("−", "-")) for found in re.findall(r"(?<![\w.−-])[−-]?\d+(?:\.\d+)?(?!\w)", text))
+
+
+def code_values(node: ast.AST) -> Iterator[float]:
+    """Yield the numbers in code, and those that are texts, such as values of environment variables."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift):  # such as 8 << 30
+        yield ast.literal_eval(node.left) * 2.0 ** ast.literal_eval(node.right)
+    elif isinstance(node, ast.Constant) and not isinstance(node.value, bool):
+        if isinstance(node.value, int | float) or (isinstance(node.value, str) and re.fullmatch(r"\d+(\.\d+)?", node.value)):
+            yield float(node.value)
+    else:
+        for part in ast.iter_child_nodes(node):
+            yield from code_values(part)
+
+
+def find_definition(tree: ast.Module, name: str) -> ast.AST:
+    """Return the definition with a name, ``Class.field`` for one inside a class, or the whole module for an empty one."""
+    node: ast.AST = tree
+    for part in filter(None, name.split(".")):
+        found = [own for own in ast.iter_child_nodes(node) if part in defined(own)]
+        assert len(found) == 1, f"{name} is defined {len(found)} times"
+        node = found[0]
+    return node
+
+
+def defined(node: ast.AST) -> set[str]:
+    """Return the names that a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def missing(text: str, sources: tuple[Source, ...]) -> list[str]:
+    """Return the numbers of a text that stand in none of the sources."""
+    known = [value for source in sources for value in source_values(source)]
+    return [number.text for number in numbers(text) if not number.stands_in(known)]
+
+
+def is_generated(page: str) -> bool:
+    """Return whether a command wrote the page as a whole."""
+    return GENERATED.match((ROOT / page).read_text(encoding="utf-8")) is not None
+
+
+PAGES: Final = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+WRITTEN: Final = [page for page in PAGES if not is_generated(page)]
+without_demo: Final = pytest.mark.skipif(
+    not (ROOT / DEMO).exists(), reason=f"after `make demo`, `python -m flows figures --out {DEMO}` writes the demo's numbers"
+)
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_every_number_of_a_page_stands_in_the_sources_of_its_section(page):
+    sources = SOURCES.get(page, {})
+    own = {name: text for name, text in sections(page).items() if DEMO not in sources.get(name, ())}
+    wrong = {name: missing(text, sources.get(name, ())) for name, text in own.items()}
+    assert {name: found for name, found in wrong.items() if found} == {}, "no command wrote these, and no constant is so"
+
+
+@without_demo
+@pytest.mark.parametrize("page", [page for page, own in SOURCES.items() if any(DEMO in sources for sources in own.values())])
+def test_every_number_about_the_demo_stands_in_what_it_left(page):
+    sources = {name: own for name, own in SOURCES[page].items() if DEMO in own}
+    wrong = {name: missing(sections(page)[name], own) for name, own in sources.items()}
+    assert {name: found for name, found in wrong.items() if found} == {}
+
+
+@without_demo
+def test_the_readme_shows_the_last_lines_of_the_demo_as_it_printed_them():
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("    $ make demo\n")[1].split("    …\n")[1].split("\n\n")[0]
+    printed = json.loads((ROOT / DEMO).read_text(encoding="utf-8"))["printed"]
+    assert [line.strip() for line in shown.splitlines()] == [line for line in printed if line]
+
+
+@pytest.mark.parametrize("page", SOURCES)
+def test_a_section_with_sources_has_numbers(page):
+    with_numbers = {name for name, text in sections(page).items() if list(numbers(text))}
+    assert set(SOURCES[page]) - with_numbers == set()
+
+
+def test_the_list_of_figures_has_the_command_of_each_file_and_a_page_uses_it():
+    table = (FIGURES / "README.md").read_text(encoding="utf-8")
+    commands = dict(re.findall(r"^\| `([\w.-]+)` \| `([^`]+)` \|", table, re.MULTILINE))
+    used = {
+        source.removeprefix("docs/figures/")
+        for page in SOURCES.values()
+        for own in page.values()
+        for source in own
+        if isinstance(source, str) and source.startswith("docs/figures/")
+    }
+    assert set(commands) == used
+    assert {file.name for file in FIGURES.iterdir()} - {"README.md"} <= used
+
+
+def test_a_number_that_no_source_has_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.test_figures.ROOT", tmp_path)
+    (tmp_path / "found.json").write_text(
+        '{"command": "cut 0.93", "auroc": 0.9231, "interval": [0.769, 1], "printed": ["5 of 15", null]}'
+    )
+    (tmp_path / "module.py").write_text(
+        "LIMIT: float = 0.5\nclass Limits:\n    size_bytes: int = 8 << 30\n    wait_s = 600.0\n"
+    )
+    sources = ("found.json", "module.py:LIMIT", "module.py:Limits.size_bytes", "module.py:Limits.wait_s")
+    assert missing(
+        "| 0.92 [0.77, 1.00] | 92.3 % | 5 of 15 | 8 GiB, 10 minutes, −0.5, version 1.2.3, `--share 0.93`", sources
+    ) == ["−0.5"]
+    assert missing("0.93, 93 %, 6 of 15, 9 GiB, 11 minutes, | 7 |, 1.01", sources) == [
+        "0.93",
+        "93 %",
+        "6",
+        "9 GiB",
+        "11 minutes",
+        "7",
+        "1.01",
     ]
-
-
-@pytest.mark.parametrize(("page", "heading"), SECTIONS)
-def test_numbers_of_a_section_stand_in_files_that_a_command_wrote(page, heading):
-    documents = [json.loads((ROOT / "docs" / "figures" / name).read_text()) for name in SECTIONS[page, heading]]
-    assert len(numbers(section(page, heading))) > 10
-    assert missing(section(page, heading), documents) == []
-
-
-def test_pages_without_files_are_named():
-    generated = {"docs/benchmark.md"}
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    found = {page.relative_to(ROOT).as_posix() for page in pages if numbers(page.read_text(encoding="utf-8"))}
-    assert found - generated - WITHOUT_FILES == set(), "keep the outputs of the commands in docs/figures"
-
-
-def test_a_number_that_no_file_has_is_found():
-    documents = [{"own": {"pointing": 0.9231, "n": 13}, "interval": [0.769, 1.0]}, [None, True, "0.5"]]
-    assert missing("in 0.92 [0.77, 1.00] and −0.5, version 1.2.3, 0.93", documents) == ["-0.5", "0.93"]

@@ -1,5 +1,6 @@
 """Commands on what people look at: the newest report, and the measures of everyone."""
 
+import json
 import os
 import re
 import sys
@@ -111,6 +112,32 @@ def measures(
         if out is not None:
             tell(f"The tables of {facts['people']} people are in {out}; {facts['skipped']} people or visits have no measures")
     raise typer.Exit(1 if found.skipped else 0)
+
+
+@app.command()
+def figures(
+    out: Annotated[Path, typer.Option(help="The JSON file to write.", show_default=False)],
+    state: State = DEMO,
+) -> None:
+    """Write what a finished demo printed, its seconds, its bytes and its readers' agreement, as the documentation quotes them.
+
+    Run it before the demo is run again: seconds are those of its last run.
+
+    Example: python -m flows figures --out docs/figures/demo.json
+    """
+    from flows.studies.finished_demo import figures as found
+    from flows.studies.finished_demo import read_summary
+
+    summary = read_summary(state)
+    settings = connect_stored(state)
+    from flows.annotation.consensus import label_report
+    from flows.cli.demo import describe
+    from flows.workspace import open_workspace
+    from vitau.store.atomic import write_atomic
+
+    written = found(state, summary, describe(summary, state), label_report(open_workspace(settings)))
+    write_atomic(out, json.dumps(written, indent=1) + "\n")
+    tell(f"The figures are in {out}")
 
 
 def newest_report(workspace: "Workspace", state: Path) -> Path | str:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from vitau.asymmetry.features import People
 from vitau.asymmetry.judge import judge, leave_one_out
 from vitau.asymmetry.model import fit_model
-from vitau.asymmetry.table import table_lines
+from vitau.asymmetry.table import judgement_record, table_lines
 
 
 def test_who_is_left_out_is_judged_by_the_others(made_up_people: People) -> None:
@@ -31,10 +32,30 @@ def test_features_that_tell_nothing_about_a_palsy_are_at_chance(made_up_people: 
 
 def test_the_table_has_a_row_per_judgement_and_no_number_where_nothing_is_known(made_up_people: People) -> None:
     unknown = replace(made_up_people, side_P=np.zeros(40, np.int64), known_PA=np.zeros_like(made_up_people.known_PA))
-    lines = list(table_lines({"weights": judge(fit_model(made_up_people), unknown)}))
+    judgement = judge(fit_model(made_up_people), unknown)
+    assert set(judgement_record(judgement)) == {"recognition"}
+    lines = list(table_lines({"weights": judgement}))
     assert lines[0] == "40 people, 20 palsied"
     assert lines[-1].startswith("| weights | ")
     assert lines[-1].endswith("| - | - |" + " - |" * 8)
+
+
+def test_the_record_of_a_judgement_has_the_numbers_of_its_table(made_up_people: People) -> None:
+    judgement = judge(fit_model(made_up_people), made_up_people)
+    record = json.loads(json.dumps(judgement_record(judgement)))
+    assert (record["recognition"]["people"], record["regions"]["people"]) == (40, 20)
+    shown = "{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    row = list(table_lines({"weights": judgement}))[-1].removesuffix(" |").split(" | ")
+    assert row[1:5] == [
+        shown.format(**record[question][metric])
+        for question, metric in (
+            ("recognition", "auroc"),
+            ("recognition", "accuracy"),
+            ("side", "accuracy"),
+            ("regions", "auroc"),
+        )
+    ]
+    assert row[5:] == [f"{auroc:.2f}" for auroc in record["by_region"].values()]
 
 
 def test_nobody_to_judge_is_refused(made_up_people: People) -> None:

@@ -95,14 +95,14 @@ def test_the_page_begins_with_how_good_and_who_needs_a_look(make_page, palsied, 
     metrics = PalsyMetrics(
         protocol=Protocol.SUBJECTS,
         num_subjects=9,
-        auroc=Estimate(value=0.99, interval=(0.9, 1.0)),
+        auroc=Estimate(value=0.995, interval=(0.9, 1.0)),
         balanced_accuracy=Estimate(value=0.9, interval=(0.8, 0.95)),
     )
     text, html = make_page(*people, metrics=metrics)
     short = text[: text.index("To look at")]
     assert (
-        "vitau-regions, on 9 people, who were not in training: AUROC 0.99 (0.90–1.00) balanced accuracy 0.90 (0.80–0.95)"
-        in short
+        "vitau-regions, on 9 people, who were not in training: AUROC 0.995 (0.900–1.000) "
+        "balanced accuracy 0.900 (0.800–0.950)" in short
     )
     assert "f1 recognized, although not palsied u1 the decision is uncertain r1 8 regions unlike the readers: AU1, AU2" in short
     assert re.findall(r'<a href="#p\d">(\w+)</a>', html[html.index('id="people"') :]) == ["f1", "u1", "r1", "p1", "h1"]
@@ -127,12 +127,12 @@ def test_the_side_is_shown_with_its_probability_for_a_sided_model(make_page, pal
 def test_the_sides_that_were_named_correctly_are_counted(make_page):
     sides = SideMetrics(num_subjects=15, accuracy=Estimate(value=14 / 15, interval=(0.8, 1.0)), ece=Estimate(value=0.04))
     metrics = RegionMetrics(protocol=Protocol.SUBJECTS, num_subjects=16, by_au={}, sides=sides)
-    sentence = "named correctly for 14 of 15 people with one affected side: 0.93 (0.80–1.00) , calibration error 0.04 ."
+    sentence = "named correctly for 14 of 15 people with one affected side: 0.933 (0.800–1.000) , calibration error 0.040 ."
     assert sentence in make_page(metrics=metrics)[0]
     each = RegionSideMetrics(
         num_subjects=15, num_sides=240, num_one_sided=60, named=Estimate(value=0.9), ece=Estimate(value=0.05)
     )
-    more = "that side was the more probable one for 0.90 ; calibration error of all sides 0.05 ."
+    more = "that side was the more probable one for 0.900 ; calibration error of all sides 0.050 ."
     assert more in make_page(metrics=replace(metrics, region_sides=each))[0]
     assert "named correctly" not in make_page(metrics=replace(metrics, sides=SideMetrics(num_subjects=0)))[0]
 
@@ -207,7 +207,7 @@ def test_metrics_of_a_model_are_shown_with_protocol_people_and_interval(make_pag
     )
     text, _ = make_page(metrics=metrics)
     assert "Measured on 9 people who were not in training (protocol subjects )" in text
-    assert "AUROC, mean of regions 0.85 (0.70–0.95)" in text
+    assert "AUROC, mean of regions 0.850 (0.700–0.950)" in text
     assert "jaw AU26 4 of 9 not defined 0.50" in text
 
 
@@ -223,8 +223,9 @@ def test_the_shortcut_probe_stands_beside_the_metrics_and_its_warning_on_top(hea
     assert page.index("Confounded.") < page.index('<h2 id="people">')
     assert page.count("Confounded.") == 1
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-    assert "from how people were recorded: AUROC 0.97 (0.90–1.00) , 51 people, out-of-fold" in text
-    assert "come from 3 sources. AUROC within sources with both cohorts: 0.60 (0.40–0.80) ; yfp 0.60 (4 palsied of 9)" in text
+    assert "from how people were recorded: AUROC 0.970 (0.900–1.000) , 51 people, out-of-fold" in text
+    sources = "come from 3 sources. AUROC within sources with both cohorts: 0.600 (0.400–0.800) ; yfp 0.600 (4 palsied of 9)"
+    assert sources in text
     alone = replace(metrics, within_source=WithinSource(num_sources=2, by_source={}))
     assert "No source has both cohorts" in render(replace(report, models=[replace(model, metrics=alone)]))
 
@@ -264,7 +265,7 @@ def test_what_both_models_find_together_is_shown_with_false_alarms(make_page):
         metrics=RegionMetrics(num_subjects=12, by_au=cascade.by_au, cascade=cascade, protocol=Protocol.SUBJECTS)
     )
     assert "Both models together , on 12 palsied people and 18 others" in text
-    assert "others who get an affected region 0.11 (0.05–0.20)" in text
+    assert "others who get an affected region 0.110 (0.050–0.200)" in text
     assert "palsied people whose regions are not analyzed 0.25" in text
     assert "sensitivity, mean of regions 0.62" in text
     assert "forehead, inner brow AU1 not defined 0.75" in text

@@ -1,14 +1,18 @@
 """``python -m vitau.asymmetry``: fit the model on drawn people, train and judge it on labeled clips, answer about clips."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from vitau.command_line import run
 from vitau.errors import VitauError
+
+if TYPE_CHECKING:  # numpy and OpenCV, which `--help` need not load
+    from vitau.asymmetry.explaining.pointing import Pointing
+    from vitau.asymmetry.judge import Judgement
 
 SEED: Final = 7731
 """Seed of the drawn people to learn from."""
@@ -19,6 +23,7 @@ Weights = Annotated[
     Path | None, typer.Option(help="Weights that `fit` wrote; by default those of the package.", show_default=False)
 ]
 Kinds = Annotated[str, typer.Option(help="Kinds of features, any of movement, rest, texture and gradient.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the table.")]
 Labels = Annotated[Path, typer.Argument(help="A CSV: subject, clip, label, side, AU1 … AU26.", show_default=False)]
 
 
@@ -67,6 +72,8 @@ def judge(
     labels: Labels,
     weights: Weights = None,
     seeds: Annotated[int, typer.Option(min=1, help="Divisions of the controls into folds.")] = 5,
+    *,
+    as_json: Json = False,
 ) -> None:
     """Judge the model on labeled clips: by its weights as they are, and trained with one person left out at a time.
 
@@ -77,7 +84,7 @@ def judge(
     from vitau.asymmetry.explaining.pointing import pointing_game
     from vitau.asymmetry.judge import judge as judged
     from vitau.asymmetry.judge import leave_one_out
-    from vitau.asymmetry.table import ABLATION, pointing_line, table_lines
+    from vitau.asymmetry.table import ABLATION
     from vitau.asymmetry.weights import load_weights
 
     people, skipped = measure_people(read_labels(labels), _shown("measured"))
@@ -90,9 +97,7 @@ def judge(
     }
     for name, kinds in ABLATION.items():
         rows[f"the other people alone: {name}"] = leave_one_out(people, kinds=kinds, num_seeds=seeds)
-    for line in table_lines(rows):
-        typer.echo(line)
-    typer.echo("\n" + pointing_line("weights of drawn people", pointing_game(model, people)))
+    _print_judgements(rows, {next(iter(rows)): pointing_game(model, people)}, "weights from", as_json=as_json)
     raise typer.Exit(1 if skipped else 0)
 
 
@@ -101,22 +106,21 @@ def judge_drawn(
     people: Annotated[int, typer.Option(min=4, help="Drawn people of each style.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn people; not that of the weights.")] = SEED + 1,
     weights: Weights = None,
+    *,
+    as_json: Json = False,
 ) -> None:
     """Judge the weights on drawn people of every style; the package's weights learned from painted people alone."""
     from vitau.asymmetry.drawn import draw_people
     from vitau.asymmetry.explaining.pointing import pointing_game
     from vitau.asymmetry.judge import judge as judged
-    from vitau.asymmetry.table import pointing_line, table_lines
     from vitau.asymmetry.weights import load_weights
     from vitau.media.synthetic.values import Style
 
     model = load_weights(weights)
     drawn = {str(style): draw_people(people, seed, _shown(str(style)), style=style) for style in Style}
-    for line in table_lines({style: judged(model, own) for style, own in drawn.items()}, "style"):
-        typer.echo(line)
-    typer.echo("")
-    for style, own in drawn.items():
-        typer.echo(pointing_line(style, pointing_game(model, own)))
+    rows = {style: judged(model, own) for style, own in drawn.items()}
+    pointing = {style: pointing_game(model, own) for style, own in drawn.items()}
+    _print_judgements(rows, pointing, "style", as_json=as_json)
 
 
 @app.command()
@@ -145,6 +149,21 @@ def answer(
             for line in answer_lines(clip.name, model, features):
                 typer.echo(line)
     raise typer.Exit(1 if failed else 0)
+
+
+def _print_judgements(
+    rows: "Mapping[str, Judgement]", pointing: "Mapping[str, Pointing | None]", heading: str, *, as_json: bool
+) -> None:
+    from vitau.asymmetry.table import judgement_record, pointing_line, table_lines
+
+    if as_json:
+        typer.echo(json.dumps({name: judgement_record(own, pointing.get(name)) for name, own in rows.items()}, indent=1))
+        return
+    for line in table_lines(rows, heading):
+        typer.echo(line)
+    typer.echo("")
+    for name, own in pointing.items():
+        typer.echo(pointing_line(name, own))
 
 
 def _shown(verb: str) -> Callable[[int, int], None]:

@@ -1,6 +1,7 @@
 """The tables of the program ``python -m vitau.asymmetry``: judgements in Markdown, and answers about one person."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from vitau.asymmetry.explaining.pointing import Pointing
@@ -56,6 +57,15 @@ def pointing_line(name: str, pointing: Pointing | None) -> str:
     )
 
 
+def judgement_record(judgement: Judgement, pointing: Pointing | None = None) -> dict[str, Any]:
+    """Return a judgement as JSON values: per question the AUROC and the accuracy, each with its interval over people."""
+    pooled = {"recognition": judgement.palsy, "side": judgement.side, "regions": judgement.regions}
+    record: dict[str, Any] = {name: _metrics(own) for name, own in pooled.items() if own is not None}
+    if judgement.regions is not None:
+        record["by_region"] = {str(au): judgement.regions.by_question[au]["auroc"].value for au in AUS}
+    return record if pointing is None else record | {"pointing": asdict(pointing)}
+
+
 def answer_lines(name: str, model: AsymmetryModel, feature_F: Floats) -> Iterator[str]:
     """Yield the answers about one person in words."""
     answers = model.answer(feature_F[None])
@@ -85,6 +95,11 @@ def answer_record(name: str, model: AsymmetryModel, feature_F: Floats) -> dict[s
         "bias": round(model.palsy.bias, 4),
         "contributions": contributions,
     }
+
+
+def _metrics(pooled: Pooled) -> dict[str, Any]:
+    found = {name: asdict(pooled.metrics[name]) for name in ("auroc", "accuracy")}
+    return {"people": pooled.num_people, "palsied": pooled.num_palsied, **found}
 
 
 def _cell(pooled: Pooled | None, metric: str) -> str:

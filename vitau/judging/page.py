@@ -63,4 +63,4 @@ def _rank(name: str, standings: Sequence[Standing]) -> float:
 
 
 def _shown(estimate: Estimate) -> str:
-    return "–" if estimate.value is None else f"{estimate.value:.2f}{format_interval(estimate.interval, digits=2)}"
+    return "–" if estimate.value is None else f"{estimate.value:.3f}{format_interval(estimate.interval)}"

@@ -57,7 +57,7 @@ class Policy:
 
 
 PATIENTS: Final = Policy(name="patients")
-"""The default. The first models of the demo pass it: ``docs/operators.md`` has the lowest AUROCs of seven runs."""
+"""The default. The first models of the demo pass it."""
 
 CONFOUNDED_SOURCES: Final = replace(PATIENTS, name="confounded-sources", accept_confounded=True)
 """For studies whose palsied people and controls come from different sources, such as web video and laboratory recordings."""

@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.annotation.exercises import exercise_frames
+from flows.annotation.large_pictures import write_large_pictures
 from flows.annotation.suggestions import ChampionScores
 from flows.execution.clip_worker import frames_version
 from flows.workspace import Workspace
@@ -184,8 +185,11 @@ def build_reader_tasks(
 def write_key_frames(
     workspace: Workspace, subject: str, material: Material, usable: UsableFrames
 ) -> tuple[list[str], list[str], list[str]]:
-    """Write the key frames of one person to the store; return their addresses for Label Studio, their names and captions."""
-    frames = usable.read(material.tables, (*CHOICE_COLUMNS, "crop"))
+    """Write the key frames of one person to the store; return their addresses for Label Studio, their names and captions.
+
+    The address is that of the large picture, if there is one. What programs read is always the crop.
+    """
+    frames = usable.read(material.tables, (*CHOICE_COLUMNS, "crop", "landmarks"))
     exercises = exercise_frames(workspace.store, material.tables)
     chosen = frames.take(key_frames(frames, exercises))
     keys = [
@@ -195,8 +199,10 @@ def write_key_frames(
     for key, crop in zip(keys, chosen["crop"].to_pylist(), strict=True):
         workspace.store.put(key, crop)
     names = frame_names(chosen)
+    large = write_large_pictures(workspace, subject, material.tables, chosen)
     captions = [_caption(exercises.get(name), time_s) for name, time_s in zip(names, chosen["time_s"].to_pylist(), strict=True)]
-    return [image_url(workspace.store.uri, key) for key in keys], names, captions
+    shown = [large.get(name, key) for name, key in zip(names, keys, strict=True)]
+    return [image_url(workspace.store.uri, key) for key in shown], names, captions
 
 
 def key_frames(frames: pa.Table, exercises: Iterable[str] = ()) -> list[int]:

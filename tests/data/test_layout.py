@@ -28,6 +28,7 @@ PINNED = {
     ): f"subjects/p1/clips/{CLIP}/measures-ef56-ab12-r2.parquet",
     layout.quarantine_key("p1", CLIP, "ab12-cd34"): f"subjects/p1/clips/{CLIP}/quarantine-ab12-cd34.parquet",
     layout.key_frame_key("p1", CLIP, 7): "subjects/p1/keyframes/cccccccccccccccc-7.jpg",
+    layout.large_key_frame_key("p1", CLIP, 7): "subjects/p1/keyframes/cccccccccccccccc-7-512.jpg",
     layout.snapshot_key("ab12"): "snapshots/ab12/manifest.parquet",
     layout.checkpoint_prefix("ab12"): "checkpoints/ab12/",
     layout.pretrained_prefix("ab12"): "pretrained/ab12/",

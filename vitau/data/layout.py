@@ -138,6 +138,11 @@ def key_frame_key(subject: str, sha256: str, frame_index: int) -> str:
     return f"{key_frame_prefix(subject, sha256)}{frame_index}.jpg"
 
 
+def large_key_frame_key(subject: str, sha256: str, frame_index: int) -> str:
+    """Return ``subjects/<subject>/keyframes/<16 digits of sha256>-<frame index>-512.jpg``, the key of a large picture."""
+    return f"{key_frame_prefix(subject, sha256)}{frame_index}-512.jpg"
+
+
 def snapshot_key(digest: str) -> str:
     """Return ``snapshots/<digest>/manifest.parquet``, the key of the rows of a snapshot."""
     return f"snapshots/{digest}/manifest.parquet"

@@ -8,158 +8,42 @@ there rounds to it. A page that a command writes as a whole says so in its secon
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import pytest
 
+from tests.figure_sources import DEMO, SOURCES, Source
+
 ROOT: Final = Path(__file__).parents[1]
 FIGURES: Final = ROOT / "docs" / "figures"
-DEMO: Final = "docs/figures/demo.json"
-IRIS, ASYMMETRIC = "vitau/measures/pixels.py:IRIS_MM", "vitau/measures/movement/pattern.py:ASYMMETRIC_FROM"
-LINKS: Final = "labeling/label_studio/projects.py:PRESIGN_MIN"
-Source: TypeAlias = str | Callable[[], list[float]]
-
-
-def hanley_and_mcneil(auroc: float = 0.90, sizes: tuple[int, ...] = (5, 15, 50)) -> list[float]:
-    """Return an AUROC, and half the width of its 95 % interval for as many palsied as other people (Radiology 1982)."""
-    more, less = auroc / (2 - auroc) - auroc**2, 2 * auroc**2 / (1 + auroc) - auroc**2
-    return [auroc, *(1.96 * ((auroc * (1 - auroc) + (n - 1) * (more + less)) / n**2) ** 0.5 for n in sizes)]
-
-
-SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
-    "README.md": {
-        "Two commands": (DEMO, "pyproject.toml"),
-        "What you must bring": ("LICENSE",),
-    },
-    "docs/contributors.md": {"Mutation check": ("infra/mutants.py:REQUIRED_SHARE",)},
-    "docs/label-studio.md": {
-        "Accidents retract nothing": ("labeling/label_studio/reconcile.py:MAX_DELETED_SHARE",),
-        "Retries": ("labeling/label_studio/client.py:RETRY_FOR_S",),
-        "Webhooks": ("labeling/label_studio/webhook.py:AT_MOST_S", "labeling/label_studio/webhook.py:MAX_BODY"),
-    },
-    "docs/labeling-managers.md": {
-        "Start here": (DEMO,),
-        "Your page": ("flows/home/page.py:RELIABLE", "flows/home/page.py:TENTATIVE"),
-        "New material": ("flows/settings.py:ASK_AGAIN_ABOVE",),
-        "Two subjects, one person": (
-            "flows/settings.py:Settings.identity_floor",
-            "vitau/media/identity/distances.py:DIFFERENT_PEOPLE",
-        ),
-    },
-    "docs/measures.md": {
-        "The coordinates": (IRIS,),
-        "Per exercise": (
-            "vitau/measures/movement/excursion.py:SMALLEST_FOR_RATIO",
-            "vitau/measures/movement/uncertainty.py:CONFIDENCE_Z",
-        ),
-        "Per person": (
-            *(f"docs/figures/measures-{seed}.json" for seed in range(20261, 20266)),
-            "vitau/measures/evaluation/drawn.py:LIMITS",
-            "vitau/measures/movement/pattern.py:SIDE_FROM",
-            "vitau/media/synthetic/people.py:act",
-        ),
-        "Where the landmarks come from": (
-            "vitau/measures/landmarks/flattening.json",
-            "vitau/measures/landmarks/refinement/refined.py:_INNER_SHARE",
-        ),
-    },
-    "docs/model-users.md": {
-        "Start here": ("docs/figures/scores.txt",),
-        "Install": ("pyproject.toml",),
-        "What `vitau score` writes": (
-            "docs/figures/scores.json",
-            "docs/figures/scores.csv",
-            ASYMMETRIC,
-            "vitau/judging/judges.py:CERTAIN_SIDE",
-        ),
-        "As ONNX": ("vitau/models/inputs.py:to_pixels",),
-        "What the pictures mean": (
-            "docs/figures/explanations-drawn.json",
-            "docs/figures/explanations-renders.json",
-            "vitau/scoring/explanations/evaluate.py:RADIUS",
-            "vitau/schema/domain.py:CROP_SIZE",
-        ),
-    },
-    "docs/operators.md": {
-        "Settings": ("flows/cli/demo.py:DRAWN_IDENTITY_FLOOR",),
-        "The whole stack on one machine": (
-            "flows/local_stack/supervisor.py:record_crash",
-            "flows/local_stack/supervisor.py:_LONGEST_BACKOFF_S",
-            LINKS,
-        ),
-        "When something is wrong": ("flows/doctor/services.py:_SCHEDULE_TIMEOUT_S",),
-        "Sizing": (DEMO,),
-        "Sources": ("vitau/media/videos.py:MAX_DURATION_S", "vitau/media/sandbox.py:Limits.file_bytes"),
-        "Deployments": (
-            "infra/prefect.yaml",
-            "flows/deploy.py:HEARTBEAT_S",
-            "flows/execution/orphaned_runs.py:SILENCE_S",
-            "flows/execution/orphaned_runs.py:BEGINNING_S",
-        ),
-        "Champions": (
-            "vitau/evaluation/promotion/policy.py:Policy",
-            "vitau/evaluation/crossvalidation/shortcuts.py:SEPARATES",
-        ),
-        "Monitoring": ("vitau/evaluation/drift.py:ALPHA", "vitau/evaluation/drift.py:MIN_EFFECT"),
-    },
-    "docs/researchers.md": {
-        "Measure without a model": (IRIS,),
-        "Measure on a page": ("vitau/commands/serve.py:serve",),
-        "How many patients": ("vitau/data/splits.py:FRACTIONS", hanley_and_mcneil),
-        "New people, and a champion": (ASYMMETRIC,),
-    },
-    "docs/security.md": {"What is protected": (LINKS,)},
-    "docs/studies.md": {
-        "Orders of the queue": ("docs/figures/queue-orders.json", "flows/studies/active_learning.py:SCATTER"),
-        "Threshold for new material": (
-            "docs/figures/new-material.json",
-            "flows/settings.py:ASK_AGAIN_ABOVE",
-            "flows/studies/change_threshold.py:run",
-        ),
-        "Movement features against networks": (
-            "docs/figures/movement-renders.json",
-            "docs/figures/movement-drawn.json",
-        ),
-        "The paper's numbers": ("vitau/evaluation/published.py:RECOGNITION", "vitau/evaluation/published.py:REGIONS"),
-    },
-    "docs/training.md": {
-        "Start here": ("vitau/training/config.py:CameraChanges",),
-        "Movement and network": (
-            "vitau/training/fusion.py:NETWORK",
-            "vitau/training/fusion.py:MOVEMENT",
-            "vitau/training/fusion.py:REGION_NETWORK",
-        ),
-        "Cross-validation": ("vitau/data/protocols.py:VALIDATION_SHARE",),
-        "Small studies": ("vitau/data/protocols.py:VALIDATION_SHARE",),
-    },
-}
-"""Page → heading of the second level → where its numbers stand: a file, a definition (``FILE.py:NAME``), or a formula."""
 UNITS: Final[Mapping[str, tuple[float, ...]]] = {
     "%": (1, 0.01),
-    "ms": (1, 0.001),
+    "×": (1,),
+    "ms": (0.001,),
     "s": (1,),
-    "minutes": (1, 60),
-    "hours": (1, 3600),
-    "kB": (1, 1e3),
-    "KB": (1, 1e3),
-    "MB": (1, 1e6, 2**20),
-    "GB": (1, 1e9),
-    "GiB": (1, 2**30),
+    "minutes": (60,),
+    "hours": (3600,),
+    "kB": (1e3,),
+    "MB": (1e6, 2**20),
+    "GB": (1e9,),
+    "GiB": (2**30,),
 }
-"""Units of the pages → what one of them may be in the sources, which count in other units."""
-DIGITS: Final = r"(?<![\w./,−-])[−-]?\d{1,3}(?:[  ,]\d{3})+(?:\.\d+)?|(?<![\w./−-])[−-]?\d+(?:\.\d+)?"
+"""Units of the pages → what one of them may be in outputs, which count seconds and bytes. Constants may have any unit."""
+DIGITS: Final = r"(?<![\w./,−-])[−-]?\d{1,3}(?:[  ,]\d{3})+(?:\.\d+)?|(?<![\w./−-])[−-]?\d+(?:\.\d+)?(?:e-?\d+)?"
 NUMBER: Final = re.compile(
     rf"(?P<value>{DIGITS})(?![\w/]|[.,]\d)(?: ?(?P<unit>{'|'.join(sorted(UNITS, key=len, reverse=True))})(?!\w))?"
     r"(?P<of>(?= of \d))?(?P<cell>(?= \|))?"
 )
 NO_CLAIM: Final = re.compile(
     r"--[\w-]+[ =][\w.,-]+|\b\w+=[\w.,/:-]+|\]\([^)]*\)|https?://\S+|(?:arXiv|doi) \S+|\b\d+ × \d+\b"
-    r"|9[59] %\s[\w\s]*interval|[^|\n]*\[\d+\](?!\()"
+    r"|9[59] %\s[\w\s]*interval|[^|\n]*\[\d+\](?!\()|\benter `[^`]+`(?: or `[^`]+`)?"
 )
-"""Arguments, settings, addresses, sizes of pictures, kinds of intervals, and what a cell quotes from a numbered source."""
+"""Arguments, settings, addresses, sizes of pictures, kinds of intervals, what a cell quotes from a numbered source, and what
+a reader enters.
+"""
 GENERATED: Final = re.compile(r"# .+\n\n`[^`]+` wrote this page\. Do not edit it\.\n")
 
 
@@ -171,9 +55,10 @@ class Number(NamedTuple):
     tolerance: float
     factors: tuple[float, ...]
 
-    def stands_in(self, values: list[float]) -> bool:
-        """Return whether one of the values rounds to the number."""
-        return any(abs(self.value - value / factor) <= self.tolerance for factor in self.factors for value in values)
+    def stands_in(self, source: Source) -> bool:
+        """Return whether a value of the source rounds to the number."""
+        factors = {*self.factors, 1} if is_code(source) else self.factors
+        return any(abs(self.value - value / factor) <= self.tolerance for factor in factors for value in source_values(source))
 
 
 def numbers(text: str) -> Iterator[Number]:
@@ -183,8 +68,9 @@ def numbers(text: str) -> Iterator[Number]:
         digits, unit = re.sub(r"[  ,]", "", found["value"]).replace("−", "-"), found["unit"]
         fills_cell = found["cell"] is not None and text[: found.start()].endswith("| ")
         is_total = re.search(r"(?<![\w.])\d+ of $", text[: found.start()]) is not None
-        if "." in digits or unit or fills_cell or is_total or found["of"] is not None:
-            places = len(digits.partition(".")[2])
+        if {".", "e"} & set(digits) or unit or fills_cell or is_total or found["of"] is not None:
+            mantissa, _, exponent = digits.partition("e")
+            places = len(mantissa.partition(".")[2]) - int(exponent or 0)
             yield Number(
                 found.group().strip(), float(digits), 0.5001 * 10**-places if places else 0.5, UNITS.get(unit or "", (1,))
             )
@@ -194,6 +80,11 @@ def sections(page: str) -> dict[str, str]:
     """Return the sections of a page by their headings of the second level; what stands before the first has an empty one."""
     parts = re.split(r"^## (.+)\n", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def is_code(source: Source) -> bool:
+    """Return whether a source is no file that a command wrote."""
+    return not isinstance(source, str) or not source.startswith("docs/figures/")
 
 
 @cache
@@ -260,8 +151,15 @@ def defined(node: ast.AST) -> set[str]:
 
 def missing(text: str, sources: tuple[Source, ...]) -> list[str]:
     """Return the numbers of a text that stand in none of the sources."""
-    known = [value for source in sources for value in source_values(source)]
-    return [number.text for number in numbers(text) if not number.stands_in(known)]
+    return [number.text for number in numbers(text) if not any(map(number.stands_in, sources))]
+
+
+def report_missing(page: str, sources: Mapping[str, tuple[Source, ...]]) -> None:
+    """Fail with the numbers of sections that stand in none of their sources, if there are any."""
+    texts = sections(page)
+    wrong = {name: missing(texts[name], own) for name, own in sources.items()}
+    lines = [f"{page}, {name or 'top'}: {'  '.join(found)}" for name, found in wrong.items() if found]
+    assert not lines, "\n".join(["no command wrote these numbers, and no constant is so:", *lines])
 
 
 def is_generated(page: str) -> bool:
@@ -279,17 +177,14 @@ without_demo: Final = pytest.mark.skipif(
 @pytest.mark.parametrize("page", WRITTEN)
 def test_every_number_of_a_page_stands_in_the_sources_of_its_section(page):
     sources = SOURCES.get(page, {})
-    own = {name: text for name, text in sections(page).items() if DEMO not in sources.get(name, ())}
-    wrong = {name: missing(text, sources.get(name, ())) for name, text in own.items()}
-    assert {name: found for name, found in wrong.items() if found} == {}, "no command wrote these, and no constant is so"
+    own = {name: sources.get(name, ()) for name in sections(page)}
+    report_missing(page, {name: found for name, found in own.items() if DEMO not in found})
 
 
 @without_demo
 @pytest.mark.parametrize("page", [page for page, own in SOURCES.items() if any(DEMO in sources for sources in own.values())])
 def test_every_number_about_the_demo_stands_in_what_it_left(page):
-    sources = {name: own for name, own in SOURCES[page].items() if DEMO in own}
-    wrong = {name: missing(sections(page)[name], own) for name, own in sources.items()}
-    assert {name: found for name, found in wrong.items() if found} == {}
+    report_missing(page, {name: own for name, own in SOURCES[page].items() if DEMO in own})
 
 
 @without_demo

@@ -27,4 +27,5 @@ def test_the_page_has_every_case_what_is_missed_and_how_close_the_floors_are(tmp
     assert "| one clip | 2.00× | 8× MISSED | 20.0 | 10.0 | frames/s | 0.02 | 3 |" in text
     assert "ours reaches 50% of decode; the ratio that each floor would permit is 4.0× by decode" in text
     assert "## `vitau bench gradcam`\n\nNot measured: no reference." in text
-    assert text.splitlines()[5].startswith("30 November 2026; ")
+    assert text.startswith("# Performance\n\n`make bench` wrote this page. Do not edit it.\n")
+    assert text.splitlines()[7].startswith("30 November 2026; ")

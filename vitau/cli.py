@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import vitau
-from vitau.command_line import WORKERS_HELP
+from vitau.command_line import WORKERS_HELP, collector_paused
 from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
 from vitau.commands.check_healthy import check_healthy
@@ -169,12 +169,15 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     """
     import json
 
-    from vitau.evaluation.metrics import metrics_from_json
-    from vitau.media.inputs import RecordingOptions, default_workers, list_files
-    from vitau.registry.bundle import read_version
-    from vitau.scoring.batch import person_record, score_inputs, summary_lines
-    from vitau.scoring.predict import Predictor
+    with collector_paused():
+        from vitau.data.parquet import leave_pandas_out
+        from vitau.evaluation.metrics import metrics_from_json
+        from vitau.media.inputs import RecordingOptions, default_workers, list_files
+        from vitau.registry.bundle import read_version
+        from vitau.scoring.batch import person_record, score_inputs, summary_lines
+        from vitau.scoring.predict import Predictor
 
+    leave_pandas_out()
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     folder = _model_folder(model, tracking_uri)
     predictor = Predictor(folder)

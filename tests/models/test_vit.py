@@ -1,10 +1,14 @@
-"""The recognition model is timm's, split before its last block, with dropout where a ViT has it."""
+"""The recognition model computes what timm's does, split before its last block, with dropout where a ViT has it."""
+
+from functools import partial
 
 import pytest
 import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitau.models.vit import ViTConfig, build_vit
+from vitau.models.vit import ConvStem, ViTConfig, build_vit
 from vitau.scoring.gradcam import gradcam
 
 SMALL = {"input_size": 32, "patch_size": 8, "width": 16, "depth": 2, "heads": 2}
@@ -12,12 +16,44 @@ SMALL = {"input_size": 32, "patch_size": 8, "width": 16, "depth": 2, "heads": 2}
 
 @pytest.mark.parametrize("stem", ["patch", "conv", "deep"])
 @pytest.mark.parametrize("register_tokens", [0, 3])
-def test_the_split_model_answers_as_the_whole(stem, register_tokens):
-    model = build_vit(ViTConfig(**SMALL, stem=stem, register_tokens=register_tokens)).eval()
+def test_weights_results_and_gradients_are_those_of_timm(stem, register_tokens):
+    config = ViTConfig(**SMALL, stem=stem, register_tokens=register_tokens)
+    model, theirs = seeded(lambda: build_vit(config)), seeded(lambda: build_timm(config))
+    assert {name: values.tolist() for name, values in model.vit.state_dict().items()} == {
+        name: values.tolist() for name, values in theirs.state_dict().items()
+    }
     crop = torch.randn(2, 3, 32, 32)
-    assert model(crop).shape == (2, 2)
-    torch.testing.assert_close(model(crop), model.vit(crop))
+    for training in (True, False):
+        logits = [seeded(partial(one.train(training), crop)) for one in (model, theirs)]
+        assert torch.equal(*logits)
+        for result in logits:
+            result.square().sum().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(model.parameters(), theirs.parameters(), strict=True))
     assert model.tokens(crop).shape == (2, 1 + register_tokens + 16, 16)
+
+
+def seeded(build):
+    torch.manual_seed(1)
+    return build()
+
+
+def build_timm(config):
+    def stem(img_size, patch_size, in_chans, embed_dim, **_):
+        return ConvStem(config.stem == "deep", config.stem_width, img_size, patch_size, in_chans, embed_dim)
+
+    return VisionTransformer(
+        img_size=config.input_size,
+        patch_size=config.patch_size,
+        num_classes=2,
+        embed_dim=config.width,
+        depth=config.depth,
+        num_heads=config.heads,
+        reg_tokens=config.register_tokens,
+        embed_layer=PatchEmbed if config.stem == "patch" else stem,
+        drop_rate=config.dropout,
+        pos_drop_rate=config.dropout,
+        proj_drop_rate=config.dropout,
+    )
 
 
 def test_token_maps_lie_on_the_grid_without_class_and_register_tokens():
@@ -77,6 +113,7 @@ def test_a_convolutional_stem_has_overlapping_convolutions_only_of_side_3_and_1(
         (ViTConfig(name="vit_tiny_patch16_224.mae"), "timm has no weights named 'vit_tiny_patch16_224.mae': leave out what"),
         (ViTConfig(name="resnet18"), "timm has no vision transformer named 'resnet18': take one of"),
         (ViTConfig(input_size=60, patch_size=16), "patches of 16 px do not tile an input of 60 px: choose a divisor"),
+        (ViTConfig(**{**SMALL, "heads": 3}), "3 heads do not divide a width of 16: choose a divisor"),
         (
             ViTConfig(input_size=36, patch_size=12, stem="conv"),
             "a convolutional stem halves the image, so patches of 12 px are",

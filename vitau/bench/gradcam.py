@@ -123,6 +123,6 @@ def _vit(config: ViTConfig) -> PalsyViT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_vit(config)
-        model.vit.reset_classifier(NUM_ANSWERS)  # eight targets need eight classes
+        model.vit.head = torch.nn.Linear(model.vit.embed_dim, NUM_ANSWERS)  # eight targets need eight classes
         torch.nn.init.normal_(model.vit.head.weight, std=0.02)
         return model.eval()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitau.command_line import WORKERS_HELP
+from vitau.command_line import WORKERS_HELP, collector_paused
 from vitau.progress import track
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     A file that cannot be measured is listed with its reason.
     The other files are measured, and the exit code is 1.
     """
-    from vitau.measures.landmarks.choice import open_backend
-    from vitau.measures.reporting.folder import measure_into
-    from vitau.measures.sources import list_sources
-    from vitau.media.inputs import RecordingOptions, default_workers
+    with collector_paused():
+        from vitau.data.parquet import leave_pandas_out
+        from vitau.measures.landmarks.choice import open_backend
+        from vitau.measures.reporting.folder import measure_into
+        from vitau.measures.sources import list_sources
+        from vitau.media.inputs import RecordingOptions, default_workers
 
+    leave_pandas_out()
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
     listed = list_sources(inputs or [], options, manifest)

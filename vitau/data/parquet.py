@@ -1,6 +1,7 @@
 """Tables as Parquet objects in a store."""
 
 import io
+import sys
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -24,3 +25,27 @@ def write_table(store: Store, key: str, table: pa.Table, *, compression: str = "
     sink = io.BytesIO()
     pq.write_table(table, sink, compression=compression)
     return store.put(key, sink.getvalue())
+
+
+def leave_pandas_out() -> None:
+    """Make pyarrow convert values without pandas, whose import takes half a second, unless pandas is loaded already.
+
+    At its first conversion in a process, pyarrow looks for pandas to recognize its types. It loads pandas all the same when a
+    table is converted to a data frame. For commands whose values are never of pandas.
+    """
+    if "pandas" in sys.modules:
+        return
+    absent = _PandasAbsent()
+    sys.meta_path.insert(0, absent)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(absent)
+
+
+class _PandasAbsent:
+    """A finder of modules that does not find pandas."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)

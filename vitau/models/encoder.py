@@ -174,7 +174,7 @@ def enlarge(x_BCHW: Tensor, like_BCHW: Tensor) -> Tensor:
 
 def keep_variance(module: nn.Module) -> None:
     """Initialize a convolution to keep the variance of its input; torch's default loses it over a head's six layers."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, a=0.01)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

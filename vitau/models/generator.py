@@ -43,10 +43,16 @@ class GeneratorConfig:
         return min(self.max_channels, int(16384 * self.channel_multiplier) // resolution)
 
 
+def draw(*shape: int, divisor: float = 1.0) -> Tensor:
+    """Draw normal values divided by a number; on the meta device, where torch would load its compiler, nothing is computed."""
+    empty = torch.empty(shape)
+    return empty if empty.is_meta else empty.normal_() / divisor
+
+
 def blur_kernel() -> Tensor:
     """Return the 4×4 filter [1, 3, 3, 1] that follows a doubling, of sum 4 for the zeros between the samples."""
-    line = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return torch.outer(line, line) / 16
+    line = (1, 3, 3, 1)
+    return torch.tensor([[row * column / 16 for column in line] for row in line])
 
 
 class EqualLinear(nn.Module):
@@ -54,7 +60,7 @@ class EqualLinear(nn.Module):
 
     def __init__(self, width: int, out: int, *, bias: float = 0.0, lr_mul: float = 1.0, activated: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out, width) / lr_mul)
+        self.weight = nn.Parameter(draw(out, width, divisor=lr_mul))
         self.bias = nn.Parameter(torch.full((out,), bias))
         self.scale, self.lr_mul, self.activated = lr_mul / math.sqrt(width), lr_mul, activated
 
@@ -97,7 +103,7 @@ class ModulatedConv(nn.Module):
         self, width: int, out: int, kernel: int, style_dim: int, *, demodulate: bool = True, double: bool = False
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, out, width, kernel, kernel))
+        self.weight = nn.Parameter(draw(1, out, width, kernel, kernel))
         self.modulation = EqualLinear(style_dim, width, bias=1.0)
         self.blur = Filter() if double else None
         self.scale, self.padding, self.demodulate = 1 / math.sqrt(width * kernel**2), kernel // 2, demodulate
@@ -177,7 +183,7 @@ class ConstantInput(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+        self.input = nn.Parameter(draw(1, channels, 4, 4))
 
 
 class Noises(nn.Module):
@@ -186,7 +192,7 @@ class Noises(nn.Module):
     def __init__(self, resolutions: Sequence[int]) -> None:
         super().__init__()
         for i, side in enumerate(resolutions):
-            self.register_buffer(f"noise_{i}", torch.randn(1, 1, side, side))
+            self.register_buffer(f"noise_{i}", draw(1, 1, side, side))
 
     def maps(self) -> Iterator[Tensor]:
         """Yield the maps, one per styled convolution in order."""

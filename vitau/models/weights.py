@@ -7,11 +7,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
-import timm
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
-from timm.models import eva, vision_transformer
 from torch import Tensor
 
 from vitau.errors import CheckpointError, ObjectNotFoundError
@@ -115,6 +113,8 @@ def _vit_tensors(model: PalsyViT, source: str, store: Store) -> tuple[Mapping[st
 def _from_hub(model: PalsyViT) -> tuple[Mapping[str, Tensor], str] | str:
     if model.config.name is None:
         return "only an architecture with a name of timm's has weights there"
+    import timm  # takes as much processor time as torch
+
     try:
         tensors = timm.create_model(model.config.name, pretrained=True).state_dict()
     except (OSError, RuntimeError):  # no network, none in the cache; timm's own word for "has none"
@@ -124,6 +124,8 @@ def _from_hub(model: PalsyViT) -> tuple[Mapping[str, Tensor], str] | str:
 
 def _fitted(model: PalsyViT, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return tensors under timm's names and of the model's grid; the public layouts of CLIP, FaRL, DINO and MAE are known."""
+    from timm.models import eva, vision_transformer
+
     if isinstance(model.vit, eva.Eva):
         with redirect_stdout(sys.stderr):  # timm prints every bias that DINOv3 leaves out
             return eva.checkpoint_filter_fn(dict(tensors), model.vit)

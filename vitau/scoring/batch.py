@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from vitau.data.parquet import leave_pandas_out
 from vitau.errors import ClipError
 from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
@@ -235,6 +236,7 @@ class _ItemWork:
 
 @cache
 def _loaded(folder: Path, device: str) -> Predictor:
+    leave_pandas_out()
     return Predictor(folder, device=device)
 
 

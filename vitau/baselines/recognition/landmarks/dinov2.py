@@ -72,8 +72,8 @@ def class_tokens(network: PalsyViT, crops: Crops, budget: Budget) -> NDArray[np.
     with torch.inference_mode():
         for rows in crops.batches(budget.batch_size):
             pixels = torch.from_numpy(crops.pixels(rows)).to(budget.device)
-            normalized = network.normalize(to_input(pixels, network.input_size))
-            tokens.append(network.vit.forward_features(normalized)[:, 0].float().cpu().numpy())
+            final_BND = network.final_tokens(network.tokens(to_input(pixels, network.input_size)))
+            tokens.append(final_BND[:, 0].float().cpu().numpy())
     return np.concatenate(tokens)
 
 

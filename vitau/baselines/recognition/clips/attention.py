@@ -50,7 +50,7 @@ class AttendedClip(nn.Module):
     def __init__(self, images: PalsyViT) -> None:
         super().__init__()
         self.images = images
-        self.attention = GatedAttention(images.vit.num_features, _UNITS)
+        self.attention = GatedAttention(images.vit.embed_dim, _UNITS)
 
     def forward(self, batch: ClipBatch) -> Tensor:
         """Return the logits (B, 2) of windows."""

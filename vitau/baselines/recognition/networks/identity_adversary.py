@@ -75,7 +75,7 @@ class AnonymousViT(nn.Module):
     def __init__(self, images: PalsyViT, palsied_P: Tensor) -> None:
         super().__init__()
         self.images = images
-        self.people = nn.Linear(images.vit.num_features, len(palsied_P))
+        self.people = nn.Linear(images.vit.embed_dim, len(palsied_P))
         self.register_buffer("palsied_P", palsied_P)
 
     def forward(self, crop_BCHW: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitau.models.inputs import to_input, to_pixels
+from vitau.models.inputs import to_device, to_input, to_pixels
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
@@ -46,3 +46,16 @@ def test_a_small_input_is_the_same_whether_crops_were_kept_small_or_not():
     torch.testing.assert_close(whole, whole.round(), rtol=0, atol=1e-4)
     larger = (to_input(crop, 128) + 1) * 127.5
     assert (larger - larger.round()).abs().max() > 0.4, "a larger input is not kept, and not rounded"
+
+
+def test_an_array_is_not_copied_to_the_processor():
+    crop = np.zeros((1, 2, 2, 3), np.uint8)
+    assert np.shares_memory(to_device(crop, torch.device("cpu")).numpy(), crop)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gets_the_values_of_an_array():
+    crop = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    found = to_device(crop, torch.device("cuda"))
+    assert found.device.type == "cuda"
+    assert np.array_equal(found.cpu().numpy(), crop)

@@ -19,7 +19,7 @@ from vitau.data.dataset import Crops
 from vitau.data.protocols import Task
 from vitau.errors import TrainingError
 from vitau.evaluation.subjects import by_subject
-from vitau.models.inputs import to_input
+from vitau.models.inputs import to_device, to_input
 from vitau.training.fit import copy_state
 from vitau.training.tasks import Batch
 
@@ -90,9 +90,9 @@ class FrameItems:
         """Read frames with their labels."""
 
         def read(values_N: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(values_N[item_B]).to(self.device)
+            return to_device(values_N[item_B], self.device)
 
-        pixels = torch.from_numpy(self.crops.pixels(item_B)).to(self.device)
+        pixels = to_device(self.crops.pixels(item_B), self.device)
         return Batch(
             crop_BCHW=to_input(pixels, self.image_px),
             landmarks_BL2=read(self.crops.landmarks_NL2),

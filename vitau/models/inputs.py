@@ -1,6 +1,6 @@
 """Input of both models from aligned face crops, the same in training and scoring."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,15 @@ def to_input(crop_NHWC: Tensor | npt.NDArray[np.uint8], size: int) -> Tensor:
         if size <= SMALL_INPUT:
             crop_BCHW = to_pixels(crop_BCHW.div_(127.5).sub_(1.0))
     return crop_BCHW.div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+
+
+def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device; the tensor of a processor shares the memory of the array.
+
+    A GPU copies from pinned memory while this process prepares the next arrays; its kernels wait for the copy.
+    """
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def to_pixels(input_BCHW: Tensor) -> Tensor:

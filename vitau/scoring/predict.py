@@ -18,7 +18,7 @@ from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, decode_ima
 from vitau.media.inputs import RecordingOptions
 from vitau.models.checkpoint import CARD, load_model, model_digest
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
-from vitau.models.inputs import to_input
+from vitau.models.inputs import to_device, to_input
 from vitau.models.regions import RegionModel
 from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
@@ -226,7 +226,7 @@ class Predictor:
 
     def to_input(self, crop_NHWC: NDArray[np.uint8], model: PalsyViT | RegionModel) -> torch.Tensor:
         """Convert crops to the input of one of the two models, on its device."""
-        return to_input(torch.from_numpy(np.ascontiguousarray(crop_NHWC)).to(self.device), model.input_size)
+        return to_input(to_device(np.ascontiguousarray(crop_NHWC), self.device), model.input_size)
 
     @torch.inference_mode()
     def heatmaps(self, crop_NHWC: NDArray[np.uint8]) -> torch.Tensor:

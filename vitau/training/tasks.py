@@ -32,7 +32,7 @@ from vitau.models.heatmaps import (
     sided_heatmaps,
     true_heatmaps,
 )
-from vitau.models.inputs import to_input
+from vitau.models.inputs import to_device, to_input
 from vitau.schema import AUS
 from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
@@ -97,9 +97,9 @@ class CropBatches:
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
             index = batch[rows]
-            crop_BCHW = to_input(torch.from_numpy(self.crops.pixels(index)).to(self.device), self.input_size)
-            landmarks_BL2 = torch.from_numpy(self.crops.landmarks_NL2[index]).to(self.device)
-            sided_BA2 = torch.from_numpy(self.crops.sided_NA2[index]).to(self.device)
+            crop_BCHW = to_input(to_device(self.crops.pixels(index), self.device), self.input_size)
+            landmarks_BL2 = to_device(self.crops.landmarks_NL2[index], self.device)
+            sided_BA2 = to_device(self.crops.sided_NA2[index], self.device)
             if self.config.augmentation:
                 changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator).of(rows)
                 crop_BCHW, landmarks_BL2, mirrored_B = augment(crop_BCHW, landmarks_BL2, changes)
@@ -107,11 +107,11 @@ class CropBatches:
             yield Batch(
                 crop_BCHW=crop_BCHW,
                 landmarks_BL2=landmarks_BL2,
-                palsied_B=torch.from_numpy(self.crops.palsied_N[index]).to(self.device),
-                affected_BA=torch.from_numpy(self.crops.affected_NA[index]).to(self.device),
-                known_BA=torch.from_numpy(self.crops.known_NA[index]).to(self.device),
+                palsied_B=to_device(self.crops.palsied_N[index], self.device),
+                affected_BA=to_device(self.crops.affected_NA[index], self.device),
+                known_BA=to_device(self.crops.known_NA[index], self.device),
                 sided_BA2=sided_BA2,
-                person_B=torch.from_numpy(person_N[index]).to(self.device),
+                person_B=to_device(person_N[index], self.device),
             )
 
 
@@ -185,7 +185,7 @@ def predict(kind: Kind, model: nn.Module, crops: Crops, input_size: int, device:
     read = decode_sides if sided else decode
     scores = []
     for rows in crops.batches(SCORING_BATCH):
-        output = model(to_input(torch.from_numpy(crops.pixels(rows)).to(device), input_size))
+        output = model(to_input(to_device(crops.pixels(rows), device), input_size))
         scores.append((output.softmax(1)[:, 1] if kind == "palsy" else read(output)).float().cpu().numpy())
     return np.concatenate(scores)
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+import vitau
 from tests.figure_sources import DEMO, SOURCES, Source
 
 ROOT: Final = Path(__file__).parents[1]
@@ -212,6 +213,13 @@ def test_the_list_of_figures_has_the_command_of_each_file_and_a_page_uses_it():
     }
     assert set(commands) == used
     assert {file.name for file in FIGURES.iterdir()} - {"README.md"} <= used
+
+
+def test_every_version_is_the_pinned_one():
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    pins = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("constraints.txt", "constraints-label-studio.txt"))
+    assert set(re.findall(r"\bversion (\d+\.\d+\.\d+)", text)) <= set(re.findall(r"==([\d.]+)", pins))
+    assert set(re.findall(r"\bvitau-([\d.]+)-py3", text)) == {vitau.__version__}
 
 
 def test_a_number_that_no_source_has_is_found(tmp_path, monkeypatch):

@@ -65,8 +65,6 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
         "What the pictures mean": (
             "docs/figures/explanations-drawn.json",
             "docs/figures/explanations-renders.json",
-            "vitau/scoring/explanations/evaluate.py:RADIUS",
-            "vitau/schema/domain.py:CROP_SIZE",
         ),
     },
     "docs/operators.md": {
@@ -124,3 +122,11 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
     },
 }
 """Page → heading of the second level → where its numbers stand: a file, a definition (``FILE.py:NAME``), or a formula."""
+OF_ONE_RECORD: Final = (
+    ("docs/measures.md", "Where the landmarks come from"),
+    ("docs/model-users.md", "What the pictures mean"),
+    ("docs/studies.md", "Orders of the queue"),
+    ("docs/studies.md", "Threshold for new material"),
+    ("docs/studies.md", "Movement features against networks"),
+)
+"""Page and heading of tables each of whose rows is one record of an output."""

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 import vitau
-from tests.figure_sources import DEMO, SOURCES, Source
+from tests.figure_sources import DEMO, OF_ONE_RECORD, SOURCES, Source
 
 ROOT: Final = Path(__file__).parents[1]
 FIGURES: Final = ROOT / "docs" / "figures"
@@ -56,10 +56,10 @@ class Number(NamedTuple):
     tolerance: float
     factors: tuple[float, ...]
 
-    def stands_in(self, source: Source) -> bool:
-        """Return whether a value of the source rounds to the number."""
-        factors = {*self.factors, 1} if is_code(source) else self.factors
-        return any(abs(self.value - value / factor) <= self.tolerance for factor in factors for value in source_values(source))
+    def is_among(self, values: list[float], *, any_unit: bool = False) -> bool:
+        """Return whether one of the values rounds to the number."""
+        factors = {*self.factors, 1} if any_unit else self.factors
+        return any(abs(self.value - value / factor) <= self.tolerance for factor in factors for value in values)
 
 
 def numbers(text: str) -> Iterator[Number]:
@@ -152,7 +152,25 @@ def defined(node: ast.AST) -> set[str]:
 
 def missing(text: str, sources: tuple[Source, ...]) -> list[str]:
     """Return the numbers of a text that stand in none of the sources."""
-    return [number.text for number in numbers(text) if not any(map(number.stands_in, sources))]
+    return [
+        number.text
+        for number in numbers(text)
+        if not any(number.is_among(source_values(source), any_unit=is_code(source)) for source in sources)
+    ]
+
+
+def records(document: Any) -> Iterator[list[float]]:
+    """Yield the numbers of each object and list inside a JSON document."""
+    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        if isinstance(part, dict | list):
+            yield list(json_values(part))
+            yield from records(part)
+
+
+def rows(text: str) -> list[str]:
+    """Return the rows of the tables of a text, without their headings."""
+    lines = text.splitlines()
+    return [line for line, after in zip(lines, [*lines[1:], ""], strict=True) if line[:2] == "| " and after[:2] != "|-"]
 
 
 def report_missing(page: str, sources: Mapping[str, tuple[Source, ...]]) -> None:
@@ -180,6 +198,15 @@ def test_every_number_of_a_page_stands_in_the_sources_of_its_section(page):
     sources = SOURCES.get(page, {})
     own = {name: sources.get(name, ()) for name in sections(page)}
     report_missing(page, {name: found for name, found in own.items() if DEMO not in found})
+
+
+@pytest.mark.parametrize(("page", "heading"), OF_ONE_RECORD)
+def test_the_numbers_of_a_row_stand_together_in_one_record(page, heading):
+    files = [source for source in SOURCES[page][heading] if isinstance(source, str) and source.endswith(".json")]
+    known = [found for file in files for found in records(json.loads((ROOT / file).read_text(encoding="utf-8")))]
+    found = {row: list(numbers(row)) for row in rows(sections(page)[heading])}
+    assert len(found) >= 2
+    assert [row for row, own in found.items() if not any(all(n.is_among(one) for n in own) for one in known)] == []
 
 
 @without_demo

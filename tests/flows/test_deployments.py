@@ -154,7 +154,14 @@ def summary(*, skipped: int = 0):
     return IngestSummary(clips=1, new_clips=1, cut_clips=1, frames=1, faces=1, quarantined={}, skipped=left_out)
 
 
-def test_reading_the_catalog_and_pulling_labels_load_no_torch():
-    code = "import sys, flows.reports.lineage, flows.deployments, flows.promote; print('torch' in sys.modules)"
+def test_ingest_and_reading_the_catalog_and_pulling_labels_load_no_library_that_they_do_not_use():
+    code = """
+import sys
+import flows.ingest
+def loaded(*names): return [name for name in names if name in sys.modules]
+print(loaded("torch", "mlflow", "great_expectations", "label_studio_sdk", "ray", "boto3", "sklearn", "scipy", "matplotlib"))
+import flows.reports.lineage, flows.deployments, flows.promote
+print(loaded("torch"))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "[]\n[]\n"

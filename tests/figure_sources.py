@@ -75,7 +75,7 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
             LINKS,
         ),
         "When something is wrong": ("flows/doctor/services.py:_SCHEDULE_TIMEOUT_S",),
-        "Sizing": (DEMO,),
+        "Sizing": (DEMO, "docs/figures/load.txt"),
         "Sources": ("vitau/media/videos.py:MAX_DURATION_S", "vitau/media/sandbox.py:Limits.file_bytes"),
         "Deployments": (
             "infra/prefect.yaml",

@@ -40,7 +40,7 @@ EARLIER_PAGES: Final = frozenset({"a2a8825ce6201452", "ea55bfee5bfd959f"})
 _VERSION: Final = re.compile(r"vitau-page-[0-9a-f]{16}")
 
 # Label Studio sizes the picture before it adds an empty toolbar of 42 px beside it, which cuts off the picture's edge: no
-# toolbar. Its side panels repeat the page and take a third of it: no panels
+# toolbar. Its side panels repeat the page and take a third of it: no panels. It escapes the sign for a child: no such selectors
 _STYLE: Final = """
 .lsf-sidepanels__wrapper { display: none; }
 .lsf-sidepanels { padding: 0 !important; }
@@ -48,15 +48,17 @@ _STYLE: Final = """
 .vitau-face { flex: 1 1 340px; min-width: 0; max-width: min(520px, 100vh - 360px); }
 .vitau-face .lsf-toolbar { display: none; }
 .vitau-form { flex: 0 1 490px; min-width: 470px; }
-.vitau-side { flex: 1 1 300px; max-width: 420px; }
+.vitau-side { flex: 1 1 300px; min-width: 0; max-width: 420px; }
+.vitau-side .vitau-map { max-width: 100%; }
 .vitau-side table { font-size: 14px; margin-bottom: 8px; }
 .vitau-rows { display: flex; gap: 12px; }
-.vitau-rows > div:first-child { flex: 1 1 auto; }
-.vitau-rows > div { white-space: nowrap; }
-.vitau-rows > .vitau-more { flex: 0 0 44px; }
-.vitau-rows > .vitau-more sup { display: none; }
-.vitau-form.vitau-wide { flex-basis: 770px; min-width: 740px; }
-.vitau-wide ~ .vitau-side { flex-basis: 200px; }
+.vitau-column { white-space: nowrap; }
+.vitau-more { flex: 0 0 44px; }
+.vitau-more sup { display: none; }
+.vitau-apart { margin-left: 8px; }
+.vitau-form.vitau-wide { flex: 0 0 784px; }
+.vitau-wide .vitau-rows { gap: 7px; }
+.vitau-wide ~ .vitau-side { flex-basis: 236px; }
 .vitau-their { display: flex; justify-content: space-between; font-weight: bold; }
 .vitau-side .vitau-their { max-width: 300px; }
 .vitau-wrong * { color: #b00020; font-size: 14px; line-height: 1.3; margin: 0; }
@@ -67,7 +69,8 @@ _STYLE: Final = """
 .vitau-small img { width: 52px; height: 52px; object-fit: cover; display: block; transform-origin: 0 100%; }
 .vitau-small img:hover { transform: scale(5); position: relative; z-index: 9; }
 .vitau-side .lsf-frames-control { display: none; }
-.vitau-side .lsf-timeline-controls { flex-wrap: wrap; }
+.vitau-side .lsf-timeline-controls { display: flex; flex-wrap: wrap; gap: 4px; }
+.vitau-side .lsf-timeline { max-width: 100%; overflow: hidden; }
 .vitau details video { width: 100%; max-height: 60vh; background: #222; }
 """
 SIDE_TITLES: Final = {"left": "Left", "right": "Right", "both": "Both", "none": "None affected"}
@@ -121,21 +124,26 @@ def _digest(config: str) -> str:
 def _page(*, adjudication: bool, severity: bool) -> str:
     """Build the configuration without its version."""
     affected = _choices((region_title(au), au.value, AFFECTED_KEYS[au], LOOK_AT[au]) for au in AUS)
-    unaffected = _choices((f"{au} no", au.value, UNAFFECTED_KEYS[au], "this region is not affected") for au in AUS)
+    unaffected = _choices(
+        ((f"{au} no", au.value, UNAFFECTED_KEYS[au], "this region is not affected") for au in AUS),
+        shown="no" if severity else None,
+    )
     unclear = _choices(
-        (f"{au} ?", au.value, UNCLEAR_KEYS[au], "nobody could judge this region from what is here") for au in AUS
+        ((f"{au} ?", au.value, UNCLEAR_KEYS[au], "nobody could judge this region from what is here") for au in AUS),
+        shown="?" if severity else None,
     )
     side = _choices((SIDE_TITLES[name], name, key, None) for name, key in SIDE_KEYS.items())
     grade = _choices((GRADES[grade], str(grade), key, GRADE_DEFINITIONS[grade]) for grade, key in GRADE_KEYS.items())
     frame = _choices((_sentence(name), name, key, None) for name, key in FRAME_KEYS.items())
     lists = {"regions": affected, "unaffected": unaffected, "unclear": unclear}
     rows = "".join(
-        f'<View><Header value="{_TITLES[name]}" size="5"/>'
+        f'<View className="vitau-column"><Header value="{_TITLES[name]}" size="5"/>'
         f'<Choices name="{name}" toName="face" choice="multiple" layout="vertical">{choices}</Choices></View>'
         for name, choices in lists.items()
     )
     rows += "".join(
-        f'<View className="vitau-more"><Header value="{_NARROW.get(name, _NO_TITLE)}" size="5"/>'
+        f'<View className="vitau-column vitau-more{" vitau-apart" if name in _NARROW else ""}">'
+        f'<Header value="{_NARROW.get(name, _NO_TITLE)}" size="5"/>'
         f'<Choices name="{name}" toName="face" choice="multiple" layout="vertical">{choices}</Choices></View>'
         for name, choices in (_severities().items() if severity else ())
     )
@@ -235,10 +243,11 @@ def _line(text: str) -> str:
     return f'<Header value={quoteattr(text)} size="6"/>'
 
 
-def _choices(rows: Iterable[tuple[str, str, str, str | None]]) -> str:
+def _choices(rows: Iterable[tuple[str, str, str, str | None]], *, shown: str | None = None) -> str:
+    """Return the choices of a list: name, alias, key and hint of each. ``shown`` replaces the names, where space is short."""
     return "".join(
         f"<Choice value={quoteattr(name)} alias={quoteattr(alias)} hotkey={quoteattr(key)}"
-        f"{'' if hint is None else f' hint={quoteattr(hint)}'}/>"
+        f"{'' if hint is None else f' hint={quoteattr(hint)}'}{'' if shown is None else f' html={quoteattr(shown)}'}/>"
         for name, alias, key, hint in rows
     )
 

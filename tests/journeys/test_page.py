@@ -403,6 +403,7 @@ def test_a_contradiction_is_shown_before_submitting_and_given_back(client, proje
     wrong, other = [task.id for task in open_tasks(client, mine)]
     page = reader("a")
     open_labeling(page, label_studio.url, mine, wrong)
+    check_rows(page)
     shown = page.locator(".vitau-wrong")
     expect(shown).to_have_text("", use_inner_text=True)
     for keys, line in (
@@ -441,9 +442,18 @@ def test_a_contradiction_is_shown_before_submitting_and_given_back(client, proje
     assert client.projects.get(project("b").id).label_config == label_config()
 
 
+def check_rows(page: Page) -> None:
+    """Check that each region is one row of choices, and that rows, side, note and clip are in view at 1440 × 900."""
+    columns = [page.locator(".vitau-column").nth(number).locator("input") for number in range(8)]
+    for row in range(len(AUS)):
+        assert len({round(box["y"]) for column in columns if (box := column.nth(row).bounding_box())}) == 1
+    names = (".vitau-column >> nth=7", ".lsf-video-segmentation", "textarea[name=note]")
+    assert max(bottom_of(page.locator(name)) for name in names) < 830
+
+
 def click_severity(page: Page, name: str, au: AU) -> None:
     column = [*STATES, *SEVERITIES, *SYNKINESES].index(name)
-    page.locator(".vitau-rows > div").nth(column).locator("input").nth(AUS.index(au)).click()
+    page.locator(".vitau-column").nth(column).locator("input").nth(AUS.index(au)).click()
 
 
 def test_a_project_of_an_earlier_version_gets_this_page_and_keeps_its_answers(client, project, tasks, reader, label_studio):

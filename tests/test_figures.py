@@ -216,10 +216,19 @@ def test_every_number_about_the_demo_stands_in_what_it_left(page):
 
 
 @without_demo
-def test_the_readme_shows_the_last_lines_of_the_demo_as_it_printed_them():
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("    $ make demo\n")[1].split("    …\n")[1].split("\n\n")[0]
-    printed = json.loads((ROOT / DEMO).read_text(encoding="utf-8"))["printed"]
-    assert [line.strip() for line in shown.splitlines()] == [line for line in printed if line]
+@pytest.mark.parametrize(
+    ("page", "before", "printed"),
+    [
+        ("README.md", "    …\n", "printed"),
+        ("docs/labeling-managers.md", "    $ .venv/bin/python -m flows labels report\n", "labels"),
+    ],
+)
+def test_an_excerpt_has_the_lines_that_were_printed_about_the_demo(page, before, printed):
+    shown = (ROOT / page).read_text(encoding="utf-8").split(before)[1].split("\n    $ ")[0].split("\n    …\n")[0]
+    lines = [line[4:] for line in shown.splitlines() if line.startswith("    ")]
+    known = json.loads((ROOT / DEMO).read_text(encoding="utf-8"))[printed]
+    assert len(lines) >= 3
+    assert [line for line in lines if line not in known] == []
 
 
 @pytest.mark.parametrize("page", SOURCES)

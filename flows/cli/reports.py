@@ -132,10 +132,13 @@ def figures(
     settings = connect_stored(state)
     from flows.annotation.consensus import label_report
     from flows.cli.demo import describe
+    from flows.cli.label_tables import render_label_report
     from flows.workspace import open_workspace
     from vitau.store.atomic import write_atomic
 
-    written = found(state, summary, describe(summary, state), label_report(open_workspace(settings)))
+    labels = label_report(open_workspace(settings))
+    agreement = "\n\n".join(render_label_report(labels).split("\n\n")[:2])
+    written = found(state, summary, describe(summary, state), agreement, labels.labeled)
     write_atomic(out, json.dumps(written, indent=1) + "\n")
     tell(f"The figures are in {out}")
 

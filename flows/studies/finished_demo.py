@@ -6,12 +6,10 @@ The documentation quotes these numbers; ``docs/figures/demo.json`` keeps them.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from flows.annotation.consensus import LabelReport
 from flows.settings import ROOT
 from vitau.data.layout import is_recording_key
 from vitau.errors import VitauError
@@ -40,7 +38,7 @@ def read_summary(state: Path) -> dict[str, Any]:
     return found
 
 
-def figures(state: Path, summary: Mapping[str, Any], printed: str, report: LabelReport) -> dict[str, Any]:
+def figures(state: Path, summary: Mapping[str, Any], printed: str, labels: str, num_labeled: int) -> dict[str, Any]:
     """Return the figures as JSON values.
 
     The seconds are those of the demo's last run in this folder: a run that finds its work done has hardly any.
@@ -49,7 +47,8 @@ def figures(state: Path, summary: Mapping[str, Any], printed: str, report: Label
         state: the state folder of the demo, with a store in a folder.
         summary: its summary.
         printed: what the demo printed at its end.
-        report: on its readers.
+        labels: what ``labels report`` prints about the agreement of its readers.
+        num_labeled: people with a label.
     """
     environments = sum(size for name in ENVIRONMENTS for _, size in _files(ROOT / name))
     stored, hours = stored_bytes(state), summary["frames"] / RATE_FPS / _HOUR_S
@@ -59,16 +58,10 @@ def figures(state: Path, summary: Mapping[str, Any], printed: str, report: Label
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cores": os.cpu_count(),
         "printed": printed.split("\n"),
-        "labels": {
-            "ledger_offset": report.ledger_offset,
-            "labeled": report.labeled,
-            "adjudicated": report.adjudicated,
-            "all_regions": asdict(report.agreement.overall),
-            "by_region": {str(au): asdict(found) for au, found in report.agreement.by_au.items()},
-        },
+        "labels": labels.split("\n"),
         "seconds": {**seconds, "video": round(hours * _HOUR_S, 1)},
         "bytes": {**stored, "environments": environments, "disk": environments + stored["state"]},
-        "bytes_per_labeled_person": round(stored["pictures"] / max(1, report.labeled)),
+        "bytes_per_labeled_person": round(stored["pictures"] / max(1, num_labeled)),
         "bytes_per_scored_person": round(stored["scores"] / max(1, summary["scored_subjects"])),
         "per_hour_of_video": {
             "recordings": round(stored["recordings"] / hours),

@@ -1,14 +1,11 @@
 """Numbers of a finished demo."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from flows.studies import finished_demo
 from flows.studies.finished_demo import NoDemoError, figures, read_summary
-from labeling.consensus.agreement import Agreement
-from vitau.schema import AU
 
 
 @pytest.fixture
@@ -33,17 +30,10 @@ def state(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def report():
-    overall = Agreement(raw=0.9, alpha=0.8, num_pairs=16, num_subjects=2)
-    agreement = SimpleNamespace(overall=overall, by_au={AU.AU1: overall})
-    return SimpleNamespace(ledger_offset=32, labeled=2, adjudicated=1, agreement=agreement)
-
-
-def test_the_bytes_and_seconds_of_a_demo_are_scaled_to_people_and_to_an_hour_of_video(state, report, monkeypatch):
+def test_the_bytes_and_seconds_of_a_demo_are_scaled_to_people_and_to_an_hour_of_video(state, monkeypatch):
     monkeypatch.setattr(finished_demo, "ROOT", state)
     monkeypatch.setattr(finished_demo, "ENVIRONMENTS", ("work",))
-    found = json.loads(json.dumps(figures(state, read_summary(state), "160 clips\n200 s in all.", report)))
+    found = json.loads(json.dumps(figures(state, read_summary(state), "160 clips\n200 s in all.", "2 people labeled", 2)))
     expected = {
         "recordings": 3000,
         "frame_tables": 600,
@@ -60,7 +50,7 @@ def test_the_bytes_and_seconds_of_a_demo_are_scaled_to_people_and_to_an_hour_of_
     assert found["seconds"]["video"] == 360
     assert found["per_hour_of_video"] == {"recordings": 30_000, "frame_tables": 6000, "crops": 9000, "ingest_s": 300.0}
     assert found["printed"] == ["160 clips", "200 s in all."]
-    assert found["labels"]["by_region"]["AU1"]["raw"] == 0.9
+    assert found["labels"] == ["2 people labeled"]
 
 
 def test_a_folder_without_a_finished_demo_is_one_sentence(tmp_path):

@@ -103,7 +103,7 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
             "flows/settings.py:ASK_AGAIN_ABOVE",
             "flows/studies/change_threshold.py:run",
         ),
-        "The benchmark on drawn people": ("docs/figures/healthy.txt",),
+        "The benchmark on drawn people": ("docs/figures/benchmark-24.json", "docs/figures/healthy.txt"),
         "Movement features against networks": (
             "docs/figures/movement-renders.json",
             "docs/figures/movement-drawn.json",
@@ -127,6 +127,7 @@ OF_ONE_RECORD: Final = (
     ("docs/model-users.md", "What the pictures mean"),
     ("docs/studies.md", "Orders of the queue"),
     ("docs/studies.md", "Threshold for new material"),
+    ("docs/studies.md", "The benchmark on drawn people"),
     ("docs/studies.md", "Movement features against networks"),
 )
 """Page and heading of tables each of whose rows is one record of an output."""

@@ -108,6 +108,11 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[Source, ...]]]] = {
             "docs/figures/movement-renders.json",
             "docs/figures/movement-drawn.json",
         ),
+        "All methods on rendered people": (
+            "docs/figures/methods-renders-recognition.md",
+            "docs/figures/methods-renders-regions.md",
+            "docs/figures/recipes-renders.txt",
+        ),
         "The paper's numbers": ("vitau/evaluation/published.py:RECOGNITION", "vitau/evaluation/published.py:REGIONS"),
     },
     "docs/training.md": {
@@ -129,5 +134,6 @@ OF_ONE_RECORD: Final = (
     ("docs/studies.md", "Threshold for new material"),
     ("docs/studies.md", "The benchmark on drawn people"),
     ("docs/studies.md", "Movement features against networks"),
+    ("docs/studies.md", "All methods on rendered people"),
 )
 """Page and heading of tables each of whose rows is one record of an output."""

@@ -159,6 +159,12 @@ def missing(text: str, sources: tuple[Source, ...]) -> list[str]:
     ]
 
 
+def file_records(path: Path) -> Iterator[list[float]]:
+    """Yield the records of a file: those of a JSON document, or the lines of a text."""
+    text = path.read_text(encoding="utf-8")
+    yield from records(json.loads(text)) if path.suffix == ".json" else (list(text_values(line)) for line in text.splitlines())
+
+
 def records(document: Any) -> Iterator[list[float]]:
     """Yield the numbers of each object and list inside a JSON document."""
     for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
@@ -202,8 +208,10 @@ def test_every_number_of_a_page_stands_in_the_sources_of_its_section(page):
 
 @pytest.mark.parametrize(("page", "heading"), OF_ONE_RECORD)
 def test_the_numbers_of_a_row_stand_together_in_one_record(page, heading):
-    files = [source for source in SOURCES[page][heading] if isinstance(source, str) and source.endswith(".json")]
-    known = [found for file in files for found in records(json.loads((ROOT / file).read_text(encoding="utf-8")))]
+    files = [
+        source for source in SOURCES[page][heading] if isinstance(source, str) and not source.partition(":")[0].endswith(".py")
+    ]
+    known = [found for file in files for found in file_records(ROOT / file)]
     found = {row: list(numbers(row)) for row in rows(sections(page)[heading])}
     assert len(found) >= 2
     assert [row for row, own in found.items() if not any(all(n.is_among(one) for n in own) for one in known)] == []

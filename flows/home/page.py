@@ -157,5 +157,5 @@ def render_home(home: Home, *, files: Mapping[str, str], at: datetime | None = N
 
 def _region(answer: ReaderAnswer, au: AU) -> str:
     if au not in answer:
-        return "–"
+        return "no answer"
     return {True: "affected", False: "not affected", None: "cannot tell"}[answer[au].affected]

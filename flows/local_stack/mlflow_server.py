@@ -15,6 +15,7 @@ from flows.local_stack.variables import MLFLOW_READER, MLFLOW_USER, QUIET_MLFLOW
 from vitau.errors import StackError
 
 AUTHORIZATION: Final = "vitau.registry.access:authenticate"
+_DEFAULT: Final = "0"  # number of the experiment "Default"
 _CACHED_LOG_INS_S: Final = 300  # a password's digest takes 50 ms, and a training writes many metrics
 
 
@@ -55,7 +56,7 @@ def mlflow(state: Path, addresses: Mapping[str, str], *, full: bool) -> Program:
         health=f"{url}/health",
         after=("postgresql", "seaweedfs") if full else (),
         prepare=prepare,
-        finish=make_reader(url, kept),
+        finish=set_up(url, kept),
     )
 
 
@@ -81,18 +82,33 @@ def write_access(folder: Path, users: str) -> None:
     )
 
 
-def make_reader(url: str, kept: Mapping[str, str]) -> Callable[[], None]:
-    """Return a function that creates the log-in of the people who use models, if it is missing."""
+def set_up(url: str, kept: Mapping[str, str]) -> Callable[[], None]:
+    """Return a function that creates the log-in of the people who use models, and deletes the empty experiment "Default"."""
 
     def finish() -> None:
-        log_in = {"username": MLFLOW_READER, "password": kept["mlflow_reader_password"]}
         try:
-            answer = httpx.post(
-                f"{url}/api/2.0/mlflow/users/create", json=log_in, auth=(MLFLOW_USER, kept["mlflow_password"]), timeout=30
-            )
+            with httpx.Client(
+                base_url=f"{url}/api/2.0/mlflow", auth=(MLFLOW_USER, kept["mlflow_password"]), timeout=30
+            ) as client:
+                _make_reader(client, kept["mlflow_reader_password"])
+                _delete_default(client)
         except httpx.HTTPError as error:
-            raise StackError(f"MLflow does not create the log-in {MLFLOW_READER} ({type(error).__name__})") from error
-        if answer.is_error and "RESOURCE_ALREADY_EXISTS" not in answer.text:
-            raise StackError(f"MLflow does not create the log-in {MLFLOW_READER} ({answer.status_code})")
+            raise StackError(f"MLflow cannot be set up ({type(error).__name__}); see its log") from error
 
     return finish
+
+
+def _make_reader(client: httpx.Client, password: str) -> None:
+    answer = client.post("/users/create", json={"username": MLFLOW_READER, "password": password})
+    if answer.is_error and "RESOURCE_ALREADY_EXISTS" not in answer.text:
+        raise StackError(f"MLflow does not create the log-in {MLFLOW_READER} ({answer.status_code})")
+
+
+def _delete_default(client: httpx.Client) -> None:
+    """Delete the experiment that MLflow creates at its first start, unless it has a run; people look for theirs in it."""
+    found = client.get("/experiments/get", params={"experiment_id": _DEFAULT}).json().get("experiment", {})
+    if found.get("lifecycle_stage") != "active":
+        return
+    wanted = {"experiment_ids": [_DEFAULT], "run_view_type": "ALL", "max_results": 1}
+    if not client.post("/runs/search", json=wanted).raise_for_status().json().get("runs"):
+        client.post("/experiments/delete", json={"experiment_id": _DEFAULT}).raise_for_status()

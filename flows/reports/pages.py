@@ -50,7 +50,7 @@ def follow_store(workspace: "Workspace", state: Path) -> int:
     """Connect Label Studio's projects to the store where it is now, after a state folder was moved or copied.
 
     Returns:
-        The number of projects that were connected; 0 if the store is where it was.
+        The number of projects that read another place before; 0 if the store is where it was.
 
     Raises:
         LabelingError: Label Studio refuses.

@@ -183,29 +183,31 @@ def _replace_page(client: Any, project: ReaderProject, config: str) -> None:
 
 @readable_errors()
 def reconnect_store(client: Any, store_uri: str, s3: S3Access | None = None) -> int:
-    """Connect every ViTAU project to the subjects' objects where they are now; return the number of projects.
+    """Connect every ViTAU project to the subjects' objects where they are now; return how many were connected elsewhere.
 
     A folder that was moved has another path, and a local S3 server gets another port at each start.
     """
     found = [project for project in client.projects.list(page_size=100) if (project.title or "").startswith("ViTAU ")]
-    for project in found:
-        _ensure_storage(client, project.id, store_uri, s3)
-    return len(found)
+    return sum(_ensure_storage(client, project.id, store_uri, s3) for project in found)
 
 
-def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> None:
-    """Connect a project to the subjects' objects. The connection is never synced: a sync would add tasks of its own."""
+def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | None) -> bool:
+    """Connect a project to the subjects' objects; return whether it was not. The connection is never synced.
+
+    A sync would add tasks of its own.
+    """
     folder = store_folder(store_uri)
     if folder is not None:
         people = folder.resolve() / "subjects"
         people.mkdir(parents=True, exist_ok=True)  # Label Studio refuses a folder that does not exist
         path, known = str(people), client.import_storage.local.list(project=project)
-        if not any(storage.path == path for storage in known):
-            client.import_storage.local.create(project=project, title=STORAGE, path=path, use_blob_urls=True)
-            for moved in known:
-                if moved.title == STORAGE:
-                    client.import_storage.local.delete(moved.id)
-        return
+        if any(storage.path == path for storage in known):
+            return False
+        client.import_storage.local.create(project=project, title=STORAGE, path=path, use_blob_urls=True)
+        for moved in known:
+            if moved.title == STORAGE:
+                client.import_storage.local.delete(moved.id)
+        return True
     parts = urlsplit(store_uri)
     bucket, prefix = parts.netloc, parts.path.strip("/")
     if s3 is None:
@@ -215,16 +217,16 @@ def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | No
         for storage in client.import_storage.s3.list(project=project)
         if (storage.bucket, storage.prefix or "") == (bucket, prefix)
     ]
-    for storage in known:
-        # of an earlier version, with the keys of the flows, or of a server that had another port
-        if storage.presign_ttl != PRESIGN_MIN or (storage.s3endpoint or "") != (s3.endpoint_url or ""):
-            client.import_storage.s3.update(
-                storage.id,
-                presign_ttl=PRESIGN_MIN,
-                s3endpoint=s3.endpoint_url or "",
-                aws_access_key_id=s3.access_key,
-                aws_secret_access_key=s3.secret_key,
-            )
+    # of an earlier version, with the keys of the flows, or of a server that had another port
+    old = [one for one in known if one.presign_ttl != PRESIGN_MIN or (one.s3endpoint or "") != (s3.endpoint_url or "")]
+    for storage in old:
+        client.import_storage.s3.update(
+            storage.id,
+            presign_ttl=PRESIGN_MIN,
+            s3endpoint=s3.endpoint_url or "",
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+        )
     if not known:
         client.import_storage.s3.create(
             project=project,
@@ -239,6 +241,7 @@ def _ensure_storage(client: Any, project: int, store_uri: str, s3: S3Access | No
             aws_secret_access_key=s3.secret_key,
             region_name=s3.region or "",
         )
+    return bool(old) or not known
 
 
 def _ensure_webhook(client: Any, project: int, receiver: Receiver) -> None:

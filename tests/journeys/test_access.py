@@ -268,6 +268,15 @@ def test_a_reader_pulls_models_and_registers_none(demos, services, command, tmp_
         assert (answer.status_code, answer.text) == (403, "reader may read models and not change them")
 
 
+def test_mlflow_runs_no_assistant_and_shows_no_empty_experiment(services):
+    password = json.loads((services.state / "secrets.json").read_text())["mlflow_password"]
+    with httpx.Client(base_url=services.environment["VITAU_MLFLOW_URL"], auth=("vitau", password), timeout=30) as admin:
+        refused = admin.post("/ajax-api/3.0/mlflow/assistant/message", json={"message": "ls"})
+        assert (refused.status_code, "it would run commands" in refused.text) == (403, True)
+        default = admin.get("/api/2.0/mlflow/experiments/get", params={"experiment_id": "0"}).json()["experiment"]
+        assert default["lifecycle_stage"] == "deleted"
+
+
 def test_after_the_demo_no_file_is_readable_by_others(demos):
     for state in (demos.whole, demos.killed):
         open_ = [path for path in (state, *state.rglob("*")) if not path.is_symlink() and path.lstat().st_mode & 0o077]

@@ -81,6 +81,7 @@ def test_a_picture_that_readers_do_not_see_is_found_and_a_moved_store_is_followe
         num_projects = reconnect_store(client, settings.store)
         elsewhere.rmdir()
     assert num_projects >= 3
+    assert reconnect_store(client, settings.store) == 0, "nothing moved"
     assert label_studio.shown_picture(settings).endswith("opens as in a reader's browser")
 
 

@@ -88,6 +88,8 @@ def test_the_page_has_readers_agreement_disagreements_with_pictures_checks_and_u
         '<a href="/consensus.csv">consensus.csv</a>',
         'b <span class="soft">(away)</span>',
         "1 of 1",
+        '<td class="right" data-label="Skipped">none</td>',
+        '<td data-label="b" class="yes">affected</td>',
         "why &lt;it&gt; is so",
         "Synthetic.",
     ):

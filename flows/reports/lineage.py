@@ -117,7 +117,7 @@ def from_subject(workspace: Workspace, name: str) -> Node:
     merged = workspace.catalog.merged_names()
     kept, names = canonical_name(name, merged), all_names(name, merged)
     person = next(subject for subject in workspace.catalog.subjects() if subject.pseudonym == kept)
-    offsets = [offset for offset, subject in workspace.catalog.ledger_subjects() if subject in names]
+    offsets = workspace.catalog.ledger_offsets(names)
     facts = {
         "cohort": person.cohort.value,
         "source": person.source,
@@ -252,8 +252,7 @@ def score_node(workspace: Workspace, score: ScoredSubject, *leads_to: Node) -> N
 
 def scores_of(workspace: Workspace, subject: str) -> list[ScoredSubject]:
     """Return every score of a person, under all names."""
-    merged = workspace.catalog.merged_names()
-    return [score for score in workspace.catalog.scores() if canonical_name(score.subject, merged) == subject]
+    return workspace.catalog.scores(subjects=all_names(subject, workspace.catalog.merged_names()))
 
 
 def scored_clips(workspace: Workspace, score: ScoredSubject) -> list[str]:

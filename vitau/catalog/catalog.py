@@ -4,7 +4,7 @@ Additions are idempotent: adding a known row changes nothing, adding one that co
 person here. People and clips are in `vitau.catalog.recordings`, answers and merges in `vitau.catalog.ledger.label_ledger`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -183,10 +183,12 @@ class Catalog(Recordings, Labels, Readers, Intake, SyncState, PromotionLog, Evid
         found = self._scalars(sa.select(scores.c.model_digest).order_by(scores.c.recorded_at.desc()).limit(1))
         return str(found[0]) if found else None
 
-    def scores(self, model_digest: str | None = None) -> list[ScoredSubject]:
-        """Return the people scored by a model, or by any, by pseudonym."""
+    def scores(self, model_digest: str | None = None, *, subjects: Collection[str] | None = None) -> list[ScoredSubject]:
+        """Return the people scored by a model, or by any, by pseudonym; with ``subjects``, only people with these names."""
         query = sa.select(scores).order_by(scores.c.subject, scores.c.recorded_at)
-        return self._load(ScoredSubject, query if model_digest is None else query.where(scores.c.model_digest == model_digest))
+        if model_digest is not None:
+            query = query.where(scores.c.model_digest == model_digest)
+        return self._load(ScoredSubject, query if subjects is None else query.where(scores.c.subject.in_(subjects)))
 
     def set_priorities(self, ordered: Mapping[str, str]) -> None:
         """Replace the list of people to label first: pseudonym → reason, in order."""

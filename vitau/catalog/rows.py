@@ -1,6 +1,6 @@
 """The mapping between database rows and the dataclasses of the domain."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -39,6 +39,33 @@ def from_row(kind: type[T], row: Mapping[str, Any], **values: Any) -> T:
         if name not in values
     }
     return kind(**converted, **values)
+
+
+def from_tuples(kind: type[T], columns: Sequence[str], rows: Iterable[Sequence[Any]], **restore: Convert) -> Iterator[T]:
+    """Yield a dataclass for each row, quickly and in little memory: equal values of a column are restored once, and shared.
+
+    Args:
+        kind: the dataclass.
+        columns: names of the values of a row, all of them fields.
+        rows: their values can be hashed.
+        restore: functions used instead of those that follow from the types of the fields.
+    """
+    converters = {**_converters(kind), **restore}  # type: ignore[arg-type]  # mypy: "type[T]" is not hashable
+    known = [_Restored(converters[name] or _unchanged) for name in columns]
+    for row in rows:
+        yield kind(**{name: values[value] for name, values, value in zip(columns, known, row, strict=True)})
+
+
+class _Restored(dict[Any, Any]):
+    """The restored values by the stored ones."""
+
+    def __init__(self, restore: Convert) -> None:
+        super().__init__()
+        self._restore = restore
+
+    def __missing__(self, value: Any) -> Any:
+        restored = self[value] = self._restore(value)
+        return restored
 
 
 def recorded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

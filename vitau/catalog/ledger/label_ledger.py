@@ -7,8 +7,9 @@ It rewrites no row: reading applies the merges up to its offset. Only the erasur
 :meth:`LabelLedger.forget`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -24,11 +25,12 @@ from vitau.catalog.ledger.hash_chain import (
     merge_digest,
     salted,
 )
-from vitau.catalog.rows import from_row, recorded, to_row
+from vitau.catalog.rows import from_row, from_tuples, recorded, to_row
 from vitau.catalog.tables import erasures, ledger, ledger_details, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AUS, Cohort, LedgerEntry, LedgerRow, Stage, canonical_name, tombstone
+from vitau.schema import AUS, Cohort, LedgerEntry, LedgerRow, Mark, Stage, canonical_name, tombstone
 
+_FIELDS: Final = frozenset(field.name for field in fields(LedgerRow))
 _OWNER_FORGETS: Final = "SELECT to_regprocedure('forget_subject(text)')"
 """Find the function of the owner, where flows connect as a role that cannot change the ledger: see `vitau.catalog.roles`."""
 
@@ -84,22 +86,22 @@ class LabelLedger(Cohorts):
         """
         upto = self.ledger_offset() if upto is None else upto
         merged = self.merged_names(upto=upto)
-        of_answer = ledger_details.c.offset == ledger.c.offset
-        details = ledger_details.c.note, ledger_details.c.frames_shown, ledger_details.c.marks
-        query = sa.select(ledger, *details).outerjoin(ledger_details, of_answer).where(ledger.c.offset <= upto)
-        return [
-            from_row(
-                LedgerRow,
-                row
-                | {"subject": canonical_name(row["subject"], merged)}
-                | {name: row[name] or () for name in ("frames_shown", "marks")},  # none about an erased person
-            )
-            for row in self._rows(query.order_by(ledger.c.offset))
-        ]
+        return self._ledger(upto, lambda name: canonical_name(name, merged))
 
-    def ledger_subjects(self) -> list[tuple[int, str]]:
-        """Return the offset and the subject of every answer, under the name at the time of the answer."""
-        return [(row["offset"], row["subject"]) for row in self._rows(sa.select(ledger.c.offset, ledger.c.subject))]
+    @retried
+    def _ledger(self, upto: int, name_at: Callable[[str], str]) -> list[LedgerRow]:
+        columns = {column.name: column for column in (*ledger.c, ledger_details.c.note) if column.name in _FIELDS}
+        columns |= {column.name: sa.cast(column, sa.Text) for column in (ledger_details.c.frames_shown, ledger_details.c.marks)}
+        query = sa.select(*columns.values()).select_from(ledger)
+        query = query.outerjoin(ledger_details, ledger_details.c.offset == ledger.c.offset)
+        query = query.where(ledger.c.offset <= upto).order_by(ledger.c.offset)
+        with self._reading() as connection:
+            rows = connection.execution_options(yield_per=BATCH).execute(query)
+            return list(from_tuples(LedgerRow, list(columns), rows, subject=name_at, frames_shown=_names, marks=_marks))
+
+    def ledger_offsets(self, names: Collection[str]) -> list[int]:
+        """Return the offsets of the answers about subjects with these names, as they were at the time of the answer."""
+        return list(self._scalars(sa.select(ledger.c.offset).where(ledger.c.subject.in_(names)).order_by(ledger.c.offset)))
 
     def ledger_entries(self, reader: str, stage: Stage) -> list[LedgerEntry]:
         """Return the annotations of a reader that the ledger holds, in order.
@@ -221,6 +223,14 @@ class LabelLedger(Cohorts):
         """Return the offset after the last one, and lock out other writers until the transaction ends."""
         self._lock(connection, "ledger")
         return int(connection.scalar(_last_offset()) or 0) + 1
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text else ()  # none about an erased person
+
+
+def _marks(text: str | None) -> tuple[Mark, ...]:
+    return tuple(from_row(Mark, mark) for mark in json.loads(text)) if text else ()
 
 
 def _last_offset() -> sa.Select[tuple[int]]:

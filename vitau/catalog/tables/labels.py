@@ -33,6 +33,8 @@ ledger = sa.Table(
     *chained(),
     recorded_at(),
     sa.UniqueConstraint("annotation", "version", "au"),
+    sa.Index("ix_ledger_subject", "subject"),
+    sa.Index("ix_ledger_reader", "reader", "stage", "au"),
     one_of("au", AUS),
     one_of("stage", Stage),
     one_of("side", Side),

@@ -51,6 +51,7 @@ scores = sa.Table(
     sa.Column("key", sa.String, nullable=False),
     sa.Column("summary", sa.JSON, nullable=False),
     recorded_at(),
+    sa.Index("ix_scores_subject", "subject"),
 )
 
 left_out = sa.Table(

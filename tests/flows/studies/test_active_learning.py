@@ -41,7 +41,8 @@ def test_halves_that_move_alike_have_no_asymmetry_wherever_the_head_is():
 
 
 @pytest.mark.slow
-def test_the_calibration_measures_each_kind_of_new_frames():
+def test_the_calibration_measures_each_kind_of_new_frames(monkeypatch):
+    monkeypatch.setattr(change_threshold, "FRAMES_PER_TASK", 1)
     (found,) = [change_threshold.run(1, threshold=0.12, seed=0, num_processes=1)]
     assert [statistics.kind for statistics in found] == [
         "nothing new",

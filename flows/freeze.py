@@ -20,7 +20,7 @@ from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
 from vitau.data.splits import assign
 from vitau.data.usable_frames import UsableFrames
-from vitau.schema import AUS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
+from vitau.schema import AUS, SNAPSHOT_COLUMNS, Clip, Cohort, RegionLabels, Snapshot, Split, Subject
 
 
 @flow(name="freeze", flow_run_name="freeze", on_completion=[publish_summary])
@@ -95,17 +95,20 @@ def collect_rows(
         )
     clips = {clip.sha256: clip for clip in catalog.clips()}
     usable = UsableFrames(workspace.store, catalog.unusable_frames())
-    rows = [
-        frame_row(clips[table.clip], table, index, people[clips[table.clip].subject], splits)
-        for table in catalog.frame_tables(frames_version())
-        if clips[table.clip].subject in people
-        if table.clip in labeled or people[clips[table.clip].subject][0].cohort is Cohort.CONTROL
-        for index in usable.indices(table)
-    ]
-    missing = set(people) - {row["subject"] for row in rows}
+    columns: dict[str, list[object]] = {name: [] for name in SNAPSHOT_COLUMNS}
+    for table in catalog.frame_tables(frames_version()):
+        clip = clips[table.clip]
+        if clip.subject not in people:
+            continue
+        if table.clip in labeled or people[clip.subject][0].cohort is Cohort.CONTROL:
+            indices = usable.indices(table)
+            columns["frame_index"] += indices
+            for name, value in facts_of_frames(clip, table, people[clip.subject], splits).items():
+                columns[name] += [value] * len(indices)
+    missing = set(people) - set(columns["subject"])
     if missing:
         get_run_logger().warning("%d labeled people have no usable frame and are left out", len(missing))
-    return pa.Table.from_pylist(rows, snapshots.snapshot_schema())
+    return pa.table(columns, snapshots.snapshot_schema())
 
 
 @task(cache_policy=NO_CACHE)
@@ -119,15 +122,14 @@ def check_people(workspace: Workspace, rows: pa.Table) -> None:
     gate(workspace, snapshot_rows(rows, check.nearest), suite)
 
 
-def frame_row(
-    clip: Clip, table: FrameTable, index: int, person: tuple[Subject, RegionLabels], splits: dict[str, Split]
+def facts_of_frames(
+    clip: Clip, table: FrameTable, person: tuple[Subject, RegionLabels], splits: dict[str, Split]
 ) -> dict[str, object]:
-    """Return one frame as a row of the snapshot."""
+    """Return the columns of a snapshot that are the same for all frames of a clip."""
     subject, answer = person
     return {
         "subject": subject.pseudonym,
         "clip": clip.sha256,
-        "frame_index": index,
         "frames_key": table.key,
         "source": clip.source,
         "cohort": subject.cohort.value,

@@ -82,6 +82,16 @@ def test_crops_are_decoded_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [digest]
 
 
+def test_opening_reads_neither_pixels_nor_landmarks_and_writing_changes_no_file(tmp_path: Path) -> None:
+    store, digest = _freeze(tmp_path)
+    crops = load_crops(store, digest, tmp_path / "cache")
+    assert isinstance(crops.pixels_MSS3, np.memmap)
+    assert isinstance(crops.landmarks_NL2, np.memmap)
+    before = crops.landmarks_NL2.copy()
+    crops.landmarks_NL2[:] = 0
+    assert (load_crops(store, digest, tmp_path / "cache").landmarks_NL2 == before).all()
+
+
 def test_a_missing_frame_is_named_and_leaves_no_partial_folder(tmp_path: Path) -> None:
     with pytest.raises(
         SnapshotError, match=r"frames-0.parquet has no frame 2, which the snapshot names: ingest its clip again"

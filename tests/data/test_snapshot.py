@@ -1,16 +1,20 @@
 """A snapshot is read as it was frozen, or an error is raised."""
 
 import io
+import json
+import tracemalloc
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vitau.data import snapshot
 from vitau.data.layout import snapshot_key
 from vitau.data.snapshot import digest_of, freeze, load, snapshot_schema
 from vitau.errors import ObjectNotFoundError, SnapshotError
-from vitau.schema import AUS, Split
+from vitau.schema import AUS, SNAPSHOT_COLUMNS, Split
 from vitau.store import open_store
 
 
@@ -44,11 +48,11 @@ def test_a_snapshot_takes_no_person_of_unknown_status(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_read_as_it_was_frozen(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    snapshot = freeze(_table(_rows()), store, 17)
-    assert load(store, snapshot.digest).to_pylist() == _rows()
-    assert (snapshot.ledger_offset, snapshot.num_frames, snapshot.synthetic) == (17, 8, True)
-    assert snapshot.subjects == {Split.TRAIN: 2, Split.VAL: 1, Split.TEST: 1}
-    assert snapshot.uri == store.location(f"snapshots/{snapshot.digest}/manifest.parquet")
+    frozen = freeze(_table(_rows()), store, 17)
+    assert load(store, frozen.digest).to_pylist() == _rows()
+    assert (frozen.ledger_offset, frozen.num_frames, frozen.synthetic) == (17, 8, True)
+    assert frozen.subjects == {Split.TRAIN: 2, Split.VAL: 1, Split.TEST: 1}
+    assert frozen.uri == store.location(f"snapshots/{frozen.digest}/manifest.parquet")
 
 
 def test_the_digest_depends_neither_on_the_order_nor_on_the_encoding(tmp_path: Path) -> None:
@@ -62,6 +66,24 @@ def test_the_digest_depends_neither_on_the_order_nor_on_the_encoding(tmp_path: P
 
 def test_the_digest_of_known_rows_never_changes() -> None:
     assert digest_of(_table(_rows(2, 1))) == "31595dbae337f078f9213f0e8afdd5e2f7ff1454405c16cc91e647f2c1a52df7"
+
+
+def test_the_digest_is_that_of_a_json_line_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_HASHED_AT_ONCE", 3)
+    rows = [row | {"source": text} for row, text in zip(_rows(), ("é", '"', "\n", "\\", "", "\x7f", "a,b", "😀"), strict=True)]
+    lines = [list(SNAPSHOT_COLUMNS), *([row[name] for name in SNAPSHOT_COLUMNS] for row in rows)]
+    text = json.dumps(lines[0]) + "".join("\n" + json.dumps(line, separators=(",", ":")) for line in lines[1:])
+    assert digest_of(_table(rows)) == sha256(text.encode()).hexdigest()
+
+
+def test_opening_a_long_snapshot_makes_no_python_object_per_row(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    digest = freeze(_table(_rows(num_people=40, frames=500)), store, 1).digest
+    tracemalloc.start()
+    assert load(store, digest).num_rows == 20_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak / 20_000 < 120  # bytes; a dictionary per row would be 1 500
 
 
 @pytest.mark.parametrize("column", ["split", "AU9", "side", "frame_index", "source"])

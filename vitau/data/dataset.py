@@ -116,24 +116,27 @@ def load_crops(
         (cache / NUISANCE_FILE.format(digest)).unlink(missing_ok=True)
     if not folder.exists():
         _decode(table, store, folder, progress)
-    cohort_N = np.array(table["cohort"].to_pylist())
-    side_N = table["side"].to_pylist()
-    side_N2 = np.array([[side in (own, Side.BOTH) for own in SIDES] for side in side_N])
-    label_NA = np.stack([np.array(table[au].to_pylist(), dtype=object) for au in AUS], axis=1)
-    affected_NA = label_NA == True  # noqa: E712 (elementwise on objects: None is not True)
+    side_N = _texts(table, "side")
+    affected_NA = np.stack([table[au].fill_null(False).to_numpy() for au in AUS], axis=1)
     return Crops(
         pixels_MSS3=np.load(folder / CROPS_FILE, mmap_mode="r"),
         row_N=np.arange(table.num_rows),
-        landmarks_NL2=np.load(folder / LANDMARKS_FILE),
-        palsied_N=cohort_N == str(Cohort.PALSY),
+        landmarks_NL2=np.load(folder / LANDMARKS_FILE, mmap_mode="c"),  # may be written to, which changes no file
+        palsied_N=_texts(table, "cohort") == str(Cohort.PALSY),
         affected_NA=affected_NA,
-        known_NA=label_NA != None,  # noqa: E711 (elementwise on objects)
-        sided_NA2=affected_NA[..., None] & side_N2[:, None],
-        subject_N=np.array(table["subject"].to_pylist()),
-        split_N=np.array(table["split"].to_pylist()),
-        source_N=np.array(table["source"].to_pylist()),
-        clip_N=np.array(table["clip"].to_pylist()),
+        known_NA=np.stack([table[au].is_valid().to_numpy() for au in AUS], axis=1),
+        sided_NA2=affected_NA[..., None] & np.stack([np.isin(side_N, (own, Side.BOTH)) for own in SIDES], axis=1)[:, None],
+        subject_N=_texts(table, "subject"),
+        split_N=_texts(table, "split"),
+        source_N=_texts(table, "source"),
+        clip_N=_texts(table, "clip"),
     )
+
+
+def _texts(table: pa.Table, name: str) -> Array:
+    """Return a column of texts as an array; each distinct one is converted once, and a missing one is empty."""
+    encoded = table[name].combine_chunks().dictionary_encode("encode")
+    return np.array([text or "" for text in encoded.dictionary.to_pylist()])[encoded.indices.to_numpy()]
 
 
 def _decode(table: pa.Table, store: Store, folder: Path, progress: Progress | None) -> None:

@@ -22,7 +22,7 @@ def vitau(*arguments):
 def test_an_unknown_bench_is_one_sentence():
     done = vitau("bench", "nothing")
     assert (done.returncode, done.stdout) == (1, "")
-    names = "ingest, ingest-hog0, ingest-long, frames, decode, heatmaps, gradcam, regions, loader, score, crossvalidate"
+    names = "ingest, ingest-hog0, ingest-long, frames, decode, heatmaps, gradcam, regions, loader, score, crossvalidate, growth"
     assert done.stderr == f"Error: there is no bench 'nothing'; take one of {names}, or all\n"
 
 

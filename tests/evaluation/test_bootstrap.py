@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vitau.evaluation.bootstrap import (
     mean_of_defined,
     percentile_interval,
     ratio,
+    resample_blocks,
     resample_indices,
     resample_weights,
     weighted_mean,
@@ -42,6 +44,17 @@ def test_random_streams_do_not_change():
     indices = resample_indices(6, 2, 0)
     assert indices.tolist() == [[5, 3, 3, 1, 1, 0], [0, 0, 1, 4, 3, 5]]
     assert cached_resampler(2, 0)(6).tolist() == [np.bincount(row, minlength=6).tolist() for row in indices]
+
+
+def test_the_blocks_of_resamples_are_the_resamples_in_little_memory():
+    tracemalloc.start()
+    blocks = list(map(np.sum, resample_blocks(20_000, 300, seed=5)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(blocks), sum(blocks)) == (2, 300 * 20_000)
+    assert peak < 80e6  # all weights at once are 48 MB, and as much again while they are converted
+    one, two = resample_blocks(3_000_000, 2, seed=5)
+    assert np.array_equal(np.concatenate([one, two]), resample_weights(3_000_000, 2, seed=5))
 
 
 def test_the_first_row_is_the_point_estimate():

@@ -24,6 +24,7 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "loader": ("pipelines.loader", {}),
         "score": ("pipelines.score", {}),
         "crossvalidate": ("pipelines.crossvalidate", {}),
+        "growth": ("pipelines.growth", {}),
     }
 )
 """Name of a benchmark → its module and the arguments of its function ``bench``."""

@@ -5,7 +5,7 @@ Imports numpy only, so that packages without torch can use it.
 Axes: S people, R resamples, K rows of statistics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +16,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Interval: TypeAlias = tuple[float, float]
 """Lower and upper end of a percentile interval."""
 
+_BLOCK: Final = 4_000_000
+"""Weights of a block, which are 32 MB; an hour of seconds in 1 000 resamples is one block."""
 QUANTILES_95: Final = (0.025, 0.975)
 QUANTILES_99: Final = (0.005, 0.995)
 
@@ -24,6 +26,15 @@ def resample_weights(num_people: int, num_resamples: int, seed: int) -> Array:
     """Return how often each person occurs in each resample with replacement: (R, S) float."""
     equal_S = np.full(num_people, 1 / num_people)
     return np.random.default_rng(seed).multinomial(num_people, equal_S, size=num_resamples).astype(np.float64)
+
+
+def resample_blocks(num_people: int, num_resamples: int, seed: int) -> Iterator[Array]:
+    """Yield the rows of :func:`resample_weights` in blocks of at most 32 MB, or of one row."""
+    rng, equal_S = np.random.default_rng(seed), np.full(num_people, 1 / num_people)
+    block = max(1, _BLOCK // num_people)
+    for start in range(0, num_resamples, block):
+        size = min(block, num_resamples - start)
+        yield rng.multinomial(num_people, equal_S, size=size).astype(np.float64)
 
 
 def resample_indices(num_people: int, num_resamples: int, seed: int) -> Array:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_weights
+from vitau.evaluation.bootstrap import Interval, percentile_interval, resample_blocks
 from vitau.evaluation.decision import DecisionRule, log_odds, sigmoid
 from vitau.schema import AU, AUS, Side, Visit
 
@@ -245,9 +245,12 @@ def _interval(value_NK: NDArray[np.float64], second_N: NDArray[np.int64], seed: 
     num_seconds = int(group_N.max()) + 1
     if num_seconds < 2:
         return [None] * value_NK.shape[1]
-    weight_RG = resample_weights(num_seconds, NUM_RESAMPLES, seed)
     sum_GK = np.stack([np.bincount(group_N, column_N) for column_N in value_NK.T], axis=1)
-    mean_RK = (weight_RG @ sum_GK) / (weight_RG @ np.bincount(group_N))[:, None]
+    count_G = np.bincount(group_N)
+    means = [
+        (weight_RG @ sum_GK) / (weight_RG @ count_G)[:, None] for weight_RG in resample_blocks(num_seconds, NUM_RESAMPLES, seed)
+    ]
+    mean_RK = np.concatenate(means)
     return [percentile_interval(mean_R) for mean_R in mean_RK.T]
 
 

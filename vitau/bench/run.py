@@ -17,6 +17,7 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "ingest-hog0": ("ingest", {"name": "ingest-hog0", "upsample": 0, "at_least": 3.0}),
         "ingest-long": ("ingest", {"name": "ingest-long", "upsample": 0, "at_least": 4.0, "duration_s": LONG_S, "rounds": 1}),
         "frames": ("frames", {}),
+        "faces": ("faces", {}),
         "decode": ("decode", {}),
         "heatmaps": ("heatmaps", {}),
         "gradcam": ("gradcam", {}),

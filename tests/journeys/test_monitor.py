@@ -127,6 +127,7 @@ def frame_of(clip: str, crop: Any, points: Any) -> dict[str, Any]:
         "time_s": 0.0,
         "box": [0.0, 0.0, 256.0, 256.0],
         "crop": to_jpeg(crop),
+        "landmarks": points.ravel().tolist(),
         "crop_landmarks": points.ravel().tolist(),
         "detector_score": 1.0,
         "embedding": np.random.default_rng(int(clip, 16)).normal(0, 0.05, 128).tolist(),  # dlib's takes a second a face

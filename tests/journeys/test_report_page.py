@@ -69,7 +69,7 @@ def test_the_first_screen_answers_how_good_and_who_needs_a_look(report, chromium
         page.goto(report.as_uri())
         assert page.evaluate("document.getElementById('short').getBoundingClientRect().bottom") < 900
         text = page.inner_text("#short")
-        assert re.search(r"AUROC\s+[01]\.\d\d \([01]\.\d\d–[01]\.\d\d\)\s+balanced accuracy\s+[01]\.\d\d \(", text)
+        assert re.search(r"AUROC\s+[01]\.\d{3} \([01]\.\d{3}–[01]\.\d{3}\)\s+balanced accuracy\s+[01]\.\d{3} \(", text)
         linked = page.locator("#short a").last
         number = linked.get_attribute("href")
         linked.click()

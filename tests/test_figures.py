@@ -194,9 +194,6 @@ def is_generated(page: str) -> bool:
 
 PAGES: Final = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 WRITTEN: Final = [page for page in PAGES if not is_generated(page)]
-without_demo: Final = pytest.mark.skipif(
-    not (ROOT / DEMO).exists(), reason=f"after `make demo`, `python -m flows figures --out {DEMO}` writes the demo's numbers"
-)
 
 
 @pytest.mark.parametrize("page", WRITTEN)
@@ -217,13 +214,11 @@ def test_the_numbers_of_a_row_stand_together_in_one_record(page, heading):
     assert [row for row, own in found.items() if not any(all(n.is_among(one) for n in own) for one in known)] == []
 
 
-@without_demo
 @pytest.mark.parametrize("page", [page for page, own in SOURCES.items() if any(DEMO in sources for sources in own.values())])
 def test_every_number_about_the_demo_stands_in_what_it_left(page):
     report_missing(page, {name: own for name, own in SOURCES[page].items() if DEMO in own})
 
 
-@without_demo
 @pytest.mark.parametrize(
     ("page", "before", "printed"),
     [

@@ -260,8 +260,8 @@ def bench(
                 typer.echo(to_json(result))
             else:
                 Console().print(to_table(result))
-    if page is not None:
-        write_page(page, measured)
+            if page is not None:  # after each, so that a stopped run keeps what it measured
+                write_page(page, measured)
     raise typer.Exit(1 if failed else 0)
 
 

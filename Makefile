@@ -61,7 +61,7 @@ fmt: setup ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## run the benchmarks against their baselines, and write docs/performance.md; takes a quarter of an hour
+bench: setup ## run the benchmarks against their baselines, and write docs/performance.md; takes half an hour
 	@$(BIN)/vitau bench all --page docs/performance.md
 
 wheel: setup ## build dist/vitau-….whl, for people who only use models; needs no network

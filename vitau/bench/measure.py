@@ -62,6 +62,7 @@ def compare(  # noqa: PLR0913 - two functions, their comparison, and what they a
     watch: Watch,
     at_least: float | None = None,
     floors: Mapping[str, float] | None = None,
+    warm: bool = True,
 ) -> Case:
     """Time two implementations: once each to warm up, then in alternation, every other round in the reverse order.
 
@@ -76,8 +77,9 @@ def compare(  # noqa: PLR0913 - two functions, their comparison, and what they a
         watch: called after every round.
         at_least: smallest ratio that is wanted.
         floors: rates of parts that no implementation can leave out.
+        warm: call each once before the first round; needless for new processes.
     """
-    judged = [judge(ours(), baseline())]
+    judged = [judge(ours(), baseline())] if warm else []
     pairs: list[tuple[float, float]] = []
     for number in range(rounds):
         watch(name, number, rounds)

@@ -25,6 +25,7 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "loader": ("pipelines.loader", {}),
         "score": ("pipelines.score", {}),
         "crossvalidate": ("pipelines.crossvalidate", {}),
+        "cores": ("pipelines.cores", {}),
         "growth": ("pipelines.growth", {}),
     }
 )

@@ -58,7 +58,7 @@ def bench(
         with TemporaryDirectory() as folder:
             path = Path(folder) / "clip.mp4"
             num_sampled = write_drawn(path, duration_s)
-            model = Predictor(_write_model(Path(folder) / "model"), device="cpu")
+            model = Predictor(write_model(Path(folder) / "model"), device="cpu")
             floors = {"decode + faces": rate(partial(_find_faces, path), num_sampled, 2)}
             cases = [_case(path, model, num_sampled, upsample, rounds, watch, floors) for upsample in upsamples]
     finally:
@@ -135,8 +135,8 @@ def _find_faces(path: Path) -> None:
         track(frame.image)
 
 
-def _write_model(folder: Path) -> Path:
-    """Write both tiny models with random weights."""
+def write_model(folder: Path) -> Path:
+    """Write both tiny models with random weights into a folder, and return it."""
     regions, palsy = tiny_regions().model, tiny_palsy().model
     assert isinstance(regions, RegionConfig)
     assert isinstance(palsy, ViTConfig)

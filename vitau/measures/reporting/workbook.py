@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ _MEASURE_HEADER: Final = (
 )
 _OPTIONS: Final = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 """No text of a recording becomes a formula or a link."""
+_CREATED: Final = datetime(1980, 1, 1)  # noqa: DTZ001 - the date inside the file, so that the same measures are the same bytes
 
 
 class WorkbookWriter:
@@ -63,7 +65,7 @@ def write_workbook(recordings: Sequence[Recording], path: Path, skipped: Sequenc
     known = variables(recordings)
     names = [variable.name for variable in known]
     with atomic_path(path) as partial, xlsxwriter.Workbook(partial, _OPTIONS) as book:
-        book.set_properties({"title": "ViTAU measures", "comments": STATEMENT})
+        book.set_properties({"title": "ViTAU measures", "comments": STATEMENT, "created": _CREATED})
         bold = book.add_format({"bold": True, "bottom": 1})
         rows = (tuple(record(recording).get(name) for name in names) for recording in recordings)
         _sheet(book, bold, "records", names, rows, widths=(24,))

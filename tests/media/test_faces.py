@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from vitau.media import faces
-from vitau.media.faces import Detection, FaceTracker
+from vitau.media.clips import SampledFrame
+from vitau.media.faces import Detection, FaceTracker, track_faces
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 
@@ -21,7 +22,7 @@ def blank_like(like: np.ndarray) -> np.ndarray:
     return np.full_like(like, 120)
 
 
-def is_left(face: faces.FaceCrop | None) -> bool:
+def is_left(face: Detection | None) -> bool:
     assert face is not None
     return face.box[0] + face.box[2] / 2 < 640
 
@@ -89,48 +90,64 @@ def test_the_person_of_interest_is_large_central_and_confident() -> None:
 def test_the_tracked_person_is_kept_when_another_one_comes_into_view(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
     tracker = FaceTracker(same_person=DRAWN_PERSON)
-    num_faces, face = tracker.track(side_by_side(one[0], blank_like(one[0])))
+    num_faces, face = tracker.find(side_by_side(one[0], blank_like(one[0])))
     assert num_faces == 1
     assert is_left(face)
     for step in (1, 2, 3):
-        _, face = tracker.track(side_by_side(one[step], other[step]))
+        _, face = tracker.find(side_by_side(one[step], other[step]))
         assert is_left(face)
 
 
 def test_both_faces_in_view_are_counted(smiles: dict[int, list[np.ndarray]]) -> None:
-    num_faces, _ = FaceTracker().track(side_by_side(smiles[4][0], smiles[5][0]))
+    num_faces, _ = FaceTracker().find(side_by_side(smiles[4][0], smiles[5][0]))
     assert num_faces == 2
 
 
 def test_another_person_is_not_taken_for_the_tracked_person_who_left(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
     tracker = FaceTracker(same_person=DRAWN_PERSON)
-    assert is_left(tracker.track(side_by_side(one[0], blank_like(one[0])))[1])
+    assert is_left(tracker.find(side_by_side(one[0], blank_like(one[0])))[1])
     for step in (1, 2):
-        num_faces, face = tracker.track(side_by_side(blank_like(one[0]), other[step]))
+        num_faces, face = tracker.find(side_by_side(blank_like(one[0]), other[step]))
         assert face is None
         assert num_faces == 1
-    assert is_left(tracker.track(side_by_side(one[3], other[3]))[1])
+    assert is_left(tracker.find(side_by_side(one[3], other[3]))[1])
 
 
 def test_the_tracked_person_is_found_again_on_the_other_side(smiles: dict[int, list[np.ndarray]]) -> None:
     one, other = smiles[4], smiles[5]
     tracker = FaceTracker(same_person=DRAWN_PERSON)
-    assert is_left(tracker.track(side_by_side(one[0], blank_like(one[0])))[1])
-    assert not is_left(tracker.track(side_by_side(other[1], one[1]))[1])
+    assert is_left(tracker.find(side_by_side(one[0], blank_like(one[0])))[1])
+    assert not is_left(tracker.find(side_by_side(other[1], one[1]))[1])
 
 
 def test_a_small_face_is_found_at_the_fine_width(smiles: dict[int, list[np.ndarray]]) -> None:
     scene = np.full((540, 960, 3), 110, np.uint8)
     scene[200:380, 300:540] = cv2.resize(smiles[4][0], (240, 180), interpolation=cv2.INTER_AREA)
-    num_faces, face = FaceTracker().track(scene)
+    num_faces, face = FaceTracker().find(scene)
     assert num_faces == 1
     assert face is not None
     assert 300 < face.box[0] < 540
 
 
 def test_an_image_without_a_face_has_no_detection(smiles: dict[int, list[np.ndarray]]) -> None:
-    assert FaceTracker().track(blank_like(smiles[4][0])) == (0, None)
+    assert FaceTracker().find(blank_like(smiles[4][0])) == (0, None)
+
+
+def test_faces_aligned_at_once_are_those_aligned_one_by_one(smiles: dict[int, list[np.ndarray]]) -> None:
+    clip = [images[step] for images in smiles.values() for step in range(4)] + [blank_like(smiles[4][0])]
+    clip *= 5  # more frames than are aligned at once
+    frames = [SampledFrame(index=number, time_s=0.0, image=image) for number, image in enumerate(clip)]
+    tracker = FaceTracker(mirrored=True)
+    for (frame, num_faces, face), expected in zip(track_faces(frames, mirrored=True), frames, strict=True):
+        assert frame is expected
+        found = tracker.find(frame.image)
+        assert (num_faces, face is None) == (found[0], found[1] is None)
+        if face is not None and found[1] is not None:
+            alone = faces.align(frame.image, found[1], mirrored=True)
+            assert (face.box, face.score) == (alone.box, alone.score)
+            for name in ("landmarks", "crop", "crop_landmarks"):
+                np.testing.assert_array_equal(getattr(face, name), getattr(alone, name))
 
 
 @pytest.mark.parametrize("width", [320, 500, 640])
@@ -167,12 +184,11 @@ def test_tracking_skips_levels_and_gives_the_boxes_of_full_searches(
     for name, search in (("levels", detect), ("full", full_search)):
         monkeypatch.setattr(faces, "detect", search)
         tracker = FaceTracker()
-        followed[name] = [tracker.track(image) for image in clip]
+        followed[name] = [tracker.find(image) for image in clip]
     for (_, ours), (_, theirs) in zip(followed["levels"], followed["full"], strict=True):
         assert ours is not None
         assert theirs is not None
         assert (ours.box, ours.score) == (theirs.box, theirs.score)
-        np.testing.assert_array_equal(ours.crop_landmarks, theirs.crop_landmarks)
     assert any(first_levels)
     assert [num for num, _ in followed["levels"]] == [num for num, _ in followed["full"]]
 

@@ -15,7 +15,7 @@ from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.measures.geometry import Floats
 from vitau.media.clips import RATE_FPS, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
-from vitau.media.faces import FaceTracker
+from vitau.media.faces import track_faces
 from vitau.schema import AUS, FrameLimits, Skipped, failed_limits
 
 COLUMNS: Final = ("subject", "clip", "label", "side", *AUS)
@@ -123,9 +123,8 @@ def usable_frames(clip: Path, counts: ClipCounts | None = None) -> Iterator[tupl
         ClipError: the clip cannot be read.
     """
     counts = counts or ClipCounts()
-    tracker, limits = FaceTracker(), FrameLimits()
-    for frame in sample_frames(clip, RATE_FPS):
-        _, face = tracker.track(frame.image)
+    limits = FrameLimits()
+    for frame, _, face in track_faces(sample_frames(clip, RATE_FPS)):
         counts.num_frames += 1
         if face is None:
             continue

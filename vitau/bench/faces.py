@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vitau.bench.frames import follow as followed
 from vitau.bench.measure import Result, Watch, compare
 from vitau.errors import BenchError
 from vitau.media.crops import Image
-from vitau.media.faces import FaceTracker
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import draw_person
 
@@ -95,9 +95,7 @@ def read_networks() -> tuple[Any, Any]:
 
 def follow(images: Sequence[Image]) -> Points:
     """Find the faces as ingest does."""
-    track = FaceTracker().track
-    faces = [track(image)[1] for image in images]
-    return [None if face is None else face.landmarks for face in faces]
+    return [None if face is None else face.landmarks for face in followed(images)]
 
 
 def search(images: Sequence[Image], networks: tuple[Any, Any]) -> Points:

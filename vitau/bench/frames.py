@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitau.bench.measure import Result, Watch, compare
+from vitau.media.clips import SampledFrame
 from vitau.media.crops import Image
-from vitau.media.faces import Detection, FaceCrop, FaceTracker, align
+from vitau.media.faces import Detection, FaceCrop, align, track_faces
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import draw_person
 
@@ -53,8 +54,8 @@ def bench(
 
 def follow(images: Sequence[Image]) -> Faces:
     """Find the faces as ingest does."""
-    track = FaceTracker().track
-    return [track(image)[1] for image in images]
+    frames = (SampledFrame(index=number, time_s=0.0, image=image) for number, image in enumerate(images))
+    return [face for _, _, face in track_faces(frames)]
 
 
 def search_all(images: Sequence[Image]) -> Faces:

@@ -17,8 +17,8 @@ from vitau.measures.results import Series, Task
 from vitau.measures.sources import Part, Source
 from vitau.media.clips import DecodeCounts, SampledFrame, kind_of, sample_frames
 from vitau.media.crops import Quality, quality, renumbered
-from vitau.media.faces import FaceCrop, FaceTracker, person_of_interest
-from vitau.media.frames import find_faces
+from vitau.media.faces import FaceCrop
+from vitau.media.frames import main_faces
 from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, Side, failed_limits
 
 RATE_FPS: Final = 10.0
@@ -92,18 +92,12 @@ def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *
 
 def _faces(part: Part, state: ReadingState, rate_fps: float) -> Iterator[tuple[SampledFrame, FaceCrop]]:
     """Yield the frames of a part that show the person, with the face."""
-    options = part.options
-    is_photo = kind_of(part.path) == "photo"
-    tracker = FaceTracker(mirrored=options.mirrored)
+    options, is_photo = part.options, kind_of(part.path) == "photo"
     sampled = sample_frames(part.path, rate_fps, options.start_s, options.end_s, options.fps, counts=state.decoded)
-    for frame in sampled:
+    for frame, num_faces, face in main_faces(part.path, sampled, mirrored=options.mirrored):
         state.num_frames += 1
         if is_photo:
-            faces = find_faces(frame.image, mirrored=options.mirrored)
-            state.num_other_faces += max(len(faces) - 1, 0)
-            face = person_of_interest(faces, frame.image.shape[1], frame.image.shape[0]) if faces else None
-        else:
-            _, face = tracker.track(frame.image)
+            state.num_other_faces += max(num_faces - 1, 0)
         if face is None:
             state.left_out["no face"] += 1
             continue

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vitau.errors import StoreError
 from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding, sample_frames
 from vitau.media.crops import Image, Quality, from_jpeg, quality, renumbered, to_jpeg
-from vitau.media.faces import FaceCrop, FaceTracker, align, detect, embed, person_of_interest
+from vitau.media.faces import FaceCrop, align, detect, embed, person_of_interest, track_faces
 from vitau.schema import FRAME_COLUMNS, Clip
 
 ROW_GROUP: Final = 100
@@ -112,7 +112,6 @@ def write_frames(
     if not is_cut or recording is not None:
         metadata |= _noted(read_encoding(recording or path, clip.fps))
     schema = frame_schema().with_metadata(metadata)
-    track = _photo_tracker(clip) if kind_of(path) == "photo" else FaceTracker(mirrored=clip.mirrored).track
     rows = _RowGroup()
     try:
         with (
@@ -120,8 +119,7 @@ def write_frames(
             pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=_with_statistics()) as writer,
         ):
             sampled = sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts, is_cut=is_cut)
-            for frame in sampled:
-                faces_in_view, face = track(frame.image)
+            for frame, faces_in_view, face in main_faces(path, sampled, mirrored=clip.mirrored):
                 measured = None if face is None else _quality(clip, frame, face)
                 rows.add(_row(clip, frame, faces_in_view, face, measured), face)
                 if watch is not None and face is not None and measured is not None:
@@ -150,6 +148,18 @@ def find_faces(image: Image, *, mirrored: bool = False) -> list[FaceCrop]:
         align(image, face, mirrored=mirrored)
         for face in sorted(found, key=lambda face: face.box[2] * face.box[3], reverse=True)
     ]
+
+
+def main_faces(
+    path: Path, frames: Iterable[SampledFrame], *, mirrored: bool = False
+) -> Iterator[tuple[SampledFrame, int, FaceCrop | None]]:
+    """Yield the frames of a recording with the number of faces and that of the person: tracked, or the main one of a photo."""
+    if kind_of(path) != "photo":
+        yield from track_faces(frames, mirrored=mirrored)
+        return
+    for frame in frames:
+        faces = find_faces(frame.image, mirrored=mirrored)
+        yield frame, len(faces), person_of_interest(faces, frame.image.shape[1], frame.image.shape[0]) if faces else None
 
 
 def decode_crops(table: pa.Table) -> Image:
@@ -190,14 +200,6 @@ class _RowGroup:
 
 def _noted(encoding: Encoding) -> dict[str, str]:
     return {name: str(value) for name, value in asdict(encoding).items() if value is not None}
-
-
-def _photo_tracker(clip: Clip) -> Callable[[Image], tuple[int, FaceCrop | None]]:
-    def track(image: Image) -> tuple[int, FaceCrop | None]:
-        faces = find_faces(image, mirrored=clip.mirrored)
-        return len(faces), person_of_interest(faces, image.shape[1], image.shape[0]) if faces else None
-
-    return track
 
 
 def _quality(clip: Clip, frame: SampledFrame, face: FaceCrop) -> Quality:

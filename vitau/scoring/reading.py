@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vitau.errors import ClipError
 from vitau.media.clips import RATE_FPS, DecodeCounts, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
-from vitau.media.faces import FaceCrop, FaceTracker
+from vitau.media.faces import FaceCrop, track_faces
 from vitau.media.frames import find_faces
 from vitau.media.inputs import RecordingOptions
 from vitau.schema import FrameLimits, QuarantineReason, failed_limits
@@ -73,10 +73,8 @@ def read_clip(
     Raises:
         ClipError: missing, empty, not a video, truncated, or without a frame in the range.
     """
-    tracker = FaceTracker(mirrored=options.mirrored)
     sampled = sample_frames(path, rate_fps, options.start_s, options.end_s, options.fps, counts=decoded)
-    for frame in sampled:
-        _, face = tracker.track(frame.image)
+    for frame, _, face in track_faces(sampled, mirrored=options.mirrored):
         counts.num_frames += 1
         if face is not None and (jpeg := _usable(face, frame.image, options, limits, counts)) is not None:
             yield _face(face, jpeg, frame.index, frame.time_s)

@@ -17,7 +17,7 @@ from vitau.bench.ingest import FPS, RATE_FPS, write_drawn
 from vitau.bench.measure import Case, Result, Watch, compare, rate
 from vitau.media.clips import sample_frames
 from vitau.media.crops import alignment, extract_crop
-from vitau.media.faces import FaceTracker, load_models, predictor
+from vitau.media.faces import load_models, predictor, track_faces
 from vitau.models.checkpoint import save_model
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionConfig, build_regions
@@ -130,9 +130,8 @@ def straightforward(path: Path, model: Predictor, upsample: int) -> float:
 
 
 def _find_faces(path: Path) -> None:
-    track = FaceTracker().track
-    for frame in sample_frames(path):
-        track(frame.image)
+    for _ in track_faces(sample_frames(path)):
+        pass
 
 
 def write_model(folder: Path) -> Path:

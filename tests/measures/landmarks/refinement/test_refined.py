@@ -14,7 +14,7 @@ from vitau.measures.landmarks.refinement.refined import RefinedBackend, refine, 
 from vitau.measures.weakness.model import weakness_model
 from vitau.measures.weakness.signs import measure_signs
 from vitau.media.clips import sample_frames
-from vitau.media.faces import FaceTracker, align, detect
+from vitau.media.faces import align, detect, track_faces
 from vitau.media.synthetic.drawing import draw_frame, draw_landmarks
 from vitau.media.synthetic.people import TASKS, Person, draw_person
 
@@ -134,9 +134,8 @@ def test_rendered_people_are_measured_as_they_are() -> None:
     truth, backend = np.load(folder / "landmarks68_gt.npz"), RefinedBackend()
     measured = {}
     for name in truth:
-        tracker, points = FaceTracker(), []
-        for frame in sample_frames(folder / "clips" / f"{name}.mp4", 60):
-            _, face = tracker.track(frame.image)
+        points = []
+        for frame, _, face in track_faces(sample_frames(folder / "clips" / f"{name}.mp4", 60)):
             assert face is not None
             points.append(_known(backend.points(frame.image, face)))
         measured[name] = np.stack(points)

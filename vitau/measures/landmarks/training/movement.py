@@ -12,7 +12,8 @@ from vitau.measures.geometry import measure_points
 from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.weakness.model import weakness_model
 from vitau.measures.weakness.signs import measure_signs
-from vitau.media.faces import FaceTracker
+from vitau.media.clips import SampledFrame
+from vitau.media.faces import track_faces
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import Person, draw_person
 
@@ -58,10 +59,10 @@ def evaluate_movement(backend: LandmarkBackend, num_people: int, seed: int) -> M
 
 def _track(person: Person, backend: LandmarkBackend) -> NDArray[np.float32]:
     """Return the points of the clip of a person, (N, 68, 2); a frame without a face repeats the one before."""
-    tracker, found = FaceTracker(), []
-    for number, image in enumerate(draw_clip(person, _FRAMES_PER_TASK)):
-        _, face = tracker.track(image)
-        points = None if face is None else backend.points(image, face, number, person.subject)
+    drawn, found = enumerate(draw_clip(person, _FRAMES_PER_TASK)), []
+    frames = (SampledFrame(index=number, time_s=0.0, image=image) for number, image in drawn)
+    for frame, _, face in track_faces(frames):
+        points = None if face is None else backend.points(frame.image, face, frame.index, person.subject)
         if points is not None:
             found.append(points)
         elif found:

@@ -147,6 +147,14 @@ def test_alone_a_process_is_the_first_and_has_everything() -> None:
     assert type(model[0]) is nn.BatchNorm2d
 
 
+def test_torch_shares_the_statistics_of_a_batch_on_gpus_and_ours_does_elsewhere() -> None:
+    assert parallel.shared_norm(torch.device("cuda", 1)) is nn.SyncBatchNorm
+    assert parallel.shared_norm(CPU) is parallel.SyncBatchNorm
+    (ours, theirs) = (kind(3, 1e-3, 0.2) for kind in (parallel.SyncBatchNorm, nn.SyncBatchNorm))
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert (ours.eps, ours.momentum) == (theirs.eps, theirs.momentum)
+
+
 def _main(kind: str, folder: Path) -> None:
     """Run one of the processes."""
     torch.set_num_threads(1)

@@ -173,6 +173,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
         return (centered * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)
 
 
+def shared_norm(device: torch.device) -> type[SyncBatchNorm | nn.SyncBatchNorm]:
+    """Return the batch normalization over all processes for a device: on GPUs the fused kernels of torch, elsewhere ours."""
+    return nn.SyncBatchNorm if device.type == "cuda" else SyncBatchNorm
+
+
 def sync_batch_norm(model: nn.Module) -> None:
     """Replace every batch normalization of a model by one over all processes; weights and their names stay."""
     if world_size() == 1:
@@ -180,7 +185,7 @@ def sync_batch_norm(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
-                shared = SyncBatchNorm(child.num_features, child.eps, child.momentum)
+                shared = shared_norm(child.weight.device)(child.num_features, child.eps, child.momentum)
                 shared.weight, shared.bias = child.weight, child.bias
                 for buffer, tensor in child.named_buffers():
                     shared.register_buffer(buffer, tensor)

@@ -81,6 +81,30 @@ def test_two_processes_take_one_item_ahead_and_yield_results_in_order():
     assert list(results) == [-1, -2, -3, -4, -5, -6]
 
 
+def test_this_process_takes_a_share_and_a_long_item_stops_neither_it_nor_the_others():
+    finished = []
+
+    def here(number):
+        finished.append(number)
+        return -number, os.getpid()
+
+    results = parallel_map(_long_at_first, range(12), 2, here=here)
+    waited = list(results)
+    assert [value for value, _ in waited] == [-number for number in range(12)]
+    others = {pid for _, pid in waited} - {os.getpid()}
+    assert (len(others), len({os.getpid(), *others})) == (1, 2)
+    assert len(finished) >= 9, "the other process still had its first item, and one ahead"
+
+
+def test_this_process_alone_calls_its_own_function():
+    assert list(parallel_map(neg, range(3), 1, here=abs)) == [0, 1, 2]
+
+
+def _long_at_first(number):
+    time.sleep(1)
+    return -number, os.getpid()
+
+
 def test_kept_memory_is_reused_without_page_faults():
     faults = {
         how: int(subprocess.run([sys.executable, "-c", textwrap.dedent(BLOCKS), how], capture_output=True, check=True).stdout)

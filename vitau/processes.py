@@ -13,12 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, TypeVar
 
 from vitau.errors import StoreError
@@ -32,36 +33,77 @@ _POLL_S: Final = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _NEVER: Final = 1 << 30
 _NEW_S: Final = 5.0
+_MOST_AHEAD: Final = 16  # results that wait for an earlier one
 
 
-def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], num_processes: int | None = None) -> Iterator[Result]:
+def parallel_map(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_processes: int | None = None,
+    *,
+    here: Callable[[Item], Result] | None = None,
+) -> Iterator[Result]:
     """Yield the result of ``work`` for each item, in order, as soon as it is ready.
 
     Items are taken from the iterable when a process is free, and one ahead. Workers that share the iterable with others
-    therefore take no more than they need.
+    therefore take no more than they need. With ``here``, a few more are taken, so that a long item does not stop the others.
 
     Args:
         work: can be pickled. If it has a true attribute ``isolated``, it uses processes of its own for what needs a processor:
             then threads of this process call it.
         items: can be pickled.
-        num_processes: processes of the pool, by default one per core; below two, this process does all the work.
+        num_processes: processes that work, by default one per core; below two, this process does all the work.
+        here: the same work by this process, which has loaded everything for it; a thread of it then takes the place of one
+            process of the pool.
     """
     num_processes = num_processes or os.cpu_count() or 1
     if num_processes < 2:
-        yield from map(work, items)
+        yield from map(here or work, items)
         return
-    pool: Executor
-    if getattr(work, "isolated", False):
-        pool = ThreadPoolExecutor(num_processes)
-    else:
-        pool = ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=init_worker)
-    with pool:
+    num_taken = num_processes + (1 if here is None else _MOST_AHEAD)
+    with ExitStack() as stack:
+        pool: Executor
+        if getattr(work, "isolated", False):
+            pool = stack.enter_context(ThreadPoolExecutor(num_processes))
+        elif here is None:
+            pool = stack.enter_context(_processes(num_processes))
+        else:
+            others = _processes(num_processes - 1)
+            stack.callback(others.shutdown, wait=False)  # they end while their results are used
+            work = _shared(work, here, others, num_processes)
+            pool = stack.enter_context(ThreadPoolExecutor(num_processes + 1))
         remaining = iter(items)
-        futures: deque[Future[Result]] = deque(pool.submit(work, item) for item in islice(remaining, num_processes + 1))
+        futures: deque[Future[Result]] = deque(pool.submit(work, item) for item in islice(remaining, num_taken))
+        stack.callback(lambda: [future.cancel() for future in futures])
         while futures:
             done = futures.popleft().result()
             futures.extend(pool.submit(work, item) for item in islice(remaining, 1))
             yield done
+
+
+def _processes(number: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=init_worker)
+
+
+def _shared(
+    work: Callable[[Item], Result], here: Callable[[Item], Result], pool: Executor, num_processes: int
+) -> Callable[[Item], Result]:
+    """Return a function for threads that does an item here, or in a pool of one process less, whichever is free.
+
+    The pool gets one item ahead: this process cannot hand out items while a library holds the interpreter's lock.
+    """
+    free: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
+    for call in (here, *[lambda item: pool.submit(work, item).result()] * num_processes):
+        free.put(call)
+
+    def call_free(item: Item) -> Result:
+        call = free.get()
+        try:
+            return call(item)
+        finally:
+            free.put(call)
+
+    return call_free
 
 
 def init_worker() -> None:

@@ -169,7 +169,8 @@ class Recording:
     """All of one input: a recording, or the photos of one person at one visit.
 
     ``item`` names it in all tables. ``paths`` are its files. ``num_frames`` counts sampled frames, ``left_out`` the frames
-    that are not measured, by reason. ``notes`` are sentences for the reader.
+    that are not measured, by reason. ``notes`` are sentences for the reader. ``page`` is the rendered page about it, once the
+    process that measured it has rendered one; then the key frames are dropped.
     """
 
     item: str
@@ -186,3 +187,4 @@ class Recording:
     notes: tuple[str, ...] = ()
     backend: str = "dlib"
     details: Mapping[str, Any] = field(default_factory=dict)
+    page: str | None = None

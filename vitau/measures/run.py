@@ -46,6 +46,10 @@ class MeasureResult:
     num_ignored: int
 
 
+def _as_it_is(_source: Source, recording: Recording) -> Recording:
+    return recording
+
+
 def measure_sources(
     listed: SourceList,
     out: Path,
@@ -53,6 +57,7 @@ def measure_sources(
     backend: LandmarkBackend,
     rate_fps: float = RATE_FPS,
     sinks: Sequence[Sink] = (),
+    finish: Callable[[Source, Recording], Recording] = _as_it_is,
     num_processes: int = 1,
     watch: Callable[[Iterable[Source], int], Iterable[Source]] = lambda sources, _: sources,
 ) -> MeasureResult:
@@ -67,15 +72,17 @@ def measure_sources(
         backend: where the landmarks come from.
         rate_fps: measured frames per second of clips.
         sinks: further receivers of each recording.
+        finish: called with each recording by the process that measured it; returns what the tables and the sinks receive. It
+            can be pickled.
         num_processes: that measure, each one source at a time in one thread.
         watch: wraps the sources and their number to show progress.
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     people: list[Summary] = []
     skipped = list(listed.skipped)
-    measure = partial(_measure_alone, backend=backend, rate_fps=rate_fps)
+    measure = partial(_measure_alone, backend=backend, rate_fps=rate_fps, finish=finish)
     with TableWriter(out) as tables:
-        measured = parallel_map(measure, listed.sources, num_processes)
+        measured = parallel_map(measure, listed.sources, num_processes, here=measure)
         for _, outcomes in zip(watch(listed.sources, len(listed.sources)), measured, strict=True):
             for outcome in outcomes:
                 if isinstance(outcome, Skipped):
@@ -97,9 +104,12 @@ def measure_sources(
     return MeasureResult(people=tuple(people), skipped=tuple(skipped), num_ignored=listed.num_ignored)
 
 
-def _measure_alone(source: Source, *, backend: LandmarkBackend, rate_fps: float) -> list[Recording | Skipped]:
+def _measure_alone(
+    source: Source, *, backend: LandmarkBackend, rate_fps: float, finish: Callable[[Source, Recording], Recording]
+) -> list[Recording | Skipped]:
     with single_threaded():
-        return list(measure_source(source, backend, rate_fps=rate_fps))
+        measured = measure_source(source, backend, rate_fps=rate_fps)
+        return [one if isinstance(one, Skipped) else finish(source, one) for one in measured]
 
 
 def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float = RATE_FPS) -> Iterator[Recording | Skipped]:

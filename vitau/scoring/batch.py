@@ -106,7 +106,7 @@ def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
         folder=predictor.folder.resolve(), device=str(predictor.device), out=out, analyse_all=analyse_all, options=options
     )
     here: Callable[[tuple[int, Path]], _ScoredItem] = partial(sent.score, predictor, alone=len(paths) == 1)
-    scored = parallel_map(here if num_processes < 2 else sent, enumerate(paths, 1), num_processes)
+    scored = parallel_map(sent, enumerate(paths, 1), num_processes, here=here)
     items = [item for _, item in zip(watch(paths, len(paths)), scored, strict=True)]
     rows = [row for item in items for row in item.rows]
     people = [person for item in items for person in item.people]

@@ -1,13 +1,15 @@
 """Everything that `vitau measure` and the page of `vitau serve` write about sources, in one folder."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitau.measures.landmarks.backend import LandmarkBackend
-from vitau.measures.reporting.report import ReportWriter
-from vitau.measures.reporting.video import VideoWriter
+from vitau.measures.reporting.report import ReportWriter, render_person
+from vitau.measures.reporting.video import write_video
 from vitau.measures.reporting.workbook import WorkbookWriter
-from vitau.measures.run import MeasureResult, Sink, measure_sources
+from vitau.measures.results import Recording
+from vitau.measures.run import MeasureResult, measure_sources
 from vitau.measures.sources import Source, SourceList
 
 
@@ -31,8 +33,29 @@ def measure_into(
         watch: wraps the sources and their number to show progress.
     """
     with ReportWriter(out) as report, WorkbookWriter(out) as workbook:
-        sinks: tuple[Sink, ...] = (report, workbook, *([VideoWriter(out, listed.sources)] if video else []))
-        result = measure_sources(listed, out, backend=backend, sinks=sinks, num_processes=num_processes, watch=watch)
+        result = measure_sources(
+            listed,
+            out,
+            backend=backend,
+            sinks=(report, workbook),
+            finish=_Pictures(out=out, video=video),
+            num_processes=num_processes,
+            watch=watch,
+        )
         report.write_skipped(result.skipped)
         workbook.write_skipped(result.skipped)
     return result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pictures:
+    """The page and the video of a recording, made by the process that measured it: they take longer than all tables."""
+
+    out: Path
+    video: bool
+
+    def __call__(self, source: Source, recording: Recording) -> Recording:
+        """Write the video, if there is to be one; return the recording with its page and without its pictures."""
+        if self.video:
+            write_video(self.out, source, recording)
+        return replace(recording, page=render_person(recording), key_frames=())

@@ -62,11 +62,11 @@ class ReportWriter:
         return self
 
     def add(self, recording: Recording) -> None:
-        """Write the page of a person."""
+        """Write the page of a person, rendered here unless the recording has it."""
         folder = self._out / FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = self._unused(file_name(recording.item))
-        self._last = render_person(recording)
+        self._last = recording.page or render_person(recording)
         write_atomic(folder / name, self._last)
         self._people.append(
             ListedPerson(

@@ -37,25 +37,17 @@ _CODEC: Final = {"crf": "21", "preset": "veryfast", "threads": "1"}
 _TIME_BASE: Final = Fraction(1, 1000)
 
 
-class VideoWriter:
-    """Writes an overlay video of each recording into ``videos/``, by decoding its files a second time.
+def write_video(out: Path, source: Source, recording: Recording, rate_fps: float = RATE_FPS) -> None:
+    """Write the overlay video of a recording into ``videos/`` of a folder, by decoding its files a second time.
 
-    A single photo has no video.
+    With fewer than two measured frames, as of a single photo, there is no video.
     """
-
-    def __init__(self, out: Path, sources: Sequence[Source], rate_fps: float = RATE_FPS) -> None:
-        self._out = out
-        self._parts = {source.item: source.parts for source in sources}
-        self._rate_fps = rate_fps
-
-    def add(self, recording: Recording) -> None:
-        """Write the video of a recording with at least two measured frames."""
-        if len(recording.series) < 2:
-            return
-        folder = self._out / FOLDER
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        frames = measured_again(recording, self._parts[recording.item], self._rate_fps)
-        write_overlay(recording, frames, folder / f"{file_name(recording.item)}.mp4")
+    if len(recording.series) < 2:
+        return
+    folder = out / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    frames = measured_again(recording, source.parts, rate_fps)
+    write_overlay(recording, frames, folder / f"{file_name(recording.item)}.mp4")
 
 
 def measured_again(recording: Recording, parts: Sequence[Part], rate_fps: float = RATE_FPS) -> Iterator[SampledFrame]:

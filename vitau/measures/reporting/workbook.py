@@ -67,7 +67,7 @@ def write_workbook(recordings: Sequence[Recording], path: Path, skipped: Sequenc
     with atomic_path(path) as partial, xlsxwriter.Workbook(partial, _OPTIONS) as book:
         book.set_properties({"title": "ViTAU measures", "comments": STATEMENT, "created": _CREATED})
         bold = book.add_format({"bold": True, "bottom": 1})
-        rows = (tuple(record(recording).get(name) for name in names) for recording in recordings)
+        rows = (tuple(map(record(recording).get, names)) for recording in recordings)
         _sheet(book, bold, "records", names, rows, widths=(24,))
         measures = ((*_about(recording), *_values(measure)) for recording in recordings for measure in recording.measures)
         _sheet(book, bold, "measures", _MEASURE_HEADER, measures, widths=(24, 8, 12, 20, 22, 12, 14))
@@ -121,4 +121,4 @@ def _without_curves(recording: Recording) -> Recording:
         frame_size=series.frame_size,
         eye_distance_mm=series.eye_distance_mm,
     )
-    return replace(recording, series=empty, key_frames=())
+    return replace(recording, series=empty, key_frames=(), page=None)

@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from vitau.bench.measure import Case, Result, as_record, compare, machine
+from vitau.bench.measure import Case, Result, as_record, compare, in_turn, machine
 
 
 def case(name, ratio, difference):
@@ -71,3 +71,7 @@ def test_a_bench_is_a_rate(monkeypatch):
         watch=lambda *_: None,
     )
     assert (done.ours, done.baseline, done.ratio) == (2.0, 0.5, pytest.approx(4.0))
+
+
+def test_parts_in_turn_take_the_sum_of_their_times():
+    assert in_turn(10.0, 10.0, 5.0) == pytest.approx(2.5)

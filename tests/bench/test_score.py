@@ -7,4 +7,5 @@ def test_both_ways_find_the_same_scores():
     (case,) = bench(1, duration_s=0.34, upsamples=(0,)).cases
     assert case.at_least is None
     assert case.max_difference < 0.02
-    assert case.floors["decode + faces"] > 0
+    assert list(case.floors) == ["decode", "forward", "decode + faces", "decode + faces + forward"]
+    assert case.floors["decode"] > case.floors["decode + faces"] > case.floors["decode + faces + forward"] > 0

@@ -111,6 +111,11 @@ def rate(work: Callable[[], object], amount: float, rounds: int = 3) -> float:
     return amount / min(_timed(work)[0] for _ in range(rounds))
 
 
+def in_turn(*rates: float) -> float:
+    """Return the rate of parts that are done one after another, from the rate of each."""
+    return 1 / sum(1 / one for one in rates)
+
+
 def as_record(result: Result) -> dict[str, Any]:
     """Return a result as JSON values: the weakest case, the largest difference, the machine, and every case."""
     weakest = min(result.cases, key=lambda case: case.ratio)

@@ -14,9 +14,9 @@ import torch
 
 from vitau.bench.gradcam import grad_cam, parts
 from vitau.bench.ingest import FPS, RATE_FPS, write_drawn
-from vitau.bench.measure import Case, Result, Watch, compare, rate
+from vitau.bench.measure import Case, Result, Watch, compare, in_turn, rate
 from vitau.media.clips import sample_frames
-from vitau.media.crops import alignment, extract_crop
+from vitau.media.crops import Image, alignment, extract_crop
 from vitau.media.faces import load_models, predictor, track_faces
 from vitau.models.checkpoint import save_model
 from vitau.models.inputs import to_input
@@ -25,7 +25,7 @@ from vitau.models.vit import ViTConfig, build_vit
 from vitau.registry.bundle import MODEL, RECOGNITION
 from vitau.schema import AUS, CROP_SIZE
 from vitau.scoring.batch import score_inputs
-from vitau.scoring.predict import Predictor
+from vitau.scoring.predict import BATCH, Predictor
 from vitau.training.recipes import tiny_palsy, tiny_regions
 
 _ALWAYS: Final = 1e-6
@@ -59,7 +59,7 @@ def bench(
             path = Path(folder) / "clip.mp4"
             num_sampled = write_drawn(path, duration_s)
             model = Predictor(write_model(Path(folder) / "model"), device="cpu")
-            floors = {"decode + faces": rate(partial(_find_faces, path), num_sampled, 2)}
+            floors = _floors(path, model, num_sampled)
             cases = [_case(path, model, num_sampled, upsample, rounds, watch, floors) for upsample in upsamples]
     finally:
         torch.set_num_threads(threads)
@@ -86,6 +86,34 @@ def _case(
         at_least=8.0 if upsample else None,
         floors=floors,
     )
+
+
+def _floors(path: Path, model: Predictor, num_sampled: int) -> dict[str, float]:
+    """Measure the rates, in sampled frames per second, of decoding, of finding faces, and of both models' forward passes."""
+    crop_NHWC = np.stack([face.crop for _, _, face in track_faces(sample_frames(path)) if face is not None])
+    found, forward = (
+        rate(partial(_find_faces, path), num_sampled, 2),
+        rate(partial(_forward, model, crop_NHWC), len(crop_NHWC), 2),
+    )
+    return {
+        "decode": rate(partial(_decode, path), num_sampled, 2),
+        "forward": forward,
+        "decode + faces": found,
+        "decode + faces + forward": in_turn(found, forward),
+    }
+
+
+def _decode(path: Path) -> None:
+    for _ in sample_frames(path):
+        pass
+
+
+@torch.inference_mode()
+def _forward(model: Predictor, crop_NHWC: Image) -> None:
+    assert model.regions is not None
+    for network in (model.recognition, model.regions):
+        for start in range(0, len(crop_NHWC), BATCH):
+            network(to_input(crop_NHWC[start : start + BATCH], network.input_size))
 
 
 def ours(path: Path, model: Predictor) -> float:

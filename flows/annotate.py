@@ -94,13 +94,13 @@ def annotate_workspace(
 def update_labels(workspace: Workspace) -> Consensus:
     """Resolve the consensus of the ledger, pass gate 2, and write the labels to the catalog."""
     catalog = workspace.catalog
-    offset = catalog.ledger_offset()
-    consensus = resolve_consensus(workspace, workspace.ledger(upto=offset))
+    rows, offset = workspace.newest_answers()
+    consensus = resolve_consensus(workspace, rows)
     if list(consensus.labels) != catalog.labels() and consensus.labels:  # there are none if every answer was retracted
         known = {subject.pseudonym: subject.cohort for subject in catalog.subjects()}
         cohorts = {label.case: known[label.subject] for label in consensus.labels if label.subject in known}
-        rows = label_rows(label_table(consensus.labels), cohorts, consensus.agreement.raw)
-        gate(workspace, rows, labels_suite(workspace.settings.agreement_floor))
+        table = label_rows(label_table(consensus.labels), cohorts, consensus.agreement.raw)
+        gate(workspace, table, labels_suite(workspace.settings.agreement_floor))
     if not catalog.set_labels(consensus.labels, ledger_offset=offset):
         get_logger(__name__).info("another round has written the labels of a later ledger offset: they stand")
     return consensus
@@ -121,7 +121,7 @@ def summarize(
     workspace: Workspace, consensus: Consensus, *, pushed: int, new_answers: int, notices: tuple[str, ...]
 ) -> AnnotateSummary:
     """Count the people in each state."""
-    stale = {answer.subject for answer in find_stale_answers(workspace, workspace.ledger())}
+    stale = {answer.subject for answer in find_stale_answers(workspace, workspace.newest_answers()[0])}
     return AnnotateSummary(
         pushed=pushed,
         new_answers=new_answers,

@@ -70,6 +70,18 @@ class Workspace:
     def _ledger_at(self) -> Callable[[int], list[LedgerRow]]:
         return lru_cache(maxsize=1)(lambda offset: assign_visits(self.catalog.ledger(upto=offset), self.catalog.clips()))
 
+    def newest_answers(self) -> tuple[list[LedgerRow], int]:
+        """Return the answers that no later one replaces, with the visits as stated today, and the ledger's offset; cached."""
+        return self._newest_at(self.catalog.ledger_offset())
+
+    @cached_property
+    def _newest_at(self) -> Callable[[int], tuple[list[LedgerRow], int]]:
+        def read(_at_least: int) -> tuple[list[LedgerRow], int]:
+            rows, offset = self.catalog.newest_answers()
+            return assign_visits(rows, self.catalog.clips()), offset
+
+        return lru_cache(maxsize=1)(read)
+
     def label_pages_keys(self) -> S3Keys | None:
         """Return the keys with which Label Studio opens pictures in S3: its own read-only ones if the settings name them."""
         if not isinstance(self.store, S3Store):

@@ -95,7 +95,7 @@ def compare_material(workspace: Workspace) -> int:
     catalog, current = workspace.catalog, materials(workspace)
     known = {(comparison.subject, comparison.material, comparison.shown) for comparison in catalog.comparisons()}
     waiting: dict[str, dict[str, Shown]] = defaultdict(dict)
-    for shown in shown_frames(workspace.ledger()):
+    for shown in shown_frames(workspace.newest_answers()[0]):
         material = current.get(shown.subject)
         if material is None or not shown.lacks(table.clip for table in material.tables):
             continue

@@ -80,7 +80,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
     for reader in readers:
         hide_leaking_suggestions(workspace, reader, pushed[reader.reader])
         hide_unwanted_measures(workspace, reader, pushed[reader.reader])
-    rows = workspace.ledger()
+    rows, _ = workspace.newest_answers()
     num_answers = {
         (shown.reader, shown.subject): len(shown.pages) for shown in shown_frames(rows) if shown.stage is Stage.READER
     }
@@ -107,7 +107,7 @@ def push_tasks(workspace: Workspace, readers: Sequence[ReaderProject]) -> int:
 @task(cache_policy=NO_CACHE)
 def push_disagreements(workspace: Workspace, adjudication: ReaderProject, consensus: Consensus) -> int:
     """Push disagreements to the adjudicator, with the readers' answers; return the number of new tasks."""
-    rows, names = workspace.ledger(), workspace.catalog.merged_names()
+    (rows, _), names = workspace.newest_answers(), workspace.catalog.merged_names()
     absent = workspace.catalog.absent_readers()
     stale = [answer for answer in find_stale_answers(workspace, rows) if answer.reader not in absent]
     cases = adjudication_cases(consensus, stale)
@@ -167,14 +167,17 @@ def build_adjudication_tasks(
     """Build the adjudicator's task of each case, with the readers' answers and what the settings allow beside."""
     champion = load_champion_scores(workspace) if workspace.settings.suggest_to_adjudicator else None
     measures = measure_blocks(workspace, cases.keys()) if shows_measures(workspace.settings, Stage.ADJUDICATION) else {}
-    answers = [row for row in rows if row.stage is Stage.READER]
+    answers: dict[str, list[LedgerRow]] = {subject: [] for subject in cases}
+    for row in rows:
+        if row.case in cases and row.stage is Stage.READER and row.check_kind is None:
+            answers[row.case].append(row)
     tasks = []
     for subject, reader_task in build_reader_tasks(workspace, list(cases)).items():
         regions, side = cases[subject]
         suggestions = champion.suggestions(subject) if champion else None
         case = build_adjudication_task(
             with_after(reader_task, num_rulings.get(subject, 0)),
-            [row for row in answers if row.case == subject and row.check_kind is None],
+            answers[subject],
             regions,
             side=side,
             suggestions=suggestions,

@@ -61,7 +61,7 @@ def stale(state: State = DEMO, as_json: Json = False) -> None:
     from flows.workspace import open_workspace
 
     workspace = open_workspace(settings)
-    found = find_stale_answers(workspace, workspace.ledger())
+    found = find_stale_answers(workspace, workspace.newest_answers()[0])
     if as_json:
         print_json(found)
     else:

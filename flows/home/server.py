@@ -72,7 +72,7 @@ async def _refusal(request: Request) -> Response | None:
 
 
 def _rows(workspace: Workspace) -> list[list[str]]:
-    rows = workspace.ledger()
+    rows, _ = workspace.newest_answers()
     agreed = resolve_consensus(workspace, rows)
     return consensus_rows(agreed, cases(workspace), case_severities(standing_answers(rows), agreed.labels))
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from flows.promotion.registered_models import MODELS, bundled, known_training
 from flows.promotion.retrain_trigger import versions_to_retrain
 from flows.workspace import Workspace
@@ -52,10 +55,8 @@ def lineage(workspace: Workspace, name: str) -> Node:
     version = re.fullmatch(rf"(?:models:/)?({'|'.join(MODELS)})/(\d+)", name)
     if version is not None:
         return version_node(workspace, known_training(workspace, version[1], int(version[2])))
-    known = list(all_items(workspace))
-    found = sorted({(kind, whole) for kind, whole in known if whole == name}) or sorted(
-        {(kind, whole) for kind, whole in known if len(name) >= SHORTEST and whole.startswith(name)}
-    )
+    known = sorted(set(items_named(workspace, name)))
+    found = [item for item in known if item[1] == name] or [item for item in known if len(name) >= SHORTEST]
     if len(found) != 1:
         problem = f"{len(found)} names begin with {name}: give more characters" if found else f"no item is named {name}"
         raise CatalogError(
@@ -71,21 +72,26 @@ def lineage(workspace: Workspace, name: str) -> Node:
     return from_clip(workspace, whole) if kind == "clip" else from_subject(workspace, whole)
 
 
-def all_items(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Yield the kind and name of every item that lineage can start from."""
+def items_named(workspace: Workspace, start: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and name of every item that lineage can start from and whose name begins so."""
     catalog = workspace.catalog
-    yield from (("model", training.model_digest) for training in catalog.trainings())
-    yield from (("run", training.run_id) for training in catalog.trainings())
-    yield from (("snapshot", snapshot.digest) for snapshot in catalog.snapshots())
-    yield from (("clip", clip.sha256) for clip in catalog.clips())
-    yield from (("subject", pseudonym) for pseudonym in catalog.pseudonyms())
+    trainings = catalog.trainings()
+    few = [
+        *(("model", training.model_digest) for training in trainings),
+        *(("run", training.run_id) for training in trainings),
+        *(("snapshot", snapshot.digest) for snapshot in catalog.snapshots()),
+    ]
+    yield from (item for item in few if item[1].startswith(start))
+    yield from (("clip", clip.sha256) for clip in catalog.find_clips(starting=start))
+    yield from (("subject", pseudonym) for pseudonym in catalog.names_starting(start))
 
 
 def from_score(workspace: Workspace, digest: str, subject: str) -> Node:
     """Return the chain from a score back to the model, its run, snapshot and ledger offset, and the clips of both."""
     catalog = workspace.catalog
     digests = sorted({own.model_digest for own in catalog.trainings() if own.model_digest.startswith(digest)})
-    scores = [score for whole in digests for score in catalog.scores(whole) if score.subject.startswith(subject)]
+    names = catalog.names_starting(subject)
+    scores = [score for whole in digests for score in catalog.scores(whole, subjects=names)]
     if len(scores) != 1:
         raise CatalogError(f"{len(scores)} scores match {digest}/{subject}: give the digest of a model and a pseudonym")
     training = next(own for own in catalog.trainings() if own.model_digest == scores[0].model_digest)
@@ -94,7 +100,7 @@ def from_score(workspace: Workspace, digest: str, subject: str) -> Node:
 
 def from_clip(workspace: Workspace, sha256: str) -> Node:
     """Return the chain from a clip to its frame tables, snapshots, versions trained on it, and scores of its frames."""
-    clip = next(clip for clip in workspace.catalog.clips() if clip.sha256 == sha256)
+    (clip,) = workspace.catalog.find_clips(starting=sha256)
     tables = [
         Node(
             kind="frame table",
@@ -116,13 +122,13 @@ def from_subject(workspace: Workspace, name: str) -> Node:
     """Return the chain from a person, under every name, to snapshots, versions trained on them, and scores."""
     merged = workspace.catalog.merged_names()
     kept, names = canonical_name(name, merged), all_names(name, merged)
-    person = next(subject for subject in workspace.catalog.subjects() if subject.pseudonym == kept)
+    person = workspace.catalog.person(kept)
     offsets = workspace.catalog.ledger_offsets(names)
     facts = {
         "cohort": person.cohort.value,
         "source": person.source,
         "also called": sorted(names - {kept}),
-        "clips": [clip.sha256 for clip in workspace.catalog.clips() if clip.subject == kept],
+        "clips": [clip.sha256 for clip in workspace.catalog.find_clips(names=names)],
         "answers": len(offsets),
         "last answer at ledger offset": max(offsets, default=None),
     }
@@ -142,11 +148,12 @@ def forward(workspace: Workspace, *, column: str, names: set[str]) -> Iterator[N
     """
     for frozen in workspace.catalog.snapshots():
         try:
-            rows = snapshots.load(workspace.store, frozen.digest).select([column, "split"]).to_pydict()
+            rows = snapshots.load(workspace.store, frozen.digest)
         except (SnapshotError, StoreError) as error:
             yield damaged_node(workspace, frozen, error)
             continue
-        splits = {split for name, split in zip(rows[column], rows["split"], strict=True) if name in names}
+        theirs = rows.filter(pc.is_in(rows[column], pa.array(sorted(names), pa.string())))
+        splits = set(pc.unique(theirs["split"]).to_pylist())
         if splits:
             versions = [
                 Node(
@@ -218,13 +225,13 @@ def snapshot_node(workspace: Workspace, frozen: Snapshot) -> Node:
     """
     offset = Node(kind="ledger offset", name=str(frozen.ledger_offset))
     try:
-        rows = snapshots.load(workspace.store, frozen.digest).select(["clip", "split"]).to_pydict()
+        rows = snapshots.load(workspace.store, frozen.digest)
     except (SnapshotError, StoreError) as error:
         facts = {"frames": frozen.num_frames, "problem": str(error)}
         return Node(kind="damaged snapshot", name=frozen.digest, facts=facts, leads_to=(offset,))
     clips: dict[str, set[str]] = {split: set() for split in Split}
-    for clip, split in zip(rows["clip"], rows["split"], strict=True):
-        clips[split].add(clip)
+    for row in rows.group_by(["clip", "split"]).aggregate([]).to_pylist():
+        clips[row["split"]].add(row["clip"])
     return Node(
         kind="snapshot",
         name=frozen.digest,

@@ -27,12 +27,14 @@ def assign_visits(rows: Sequence[LedgerRow], clips: Iterable[Clip]) -> list[Ledg
     cases, case_of = cases_of(clips), {clip.sha256: case_name(clip.subject, clip.visit) for clip in clips}
     if all(len(own) == 1 and own[0] == subject for subject, own in cases.items()) and not any(row.visit for row in rows):
         return list(rows)
+    answers = {(row.annotation, row.reader, row.subject): row for row in reversed(rows) if not row.retracted}
     answered: dict[tuple[str, str, str], str] = {}
     found = []
     for row in rows:
         annotation = row.annotation, row.reader, row.subject
         case = answered.get(annotation) if row.retracted else None
-        case = case or _case(row, cases.get(row.subject, ()), {case_of.get(clip_of(frame)) for frame in row.frames_shown})
+        stated = answers.get(annotation, row) if row.retracted else row  # an answer that was put back comes later
+        case = case or _case(stated, cases.get(row.subject, ()), {case_of.get(clip_of(frame)) for frame in stated.frames_shown})
         answered[annotation] = case
         found.append(row if row.case == case else replace(row, visit=split_case(case)[1]))
     return found

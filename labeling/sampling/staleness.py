@@ -94,13 +94,14 @@ def shown_frames(rows: Iterable[LedgerRow]) -> list[Shown]:
     answers: dict[tuple[str, Stage, str], dict[str, dict[AU, LedgerRow]]] = defaultdict(dict)
     for row in rows:
         standing = answers[row.reader, row.stage, row.case]
-        regions = standing.pop(row.annotation, {})  # the last annotation becomes the last item
+        regions = standing.pop(row.annotation, {})  # the last annotation becomes the last item, and so does the last region
+        regions.pop(row.au, None)
         if not row.retracted:
             standing[row.annotation] = regions | {row.au: row}
     shown = []
     for (reader, stage, subject), standing in answers.items():
         if standing:
-            pages = [frozenset(next(iter(regions.values())).frames_shown) for regions in standing.values()]
+            pages = [frozenset(_newest(regions).frames_shown) for regions in standing.values()]
             last = _content(list(standing.values())[-1])
             equal = [page for page, regions in zip(pages, standing.values(), strict=True) if _content(regions) == last]
             shown.append(
@@ -133,8 +134,12 @@ def stale_answers(
     return sorted(stale, key=lambda answer: (answer.subject, answer.stage, answer.reader))
 
 
+def _newest(regions: Mapping[AU, LedgerRow]) -> LedgerRow:
+    return list(regions.values())[-1]
+
+
 def _content(regions: Mapping[AU, LedgerRow]) -> tuple[Mapping[AU, bool | None], Side | None]:
-    return {au: row.affected for au, row in regions.items()}, next(iter(regions.values())).side
+    return {au: row.affected for au, row in regions.items()}, _newest(regions).side
 
 
 def _digest(names: Iterable[str]) -> str:

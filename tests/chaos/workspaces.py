@@ -21,6 +21,7 @@ VOLATILE_OF: Final[Mapping[str, frozenset[str]]] = {
     # two rounds at once append the same answers in another order; the details are salted, and the digests contain both
     "ledger": frozenset({"offset", "details", "digest"}),
     "ledger_details": frozenset({"offset", "salt"}),
+    "ledger_newest": frozenset({"offset"}),
     "snapshots": frozenset({"ledger_digest"}),
 }
 """More columns that are not compared, by table."""
@@ -32,7 +33,7 @@ COUNTED: Final = ("objects", "tasks", "answers", "rows")
 """Counts of a receipt that are compared. Those of logs and of Prefect's runs depend on the runs before."""
 UNCOMPARED: Final = ("checkpoints/", "models/", "validation/", "reports/", "monitoring/")
 """Prefixes of objects that are not compared: working copies, and pages whose names hold a time."""
-LEDGER: Final = ("ledger", "ledger_details", "consensus", "labels", "pulls", "seen_annotations", "comparisons")
+LEDGER: Final = ("ledger", "ledger_details", "ledger_newest", "consensus", "labels", "pulls", "seen_annotations", "comparisons")
 RESULTS: Final[Mapping[str, Sequence[str]]] = {
     "annotate": LEDGER,
     "freeze": ("scores", "trainings", "snapshots", "splits"),

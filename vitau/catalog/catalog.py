@@ -5,7 +5,7 @@ person here. People and clips are in `vitau.catalog.recordings`, answers and mer
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from vitau.catalog.engine import open_engine
 from vitau.catalog.evidence import EvidenceLog
 from vitau.catalog.intake import Intake
+from vitau.catalog.ledger.hash_chain import is_tombstone
 from vitau.catalog.ledger.labels import Labels
 from vitau.catalog.ledger.readers import Readers
 from vitau.catalog.promotion_log import PromotionLog
-from vitau.catalog.recordings import FrameTable, Recordings
+from vitau.catalog.recordings import WITHDRAWN, FrameTable, Recordings
 from vitau.catalog.rekeying.journal import Rekeyings
-from vitau.catalog.rows import to_row
+from vitau.catalog.rows import from_row, to_row
 from vitau.catalog.sync_state import SyncState
 from vitau.catalog.tables import (
     clips,
@@ -28,11 +29,12 @@ from vitau.catalog.tables import (
     scores,
     snapshots,
     splits,
+    subjects,
     trainings,
     unusable_frames,
 )
-from vitau.errors import ContradictionError
-from vitau.schema import Comparison, Protocol, Snapshot, Split, canonical_name
+from vitau.errors import CatalogError, ContradictionError
+from vitau.schema import Clip, Comparison, Protocol, Snapshot, Split, Subject, all_names, canonical_name, is_erased
 
 __all__ = ["Catalog", "FrameTable", "ScoredSubject", "Training", "open_catalog"]
 
@@ -202,6 +204,40 @@ class Catalog(Recordings, Labels, Readers, Intake, SyncState, PromotionLog, Evid
         for row in self._rows(sa.select(priorities).order_by(priorities.c.rank)):
             found.setdefault(canonical_name(row["subject"], merged), row["why"])
         return found
+
+    def person(self, name: str) -> Subject:
+        """Return a person by canonical name, whether or not the consent was withdrawn.
+
+        Raises:
+            CatalogError: nobody has this name.
+        """
+        found = self._rows(sa.select(subjects).where(subjects.c.pseudonym == name))
+        if not found:
+            raise CatalogError(f"no subject {name} is in the catalog: check the pseudonym")
+        with self._reading() as connection:
+            return from_row(Subject, found[0], cohort=self._cohort(connection, name))
+
+    def names_starting(self, start: str) -> list[str]:
+        """Return the pseudonyms that begin so, merged ones included, without tombstones."""
+        found = self._scalars(sa.select(subjects.c.pseudonym).where(self._starts(subjects.c.pseudonym, start)))
+        return sorted(name for name in found if not is_tombstone(name))
+
+    def find_clips(self, *, starting: str | None = None, names: Collection[str] = ()) -> list[Clip]:
+        """Return some of the clips of :meth:`clips`: those whose digest begins so, or those of a person with these names."""
+        chosen = clips.c.subject.in_(names) if starting is None else self._starts(clips.c.sha256, starting)
+        merged, erased = self.merged_names(), self._erased()
+        found = self._load(Clip, sa.select(clips).where(chosen))
+        found = [replace(clip, subject=canonical_name(clip.subject, merged)) for clip in found]
+        people = {name for clip in found for name in all_names(clip.subject, merged)}
+        gone = sa.select(clips.c.subject).where(clips.c.subject.in_(people), clips.c.consent == WITHDRAWN)
+        withdrawn = {canonical_name(name, merged) for name in self._scalars(gone)}
+        living = (clip for clip in found if clip.subject not in withdrawn and not is_erased(clip.subject, erased))
+        return sorted(living, key=lambda clip: (clip.subject, clip.sha256))
+
+    def _starts(self, column: sa.Column[str], start: str) -> sa.ColumnElement[bool]:
+        """Return the condition that a text begins so, as a range of bytes for which an index is used."""
+        text = column if self.engine.dialect.name == "sqlite" else sa.collate(column, "C")
+        return sa.and_(text >= start, text < f"{start}\U0010ffff")
 
     def arrivals(self) -> dict[str, str]:
         """Return the time of each person's first clip, canonical name → ISO 8601 in UTC."""

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from labeling.consensus.consensus import Rule, consensus
+from labeling.sampling.staleness import shown_frames
 from vitau.catalog.catalog import Catalog
 from vitau.errors import CatalogError
 from vitau.schema import AU, AUS, CheckKind, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
@@ -82,6 +83,11 @@ class LabelStudio:
 def known(labels: list[RegionLabels]) -> list[RegionLabels]:
     """Return the labels with a known region; the others have no row in the table."""
     return [label for label in labels if label.affected]
+
+
+def key_of(row: LedgerRow) -> tuple[object, ...]:
+    """Return what a later row must share to replace this one."""
+    return row.annotation, row.au, row.subject, row.reader, row.stage, row.check_kind, row.visit, row.retracted
 
 
 class Histories(RuleBasedStateMachine):
@@ -221,6 +227,16 @@ class Histories(RuleBasedStateMachine):
         for voting in Rule:
             whole, alone = consensus(rows, READERS, rule=voting), consensus(kept, READERS, rule=voting)
             assert (whole.labels, whole.disagreements, whole.agreement) == (alone.labels, alone.disagreements, alone.agreement)
+
+    @invariant()
+    def the_newest_answers_stand_for_the_ledger(self) -> None:
+        rows = self.state_at(len(self.events))
+        newest, offset = self.catalog.newest_answers()
+        assert offset == len(self.events)
+        assert newest == [row for row in rows if row in newest]
+        assert len({key_of(row) for row in newest}) == len({key_of(row) for row in rows})
+        assert consensus(newest, READERS) == consensus(rows, READERS)
+        assert set(shown_frames(newest)) == set(shown_frames(rows))
 
     def teardown(self) -> None:
         for offset in range(len(self.events) + 1):

@@ -8,8 +8,9 @@ It rewrites no row: reading applies the merges up to its offset. Only the erasur
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,11 +27,13 @@ from vitau.catalog.ledger.hash_chain import (
     salted,
 )
 from vitau.catalog.rows import from_row, from_tuples, recorded, to_row
-from vitau.catalog.tables import erasures, ledger, ledger_details, merges, snapshots, subjects
+from vitau.catalog.tables import erasures, ledger, ledger_details, ledger_newest, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
 from vitau.schema import AUS, Cohort, LedgerEntry, LedgerRow, Mark, Stage, canonical_name, tombstone
 
 _FIELDS: Final = frozenset(field.name for field in fields(LedgerRow))
+_REPLACED_BY: Final = ("annotation", "au", "subject", "reader", "stage", "check_kind", "visit", "retracted")
+"""The columns that a later row of the ledger has in common with one that it replaces."""
 _OWNER_FORGETS: Final = "SELECT to_regprocedure('forget_subject(text)')"
 """Find the function of the owner, where flows connect as a role that cannot change the ledger: see `vitau.catalog.roles`."""
 
@@ -70,6 +73,7 @@ class LabelLedger(Cohorts):
                 rows = recorded(_new_rows(connection, answers[start : start + BATCH], offset))
                 if rows:
                     previous = _append(connection, ledger, rows, previous)
+                    _note_newest(connection, rows)
                 offset += len(rows)
         return offset - first
 
@@ -78,6 +82,7 @@ class LabelLedger(Cohorts):
         erased = set(self._scalars(sa.select(erasures.c.subject)))
         return {name for name in names if name in erased or tombstone(name) in erased}
 
+    @retried
     def ledger(self, *, upto: int | None = None) -> list[LedgerRow]:
         """Return the answers in order, with the canonical names of their subjects.
 
@@ -85,19 +90,19 @@ class LabelLedger(Cohorts):
             upto: rebuild the ledger at this offset, with the merges up to there; the newest state by default.
         """
         upto = self.ledger_offset() if upto is None else upto
-        merged = self.merged_names(upto=upto)
-        return self._ledger(upto, lambda name: canonical_name(name, merged))
+        with self._reading() as connection:
+            return _read_answers(connection, ledger.c.offset <= upto, upto)
 
     @retried
-    def _ledger(self, upto: int, name_at: Callable[[str], str]) -> list[LedgerRow]:
-        columns = {column.name: column for column in (*ledger.c, ledger_details.c.note) if column.name in _FIELDS}
-        columns |= {column.name: sa.cast(column, sa.Text) for column in (ledger_details.c.frames_shown, ledger_details.c.marks)}
-        query = sa.select(*columns.values()).select_from(ledger)
-        query = query.outerjoin(ledger_details, ledger_details.c.offset == ledger.c.offset)
-        query = query.where(ledger.c.offset <= upto).order_by(ledger.c.offset)
+    def newest_answers(self) -> tuple[list[LedgerRow], int]:
+        """Return the rows of :meth:`ledger` that no later row replaces, in order, and the offset of the ledger.
+
+        A row is replaced by a later one of the same annotation about the same region, person and visit. The standing answers
+        and the shown frames of these rows are those of the whole ledger; the time does not depend on what was replaced.
+        """
         with self._reading() as connection:
-            rows = connection.execution_options(yield_per=BATCH).execute(query)
-            return list(from_tuples(LedgerRow, list(columns), rows, subject=name_at, frames_shown=_names, marks=_marks))
+            offset = int(connection.scalar(_last_offset()) or 0)
+            return _read_answers(connection, ledger.c.offset.in_(sa.select(ledger_newest.c.offset)), offset), offset
 
     def ledger_offsets(self, names: Collection[str]) -> list[int]:
         """Return the offsets of the answers about subjects with these names, as they were at the time of the answer."""
@@ -223,6 +228,30 @@ class LabelLedger(Cohorts):
         """Return the offset after the last one, and lock out other writers until the transaction ends."""
         self._lock(connection, "ledger")
         return int(connection.scalar(_last_offset()) or 0) + 1
+
+
+def _read_answers(connection: sa.Connection, chosen: sa.ColumnElement[bool], upto: int) -> list[LedgerRow]:
+    """Return the chosen answers in order, with the names of their subjects at a ledger offset."""
+    pairs = connection.execute(sa.select(merges.c.merged, merges.c.kept).where(merges.c.offset <= upto))
+    merged = follow_merges(pairs.tuples().all())
+    columns = {column.name: column for column in (*ledger.c, ledger_details.c.note) if column.name in _FIELDS}
+    columns |= {column.name: sa.cast(column, sa.Text) for column in (ledger_details.c.frames_shown, ledger_details.c.marks)}
+    query = sa.select(*columns.values()).select_from(ledger)
+    query = query.outerjoin(ledger_details, ledger_details.c.offset == ledger.c.offset).where(chosen)
+    rows = connection.execution_options(yield_per=BATCH).execute(query.order_by(ledger.c.offset))
+    name_of = partial(canonical_name, merged=merged)
+    return list(from_tuples(LedgerRow, list(columns), rows, subject=name_of, frames_shown=_names, marks=_marks))
+
+
+def _note_newest(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note appended rows as the newest, in place of those that they replace."""
+    newest = {tuple(row[name] for name in _REPLACED_BY): row["offset"] for row in rows}
+    query = sa.select(ledger.c.offset, *(ledger.c[name] for name in _REPLACED_BY))
+    query = query.join(ledger_newest, ledger_newest.c.offset == ledger.c.offset)
+    noted = connection.execute(query.where(ledger.c.annotation.in_({row["annotation"] for row in rows}))).tuples()
+    replaced = [offset for offset, *key in noted if tuple(key) in newest]
+    connection.execute(sa.delete(ledger_newest).where(ledger_newest.c.offset.in_(replaced)))
+    connection.execute(sa.insert(ledger_newest), [{"offset": offset} for offset in newest.values()])
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -62,6 +62,12 @@ ledger_details = sa.Table(
     sa.Column("marks", sa.JSON, nullable=False),  # [{"frame", "box"}]
 )
 
+ledger_newest = sa.Table(
+    "ledger_newest",  # derived from the ledger: the offsets of the rows that no later row of the same annotation replaces
+    metadata,
+    sa.Column("offset", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+)
+
 consensus = sa.Table(
     "consensus",
     metadata,

@@ -44,6 +44,7 @@ clips = sa.Table(
     sa.Column("taken_at", sa.String),  # the manifest's `recorded_at`
     recorded_at(),
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # grows when `mirrored` or `fps` is corrected
+    sa.Index("ix_clips_subject", "subject"),
 )
 
 statements = sa.Table(

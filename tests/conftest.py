@@ -1,5 +1,6 @@
 """Fixtures of several packages: embedded services, started once per session. Hypothesis has no deadline."""
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -16,6 +17,14 @@ from vitau.catalog.catalog import Catalog, open_catalog
 
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_returned() -> Iterator[None]:
+    """Return freed memory to the system after each module: trainings keep it, and one of full size takes 5 GB."""
+    yield
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -31,10 +31,10 @@ def _kill_the_first_worker() -> None:
 def test_a_grid_goes_on_where_it_was_and_its_table_has_the_paper_beside_it(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
     store, digest = make_snapshot(12)
     recipe, out = RECIPES["smoke-regions"](), tmp_path / "grid"
-    one = ablate(recipe, store, digest, out, losses=["mse"], features=["late"], drawn_people=100)
+    one = ablate(recipe, store, digest, out, losses=["mse"], features=["late"], drawn_people=24)
     weights = out / "cells/mse-late/model/weights.safetensors"
     before = weights.stat().st_mtime_ns
-    two = ablate(recipe, store, digest, out, losses=["kl", "mse"], features=["late"], drawn_people=100)
+    two = ablate(recipe, store, digest, out, losses=["kl", "mse"], features=["late"], drawn_people=24)
     assert weights.stat().st_mtime_ns == before
     assert [(row["loss"], row["features"]) for row in two["rows"]] == [("mse", "late"), ("kl", "late")]
     assert two["rows"][0] == one["rows"][0]
@@ -42,14 +42,14 @@ def test_a_grid_goes_on_where_it_was_and_its_table_has_the_paper_beside_it(make_
     assert json.loads((out / "ablation.json").read_text()) == two
     assert sorted(path.name for path in out.iterdir()) == ["ablation.json", "ablation.md", "cells", "settings.json"]
     metrics = json.loads((out / "cells/kl-late/metrics.json").read_text())
-    assert (metrics["recipe"], metrics["drawn"]["num_people"]) == ("smoke-regions-kl-late", 100)
+    assert (metrics["recipe"], metrics["drawn"]["num_people"]) == ("smoke-regions-kl-late", 24)
     model = json.loads((out / "cells/kl-late/model/model.json").read_text())
     assert model["config"]["features"] == "late"
     for row in two["rows"]:
         low, high = row["accuracy_interval"]
         assert low <= row["accuracy"] <= high
         assert (row["protocol"], row["n_test_subjects"]) == ("subjects", 2)
-    expected = f"{out} holds a grid with drawn people 100, not 120: choose another --out"
+    expected = f"{out} holds a grid with drawn people 24, not 120: choose another --out"
     with pytest.raises(TrainingError, match=f"^{expected}$"):
         ablate(recipe, store, digest, out)
 

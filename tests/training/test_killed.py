@@ -62,7 +62,7 @@ def _train(folder: Path) -> None:
     fit(
         build_regions(replace(recipe.model, dropout=0.2)),
         objective("regions", config, recipe.model.sigma),
-        CropBatches(random_crops(), config, 64, CPU),
+        CropBatches(random_crops(24), config, 64, CPU),
         lambda _model: {"selection": 0.0},
         config,
         Checkpoint(folder=folder, identity=""),

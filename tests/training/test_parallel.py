@@ -89,17 +89,24 @@ def random_crops(num: int = 9 + 10 * (STEPS - 1)) -> Crops:
     )
 
 
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train both kinds with two processes, which are started once; return the folder of what they wrote."""
+    folder = tmp_path_factory.mktemp("together")
+    done = together(__file__, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["palsy", "regions"])
-def test_two_processes_take_the_steps_of_one(kind: str, tmp_path: Path) -> None:
+def test_two_processes_take_the_steps_of_one(kind: str, two_processes: Path, tmp_path: Path) -> None:
     alone, model = losses_of(kind, random_crops(), tmp_path / "alone")
     assert len(alone) == STEPS
-    done = together(__file__, kind, tmp_path)
-    assert done.returncode == 0, done.stderr
     for rank in (0, 1):
-        losses = json.loads((tmp_path / f"{rank}.json").read_text())
+        losses = json.loads((two_processes / f"{kind}-{rank}.json").read_text())
         assert losses == pytest.approx(alone, abs=1e-4), f"process {rank}"
-        state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        state = torch.load(two_processes / f"{kind}-{rank}.pt", weights_only=True)
         apart = {name: (state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()}
         assert torch.cat(list(apart.values())).mean() < 1e-6
         for (
@@ -128,10 +135,9 @@ def test_torchrun_trains_a_recipe_and_one_process_writes(make_snapshot: MakeSnap
 
 
 @pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_is_one_sentence(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
-    done = together(__file__, "too-small", tmp_path, num_processes=2)
-    assert done.returncode != 0
-    assert "a batch of 1 is too small for 2 processes: raise the batch size or start fewer" in done.stderr
+def test_a_batch_that_cannot_be_shared_is_one_sentence(two_processes: Path) -> None:
+    sentences = {(two_processes / f"too-small-{rank}.txt").read_text() for rank in (0, 1)}
+    assert sentences == {"a batch of 1 is too small for 2 processes: raise the batch size or start fewer"}
 
 
 def test_alone_a_process_is_the_first_and_has_everything() -> None:
@@ -155,19 +161,19 @@ def test_torch_shares_the_statistics_of_a_batch_on_gpus_and_ours_does_elsewhere(
     assert (ours.eps, ours.momentum) == (theirs.eps, theirs.momentum)
 
 
-def _main(kind: str, folder: Path) -> None:
+def _main(folder: Path) -> None:
     """Run one of the processes."""
     torch.set_num_threads(1)
     with parallel.process_group():
-        if kind == "too-small":
-            config = replace(small("palsy").train, batch_size=1)
-            with pytest.raises(TrainingError) as caught:
-                next(iter(CropBatches(random_crops(), config, 64, CPU).epoch(0)))
-            sys.exit(str(caught.value))
-        losses, model = losses_of(kind, random_crops(), folder / "together")
-        (folder / f"{parallel.rank()}.json").write_text(json.dumps(losses))
-        torch.save(model.state_dict(), folder / f"{parallel.rank()}.pt")
+        rank = parallel.rank()
+        with pytest.raises(TrainingError) as caught:
+            next(iter(CropBatches(random_crops(), replace(small("palsy").train, batch_size=1), 64, CPU).epoch(0)))
+        (folder / f"too-small-{rank}.txt").write_text(str(caught.value))
+        for kind in ("palsy", "regions"):
+            losses, model = losses_of(kind, random_crops(), folder / kind)
+            (folder / f"{kind}-{rank}.json").write_text(json.dumps(losses))
+            torch.save(model.state_dict(), folder / f"{kind}-{rank}.pt")
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]))
+    _main(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
 from vitau.models.vit import ViTConfig, build_vit
-from vitau.registry.bundle import folder_digest
+from vitau.registry.bundle import folder_digest, write_sums
 
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
 
@@ -63,23 +63,36 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert all(command in done.stdout for command in ("synth", "score", "pull", "check", "export"))
 
 
-def test_help_and_scoring_and_measuring_a_photo_load_no_library_that_they_do_not_use(workdir, tmp_path):
+def test_every_command_loads_no_library_that_it_does_not_use(workdir, tmp_path):
+    """In one process, from the lightest command on; what a command may load, the later ones may have loaded too."""
     program = f"""
-import sys
+import os, sys
 from typer.testing import CliRunner
 from vitau.cli import app
 def loaded(*names): return [name for name in names if name in sys.modules]
 def invoke(*arguments): assert (done := CliRunner().invoke(app, arguments)).exit_code == 0, done.output
-invoke("measure", "--help")
-invoke("score", "--help")
-print(loaded("torch", "mlflow", "matplotlib", "cv2", "dlib", "pyarrow", "numpy"))
+for command in app.registered_commands:
+    invoke(command.name or command.callback.__name__, "--help")
+print(loaded("torch", "mlflow", "matplotlib", "cv2", "dlib", "av", "pyarrow", "numpy", "fastapi"))
+os.chdir("pulled")
+invoke("check", ".")
+print(loaded("torch", "mlflow", "matplotlib", "cv2", "dlib", "av", "pyarrow", "numpy", "fastapi"))
+os.chdir("..")
+invoke("synth", {str(tmp_path / "people")!r}, "--subjects", "1")
+print(loaded(*{UNUSED}, "torch", "dlib", "pyarrow", "openpyxl", "fastapi"))
 invoke("score", "my-model", "person.png", "--out", {str(tmp_path / "scores")!r})
-print(loaded(*{UNUSED}, "openpyxl"))
+print(loaded(*{UNUSED}, "openpyxl", "fastapi"))
 invoke("measure", "person.png", "--out", {str(tmp_path / "measures")!r})
-print(loaded(*{UNUSED}))
+print(loaded(*{UNUSED}, "openpyxl", "fastapi"))
+invoke("compare", *[{str(tmp_path / "measures")!r}] * 2, "--out", {str(tmp_path / "changes")!r})
+CliRunner().invoke(app, ["check", "person.png"], catch_exceptions=False)
+print(loaded(*{UNUSED}, "openpyxl", "fastapi"))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=workdir)
-    assert done.stdout == "[]\n[]\n[]\n"
+    (workdir / "pulled").mkdir()
+    (workdir / "pulled" / "card.json").write_text("{}")
+    write_sums(workdir / "pulled")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=workdir)
+    assert (done.stdout, done.stderr) == ("[]\n" * 6, "")
 
 
 def test_every_command_has_a_runnable_example(tmp_path):

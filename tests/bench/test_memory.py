@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vitau.bench.memory import compare_peaks, peak_mb
+from vitau.bench.memory import compare_peaks, compare_whole_peaks, peak_of
 
 MB = 1 << 20
 
@@ -19,9 +19,10 @@ def hold_thrice(mb: int) -> Callable[[], float]:
 
 @pytest.mark.parametrize("mb", [40, 160])
 def test_the_peak_is_what_the_work_holds_at_once(mb):
-    peak, number = peak_mb(hold, mb)
-    assert peak == pytest.approx(mb, abs=8)
-    assert number == mb * MB
+    peak = peak_of(hold, mb)
+    assert peak.added_mb == pytest.approx(mb, abs=8)
+    assert peak.whole_mb > peak.added_mb
+    assert peak.number == mb * MB
 
 
 def test_a_way_that_holds_three_times_as_much_has_a_ratio_of_three():
@@ -29,3 +30,12 @@ def test_a_way_that_holds_three_times_as_much_has_a_ratio_of_three():
     assert case.ratio == pytest.approx(3, abs=0.5)
     assert case.max_difference == 0
     assert case.ours == pytest.approx(10 / 100 * 1024, rel=0.15)
+
+
+def test_memory_and_speed_are_of_the_same_runs():
+    memory, speed = compare_whole_peaks(
+        "blocks", hold, hold_thrice, 400, amount=10, rounds=1, watch=lambda *_: None, at_least=(1.5, 0.5)
+    )
+    assert 1.5 < memory.ratio < 3  # the process itself counts on both sides
+    assert speed.ratio > 1
+    assert (memory.at_least, speed.at_least, memory.missed) == (1.5, 0.5, False)

@@ -33,7 +33,7 @@ FRAMES_PER_TASK: Final = 8
 HELD: Final = 56
 """Frames on which the floors of landmarks and of searches are timed."""
 
-_CLIP: Final = Clip(sha256="0" * 64, subject="drawn", source="bench", suffix=".mp4", synthetic=True)
+CLIP: Final = Clip(sha256="0" * 64, subject="drawn", source="bench", suffix=".mp4", synthetic=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +104,7 @@ def ours(path: Path) -> Faces:
     """Write the frame table as ingest does, and read the landmarks back."""
     with TemporaryDirectory() as folder:
         table = Path(folder) / "frames.parquet"
-        write_frames(_CLIP, path, table)
+        write_frames(CLIP, path, table)
         points = pq.read_table(table, columns=["landmarks"])["landmarks"].to_pylist()
     return Faces(landmarks=tuple(None if flat is None else np.array(flat).reshape(-1, 2) for flat in points))
 

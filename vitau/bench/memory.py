@@ -3,10 +3,13 @@
 import gc
 import os
 import statistics
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,16 @@ Prepare = Callable[..., Callable[[], float]]
 
 MB: Final = 1 << 20
 UNIT: Final = "images/GB"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Peak:
+    """One run: MB that it added at its peak, MB of the whole process then, seconds, and its result."""
+
+    added_mb: float
+    whole_mb: float
+    duration_s: float
+    number: float
 
 
 def compare_peaks(
@@ -34,40 +47,83 @@ def compare_peaks(
         rounds: at least 1.
         watch: called after every round.
     """
-    pairs, differences = [], []
+    pairs = _measure_pairs(name, ours, baseline, arguments, rounds, watch, warm=True)
+    return _memory_case(name, pairs, attrgetter("added_mb"), amount)
+
+
+def compare_whole_peaks(
+    name: str,
+    ours: Prepare,
+    baseline: Prepare,
+    *arguments: Any,
+    amount: float,
+    rounds: int,
+    watch: Watch,
+    at_least: tuple[float, float],
+) -> tuple[Case, Case]:
+    """Measure as :func:`compare_peaks` does, without a first run; return the peaks of the whole processes, and the speed.
+
+    ``at_least`` has the smallest ratios of memory and speed that are wanted.
+    """
+    pairs = _measure_pairs(name, ours, baseline, arguments, rounds, watch, warm=False)
+    memory = _memory_case(f"{name}, peak memory", pairs, attrgetter("whole_mb"), amount)
+    speed = Case(
+        name=f"{name}, speed",
+        ratio=statistics.median(theirs.duration_s / mine.duration_s for mine, theirs in pairs),
+        ours=amount / statistics.median(mine.duration_s for mine, _ in pairs),
+        baseline=amount / statistics.median(theirs.duration_s for _, theirs in pairs),
+        unit="images/s",
+        rounds=rounds,
+        max_difference=memory.max_difference,
+        at_least=at_least[1],
+    )
+    return replace(memory, at_least=at_least[0]), speed
+
+
+def _measure_pairs(
+    name: str, ours: Prepare, baseline: Prepare, arguments: tuple[Any, ...], rounds: int, watch: Watch, *, warm: bool
+) -> list[tuple[Peak, Peak]]:
+    pairs = []
     for number in range(rounds):
         watch(name, number, rounds)
-        (mine_mb, mine), (their_mb, theirs) = (peak_mb(prepare, *arguments) for prepare in (ours, baseline))
-        pairs.append((mine_mb, their_mb))
-        differences.append(abs(mine - theirs))
+        pairs.append((peak_of(ours, *arguments, warm=warm), peak_of(baseline, *arguments, warm=warm)))
     watch(name, rounds, rounds)
-    mine_mb, their_mb = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return pairs
+
+
+def _memory_case(name: str, pairs: Sequence[tuple[Peak, Peak]], mb_of: Callable[[Peak], float], amount: float) -> Case:
+    sizes = [(mb_of(mine), mb_of(theirs)) for mine, theirs in pairs]
+    mine_mb, their_mb = (statistics.median(side) for side in zip(*sizes, strict=True))
     return Case(
         name=name,
-        ratio=statistics.median(theirs / mine for mine, theirs in pairs),
+        ratio=statistics.median(theirs / mine for mine, theirs in sizes),
         ours=amount / mine_mb * 1024,
         baseline=amount / their_mb * 1024,
         unit=UNIT,
-        rounds=rounds,
-        max_difference=max(differences),
+        rounds=len(pairs),
+        max_difference=max(abs(mine.number - theirs.number) for mine, theirs in pairs),
         agreement={"our_peak_mb": mine_mb, "baseline_peak_mb": their_mb},
     )
 
 
-def peak_mb(prepare: Prepare, *arguments: Any) -> tuple[float, float]:
-    """Run a function twice in a fresh process; return how many MB the second run added at its peak, and its result."""
+def peak_of(prepare: Prepare, *arguments: Any, warm: bool = True) -> Peak:
+    """Run a function in a fresh process and measure it; with ``warm`` after another run, which is not measured."""
     with _memory_returned(), ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=init_worker) as pool:
-        return pool.submit(_second_run, prepare, arguments).result()
+        return pool.submit(_measured, prepare, arguments, warm).result()
 
 
-def _second_run(prepare: Prepare, arguments: tuple[Any, ...]) -> tuple[float, float]:
+def _measured(prepare: Prepare, arguments: tuple[Any, ...], warm: bool) -> Peak:
     work = prepare(*arguments)
-    work()  # libraries and optimizers allocate what they keep
+    if warm:
+        work()  # libraries and optimizers allocate what they keep
     gc.collect()
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now (Linux)
+    started = time.perf_counter()
     number = work()
-    return (_resident("VmHWM") - before) / MB, number
+    duration_s = time.perf_counter() - started
+    peak = _resident("VmHWM")
+    return Peak(added_mb=(peak - before) / MB, whole_mb=peak / MB, duration_s=duration_s, number=number)
 
 
 def _resident(field: str) -> int:

@@ -9,27 +9,47 @@ import torch
 from torch import Tensor, nn
 
 from vitau.bench.measure import Case, Result, Watch, compare
-from vitau.bench.memory import compare_peaks
+from vitau.bench.memory import compare_peaks, compare_whole_peaks
 from vitau.models.heatmaps import CUT, peaks
+from vitau.models.recompute import set_recompute
 from vitau.models.regions import RegionConfig, RegionModel, build_regions
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS
-from vitau.training.config import TrainConfig
+from vitau.training.config import Recipe, TrainConfig
 from vitau.training.fit import adamw
 from vitau.training.losses import REGION_LOSSES
-from vitau.training.recipes import tiny_regions
+from vitau.training.recipes import RECIPES, tiny_regions
 from vitau.training.tasks import Batch, objective
 
 ROUNDS: Final = 15
+RECOMPUTED: Final = (1 / 0.6, 1 / 1.35)
+"""The wanted ratios of `recompute`: at most 60 % of the memory, in at most 1.35 times the time."""
 
 # B image, A region, C channel, H row, W column, S style, D style width
 
 
-def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None) -> Result:
+def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None, *, name: str = "regions", recipe: str | None = None) -> Result:
     """Train the tiny region model for some steps, all features and the early third, from the same weights on one batch.
 
-    The baseline computes the whole generator with its image, draws the true heatmaps image by image and region by region, and
-    leaves every weight in training; everything else is the same. Peak memory is that of a step, above what is held between two.
+    The baseline of the tiny model computes the whole generator with its image, draws the true heatmaps image by image and
+    region by region, and leaves every weight in training; everything else is the same. Peak memory is that of a step, above
+    what is held between two.
+
+    A recipe other than the tiny one is trained with `recompute` instead, beside the same step with all activations kept. Memory
+    is that of the whole processes then.
+
+    Args:
+        rounds: paired measurements.
+        watch: called after every round.
+        name: of the benchmark.
+        recipe: name of a region model's recipe, for the comparison of `recompute`.
     """
+    if recipe is not None:
+        return Result(
+            name=name,
+            compared="a training step that computes activations again, beside one that keeps them",
+            difference="of the loss after one step",
+            cases=_recomputed(RECIPES[recipe](), rounds, watch),
+        )
     configs = {"all features": _config("all"), "early features": _config("early")}
     train = tiny_regions().train
     timed = [_case(name, config, train, rounds, watch) for name, config in configs.items()]
@@ -47,11 +67,48 @@ def bench(rounds: int = ROUNDS, watch: Watch = lambda *_: None) -> Result:
         for name, config in configs.items()
     ]
     return Result(
-        name="regions",
+        name=name,
         compared="a training step of the tiny region model, ours beside one that computes everything",
         difference="of the loss, over all steps",
         cases=(*timed, *held),
     )
+
+
+def _recomputed(recipe: Recipe, rounds: int, watch: Watch) -> tuple[Case, Case]:
+    size = recipe.train.batch_size
+    return compare_whole_peaks(
+        f"{recipe.name}, batch {size}",
+        prepare_recomputed,
+        prepare_kept,
+        recipe,
+        amount=size,
+        rounds=rounds,
+        watch=watch,
+        at_least=RECOMPUTED,
+    )
+
+
+def prepare_recomputed(recipe: Recipe) -> Callable[[], float]:
+    """Build a recipe's model and a batch; return a step that computes activations again."""
+    return _prepare_step(recipe, recompute=True)
+
+
+def prepare_kept(recipe: Recipe) -> Callable[[], float]:
+    """Build the same model and batch; return a step that keeps all activations."""
+    return _prepare_step(recipe, recompute=False)
+
+
+def _prepare_step(recipe: Recipe, *, recompute: bool) -> Callable[[], float]:
+    config = recipe.model
+    assert isinstance(config, RegionConfig)
+    model, batch = _model(replace(config, dropout=0.0)), _batch(recipe.train.batch_size, config.encoder.input_size)
+    set_recompute(model, recompute)
+    loss = objective("regions", recipe.train, config.sigma)
+    optimizer = adamw(model, recipe.train)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+    optimizer.step()  # allocates its state, so that a single step has the memory of every later one
+    return _step_of(model, lambda: loss(model, batch), recipe.train, optimizer)
 
 
 def _config(features: Literal["all", "early"]) -> RegionConfig:
@@ -99,8 +156,12 @@ def _judge(ours: float, theirs: float) -> Mapping[str, float]:
 
 def _stepper(model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig) -> Callable[[], float]:
     """Return a function that takes one step as :func:`vitau.training.fit.fit` does and returns the loss."""
-    optimizer = adamw(model, train)
+    return _step_of(model, loss, train, adamw(model, train))
 
+
+def _step_of(
+    model: nn.Module, loss: Callable[[], Tensor], train: TrainConfig, optimizer: torch.optim.Optimizer
+) -> Callable[[], float]:
     def step() -> float:
         value = loss()
         optimizer.zero_grad(set_to_none=True)

@@ -22,6 +22,7 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "heatmaps": ("heatmaps", {}),
         "gradcam": ("gradcam", {}),
         "regions": ("regions", {}),
+        "regions-full": ("regions", {"name": "regions-full", "recipe": "paper-regions", "rounds": 1}),
         "loader": ("pipelines.loader", {}),
         "score": ("pipelines.score", {}),
         "crossvalidate": ("pipelines.crossvalidate", {}),

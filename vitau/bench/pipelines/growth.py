@@ -12,7 +12,10 @@ import pyarrow as pa
 import torch
 
 from vitau.bench.measure import Case, Result, Watch, compare
+from vitau.bench.memory import peak_of
 from vitau.bench.pipelines.loader import CONFIG
+from vitau.bench.pipelines.long_clips import long_clip_cases, memory_case
+from vitau.bench.pipelines.many_answers import ROWS_PER_PERSON, fill_catalog
 from vitau.data.dataset import Crops
 from vitau.data.snapshot import freeze, load, snapshot_schema
 from vitau.evaluation.decision import DecisionRule
@@ -28,7 +31,7 @@ FRAMES_PER_CLIP, CLIPS_PER_PERSON = 20, 5
 _RULE: Final = DecisionRule(threshold=0.5)
 
 
-def bench(
+def bench(  # noqa: PLR0913 - a size for each stage
     rounds: int = 1,
     watch: Watch = lambda *_: None,
     *,
@@ -36,6 +39,8 @@ def bench(
     num_loaded: int = 100_000,
     num_scored: int = 100_000,
     num_batches: int = 8,
+    num_people: int = 10_000,
+    minutes: Sequence[int] = (1, 10, 60),
     at_least: float = FLAT,
 ) -> Result:
     """Compare the work per frame on many generated frames with that on 1 000; a ratio of 1 is flat, more is better.
@@ -49,13 +54,17 @@ def bench(
         num_loaded: frames of which some batches are built, in random order.
         num_scored: scored frames of one person.
         num_batches: batches that are built.
+        num_people: with 104 rows each in the ledger of which the standing answers are read.
+        minutes: durations of the clips that are ingested and scored, ascending; none to measure no memory.
         at_least: smallest ratio that is wanted.
     """
     with TemporaryDirectory() as folder:
         cases = [
             *_snapshots(open_store(Path(folder) / "store"), num_frozen, rounds, watch, at_least),
             _loader(Path(folder), num_loaded, num_batches, rounds, watch, at_least),
-            _case("aggregate the scores", _scored, num_scored, rounds, watch, at_least),
+            _case("aggregate the scores", prepare_scores, num_scored, rounds, watch, at_least),
+            _answers(Path(folder), num_people, rounds, watch, at_least),
+            *(_memory(Path(folder), num_scored, minutes, watch, at_least) if minutes else ()),
         ]
     return Result(
         name="growth",
@@ -157,8 +166,36 @@ def _sparse_crops(path: Path, num_frames: int) -> Crops:
     )
 
 
-def _scored(num_frames: int) -> Callable[[], object]:
+def _memory(folder: Path, many: int, minutes: Sequence[int], watch: Watch, at_least: float) -> Sequence[Case]:
+    many_mb, few_mb = (peak_of(prepare_scores, count).added_mb for count in (many, FEW))
+    aggregated = memory_case(f"aggregate the scores, {many} frames", f"{FEW} frames", many_mb, few_mb)
+    return aggregated, *long_clip_cases(folder, minutes, watch, at_least)
+
+
+def _answers(folder: Path, num_people: int, rounds: int, watch: Watch, at_least: float) -> Case:
+    """Read the answers that a round of labeling needs, of many people beside a tenth of them."""
+    few = max(1, num_people // 10)
+    catalogs = {count: fill_catalog(folder / f"{count}.db", count) for count in (few, num_people)}
+
+    def read(count: int) -> Callable[[], object]:
+        return lambda: [catalogs[count].newest_answers() for _ in range(num_people // count)]
+
+    return compare(
+        f"read the newest answers, {num_people} people and {num_people * ROWS_PER_PERSON} rows of the ledger",
+        lambda: [read(num_people)(), None][1],
+        lambda: [read(few)(), None][1],
+        lambda _mine, _theirs: {"max_difference": 0.0},
+        amount=num_people,
+        unit="people/s",
+        rounds=rounds,
+        watch=watch,
+        at_least=at_least,
+    )
+
+
+def prepare_scores(num_frames: int) -> Callable[[], float]:
+    """Return a function that summarizes the scores of a person with so many frames."""
     row = dict.fromkeys(SCORE_COLUMNS) | {"input": "1", "face_index": 0, "box": [0.0, 0.0, 9.0, 9.0]}
     row |= {"palsy_score": 0.7, "palsied": True, "analysed": True, **{str(au): 0.1 for au in AUS}}
     rows = [row | {"frame_index": number, "time_s": number / 6} for number in range(num_frames)]
-    return lambda: aggregate(score_table(rows), _RULE)
+    return lambda: float(aggregate(score_table(rows), _RULE) is not None)

@@ -175,8 +175,10 @@ def ingest_batch(
                         outcomes[index] = _known(admission)
                         admissions.finish(clip, admission)
 
-        work = clip_work(settings.store, admissions.recipe, work=settings.work)
-        num_processes = min(settings.num_processes or os.cpu_count() or 1, len(batch))
+        num_workers = settings.num_processes or os.cpu_count() or 1
+        num_processes = min(num_workers, max(len(batch), 1))
+        per_clip = num_workers // num_processes if executor.is_local else 1
+        work = clip_work(settings.store, admissions.recipe, work=settings.work, num_processes=per_clip)
         results = executor.run(claimed_clips(), work, num_processes=num_processes)
         for result in track(results, "cropping faces", len(batch)):
             index, admitted = working.popleft()

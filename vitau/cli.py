@@ -172,7 +172,7 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     with collector_paused():
         from vitau.data.parquet import leave_pandas_out
         from vitau.evaluation.metrics import metrics_from_json
-        from vitau.media.inputs import RecordingOptions, default_workers, list_files
+        from vitau.media.inputs import RecordingOptions, default_workers, list_files, num_readers
         from vitau.registry.bundle import read_version
         from vitau.scoring.batch import person_record, score_inputs, summary_lines
         from vitau.scoring.predict import Predictor
@@ -182,6 +182,8 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     folder = _model_folder(model, tracking_uri)
     predictor = Predictor(folder)
     metrics, pulled = folder / "metrics.json", read_version(folder)
+    files, _ = list_files(inputs)
+    num_processes = workers or (default_workers(files) if predictor.device.type == "cpu" else 1)
     result = score_inputs(
         predictor,
         inputs,
@@ -190,7 +192,8 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
         metrics=metrics_from_json(json.loads(metrics.read_text(encoding="utf-8"))) if metrics.is_file() else None,
         analyse_all=analyse_all,
         options=options,
-        num_processes=workers or (default_workers(list_files(inputs)[0]) if predictor.device.type == "cpu" else 1),
+        num_processes=num_processes,
+        num_readers=num_readers(num_processes, len(files), workers),
         watch=_watch,
     )
     for skipped in result.skipped:

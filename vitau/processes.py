@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -42,7 +42,8 @@ def parallel_map(
     num_processes: int | None = None,
     *,
     here: Callable[[Item], Result] | None = None,
-) -> Iterator[Result]:
+    start_method: str = "spawn",
+) -> Generator[Result]:
     """Yield the result of ``work`` for each item, in order, as soon as it is ready.
 
     Items are taken from the iterable when a process is free, and one ahead. Workers that share the iterable with others
@@ -55,6 +56,7 @@ def parallel_map(
         num_processes: processes that work, by default one per core; below two, this process does all the work.
         here: the same work by this process, which has loaded everything for it; a thread of it then takes the place of one
             process of the pool.
+        start_method: ``fork`` is fast, and safe only while this process has one thread.
     """
     num_processes = num_processes or os.cpu_count() or 1
     if num_processes < 2:
@@ -66,7 +68,7 @@ def parallel_map(
         if getattr(work, "isolated", False):
             pool = stack.enter_context(ThreadPoolExecutor(num_processes))
         elif here is None:
-            pool = stack.enter_context(_processes(num_processes))
+            pool = stack.enter_context(_processes(num_processes, start_method))
         else:
             others = _processes(num_processes - 1)
             stack.callback(others.shutdown, wait=False)  # they end while their results are used
@@ -81,8 +83,8 @@ def parallel_map(
             yield done
 
 
-def _processes(number: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=init_worker)
+def _processes(number: int, start_method: str = "spawn") -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(number, mp_context=get_context(start_method), initializer=init_worker)
 
 
 def _shared(

@@ -26,6 +26,7 @@ from vitau.media.manifests import SourceClip
 from vitau.media.ranges import cut_range, range_suffix
 from vitau.media.sandbox import Limits, run_isolated
 from vitau.media.sources import clip_digest, fetch, to_clip
+from vitau.media.tracking.split import Split
 from vitau.processes import temporary_folder
 from vitau.schema import Clip, FrameLimits, Skipped
 from vitau.store import Store, open_store
@@ -95,13 +96,15 @@ class ClipWork:
         store_uri: address of the store.
         recipe: of the frames.
         temporary: parent of the temporary folders of clips; by default the system's.
-        limits: of the process that decodes the clip.
+        limits: of each process that decodes the clip.
+        num_processes: that share a long clip.
     """
 
     store_uri: str
     recipe: FrameRecipe
     temporary: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    num_processes: int = 1
     isolated: ClassVar[bool] = True  # it decodes in processes of its own
 
     def __call__(self, claimed: ClaimedSource) -> Ingested | Skipped:
@@ -112,7 +115,9 @@ class ClipWork:
         """
         try:
             store = open_store(self.store_uri)
-            return ingest_claimed(claimed, store, self.recipe, temporary=self.temporary, limits=self.limits)
+            return ingest_claimed(
+                claimed, store, self.recipe, temporary=self.temporary, limits=self.limits, num_processes=self.num_processes
+            )
         except EngineError:
             raise
         except VitauError as error:
@@ -130,6 +135,7 @@ def clip_work(
     *,
     work: Path | None = None,
     limits: Limits | None = None,
+    num_processes: int = 1,
 ) -> ClipWork:
     """Return the work on a clip, with temporary folders in ``tmp`` of the folder ``work``."""
     return ClipWork(
@@ -137,6 +143,7 @@ def clip_work(
         recipe=recipe,
         temporary=None if work is None else work.resolve() / "tmp",
         limits=limits or Limits(),
+        num_processes=num_processes,
     )
 
 
@@ -174,10 +181,11 @@ def ingest_claimed(
     *,
     temporary: Path | None = None,
     limits: Limits | None = None,
+    num_processes: int = 1,
 ) -> Ingested:
     """Write one clip and its frames to the store; existing objects are read, not computed again.
 
-    The recording is decoded in a process of its own.
+    The recording is decoded in a process of its own, a long one in ``num_processes``.
 
     Raises:
         ClipError: the clip cannot be decoded, or is no longer the one that was claimed.
@@ -206,6 +214,7 @@ def ingest_claimed(
                 recipe=recipe,
                 frames_file=frames_file,
                 measures_file=measures_file,
+                num_processes=num_processes,
             )
             run_isolated(cutting, limits)
             if clip_digest(path, clip.start_s, clip.end_s) != clip.sha256:
@@ -266,6 +275,7 @@ class FrameCutting:
         recipe: of the frames.
         frames_file: the frame table to write.
         measures_file: the table of measures to write.
+        num_processes: that share a long clip. They are forked from the process of this work, with its limits.
     """
 
     clip: Clip
@@ -275,6 +285,7 @@ class FrameCutting:
     recipe: FrameRecipe
     frames_file: Path
     measures_file: Path
+    num_processes: int = 1
 
     def prepare(self) -> None:
         """Load what every clip needs."""
@@ -295,7 +306,8 @@ class FrameCutting:
             self.recipe,
             is_cut=self.is_cut,
             recording=self.recording,
-            watch=measurer.add,
+            watch=measurer,
+            split=Split(num_processes=self.num_processes, start_method="fork"),
         )
         measurer.write(self.measures_file)
 

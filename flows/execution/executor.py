@@ -54,6 +54,11 @@ class Executor:
         self._cleanup = ExitStack()
         self._connected = False
 
+    @property
+    def is_local(self) -> bool:
+        """True if the work runs in processes of this machine."""
+        return self._engine is Engine.LOCAL
+
     def __enter__(self) -> Self:
         return self
 

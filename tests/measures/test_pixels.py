@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vitau.measures.pixels import find_iris, measure_pixels, scale_of
+from vitau.measures.pixels import find_iris, measure_pixels, read_pixels, scale_of
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 from vitau.schema import MIRROR
@@ -36,7 +36,7 @@ def test_the_iris_of_drawn_people_has_its_diameter():
     found = []
     for index in range(6):
         drawing = draw_frame(draw_person(61, index), "rest", 1.0)
-        measured = measure_pixels(drawing.image, drawing.landmarks)
+        measured = measure_pixels(read_pixels(drawing.image, drawing.landmarks))
         found += [measured["iris_diameter_right"], measured["iris_diameter_left"]]
     known = np.array(found)[np.isfinite(found)]
     assert len(known) >= 7
@@ -47,7 +47,7 @@ def test_teeth_are_seen_in_a_smile_and_not_at_rest():
     person = draw_person(61, 2, palsied=False)
     at_rest, smile = (draw_frame(person, task, 1.0) for task in ("rest", "smile"))
     both = ("dental_show_right", "dental_show_left")
-    calm, shown = (measure_pixels(drawing.image, drawing.landmarks) for drawing in (at_rest, smile))
+    calm, shown = (measure_pixels(read_pixels(drawing.image, drawing.landmarks)) for drawing in (at_rest, smile))
     assert all(shown[name] > calm[name] + 0.002 for name in both)
 
 
@@ -55,15 +55,15 @@ def test_the_mirror_image_exchanges_the_sides():
     drawing = draw_frame(draw_person(61, 1, palsied=True), "smile", 1.0)
     width = drawing.image.shape[1]
     mirrored_points = (drawing.landmarks * (-1, 1) + (width - 1, 0))[list(MIRROR)]
-    plain = measure_pixels(drawing.image, drawing.landmarks)
-    other = measure_pixels(np.ascontiguousarray(drawing.image[:, ::-1]), mirrored_points)
+    plain = measure_pixels(read_pixels(drawing.image, drawing.landmarks))
+    other = measure_pixels(read_pixels(np.ascontiguousarray(drawing.image[:, ::-1]), mirrored_points))
     assert plain["dental_show_right"] == pytest.approx(other["dental_show_left"], abs=0.002)
     assert plain["dental_show_left"] == pytest.approx(other["dental_show_right"], abs=0.002)
 
 
 def test_a_small_face_has_no_values_from_pixels():
     drawing = draw_frame(draw_person(61, 0), "rest", 1.0, size=(320, 240))
-    assert all(np.isnan(value) for value in measure_pixels(drawing.image, drawing.landmarks).values())
+    assert all(np.isnan(value) for value in measure_pixels(read_pixels(drawing.image, drawing.landmarks)).values())
 
 
 def test_a_scale_needs_irises_that_agree():

@@ -32,7 +32,7 @@ def stored(recording, folder, *, mirrored):
     """Return the measures of a recording as an ingest stores them."""
     clip = Clip(sha256="c" * 64, subject="p", source="s", suffix=".mp4", mirrored=mirrored)
     measurer = FrameMeasurer(mirrored=mirrored)
-    write_frames(clip, recording, folder / "frames.parquet", watch=measurer.add)
+    write_frames(clip, recording, folder / "frames.parquet", watch=measurer)
     measurer.write(folder / "measures.parquet")
     store = open_store(folder / "store")
     store.put(KEY, folder / "measures.parquet")

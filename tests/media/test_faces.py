@@ -6,9 +6,11 @@ import pytest
 
 from vitau.media import faces
 from vitau.media.clips import SampledFrame
-from vitau.media.faces import Detection, FaceTracker, track_faces
+from vitau.media.faces import Detection
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
+from vitau.media.tracking import tracker as tracking
+from vitau.media.tracking.tracker import FaceTracker, track_faces
 
 DRAWN_PERSON = 0.35
 """Largest distance for synthetic people: frames of one are within 0.25, these two people are over 0.4 apart."""
@@ -182,7 +184,7 @@ def test_tracking_skips_levels_and_gives_the_boxes_of_full_searches(
     clip += [side_by_side(cv2.resize(one, (320, 240)), cv2.resize(smiles[5][0], (320, 240)))] * 2
     followed = {}
     for name, search in (("levels", detect), ("full", full_search)):
-        monkeypatch.setattr(faces, "detect", search)
+        monkeypatch.setattr(tracking, "detect", search)
         tracker = FaceTracker()
         followed[name] = [tracker.find(image) for image in clip]
     for (_, ours), (_, theirs) in zip(followed["levels"], followed["full"], strict=True):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vitau.errors import ClipError
-from vitau.media.inputs import default_workers, list_files
+from vitau.media.inputs import default_workers, list_files, num_readers
 from vitau.schema import AU, AUS, SCORE_COLUMNS
 from vitau.scoring.aggregate import RegionScore, SubjectScore
 from vitau.scoring.batch import BatchResult, ScoredPerson, score_inputs, summary_lines, write_items
@@ -196,3 +196,10 @@ def test_processes_are_as_many_as_cores_and_as_pairs_of_clips(tmp_path):
     assert default_workers([]) == default_workers([tmp_path / "a.jpg"] * 9) == default_workers([tmp_path / "a.mp4"] * 3) == 1
     assert default_workers([tmp_path / "a.mp4"] * 4) == min(2, cores)
     assert default_workers([tmp_path / "a.mp4"] * 1000) == cores
+
+
+def test_processes_without_a_clip_of_their_own_read_the_others():
+    cores = len(os.sched_getaffinity(0))
+    assert [num_readers(1, 1), num_readers(cores, 1000)] == [cores, 1]
+    assert [num_readers(2, inputs, 4) for inputs in (0, 1, 2, 3)] == [4, 4, 2, 2]
+    assert num_readers(1, 1, 1) == 1

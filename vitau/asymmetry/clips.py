@@ -15,7 +15,7 @@ from vitau.evaluation.decision import FEWEST_FRAMES
 from vitau.measures.geometry import Floats
 from vitau.media.clips import RATE_FPS, sample_frames
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
-from vitau.media.faces import track_faces
+from vitau.media.tracking.tracker import track_faces
 from vitau.schema import AUS, FrameLimits, Skipped, failed_limits
 
 COLUMNS: Final = ("subject", "clip", "label", "side", *AUS)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from vitau.bench.measure import Result, Watch, compare
 from vitau.media.clips import SampledFrame
 from vitau.media.crops import Image
-from vitau.media.faces import Detection, FaceCrop, align, track_faces
+from vitau.media.faces import Detection, FaceCrop, align
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import draw_person
+from vitau.media.tracking.tracker import track_faces
 
 ROUNDS: Final = 3
 PEOPLE: Final = (3, 4)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from vitau.bench.measure import Result, Watch, compare, in_turn, rate
 from vitau.media.clips import sample_frames
 from vitau.media.crops import LEFT_EYE, RIGHT_EYE
-from vitau.media.faces import COARSE_WIDTH, detect, landmarks, load_models, predictor
+from vitau.media.faces import detect, landmarks, load_models, predictor
 from vitau.media.frames import write_frames
 from vitau.media.synthetic.cohort import draw_clip, encode_clip
 from vitau.media.synthetic.people import draw_person
+from vitau.media.tracking.tracker import COARSE_WIDTH
 from vitau.schema import Clip
 
 SEED: Final = 1

@@ -69,14 +69,16 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
         from vitau.measures.landmarks.choice import open_backend
         from vitau.measures.reporting.folder import measure_into
         from vitau.measures.sources import list_sources
-        from vitau.media.inputs import RecordingOptions, default_workers
+        from vitau.media.inputs import RecordingOptions, default_workers, num_readers
 
     leave_pandas_out()
     options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
     listed = list_sources(inputs or [], options, manifest)
     paths = [part.path for source in listed.sources for part in source.parts]
-    result = measure_into(out, listed, points, video=video, num_processes=workers or default_workers(paths), watch=_watch)
+    num_processes = workers or default_workers(paths)
+    readers = num_readers(num_processes, len(listed.sources), workers)
+    result = measure_into(out, listed, points, video=video, num_processes=num_processes, num_readers=readers, watch=_watch)
     kept = points.flattening.sentence() if points.flattening else "how much asymmetry they keep was not measured"
     typer.echo(f"Landmarks: {points.name}; {kept}.", err=True)
     for skipped in result.skipped:

@@ -59,31 +59,67 @@ class Iris:
     edge: float
 
 
-def measure_pixels(image: Image, points: Floats, *, with_iris: bool = True) -> dict[str, float]:
-    """Return the values of ``PIXEL_COLUMNS`` for one frame.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EyePixels:
+    """The upright gray patch (96, 96) uint8 of an eye, the gap of its lids, and the height of its corners over its center.
+
+    Both are in distances between the eyes.
+    """
+
+    patch: NDArray[np.uint8]
+    lid_gap: float
+    canthus_y: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FacePixels:
+    """The eyes of a frame and the areas of its teeth, each by the person's own side; empty if the face is too small."""
+
+    eyes: tuple[EyePixels, ...] = ()
+    teeth: tuple[float, float] | None = None
+
+
+def read_pixels(image: Image, points: Floats) -> FacePixels:
+    """Return what the measures need of the pixels of one frame; irises are searched later, see :func:`measure_pixels`.
 
     Args:
         image: (H, W, 3) uint8 RGB, unmirrored.
         points: (68, 2) px of the image, in the order of the person's own sides.
-        with_iris: search the irises too, which takes most of the time.
     """
-    found = dict.fromkeys(PIXEL_COLUMNS, float("nan"))
     centers = [points[eye].mean(axis=0) for eye in _EYES]
     axis = centers[1] - centers[0]
     distance = float(np.linalg.norm(axis))
     if distance < _SMALLEST_EYE_PX:
-        return found
-    for number, side in enumerate(SIDES if with_iris else ()):
-        iris = find_iris(
-            _patch(image, centers[number], axis / distance, _PX_PER_EYE / distance, _PATCH), _gap(points, number, distance)
+        return FacePixels()
+    eyes = []
+    for number, center in enumerate(centers):
+        canthi = points[_CANTHI[number]].mean(axis=0) - center
+        eyes.append(
+            EyePixels(
+                patch=_patch(image, center, axis / distance, _PX_PER_EYE / distance, _PATCH),
+                lid_gap=_gap(points, number, distance),
+                canthus_y=float(-canthi[0] * axis[1] + canthi[1] * axis[0]) / distance**2,
+            )
         )
+    return FacePixels(eyes=tuple(eyes), teeth=_teeth(image, points, axis, distance))
+
+
+def measure_pixels(pixels: FacePixels, *, with_iris: bool = True) -> dict[str, float]:
+    """Return the values of ``PIXEL_COLUMNS`` for one frame.
+
+    Args:
+        pixels: of the frame.
+        with_iris: search the irises too, which takes most of the time.
+    """
+    found = dict.fromkeys(PIXEL_COLUMNS, float("nan"))
+    for side, eye in zip(SIDES, pixels.eyes, strict=False):
+        iris = find_iris(eye.patch, eye.lid_gap) if with_iris else None
         if iris is not None:
             offset = (iris.y - (_PATCH - 1) / 2) / _PX_PER_EYE  # below the center of the eye
-            canthi = points[_CANTHI[number]].mean(axis=0) - centers[number]
-            canthus_y = float(-canthi[0] * axis[1] + canthi[1] * axis[0]) / distance**2
             found[f"iris_diameter_{side}"] = 2 * iris.radius / _PX_PER_EYE
-            found[f"pupil_height_{side}"] = canthus_y - offset
-    found |= dict(zip((f"dental_show_{side}" for side in SIDES), _teeth(image, points, axis, distance), strict=True))
+            found[f"pupil_height_{side}"] = eye.canthus_y - offset
+    if pixels.teeth is not None:
+        found |= dict(zip((f"dental_show_{side}" for side in SIDES), pixels.teeth, strict=True))
     return found
 
 

@@ -14,6 +14,7 @@ from vitau.measures.results import TASK_WORDS, Exercise, PersonResult, Recording
 from vitau.measures.series import RATE_FPS, ReadingState, read_series
 from vitau.measures.sources import Source, SourceList
 from vitau.measures.tables import TableWriter
+from vitau.media.tracking.split import Split
 from vitau.processes import parallel_map, single_threaded
 from vitau.schema import Skipped
 
@@ -50,7 +51,7 @@ def _as_it_is(_source: Source, recording: Recording) -> Recording:
     return recording
 
 
-def measure_sources(
+def measure_sources(  # noqa: PLR0913 - an argument for each option of the command
     listed: SourceList,
     out: Path,
     *,
@@ -59,6 +60,7 @@ def measure_sources(
     sinks: Sequence[Sink] = (),
     finish: Callable[[Source, Recording], Recording] = _as_it_is,
     num_processes: int = 1,
+    num_readers: int = 1,
     watch: Callable[[Iterable[Source], int], Iterable[Source]] = lambda sources, _: sources,
 ) -> MeasureResult:
     """Measure sources; write the tables into a folder, and hand each recording to the sinks, in the order of the sources.
@@ -75,12 +77,15 @@ def measure_sources(
         finish: called with each recording by the process that measured it; returns what the tables and the sinks receive. It
             can be pickled.
         num_processes: that measure, each one source at a time in one thread.
+        num_readers: processes that share a long clip, for each of them.
         watch: wraps the sources and their number to show progress.
     """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     people: list[Summary] = []
     skipped = list(listed.skipped)
-    measure = partial(_measure_alone, backend=backend, rate_fps=rate_fps, finish=finish)
+    split = Split(num_processes=num_readers)
+    measure = partial(_measure_alone, backend=backend, rate_fps=rate_fps, split=split, finish=finish)
+    num_processes = min(num_processes, max(len(listed.sources), 1))
     with TableWriter(out) as tables:
         measured = parallel_map(measure, listed.sources, num_processes, here=measure)
         for _, outcomes in zip(watch(listed.sources, len(listed.sources)), measured, strict=True):
@@ -105,18 +110,25 @@ def measure_sources(
 
 
 def _measure_alone(
-    source: Source, *, backend: LandmarkBackend, rate_fps: float, finish: Callable[[Source, Recording], Recording]
+    source: Source,
+    *,
+    backend: LandmarkBackend,
+    rate_fps: float,
+    split: Split,
+    finish: Callable[[Source, Recording], Recording],
 ) -> list[Recording | Skipped]:
     with single_threaded():
-        measured = measure_source(source, backend, rate_fps=rate_fps)
+        measured = measure_source(source, backend, rate_fps=rate_fps, split=split)
         return [one if isinstance(one, Skipped) else finish(source, one) for one in measured]
 
 
-def measure_source(source: Source, backend: LandmarkBackend, *, rate_fps: float = RATE_FPS) -> Iterator[Recording | Skipped]:
+def measure_source(
+    source: Source, backend: LandmarkBackend, *, rate_fps: float = RATE_FPS, split: Split | None = None
+) -> Iterator[Recording | Skipped]:
     """Yield the recording of a source, unless nothing can be measured, and what of it is skipped."""
     state = ReadingState()
     try:
-        series = read_series(source, backend, state, rate_fps=rate_fps)
+        series = read_series(source, backend, state, rate_fps=rate_fps, split=split)
     except ClipError as error:
         yield Skipped(item=source.item, reason=str(error))
         return

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from vitau.errors import ClipError
 from vitau.measures.geometry import SIDES, Floats, measure_points, own_points, with_pupils
 from vitau.measures.landmarks.backend import LandmarkBackend
-from vitau.measures.pixels import PIXEL_COLUMNS, measure_pixels, scale_of
+from vitau.measures.pixels import PIXEL_COLUMNS, FacePixels, measure_pixels, read_pixels, scale_of
 from vitau.measures.results import Series, Task
 from vitau.measures.sources import Part, Source
-from vitau.media.clips import DecodeCounts, SampledFrame, kind_of, sample_frames
+from vitau.media.clips import DecodeCounts, SampledFrame, kind_of
 from vitau.media.crops import Quality, quality, renumbered
 from vitau.media.faces import FaceCrop
 from vitau.media.frames import main_faces
+from vitau.media.tracking.clip import ClipRange
+from vitau.media.tracking.split import Split
 from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, Side, failed_limits
 
 RATE_FPS: Final = 10.0
@@ -56,7 +58,45 @@ class ReadingState:
     problems: list[tuple[Part, str]] = field(default_factory=list)
 
 
-def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *, rate_fps: float = RATE_FPS) -> Series:
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MeasuredFrame:
+    """The measures of one frame.
+
+    Attributes:
+        index: among the sampled frames.
+        time_s: in the recording.
+        size: width and height, px.
+        mirrored: left and right are swapped in the recording.
+        qualities: by the names ``QUALITY_COLUMNS``.
+        points: (68, 2) float32 px of the frame, in dlib's order as seen in the unmirrored picture.
+        own: the same in the order of the person's own sides.
+        pixels: of the eyes and the mouth.
+        reason: why pose or quality does not permit a measurement.
+    """
+
+    index: int
+    time_s: float
+    size: tuple[int, int]
+    mirrored: bool
+    qualities: Mapping[str, float]
+    points: NDArray[np.float32]
+    own: NDArray[np.float32]
+    pixels: FacePixels
+    reason: QuarantineReason | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ReadFrame:
+    """The content of a frame: the number of faces, whether one is the person, and its measures if there are landmarks."""
+
+    num_faces: int
+    shows_person: bool
+    measured: MeasuredFrame | None
+
+
+def read_series(
+    source: Source, backend: LandmarkBackend, state: ReadingState, *, rate_fps: float = RATE_FPS, split: Split | None = None
+) -> Series:
     """Read all parts of a source and measure the person in each frame; one frame is in memory at a time.
 
     A part that cannot be read is listed in ``state.problems``; the others are measured.
@@ -67,12 +107,11 @@ def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *
     rows = SeriesBuilder(source.item)
     for part in source.parts:
         try:
-            for frame, face in _faces(part, state, rate_fps):
-                points = backend.points(frame.image, face, frame.number, part.path.stem)
-                if points is None:
+            for read in _read_part(part, backend, state, rate_fps, split):
+                if read.measured is None:
                     state.left_out["no landmarks"] += 1
                     continue
-                reason = rows.add(frame, face, points, mirrored=part.options.mirrored, task=part.task)
+                reason = rows.add(read.measured, task=part.task)
                 if reason is not None:
                     state.left_out[str(reason)] += 1
         except ClipError as error:
@@ -90,19 +129,80 @@ def read_series(source: Source, backend: LandmarkBackend, state: ReadingState, *
     return rows.series()
 
 
-def _faces(part: Part, state: ReadingState, rate_fps: float) -> Iterator[tuple[SampledFrame, FaceCrop]]:
-    """Yield the frames of a part that show the person, with the face."""
-    options, is_photo = part.options, kind_of(part.path) == "photo"
-    sampled = sample_frames(part.path, rate_fps, options.start_s, options.end_s, options.fps, counts=state.decoded)
-    for frame, num_faces, face in main_faces(part.path, sampled, mirrored=options.mirrored):
+def _read_part(
+    part: Part, backend: LandmarkBackend, state: ReadingState, rate_fps: float, split: Split | None
+) -> Iterator[_ReadFrame]:
+    """Yield what was read of the frames of a part that show the person."""
+    options = part.options
+    clip = ClipRange(
+        path=part.path,
+        rate_fps=rate_fps,
+        start_s=options.start_s,
+        end_s=options.end_s,
+        fps=options.fps,
+        mirrored=options.mirrored,
+    )
+    is_photo = kind_of(part.path) == "photo"
+    for read in main_faces(clip, _FrameReader(backend, part), state.decoded, split):
         state.num_frames += 1
         if is_photo:
-            state.num_other_faces += max(num_faces - 1, 0)
-        if face is None:
+            state.num_other_faces += max(read.num_faces - 1, 0)
+        if not read.shows_person:
             state.left_out["no face"] += 1
             continue
         state.num_faces += 1
-        yield frame, face
+        yield read
+
+
+@dataclass(frozen=True, slots=True)
+class _FrameReader:
+    """Reads the measures of a frame, in this process or in another one."""
+
+    backend: LandmarkBackend
+    part: Part
+
+    def __call__(self, frame: SampledFrame, num_faces: int, face: FaceCrop | None) -> _ReadFrame:
+        points = None if face is None else self.backend.points(frame.image, face, frame.number, self.part.path.stem)
+        mirrored = self.part.options.mirrored
+        measured = None if face is None or points is None else measure_frame(frame, face, points, mirrored=mirrored)
+        return _ReadFrame(num_faces=num_faces, shows_person=face is not None, measured=measured)
+
+
+def measure_frame(
+    frame: SampledFrame,
+    face: FaceCrop,
+    points: NDArray[np.float32],
+    *,
+    mirrored: bool = False,
+    measured: Quality | None = None,
+) -> MeasuredFrame:
+    """Measure a frame.
+
+    Args:
+        frame: as recorded.
+        face: the tracked face.
+        points: (68, 2) px of the frame, in dlib's order as seen in the picture.
+        mirrored: left and right are swapped in the recording.
+        measured: the quality of the crop, where it is known.
+    """
+    size = (frame.image.shape[1], frame.image.shape[0])
+    if measured is None:
+        measured = quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored)
+    qualities = asdict(measured) | {"detector_score": face.score}
+    failed = failed_limits({name: np.float32(value) for name, value in qualities.items()}, MEASURE_LIMITS)
+    own = own_points(points, mirrored=mirrored)
+    image = np.ascontiguousarray(frame.image[:, ::-1]) if mirrored else frame.image
+    return MeasuredFrame(
+        index=frame.index,
+        time_s=frame.time_s,
+        size=size,
+        mirrored=mirrored,
+        qualities=qualities,
+        points=(renumbered(points) if mirrored else points).astype(np.float32),
+        own=own.astype(np.float32),
+        pixels=read_pixels(image, own + np.array([size[0] - 1, 0]) if mirrored else own),
+        reason=next((reason for reason in QuarantineReason if failed.get(reason)), None),
+    )
 
 
 class SeriesBuilder:
@@ -123,50 +223,28 @@ class SeriesBuilder:
     def __len__(self) -> int:
         return len(self._index)
 
-    def add(
-        self,
-        frame: SampledFrame,
-        face: FaceCrop,
-        points: NDArray[np.float32],
-        *,
-        mirrored: bool = False,
-        task: Task | None = None,
-        measured: Quality | None = None,
-    ) -> QuarantineReason | None:
-        """Measure a frame; return the reason if its pose or quality does not permit a measurement.
+    def add(self, measured: MeasuredFrame, *, task: Task | None = None) -> QuarantineReason | None:
+        """Add a frame; return the reason if its pose or quality does not permit a measurement.
 
         Args:
-            frame: as recorded.
-            face: the tracked face.
-            points: (68, 2) px of the frame, in dlib's order as seen in the picture.
-            mirrored: left and right are swapped in the recording.
+            measured: the frame.
             task: the exercise, where it is known.
-            measured: the quality of the crop, where it is known.
         """
-        size = (frame.image.shape[1], frame.image.shape[0])
-        if measured is None:
-            measured = quality(face.crop, face.crop_landmarks, face.landmarks, size, mirrored=mirrored)
-        qualities = asdict(measured) | {"detector_score": face.score}
-        failed = failed_limits({name: np.float32(value) for name, value in qualities.items()}, MEASURE_LIMITS)
-        reason = next((reason for reason in QuarantineReason if failed.get(reason)), None)
-        self._index.append(self._first_index + frame.index)
+        self._index.append(self._first_index + measured.index)
         self._next_index = self._index[-1] + 1
-        self._time.append(frame.time_s)
+        self._time.append(measured.time_s)
         self._part.append(self._num_parts)
         self._task.append(task)
         for name, values in self._quality.items():
-            values.append(qualities[name])
-        self._points.extend((renumbered(points) if mirrored else points).astype(np.float32).ravel().tolist())
-        own = own_points(points, mirrored=mirrored)
-        self._measured.extend(own.astype(np.float32).ravel().tolist())
-        image = np.ascontiguousarray(frame.image[:, ::-1]) if mirrored else frame.image
-        in_image = own + np.array([size[0] - 1, 0]) if mirrored else own
+            values.append(measured.qualities[name])
+        self._points.extend(measured.points.ravel().tolist())
+        self._measured.extend(measured.own.ravel().tolist())
         with_iris = len(self) <= ALWAYS_IRISES or len(self) % IRIS_EVERY == 0
-        for name, value in measure_pixels(image, in_image, with_iris=with_iris).items():
+        for name, value in measure_pixels(measured.pixels, with_iris=with_iris).items():
             self._pixels[name].append(value)
-        self._usable.append(reason is None)
-        self._frame_size, self._mirrored = size, mirrored
-        return reason
+        self._usable.append(measured.reason is None)
+        self._frame_size, self._mirrored = measured.size, measured.mirrored
+        return measured.reason
 
     def end_part(self) -> None:
         """Count the next frames as those of another file, or range of one."""

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from vitau.measures.landmarks.choice import open_backend
 from vitau.measures.landmarks.refinement import WEIGHTS
 from vitau.measures.pixels import PIXEL_COLUMNS, scale_of
 from vitau.measures.results import Series
-from vitau.measures.series import QUALITY_COLUMNS, SeriesBuilder
+from vitau.measures.series import QUALITY_COLUMNS, MeasuredFrame, SeriesBuilder, measure_frame
 from vitau.media.clips import SampledFrame
 from vitau.media.crops import Quality
 from vitau.media.faces import FaceCrop
@@ -59,6 +60,12 @@ def load_backend() -> LandmarkBackend:
     return open_backend(BACKEND)
 
 
+def _look(mirrored: bool, frame: SampledFrame, face: FaceCrop, measured: Quality) -> MeasuredFrame | None:
+    """Measure a frame that shows the face."""
+    points = load_backend().points(frame.image, face, frame.number)
+    return None if points is None else measure_frame(frame, face, points, mirrored=mirrored, measured=measured)
+
+
 class FrameMeasurer:
     """Measures the frames of one clip while they are cut, with the faces that were found for the crops.
 
@@ -67,15 +74,14 @@ class FrameMeasurer:
     """
 
     def __init__(self, *, mirrored: bool = False) -> None:
-        self._mirrored = mirrored
-        self._backend = load_backend()
+        self.look = partial(_look, mirrored)
         self._rows = SeriesBuilder("")
+        load_backend()
 
-    def add(self, frame: SampledFrame, face: FaceCrop, measured: Quality) -> None:
-        """Measure a frame that shows the face."""
-        points = self._backend.points(frame.image, face, frame.number)
-        if points is not None:
-            self._rows.add(frame, face, points, mirrored=self._mirrored, measured=measured)
+    def add(self, seen: MeasuredFrame | None) -> None:
+        """Take over a measured frame."""
+        if seen is not None:
+            self._rows.add(seen)
 
     def write(self, path: Path) -> None:
         """Write the table, which has no row for a clip without a face; the file is written atomically.

@@ -15,7 +15,7 @@ import numpy as np
 from vitau.errors import ClipError
 from vitau.media.containers import HEAD_BYTES, Format, image_size, recognize, recognize_file
 from vitau.media.crops import Image
-from vitau.media.videos import DecodeCounts, TimedImage, check_pixels, decode_video, duration_s, open_video
+from vitau.media.videos import DecodeCounts, TimedImage, check_pixels, decode_video, duration_s, frame_times, open_video
 
 __all__ = [
     "DecodeCounts",
@@ -57,6 +57,15 @@ class SampledFrame:
     time_s: float
     image: Image
     number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """The place of a sampled frame: its index among sampled frames, its number in the range, its time in the recording, s."""
+
+    index: int
+    number: int
+    time_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +144,7 @@ def sample_frames(
     *,
     counts: DecodeCounts | None = None,
     is_cut: bool = False,
+    first: Position | None = None,
 ) -> Iterator[SampledFrame]:
     """Yield the frames of a recording at a constant rate, one in memory at a time.
 
@@ -149,6 +159,7 @@ def sample_frames(
         fps: frames per second of an image sequence; without it, every image is sampled.
         counts: updated while decoding. Damaged frames are skipped and counted.
         is_cut: the file holds the range only, as :func:`vitau.media.ranges.cut_range` writes it.
+        first: the sampled frame to start with, see :func:`sampled_positions`; by default the first of the range.
 
     Raises:
         ClipError: missing, empty, too large, neither a video nor an image, or without a frame in the time range.
@@ -160,16 +171,38 @@ def sample_frames(
     kind = kind_of(path)
     if kind == "photo":
         start_s = end_s = None
-    timed_images = _timed_images(path, kind, start_s or 0.0, end_s, fps or rate_fps, counts, is_cut=is_cut)
-    begin_s, index, due = start_s or 0.0, 0, 0
-    for number, (time_s, load) in enumerate(within(timed_images, start_s, end_s)):
-        if time_s < begin_s + due / rate_fps - _EARLY_S:
-            continue
+    begin_s, from_s = start_s or 0.0, first.time_s if first else start_s
+    frames = within(_timed_images(path, kind, from_s or 0.0, end_s, fps or rate_fps, counts, is_cut=is_cut), from_s, end_s)
+    first = first or Position(index=0, number=0, time_s=begin_s)
+    index = first.index
+    for number, time_s, load in _at_rate(enumerate(frames, first.number), rate_fps, begin_s):
         yield SampledFrame(index=index, time_s=round(time_s, 6), image=load(), number=number)
         index += 1
-        due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
-    if index == 0:
+    if index == first.index:
         raise no_frame(start_s, end_s)
+
+
+def _at_rate(frames: Iterable[tuple[int, tuple[float, T]]], rate_fps: float, begin_s: float) -> Iterator[tuple[int, float, T]]:
+    """Yield number, time and value of the frames to be sampled among numbered frames, the first of which is one of them."""
+    due = 0
+    for number, (time_s, value) in frames:
+        if time_s >= begin_s + due / rate_fps - _EARLY_S:
+            yield number, time_s, value
+            due = int((time_s - begin_s + _EARLY_S) * rate_fps) + 1
+
+
+def sampled_positions(
+    path: Path, rate_fps: float, start_s: float | None = None, end_s: float | None = None, *, is_cut: bool = False
+) -> list[Position]:
+    """Return where the sampled frames of a video will be by the timestamps in its file; decoding may find others.
+
+    Raises:
+        ClipError: it cannot be read, or is no video.
+    """
+    times = ((time_s, None) for time_s in frame_times(path, is_cut=is_cut))
+    numbered = enumerate(within(times, start_s, end_s))
+    sampled = _at_rate(numbered, rate_fps, start_s or 0.0)
+    return [Position(index=index, number=number, time_s=time_s) for index, (number, time_s, _) in enumerate(sampled)]
 
 
 def within(frames: Iterable[tuple[float, T]], start_s: float | None, end_s: float | None) -> Iterator[tuple[float, T]]:

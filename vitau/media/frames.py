@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitau.errors import StoreError
-from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding, sample_frames
+from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding
 from vitau.media.crops import Image, Quality, from_jpeg, quality, renumbered, to_jpeg
-from vitau.media.faces import FaceCrop, align, detect, embed, person_of_interest, track_faces
+from vitau.media.faces import FaceCrop, align, detect, embed, person_of_interest
+from vitau.media.tracking.clip import ClipRange, ReadFrame
+from vitau.media.tracking.split import Split, track_clip
 from vitau.schema import FRAME_COLUMNS, Clip
 
 ROW_GROUP: Final = 100
@@ -36,6 +38,8 @@ _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "fixed_size_list<float>[136]": pa.list_(pa.float32()),
 }
 
+Seen = TypeVar("Seen")
+
 _Row: TypeAlias = dict[str, Any]
 
 
@@ -52,6 +56,21 @@ class FrameRecipe:
         return hashlib.sha256(
             json.dumps(asdict(self) | {"rate_fps": float(self.rate_fps)}, sort_keys=True).encode()
         ).hexdigest()[:16]
+
+
+class FrameWatch(Protocol[Seen]):
+    """Reads more from the frames of a clip while they are tracked.
+
+    ``look`` is pickled and runs where a frame is decoded, in this process or in another one. ``add`` takes over what it saw, in
+    the order of the frames.
+    """
+
+    @property
+    def look(self) -> Callable[[SampledFrame, FaceCrop, Quality], Seen]:
+        """Return the function that reads a frame with the tracked face and the quality of its crop."""
+
+    def add(self, seen: Seen) -> None:
+        """Take over what was read from the next frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +102,8 @@ def write_frames(
     *,
     is_cut: bool = False,
     recording: Path | None = None,
-    watch: Callable[[SampledFrame, FaceCrop, Quality], object] | None = None,
+    watch: FrameWatch[Any] | None = None,
+    split: Split | None = None,
 ) -> FramesSummary:
     """Write the frame table of one clip; the same bytes and recipe give the same bytes.
 
@@ -98,7 +118,8 @@ def write_frames(
         recipe: parameters of the extraction; by default 6 frames per second.
         is_cut: ``path`` holds the clip's time range only, as :func:`vitau.media.ranges.cut_range` writes it.
         recording: what it was cut from, if that is at hand; the codec of the cut file says nothing about the camera.
-        watch: called with every frame that shows the tracked face, with the face and the quality of its crop.
+        watch: also reads every frame that shows the tracked face.
+        split: how a long video is shared among processes, which does not change the file; by default this process does all.
 
     Raises:
         ClipError: missing, empty, neither a video nor an image, or without a frame in the time range.
@@ -112,19 +133,27 @@ def write_frames(
     if not is_cut or recording is not None:
         metadata |= _noted(read_encoding(recording or path, clip.fps))
     schema = frame_schema().with_metadata(metadata)
+    clip_range = ClipRange(
+        path=path,
+        rate_fps=recipe.rate_fps,
+        start_s=clip.start_s,
+        end_s=clip.end_s,
+        fps=clip.fps,
+        mirrored=clip.mirrored,
+        is_cut=is_cut,
+    )
+    read = _RowReader(clip, None if watch is None else watch.look)
     rows = _RowGroup()
     try:
         with (
             atomic_path(out) as partial,
             pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=_with_statistics()) as writer,
         ):
-            sampled = sample_frames(path, recipe.rate_fps, clip.start_s, clip.end_s, clip.fps, counts=counts, is_cut=is_cut)
-            for frame, faces_in_view, face in main_faces(path, sampled, mirrored=clip.mirrored):
-                measured = None if face is None else _quality(clip, frame, face)
-                rows.add(_row(clip, frame, faces_in_view, face, measured), face)
-                if watch is not None and face is not None and measured is not None:
-                    watch(frame, face, measured)
-                num_frames, num_faces = num_frames + 1, num_faces + (face is not None)
+            for found in main_faces(clip_range, read, counts, split):
+                rows.add(found)
+                num_frames, num_faces = num_frames + 1, num_faces + found.shows_face
+                if watch is not None and found.shows_face:
+                    watch.add(found.seen)
                 if len(rows.rows) == ROW_GROUP:
                     writer.write_table(rows.take(schema))
             if rows.rows:
@@ -150,16 +179,18 @@ def find_faces(image: Image, *, mirrored: bool = False) -> list[FaceCrop]:
     ]
 
 
-def main_faces(
-    path: Path, frames: Iterable[SampledFrame], *, mirrored: bool = False
-) -> Iterator[tuple[SampledFrame, int, FaceCrop | None]]:
-    """Yield the frames of a recording with the number of faces and that of the person: tracked, or the main one of a photo."""
-    if kind_of(path) != "photo":
-        yield from track_faces(frames, mirrored=mirrored)
+def main_faces(clip: ClipRange, read: ReadFrame[Seen], counts: DecodeCounts, split: Split | None = None) -> Iterator[Seen]:
+    """Yield what is read from each frame with the number of faces and that of the person: tracked, or the main one of a photo.
+
+    See :func:`vitau.media.tracking.split.track_clip`, which does this for clips.
+    """
+    if kind_of(clip.path) != "photo":
+        yield from track_clip(clip, read, counts, split)
         return
-    for frame in frames:
-        faces = find_faces(frame.image, mirrored=mirrored)
-        yield frame, len(faces), person_of_interest(faces, frame.image.shape[1], frame.image.shape[0]) if faces else None
+    for frame in clip.frames(counts):
+        faces = find_faces(frame.image, mirrored=clip.mirrored)
+        face = person_of_interest(faces, frame.image.shape[1], frame.image.shape[0]) if faces else None
+        yield read(frame, len(faces), face)
 
 
 def decode_crops(table: pa.Table) -> Image:
@@ -173,6 +204,46 @@ def decode_crops(table: pa.Table) -> Image:
     return np.stack([from_jpeg(crop.as_py()) for crop in table["crop"]])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _FoundRow:
+    """The row of a frame. ``best`` is its face if it may be the best of its row group; ``seen`` is what a watch saw in it."""
+
+    row: _Row
+    rank: float | None = None
+    best: FaceCrop | None = None
+    seen: Any = None
+
+    @property
+    def shows_face(self) -> bool:
+        return self.rank is not None
+
+
+class _RowReader:
+    """Reads the row of each frame, and keeps the best rank of the current row group, so that few faces are carried along."""
+
+    def __init__(self, clip: Clip, look: Callable[[SampledFrame, FaceCrop, Quality], Any] | None) -> None:
+        self._clip = clip
+        self._look = look
+        self._group, self._best_rank = -1, 0.0
+
+    def __call__(self, frame: SampledFrame, num_faces: int, face: FaceCrop | None) -> _FoundRow:
+        if face is None:
+            return _FoundRow(row=_row(self._clip, frame, num_faces, None, None))
+        measured = _quality(self._clip, frame, face)
+        # prefer confident, frontal faces: 30 degrees count as much as one point of dlib's score
+        rank = face.score - (abs(measured.yaw_deg) + abs(measured.pitch_deg)) / 30
+        group = frame.index // ROW_GROUP
+        is_best = group != self._group or rank > self._best_rank
+        if is_best:
+            self._group, self._best_rank = group, rank
+        return _FoundRow(
+            row=_row(self._clip, frame, num_faces, face, measured),
+            rank=rank,
+            best=face if is_best else None,
+            seen=None if self._look is None else self._look(frame, face, measured),
+        )
+
+
 class _RowGroup:
     """Rows of the current row group, and the best face among them until an embedding is stored."""
 
@@ -181,13 +252,15 @@ class _RowGroup:
         self._best: tuple[float, int, FaceCrop] | None = None
         self._embedded = False
 
-    def add(self, row: _Row, face: FaceCrop | None) -> None:
-        if face is not None and not self._embedded:
-            # prefer confident, frontal faces: 30 degrees count as much as one point of dlib's score
-            rank = row["detector_score"] - (abs(row["yaw_deg"]) + abs(row["pitch_deg"])) / 30
-            if self._best is None or rank > self._best[0]:
-                self._best = rank, len(self.rows), face
-        self.rows.append(row)
+    def add(self, found: _FoundRow) -> None:
+        if (
+            found.rank is not None
+            and found.best is not None
+            and not self._embedded
+            and (self._best is None or found.rank > self._best[0])
+        ):
+            self._best = found.rank, len(self.rows), found.best
+        self.rows.append(found.row)
 
     def take(self, schema: pa.Schema) -> pa.Table:
         if self._best is not None and not self._embedded:

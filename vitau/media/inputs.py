@@ -63,3 +63,15 @@ def default_workers(paths: Iterable[Path]) -> int:
     """
     num_clips = sum(path.suffix.lower() not in PHOTO_SUFFIXES for path in paths)
     return max(1, min(len(os.sched_getaffinity(0)), num_clips // 2))
+
+
+def num_readers(num_processes: int, num_inputs: int, num_workers: int | None = None) -> int:
+    """Return the number of processes that share a long clip, so that no core is idle.
+
+    Args:
+        num_processes: that take one input after the other.
+        num_inputs: photos and clips.
+        num_workers: processes for everything; by default one per core.
+    """
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    return max(1, num_workers // max(1, min(num_processes, num_inputs)))

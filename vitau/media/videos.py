@@ -135,14 +135,15 @@ def decode_frames(
 ) -> Iterator[tuple[float, Picture]]:
     """Yield the frames of a video from the last key frame before a time, or from its beginning; count them.
 
-    Times start with the recording. The file of a cut range notes the time of its first frame, and is read from its beginning.
+    Times start with the recording. The file of a cut range notes the time of its first frame.
     """
     with open_video(path) as container:
         stream = container.streams.video[0]
         if not is_cut:
             _check_duration(stream, container, start_s, end_s)
-        if start_s > _SEEK_S and not is_cut and _sought(container, stream, start_s):
-            frames = _decoded(container, counts)
+        origin = _first_frame(container) if is_cut else Fraction(0)
+        if start_s - origin > _SEEK_S and _sought(container, stream, start_s - float(origin)):
+            frames = _decoded(container, counts, origin)
             first = next(frames, None)
             if first is not None and first[0] <= start_s:
                 yield first
@@ -152,6 +153,19 @@ def decode_frames(
     # a range near the start, or a seek that went too far
     with open_video(path) as container:
         yield from _decoded(container, counts, _first_frame(container) if is_cut else Fraction(0))
+
+
+def frame_times(path: Path, *, is_cut: bool = False) -> list[float]:
+    """Return the times of the frames of a video in order, s, by the timestamps in its file: nothing is decoded.
+
+    Raises:
+        ClipError: it cannot be opened.
+    """
+    with open_video(path) as container:
+        stream, counts = container.streams.video[0], DecodeCounts()
+        first, start = _first_frame(container) if is_cut else Fraction(0), stream.start_time or 0
+        packets = (packet for packet in _packets(container, stream, counts) if packet.pts is not None and not packet.is_discard)
+        return sorted(float(first + (packet.pts - start) * packet.time_base) for packet in packets)
 
 
 def _first_frame(container: Any) -> Fraction:

@@ -32,6 +32,7 @@ _SHIPPED_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "measures/landmarks/refinement": ("network", "patches", "refined"),
     "measures/weakness": ("odds",),
     "media": ("clips", "containers", "crops", "faces", "frames", "inputs", "videos"),
+    "media/tracking": ("clip", "split", "tracker"),
     "models": ("checkpoint", "encoder", "generator", "heatmaps", "inputs", "interpreter", "recompute", "regions", "vit"),
     "registry": ("bundle",),
     "schema": ("answers", "cells", "columns", "domain", "gate", "visits"),

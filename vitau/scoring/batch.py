@@ -20,6 +20,7 @@ from vitau.evaluation.explanations.results import Explanations
 from vitau.evaluation.metrics import PalsyMetrics, RegionMetrics
 from vitau.media.clips import PHOTO_SUFFIXES, DecodeCounts
 from vitau.media.inputs import RecordingOptions, list_files
+from vitau.media.tracking.split import Split
 from vitau.processes import parallel_map, single_threaded
 from vitau.registry.bundle import EXPLANATIONS, read_version
 from vitau.schema import AU, Skipped, safe_cell
@@ -73,6 +74,7 @@ def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
     analyse_all: bool = False,
     options: RecordingOptions | None = None,
     num_processes: int = 1,
+    num_readers: int = 1,
     watch: Callable[[Iterable[Path], int], Iterable[Path]] = lambda paths, _: paths,
 ) -> BatchResult:
     """Score files and folders of files; skip a file that cannot be scored, and record the reason.
@@ -90,6 +92,7 @@ def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
         analyse_all: analyze the regions of healthy faces too.
         options: of all inputs: whether they are mirrored, and the time range of clips.
         num_processes: that score, each one input at a time; their number changes no result.
+        num_readers: processes that share the reading of a long clip, for each of them.
         watch: wraps the paths and their number to show progress.
 
     Raises:
@@ -103,10 +106,15 @@ def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
     out.mkdir(parents=True, exist_ok=True)
     write_items(paths, out / "items.csv")
     sent = _ItemWork(
-        folder=predictor.folder.resolve(), device=str(predictor.device), out=out, analyse_all=analyse_all, options=options
+        folder=predictor.folder.resolve(),
+        device=str(predictor.device),
+        out=out,
+        analyse_all=analyse_all,
+        options=options,
+        split=Split(num_processes=num_readers),
     )
     here: Callable[[tuple[int, Path]], _ScoredItem] = partial(sent.score, predictor, alone=len(paths) == 1)
-    scored = parallel_map(sent, enumerate(paths, 1), num_processes, here=here)
+    scored = parallel_map(sent, enumerate(paths, 1), min(num_processes, len(paths)), here=here)
     items = [item for _, item in zip(watch(paths, len(paths)), scored, strict=True)]
     rows = [row for item in items for row in item.rows]
     people = [person for item in items for person in item.people]
@@ -191,6 +199,7 @@ class _ItemWork:
     out: Path
     analyse_all: bool
     options: RecordingOptions | None
+    split: Split
 
     def __call__(self, numbered: tuple[int, Path]) -> _ScoredItem:
         return self.score(_loaded(self.folder, self.device), numbered)
@@ -204,7 +213,13 @@ class _ItemWork:
         counts, reading, item, sampler = DecodeCounts(), ReadingCounts(), str(number), _FaceSampler()
         try:
             faces = predictor.score_path(
-                path, item, analyse_all=self.analyse_all, counts=counts, options=self.options, reading=reading
+                path,
+                item,
+                analyse_all=self.analyse_all,
+                counts=counts,
+                options=self.options,
+                reading=reading,
+                split=self.split,
             )
             rows = [sampler.add(face) for face in faces]
         except ClipError as error:

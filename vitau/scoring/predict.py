@@ -16,6 +16,7 @@ from vitau.errors import CheckpointError, ClipError
 from vitau.evaluation.decision import DecisionRule
 from vitau.media.clips import PHOTO_SUFFIXES, RATE_FPS, DecodeCounts, decode_image, sample_frames
 from vitau.media.inputs import RecordingOptions
+from vitau.media.tracking.split import Split
 from vitau.models.checkpoint import CARD, load_model, model_digest
 from vitau.models.heatmaps import decode_sides, region_side_probability, right_side_probability
 from vitau.models.inputs import to_device, to_input
@@ -24,15 +25,7 @@ from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
 from vitau.registry.bundle import MODEL, RECOGNITION, folder_digest, verify_sums
 from vitau.schema import AU, AUS, FrameLimits
-from vitau.scoring.reading import (
-    CropSpool,
-    ReadingCounts,
-    UsableFace,
-    no_usable_face,
-    read_clip,
-    read_photo,
-    some_usable,
-)
+from vitau.scoring.reading import CropSpool, ReadingCounts, UsableFace, no_usable_face, read_clip, read_photo, some_usable
 from vitau.scoring.scores import CropScores, ScoredFace, concatenate, scored_faces
 
 BATCH: Final = 32
@@ -268,6 +261,7 @@ class Predictor:
         counts: DecodeCounts | None = None,
         options: RecordingOptions | None = None,
         reading: ReadingCounts | None = None,
+        split: Split | None = None,
     ) -> Iterator[ScoredFace]:
         """Score the tracked person in the sampled frames of a clip.
 
@@ -282,6 +276,7 @@ class Predictor:
             counts: updated while the clip is decoded.
             options: whether it is mirrored, and its time range.
             reading: updated with the faces that are left out, by reason.
+            split: how a long clip is shared among processes while it is read.
 
         Raises:
             ClipError: missing, empty, not a video, truncated, or no usable face in any frame.
@@ -289,7 +284,9 @@ class Predictor:
         reading = reading if reading is not None else ReadingCounts()
         faces: list[UsableFace] = []
         with CropSpool() as spool:
-            usable = read_clip(path, options or RecordingOptions(), self.limits, reading, rate_fps=rate_fps, decoded=counts)
+            usable = read_clip(
+                path, options or RecordingOptions(), self.limits, reading, rate_fps=rate_fps, decoded=counts, split=split
+            )
             for face in usable:
                 spool.add(face.jpeg)
                 faces.append(replace(face, jpeg=b""))
@@ -312,6 +309,7 @@ class Predictor:
         counts: DecodeCounts | None = None,
         options: RecordingOptions | None = None,
         reading: ReadingCounts | None = None,
+        split: Split | None = None,
     ) -> Iterator[ScoredFace]:
         """Score a photo with :meth:`score_image`, any other file with :meth:`score_clip`.
 
@@ -320,7 +318,9 @@ class Predictor:
         """
         reading = reading if reading is not None else ReadingCounts()
         if path.suffix.lower() not in PHOTO_SUFFIXES:
-            yield from self.score_clip(path, name, analyse_all=analyse_all, counts=counts, options=options, reading=reading)
+            yield from self.score_clip(
+                path, name, analyse_all=analyse_all, counts=counts, options=options, reading=reading, split=split
+            )
             return
         faces = [
             face

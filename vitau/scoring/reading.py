@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitau.errors import ClipError
-from vitau.media.clips import RATE_FPS, DecodeCounts, sample_frames
+from vitau.media.clips import RATE_FPS, DecodeCounts, SampledFrame
 from vitau.media.crops import Image, from_jpeg, quality, to_jpeg
-from vitau.media.faces import FaceCrop, track_faces
+from vitau.media.faces import FaceCrop
 from vitau.media.frames import find_faces
 from vitau.media.inputs import RecordingOptions
+from vitau.media.tracking.clip import ClipRange
+from vitau.media.tracking.split import Split, track_clip
 from vitau.schema import FrameLimits, QuarantineReason, failed_limits
 
 FaceT = TypeVar("FaceT")
@@ -67,31 +70,78 @@ def read_clip(
     *,
     rate_fps: float = RATE_FPS,
     decoded: DecodeCounts | None = None,
+    split: Split | None = None,
 ) -> Iterator[UsableFace]:
     """Yield the usable faces of the tracked person in the sampled frames of a clip.
 
     Raises:
         ClipError: missing, empty, not a video, truncated, or without a frame in the range.
     """
-    sampled = sample_frames(path, rate_fps, options.start_s, options.end_s, options.fps, counts=decoded)
-    for frame, _, face in track_faces(sampled, mirrored=options.mirrored):
+    clip = ClipRange(
+        path=path,
+        rate_fps=rate_fps,
+        start_s=options.start_s,
+        end_s=options.end_s,
+        fps=options.fps,
+        mirrored=options.mirrored,
+    )
+    read = partial(_read_frame, limits, options.mirrored)
+    for found in track_clip(clip, read, decoded or DecodeCounts(), split):
         counts.num_frames += 1
-        if face is not None and (jpeg := _usable(face, frame.image, options, limits, counts)) is not None:
-            yield _face(face, jpeg, frame.index, frame.time_s)
+        if found is not None and (face := _counted(found, counts)) is not None:
+            yield face
 
 
 def read_photo(image: Image, options: RecordingOptions, limits: FrameLimits, counts: ReadingCounts) -> Iterator[UsableFace]:
     """Yield the usable faces of a photo (H, W, 3) uint8 RGB, numbered from the largest of all."""
     counts.num_frames += 1
     for index, face in enumerate(find_faces(image, mirrored=options.mirrored)):
-        if (jpeg := _usable(face, image, options, limits, counts)) is not None:
-            yield _face(face, jpeg, 0, 0.0, index)
+        found = _read_face(face, image, limits, mirrored=options.mirrored, face_index=index)
+        if (usable := _counted(found, counts)) is not None:
+            yield usable
 
 
-def _face(face: FaceCrop, jpeg: bytes, frame_index: int, time_s: float, face_index: int = 0) -> UsableFace:
-    landmarks_L2 = face.crop_landmarks.astype(np.float32)
+def _counted(found: UsableFace | QuarantineReason, counts: ReadingCounts) -> UsableFace | None:
+    counts.num_faces += 1
+    if isinstance(found, UsableFace):
+        return found
+    counts.left_out[found] += 1
+    return None
+
+
+def _read_frame(
+    limits: FrameLimits,
+    mirrored: bool,
+    frame: SampledFrame,
+    num_faces: int,  # noqa: ARG001 - the interface
+    face: FaceCrop | None,
+) -> UsableFace | QuarantineReason | None:
+    """Read the tracked face of a frame of a clip."""
+    if face is None:
+        return None
+    return _read_face(face, frame.image, limits, mirrored=mirrored, frame_index=frame.index, time_s=frame.time_s)
+
+
+def _read_face(
+    face: FaceCrop,
+    image: Image,
+    limits: FrameLimits,
+    *,
+    mirrored: bool,
+    frame_index: int = 0,
+    time_s: float = 0.0,
+    face_index: int = 0,
+) -> UsableFace | QuarantineReason:
+    reason = reason_of(face, image, limits, mirrored=mirrored)
+    if reason is not None:
+        return reason
     return UsableFace(
-        frame_index=frame_index, time_s=time_s, face_index=face_index, box=face.box, jpeg=jpeg, landmarks_L2=landmarks_L2
+        frame_index=frame_index,
+        time_s=time_s,
+        face_index=face_index,
+        box=face.box,
+        jpeg=to_jpeg(face.crop),
+        landmarks_L2=face.crop_landmarks.astype(np.float32),
     )
 
 
@@ -121,17 +171,6 @@ def some_usable(faces: list[FaceT], counts: ReadingCounts) -> list[FaceT]:
     if not faces:
         raise no_usable_face(counts, "photo")
     return faces
-
-
-def _usable(
-    face: FaceCrop, image: Image, options: RecordingOptions, limits: FrameLimits, counts: ReadingCounts
-) -> bytes | None:
-    counts.num_faces += 1
-    reason = reason_of(face, image, limits, mirrored=options.mirrored)
-    if reason is not None:
-        counts.left_out[reason] += 1
-        return None
-    return to_jpeg(face.crop)
 
 
 class CropSpool:

@@ -17,7 +17,8 @@ from vitau.bench.ingest import FPS, RATE_FPS, write_drawn
 from vitau.bench.measure import Case, Result, Watch, compare, in_turn, rate
 from vitau.media.clips import sample_frames
 from vitau.media.crops import Image, alignment, extract_crop
-from vitau.media.faces import load_models, predictor, track_faces
+from vitau.media.faces import load_models, predictor
+from vitau.media.tracking.tracker import track_faces
 from vitau.models.checkpoint import save_model
 from vitau.models.inputs import to_input
 from vitau.models.regions import RegionConfig, build_regions

@@ -20,6 +20,7 @@ def measure_into(
     *,
     video: bool = False,
     num_processes: int = 1,
+    num_readers: int = 1,
     watch: Callable[[Iterable[Source], int], Iterable[Source]] = lambda sources, _: sources,
 ) -> MeasureResult:
     """Measure sources; write tables, workbook, report and, if asked, overlay videos into a folder.
@@ -30,6 +31,7 @@ def measure_into(
         backend: where the landmarks come from.
         video: also write an overlay video of each recording.
         num_processes: that measure; their number changes no result.
+        num_readers: processes that share a long clip, for each of them.
         watch: wraps the sources and their number to show progress.
     """
     with ReportWriter(out) as report, WorkbookWriter(out) as workbook:
@@ -40,6 +42,7 @@ def measure_into(
             sinks=(report, workbook),
             finish=_Pictures(out=out, video=video),
             num_processes=num_processes,
+            num_readers=num_readers,
             watch=watch,
         )
         report.write_skipped(result.skipped)

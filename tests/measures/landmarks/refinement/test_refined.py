@@ -14,9 +14,10 @@ from vitau.measures.landmarks.refinement.refined import RefinedBackend, refine, 
 from vitau.measures.weakness.model import weakness_model
 from vitau.measures.weakness.signs import measure_signs
 from vitau.media.clips import sample_frames
-from vitau.media.faces import align, detect, track_faces
+from vitau.media.faces import align, detect
 from vitau.media.synthetic.drawing import draw_frame, draw_landmarks
 from vitau.media.synthetic.people import TASKS, Person, draw_person
+from vitau.media.tracking.tracker import track_faces
 
 SEED = 903
 NUM_PEOPLE = 14

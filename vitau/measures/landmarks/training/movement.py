@@ -13,9 +13,9 @@ from vitau.measures.landmarks.backend import LandmarkBackend
 from vitau.measures.weakness.model import weakness_model
 from vitau.measures.weakness.signs import measure_signs
 from vitau.media.clips import SampledFrame
-from vitau.media.faces import track_faces
 from vitau.media.synthetic.cohort import draw_clip
 from vitau.media.synthetic.people import Person, draw_person
+from vitau.media.tracking.tracker import track_faces
 
 _FRAMES_PER_TASK: Final = 2
 

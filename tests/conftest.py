@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,21 @@ from vitau.catalog.catalog import Catalog, open_catalog
 
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Write files and SQLite databases of this process without waiting for the disk: no test cuts the power."""
+
+    def unsync(connection: Any, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    sa.event.listen(sa.Pool, "connect", unsync)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # noqa: ARG005 - called by its position and by its name
+        yield
+    sa.event.remove(sa.Pool, "connect", unsync)
 
 
 @pytest.fixture(scope="module", autouse=True)

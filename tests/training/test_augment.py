@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import draw_person
 from vitau.models.heatmaps import flip_landmarks
+from vitau.models.inputs import to_input
 from vitau.training.augment import Changes, augment, blur, draw_changes, encode_jpeg, to_gray
 from vitau.training.config import Augmentation, CameraChanges
 
@@ -51,6 +53,27 @@ def test_a_landmark_stays_on_its_spot(config: Augmentation) -> None:
     crop_BCHW, landmarks_BL2, _ = augment(_spots(point_B2), point_B2[:, None].expand(-1, 68, -1), _changes(32, 64, config))
     assert (landmarks_BL2[:, 0] - point_B2).abs().max() > 3
     assert torch.allclose(_centre(crop_BCHW), landmarks_BL2[:, 0], atol=0.6)
+
+
+@pytest.mark.parametrize("size", [16, 48, 320])
+def test_an_image_is_sampled_and_reflected_as_torch_does(size: int) -> None:
+    config = replace(STILL, flip=True, rotate_deg=20, scale=0.2, shift=0.1)
+    crop_BCHW, changes = torch.rand(7, 3, size, size) * 2 - 1, _changes(7, size, config)
+    ours, _, _ = augment(crop_BCHW, torch.zeros(7, 68, 2), changes)
+    cos_B, sin_B = changes.angle_B.cos() * changes.scale_B, changes.angle_B.sin() * changes.scale_B
+    x_B2, y_B2 = torch.stack([cos_B, sin_B], 1) * changes.mirror_B[:, None], torch.stack([-sin_B, cos_B], 1)
+    grid = functional.affine_grid(torch.stack([x_B2, y_B2, changes.shift_B2], 2), list(crop_BCHW.shape), align_corners=False)
+    theirs = functional.grid_sample(crop_BCHW, grid, padding_mode="reflection", align_corners=False)
+    assert torch.allclose(ours, theirs, atol=1e-3), "the pixels are noise, in which a thousandth of a px matters"
+    assert grid.abs().max() > 1.2
+
+
+def test_pixels_are_changed_as_the_inputs_made_of_them() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    changes, landmarks_BL2 = _changes(3, 32, Augmentation()), torch.zeros(3, 68, 2)
+    of_pixels, _, _ = augment(torch.from_numpy(pixels), landmarks_BL2, changes)
+    of_inputs, _, _ = augment(to_input(pixels, 32), landmarks_BL2, changes)
+    assert torch.equal(of_pixels, of_inputs)
 
 
 def test_half_of_the_images_are_mirrored_and_named() -> None:

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vitau.models.inputs import to_input
 from vitau.schema import CROP_SIZE, MIRROR
 from vitau.training.config import Augmentation, CameraChanges
 
 _LUMA: Final = (0.299, 0.587, 0.114)
+_CACHED: Final = 1 << 18
+"""Values of images that are changed at a time."""
 _BLOCK: Final = 8
 # the tables of quantization of JPEG's Annex K, for luma and for chroma
 _LUMA_STEPS: Final = (
@@ -54,7 +57,10 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Changes:
-    """Random parameters of B augmented images: angle in rad, mirror −1 or 1, the others in the units of the input."""
+    """Random parameters of B augmented images: angle in rad, mirror −1 or 1, the others in the units of the input.
+
+    The noise has a standard deviation of 1 in ``noise_BCHW``, and ``noise_sd_B`` in the images.
+    """
 
     angle_B: Tensor
     scale_B: Tensor
@@ -63,6 +69,7 @@ class Changes:
     gain_B: Tensor
     bias_B: Tensor
     tint_B3: Tensor
+    noise_sd_B: Tensor
     noise_BCHW: Tensor
     recording: Recording | None = None
 
@@ -72,8 +79,13 @@ class Changes:
         return type(self)(**tensors, recording=self.recording and self.recording.of(rows))
 
 
-def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.Generator) -> Changes:
-    """Draw the parameters of a batch of images with a side of ``size`` px, on the generator's device."""
+def draw_changes(
+    batch: int, size: int, config: Augmentation, generator: torch.Generator, noise_BHWC: Tensor | None = None
+) -> Changes:
+    """Draw the parameters of a batch of images with a side of ``size`` px, on the generator's device.
+
+    The noise is drawn into ``noise_BHWC`` if it is given: a new array of this size takes a tenth of the time to prepare.
+    """
     device = generator.device
 
     def uniform(width: float, *shape: int) -> Tensor:
@@ -81,7 +93,9 @@ def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.G
 
     coin_B = torch.rand(batch, generator=generator, device=device)
     strength_B = torch.rand(batch, generator=generator, device=device) * config.noise
-    noise_BHWC = torch.randn(batch, size, size, 3, generator=generator, device=device)  # channels last, as the images are
+    if noise_BHWC is None:
+        noise_BHWC = torch.empty(batch, size, size, 3, device=device)
+    noise_BHWC.normal_(generator=generator)
     return Changes(
         angle_B=uniform(math.radians(config.rotate_deg)),
         scale_B=1 + uniform(config.scale),
@@ -90,7 +104,8 @@ def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.G
         gain_B=1 + uniform(config.gain),
         bias_B=uniform(config.bias),
         tint_B3=uniform(config.tint, 3),
-        noise_BCHW=noise_BHWC.permute(0, 3, 1, 2) * strength_B[:, None, None, None],
+        noise_sd_B=strength_B,
+        noise_BCHW=noise_BHWC.permute(0, 3, 1, 2),
         # drawn last: without changes of the camera, the others are those of before
         recording=None if config.camera is None else _draw_recording(batch, size, config.camera, generator),
     )
@@ -106,37 +121,75 @@ def _draw_recording(batch: int, size: int, config: CameraChanges, generator: tor
     )
 
 
-def augment(crop_BCHW: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple[Tensor, Tensor, Tensor]:
+def augment(crop: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple[Tensor, Tensor, Tensor]:
     """Transform images and their landmarks, and return which images are mirrored.
 
-    In a mirrored image the landmarks are renumbered: 36 is always the outer corner of the visible person's right eye.
+    In a mirrored image the landmarks are renumbered: 36 is always the outer corner of the visible person's right eye. On a
+    processor a few images at a time are changed, so that they stay in its cache.
 
     Args:
-        crop_BCHW: float32 in [−1, 1].
+        crop: float32 (B, 3, H, W) in [−1, 1], or uint8 (B, S, S, 3), which :func:`to_input` converts.
         landmarks_BL2: px of a 256 crop.
-        changes: of :func:`draw_changes`, on the same device.
+        changes: of :func:`draw_changes` for this size of images, on the same device.
 
     Returns:
-        Images and landmarks of the same shapes, and mirrored (B,) bool.
+        Images (B, 3, H, W) in [−1, 1], their landmarks, and mirrored (B,) bool.
     """
-    mirror_B = changes.mirror_B
     cos_B, sin_B = torch.cos(changes.angle_B) * changes.scale_B, torch.sin(changes.angle_B) * changes.scale_B
+    mirror_B = changes.mirror_B
     linear_B22 = torch.stack([torch.stack([cos_B * mirror_B, -sin_B], 1), torch.stack([sin_B * mirror_B, cos_B], 1)], 1)
     new_to_old_B23 = torch.cat([linear_B22, changes.shift_B2[..., None]], dim=2)
-    grid = functional.affine_grid(new_to_old_B23, list(crop_BCHW.shape), align_corners=False)
-    crop_BCHW = functional.grid_sample(crop_BCHW, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     old_BL2 = (landmarks_BL2 + 0.5) / CROP_SIZE * 2 - 1
     new_BL2 = (old_BL2 - changes.shift_B2[:, None]) @ torch.linalg.inv(linear_B22).mT
     landmarks_BL2 = (new_BL2 + 1) / 2 * CROP_SIZE - 0.5
     landmarks_BL2 = torch.where(mirror_B[:, None, None] < 0, landmarks_BL2[:, list(MIRROR)], landmarks_BL2)
+
+    num_images, _, height, width = changes.noise_BCHW.shape
+    reach = 0 if changes.recording is None else blur_reach(changes.recording.blur_B)
+    step = max(1, _CACHED // (3 * height * width)) if crop.device.type == "cpu" else max(1, num_images)
+    augmented_BCHW = torch.empty_like(changes.noise_BCHW, memory_format=torch.contiguous_format)
+    for first in range(0, num_images, step):
+        rows = slice(first, first + step)
+        crop_BCHW = to_input(crop[rows], height) if crop.dtype == torch.uint8 else crop[rows]
+        warped_BCHW = _warp(crop_BCHW, new_to_old_B23[rows])
+        _relight(warped_BCHW, changes.of(rows), reach, out=augmented_BCHW[rows])
+    return augmented_BCHW, landmarks_BL2, mirror_B < 0
+
+
+def _warp(crop_BCHW: Tensor, new_to_old_B23: Tensor) -> Tensor:
+    """Sample images at transformed places, bilinearly; beyond the border, by up to a whole side, they are reflected."""
+    x_W, y_H = (
+        torch.linspace(-1, 1, side, device=crop_BCHW.device) * (side - 1) / side for side in crop_BCHW.shape[:1:-1]
+    )  # the image spans −1 to 1
+    from_x_B2, from_y_B2, shift_B2 = new_to_old_B23.unbind(2)
+    across_B2W, down_B2H = from_x_B2[..., None] * x_W + shift_B2[..., None], from_y_B2[..., None] * y_H
+    old_B2HW = across_B2W[:, :, None, :] + down_B2H[..., None]
+    # the same as grid_sample's own reflection, whose arithmetic takes longer than this
+    reflected_B2HW = old_B2HW.clamp(-1, 1).mul_(2).sub_(old_B2HW)
+    return functional.grid_sample(
+        crop_BCHW.contiguous(memory_format=torch.channels_last),  # neighbors are in one place of the memory
+        reflected_B2HW.permute(0, 2, 3, 1),
+        padding_mode="border",
+        align_corners=False,
+    )
+
+
+def _relight(crop_BCHW: Tensor, changes: Changes, reach: int, *, out: Tensor) -> None:
+    """Apply all changes of pixel values; the images are overwritten."""
     if changes.recording is not None:
-        crop_BCHW = blur(crop_BCHW, changes.recording.blur_B)
+        crop_BCHW = blur(crop_BCHW, changes.recording.blur_B, reach)
     color_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
-    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(color_BC11).add_(changes.noise_BCHW).clamp_(-1, 1)
-    if changes.recording is not None:
-        crop_BCHW = torch.where(changes.recording.gray_B[:, None, None, None], to_gray(crop_BCHW), crop_BCHW)
-        crop_BCHW = encode_jpeg(crop_BCHW, changes.recording.quality_B)
-    return crop_BCHW, landmarks_BL2, mirror_B < 0
+    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(color_BC11)
+    crop_BCHW.addcmul_(changes.noise_BCHW.contiguous(), changes.noise_sd_B[:, None, None, None])
+    torch.clamp(crop_BCHW, -1, 1, out=out)
+    if changes.recording is None:
+        return
+    gray_B, quality_B = changes.recording.gray_B, changes.recording.quality_B
+    if gray_B.any():
+        out[gray_B] = to_gray(out[gray_B])
+    encoded_B = quality_B > 0
+    if encoded_B.any():
+        out[encoded_B] = encode_jpeg(out[encoded_B], quality_B[encoded_B])
 
 
 def to_gray(crop_BCHW: Tensor) -> Tensor:
@@ -145,18 +198,39 @@ def to_gray(crop_BCHW: Tensor) -> Tensor:
     return (crop_BCHW * luma_C[:, None, None]).sum(1, keepdim=True).expand_as(crop_BCHW)
 
 
-def blur(crop_BCHW: Tensor, sd_B: Tensor) -> Tensor:
-    """Blur every image by a Gaussian with its own standard deviation, px; borders are reflected."""
-    num_images, num_channels, height, width = crop_BCHW.shape
-    reach = max(1, math.ceil(3 * float(sd_B.max())))
+def blur(crop_BCHW: Tensor, sd_B: Tensor, reach: int | None = None) -> Tensor:
+    """Blur every image by a Gaussian with its own standard deviation, px; borders are reflected.
+
+    The Gaussian ends ``reach`` px from its center, by default where the widest one of these images falls to 3 deviations.
+    """
+    reach = blur_reach(sd_B) if reach is None else reach
     offset_K = torch.arange(-reach, reach + 1, device=crop_BCHW.device)
     weight_BK = torch.exp(-0.5 * (offset_K / sd_B.clamp(min=1e-3)[:, None]) ** 2)
-    weight_BK = (weight_BK / weight_BK.sum(1, keepdim=True)).repeat_interleave(num_channels, 0)
-    image_1DHW = crop_BCHW.reshape(1, num_images * num_channels, height, width)
-    padded_1DHW = functional.pad(image_1DHW, (reach,) * 4, mode="reflect")
-    rows_1DHW = functional.conv2d(padded_1DHW, weight_BK[:, None, None, :], groups=num_images * num_channels)
-    blurred_1DHW = functional.conv2d(rows_1DHW, weight_BK[:, None, :, None], groups=num_images * num_channels)
+    weight_BK = weight_BK / weight_BK.sum(1, keepdim=True)
+    if crop_BCHW.device.type == "cpu":
+        return _blur_planes(crop_BCHW, weight_BK)
+    num_images, num_channels, height, width = crop_BCHW.shape
+    weight_DK = weight_BK.repeat_interleave(num_channels, 0)
+    padded_1DHW = functional.pad(crop_BCHW.reshape(1, -1, height, width), (reach,) * 4, mode="reflect")
+    rows_1DHW = functional.conv2d(padded_1DHW, weight_DK[:, None, None, :], groups=num_images * num_channels)
+    blurred_1DHW = functional.conv2d(rows_1DHW, weight_DK[:, None, :, None], groups=num_images * num_channels)
     return blurred_1DHW.view_as(crop_BCHW)
+
+
+def blur_reach(sd_B: Tensor) -> int:
+    """Return how far, px, the Gaussians of a batch reach: all of them as far as the widest one."""
+    return max(1, math.ceil(3 * float(sd_B.max())))
+
+
+def _blur_planes(crop_BCHW: Tensor, weight_BK: Tensor) -> Tensor:
+    """Filter rows and columns by OpenCV, whose filter of a single plane is many times faster on a processor."""
+    import cv2
+
+    blurred_BCHW = torch.empty_like(crop_BCHW, memory_format=torch.contiguous_format)
+    for image_CHW, kernel_K, blurred_CHW in zip(crop_BCHW.numpy(), weight_BK.numpy(), blurred_BCHW.numpy(), strict=True):
+        for plane_HW, blurred_HW in zip(image_CHW, blurred_CHW, strict=True):
+            cv2.sepFilter2D(plane_HW, -1, kernel_K, kernel_K, dst=blurred_HW, borderType=cv2.BORDER_REFLECT_101)
+    return blurred_BCHW
 
 
 def encode_jpeg(crop_BCHW: Tensor, quality_B: Tensor) -> Tensor:
@@ -167,35 +241,46 @@ def encode_jpeg(crop_BCHW: Tensor, quality_B: Tensor) -> Tensor:
     """
     height, width = crop_BCHW.shape[-2:]
     filled_BCHW = functional.pad(crop_BCHW, (0, -width % (2 * _BLOCK), 0, -height % (2 * _BLOCK)), mode="replicate")
-    red_BHW, green_BHW, blue_BHW = ((filled_BCHW + 1) * 127.5).round().unbind(1)
-    luma_BHW = _LUMA[0] * red_BHW + _LUMA[1] * green_BHW + _LUMA[2] * blue_BHW
+    red_BHW, green_BHW, blue_BHW = ((filled_BCHW + 1) * 127.5).round_().unbind(1)
+    luma_BHW = (_LUMA[0] * red_BHW).add_(green_BHW, alpha=_LUMA[1]).add_(blue_BHW, alpha=_LUMA[2])
     scale_B = torch.where(quality_B < 50, 5000 / quality_B.clamp(min=1), 200 - 2 * quality_B)
-    shown_BHW = _quantize(luma_BHW - 128, scale_B, _LUMA_STEPS) + 128
-    to_blue_BHW = _quantize_halved((blue_BHW - luma_BHW) / 1.772, scale_B)
-    to_red_BHW = _quantize_halved((red_BHW - luma_BHW) / 1.402, scale_B)
-    colors = (1.402 * to_red_BHW, -0.344136 * to_blue_BHW - 0.714136 * to_red_BHW, 1.772 * to_blue_BHW)
-    decoded_BCHW = torch.stack([shown_BHW + color_BHW for color_BHW in colors], 1).round().clamp(0, 255)
-    encoded_BCHW = (decoded_BCHW / 127.5 - 1)[..., :height, :width]
+    to_blue_BHW = _quantize_halved((blue_BHW - luma_BHW).div_(1.772), scale_B)
+    to_red_BHW = _quantize_halved((red_BHW - luma_BHW).div_(1.402), scale_B)
+    shown_BHW = _quantize(luma_BHW.sub_(128), scale_B, _LUMA_STEPS).add_(128)
+    decoded_BCHW = torch.stack(
+        [
+            torch.add(shown_BHW, to_red_BHW, alpha=1.402),
+            torch.add(shown_BHW, to_blue_BHW, alpha=-0.344136).add_(to_red_BHW, alpha=-0.714136),
+            torch.add(shown_BHW, to_blue_BHW, alpha=1.772),
+        ],
+        1,
+    )
+    encoded_BCHW = decoded_BCHW.round_().clamp_(0, 255).div_(127.5).sub_(1)[..., :height, :width]
     return torch.where(quality_B[:, None, None, None] > 0, encoded_BCHW, crop_BCHW)
 
 
 def _quantize_halved(color_BHW: Tensor, scale_B: Tensor) -> Tensor:
     """Quantize a color at half the resolution, and enlarge it again."""
     halved_B1HW = functional.avg_pool2d(color_BHW[:, None], 2)
-    quantized_BHW = _quantize(halved_B1HW[:, 0].round(), scale_B, _CHROMA_STEPS)
+    quantized_BHW = _quantize(halved_B1HW[:, 0].round_(), scale_B, _CHROMA_STEPS)
     enlarged = functional.interpolate(quantized_BHW[:, None], scale_factor=2, mode="bilinear", align_corners=False)
     return enlarged[:, 0]
 
 
 def _quantize(plane_BHW: Tensor, scale_B: Tensor, steps: tuple[int, ...]) -> Tensor:
-    """Quantize the cosine transform of 8×8 blocks of a plane of values in −128 to 127."""
+    """Quantize the cosine transform of 8×8 blocks of a plane of values in −128 to 127.
+
+    Blocks stay in the rows of the plane, so that nothing is copied: a row of N blocks is an array (8, W).
+    """
+    num_images, height, width = plane_BHW.shape
     transform_88 = _cosines(plane_BHW)
-    steps_88 = plane_BHW.new_tensor(steps).view(_BLOCK, _BLOCK)
-    step_B1188 = ((steps_88 * scale_B[:, None, None] + 50) / 100).floor().clamp(1, 255)[:, None, None]
-    blocks_BNM88 = plane_BHW.unfold(1, _BLOCK, _BLOCK).unfold(2, _BLOCK, _BLOCK)
-    frequencies_BNM88 = transform_88 @ blocks_BNM88 @ transform_88.T
-    quantized_BNM88 = (frequencies_BNM88 / step_B1188).round() * step_B1188
-    return (transform_88.T @ quantized_BNM88 @ transform_88).transpose(2, 3).reshape(plane_BHW.shape)
+    steps_8W = plane_BHW.new_tensor(steps).view(_BLOCK, _BLOCK).repeat(1, width // _BLOCK)
+    step_B18W = ((steps_8W * scale_B[:, None, None] + 50) / 100).floor_().clamp_(1, 255)[:, None]
+    across_BHW = (plane_BHW.reshape(-1, _BLOCK) @ transform_88.T).view_as(plane_BHW)
+    frequencies_BN8W = transform_88 @ across_BHW.view(num_images, height // _BLOCK, _BLOCK, width)
+    frequencies_BN8W.div_(step_B18W).round_().mul_(step_B18W)
+    back_BN8W = transform_88.T @ frequencies_BN8W
+    return (back_BN8W.view(-1, _BLOCK) @ transform_88).view_as(plane_BHW)
 
 
 def _cosines(like: Tensor) -> Tensor:

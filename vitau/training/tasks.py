@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
+from vitau.data.prefetch import prefetch
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.measure import palsy_metrics, region_metrics, region_side_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
@@ -85,25 +86,33 @@ class CropBatches:
         return math.ceil(len(self.crops) / self.config.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the frames once, in batches.
+        """Yield the frames once, in batches, which a background thread prepares during the steps.
 
         Raises:
             TrainingError: if a batch has fewer frames than there are processes.
         """
+        return prefetch(self._prepare(number))
+
+    def _prepare(self, number: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.config.seed, number])
         order = balanced_order(self.crops.subject_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
         _, person_N = np.unique(self.crops.subject_N, return_inverse=True)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
+        num_noisy = self.config.batch_size if self.config.augmentation else 0
+        noise_BHWC = torch.empty(num_noisy, self.input_size, self.input_size, 3, device=self.device)
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
             index = batch[rows]
-            crop_BCHW = to_input(to_device(self.crops.pixels(index), self.device), self.input_size)
+            pixels_BSS3 = to_device(self.crops.pixels(index), self.device)
             landmarks_BL2 = to_device(self.crops.landmarks_NL2[index], self.device)
             sided_BA2 = to_device(self.crops.sided_NA2[index], self.device)
             if self.config.augmentation:
-                changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator).of(rows)
-                crop_BCHW, landmarks_BL2, mirrored_B = augment(crop_BCHW, landmarks_BL2, changes)
+                drawn_BHWC = noise_BHWC[: len(batch)]
+                changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator, drawn_BHWC)
+                crop_BCHW, landmarks_BL2, mirrored_B = augment(pixels_BSS3, landmarks_BL2, changes.of(rows))
                 sided_BA2 = torch.where(mirrored_B[:, None, None], sided_BA2.flip(2), sided_BA2)
+            else:
+                crop_BCHW = to_input(pixels_BSS3, self.input_size)
             yield Batch(
                 crop_BCHW=crop_BCHW,
                 landmarks_BL2=landmarks_BL2,

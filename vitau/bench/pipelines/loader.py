@@ -1,7 +1,9 @@
 """Benchmark of training batches from a snapshot against a folder of PNGs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,23 +11,28 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from vitau.bench.measure import Result, Watch, compare, rate
+from vitau.bench.measure import Case, Result, Watch, compare, rate
 from vitau.data.dataset import Crops, load_crops
 from vitau.data.parquet import write_table
 from vitau.data.snapshot import freeze, snapshot_schema
 from vitau.media.crops import Image, to_jpeg
 from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import TASKS, draw_person
-from vitau.models.inputs import to_input
-from vitau.schema import AUS, CROP_SIZE, Cohort
+from vitau.models.inputs import to_input, to_pixels
+from vitau.models.vit import ViTConfig, build_vit
+from vitau.schema import AUS, CROP_SIZE, MIRROR, Cohort
 from vitau.store import Store, open_store
-from vitau.training.augment import augment, draw_changes
+from vitau.training.augment import Changes, draw_changes
 from vitau.training.config import TrainConfig
-from vitau.training.tasks import CropBatches
+from vitau.training.fit import adamw, train_step
+from vitau.training.recipes import tiny_palsy
+from vitau.training.tasks import CropBatches, objective
 
 SEED: Final = 1
 CONFIG: Final = TrainConfig(batch_size=32)
@@ -44,15 +51,19 @@ class Folder:
 def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 16, at_least: float = 3.0) -> Result:
     """Build the batches of one epoch at 256 px, augmented, in one process and one thread.
 
-    Ours reads decoded crops from the memory-mapped file that every epoch after the first one reads, and changes a batch at a
-    time. The baseline is torchvision's ``ImageFolder``: it decodes a PNG and changes one image at a time. Both make the same
-    random changes in the same order. The decoding of ours, once per snapshot, is not in the time.
+    Ours reads decoded crops from the memory-mapped file that every epoch after the first one reads. The baseline is a training
+    script with torchvision's ``ImageFolder``: it decodes a PNG and changes one image at a time, by ``affine_grid`` and
+    ``grid_sample`` of torch, which can reflect at the border as ours does; torchvision's own rotations use them too. A second
+    baseline changes images by OpenCV, which is faster and rounds places to 1/32 px; it is reported. All make the same
+    random changes in the same order, drawn by the same function. The decoding of ours, once per snapshot, is not in the time.
+
+    The share of a training that waits for the loader is measured with the tiny recognition model, whose steps are the shortest.
 
     Args:
         rounds: paired measurements.
         watch: called after every round.
         num_people: drawn people; each has a frame per task.
-        at_least: smallest ratio that is wanted.
+        at_least: smallest ratio to the first baseline that is wanted.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -60,18 +71,10 @@ def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 
     try:
         with TemporaryDirectory() as folder:
             frames = write(Path(folder), num_people)
-            num_frames = len(frames.crops)
-            case = compare(
-                f"{num_frames} frames of {num_people} drawn people, batches of {CONFIG.batch_size}",
-                partial(ours, frames),
-                partial(straightforward, frames),
-                _judge,
-                amount=num_frames,
-                unit="images/s",
-                rounds=rounds,
-                watch=watch,
-                at_least=at_least,
-                floors={"augmentation": rate(partial(_augment_only, frames), num_frames, 2)},
+            waiting = share_waiting(frames.crops)
+            cases = (
+                _case(frames, straightforward, "torch", rounds, watch, at_least, {"share of a tiny step that waits": waiting}),
+                _case(frames, with_opencv, "OpenCV", rounds, watch, None, {}),
             )
     finally:
         torch.set_num_threads(threads)
@@ -79,8 +82,36 @@ def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 
         name="loader",
         compared="augmented batches of a snapshot beside a folder of PNGs",
         difference="of the pixels, whose values are in [−1, 1]",
-        cases=(case,),
+        cases=cases,
     )
+
+
+def _case(
+    frames: Folder,
+    baseline: Callable[[Folder], list[Tensor]],
+    library: str,
+    rounds: int,
+    watch: Watch,
+    at_least: float | None,
+    agreement: Mapping[str, float],
+) -> Case:
+    num_frames = len(frames.crops)
+    case = compare(
+        f"{num_frames} frames of {CONFIG.batch_size} per batch, beside {library} image by image",
+        partial(ours, frames),
+        partial(baseline, frames),
+        _judge,
+        amount=num_frames,
+        unit="images/s",
+        rounds=rounds,
+        watch=watch,
+        at_least=at_least,
+        floors={
+            "random numbers": rate(partial(_draw_only, frames), num_frames, 2),
+            "random numbers + bilinear sampling": rate(partial(_draw_and_sample, frames), num_frames, 2),
+        },
+    )
+    return replace(case, agreement={**case.agreement, **agreement})
 
 
 def write(folder: Path, num_people: int) -> Folder:
@@ -118,7 +149,16 @@ def ours(frames: Folder) -> list[Tensor]:
 
 
 def straightforward(frames: Folder) -> list[Tensor]:
-    """Build them image by image from PNGs, with the same order and changes."""
+    """Build them image by image from PNGs, with the same order and changes, by torch."""
+    return _image_by_image(frames, _change)
+
+
+def with_opencv(frames: Folder) -> list[Tensor]:
+    """Build them image by image from PNGs, with the same order and changes, by OpenCV."""
+    return _image_by_image(frames, _change_by_opencv)
+
+
+def _image_by_image(frames: Folder, change: Callable[[Image, Tensor, Changes], tuple[Tensor, Tensor]]) -> list[Tensor]:
     from torchvision.datasets import ImageFolder
 
     dataset = ImageFolder(frames.images, transform=partial(np.array, dtype=np.uint8))
@@ -127,30 +167,102 @@ def straightforward(frames: Folder) -> list[Tensor]:
     for index, changes in _batches(frames.crops):
         images = []
         for position, row in enumerate(index):
-            pixels: Image = dataset[place[row]][0]
-            landmarks_1L2 = torch.from_numpy(frames.crops.landmarks_NL2[[row]])
-            images.append(
-                augment(to_input(pixels[None], CROP_SIZE), landmarks_1L2, changes.of(slice(position, position + 1)))[0]
-            )
-        batches.append(torch.cat(images))
+            landmarks_L2 = torch.from_numpy(frames.crops.landmarks_NL2[row])
+            images.append(change(dataset[place[row]][0], landmarks_L2, changes.of(slice(position, position + 1)))[0])
+        batches.append(torch.stack(images))
     return batches
 
 
-def _augment_only(frames: Folder) -> None:
-    """Draw and apply the changes of an epoch to images that are in memory."""
-    crop_BCHW = to_input(frames.crops.pixels(np.arange(min(CONFIG.batch_size, len(frames.crops)))), CROP_SIZE)
-    for index, changes in _batches(frames.crops):
-        augment(crop_BCHW[: len(index)], torch.from_numpy(frames.crops.landmarks_NL2[index]), changes)
+def _change(pixels: Image, landmarks_L2: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+    """Change one image and its landmarks."""
+    crop_CHW = torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+    new_to_old_23 = _matrix(changes)
+    grid = functional.affine_grid(new_to_old_23[None], [1, *crop_CHW.shape], align_corners=False)
+    warped_CHW = functional.grid_sample(crop_CHW[None], grid, padding_mode="reflection", align_corners=False)[0]
+    return _relight(warped_CHW, changes), _move(landmarks_L2, new_to_old_23)
 
 
-def _batches(crops: Crops) -> Any:
+def _change_by_opencv(pixels: Image, landmarks_L2: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+    """Change one image and its landmarks; OpenCV's matrix is in px from the middle of the first one."""
+    new_to_old_23, size = _matrix(changes), len(pixels)
+    linear_22 = new_to_old_23[:, :2].double().numpy()
+    shift_2 = new_to_old_23[:, 2].double().numpy() * size / 2 + (np.eye(2) - linear_22).sum(1) * (size - 1) / 2
+    matrix, flags = np.column_stack([linear_22, shift_2]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(pixels, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    warped_CHW = torch.from_numpy(warped).permute(2, 0, 1).float() / 127.5 - 1
+    return _relight(warped_CHW, changes), _move(landmarks_L2, new_to_old_23)
+
+
+def _matrix(changes: Changes) -> Tensor:
+    """Return the transform from places of the new image to those of the old one, both from −1 to 1, (2, 3)."""
+    angle, scale, mirror = (float(value) for value in (changes.angle_B, changes.scale_B, changes.mirror_B))
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    x, y = changes.shift_B2[0].tolist()
+    return torch.tensor([[cos * mirror, -sin, x], [sin * mirror, cos, y]])
+
+
+def _relight(crop_CHW: Tensor, changes: Changes) -> Tensor:
+    color_C11 = (changes.bias_B + changes.tint_B3[0])[:, None, None]
+    noise_CHW = changes.noise_BCHW[0] * changes.noise_sd_B
+    return torch.clamp(crop_CHW * changes.gain_B + color_C11 + noise_CHW, -1, 1)
+
+
+def _move(landmarks_L2: Tensor, new_to_old_23: Tensor) -> Tensor:
+    old_L2 = (landmarks_L2 + 0.5) / CROP_SIZE * 2 - 1
+    new_L2 = (old_L2 - new_to_old_23[:, 2]) @ torch.linalg.inv(new_to_old_23[:, :2]).T
+    moved_L2: Tensor = (new_L2 + 1) / 2 * CROP_SIZE - 0.5
+    return moved_L2[list(MIRROR)] if torch.det(new_to_old_23[:, :2]) < 0 else moved_L2
+
+
+def share_waiting(crops: Crops) -> float:
+    """Return the share of an epoch's time that the tiny recognition model's training waits for batches, after the first one.
+
+    Its steps take one thread, and the background thread of the loader another core.
+    """
+    recipe = tiny_palsy()
+    assert isinstance(recipe.model, ViTConfig)
+    config = replace(recipe.train, batch_size=8)  # a few frames are many batches; both times are in proportion to them
+    small = crops.with_pixels([to_pixels(to_input(crops.pixels(slice(None)), 64)).byte().permute(0, 2, 3, 1).numpy()])
+    batches, model = CropBatches(small, config, recipe.model.input_size, _CPU), build_vit(recipe.model).train()
+    optimizer, loss_of = adamw(model, config), objective("palsy", config)
+    waited_s = 0.0
+    for number in range(2):  # the first epoch warms up
+        remaining, waited_s = batches.epoch(number), 0.0
+        before = next(remaining)
+        started = time.perf_counter()
+        for step in range(len(batches)):
+            train_step(model, loss_of, [before], optimizer, config, num_before=step, num_total=len(batches))
+            asked = time.perf_counter()
+            before = next(remaining, before)
+            waited_s += time.perf_counter() - asked
+        total_s = time.perf_counter() - started
+    return waited_s / total_s
+
+
+def _draw_only(frames: Folder) -> None:
+    """Draw the changes of an epoch."""
+    for _ in _batches(frames.crops):
+        pass
+
+
+def _draw_and_sample(frames: Folder) -> None:
+    """Draw the changes of an epoch, and sample as many images bilinearly: one image, at places that are known."""
+    crop_BCHW = to_input(frames.crops.pixels(slice(0, 1)), CROP_SIZE)
+    grid = functional.affine_grid(torch.eye(2, 3)[None], list(crop_BCHW.shape), align_corners=False)
+    for index, _ in _batches(frames.crops):
+        for _ in index:
+            functional.grid_sample(crop_BCHW, grid, padding_mode="border", align_corners=False)
+
+
+def _batches(crops: Crops) -> Iterator[tuple[npt.NDArray[np.int64], Changes]]:
     """Yield the rows and the changes of each batch as :class:`CropBatches` draws them."""
     assert CONFIG.augmentation is not None
     rng = np.random.default_rng([CONFIG.seed, 0])
     order = rng.permutation(len(crops))
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 63)))
+    noise_BHWC = torch.empty(CONFIG.batch_size, CROP_SIZE, CROP_SIZE, 3)
     for index in np.array_split(order, -(-len(crops) // CONFIG.batch_size)):
-        yield index, draw_changes(len(index), CROP_SIZE, CONFIG.augmentation, generator)
+        yield index, draw_changes(len(index), CROP_SIZE, CONFIG.augmentation, generator, noise_BHWC[: len(index)])
 
 
 def _judge(mine: list[Tensor], theirs: list[Tensor]) -> Mapping[str, float]:

@@ -274,3 +274,22 @@ def bench_engines(
     from flows.studies.engines import bench
 
     print_json(bench(subjects=subjects, seed=seed, size=size, rounds=rounds, tell=tell))
+
+
+@app.command("bench-sync")
+def bench_sync(
+    people: Annotated[int, typer.Option(min=10, help="People to generate, with one answer each.")] = 500,
+    page: Annotated[Path | None, typer.Option(help="Page of `make bench` to which the result is added.")] = None,
+) -> None:
+    """Compare a pull of ten changed answers with a pull of all, on a Label Studio of its own, and print JSON.
+
+    Example: python -m flows bench-sync --people 100
+    """
+    from flows.studies.sync import bench
+    from vitau.bench.measure import as_record
+    from vitau.bench.page import add_section
+
+    result = bench(people, tell)
+    print_json(as_record(result))
+    if page is not None:
+        add_section(page, "python -m flows bench-sync", result)

@@ -1,9 +1,12 @@
 """The page of the benchmarks."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from vitau.bench.measure import Case, Result
-from vitau.bench.page import write_page
+from vitau.bench.page import add_section, write_page
 from vitau.errors import BenchError
 
 CASE = Case(
@@ -29,3 +32,18 @@ def test_the_page_has_every_case_what_is_missed_and_how_close_the_floors_are(tmp
     assert "## `vitau bench gradcam`\n\nNot measured: no reference." in text
     assert text.startswith("# Performance\n\n`make bench` wrote this page. Do not edit it.\n")
     assert text.splitlines()[7].startswith("30 November 2026; ")
+
+
+def test_another_command_has_one_section_after_those_of_the_page(tmp_path):
+    result = Result(name="sync", compared="one beside another", difference="of rows", cases=(CASE,))
+    page = tmp_path / "performance.md"
+    with pytest.raises(BenchError, match="write it first with"):
+        add_section(page, "python -m flows bench-sync", result)
+    write_page(page, [("ingest", result)])
+    before = page.read_text(encoding="utf-8")
+    add_section(page, "python -m flows bench-sync", result)
+    add_section(page, "python -m flows bench-sync", replace(result, cases=(replace(CASE, ratio=3.0),)))
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(before)
+    assert text.count("## `python -m flows bench-sync`") == 1
+    assert "| one clip | 3.00× |" in text.removeprefix(before)

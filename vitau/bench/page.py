@@ -39,13 +39,26 @@ def write_page(path: Path, measured: Sequence[tuple[str, Result | BenchError]], 
         "",
     ]
     for name, result in measured:
-        lines += [
-            f"## `vitau bench {name}`",
-            "",
-            *(_not_run(result) if isinstance(result, BenchError) else _section(result)),
-            "",
-        ]
+        lines += _titled(f"vitau bench {name}", result)
     write_atomic(path, "\n".join(lines).encode())
+
+
+def add_section(path: Path, command: str, result: Result) -> None:
+    """Add the result of another command to a page, atomically; an earlier result of that command is replaced.
+
+    Raises:
+        BenchError: there is no page.
+    """
+    if not path.is_file():
+        raise BenchError(f"there is no page {path}: write it first with `vitau bench all --page {path}`")
+    first, *sections = path.read_text(encoding="utf-8").split("\n## ")
+    kept = [section for section in sections if not section.startswith(f"`{command}`")]
+    page = "\n## ".join([first, *kept]).rstrip("\n") + "\n\n"
+    write_atomic(path, (page + "\n".join(_titled(command, result))).encode())
+
+
+def _titled(command: str, result: Result | BenchError) -> list[str]:
+    return [f"## `{command}`", "", *(_not_run(result) if isinstance(result, BenchError) else _section(result)), ""]
 
 
 def _not_run(error: BenchError) -> list[str]:

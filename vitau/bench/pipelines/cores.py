@@ -27,7 +27,8 @@ from vitau.scoring.predict import Predictor
 SEED: Final = 1
 AT_LEAST: Final = 1.7
 COMMANDS: Final = ("score", "measure")
-_PROBED: Final = 6  # clips for the floor
+PROBED: Final = 6
+"""Clips whose rate is the floor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +42,10 @@ class Inputs:
 
 
 def bench(
-    rounds: int = 2,
+    rounds: int = 1,
     watch: Watch = lambda *_: None,
     *,
-    num_clips: int = 40,
+    num_clips: int = 60,
     num_people: int = 10,
     commands: Sequence[str] = COMMANDS,
 ) -> Result:
@@ -84,7 +85,7 @@ def _write_inputs(folder: Path, num_clips: int, num_people: int) -> Inputs:
         path.mkdir()
     for number in range(num_clips):
         shutil.copyfile(drawn[number % len(drawn)], inputs.clips / f"{number:03d}.mp4")
-    for path in sorted(inputs.clips.iterdir())[:_PROBED]:
+    for path in sorted(inputs.clips.iterdir())[:PROBED]:
         shutil.copyfile(path, inputs.few / path.name)
     write_model(inputs.model)
     return inputs

@@ -4,7 +4,10 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections.abc import Iterator
+from itertools import islice
 from operator import neg
 from pathlib import Path
 
@@ -13,7 +16,15 @@ import pytest
 import torch
 
 from vitau.errors import StoreError
-from vitau.processes import is_gone, machine_identity, parallel_map, process_identity, single_threaded, temporary_folder
+from vitau.processes import (
+    is_gone,
+    machine_identity,
+    parallel_map,
+    process_identity,
+    read_ahead,
+    single_threaded,
+    temporary_folder,
+)
 
 POOL = """
     import multiprocessing, os, sys, time
@@ -241,3 +252,57 @@ def test_a_process_is_gone_when_it_ended_on_this_machine_and_never_by_its_number
     assert is_gone(identity)
     assert not is_gone(f"another-machine:{pid}:{start}")
     assert not is_gone("anna's worker")
+
+
+def _numbers(made: list[int], stop: int) -> Iterator[int]:
+    for number in range(stop):
+        made.append(number)
+        yield number
+
+
+def _num_threads() -> int:
+    return sum(thread.name.startswith("read-ahead") for thread in threading.enumerate())
+
+
+def test_items_come_in_their_order_and_only_a_few_are_prepared_ahead() -> None:
+    made: list[int] = []
+    items = read_ahead(_numbers(made, 50))
+    assert made == []
+    for number, item in enumerate(items):
+        assert item == number
+        assert len(made) <= number + 2
+    assert len(made) == 50
+    assert _num_threads() == 0
+
+
+def test_an_item_is_prepared_while_the_one_before_it_is_in_use() -> None:
+    prepared = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        prepared.set()
+        yield 1
+
+    assert next(read_ahead(items())) == 0
+    assert prepared.wait(5)
+
+
+def test_an_error_is_raised_in_place_of_its_item() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("no second item")
+
+    given = read_ahead(items())
+    assert next(given) == 0
+    with pytest.raises(ValueError, match="no second item"):
+        next(given)
+    assert _num_threads() == 0
+
+
+def test_the_thread_ends_when_its_reader_stops_early() -> None:
+    made: list[int] = []
+    items = read_ahead(_numbers(made, 1_000_000))
+    assert list(islice(items, 3)) == [0, 1, 2]
+    items.close()
+    assert _num_threads() == 0
+    assert len(made) < 10

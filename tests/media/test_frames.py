@@ -10,8 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.media.conftest import WriteVideo, full_disk, numbered
+from vitau import processes
 from vitau.errors import ClipError, StoreError
 from vitau.media.frames import FrameRecipe, FramesSummary, decode_crops, find_faces, frame_schema, write_frames
+from vitau.media.tracking.split import Split
+from vitau.processes import read_ahead
 from vitau.schema import FRAME_COLUMNS, Clip
 
 ABOUT_THE_FACE = [name for name, column in FRAME_COLUMNS.items() if column.nullable and name != "embedding"]
@@ -57,6 +60,18 @@ def test_the_same_clip_gives_the_same_bytes(smile_mp4: Path, tmp_path: Path) -> 
     for name in ("a", "b"):
         write_frames(clip(), smile_mp4, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_threads_that_decode_and_search_ahead_change_no_byte(
+    write_video: WriteVideo, smiles: dict[int, list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+    monkeypatch.setattr(processes, "read_ahead", lambda items: used.append(items) or read_ahead(items))
+    video = write_video([*smiles[4], *smiles[5]] * 2, fps=6, name="people.mp4")  # more frames than a thread takes at once
+    for name, num_processes in (("alone", 1), ("ahead", 2)):
+        write_frames(clip(), video, tmp_path / name, split=Split(num_processes=num_processes))
+        assert len(used) == 2 * (num_processes - 1)
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "ahead").read_bytes()
 
 
 def test_crops_decode_to_the_faces_in_the_frames(smile_mp4: Path, tmp_path: Path, smiles: dict[int, list[np.ndarray]]) -> None:

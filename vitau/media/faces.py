@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from vitau.schema import CROP_SIZE
 SAME_PERSON: Final = 0.5
 """Largest distance between embeddings of one person within a clip; dlib suggests 0.6, strangers may be 0.52 apart."""
 
+_EMBEDDING: Final = threading.Lock()  # the network holds its activations, and a thread may search the next frames
 _WINDOW: Final = 72  # from the left to the right edge of the detector's window, px of its level
 _MAX_LEVELS: Final = 40
 
@@ -138,7 +140,8 @@ def embed(crop: Image, crop_landmarks: NDArray[np.float32]) -> NDArray[np.float3
     points = dlib.points([dlib.point(round(float(x)), round(float(y))) for x, y in crop_landmarks])
     shape = dlib.full_object_detection(dlib.rectangle(0, 0, CROP_SIZE - 1, CROP_SIZE - 1), points)
     chip = dlib.get_face_chip(crop, shape, size=150, padding=0.25)
-    return np.array(_identity_net().compute_face_descriptor(chip), dtype=np.float32)
+    with _EMBEDDING:
+        return np.array(_identity_net().compute_face_descriptor(chip), dtype=np.float32)
 
 
 _Face = TypeVar("_Face", Detection, FaceCrop)

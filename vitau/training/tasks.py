@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vitau.data.dataset import Crops
-from vitau.data.prefetch import prefetch
 from vitau.evaluation.decision import DecisionRule
 from vitau.evaluation.measure import palsy_metrics, region_metrics, region_side_metrics, side_metrics
 from vitau.evaluation.metrics import Estimate, PalsyMetrics, RegionMetrics
@@ -34,6 +33,7 @@ from vitau.models.heatmaps import (
     true_heatmaps,
 )
 from vitau.models.inputs import to_device, to_input
+from vitau.processes import read_ahead
 from vitau.schema import AUS
 from vitau.training.augment import augment, draw_changes
 from vitau.training.config import TrainConfig
@@ -91,7 +91,7 @@ class CropBatches:
         Raises:
             TrainingError: if a batch has fewer frames than there are processes.
         """
-        return prefetch(self._prepare(number))
+        return read_ahead(self._prepare(number))
 
     def _prepare(self, number: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.config.seed, number])

@@ -1,9 +1,10 @@
 """The frames of a clip with the tracked person, one after the other."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from vitau.media.clips import (
     RATE_FPS,
@@ -15,9 +16,11 @@ from vitau.media.clips import (
     sampled_positions,
 )
 from vitau.media.faces import FaceCrop
-from vitau.media.tracking.tracker import FaceTracker, align_found
+from vitau.media.tracking.tracker import FaceTracker, FoundFrame, align_found, in_batches
 
 T = TypeVar("T")
+
+_AHEAD: Final = 8  # frames, or MiB of frames, that a thread works on at once
 
 ReadFrame: TypeAlias = Callable[[SampledFrame, int, FaceCrop | None], T]
 """Reads a frame, given the number of its faces and the face of the tracked person if it is there."""
@@ -59,6 +62,7 @@ def track_frames(
     *,
     tracker: FaceTracker | None = None,
     after: int = -1,
+    ahead: bool = False,
 ) -> Iterator[T]:
     """Yield what ``read`` returns for each sampled frame of a clip, in order.
 
@@ -68,11 +72,25 @@ def track_frames(
         counts: updated while decoding.
         tracker: continues after the frame with the index ``after``; frames up to it are decoded only.
         after: index of a sampled frame.
+        ahead: threads decode and search the next frames, for a process that has more than one core for itself.
 
     Raises:
         ClipError: the clip cannot be decoded.
     """
     tracker = tracker or clip.tracker()
-    found = ((frame, *tracker.find(frame.image)) for frame in clip.frames(counts) if frame.index > after)
+    frames = _ahead(clip.frames(counts), _size_of) if ahead else clip.frames(counts)
+    found: Iterable[FoundFrame] = ((frame, *tracker.find(frame.image)) for frame in frames if frame.index > after)
+    if ahead:
+        found = _ahead(found, lambda one: _size_of(one[0]))
     for frame, num_faces, face in align_found(found, mirrored=clip.mirrored):
         yield read(frame, num_faces, face)
+
+
+def _ahead(items: Iterable[T], num_bytes: Callable[[T], int]) -> Iterator[T]:
+    from vitau.processes import read_ahead  # registered models ship this module without vitau.processes
+
+    return itertools.chain.from_iterable(read_ahead(in_batches(items, num_bytes, _AHEAD)))
+
+
+def _size_of(frame: SampledFrame) -> int:
+    return frame.image.nbytes

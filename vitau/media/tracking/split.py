@@ -16,9 +16,8 @@ from typing import Final, Generic, TypeVar
 
 from vitau.errors import ClipError
 from vitau.media.clips import DecodeCounts, Position, SampledFrame
-from vitau.media.faces import Detection
 from vitau.media.tracking.clip import ClipRange, ReadFrame, track_frames
-from vitau.media.tracking.tracker import FINE_SEARCH_EVERY, FaceTracker, Reference, UnknownPersonError, align_found
+from vitau.media.tracking.tracker import FINE_SEARCH_EVERY, FaceTracker, FoundFrame, Reference, UnknownPersonError, align_found
 from vitau.media.videos import MAX_FRAMES
 
 T = TypeVar("T")
@@ -34,7 +33,8 @@ class Split:
     """The way in which processes share one clip.
 
     Attributes:
-        num_processes: that track it; one tracks it alone.
+        num_processes: that track it; one tracks it alone. Of a clip that is too short for several, threads of this process
+            decode and search the next frames.
         long: fewest sampled frames of a clip that is shared.
         longest_part: most frames of a part.
         start_method: of the processes. ``fork`` takes no time, and needs a process without threads.
@@ -130,7 +130,8 @@ def track_clip(clip: ClipRange, read: ReadFrame[T], counts: DecodeCounts, split:
         counts.num_frames += end.num_decoded
         counts.truncated = end.truncated
         return
-    yield from track_frames(clip, read, counts, tracker=end.tracker, after=end.mark.index if end.mark else -1)
+    after, ahead = end.mark.index if end.mark else -1, split.num_processes > 1
+    yield from track_frames(clip, read, counts, tracker=end.tracker, after=after, ahead=ahead)
 
 
 def _positions(clip: ClipRange, split: Split) -> list[Position]:
@@ -239,7 +240,7 @@ class _Search:
         self.tracker.reference = Reference(known=False)
         self.guess = copy(self.tracker)
 
-    def frames(self) -> Iterator[tuple[SampledFrame, int, Detection | None]]:
+    def frames(self) -> Iterator[FoundFrame]:
         """Yield the frames with the number of faces and the person, up to the first that needs the reference face."""
         for frame in self._frames:
             before = copy(self.tracker)

@@ -1,9 +1,9 @@
 """The tracker: one person in the frames of a clip."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from vitau.media.clips import SampledFrame
 from vitau.media.crops import Image
 from vitau.media.faces import SAME_PERSON, Box, Detection, FaceCrop, align, align_all, detect, embed, iou, person_of_interest
+
+T = TypeVar("T")
 
 COARSE_WIDTH: Final = 320
 """Longer side at which every frame of a clip is searched, px; dlib's smallest face is 80 px, a quarter of it."""
@@ -26,9 +28,10 @@ SCENE_CUT: Final = 30.0
 WEAK_REFERENCE: Final = 0.5
 """Detection score below which the reference face may be a false detection; a better one replaces it."""
 
-_ALIGNED_AT_ONCE: Final = 32
-_ALIGNED_BYTES: Final = 32 << 20
+_ALIGNED_AT_ONCE: Final = 8
 
+FoundFrame: TypeAlias = tuple[SampledFrame, int, Detection | None]
+"""A frame, the number of its faces, and where the tracked person was found in it."""
 TrackedFrame: TypeAlias = tuple[SampledFrame, int, FaceCrop | None]
 """A frame, the number of its faces, and the face of the tracked person if it shows it."""
 
@@ -39,20 +42,22 @@ def track_faces(frames: Iterable[SampledFrame], *, mirrored: bool = False) -> It
     return align_found(((frame, *tracker.find(frame.image)) for frame in frames), mirrored=mirrored)
 
 
-def align_found(
-    frames: Iterable[tuple[SampledFrame, int, Detection | None]], *, mirrored: bool = False
-) -> Iterator[TrackedFrame]:
+def align_found(frames: Iterable[FoundFrame], *, mirrored: bool = False) -> Iterator[TrackedFrame]:
     """Yield frames with the number of their faces and the face of the tracked person, given where it was found.
 
     Up to 32 frames or 32 MiB are held and aligned at once, which changes the speed only.
     """
-    frames = iter(frames)
-    for first in frames:
-        following = itertools.islice(frames, max(min(_ALIGNED_AT_ONCE, _ALIGNED_BYTES // first[0].image.nbytes) - 1, 0))
-        held = [first, *following]
+    for held in in_batches(frames, lambda found: found[0].image.nbytes, _ALIGNED_AT_ONCE):
         faces = iter(align_all([(frame.image, face) for frame, _, face in held if face is not None], mirrored=mirrored))
         for frame, num_faces, found in held:
             yield frame, num_faces, None if found is None else next(faces)
+
+
+def in_batches(items: Iterable[T], num_bytes: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Yield items in batches: at most so many, and as many MiB if all are of the size of the first, but always one."""
+    items = iter(items)
+    for first in items:
+        yield [first, *itertools.islice(items, max(min(most, (most << 20) // num_bytes(first)) - 1, 0))]
 
 
 class UnknownPersonError(Exception):

@@ -29,7 +29,7 @@ from vitau.data.usable_frames import UsableFrames
 from vitau.measures.reporting.words import SHORT_TASKS
 from vitau.measures.results import Task
 from vitau.progress import track
-from vitau.schema import KNOWN_COHORTS, Cohort, Comparison, LedgerRow, case_name, cases_of, person_of
+from vitau.schema import KNOWN_COHORTS, Clip, Cohort, Comparison, LedgerRow, case_name, cases_of, person_of
 from vitau.store import Store
 
 NUM_KEY_FRAMES: Final = 8
@@ -56,15 +56,21 @@ class Material:
 
 def cases(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,)) -> list[str]:
     """Return the cases of the people of some cohorts, by default of patients: each person at each visit, in order of time."""
-    own = cases_of(workspace.catalog.clips())
+    return cases_among(workspace, workspace.catalog.clips(), cohorts)
+
+
+def cases_among(workspace: Workspace, clips: Iterable[Clip], cohorts: Collection[Cohort]) -> list[str]:
+    """Return the cases of the people of some cohorts, given the usable clips."""
+    own = cases_of(clips)
     people = [subject.pseudonym for subject in workspace.catalog.subjects() if subject.cohort in cohorts]
     return [case for person in people for case in own.get(person, (person,))]
 
 
 def materials(workspace: Workspace, cohorts: Collection[Cohort] = (Cohort.PALSY,)) -> dict[str, Material]:
     """Return the material of every case with a usable frame, by default of patients; case → material. No table is read."""
-    owners = {clip.sha256: case_name(clip.subject, clip.visit) for clip in workspace.catalog.clips()}
-    tables: dict[str, list[FrameTable]] = {case: [] for case in cases(workspace, cohorts)}
+    clips = workspace.catalog.clips()
+    owners = {clip.sha256: case_name(clip.subject, clip.visit) for clip in clips}
+    tables: dict[str, list[FrameTable]] = {case: [] for case in cases_among(workspace, clips, cohorts)}
     for table in workspace.catalog.frame_tables(frames_version()):
         if (owner := owners[table.clip]) in tables and table.num_frames > sum(table.quarantined.values()):
             tables[owner].append(table)
@@ -137,8 +143,10 @@ def compare_person(workspace: Workspace, subject: str, material: Material, pages
 
 def find_stale_answers(workspace: Workspace, rows: Iterable[LedgerRow]) -> list[Stale]:
     """Return the standing answers of a ledger whose people look different in newer frames, by the comparisons so far."""
-    threshold = workspace.settings.ask_again_above
-    return stale_answers(shown_frames(rows), material_names(workspace), workspace.catalog.comparisons(), threshold=threshold)
+    threshold, comparisons = workspace.settings.ask_again_above, workspace.catalog.comparisons()
+    if not comparisons:  # the materials of all people need not be read
+        return []
+    return stale_answers(shown_frames(rows), material_names(workspace), comparisons, threshold=threshold)
 
 
 def build_reader_tasks(

@@ -121,7 +121,7 @@ class Recordings(LabelLedger, Leases):
         """Return every clip, also of people who withdrew their consent, as :meth:`clips` does."""
         merged = self.merged_names()
         found = self._load(Clip, sa.select(clips))
-        found = [replace(clip, subject=canonical_name(clip.subject, merged)) for clip in found]
+        found = [replace(clip, subject=merged[clip.subject]) if clip.subject in merged else clip for clip in found]
         return sorted(found, key=lambda clip: (clip.subject, clip.sha256))
 
     def recorded_clip(self, sha256: str) -> ClaimedClip | None:

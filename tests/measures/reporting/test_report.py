@@ -1,13 +1,17 @@
 import re
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from vitau.measures.reporting.folder import video_names
 from vitau.measures.reporting.report import ReportWriter, file_name, render_person
 from vitau.measures.results import PersonResult, Task
+from vitau.measures.sources import Part, Source
+from vitau.media.inputs import RecordingOptions
 from vitau.schema import Side, Skipped
 
 
@@ -141,3 +145,12 @@ def test_the_pictures_of_the_page_are_upright_faces(recording):
     eyes = level[36:42].mean(axis=0), level[42:48].mean(axis=0)
     assert eyes[0][1] == pytest.approx(eyes[1][1], abs=0.01)
     assert (eyes[0][0] + eyes[1][0]) / 2 == pytest.approx(SIZE[0] / 2)
+
+
+def test_videos_of_names_that_look_alike_as_files_have_files_of_their_own():
+    part = Part(path=Path("clip.mp4"), options=RecordingOptions())
+    alike = [
+        Source(item=item, parts=(part,), visit=visit)
+        for item, visit in (("a b", None), ("a_b", "1"), ("a_b", "2"), ("c", None))
+    ]
+    assert list(video_names(alike).values()) == ["a_b", "a_b-2", "a_b-3", "c"]

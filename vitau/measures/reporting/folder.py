@@ -1,11 +1,11 @@
 """Everything that `vitau measure` and the page of `vitau serve` write about sources, in one folder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitau.measures.landmarks.backend import LandmarkBackend
-from vitau.measures.reporting.report import ReportWriter, render_person
+from vitau.measures.reporting.report import ReportWriter, file_name, render_person
 from vitau.measures.reporting.video import write_video
 from vitau.measures.reporting.workbook import WorkbookWriter
 from vitau.measures.results import Recording
@@ -40,7 +40,7 @@ def measure_into(
             out,
             backend=backend,
             sinks=(report, workbook),
-            finish=_Pictures(out=out, video=video),
+            finish=_Pictures(out=out, videos=video_names(listed.sources) if video else {}),
             num_processes=num_processes,
             num_readers=num_readers,
             watch=watch,
@@ -50,15 +50,23 @@ def measure_into(
     return result
 
 
+def video_names(sources: Iterable[Source]) -> dict[Source, str]:
+    """Return the file name of each source's video, without suffix."""
+    names: dict[Source, str] = {}
+    for source in sources:
+        names[source] = file_name(source.item, names.values())
+    return names
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pictures:
     """The page and the video of a recording, made by the process that measured it: they take longer than all tables."""
 
     out: Path
-    video: bool
+    videos: Mapping[Source, str]
 
     def __call__(self, source: Source, recording: Recording) -> Recording:
         """Write the video, if there is to be one; return the recording with its page and without its pictures."""
-        if self.video:
-            write_video(self.out, source, recording)
+        if source in self.videos:
+            write_video(self.out, self.videos[source], source, recording)
         return replace(recording, page=render_person(recording), key_frames=())

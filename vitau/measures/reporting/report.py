@@ -1,7 +1,8 @@
 """The pages of a measurement: one per person, and one that lists all people."""
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -65,9 +66,9 @@ class ReportWriter:
         """Write the page of a person, rendered here unless the recording has it."""
         folder = self._out / FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = self._unused(file_name(recording.item))
+        name = file_name(recording.item, {Path(person.page).stem for person in self._people})
         self._last = recording.page or render_person(recording)
-        write_atomic(folder / name, self._last)
+        write_atomic(folder / f"{name}.html", self._last)
         self._people.append(
             ListedPerson(
                 item=recording.item,
@@ -75,7 +76,7 @@ class ReportWriter:
                 person=recording.person,
                 num_findings=len(summary.findings(recording)),
                 num_frames=int(recording.series.usable.sum()),
-                page=f"{FOLDER}/{name}",
+                page=f"{FOLDER}/{name}.html",
             )
         )
 
@@ -88,17 +89,12 @@ class ReportWriter:
             alone = len(self._people) == 1 and not self._skipped
             write_atomic(self._out / PAGE, self._last if alone else render_list(self._people, self._skipped))
 
-    def _unused(self, name: str) -> str:
-        pages = {person.page for person in self._people}
-        stem, number = name, 2
-        while f"{FOLDER}/{name}.html" in pages:
-            name, number = f"{stem}-{number}", number + 1
-        return f"{name}.html"
 
-
-def file_name(item: str) -> str:
-    """Return the name of an input as a file name without suffix."""
-    return re.sub(r"[^\w.-]+", "_", item).strip("._")[:80] or "person"
+def file_name(item: str, used: Container[str] = ()) -> str:
+    """Return the name of an input as a file name without suffix, with a number if that name is used."""
+    stem = re.sub(r"[^\w.-]+", "_", item).strip("._")[:80] or "person"
+    numbered = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in numbered if name not in used)
 
 
 def render_person(recording: Recording) -> str:

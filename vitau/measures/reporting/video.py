@@ -16,7 +16,6 @@ from vitau.errors import ClipError
 from vitau.measures.geometry import Floats
 from vitau.measures.reporting.curves import elapsed
 from vitau.measures.reporting.pictures import draw_lines
-from vitau.measures.reporting.report import file_name
 from vitau.measures.reporting.words import LEFT_RGB, MAIN_MEASURES, RIGHT_RGB, STATEMENT, measure_words
 from vitau.measures.results import TASK_WORDS, Recording, Series, Task
 from vitau.measures.series import RATE_FPS
@@ -37,8 +36,8 @@ _CODEC: Final = {"crf": "21", "preset": "veryfast", "threads": "1"}
 _TIME_BASE: Final = Fraction(1, 1000)
 
 
-def write_video(out: Path, source: Source, recording: Recording, rate_fps: float = RATE_FPS) -> None:
-    """Write the overlay video of a recording into ``videos/`` of a folder, by decoding its files a second time.
+def write_video(out: Path, name: str, source: Source, recording: Recording, rate_fps: float = RATE_FPS) -> None:
+    """Write the overlay video of a recording as ``videos/<name>.mp4`` of a folder, by decoding its files a second time.
 
     With fewer than two measured frames, as of a single photo, there is no video.
     """
@@ -47,7 +46,7 @@ def write_video(out: Path, source: Source, recording: Recording, rate_fps: float
     folder = out / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     frames = measured_again(recording, source.parts, rate_fps)
-    write_overlay(recording, frames, folder / f"{file_name(recording.item)}.mp4")
+    write_overlay(recording, frames, folder / f"{name}.mp4")
 
 
 def measured_again(recording: Recording, parts: Sequence[Part], rate_fps: float = RATE_FPS) -> Iterator[SampledFrame]:

@@ -67,7 +67,7 @@ def bench(
         watch: called after every round.
         name: of the benchmark.
         upsample: how often the baseline doubles the frame before the search; 1 in dlib's examples.
-        duration_s: of the clip; by default that of the drawing, about 9 s.
+        duration_s: of the clip; by default that of the drawing, about 9 s. A longer one needs no run to warm up.
         at_least: smallest ratio that is wanted.
     """
     cv2.setNumThreads(1)
@@ -86,6 +86,7 @@ def bench(
             watch=watch,
             at_least=at_least,
             floors=floors(path, num_sampled),
+            warm=duration_s is None,
         )
     return Result(
         name=name,

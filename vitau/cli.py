@@ -239,7 +239,9 @@ def bench(
     *,
     rounds: Annotated[int | None, typer.Option(help="Number of paired measurements; by default that of the benchmark.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per benchmark, one per line.")] = False,
-    page: Annotated[Path | None, typer.Option(help="Write the results to this Markdown page too.", show_default=False)] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the results to sections of this Markdown page too.", show_default=False)
+    ] = None,
 ) -> None:
     """Measure ViTAU against a baseline.
 
@@ -247,15 +249,14 @@ def bench(
     """
     from rich.console import Console
 
-    from vitau.bench.page import write_page
+    from vitau.bench.page import add_section
     from vitau.bench.run import as_json as to_json
     from vitau.bench.run import as_table as to_table
     from vitau.bench.run import run
 
-    failed, measured = False, []
+    failed = False
     with bar("bench", transient=True) as update:
         for one, result in run(name, rounds, lambda case, done, total: update(done, total, case)):
-            measured.append((one, result))
             if isinstance(result, VitauError):
                 failed = True
                 typer.echo(f"Error: {result}", err=True)
@@ -263,8 +264,8 @@ def bench(
                 typer.echo(to_json(result))
             else:
                 Console().print(to_table(result))
-            if page is not None:  # after each, so that a stopped run keeps what it measured
-                write_page(page, measured)
+            if page is not None:
+                add_section(page, f"vitau bench {one}", result)
     raise typer.Exit(1 if failed else 0)
 
 

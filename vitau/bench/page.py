@@ -1,7 +1,6 @@
 """The page docs/performance.md: what `vitau bench` measured, on which machine, and how close it is to the floors."""
 
 import platform
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,50 +14,46 @@ from vitau.store.atomic import write_atomic
 _DISTRIBUTIONS: Final = ("torch", "numpy", "opencv-python-headless", "dlib-bin", "av", "pyarrow")
 
 
-def write_page(path: Path, measured: Sequence[tuple[str, Result | BenchError]], *, now: datetime | None = None) -> None:
-    """Write the results as Markdown; a benchmark that could not run is listed with its reason.
+def add_section(path: Path, command: str, result: Result | BenchError, *, now: datetime | None = None) -> None:
+    """Write the result of a benchmark as a section of a Markdown page, atomically: in place of the one before, or at its end.
+
+    A stopped `make bench` therefore keeps what it measured, and what it did not measure again. The page is created if missing.
 
     Args:
-        path: the page, written atomically.
-        measured: name and result of each benchmark.
+        path: the page.
+        command: that measured, such as `vitau bench ingest`.
+        result: of it; a benchmark that could not run is listed with its reason.
         now: time of the measurement; by default the current time.
     """
-    on = machine()
+    _, *sections = path.read_text(encoding="utf-8").split("\n## ") if path.is_file() else [""]
+    title = f"`{command}`"
+    section = "\n".join([title, "", *_measured(result, now or datetime.now(UTC))])
+    places = [number for number, before in enumerate(sections) if before.startswith(f"{title}\n")]
+    place = places[0] if places else len(sections)
+    sections[place : place + 1] = [section]
+    write_atomic(path, ("\n\n## ".join([_head(), *(one.strip("\n") for one in sections)]) + "\n").encode())
+
+
+def _head() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _DISTRIBUTIONS)
-    date = f"{now or datetime.now(UTC):%d %B %Y}"
-    lines = [
-        "# Performance",
-        "",
-        "`make bench` wrote this page. Do not edit it.",
-        "",
-        "Every figure is measured beside an honest baseline, in turns, in one run.",
-        "Compare the ratios, not the rates. A floor is the rate of a part that no implementation can leave out.",
-        "",
-        f"{date}; {on['cpu']}, {on['cores']} cores, load {on['load']} at the end.",
-        f"Python {platform.python_version()}, {versions}.",
-        "",
-    ]
-    for name, result in measured:
-        lines += _titled(f"vitau bench {name}", result)
-    write_atomic(path, "\n".join(lines).encode())
+    return "\n".join(
+        [
+            "# Performance",
+            "",
+            "`make bench` wrote this page. Do not edit it.",
+            "",
+            "Every figure is measured beside an honest baseline, in turns, in one run.",
+            "Compare the ratios, not the rates. A floor is the rate of a part that no implementation can leave out.",
+            "",
+            f"Python {platform.python_version()}, {versions}.",
+        ]
+    )
 
 
-def add_section(path: Path, command: str, result: Result) -> None:
-    """Add the result of another command to a page, atomically; an earlier result of that command is replaced.
-
-    Raises:
-        BenchError: there is no page.
-    """
-    if not path.is_file():
-        raise BenchError(f"there is no page {path}: write it first with `vitau bench all --page {path}`")
-    first, *sections = path.read_text(encoding="utf-8").split("\n## ")
-    kept = [section for section in sections if not section.startswith(f"`{command}`")]
-    page = "\n## ".join([first, *kept]).rstrip("\n") + "\n\n"
-    write_atomic(path, (page + "\n".join(_titled(command, result))).encode())
-
-
-def _titled(command: str, result: Result | BenchError) -> list[str]:
-    return [f"## `{command}`", "", *(_not_run(result) if isinstance(result, BenchError) else _section(result)), ""]
+def _measured(result: Result | BenchError, now: datetime) -> list[str]:
+    on = machine()
+    when = f"{now:%d %B %Y}; {on['cpu']}, {on['cores']} cores, load {on['load']} at the end."
+    return [*(_not_run(result) if isinstance(result, BenchError) else _section(result)), "", when]
 
 
 def _not_run(error: BenchError) -> list[str]:

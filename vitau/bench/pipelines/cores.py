@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from vitau.bench.ingest import RATE_FPS, write_drawn
 from vitau.bench.measure import Case, Result, Watch, compare, rate
 from vitau.bench.pipelines.score import write_model
 from vitau.errors import BenchError
@@ -33,10 +34,11 @@ PROBED: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """Folders of the clips, of some of them for the floor, of the model, and of all outputs."""
+    """Folders of the clips, of some of them for the floor, of a long clip, of the model, and of all outputs."""
 
     clips: Path
     few: Path
+    long: Path
     model: Path
     outputs: Path
 
@@ -47,18 +49,21 @@ def bench(
     *,
     num_clips: int = 60,
     num_people: int = 10,
+    long_s: float | None = 120.0,
     commands: Sequence[str] = COMMANDS,
 ) -> Result:
-    """Run commands over short drawn clips with two processes, and with one, as a user starts them.
+    """Run commands over short drawn clips, and over a long one, with two processes and with one, as a user starts them.
 
-    The time includes the start of Python, all imports and the models. The floor is the rate of two processes that need no
-    start: twice the rate of this one, which has loaded everything. The files of both sides are compared byte by byte.
+    Two processes share the long clip by time. The time includes the start of Python, all imports and the models. The floor is
+    the rate of two processes that need no start: twice the rate of this one, which has loaded everything. The files of both
+    sides are compared byte by byte.
 
     Args:
         rounds: paired measurements, without one to warm up, because every command is a new process.
         watch: called after every round.
         num_clips: clips of 14 frames.
         num_people: drawn people; their clips are repeated under other names.
+        long_s: duration of the long clip, which has a case for each command too; ``None`` leaves it out.
         commands: some of ``COMMANDS``, one case each.
 
     Raises:
@@ -68,20 +73,24 @@ def bench(
         raise BenchError("two processes share one core here; take a machine, or a container, with two")
     with TemporaryDirectory() as folder:
         inputs = _write_inputs(Path(folder), num_clips, num_people)
-        cases = tuple(_case(command, inputs, num_clips, rounds, watch) for command in commands)
+        cases = [_case(command, inputs, num_clips, rounds, watch) for command in commands]
+        if long_s is not None:
+            num_frames = write_drawn(inputs.long / "long.mp4", long_s)
+            cases += [_long_case(command, inputs, num_frames, rounds, watch) for command in commands]
     return Result(
         name="cores",
-        compared="a command over many clips, with two processes beside one",
+        compared="a command over many clips, and over a long one, with two processes beside one",
         difference="number of written files that are not byte-identical",
-        cases=cases,
+        cases=tuple(cases),
     )
 
 
 def _write_inputs(folder: Path, num_clips: int, num_people: int) -> Inputs:
-    inputs = Inputs(clips=folder / "clips", few=folder / "few", model=folder / "model", outputs=folder / "outputs")
+    clips, few, long, model, outputs = (folder / name for name in ("clips", "few", "long", "model", "outputs"))
+    inputs = Inputs(clips=clips, few=few, long=long, model=model, outputs=outputs)
     write_cohort(folder / "people", min(num_people, num_clips), SEED)
     drawn = sorted((folder / "people" / "clips").iterdir())
-    for path in (inputs.clips, inputs.few, inputs.outputs):
+    for path in (clips, few, long, outputs):
         path.mkdir()
     for number in range(num_clips):
         shutil.copyfile(drawn[number % len(drawn)], inputs.clips / f"{number:03d}.mp4")
@@ -98,8 +107,8 @@ def _case(command: str, inputs: Inputs, num_clips: int, rounds: int, watch: Watc
     num_few = len(list(inputs.few.iterdir()))
     return compare(
         f"`vitau {command}`, {num_clips} clips",
-        partial(_run, command, inputs, new_folder, 2),
-        partial(_run, command, inputs, new_folder, 1),
+        partial(_run, command, inputs.clips, inputs.model, new_folder, 2),
+        partial(_run, command, inputs.clips, inputs.model, new_folder, 1),
         _judge,
         amount=num_clips,
         unit="clips/s",
@@ -107,6 +116,22 @@ def _case(command: str, inputs: Inputs, num_clips: int, rounds: int, watch: Watc
         watch=watch,
         at_least=AT_LEAST,
         floors={"two processes without a start": 2 * rate(here, num_few, 2)},
+        warm=False,
+    )
+
+
+def _long_case(command: str, inputs: Inputs, num_frames: int, rounds: int, watch: Watch) -> Case:
+    new_folder = partial(next, (inputs.outputs / f"{command}-long-{number}" for number in count()))
+    return compare(
+        f"`vitau {command}`, one clip of {num_frames / RATE_FPS:.0f} s",
+        partial(_run, command, inputs.long, inputs.model, new_folder, 2),
+        partial(_run, command, inputs.long, inputs.model, new_folder, 1),
+        _judge,
+        amount=num_frames / RATE_FPS,
+        unit="s of the clip/s",
+        rounds=rounds,
+        watch=watch,
+        at_least=AT_LEAST,
         warm=False,
     )
 
@@ -121,10 +146,10 @@ def _measured_here(inputs: Inputs, new_folder: Callable[[], Path]) -> Callable[[
     return lambda: measure_into(new_folder(), listed, backend)
 
 
-def _run(command: str, inputs: Inputs, new_folder: Callable[[], Path], workers: int) -> Mapping[str, str]:
+def _run(command: str, clips: Path, model: Path, new_folder: Callable[[], Path], workers: int) -> Mapping[str, str]:
     """Run a command; return the SHA-256 of each file that it wrote, by its path in the output folder."""
     out = new_folder()
-    arguments = ["vitau.cli", command, *([inputs.model] if command == "score" else []), inputs.clips, "--out", out]
+    arguments = ["vitau.cli", command, *([model] if command == "score" else []), clips, "--out", out]
     done = subprocess.run(
         [sys.executable, "-m", *map(str, arguments), "--workers", str(workers)], capture_output=True, text=True, check=False
     )

@@ -113,7 +113,8 @@ def read_rows(url: str, *, everything: bool = False) -> dict[str, list[dict[str,
             elif table.name not in APART:
                 left_out = VOLATILE | VOLATILE_OF.get(table.name, frozenset())
                 columns = [column.label(column.key) for column in table.c if column.name not in left_out]
-                found[table.name] = [dict(row) for row in connection.execute(sa.select(*columns)).mappings()]
+                query = sa.select(*columns or [sa.literal(1).label("row")]).select_from(table)  # at least their number
+                found[table.name] = [dict(row) for row in connection.execute(query).mappings()]
     engine.dispose()
     return found
 

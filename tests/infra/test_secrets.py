@@ -245,7 +245,7 @@ def test_the_roles_of_postgresql_enter_their_own_database_and_only_the_owner_cha
     catalog = open_catalog(address(prepared, "catalog_writer"))  # nothing to migrate
     with catalog.engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_heads()
-        ledger = next(name for name in sa.inspect(connection).get_table_names() if "ledger" in name)
+        ledger = next(name for name in sa.inspect(connection).get_table_names() if name == "ledger")
         connection.execute(sa.select(sa.func.count()).select_from(sa.table(ledger)))
     catalog.engine.dispose()
     for statement in (

@@ -20,7 +20,10 @@ ANSWER = {"action": "ANNOTATION_CREATED", "project": {"id": 7}, "annotation": {"
 @pytest.fixture
 def receiver() -> Iterator:
     """Start the server with a callback; return a function that posts to it."""
-    running = []
+    running, client = (
+        [],
+        httpx.Client(),
+    )  # one for all: a new one per request takes longer than the quiet time on a busy machine
 
     def start(hint, **how):
         config = uvicorn.Config(make_app(SECRET, hint, **how), host="127.0.0.1", port=0, log_config=None, access_log=False)
@@ -33,11 +36,12 @@ def receiver() -> Iterator:
 
         def post(body=ANSWER, *, secret: str | None = SECRET, **more) -> int:
             headers = {} if secret is None else {SECRET_HEADER: secret}
-            return httpx.post(url, headers=headers, **({"json": body} | more)).status_code
+            return client.post(url, headers=headers, **({"json": body} | more)).status_code
 
         return post
 
     yield start
+    client.close()
     for server, thread in running:
         server.should_exit = True
         thread.join()

@@ -91,4 +91,4 @@ def notes_of(case: Case) -> list[str]:
 
 def wanted(case: Case) -> str:
     """Return the wanted ratio and whether it is missed."""
-    return "" if case.at_least is None else f"{case.at_least:g}×{' MISSED' if case.missed else ''}"
+    return "" if case.at_least is None else f"{case.at_least:.3g}×{' MISSED' if case.missed else ''}"

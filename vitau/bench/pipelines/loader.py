@@ -26,6 +26,7 @@ from vitau.media.synthetic.drawing import draw_crop
 from vitau.media.synthetic.people import TASKS, draw_person
 from vitau.models.inputs import to_input, to_pixels
 from vitau.models.vit import ViTConfig, build_vit
+from vitau.processes import keep_freed_memory
 from vitau.schema import AUS, CROP_SIZE, MIRROR, Cohort
 from vitau.store import Store, open_store
 from vitau.training.augment import Changes, draw_changes
@@ -68,6 +69,7 @@ def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as a training does
     try:
         with TemporaryDirectory() as folder:
             frames = write(Path(folder), num_people)

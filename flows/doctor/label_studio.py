@@ -13,7 +13,7 @@ from flows.doctor.rest import request, summarize
 from flows.doctor.storage import endpoint_of
 from flows.settings import Settings
 from flows.workspace import Workspace
-from labeling.sampling.tasks import store_folder
+from labeling.sampling.tasks import image_url, store_folder
 from vitau.store import S3Store, open_store
 
 JPEG: Final = b"\xff\xd8\xff"
@@ -103,16 +103,15 @@ def pictures(settings: Settings) -> str:
 def shown_picture(settings: Settings) -> str:
     """Check that it shows the first picture of a task, through the address that a reader's page opens.
 
-    Projects whose pictures are in another store, those of another deployment, are left out.
+    Tasks whose pictures are in another store, those of another deployment, are left out.
     """
+    ours = image_url(settings.store, "")
     projects = request_label_studio(settings, "GET", "/api/projects/", params={"page_size": 100}).json().get("results", [])
     for project in projects:
-        if not reads_store(settings, project["id"]):
-            continue
-        wanted = {"project": project["id"], "page_size": 1, "fields": "all"}
+        wanted = {"project": project["id"], "page_size": 1, "fields": "all", "resolve_uri": "false"}
         tasks = request_label_studio(settings, "GET", "/api/tasks/", params=wanted).json().get("tasks", [])
         pictures = (tasks[0].get("data") or {}).get("images") if tasks else None
-        if not pictures:
+        if not pictures or not str(pictures[0]).startswith(ours):
             continue
         task = request_label_studio(settings, "GET", f"/api/tasks/{tasks[0]['id']}/").json()
         page = str(task["data"]["images"][0])
@@ -126,14 +125,6 @@ def shown_picture(settings: Settings) -> str:
             )
         return f"a picture of project {project['id']} opens as in a reader's browser"
     raise NotApplicableError("no project has a task yet: run `python -m flows annotate`")
-
-
-def reads_store(settings: Settings, project: int) -> bool:
-    """Return whether a project has a storage of the store's kind: a folder, or the same bucket."""
-    store = open_store(settings.store)
-    kind = "s3" if isinstance(store, S3Store) else "localfiles"
-    storages = request_label_studio(settings, "GET", f"/api/storages/{kind}", params={"project": project}).json()
-    return any(not isinstance(store, S3Store) or storage.get("bucket") == store.bucket for storage in storages)
 
 
 def wrong_endpoint(settings: Settings, bucket: str, endpoint: str) -> None:

@@ -8,4 +8,4 @@ def test_both_ways_find_the_same_scores():
     assert case.at_least is None
     assert case.max_difference < 0.02
     assert list(case.floors) == ["decode", "forward", "decode + faces", "decode + faces + forward"]
-    assert case.floors["decode"] > case.floors["decode + faces"] > case.floors["decode + faces + forward"] > 0
+    assert min(case.floors.values()) > 0

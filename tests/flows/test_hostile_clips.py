@@ -5,7 +5,6 @@ import io
 import shutil
 import struct
 import tarfile
-import time
 import zlib
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def _without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "gate", lambda *_: None)
 
 
-def test_three_good_clips_are_recorded_and_twelve_hostile_ones_listed_and_a_rerun_is_faster(cohort, tmp_path):
+def test_three_good_clips_are_recorded_and_twelve_hostile_ones_listed_and_a_rerun_adds_nothing(cohort, tmp_path):
     folder = tmp_path / "Ada Lovelace"
     folder.mkdir()
     recordings = sorted((cohort / "clips").iterdir())[:2]
@@ -74,19 +73,16 @@ def test_three_good_clips_are_recorded_and_twelve_hostile_ones_listed_and_a_reru
         for number, name in enumerate([*hostile[:6], *clips, *hostile[6:]]):
             writer.writerow([people.get(name, f"h{number}"), name, "palsy"])
     settings = offline_settings(tmp_path, num_processes=1)
-    workspace, summaries, seconds = Workspace(settings), [], []
+    workspace, summaries = Workspace(settings), []
     for _ in range(2):
-        began = time.monotonic()
         listed, skipped = read_manifest(folder / "manifest.csv")
         with disable_run_logger():
             outcomes = ingest.ingest_clips(workspace, listed, FrameRecipe(), Engine.LOCAL)
             ingest.record_skipped(workspace, folder / "manifest.csv", outcomes, skipped)
-        seconds.append(time.monotonic() - began)
         summaries.append(ingest.summarize(outcomes, skipped))
     first, again = summaries
     assert (first.clips, first.new_clips, len(first.skipped)) == (3, 3, 12)
     assert (again.clips, again.new_clips, again.cut_clips, len(again.skipped)) == (3, 0, 0, 12)
-    assert seconds[1] < seconds[0]
     assert len(workspace.catalog.clips()) == 3
     assert {item.item for item in first.skipped} == {item.item for item in again.skipped}
     reasons = str(workspace.catalog.skipped())

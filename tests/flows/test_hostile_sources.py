@@ -2,7 +2,6 @@
 
 import csv
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,12 +114,10 @@ def run(workspace: Workspace, manifest: Path) -> ingest.IngestSummary:
     return ingest.summarize(ingest.ingest_clips(workspace, clips, FrameRecipe(), Engine.LOCAL), skipped)
 
 
-def test_three_good_clips_are_entered_beside_twelve_hostile_ones_and_a_rerun_is_the_same_and_faster(
+def test_three_good_clips_are_entered_beside_twelve_hostile_ones_and_a_rerun_is_the_same(
     workspace: Workspace, manifest: Path, web: tuple[WebServer, WebServer], killing: None
 ) -> None:
-    began = time.monotonic()
     first = run(workspace, manifest)
-    took_s = time.monotonic() - began
     assert (first.clips, first.new_clips, len(first.skipped)) == (3, 3, 12)
     reasons = {item.item: item.reason for item in first.skipped}
     assert reasons["row 3"].startswith("the picture has 40000×40000 pixels by its header; save it smaller")
@@ -133,8 +130,6 @@ def test_three_good_clips_are_entered_beside_twelve_hostile_ones_and_a_rerun_is_
     assert web[1].requested == [], "a service on loopback was reached"
     keys = sorted(workspace.store.keys(SUBJECTS))
     assert len([key for key in keys if "/raw." in key]) == 3
-    began = time.monotonic()
     again = run(workspace, manifest)
-    assert time.monotonic() - began < took_s
     assert (again.clips, again.new_clips, len(again.skipped)) == (3, 0, 12)
     assert sorted(workspace.store.keys(SUBJECTS)) == keys

@@ -108,6 +108,27 @@ def test_relit_images_stay_in_the_range_of_an_input() -> None:
     assert crop_BCHW.std() > 0.01
 
 
+def test_noise_is_normal_and_neither_neighbors_nor_channels_nor_images_nor_draws_share_it() -> None:
+    config, generator, gray = replace(STILL, noise=0.1), torch.Generator().manual_seed(3), torch.zeros(4, 3, 96, 96)
+    draws = [draw_changes(4, 96, config, generator) for _ in range(2)]
+    images = [augment(gray, torch.zeros(4, 68, 2), changes)[0] / changes.noise_sd_B[:, None, None, None] for changes in draws]
+    noise_NHW = torch.cat(images).flatten(0, 1)
+    assert noise_NHW.mean((1, 2)).abs().max() < 0.05
+    assert (noise_NHW.std((1, 2)) - 1).abs().max() < 0.05
+    assert abs((noise_NHW**4).mean() - 3) < 0.15, "a uniform distribution has 1.8"
+    planes_NV = noise_NHW.flatten(1)
+    correlations = [torch.corrcoef(planes_NV).fill_diagonal_(0)]
+    correlations += [(planes_NV[:, lag:] * planes_NV[:, :-lag]).mean(1) for lag in (1, 2, 3, 4, 8, 96, 97)]
+    assert max(float(one.abs().max()) for one in correlations) < 0.055, "5 deviations of what chance gives"
+
+
+def test_the_same_seed_draws_the_same_changes_and_another_one_draws_others() -> None:
+    first, again, other = (draw_changes(3, 17, Augmentation(), torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    names = [name for name in Changes.__slots__ if name not in {"recording", "mirror_B"}]
+    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in names)
+    assert not any(torch.equal(getattr(first, name), getattr(other, name)) for name in names)
+
+
 def test_a_share_of_a_batch_is_changed_as_it_is_within_the_whole() -> None:
     crop_BCHW = torch.rand(6, 3, 16, 16) * 2 - 1
     landmarks_BL2 = torch.rand(6, 68, 2) * 255

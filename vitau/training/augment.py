@@ -18,6 +18,12 @@ from vitau.training.config import Augmentation, CameraChanges
 _LUMA: Final = (0.299, 0.587, 0.114)
 _CACHED: Final = 1 << 18
 """Values of images that are changed at a time."""
+_LEVELS: Final = torch.special.ndtri((torch.arange(256, dtype=torch.float64) + 0.5) / 256)
+NOISE_256: Final = (_LEVELS / _LEVELS.square().mean().sqrt()).float()
+"""Noise of mean 0 and deviation 1 by a random byte: the quantiles of a normal distribution in 256 equal shares.
+
+It ends at 2.9 deviations. The noise of a camera's sensor comes in whole levels too, of which a photo has 256.
+"""
 _BLOCK: Final = 8
 # the tables of quantization of JPEG's Annex K, for luma and for chroma
 _LUMA_STEPS: Final = (
@@ -59,7 +65,7 @@ class Recording:
 class Changes:
     """Random parameters of B augmented images: angle in rad, mirror −1 or 1, the others in the units of the input.
 
-    The noise has a standard deviation of 1 in ``noise_BCHW``, and ``noise_sd_B`` in the images.
+    ``noise_BCHW`` is random bytes, whose noise is in ``NOISE_256``; its standard deviation in the images is ``noise_sd_B``.
     """
 
     angle_B: Tensor
@@ -79,13 +85,8 @@ class Changes:
         return type(self)(**tensors, recording=self.recording and self.recording.of(rows))
 
 
-def draw_changes(
-    batch: int, size: int, config: Augmentation, generator: torch.Generator, noise_BHWC: Tensor | None = None
-) -> Changes:
-    """Draw the parameters of a batch of images with a side of ``size`` px, on the generator's device.
-
-    The noise is drawn into ``noise_BHWC`` if it is given: a new array of this size takes a tenth of the time to prepare.
-    """
+def draw_changes(batch: int, size: int, config: Augmentation, generator: torch.Generator) -> Changes:
+    """Draw the parameters of a batch of images with a side of ``size`` px, on the generator's device."""
     device = generator.device
 
     def uniform(width: float, *shape: int) -> Tensor:
@@ -93,9 +94,9 @@ def draw_changes(
 
     coin_B = torch.rand(batch, generator=generator, device=device)
     strength_B = torch.rand(batch, generator=generator, device=device) * config.noise
-    if noise_BHWC is None:
-        noise_BHWC = torch.empty(batch, size, size, 3, device=device)
-    noise_BHWC.normal_(generator=generator)
+    num_values = batch * 3 * size**2
+    # eight bytes at a time: all 64 bits of an integer are random
+    random = torch.empty(-(-num_values // 8), dtype=torch.int64, device=device).random_(-(1 << 63), None, generator=generator)
     return Changes(
         angle_B=uniform(math.radians(config.rotate_deg)),
         scale_B=1 + uniform(config.scale),
@@ -105,7 +106,7 @@ def draw_changes(
         bias_B=uniform(config.bias),
         tint_B3=uniform(config.tint, 3),
         noise_sd_B=strength_B,
-        noise_BCHW=noise_BHWC.permute(0, 3, 1, 2),
+        noise_BCHW=random.view(torch.uint8)[:num_values].view(batch, 3, size, size),
         # drawn last: without changes of the camera, the others are those of before
         recording=None if config.camera is None else _draw_recording(batch, size, config.camera, generator),
     )
@@ -147,7 +148,7 @@ def augment(crop: Tensor, landmarks_BL2: Tensor, changes: Changes) -> tuple[Tens
     num_images, _, height, width = changes.noise_BCHW.shape
     reach = 0 if changes.recording is None else blur_reach(changes.recording.blur_B)
     step = max(1, _CACHED // (3 * height * width)) if crop.device.type == "cpu" else max(1, num_images)
-    augmented_BCHW = torch.empty_like(changes.noise_BCHW, memory_format=torch.contiguous_format)
+    augmented_BCHW = torch.empty(changes.noise_BCHW.shape, device=crop.device)
     for first in range(0, num_images, step):
         rows = slice(first, first + step)
         crop_BCHW = to_input(crop[rows], height) if crop.dtype == torch.uint8 else crop[rows]
@@ -175,13 +176,11 @@ def _warp(crop_BCHW: Tensor, new_to_old_B23: Tensor) -> Tensor:
 
 
 def _relight(crop_BCHW: Tensor, changes: Changes, reach: int, *, out: Tensor) -> None:
-    """Apply all changes of pixel values; the images are overwritten."""
+    """Apply all changes of pixel values."""
     if changes.recording is not None:
         crop_BCHW = blur(crop_BCHW, changes.recording.blur_B, reach)
-    color_BC11 = (changes.bias_B[:, None] + changes.tint_B3)[:, :, None, None]
-    crop_BCHW.mul_(changes.gain_B[:, None, None, None]).add_(color_BC11)
-    crop_BCHW.addcmul_(changes.noise_BCHW.contiguous(), changes.noise_sd_B[:, None, None, None])
-    torch.clamp(crop_BCHW, -1, 1, out=out)
+    _draw_colored_noise(changes, out)
+    out.addcmul_(crop_BCHW, changes.gain_B[:, None, None, None]).clamp_(-1, 1)
     if changes.recording is None:
         return
     gray_B, quality_B = changes.recording.gray_B, changes.recording.quality_B
@@ -190,6 +189,20 @@ def _relight(crop_BCHW: Tensor, changes: Changes, reach: int, *, out: Tensor) ->
     encoded_B = quality_B > 0
     if encoded_B.any():
         out[encoded_B] = encode_jpeg(out[encoded_B], quality_B[encoded_B])
+
+
+def _draw_colored_noise(changes: Changes, out: Tensor) -> None:
+    """Write noise with the deviation of each image, and with the change of its colors as the mean."""
+    color_BC1 = (changes.bias_B[:, None] + changes.tint_B3)[..., None]
+    table_BC256 = color_BC1 + changes.noise_sd_B[:, None, None] * NOISE_256.to(out.device)
+    if out.device.type != "cpu":
+        torch.gather(table_BC256, 2, changes.noise_BCHW.flatten(2).long(), out=out.flatten(2))
+        return
+    import cv2
+
+    planes = (changes.noise_BCHW.flatten(0, 1).numpy(), table_BC256.flatten(0, 1).numpy(), out.flatten(0, 1).numpy())
+    for byte_HW, table_256, drawn_HW in zip(*planes, strict=True):
+        cv2.LUT(byte_HW, table_256, dst=drawn_HW)
 
 
 def to_gray(crop_BCHW: Tensor) -> Tensor:

@@ -98,8 +98,6 @@ class CropBatches:
         order = balanced_order(self.crops.subject_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
         _, person_N = np.unique(self.crops.subject_N, return_inverse=True)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
-        num_noisy = self.config.batch_size if self.config.augmentation else 0
-        noise_BHWC = torch.empty(num_noisy, self.input_size, self.input_size, 3, device=self.device)
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
             index = batch[rows]
@@ -107,8 +105,7 @@ class CropBatches:
             landmarks_BL2 = to_device(self.crops.landmarks_NL2[index], self.device)
             sided_BA2 = to_device(self.crops.sided_NA2[index], self.device)
             if self.config.augmentation:
-                drawn_BHWC = noise_BHWC[: len(batch)]
-                changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator, drawn_BHWC)
+                changes = draw_changes(len(batch), self.input_size, self.config.augmentation, generator)
                 crop_BCHW, landmarks_BL2, mirrored_B = augment(pixels_BSS3, landmarks_BL2, changes.of(rows))
                 sided_BA2 = torch.where(mirrored_B[:, None, None], sided_BA2.flip(2), sided_BA2)
             else:

@@ -29,7 +29,7 @@ from vitau.models.vit import ViTConfig, build_vit
 from vitau.processes import keep_freed_memory
 from vitau.schema import AUS, CROP_SIZE, MIRROR, Cohort
 from vitau.store import Store, open_store
-from vitau.training.augment import Changes, draw_changes
+from vitau.training.augment import NOISE_256, Changes, draw_changes
 from vitau.training.config import TrainConfig
 from vitau.training.fit import adamw, train_step
 from vitau.training.recipes import tiny_palsy
@@ -56,7 +56,8 @@ def bench(rounds: int = 5, watch: Watch = lambda *_: None, *, num_people: int = 
     script with torchvision's ``ImageFolder``: it decodes a PNG and changes one image at a time, by ``affine_grid`` and
     ``grid_sample`` of torch, which can reflect at the border as ours does; torchvision's own rotations use them too. A second
     baseline changes images by OpenCV, which is faster and rounds places to 1/32 px; it is reported. All make the same
-    random changes in the same order, drawn by the same function. The decoding of ours, once per snapshot, is not in the time.
+    random changes in the same order, drawn by the same function; their noise is looked up by OpenCV, in both baselines too. The
+    decoding of ours, once per snapshot, is not in the time.
 
     The share of a training that waits for the loader is measured with the tiny recognition model, whose steps are the shortest.
 
@@ -205,7 +206,7 @@ def _matrix(changes: Changes) -> Tensor:
 
 def _relight(crop_CHW: Tensor, changes: Changes) -> Tensor:
     color_C11 = (changes.bias_B + changes.tint_B3[0])[:, None, None]
-    noise_CHW = changes.noise_BCHW[0] * changes.noise_sd_B
+    noise_CHW = torch.from_numpy(cv2.LUT(changes.noise_BCHW[0].numpy(), NOISE_256.numpy())) * changes.noise_sd_B
     return torch.clamp(crop_CHW * changes.gain_B + color_C11 + noise_CHW, -1, 1)
 
 
@@ -262,9 +263,8 @@ def _batches(crops: Crops) -> Iterator[tuple[npt.NDArray[np.int64], Changes]]:
     rng = np.random.default_rng([CONFIG.seed, 0])
     order = rng.permutation(len(crops))
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 63)))
-    noise_BHWC = torch.empty(CONFIG.batch_size, CROP_SIZE, CROP_SIZE, 3)
     for index in np.array_split(order, -(-len(crops) // CONFIG.batch_size)):
-        yield index, draw_changes(len(index), CROP_SIZE, CONFIG.augmentation, generator, noise_BHWC[: len(index)])
+        yield index, draw_changes(len(index), CROP_SIZE, CONFIG.augmentation, generator)
 
 
 def _judge(mine: list[Tensor], theirs: list[Tensor]) -> Mapping[str, float]:

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -270,3 +271,24 @@ def test_the_summary_of_a_visit_has_no_decision():
     assert (found["palsy_score"], found["interval"], found["clips"]) == (0.85, [0.8, 0.9], ["c"])
     assert found["regions"]["AU1"].keys() == {"score", "interval", "share_affected", "right", "left"}
     assert (missing.summary()["palsy_score"], missing.summary()["num_frames"], missing.summary()["regions"]) == (None, 0, {})
+
+
+def test_the_scores_of_a_long_recording_take_little_memory():
+    scores = CropScores.without_regions(np.ones(1, np.float32), np.ones(1, dtype=bool))
+    (row,) = score_rows(scores, name="1", frame_index=[0], time_s=[0.0], box=[[0, 0, 9, 9]])
+    tracemalloc.start()
+    table = score_table(row | {"frame_index": number, "time_s": float(number)} for number in range(4000))
+    answer = aggregate(table, 0.5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.num_frames == 4000
+    assert peak < 40e6  # a block of weights is 32 MB; all rows as dictionaries are 16 MB more
+
+
+def test_seconds_are_resampled_whole_in_the_order_of_their_first_frames():
+    palsy, times = np.array([0.9, 0.1, 0.3, 0.7, 0.8, 0.2], np.float32), (5.0, 5.5, 5.0, 0.0, 0.2, 5.9)
+    clips, second = "bbaaab", np.array([0, 0, 1, 2, 2, 0])
+    parts = [_table(palsy[[at]], time_s=times[at : at + 1], clip=clip) for at, clip in enumerate(clips)]
+    weights = resample_weights(3, 1000, 0)
+    means = weights @ np.bincount(second, palsy.astype(float)) / (weights @ np.bincount(second))
+    assert aggregate(pa.concat_tables(parts), 0.5).interval == tuple(np.quantile(means, [0.025, 0.975]).tolist())

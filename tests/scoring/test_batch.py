@@ -6,6 +6,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +15,9 @@ from vitau.errors import ClipError
 from vitau.media.inputs import default_workers, list_files, num_readers
 from vitau.schema import AU, AUS, SCORE_COLUMNS
 from vitau.scoring.aggregate import RegionScore, SubjectScore
-from vitau.scoring.batch import BatchResult, ScoredPerson, score_inputs, summary_lines, write_items
+from vitau.scoring.batch import BatchResult, ScoredPerson, _FaceSampler, score_inputs, summary_lines, write_items
 from vitau.scoring.predict import Predictor
+from vitau.scoring.scores import ScoredFace
 
 
 @pytest.fixture
@@ -66,6 +68,16 @@ def test_the_folder_gets_tables_overlays_and_a_report(lenient, photo, clip, tmp_
     assert first.startswith(f"{photo}\tpalsy\t")
     assert "(one frame)" in first
     assert " to " in second
+
+
+def test_the_kept_faces_of_a_long_clip_do_not_keep_the_crops_of_their_batches(crops):
+    row = {"face_index": 0}
+    sampler, batch = _FaceSampler(), np.tile(crops, (8, 1, 1, 1))
+    points = np.zeros((68, 2), np.float32)
+    for _ in range(40):
+        assert sampler.add(ScoredFace(row=row, crop=batch[7], landmarks_L2=points)) is row
+    assert 8 <= len(sampler.faces[0]) <= 16
+    assert all(face.crop.base is None for face in sampler.faces[0])
 
 
 def test_no_file_of_the_output_but_the_list_of_items_has_the_name_of_an_input(lenient, photo, clip, tmp_path):

@@ -18,23 +18,35 @@ Interval: TypeAlias = tuple[float, float]
 
 _BLOCK: Final = 4_000_000
 """Weights of a block, which are 32 MB; an hour of seconds in 1 000 resamples is one block."""
+_DRAWN_AT_ONCE: Final = 16
 QUANTILES_95: Final = (0.025, 0.975)
 QUANTILES_99: Final = (0.005, 0.995)
 
 
 def resample_weights(num_people: int, num_resamples: int, seed: int) -> Array:
     """Return how often each person occurs in each resample with replacement: (R, S) float."""
-    equal_S = np.full(num_people, 1 / num_people)
-    return np.random.default_rng(seed).multinomial(num_people, equal_S, size=num_resamples).astype(np.float64)
+    return _draw_weights(np.random.default_rng(seed), num_people, num_resamples)
 
 
 def resample_blocks(num_people: int, num_resamples: int, seed: int) -> Iterator[Array]:
-    """Yield the rows of :func:`resample_weights` in blocks of at most 32 MB, or of one row."""
-    rng, equal_S = np.random.default_rng(seed), np.full(num_people, 1 / num_people)
+    """Yield the rows of :func:`resample_weights` in blocks of at most 32 MB, or of one row.
+
+    Use ``map``: a loop keeps each block until the next one is complete.
+    """
+    rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // num_people)
     for start in range(0, num_resamples, block):
-        size = min(block, num_resamples - start)
-        yield rng.multinomial(num_people, equal_S, size=size).astype(np.float64)
+        yield _draw_weights(rng, num_people, min(block, num_resamples - start))
+
+
+def _draw_weights(rng: np.random.Generator, num_people: int, num_resamples: int) -> Array:
+    """Draw a few resamples at a time, because each comes as int64 before it is a float."""
+    equal_S = np.full(num_people, 1 / num_people)
+    weight_RS: Array = np.empty((num_resamples, num_people))
+    for start in range(0, num_resamples, _DRAWN_AT_ONCE):
+        some_RS = weight_RS[start : start + _DRAWN_AT_ONCE]
+        some_RS[:] = rng.multinomial(num_people, equal_S, size=len(some_RS))
+    return weight_RS
 
 
 def resample_indices(num_people: int, num_resamples: int, seed: int) -> Array:

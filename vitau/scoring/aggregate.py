@@ -199,10 +199,12 @@ def aggregate_visits(
 
 def _seconds(table: pa.Table) -> NDArray[np.int64]:
     """Return for each frame the number of its second among those of the table, (N,); seconds of two recordings differ."""
-    names = table["input"].to_pylist()
-    seconds = np.floor(table["time_s"].to_numpy() + _ROUNDED_S).astype(np.int64).tolist()
-    numbers: dict[tuple[str, int], int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in zip(names, seconds, strict=True)], dtype=np.int64)
+    input_N = table["input"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    second_N = np.floor(table["time_s"].to_numpy() + _ROUNDED_S).astype(np.int64)
+    second_N -= second_N.min()
+    _, first_G, group_N = np.unique(input_N * (second_N.max() + 1) + second_N, return_index=True, return_inverse=True)
+    number_G = np.argsort(np.argsort(first_G))  # in the order of their first frames
+    return number_G[group_N]
 
 
 def _palsy_interval(
@@ -247,10 +249,11 @@ def _interval(value_NK: NDArray[np.float64], second_N: NDArray[np.int64], seed: 
         return [None] * value_NK.shape[1]
     sum_GK = np.stack([np.bincount(group_N, column_N) for column_N in value_NK.T], axis=1)
     count_G = np.bincount(group_N)
-    means = [
-        (weight_RG @ sum_GK) / (weight_RG @ count_G)[:, None] for weight_RG in resample_blocks(num_seconds, NUM_RESAMPLES, seed)
-    ]
-    mean_RK = np.concatenate(means)
+
+    def means(weight_RG: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (weight_RG @ sum_GK) / (weight_RG @ count_G)[:, None]
+
+    mean_RK = np.concatenate(list(map(means, resample_blocks(num_seconds, NUM_RESAMPLES, seed))))
     return [percentile_interval(mean_R) for mean_R in mean_RK.T]
 
 

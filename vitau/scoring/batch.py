@@ -2,17 +2,17 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from vitau.data.parquet import leave_pandas_out
 from vitau.errors import ClipError
@@ -30,7 +30,7 @@ from vitau.scoring.overlays import draw_overlays, evenly_spaced
 from vitau.scoring.predict import Predictor
 from vitau.scoring.reading import REASON_WORDS, ReadingCounts
 from vitau.scoring.report import KeyFrame, Report, ReportedModel, ReportedSubject, write_report
-from vitau.scoring.scores import ScoredFace, score_table
+from vitau.scoring.scores import ScoredFace, score_table, write_scores
 
 NUM_KEY_FRAMES: Final = 4
 """Frames of a person that get overlays."""
@@ -116,10 +116,10 @@ def score_inputs(  # noqa: PLR0913 - an argument for each option of the command
     here: Callable[[tuple[int, Path]], _ScoredItem] = partial(sent.score, predictor, alone=len(paths) == 1)
     scored = parallel_map(sent, enumerate(paths, 1), min(num_processes, len(paths)), here=here)
     items = [item for _, item in zip(watch(paths, len(paths)), scored, strict=True)]
-    rows = [row for item in items for row in item.rows]
+    table = pa.concat_tables([score_table([]), *(item.table for item in items if item.table is not None)]).combine_chunks()
     people = [person for item in items for person in item.people]
     skipped = [item.skipped for item in items if item.skipped is not None]
-    _write_tables(out, rows, people, skipped)
+    _write_tables(out, table, people, skipped)
     pulled = read_version(predictor.folder)
     model = ReportedModel(
         name=pulled.get("name", model_name),
@@ -182,9 +182,9 @@ def _explanations(predictor: Predictor) -> Explanations | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ScoredItem:
-    """The result of one input: rows of faces, people, and their entries in the report; or why it is skipped."""
+    """The result of one input: scores of faces, people, and their entries in the report; or why it is skipped."""
 
-    rows: Sequence[dict[str, Any]] = ()
+    table: pa.Table | None = None
     people: Sequence[ScoredPerson] = ()
     reported: Sequence[ReportedSubject] = ()
     skipped: Skipped | None = None
@@ -221,13 +221,14 @@ class _ItemWork:
                 reading=reading,
                 split=self.split,
             )
-            rows = [sampler.add(face) for face in faces]
+            table = score_table(map(sampler.add, faces))
         except ClipError as error:
             return _ScoredItem(skipped=Skipped(item=item, reason=str(error)))
         people: list[ScoredPerson] = []
         reported: list[ReportedSubject] = []
-        for face_index, (own_rows, own_faces) in sampler.people.items():
-            score = aggregate(score_table(own_rows), predictor.rule, analyse_all=self.analyse_all)
+        for face_index, own_faces in sampler.faces.items():
+            own = table.filter(pc.equal(table["face_index"], face_index)) if len(sampler.faces) > 1 else table
+            score = aggregate(own, predictor.rule, analyse_all=self.analyse_all)
             if score is None:  # every person has a row
                 continue
             notes = (*predictor.warnings, *_notes(item, counts), *_left_out_notes(item, reading))
@@ -238,7 +239,7 @@ class _ItemWork:
             is_photo = path.suffix.lower() in PHOTO_SUFFIXES
             reported.append(
                 ReportedSubject(
-                    name=f"item {item}" if len(sampler.people) == 1 else f"item {item}, face {face_index + 1}",
+                    name=f"item {item}" if len(sampler.faces) == 1 else f"item {item}, face {face_index + 1}",
                     score=score,
                     key_frames=_draw(predictor, own_faces, self.out / "overlays" / f"{number:03d}", is_photo=is_photo),
                     left_out={str(reason): count for reason, count in reading.left_out.items()},
@@ -246,7 +247,7 @@ class _ItemWork:
                     contributions=added,
                 )
             )
-        return _ScoredItem(rows=rows, people=people, reported=reported)
+        return _ScoredItem(table=table, people=people, reported=reported)
 
 
 @cache
@@ -256,19 +257,20 @@ def _loaded(folder: Path, device: str) -> Predictor:
 
 
 class _FaceSampler:
-    """Collects the rows of each person of one input, and a bounded number of faces spread evenly over time."""
+    """Keeps a bounded number of faces of each person of one input, spread evenly over time."""
 
     def __init__(self) -> None:
-        self.people: dict[int, tuple[list[dict[str, Any]], list[ScoredFace]]] = {}
+        self.faces: dict[int, list[ScoredFace]] = {}
         self._strides: dict[int, int] = {}
+        self._counts: Counter[int] = Counter()
 
     def add(self, face: ScoredFace) -> dict[str, Any]:
+        """Keep the face or not; return its row."""
         index = face.row["face_index"]
-        rows, faces = self.people.setdefault(index, ([], []))
-        stride = self._strides.setdefault(index, 1)
-        if len(rows) % stride == 0:
-            faces.append(face)
-        rows.append(face.row)
+        faces, stride = self.faces.setdefault(index, []), self._strides.setdefault(index, 1)
+        if self._counts[index] % stride == 0:
+            faces.append(replace(face, crop=face.crop.copy()))  # a view would keep the crops of the whole batch
+        self._counts[index] += 1
         if len(faces) > 4 * NUM_KEY_FRAMES:
             del faces[1::2]
             self._strides[index] = 2 * stride
@@ -310,25 +312,14 @@ def _left_out_notes(item: str, reading: ReadingCounts) -> tuple[str, ...]:
     return (f"item {item}: faces left out: {reading.left_out.total()} of {reading.num_faces} ({reasons}).",)
 
 
-def _write_tables(out: Path, rows: list[dict[str, Any]], people: Sequence[ScoredPerson], skipped: Sequence[Skipped]) -> None:
-    table = score_table(rows)
-    pq.write_table(table, out / "scores.parquet")
-    pa.csv.write_csv(_flat(table), out / "scores.csv")
+def _write_tables(out: Path, table: pa.Table, people: Sequence[ScoredPerson], skipped: Sequence[Skipped]) -> None:
+    write_scores(table, out)
     records = [person_record(person, named=False) for person in people]
     (out / "people.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("item", "reason"))
         writer.writerows((safe_cell(skip.item), safe_cell(skip.reason)) for skip in skipped)
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """Return the table with the box as four columns and no formula, for CSV."""
-    corners = table["box"].to_pylist()
-    for position, name in enumerate(("box_x", "box_y", "box_width", "box_height")):
-        table = table.append_column(name, pa.array([corner[position] for corner in corners], pa.float32()))
-    inputs = pa.array([safe_cell(name) for name in table["input"].to_pylist()], pa.string())
-    return table.set_column(table.column_names.index("input"), "input", inputs).drop_columns("box")
 
 
 def summary_lines(result: BatchResult) -> Iterator[str]:

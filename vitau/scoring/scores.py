@@ -2,16 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vitau.schema import AU, AUS, SCORE_COLUMNS
+from vitau.schema import AU, AUS, SCORE_COLUMNS, safe_cell
 from vitau.scoring.reading import UsableFace
 
 _REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
+_ROWS_AT_ONCE: Final = 1024
 
 _ARROW_TYPES: Final = {
     "string": pa.string(),
@@ -152,8 +157,26 @@ def score_schema() -> pa.Schema:
 
 
 def score_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Return rows of ``SCORE_COLUMNS`` as an Arrow table."""
-    return pa.Table.from_pylist(list(rows), schema=score_schema())
+    """Return rows of ``SCORE_COLUMNS`` as an Arrow table; of a stream of rows, few are in memory at a time."""
+    remaining, schema = iter(rows), score_schema()
+    parts = [pa.Table.from_pylist(some, schema=schema) for some in iter(lambda: list(islice(remaining, _ROWS_AT_ONCE)), [])]
+    return pa.concat_tables(parts or [schema.empty_table()]).combine_chunks()
+
+
+def write_scores(table: pa.Table, folder: Path) -> None:
+    """Write a score table as ``scores.parquet`` and ``scores.csv``, in which the box is four columns and no cell a formula."""
+    pq.write_table(table, folder / "scores.parquet")
+    with pa.csv.CSVWriter(folder / "scores.csv", _flat(table.slice(0, 0)).schema) as writer:
+        for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+            writer.write(_flat(table.slice(start, _ROWS_AT_ONCE)))
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    corners = table["box"].to_pylist()
+    for position, name in enumerate(("box_x", "box_y", "box_width", "box_height")):
+        table = table.append_column(name, pa.array([corner[position] for corner in corners], pa.float32()))
+    inputs = pa.array([safe_cell(name) for name in table["input"].to_pylist()], pa.string())
+    return table.set_column(table.column_names.index("input"), "input", inputs).drop_columns("box")
 
 
 def score_rows(

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from vitau.schema import CROP_SIZE, MIRROR, NUM_LANDMARKS
+from vitau.schema import AU, AUS, CROP_SIZE, MIRROR, NUM_LANDMARKS
 
 # B image, L landmark (68), A region (8, in the order of schema.AUS), P peak of a region (2), H row, W column, S either,
 # N map of any image and region, M some of them
@@ -16,6 +16,10 @@ CUT: Final = 0.01
 _BELOW_CUT: Final = float(torch.nextafter(torch.tensor(CUT), torch.tensor(0.0)))  # torch keeps what exceeds a threshold
 _CACHED: Final = 1 << 19
 """Values of heatmaps that are drawn at a time."""
+
+_BROWS, _CHEEKS = AUS.index(AU.AU4), AUS.index(AU.AU6)
+_POINTS: Final = torch.tensor([21, 22, 17, 26, *[0] * 4, 39, 42, 48, 54, 51, 57, 56, 58])
+"""Landmarks at the peaks of each region; those of the brows and the cheeks lie between landmarks."""
 
 
 def peaks(landmarks_BL2: Tensor) -> Tensor:
@@ -36,13 +40,11 @@ def peaks(landmarks_BL2: Tensor) -> Tensor:
             f"landmarks must be of shape (B, 68, 2), these are {tuple(landmarks_BL2.shape)}: give 68 points an image"
         )
     p = landmarks_BL2
-    brows = torch.stack([p[:, 17:22].mean(1), p[:, 22:27].mean(1)], dim=1)
-    eyes = torch.stack([p[:, 36:42].mean(1), p[:, 42:48].mean(1)], dim=1)
-    canthi_B = torch.linalg.vector_norm(p[:, 42] - p[:, 39], dim=-1)
-    cheeks = eyes + torch.stack([torch.zeros_like(canthi_B), canthi_B], dim=-1)[:, None]
-    points = p[:, [21, 22, 17, 26, 39, 42, 48, 54, 51, 57, 56, 58]].reshape(-1, 6, 2, 2)
-    au1, au2, au9, au12, au25, au26 = points.unbind(1)
-    return torch.stack([au1, au2, brows, cheeks, au9, au12, au25, au26], dim=1)
+    peaks_BAP2 = p[:, _POINTS.to(p.device)].reshape(len(p), 8, 2, 2)
+    peaks_BAP2[:, _BROWS] = p[:, 17:27].reshape(len(p), 2, 5, 2).mean(2)
+    peaks_BAP2[:, _CHEEKS] = p[:, 36:48].reshape(len(p), 2, 6, 2).mean(2)
+    peaks_BAP2[:, _CHEEKS, :, 1] += torch.linalg.vector_norm(p[:, 42] - p[:, 39], dim=-1)[:, None]
+    return peaks_BAP2
 
 
 def sided_peaks(landmarks_BL2: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def _signed_bells(peaks_BAP2: Tensor, affected_BAP: Tensor, size: int, sigma: fl
     """Draw a Gaussian at each peak, positive where it is affected, and add the peaks of each region."""
     sigma = 20.0 * size / 128 if sigma is None else sigma
     grid = torch.arange(size, device=peaks_BAP2.device, dtype=torch.float32)
-    bell_BAP2S = torch.exp(-((grid - peaks_BAP2[..., None] * (size / CROP_SIZE)) ** 2) / (2 * sigma**2))
+    bell_BAP2S = (grid - peaks_BAP2[..., None] * (size / CROP_SIZE)).square_().div_(-2 * sigma**2).exp_()
     bell_BAP2S[:, :, :, 0] *= (2 * affected_BAP.to(bell_BAP2S) - 1)[..., None]
     bell_NP2S = bell_BAP2S.flatten(0, 1)
     heatmap_NHW = bell_NP2S.new_empty((len(bell_NP2S), size, size))

@@ -264,13 +264,14 @@ def _num_threads() -> int:
     return sum(thread.name.startswith("read-ahead") for thread in threading.enumerate())
 
 
-def test_items_come_in_their_order_and_only_a_few_are_prepared_ahead() -> None:
+@pytest.mark.parametrize("depth", [1, 4])
+def test_items_come_in_their_order_and_only_a_few_are_prepared_ahead(depth: int) -> None:
     made: list[int] = []
-    items = read_ahead(_numbers(made, 50))
+    items = read_ahead(_numbers(made, 50), depth)
     assert made == []
     for number, item in enumerate(items):
         assert item == number
-        assert len(made) <= number + 2
+        assert len(made) <= number + 1 + depth
     assert len(made) == 50
     assert _num_threads() == 0
 

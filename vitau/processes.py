@@ -108,17 +108,17 @@ def _shared(
     return call_free
 
 
-def read_ahead(items: Iterable[Item]) -> Generator[Item]:
-    """Yield items in order, while a thread takes the next one from the iterable.
+def read_ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
+    """Yield items in order, while a thread takes up to ``depth`` more from the iterable.
 
     One thread alone takes them, so that random numbers keep their order. An error is raised in place of its item. The thread
     ends with the items, or when this iterator is closed.
     """
     remaining, end = iter(items), object()
     with ThreadPoolExecutor(1, "read-ahead") as thread:
-        taken = thread.submit(next, remaining, end)
-        while (item := taken.result()) is not end:
-            taken = thread.submit(next, remaining, end)
+        taken = deque(thread.submit(next, remaining, end) for _ in range(depth))
+        while (item := taken.popleft().result()) is not end:
+            taken.append(thread.submit(next, remaining, end))
             yield item  # type: ignore[misc] # it is not the end
 
 

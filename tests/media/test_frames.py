@@ -66,7 +66,7 @@ def test_threads_that_decode_and_search_ahead_change_no_byte(
     write_video: WriteVideo, smiles: dict[int, list[np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[object] = []
-    monkeypatch.setattr(processes, "read_ahead", lambda items: used.append(items) or read_ahead(items))
+    monkeypatch.setattr(processes, "read_ahead", lambda *given: used.append(given) or read_ahead(*given))
     video = write_video([*smiles[4], *smiles[5]] * 2, fps=6, name="people.mp4")  # more frames than a thread takes at once
     for name, num_processes in (("alone", 1), ("ahead", 2)):
         write_frames(clip(), video, tmp_path / name, split=Split(num_processes=num_processes))

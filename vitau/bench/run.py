@@ -15,7 +15,10 @@ BENCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
     {
         "ingest": ("ingest", {}),
         "ingest-hog0": ("ingest", {"name": "ingest-hog0", "upsample": 0, "at_least": 3.0}),
-        "ingest-long": ("ingest", {"name": "ingest-long", "upsample": 0, "at_least": 4.0, "duration_s": LONG_S, "rounds": 1}),
+        "ingest-long": (
+            "ingest",
+            {"name": "ingest-long", "upsample": 0, "at_least": 4.0, "duration_s": LONG_S, "rounds": 1, "zooms": (1.0,)},
+        ),
         "frames": ("frames", {}),
         "faces": ("faces", {}),
         "decode": ("decode", {}),

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def _reduced(value: int, levels: int) -> int:
 def landmarks(image: Image, box: Box) -> NDArray[np.float32]:
     """Predict the 68 landmarks (68, 2) float32 of the face in a box, px."""
     x, y, width, height = (round(value) for value in box)
+    time.sleep(0)  # the predictor holds the interpreter's lock for 1 ms: let a thread that searches ahead go on
     shape = predictor()(image, dlib.rectangle(x, y, x + width - 1, y + height - 1))
     return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
 

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from vitau.errors import StoreError
 from vitau.media.clips import RATE_FPS, DecodeCounts, Encoding, SampledFrame, kind_of, read_encoding
@@ -294,16 +293,12 @@ def _row(clip: Clip, frame: SampledFrame, num_faces: int, face: FaceCrop | None,
     points = renumbered(face.landmarks) if clip.mirrored else face.landmarks
     return row | {
         "box": face.box,
-        "landmarks": _flat(points),
-        "crop_landmarks": _flat(face.crop_landmarks),
+        "landmarks": points.ravel(),
+        "crop_landmarks": face.crop_landmarks.ravel(),
         "detector_score": face.score,
         **asdict(measured),
         "crop": to_jpeg(face.crop),
     }
-
-
-def _flat(points: NDArray[Any]) -> list[float]:
-    return points.ravel().tolist()
 
 
 def _with_statistics() -> list[str]:

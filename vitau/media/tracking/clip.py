@@ -20,7 +20,8 @@ from vitau.media.tracking.tracker import FaceTracker, FoundFrame, align_found, i
 
 T = TypeVar("T")
 
-_AHEAD: Final = 8  # frames, or MiB of frames, that a thread works on at once
+_BATCH: Final = 2  # frames, or MiB of frames, that a thread hands on at once
+_AHEAD: Final = 8  # batches that wait for the next thread
 
 ReadFrame: TypeAlias = Callable[[SampledFrame, int, FaceCrop | None], T]
 """Reads a frame, given the number of its faces and the face of the tracked person if it is there."""
@@ -89,7 +90,7 @@ def track_frames(
 def _ahead(items: Iterable[T], num_bytes: Callable[[T], int]) -> Iterator[T]:
     from vitau.processes import read_ahead  # registered models ship this module without vitau.processes
 
-    return itertools.chain.from_iterable(read_ahead(in_batches(items, num_bytes, _AHEAD)))
+    return itertools.chain.from_iterable(read_ahead(in_batches(items, num_bytes, _BATCH), _AHEAD))
 
 
 def _size_of(frame: SampledFrame) -> int:

@@ -45,7 +45,7 @@ def track_faces(frames: Iterable[SampledFrame], *, mirrored: bool = False) -> It
 def align_found(frames: Iterable[FoundFrame], *, mirrored: bool = False) -> Iterator[TrackedFrame]:
     """Yield frames with the number of their faces and the face of the tracked person, given where it was found.
 
-    Up to 32 frames or 32 MiB are held and aligned at once, which changes the speed only.
+    Up to 8 frames or 8 MiB are held and aligned at once, which changes the speed only.
     """
     for held in in_batches(frames, lambda found: found[0].image.nbytes, _ALIGNED_AT_ONCE):
         faces = iter(align_all([(frame.image, face) for frame, _, face in held if face is not None], mirrored=mirrored))

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import Catalog, open_catalog
 
 settings.register_profile("vitau", deadline=None)
@@ -77,19 +78,6 @@ def postgresql_template(postgresql_url: str) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite database with the catalog's tables, to be copied: the migrations take most of the time of a test.
-
-    ``VITAU_TEST_SQLITE`` names a file that later sessions share: `infra/mutants.py` starts hundreds of them.
-    """
-    shared = os.environ.get("VITAU_TEST_SQLITE")
-    path = Path(shared) if shared else tmp_path_factory.mktemp("template") / "catalog.db"
-    if not path.exists():
-        open_catalog(f"sqlite:///{path}").engine.dispose()  # the last connection moves the write-ahead log into the file
-    return path
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Catalog]]:
     """A function that creates empty catalogs, on SQLite and on PostgreSQL."""
@@ -98,7 +86,7 @@ def new_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
     def make() -> Catalog:
         name = f"test_{uuid.uuid4().hex}"
         if request.param == "sqlite":
-            url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path / f'{name}.db')}"
+            url = f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / f'{name}.db')}"
         else:
             server = request.getfixturevalue("postgresql_url")
             _execute(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import Catalog, open_catalog
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
 
@@ -27,8 +28,8 @@ NUM_ANSWERS = 250
 
 
 @pytest.fixture
-def catalog(sqlite_template: Path, tmp_path: Path) -> Catalog:
-    catalog = open_catalog(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'catalog.db')}")
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = open_catalog(f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}")
     catalog.add_subject(Subject(pseudonym=ROW.subject, cohort=Cohort.PALSY, source="drawn", synthetic=True))
     return catalog
 

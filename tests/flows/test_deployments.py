@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from flows import deployments
 from flows.deployments import ingest_new
 from flows.ingest import Layout, skip_list_name
 from flows.scoring import sources
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import open_catalog
 
 
@@ -21,7 +23,7 @@ def watched(tmp_path, monkeypatch):
     folder.mkdir()
     for name, value in {
         "VITAU_STORE": (tmp_path / "store").as_uri(),
-        "VITAU_CATALOG": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "VITAU_CATALOG": f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}",
         "VITAU_PSEUDONYM_KEY": "a key long enough",
         "VITAU_LABEL_STUDIO_URL": "http://127.0.0.1:1",
         "VITAU_LABEL_STUDIO_TOKEN": "token",

@@ -1,11 +1,13 @@
 """Every kind of damage to a store is found by fsck, with the real commands and folders."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.doctor.fsck import Problem, fsck
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import FrameTable, ScoredSubject, open_catalog
 from vitau.data import layout
 from vitau.schema import tombstone
@@ -21,7 +23,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def catalog(tmp_path):
-    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = open_catalog(f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}")
     with catalog.engine.begin() as connection:
         row = {"pseudonym": "anna", "cohort": "palsy", "source": "s", "synthetic": True, "recorded_at": "now"}
         connection.exec_driver_sql(

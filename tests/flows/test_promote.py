@@ -1,6 +1,7 @@
 """Promotion and rollback on a real registry in a file; verdicts are given, and no service runs."""
 
 import logging
+import shutil
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,7 @@ from flows.promotion.decisions import Decision, finish_interrupted, history, las
 from flows.promotion.registered_models import PALSY
 from flows.settings import SettingsError
 from flows.workspace import Workspace
+from tests.databases import empty_registry
 from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.catalog.promotion_log import Action
@@ -35,7 +37,7 @@ REASON = {"check": "recognition, AUROC", "holds": False, "sentence": "recognitio
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A registry with three versions of recognition; their folders contain no weights, since nothing is scored."""
     folder = tmp_path_factory.mktemp("mlflow")
-    url = f"sqlite:///{folder / 'mlflow.db'}"
+    url = f"sqlite:///{shutil.copy(empty_registry(), folder / 'mlflow.db')}"
     MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     for version in (1, 2, 3):
         (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Workspaces in a folder of their own, with a store and a catalog and without services."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from flows.settings import Settings
 from flows.workspace import Workspace
+from tests.databases import empty_catalog
 
 CLOSED = "http://127.0.0.1:9"
 """Nothing listens there."""
@@ -19,6 +21,8 @@ def offline_settings(folder: Path, **changes: Any) -> Settings:
         folder: for everything that is written.
         **changes: settings that differ, or more of them.
     """
+    if not (path := folder / "catalog.db").exists() and "catalog" not in changes:
+        shutil.copy(empty_catalog(), path)
     given = {
         "store": (folder / "store").as_uri(),
         "catalog": f"sqlite:///{folder / 'catalog.db'}",

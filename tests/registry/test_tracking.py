@@ -1,10 +1,13 @@
 """Two trainings that start at the same moment describe one experiment."""
 
+import shutil
+
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tests.databases import empty_registry
 from vitau.registry.tracking import NOTE_TAG, open_experiment
 
 
@@ -23,7 +26,7 @@ class RacingClient(MlflowClient):
 
 @pytest.fixture
 def empty_uri(tmp_path, monkeypatch):
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_registry(), tmp_path / 'mlflow.db')}"
     monkeypatch.chdir(tmp_path)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)

@@ -1,10 +1,13 @@
 """Untrained tiny models in the layout of a registered folder, and synthetic faces to score."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.databases import empty_registry
 from vitau.media.synthetic.cohort import write_clip
 from vitau.media.synthetic.drawing import draw_crop, draw_frame
 from vitau.media.synthetic.people import draw_person
@@ -91,7 +94,7 @@ def tracking_uri(tmp_path_factory):
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_registry(), folder / 'mlflow.db')}"
     MlflowClient(uri).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     return uri
 

@@ -1,5 +1,6 @@
 """A few random frames of a few people, and a store with a snapshot of them."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vitau.data.dataset import Crops
 from vitau.data.snapshot import freeze, snapshot_schema
 from vitau.schema import AUS, Split
 from vitau.store import Store, open_store
+from vitau.training.__main__ import main
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +70,17 @@ def make_snapshot(tmp_path: Path) -> Callable[..., tuple[Store, str]]:
         return store, freeze(pa.Table.from_pylist(rows, schema=snapshot_schema()), store, 3).digest
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str, str]]:
+    """Run ``python -m vitau.training`` in this process, which has the imports; return exit code, output and errors."""
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vitau.training", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run

@@ -2,8 +2,6 @@
 
 import json
 import multiprocessing
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -126,11 +124,11 @@ def test_what_does_not_fit_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_answers_with_one_line(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
+def test_the_command_answers_with_one_line(
+    make_snapshot: MakeSnapshot, command: Callable[..., tuple[object, str, str]], tmp_path: Path
+) -> None:
     store, digest = make_snapshot(6)
     arguments = ["--store", store.uri, "--snapshot", digest, "--out", str(tmp_path / "out"), "--losses", "mse,hinge"]
-    done = subprocess.run(
-        [sys.executable, "-m", "vitau.training", "ablate", *arguments], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: no loss 'hinge' for the regions; there are mse, kl, cross_entropy, bce_with_logits\n"
+    code, output, errors = command("ablate", *arguments)
+    assert (code, output) == (1, "")
+    assert errors == "Error: no loss 'hinge' for the regions; there are mse, kl, cross_entropy, bce_with_logits\n"

@@ -118,16 +118,15 @@ def test_two_processes_take_the_steps_of_one(kind: str, two_processes: Path, tmp
 
 
 @pytest.mark.slow
-def test_torchrun_trains_a_recipe_and_one_process_writes(make_snapshot: MakeSnapshot, tmp_path: Path) -> None:
+def test_torchrun_trains_a_recipe_and_one_process_writes(
+    make_snapshot: MakeSnapshot, command: Callable[..., tuple[object, str, str]], tmp_path: Path
+) -> None:
     store, digest = make_snapshot(12)
     arguments = ("--recipe", "tiny-regions", "--store", store.uri, "--snapshot", digest)
     done = together("-m vitau.training", *arguments, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("epoch 1/4") == 1
-    alone = subprocess.run(
-        [sys.executable, "-m", "vitau.training", *map(str, arguments), "--out", str(tmp_path / "one")], check=False, cwd=ROOT
-    )
-    assert alone.returncode == 0
+    assert command(*arguments, "--out", tmp_path / "one")[0] == 0
     two, one = (json.loads((tmp_path / name / "history.json").read_text()) for name in ("two", "one"))
     losses = [[epoch["train_loss"] for epoch in history["epochs"]] for history in (two, one)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)

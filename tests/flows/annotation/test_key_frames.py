@@ -1,5 +1,6 @@
 """Key frames, stale answers and the readers' queues, on real frames and without a service."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from flows.workspace import Workspace
 from labeling.label_studio.push import PushedTask
 from labeling.sampling.active_learning import Order
 from tests.answers import whole_answer
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.tables import clips
 from vitau.data.layout import frame_name
@@ -54,7 +56,7 @@ def workspace(store: Path, cohort: Path, tmp_path: Path) -> Iterator[Workspace]:
     """Four drawn people with their frames, all of them patients."""
     settings = Settings(
         store=store.as_uri(),
-        catalog=SecretStr(f"sqlite:///{tmp_path / 'catalog.db'}"),
+        catalog=SecretStr(f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}"),
         pseudonym_key=SecretStr(KEY.decode()),
         label_studio_url="http://127.0.0.1:9",
         label_studio_token=SecretStr("none"),

@@ -1,6 +1,7 @@
 """Commands that read the catalog and the store work on a state folder whose services do not run."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from flows.cli import connection
 from flows.cli.app import app
 from flows.local_stack.state import read_secrets
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import open_catalog
 from vitau.catalog.promotion_log import Action
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Stage, Subject
@@ -22,7 +24,7 @@ def state(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(connection, "export_to_libraries", lambda _: None)
     (tmp_path / "profile").write_text("embedded")
-    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = open_catalog(f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}")
     catalog.add_subject(Subject(pseudonym=PERSON, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
     catalog.append_answers(
         [

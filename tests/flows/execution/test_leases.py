@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import pytest
 
 from flows.execution.leases import LeaseHolder, exclusive_lease, open_batches, reap_orphaned_leases
 from flows.settings import ROOT
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import CatalogError, LeaseLostError, StoreError
 from vitau.processes import process_identity
@@ -16,7 +18,7 @@ from vitau.processes import process_identity
 
 @pytest.fixture
 def catalog(tmp_path):
-    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = open_catalog(f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}")
     yield catalog
     catalog.engine.dispose()
 

@@ -23,6 +23,7 @@ from flows.promotion.registered_models import REGIONS
 from flows.rescore import fetch_champion
 from flows.settings import SettingsError
 from flows.workspace import Workspace
+from tests.databases import empty_registry
 from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import ScoredSubject, Training
 from vitau.catalog.signing import public_key
@@ -45,7 +46,7 @@ REFUSAL = (
 def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """The address of a registry with two versions of the regions, and the folder of its files."""
     folder = tmp_path_factory.mktemp("mlflow")
-    url = f"sqlite:///{folder / 'mlflow.db'}"
+    url = f"sqlite:///{shutil.copy(empty_registry(), folder / 'mlflow.db')}"
     MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     for version in (1, 2):
         (bundle := folder / f"bundle-{version}").joinpath("model").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from flows.retraining.registration import register
 from flows.workspace import Workspace
 from labeling.consensus.agreement import agreement_report
 from labeling.consensus.standing_answers import standing_answers
+from tests.databases import empty_registry
 from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import FrameTable
 from vitau.data import snapshot as snapshots
@@ -204,7 +206,7 @@ def test_the_sheet_of_a_region_model_names_thresholds_and_sides(workspace):
 
 def test_the_flow_registers_the_sheet_and_a_pull_brings_it(workspace, tmp_path):
     made, digest = workspace
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_registry(), tmp_path / 'mlflow.db')}"
     MlflowClient(uri).create_experiment(EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
     config = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
     save_model(tmp_path / "results" / "model", build_vit(config), config, threshold=0.4321, synthetic=False)

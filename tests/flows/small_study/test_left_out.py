@@ -25,6 +25,7 @@ from flows.retraining.recipes import PlannedTraining, training_key
 from flows.retraining.registration import register
 from flows.small_study.left_out import leave_one_out, on_everybody, plan_small_study
 from flows.workspace import Workspace
+from tests.databases import empty_registry
 from tests.flows.workspaces import offline_settings
 from vitau.catalog.catalog import Training
 from vitau.data.nuisance import RING_PX
@@ -80,7 +81,7 @@ def least_recipes(monkeypatch):
 def mlflow_template(tmp_path_factory):
     """An empty registry in a file; its artifacts are beside it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{shutil.copy(empty_registry(), folder / 'mlflow.db')}")
     client.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
     return folder / "mlflow.db"
 

@@ -1,5 +1,6 @@
 """A training writes its curves into one MLflow run, also after a kill; its images show drawn faces only."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from tests.databases import empty_registry
 from vitau.errors import RegistryError
 from vitau.models.regions import RegionConfig, build_regions
 from vitau.progress import Reporter
@@ -29,7 +31,7 @@ def mlflow_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tracking store of this test's own, in a SQLite file."""
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "1")
-    url = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    url = f"sqlite:///{shutil.copy(empty_registry(), tmp_path / 'mlflow.db')}"
     MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
     return url
 

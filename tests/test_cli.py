@@ -10,6 +10,7 @@ import torch
 
 import vitau
 from vitau.bench.run import BENCHES
+from vitau.cli import main
 from vitau.media.synthetic.drawing import draw_frame
 from vitau.media.synthetic.people import draw_person
 from vitau.models.checkpoint import save_model
@@ -19,10 +20,26 @@ from vitau.registry.bundle import folder_digest, write_sums
 VIT = ViTConfig(input_size=32, patch_size=8, width=32, depth=1, heads=2, stem="conv")
 
 
-def run(*arguments, cwd):
+def start(*arguments, cwd):
+    """Run a command in a process of its own, as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "vitau.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Return a function that runs a command in this process, which has the imports that take seconds."""
+
+    def run(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["vitau", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +75,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         "import sys, vitau.cli; print([name for name in ('torch', 'mlflow', 'cv2', 'pyarrow', 'numpy') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
-    done = run("--help", cwd=tmp_path)
+    done = start("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(command in done.stdout for command in ("synth", "score", "pull", "check", "export"))
 
@@ -95,7 +112,7 @@ print(loaded(*{UNUSED}, "openpyxl", "fastapi"))
     assert (done.stdout, done.stderr) == ("[]\n" * 6, "")
 
 
-def test_every_command_has_a_runnable_example(tmp_path):
+def test_every_command_has_a_runnable_example(run, tmp_path):
     for command in ("synth", "pull", "check", "export", "score", "bench"):
         assert f"Example: vitau {command} " in run(command, "--help", cwd=tmp_path).stdout
 
@@ -107,19 +124,19 @@ def test_the_shell_completes_commands(tmp_path):
     assert done.stdout.strip() == "score"
 
 
-def test_the_version_is_that_of_the_package(tmp_path):
+def test_the_version_is_that_of_the_package(run, tmp_path):
     assert run("--version", cwd=tmp_path).stdout == f"{vitau.__version__}\n"
 
 
 def test_a_cohort_is_drawn_and_its_manifest_named(tmp_path):
-    done = run("synth", "out", "--subjects", 1, "--seed", 3, cwd=tmp_path)
+    done = start("synth", "out", "--subjects", 1, "--seed", 3, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "out/manifest.csv\n", "")
     with (tmp_path / "out" / "manifest.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 1
 
 
-def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
-    done = run("score", "my-model", "person.png", "--out", tmp_path / "out", "--json", cwd=workdir)
+def test_scores_go_to_stdout_and_messages_to_stderr(run, workdir, tmp_path):
+    done = start("score", "my-model", "person.png", "--out", tmp_path / "out", "--json", cwd=workdir)
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["synthetic"], answer["skipped"]) == (0, True, [])
     assert [(person["input"], person["palsied"]) for person in answer["people"]] == [("person.png", True)]
@@ -135,7 +152,7 @@ def test_scores_go_to_stdout_and_messages_to_stderr(workdir, tmp_path):
     assert all(words in page for words in ("<h3>vitau-palsy version 3</h3>", "<code>5c0de</code>", f"<code>{answer['model']}"))
 
 
-def test_the_warning_of_a_model_is_printed_with_its_scores(workdir, tmp_path):
+def test_the_warning_of_a_model_is_printed_with_its_scores(run, workdir, tmp_path):
     torch.manual_seed(0)
     save_model(
         tmp_path / "my-model" / "model", build_vit(VIT), VIT, threshold=0.001, synthetic=True, warnings=["Confounded: beware."]
@@ -151,7 +168,7 @@ def test_the_warning_of_a_model_is_printed_with_its_scores(workdir, tmp_path):
     assert text.stderr.splitlines()[0] == "Warning: Confounded: beware."
 
 
-def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scored(workdir, tmp_path):
+def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scored(run, workdir, tmp_path):
     done = run("score", "my-model", "missing.mp4", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout.split("\t")[:2]) == (1, ["person.png", "palsy"])
     assert done.stderr.splitlines()[0] == "Skipped item 1, missing.mp4: the recording is missing; check its path"
@@ -174,7 +191,7 @@ def test_a_bad_input_is_reported_on_stderr_with_exit_code_1_and_the_rest_is_scor
         ),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, message):
+def test_an_error_is_one_line_and_exit_code_1(run, workdir, tmp_path, arguments, message):
     done = run("score", *arguments, "--out", tmp_path / "out", cwd=workdir)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
@@ -199,18 +216,18 @@ def test_an_error_is_one_line_and_exit_code_1(workdir, tmp_path, arguments, mess
         ),
     ],
 )
-def test_an_unknown_value_is_one_sentence_and_exit_code_1(tmp_path, arguments, message):
+def test_an_unknown_value_is_one_sentence_and_exit_code_1(run, tmp_path, arguments, message):
     done = run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
 def test_debug_prints_the_traceback(workdir, tmp_path):
-    done = run("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=workdir)
+    done = start("--debug", "score", "nowhere", "person.png", "--out", tmp_path / "out", cwd=workdir)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
-def test_a_folder_without_checksums_is_refused(workdir):
+def test_a_folder_without_checksums_is_refused(run, workdir):
     done = run("check", "my-model", cwd=workdir)
     assert done.stderr == "Error: my-model has no SHA256SUMS: give the folder of a pulled model, or one recording\n"
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,8 +1,6 @@
 """The commands of the labeling manager on a real catalog and store; no service runs."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from flows.annotation.consensus import export_answers, import_answers, label_report, labels_at, merge_subjects
+from flows.cli import connection
+from flows.cli.app import app
 from flows.cli.label_tables import merge_notices
 from flows.settings import Settings, SettingsError
 from flows.workspace import Workspace
@@ -25,7 +25,6 @@ from vitau.errors import CatalogError, LabelingError, StoreError
 from vitau.media.sources import pseudonym
 from vitau.schema import AU, AUS, Cohort, LedgerRow, Side, Split, Stage, Subject
 
-ROOT = Path(__file__).resolve().parents[3]
 KEY = "a key that only this test knows"
 PARIS = pseudonym(KEY.encode(), "paris", "Jean Valjean")
 
@@ -240,8 +239,10 @@ def test_a_damaged_snapshot_does_not_stop_a_merge_and_is_reported(workspace):
 
 
 @pytest.fixture
-def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Run ``python -m flows labels ARGUMENTS…`` on the workspace."""
+def command(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str, str]]:
+    """Run ``python -m flows labels ARGUMENTS…`` on the workspace, in this process, which has the imports."""
     settings = workspace.settings
     environment = {
         "VITAU_STORE": settings.store,
@@ -253,18 +254,19 @@ def command(workspace: Workspace, tmp_path: Path) -> Callable[..., tuple[int, st
         "VITAU_GUEST_READERS": '["paris-1", "paris-2"]',
     }
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "flows", "labels", *map(str, arguments), "--state", tmp_path / "none"],
-            cwd=ROOT,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        first, *rest = done.stderr.splitlines(keepends=True)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(connection, "export_to_libraries", lambda _: None)
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["flows", "labels", *map(str, arguments), "--state", str(tmp_path / "none")])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app(prog_name="python -m flows")
+        output, errors = capfd.readouterr()
+        first, *rest = errors.splitlines(keepends=True)
         assert first == f"Working on store {settings.store} and catalog {environment['VITAU_CATALOG']}, from the environment\n"
-        return done.returncode, done.stdout, "".join(rest)
+        return ended.value.code, output, "".join(rest)
 
     return run
 

@@ -1,6 +1,7 @@
 """A GPU belongs to one training at a time. There is none here: the number of GPUs and the driver's program are stand-ins."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from flows.execution import gpus
 from flows.execution.gpus import Gpu, lease_gpus, num_processes_of, visible_gpus
 from flows.execution.leases import LeaseHolder
 from flows.settings import ROOT
+from tests.databases import empty_catalog
 from vitau.catalog.catalog import open_catalog
 from vitau.errors import LeaseLostError, TrainingError
 
@@ -22,8 +24,9 @@ UUIDS = ("GPU-1a11", "GPU-1b22", "GPU-2c33")
 TRAINING = """
 import json, os, sys, time
 began = time.monotonic()
-print("training", file=sys.stderr)
-time.sleep(float(sys.argv[1]))
+print("training", file=sys.stderr, flush=True)
+while not os.path.exists(sys.argv[1]) and time.monotonic() < began + 60:
+    time.sleep(0.02)
 print(json.dumps([began, time.monotonic(), os.environ.get("CUDA_VISIBLE_DEVICES")]))
 """
 
@@ -33,9 +36,9 @@ FLOW = """
     from flows.execution.training_process import lease_training, run_training
     from vitau.catalog.catalog import open_catalog
 
-    url, name, number, seconds, training = sys.argv[1:]
+    url, name, number, end, training = sys.argv[1:]
     gpus.num_gpus = lambda: int(number)
-    training_process.command = lambda *_: [sys.executable, "-c", training, seconds]
+    training_process.command = lambda *_: [sys.executable, "-c", training, end]
     listener = lambda *line: print(line[1], file=sys.stderr, flush=True)
     with lease_training(open_catalog(url), name, 60, listener) as lease:
         run_training(name, [], listener, num_processes=1, lease=lease)
@@ -55,13 +58,12 @@ def driver(tmp_path) -> Path:
 
 @pytest.fixture
 def start(tmp_path, driver) -> Callable[..., "subprocess.Popen[str]"]:
-    """Start a flow with a training in a process of its own."""
-    url = f"sqlite:///{tmp_path / 'catalog.db'}"
-    open_catalog(url).engine.dispose()
+    """Start a flow with a training in a process of its own; the training ends when the given file is there."""
+    url = f"sqlite:///{shutil.copy(empty_catalog(), tmp_path / 'catalog.db')}"
 
-    def start(name: str, *, number: int, seconds: float = 1.5) -> "subprocess.Popen[str]":
+    def start(name: str, *, number: int, end: Path) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(FLOW), url, name, str(number), str(seconds), TRAINING],
+            [sys.executable, "-c", textwrap.dedent(FLOW), url, name, str(number), str(end), TRAINING],
             env={"PATH": f"{driver}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -79,41 +81,49 @@ def outcome(flow: "subprocess.Popen[str]") -> tuple[float, float, str | None, st
     return began, ended, seen, log
 
 
-def test_two_trainings_of_two_processes_on_one_gpu_run_one_after_the_other(start):
-    first, second = sorted(map(outcome, [start("trainings/a", number=1), start("trainings/b", number=1)]))
+def first_line(flow: "subprocess.Popen[str]") -> str:
+    """Return the first line of the log of a flow, when it is there."""
+    assert flow.stderr is not None
+    return flow.stderr.readline()
+
+
+def test_two_trainings_of_two_processes_on_one_gpu_run_one_after_the_other(start, tmp_path):
+    with start("trainings/a", number=1, end=tmp_path / "end") as one:
+        assert first_line(one) == "training\n"
+        with start("trainings/b", number=1, end=tmp_path / "end") as other:
+            assert first_line(other) == "waiting for 1 of 1 GPUs: other trainings use them\n"
+            (tmp_path / "end").touch()
+            first, second = outcome(one), outcome(other)
     assert second[0] >= first[1], "they shared the GPU"
     assert first[2] == second[2] == UUIDS[0]
-    assert "waiting for 1 of 1 GPUs: other trainings use them" in second[3]
     assert "waiting" not in first[3]
 
 
-def test_two_trainings_on_two_gpus_run_at_once_and_each_sees_one(start):
-    flows = [start(name, number=2, seconds=3) for name in ("trainings/a", "trainings/b")]
-    first, second = sorted(map(outcome, flows))
-    assert second[0] < first[1], "the second waited although a GPU was free"
+def test_two_trainings_on_two_gpus_run_at_once_and_each_sees_one(start, tmp_path):
+    flows = [start(name, number=2, end=tmp_path / "end") for name in ("trainings/a", "trainings/b")]
+    assert list(map(first_line, flows)) == ["training\n"] * 2, "one waited although a GPU was free"
+    (tmp_path / "end").touch()
+    first, second = map(outcome, flows)
     assert {first[2], second[2]} == set(UUIDS[:2])
 
 
 def test_trainings_on_the_cpu_lease_nothing_and_run_at_once(start, tmp_path):
-    flows = [start(name, number=0, seconds=3) for name in ("trainings/a", "trainings/b")]
+    flows = [start(name, number=0, end=tmp_path / "end") for name in ("trainings/a", "trainings/b")]
+    assert list(map(first_line, flows)) == ["training\n"] * 2, "one waited for the other"
     catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
-    deadline = time.monotonic() + 60
-    while len(held := catalog.leases()) < len(flows) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    first, second = sorted(map(outcome, flows))
+    held = catalog.leases()
     catalog.engine.dispose()
+    (tmp_path / "end").touch()
+    first, second = map(outcome, flows)
     assert set(held) == {"trainings/a", "trainings/b"}
-    assert second[0] < first[1]
     assert first[2] is second[2] is None
 
 
-def test_the_gpu_of_a_killed_training_is_free_at_once(start):
-    with start("trainings/a", number=1, seconds=60) as killed:
-        assert killed.stderr is not None
-        assert killed.stderr.readline() == "training\n"
-        with start("trainings/b", number=1, seconds=0) as waiting:
-            assert waiting.stderr is not None
-            assert waiting.stderr.readline().startswith("waiting for 1 of 1 GPUs")
+def test_the_gpu_of_a_killed_training_is_free_at_once(start, tmp_path):
+    with start("trainings/a", number=1, end=tmp_path / "never") as killed:
+        assert first_line(killed) == "training\n"
+        with start("trainings/b", number=1, end=tmp_path) as waiting:
+            assert first_line(waiting).startswith("waiting for 1 of 1 GPUs")
             killed.kill()
             killed_s = time.monotonic()
             began, *_ = outcome(waiting)

@@ -64,6 +64,7 @@ fmt: setup ## format the code and fix what can be fixed
 bench: setup ## run the benchmarks against their baselines, and write docs/performance.md; takes an hour
 	@$(BIN)/vitau bench all --page docs/performance.md
 	@$(BIN)/python -m flows bench-sync --page docs/performance.md
+	@$(BIN)/python -m flows bench-cores --page docs/performance.md
 
 wheel: setup ## build dist/vitau-….whl, for people who only use models; needs no network
 	@rm -rf build dist

@@ -1,5 +1,6 @@
 """The rescore flow: score people with the champion, once each, and write overlays and the report."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.annotation.key_frames import materials, usable_frames
 from flows.erasure.living import load_living
 from flows.execution.executor import Engine, Executor
+from flows.execution.gpus import visible_gpus
 from flows.execution.leases import LeaseHolder, open_batches
 from flows.execution.retries import RETRY_DELAYS_S, is_service_unavailable
 from flows.execution.subject_worker import SubjectWork, is_outdated, read_model_files
@@ -191,13 +193,19 @@ def score_shard(
                     delete_score(workspace, score)
                 yield frames
 
-        for score in track(executor.run(acquire_people(), work, gpu=True), "scoring people", len(shard)):
+        results = executor.run(acquire_people(), work, num_processes=num_scorers(workspace.settings, len(shard)), gpu=True)
+        for score in track(results, "scoring people", len(shard)):
             if not add_living_score(workspace, score):
                 theirs.add(score.subject)
                 continue
             leases.release([score_work_name(work.digest, score.subject)])
             ours.add(score.subject)
     return ours, theirs
+
+
+def num_scorers(settings: Settings, num_people: int) -> int:
+    """Return the number of local processes that score some people: those of the settings, and one on a GPU."""
+    return 1 if visible_gpus() else min(settings.num_processes or os.cpu_count() or 1, max(num_people, 1))
 
 
 def delete_score(workspace: Workspace, score: ScoredSubject) -> None:

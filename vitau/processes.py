@@ -42,12 +42,13 @@ def parallel_map(
     num_processes: int | None = None,
     *,
     here: Callable[[Item], Result] | None = None,
+    most_ahead: int = _MOST_AHEAD,
     start_method: str = "spawn",
 ) -> Generator[Result]:
     """Yield the result of ``work`` for each item, in order, as soon as it is ready.
 
     Items are taken from the iterable when a process is free, and one ahead. Workers that share the iterable with others
-    therefore take no more than they need. With ``here``, a few more are taken, so that a long item does not stop the others.
+    therefore take no more than they need. With ``here``, more may be taken, so that a long item does not stop the others.
 
     Args:
         work: can be pickled. If it has a true attribute ``isolated``, it uses processes of its own for what needs a processor:
@@ -56,13 +57,14 @@ def parallel_map(
         num_processes: processes that work, by default one per core; below two, this process does all the work.
         here: the same work by this process, which has loaded everything for it; a thread of it then takes the place of one
             process of the pool.
+        most_ahead: items taken before a process is free for them, with ``here``; 1 leaves the others to other workers.
         start_method: ``fork`` is fast, and safe only while this process has one thread.
     """
     num_processes = num_processes or os.cpu_count() or 1
     if num_processes < 2:
         yield from map(here or work, items)
         return
-    num_taken = num_processes + (1 if here is None else _MOST_AHEAD)
+    num_taken = num_processes + (1 if here is None else most_ahead)
     with ExitStack() as stack:
         pool: Executor
         if getattr(work, "isolated", False):

@@ -293,3 +293,28 @@ def bench_sync(
     print_json(as_record(result))
     if page is not None:
         add_section(page, "python -m flows bench-sync", result)
+
+
+@app.command("bench-cores")
+def bench_cores(
+    clips: Annotated[int, typer.Option(min=2, help="Clips to ingest, each of a person to score.")] = 60,
+    page: Annotated[Path | None, typer.Option(help="Page of `make bench` to which the result is added.")] = None,
+) -> None:
+    """Compare ingest, rescore and the folds of crossvalidate with two processes and with one, and print JSON.
+
+    Example: python -m flows bench-cores --clips 12
+    """
+    from flows.studies.cores import Sizes, bench
+    from vitau.bench.measure import as_record
+    from vitau.bench.page import add_section
+    from vitau.errors import BenchError
+
+    try:
+        result: Any = bench(sizes=Sizes(clips=clips), tell=tell)
+    except BenchError as error:
+        result = error
+    if page is not None:
+        add_section(page, "python -m flows bench-cores", result)
+    if isinstance(result, BenchError):
+        raise result
+    print_json(as_record(result))

@@ -71,7 +71,7 @@ class Executor:
         Args:
             items: consumed lazily by local processes, and all at once on Ray.
             work: sent to every worker once; what it opens stays open there.
-            num_processes: local processes.
+            num_processes: local processes that work. This one is one of them, because it has loaded most libraries already.
             gpu: reserve a GPU for every worker on Ray if the cluster has GPUs.
 
         Raises:
@@ -79,7 +79,7 @@ class Executor:
             VitauError: an error that the work raises.
         """
         if self._engine is Engine.LOCAL:
-            yield from parallel_map(work, items, num_processes)
+            yield from parallel_map(work, items, num_processes, here=work, most_ahead=1)
             return
         packed = [pickle.dumps(item) for item in items]
         if not packed:

@@ -138,8 +138,8 @@ def untrained(folder: Path, size: str, seed: int) -> Path:
     palsy, regions = RECIPES[f"{size}-palsy"]().model, RECIPES[f"{size}-regions"]().model
     assert isinstance(palsy, ViTConfig)
     assert isinstance(regions, RegionConfig)
-    save_model(folder / "model", build_regions(regions), regions, threshold=None, synthetic=True)
-    save_model(folder / "recognition", build_vit(palsy), palsy, threshold=_ANYBODY, synthetic=True)
+    save_model(folder / "model", build_regions(regions), regions, threshold=None, synthetic=True, ledger_offset=0)
+    save_model(folder / "recognition", build_vit(palsy), palsy, threshold=_ANYBODY, synthetic=True, ledger_offset=0)
     return folder
 
 

@@ -1,22 +1,17 @@
 """Benchmark of the synchronization with a Label Studio of its own: a pull of the changes beside a pull of everything."""
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from flows.local_stack import services, stack
 from flows.local_stack.state import read_secrets
-from flows.local_stack.supervisor import ManagedService, is_alive, start_service, stop_services
+from flows.studies.serving import serving
 from labeling.label_studio import benchmark
 from labeling.label_studio.client import connect
 from vitau.bench.measure import Case, Result
-from vitau.errors import StackError
 
 NAME: Final = "label-studio"
-START_TIMEOUT_S: Final = 300.0
 
 
 def bench(num_people: int, tell: Callable[[str], None]) -> Result:
@@ -34,8 +29,8 @@ def bench(num_people: int, tell: Callable[[str], None]) -> Result:
     with tempfile.TemporaryDirectory(prefix="vitau-sync-") as folder:
         state = Path(folder)
         tell("start Label Studio")
-        with label_studio(state) as url:
-            client = connect(url, read_secrets(state)["label_studio_token"])
+        with serving(state, [NAME]) as urls:
+            client = connect(urls[NAME], read_secrets(state)["label_studio_token"])
             measured = benchmark.measure(client, [num_people], store_uri=(state / "store").as_uri(), report=tell)
     seconds = measured["seconds"][str(num_people)]
     return result_of(num_people, seconds["pull_of_10_changes_s"], seconds["whole_pull_s"])
@@ -59,26 +54,3 @@ def result_of(num_people: int, changes_s: float, whole_s: float) -> Result:
         difference="of the number of changed rows from that of the changed answers",
         cases=(case,),
     )
-
-
-@contextmanager
-def label_studio(state: Path) -> Iterator[str]:
-    """Start a Label Studio on an empty state folder; yield its address, and stop it at the end of the block.
-
-    Raises:
-        StackError: it does not answer in time, or its process ends.
-    """
-    url = f"http://127.0.0.1:{stack.choose_port(NAME)}"
-    program = services.label_studio(state, url)
-    managed = ManagedService(program=program, service=stack.Service(name=NAME, url=url, health=program.health, pid=0))
-    start_service(managed, state)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not stack.is_healthy(managed.service):
-            if time.monotonic() > deadline or not is_alive(managed):
-                end = stack.log_path(state, NAME).read_text(encoding="utf-8").strip().splitlines()[-1:]
-                raise StackError(f"Label Studio does not start ({''.join(end) or 'it wrote nothing'}): run `make setup`")
-            time.sleep(0.2)
-        yield url
-    finally:
-        stop_services([managed])

@@ -46,8 +46,9 @@ def make_workspace(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(rescore, "score_shard", rescore.score_shard.fn)  # no Prefect server is needed to score
     opened = []
 
-    def make(name):
-        settings = offline_settings(tmp_path, catalog=f"sqlite:///{tmp_path / name}.db", pseudonym_key=KEY, work=tmp_path)
+    def make(name, **changes):
+        given = {"catalog": f"sqlite:///{tmp_path / name}.db", "pseudonym_key": KEY, "work": tmp_path, "num_processes": 1}
+        settings = offline_settings(tmp_path, **given | changes)
         opened.append(Workspace(settings))
         for source in read_manifest(cohort / "manifest.csv")[0]:
             opened[-1].catalog.add_subject(to_subject(source, KEY.encode()))
@@ -78,6 +79,18 @@ def test_two_workers_share_the_people_and_score_each_once(frames, model, make_wo
     assert len(scores(workspaces[0])) == 3
     assert workspaces[0].catalog.leases() == {}
     assert rescore.score_people(workspaces[0], model, frames, Engine.LOCAL) == rescore.NumScored(people=0, outdated=0)
+
+
+def test_two_processes_write_the_objects_of_one(frames, model, make_workspace):
+    def objects(workspace):
+        rescore.score_people(workspace, model, frames, Engine.LOCAL)
+        return {key: workspace.store.get(key) for key in workspace.store.keys(SCORES)}
+
+    one, two = make_workspace("one"), make_workspace("two", num_processes=2)
+    assert rescore.num_scorers(two.settings, 3) == 2
+    written = objects(one)
+    one.store.erase(SCORES)
+    assert objects(two) == written
 
 
 def test_people_whose_frames_were_cut_anew_are_scored_again_once_and_the_others_are_not(

@@ -27,11 +27,11 @@ from vitau.errors import BenchError
 AT_LEAST: Final = 1.7
 NAME: Final = "prefect"
 COMPARED: Final[Mapping[str, tuple[str, ...]]] = {
-    "ingest": ("store/subjects",),
-    "rescore": ("store/scores",),
-    "crossvalidate": ("out/folds",),
+    "ingest": ("store/subjects/**/*",),
+    "rescore": ("store/scores/**/*",),
+    "crossvalidate": ("out/predictions.parquet", "out/table.csv"),
 }
-"""Command → the files that must be byte-identical. Others have the time of the run in them."""
+"""Command → patterns of the files that must be byte-identical. Others have the time of the run in them."""
 AMOUNTS: Final[Mapping[str, str]] = {"ingest": "clips", "rescore": "people", "crossvalidate": "folds"}
 
 
@@ -227,8 +227,8 @@ def workspace_of(state: Path) -> dict[str, str]:
     }
 
 
-def _digests(state: Path, folders: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for path in sorted(path for folder in folders for path in (state / folder).rglob("*")):
+def _digests(state: Path, patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for path in sorted(path for pattern in patterns for path in state.glob(pattern)):
         if path.is_file():
             yield path.relative_to(state).as_posix(), sha256(path.read_bytes()).hexdigest()
 

@@ -2,12 +2,12 @@
 
 import csv
 import shutil
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlflow import MlflowClient
 
 from flows.erasure.living import LivingRows
 from flows.execution.clip_worker import checked_rows
@@ -22,7 +22,6 @@ from vitau.data.snapshot import SYNTHETIC_SOURCE, freeze, load, snapshot_schema
 from vitau.media.synthetic.cohort import COLUMNS, write_cohort
 from vitau.registry import registry
 from vitau.registry.bundle import folder_digest
-from vitau.registry.tracking import EXPERIMENT
 from vitau.schema import AUS, Cohort, Protocol, Split
 from vitau.store import open_store
 
@@ -74,8 +73,8 @@ def freeze_all(workspace: Workspace) -> str:
 def crown(workspace: Workspace, snapshot: str, folder: Path, size: str = "tiny") -> None:
     """Make an untrained region model the champion of a registry without a server."""
     model, url = untrained(folder / "model", size, SEED), workspace.settings.mlflow_url
-    MlflowClient(url).create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
-    version, run_id = registry.register(url, REGIONS, model, metrics={}, lineage={})
+    with chdir(folder):  # a registry without a server keeps its files in the working directory
+        version, run_id = registry.register(url, REGIONS, model, metrics={}, lineage={})
     registry.set_champion(url, REGIONS, version)
     digest = folder_digest(model)
     workspace.catalog.add_training(

@@ -41,7 +41,7 @@ class Sizes:
 
     clips: int = 60
     drawn: int = 10
-    fold_people: int = 24
+    fold_people: int = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -108,7 +108,7 @@ def test_two_processes_take_the_steps_of_one(kind: str, two_processes: Path, tmp
         assert losses == pytest.approx(alone, abs=1e-4), f"process {rank}"
         state = torch.load(two_processes / f"{kind}-{rank}.pt", weights_only=True)
         apart = {name: (state[name].float() - tensor.float()).abs().ravel() for name, tensor in model.state_dict().items()}
-        assert torch.cat(list(apart.values())).mean() < 1e-6
+        assert torch.cat(list(apart.values())).mean() < 1e-5
         for (
             name,
             difference,

@@ -20,7 +20,7 @@ def test_a_sided_model_names_the_side_of_four_in_five_palsied_people_never_seen(
     recipe = tiny_sided()
     assert recipe.pretrain is not None
     assert recipe.drawn is not None
-    short = replace(recipe, pretrain=replace(recipe.pretrain, epochs=8), drawn=replace(recipe.drawn, num_people=1600))
+    short = replace(recipe, pretrain=replace(recipe.pretrain, epochs=12), drawn=replace(recipe.drawn, num_people=1600))
     result = pretrain(short, tmp_path / "out", cache=tmp_path / "cache")
     assert result.side_scales["face"] > 0
     model, card = load_model(tmp_path / "out" / MODEL)

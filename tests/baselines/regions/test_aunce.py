@@ -87,7 +87,7 @@ def test_one_step_changes_the_scores(check_one_step: Callable[[Method, Method, B
 
 
 def test_eight_people_are_learned_by_heart(check_overfit: Callable[[Method, Budget], Fitted], palsied_people: Crops) -> None:
-    fitted = check_overfit(QUICK, replace(BUDGET, epochs=20, image_px=48, width=0.0625))
+    fitted = check_overfit(QUICK, replace(BUDGET, epochs=30, image_px=48, width=0.0625))
     assert isinstance(fitted, FittedFrames)
     assert isinstance(fitted.network, AunceNetwork)
     assert fitted.network.encoder.frozen

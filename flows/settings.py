@@ -116,7 +116,9 @@ class Settings(BaseModel):
     media_roots: Folders = Field(
         default=(), description="folders with recordings that manifests elsewhere may list; by default none"
     )
-    num_processes: int | None = Field(default=None, ge=1, description="local processes for clips; by default one per core")
+    num_processes: int | None = Field(
+        default=None, ge=1, description="local processes for clips and people; by default one per core"
+    )
     ray_address: str | None = Field(
         default=None, description="HOST:PORT of a Ray cluster for --engine ray; by default one is started on this machine"
     )

@@ -1,7 +1,7 @@
 """Workspace of a flow: the settings, the object store, the catalog and the Label Studio client."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
@@ -12,7 +12,7 @@ from flows.settings import Settings, SettingsError, load_settings
 from labeling.consensus.visits import assign_visits
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
-from vitau.schema import LedgerRow
+from vitau.schema import LedgerRow, all_names
 from vitau.store import S3Store, Store, open_store
 from vitau.store.s3 import S3Keys
 
@@ -73,6 +73,16 @@ class Workspace:
     def newest_answers(self) -> tuple[list[LedgerRow], int]:
         """Return the answers that no later one replaces, with the visits as stated today, and the ledger's offset; cached."""
         return self._newest_at(self.catalog.ledger_offset())
+
+    def newest_answers_at(self, offset: int) -> list[LedgerRow]:
+        """Return the answers that no later one replaced up to an offset, and a few others; the same answers stand."""
+        return assign_visits(self.catalog.newest_answers(upto=offset)[0], self.catalog.clips())
+
+    def answers_of_checked(self, newest: Sequence[LedgerRow]) -> list[LedgerRow]:
+        """Return the whole ledger about the people with whom readers were checked, given the newest answers."""
+        merged = self.catalog.merged_names()
+        names = {name for row in newest if row.check_kind for name in all_names(row.subject, merged)}
+        return assign_visits(self.catalog.answers_about(names), self.catalog.clips()) if names else []
 
     @cached_property
     def _newest_at(self) -> Callable[[int], tuple[list[LedgerRow], int]]:

@@ -90,13 +90,12 @@ def labels_at(workspace: Workspace, offset: int) -> tuple[RegionLabels, ...]:
     last = workspace.catalog.ledger_offset()
     if offset > last:
         raise CatalogError(f"the ledger ends at offset {last}: there is no state {offset} yet")
-    return resolve_consensus(workspace, workspace.ledger(offset)).labels
+    return resolve_consensus(workspace, workspace.newest_answers_at(offset)).labels
 
 
 def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) -> LabelReport:
     """Compute the agreement of the readers, the statistics of each, and their grades against the measures of people."""
-    offset = workspace.catalog.ledger_offset()
-    rows = workspace.ledger(offset)
+    rows, offset = workspace.newest_answers()
     state, standing = resolve_consensus(workspace, rows), standing_answers(rows)
     readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     answer_SRA = answer_array(standing, readers)
@@ -114,7 +113,7 @@ def label_report(workspace: Workspace, *, num_resamples: int = NUM_RESAMPLES) ->
             {reader: answer_SRA[:, number] for number, reader in enumerate(readers)}, num_resamples=num_resamples
         ),
         severity_kappas=severity_kappas(standing, readers, num_resamples=num_resamples),
-        checks=reader_checks(rows, num_resamples=num_resamples),
+        checks=reader_checks(workspace.answers_of_checked(rows), num_resamples=num_resamples),
     )
 
 

@@ -62,13 +62,13 @@ class Home:
 
 def gather_home(workspace: Workspace, links: Mapping[str, str]) -> Home:
     """Gather the contents of the page from the catalog and the pictures from the store."""
-    rows, catalog = workspace.ledger(), workspace.catalog
+    (rows, _), catalog = workspace.newest_answers(), workspace.catalog
     agreed, standing = resolve_consensus(workspace, rows), standing_answers(rows)
     readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     return Home(
         progress=labeling_progress(workspace),
         agreement=agreement_report(standing, readers, num_resamples=NUM_RESAMPLES),
-        checks=reader_checks(rows, num_resamples=NUM_RESAMPLES),
+        checks=reader_checks(workspace.answers_of_checked(rows), num_resamples=NUM_RESAMPLES),
         disputed=[disputed_person(workspace, case, standing) for case in agreed.disagreements[:MAX_SHOWN]],
         num_disputed=len(agreed.disagreements),
         rows=consensus_rows(agreed, cases(workspace), case_severities(standing, agreed.labels)),

@@ -63,13 +63,13 @@ def grade_report(
 
     Args:
         workspace: the rows and the objects.
-        rows: the ledger, by default the whole.
+        rows: the ledger, by default its newest answers.
         num_resamples: resamples of people for the intervals.
 
     Raises:
         StoreError: the measures cannot be read.
     """
-    standing = standing_answers(workspace.ledger() if rows is None else rows)
+    standing = standing_answers(workspace.newest_answers()[0] if rows is None else rows)
     answered = {*standing.blind, *standing.rulings}
     people = set(map(person_of, answered))
     grades = by_person(blind_grades(standing))

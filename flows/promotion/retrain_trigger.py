@@ -72,7 +72,7 @@ def num_changed(workspace: Workspace, trained: Snapshot | None, labels: Iterable
     """Count the labels (one per person and AU) that are new, changed or gone since the training."""
     before: Iterable[RegionLabels] = ()
     if trained is not None:
-        before = resolve_consensus(workspace, workspace.ledger(trained.ledger_offset)).labels
+        before = resolve_consensus(workspace, workspace.newest_answers_at(trained.ledger_offset)).labels
     old, new = cells(before), cells(labels)
     return sum(old.get(cell) != new.get(cell) for cell in old.keys() | new.keys())
 
@@ -89,7 +89,7 @@ def cells(labels: Iterable[RegionLabels]) -> Cells:
 
 def quiet(workspace: Workspace, at: datetime) -> bool:
     """Return whether no reader answered for as long as the settings require, by the clock of Label Studio."""
-    answered = [datetime.fromisoformat(row.answered_at) for row in workspace.ledger()]
+    answered = [datetime.fromisoformat(row.answered_at) for row in workspace.newest_answers()[0]]
     return not answered or at - max(answered) >= timedelta(seconds=workspace.settings.retrain_quiet_s)
 
 

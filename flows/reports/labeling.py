@@ -23,7 +23,7 @@ LABELING_PAGE: Final = "labeling.html"
 def labeling_progress(workspace: Workspace) -> Progress:
     """Count the people who are labeled, who wait for a reader or disagree, and the open tasks of each reader."""
     catalog, settings = workspace.catalog, workspace.settings
-    rows = workspace.ledger()
+    rows, _ = workspace.newest_answers()
     unreadable = [item for item in catalog.skipped() if item.item.startswith("project ")]
     agreed = resolve_consensus(workspace, rows)
     done = progress(

@@ -59,7 +59,7 @@ def held_out_performance(
 
 def _first_visits(workspace: Workspace) -> StandingAnswers:
     """Return the standing answers about people at their earliest labeled visit, by pseudonym."""
-    standing = standing_answers(workspace.ledger())
+    standing = standing_answers(workspace.newest_answers()[0])
     labeled = {label.case for label in first_labels(workspace, workspace.catalog.labels()).values()}
     last = sorted(standing.blind, key=lambda case: (case in labeled, case))
     blind = {person_of(case): standing.blind[case] for case in last}  # the labeled visit replaces the others

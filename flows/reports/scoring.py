@@ -158,7 +158,7 @@ def reported_subject(
 
 def known_people(workspace: Workspace, rows: pa.Table) -> dict[str, Known]:
     """Return what is known about the people of a snapshot: their cohorts, and the labels with their origin."""
-    ledger = workspace.ledger()
+    ledger, _ = workspace.newest_answers()
     settled, standing = set(resolve_consensus(workspace, ledger).adjudicated), standing_answers(ledger)
     labels = first_labels(workspace, workspace.catalog.labels())
     case_of = {subject: label.case for subject, label in labels.items()}

@@ -37,7 +37,7 @@ class StandingAnswers:
 
 
 def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
-    """Return the standing answers of a ledger, whose rows are in its order."""
+    """Return the standing answers of a ledger, whose rows are in its order; cases and readers are in that of their names."""
     history: dict[tuple[str, str | None], dict[AU, dict[str, tuple[int, LedgerRow]]]] = defaultdict(lambda: defaultdict(dict))
     for position, row in enumerate(rows):
         if row.check_kind is CheckKind.CONTROL:
@@ -49,7 +49,7 @@ def standing_answers(rows: Iterable[LedgerRow]) -> StandingAnswers:
             standing[row.annotation] = position, row
     blind: dict[str, dict[str, ReaderAnswer]] = defaultdict(dict)
     rulings: dict[str, ReaderAnswer] = {}
-    for (subject, reader), regions in history.items():
+    for (subject, reader), regions in sorted(history.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         newest = (_newest(standing.values()) for standing in regions.values() if standing)
         answer = {row.au: row for _, row in sorted(newest, key=itemgetter(0))}
         if answer and reader is None:

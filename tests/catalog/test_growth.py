@@ -38,6 +38,8 @@ READS: dict[str, Callable[[Catalog], object]] = {
     "the offset": lambda catalog: catalog.ledger_offset(),
     "the head of the chain": lambda catalog: catalog.ledger_digest(7),
     "the newest answers": lambda catalog: catalog.newest_answers(),
+    "the newest answers at an offset": lambda catalog: catalog.newest_answers(upto=7),
+    "the whole ledger about a person": lambda catalog: catalog.answers_about({"anna", "anne"}),
     "the annotations of a reader": lambda catalog: catalog.ledger_entries("reader-a", Stage.READER),
     "the answers about a person": lambda catalog: catalog.ledger_offsets({"anna", "anne"}),
     "the scores of a person": lambda catalog: catalog.scores(subjects={"anna", "anne"}),

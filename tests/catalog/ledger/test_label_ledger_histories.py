@@ -19,10 +19,12 @@ from hypothesis.stateful import (
 )
 
 from labeling.consensus.consensus import Rule, consensus
+from labeling.consensus.reader_checks import reader_checks
+from labeling.consensus.standing_answers import ReaderAnswer, standing_answers
 from labeling.sampling.staleness import shown_frames
 from vitau.catalog.catalog import Catalog
 from vitau.errors import CatalogError
-from vitau.schema import AU, AUS, CheckKind, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject
+from vitau.schema import AU, AUS, CheckKind, Cohort, LedgerRow, RegionLabels, Side, Stage, Subject, all_names
 
 PEOPLE = ("p1", "p2", "p3")
 READERS = ("reader-a", "reader-b")
@@ -83,6 +85,11 @@ class LabelStudio:
 def known(labels: list[RegionLabels]) -> list[RegionLabels]:
     """Return the labels with a known region; the others have no row in the table."""
     return [label for label in labels if label.affected]
+
+
+def standing_order(rows: list[LedgerRow]) -> list[tuple[str, list[tuple[str, ReaderAnswer]]]]:
+    """Return the blind answers in the order in which statistics go through them."""
+    return [(case, list(answers.items())) for case, answers in standing_answers(rows).blind.items()]
 
 
 def key_of(row: LedgerRow) -> tuple[object, ...]:
@@ -237,6 +244,13 @@ class Histories(RuleBasedStateMachine):
         assert len({key_of(row) for row in newest}) == len({key_of(row) for row in rows})
         assert consensus(newest, READERS) == consensus(rows, READERS)
         assert set(shown_frames(newest)) == set(shown_frames(rows))
+        assert standing_order(newest) == standing_order(rows)
+        earlier = offset // 2
+        then, _ = self.catalog.newest_answers(upto=earlier)
+        assert consensus(then, READERS) == consensus(self.state_at(earlier), READERS)
+        checked = {row.subject for row in newest if row.check_kind}
+        names = {name for person in checked for name in all_names(person, self.catalog.merged_names())}
+        assert reader_checks(self.catalog.answers_about(names), num_resamples=5) == reader_checks(rows, num_resamples=5)
 
     def teardown(self) -> None:
         for offset in range(len(self.events) + 1):

@@ -94,15 +94,30 @@ class LabelLedger(Cohorts):
             return _read_answers(connection, ledger.c.offset <= upto, upto)
 
     @retried
-    def newest_answers(self) -> tuple[list[LedgerRow], int]:
+    def newest_answers(self, *, upto: int | None = None) -> tuple[list[LedgerRow], int]:
         """Return the rows of :meth:`ledger` that no later row replaces, in order, and the offset of the ledger.
 
         A row is replaced by a later one of the same annotation about the same region, person and visit. The standing answers
         and the shown frames of these rows are those of the whole ledger; the time does not depend on what was replaced.
+
+        Args:
+            upto: rebuild the ledger at this offset. Of annotations that changed since, replaced rows are among the answers.
         """
         with self._reading() as connection:
+            if upto is None:
+                offset = int(connection.scalar(_last_offset()) or 0)
+                return _read_answers(connection, ledger.c.offset.in_(sa.select(ledger_newest.c.offset)), offset), offset
+            changed = sa.select(ledger.c.annotation).where(ledger.c.offset > upto)
+            kept = sa.select(ledger_newest.c.offset).where(ledger_newest.c.offset <= upto)
+            replaced = sa.select(ledger.c.offset).where(ledger.c.annotation.in_(changed), ledger.c.offset <= upto)
+            return _read_answers(connection, ledger.c.offset.in_(sa.union(kept, replaced)), upto), upto
+
+    @retried
+    def answers_about(self, names: Collection[str]) -> list[LedgerRow]:
+        """Return the rows of :meth:`ledger` about subjects with these names, merged ones included."""
+        with self._reading() as connection:
             offset = int(connection.scalar(_last_offset()) or 0)
-            return _read_answers(connection, ledger.c.offset.in_(sa.select(ledger_newest.c.offset)), offset), offset
+            return _read_answers(connection, ledger.c.subject.in_(names), offset)
 
     def ledger_offsets(self, names: Collection[str]) -> list[int]:
         """Return the offsets of the answers about subjects with these names, as they were at the time of the answer."""

@@ -79,7 +79,7 @@ class Workspace:
         return assign_visits(self.catalog.newest_answers(upto=offset)[0], self.catalog.clips())
 
     def answers_of_checked(self, newest: Sequence[LedgerRow]) -> list[LedgerRow]:
-        """Return the whole ledger about the people with whom readers were checked, given the newest answers."""
+        """Return the whole ledger about the people of check questions, given the newest answers."""
         merged = self.catalog.merged_names()
         names = {name for row in newest if row.check_kind for name in all_names(row.subject, merged)}
         return assign_visits(self.catalog.answers_about(names), self.catalog.clips()) if names else []

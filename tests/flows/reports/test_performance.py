@@ -56,7 +56,7 @@ def study(tmp_path: Path):
     ledger = [row for name in PALSY for row in answers("reader-a", name, AFFECTED.get(name, set()))]
     ledger += answers("reader-b", "p1", AFFECTED["p1"] ^ {AU.AU2})
     catalog = SimpleNamespace(labels=list, clips=list)  # no visit is stated
-    workspace = SimpleNamespace(store=store, ledger=lambda: ledger, catalog=catalog)
+    workspace = SimpleNamespace(store=store, newest_answers=lambda: (ledger, len(ledger)), catalog=catalog)
     rows = pa.table({"subject": [*people, "unscored"], "cohort": ["palsy"] * 3 + ["control"] * 2 + ["palsy"]})
     subjects = [*(reported(name, score) for name, score in people.items()), ReportedSubject(name="unscored", score=None)]
     return workspace, rows, subjects, scores

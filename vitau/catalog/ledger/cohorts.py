@@ -92,5 +92,26 @@ def follow_merges(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return names
 
 
+def check_merge(kept: str, merged: str, cohorts: Mapping[str, Cohort], into: Mapping[str, str]) -> None:
+    """Check that two subjects can be one person, given the cohorts of all and the names of merged ones.
+
+    Raises:
+        CatalogError: one of them is not in the catalog or already merged, or they are the same.
+        ContradictionError: they are of different cohorts.
+    """
+    if kept == merged:
+        raise CatalogError(f"subject {kept} cannot be merged with itself: name two")
+    for name in (kept, merged):
+        if name not in cohorts:
+            raise CatalogError(f"no subject {name} is in the catalog: check the pseudonym")
+        if name in into:
+            raise CatalogError(f"subject {name} was merged into {into[name]} already: name {into[name]} instead")
+    if cohorts[kept] != cohorts[merged] and Cohort.UNKNOWN not in (cohorts[kept], cohorts[merged]):
+        raise ContradictionError(
+            f"subject {kept} is {cohorts[kept]} and {merged} is {cohorts[merged]}, but a person has one cohort: "
+            "correct the manifest"
+        )
+
+
 def _merged_names(connection: sa.Connection) -> dict[str, str]:
     return follow_merges(connection.execute(sa.select(merges.c.merged, merges.c.kept)).tuples().all())

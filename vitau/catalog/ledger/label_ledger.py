@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vitau.catalog.engine import BATCH, retried
-from vitau.catalog.ledger.cohorts import Cohorts, follow_merges
+from vitau.catalog.ledger.cohorts import Cohorts, check_merge, follow_merges
 from vitau.catalog.ledger.hash_chain import (
     START,
     answer_digest,
@@ -29,7 +29,7 @@ from vitau.catalog.ledger.hash_chain import (
 from vitau.catalog.rows import from_row, from_tuples, recorded, to_row
 from vitau.catalog.tables import erasures, ledger, ledger_details, ledger_newest, merges, snapshots, subjects
 from vitau.errors import CatalogError, ContradictionError
-from vitau.schema import AUS, Cohort, LedgerEntry, LedgerRow, Mark, Stage, canonical_name, tombstone
+from vitau.schema import AUS, LedgerEntry, LedgerRow, Mark, Stage, canonical_name, tombstone
 
 _FIELDS: Final = frozenset(field.name for field in fields(LedgerRow))
 _REPLACED_BY: Final = ("annotation", "au", "subject", "reader", "stage", "check_kind", "visit", "retracted")
@@ -218,7 +218,7 @@ class LabelLedger(Cohorts):
             into = {row.merged: row.kept for row in connection.execute(sa.select(merges))}
             if into.get(merged) == kept:
                 return False
-            _check_merge(kept, merged, self._cohorts(connection), into)
+            check_merge(kept, merged, self._cohorts(connection), into)
             row = {"kept": kept, "merged": merged, "offset": offset, "note": why.strip(), "frames_shown": [], "marks": []}
             _append(connection, merges, recorded([row]), _head(connection, offset - 1))
         return True
@@ -342,18 +342,3 @@ def _new_rows(connection: sa.Connection, answers: Sequence[LedgerRow], offset: i
                 "a retraction needs a version of its own"
             )
     return new
-
-
-def _check_merge(kept: str, merged: str, cohorts: Mapping[str, Cohort], into: Mapping[str, str]) -> None:
-    if kept == merged:
-        raise CatalogError(f"subject {kept} cannot be merged with itself: name two")
-    for name in (kept, merged):
-        if name not in cohorts:
-            raise CatalogError(f"no subject {name} is in the catalog: check the pseudonym")
-        if name in into:
-            raise CatalogError(f"subject {name} was merged into {into[name]} already: name {into[name]} instead")
-    if cohorts[kept] != cohorts[merged] and Cohort.UNKNOWN not in (cohorts[kept], cohorts[merged]):
-        raise ContradictionError(
-            f"subject {kept} is {cohorts[kept]} and {merged} is {cohorts[merged]}, but a person has one cohort: "
-            "correct the manifest"
-        )

@@ -28,10 +28,10 @@ else # journeys mostly wait for services and unit tests compute, so they run in 
 endif
 
 test-units: .venv/.ready .venv-label-studio/.ready # with low priority; two threads per test would wait for each other beside journeys
-	@OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -m "not journey"
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest --ignore=tests/journeys
 
 test-journeys: .venv/.ready .venv-label-studio/.ready
-	@$(BIN)/python -m pytest -m "journey and not full"
+	@$(BIN)/python -m pytest -m "not full" tests/journeys
 
 lint: setup ## check format, lint rules, types, import layers, dependencies and spelling
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make fmt'"; exit 1; }

@@ -17,8 +17,17 @@ from hypothesis import settings
 from tests.databases import empty_catalog
 from vitau.catalog.catalog import Catalog, open_catalog
 
+JOURNEYS = Path(__file__).with_name("journeys")
+
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a journey elsewhere, or another test among the journeys: `make test` tells them apart by their folder."""
+    for item in items:
+        if (item.get_closest_marker("journey") is not None) is not (JOURNEYS in item.path.parents):
+            raise pytest.UsageError(f"{item.nodeid}: tests are marked as journeys in tests/journeys, and nowhere else")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,10 +1,13 @@
 """Alignment, extraction of crops, unmirroring, quality measures."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from vitau.media import crops
 from vitau.schema import MIRROR
@@ -151,20 +154,39 @@ def test_supersampling_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Project the landmarks of the average head, rotated about its axes, into a camera."""
+    landmarks = a_face()
+    landmarks[crops._POSE_POINTS] = projected(yaw, pitch, roll, (0, 0, 700))
+    return landmarks
+
+
+def projected(yaw: float, pitch: float, roll: float, position: Sequence[float]) -> np.ndarray:
+    """Project the rigid points (10, 2) of the average head at a position, in mm before the camera."""
     matrix = np.eye(3)
     for axis, angle in ((1, -yaw), (0, -pitch), (2, roll)):
         matrix = matrix @ cv2.Rodrigues(np.radians(angle) * np.eye(3)[axis])[0]
     camera = np.array([[768, 0, 319.5], [0, 768, 239.5], [0, 0, 1]])
-    points = crops._POSE_MODEL @ matrix.T + (0, 0, 700)
-    landmarks = a_face()
-    landmarks[crops._POSE_POINTS] = (points @ camera.T)[:, :2] / points[:, 2:]
-    return landmarks
+    points = crops._POSE_MODEL @ matrix.T + np.asarray(position)
+    return (points @ camera.T)[:, :2] / points[:, 2:]
 
 
 @given(st.floats(-40, 40), st.floats(-25, 25), st.floats(-30, 30))
 @settings(max_examples=50)
 def test_known_rotations_of_a_head_are_measured(yaw: float, pitch: float, roll: float) -> None:
     np.testing.assert_allclose(crops.head_pose(posed(yaw, pitch, roll), SIZE), (yaw, pitch, roll), atol=0.5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_pose_of_an_uncommon_head_has_the_least_reprojection_error(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    turned = rng.uniform((-30, -20, -20), (30, 20, 20))
+    landmarks = posed(*turned)
+    landmarks[crops._POSE_POINTS] += rng.normal(0, 4, (10, 2))
+
+    def error(pose: np.ndarray) -> np.ndarray:
+        return (projected(*pose[:3], pose[3:]) - landmarks[crops._POSE_POINTS]).ravel()
+
+    least = optimize.least_squares(error, (*turned, 0, 0, 700), x_scale=(1, 1, 1, 10, 10, 10), xtol=1e-12)
+    np.testing.assert_allclose(crops.head_pose(landmarks, SIZE), least.x[:3], atol=0.02)
 
 
 def test_a_head_turned_to_its_left_has_its_nose_to_the_right_of_the_image() -> None:

@@ -136,6 +136,13 @@ def test_an_image_without_a_face_has_no_detection(smiles: dict[int, list[np.ndar
     assert FaceTracker().find(blank_like(smiles[4][0])) == (0, None)
 
 
+@pytest.mark.parametrize(("num_bytes", "sizes"), [(1, [1, 2, 4, 8, 8, 2]), (3 << 20, [1] + [2] * 12), (9 << 20, [1] * 25)])
+def test_the_first_batches_are_small_and_none_has_more_than_its_memory(num_bytes: int, sizes: list[int]) -> None:
+    batches = list(tracking.in_batches(range(25), lambda _: num_bytes, 8))
+    assert [len(batch) for batch in batches] == sizes
+    assert [item for batch in batches for item in batch] == list(range(25))
+
+
 def test_faces_aligned_at_once_are_those_aligned_one_by_one(smiles: dict[int, list[np.ndarray]]) -> None:
     clip = [images[step] for images in smiles.values() for step in range(4)] + [blank_like(smiles[4][0])]
     clip *= 5  # more frames than are aligned at once
@@ -170,21 +177,21 @@ def test_tracking_skips_levels_and_gives_the_boxes_of_full_searches(
     """A face approaches, recedes, and is joined by another one."""
     first_levels: list[int] = []
 
-    def detect(image: np.ndarray, width: int | None = None, first_level: int = 0) -> list[Detection]:
+    def detect(image: np.ndarray, scale: float, first_level: int = 0) -> list[Detection]:
         first_levels.append(first_level)
-        return whole_search(image, width, first_level)
+        return whole_search(image, scale, first_level)
 
-    def full_search(image: np.ndarray, width: int | None = None, first_level: int = 0) -> list[Detection]:
+    def full_search(image: np.ndarray, scale: float, first_level: int = 0) -> list[Detection]:
         del first_level
-        return whole_search(image, width)
+        return whole_search(image, scale)
 
-    whole_search = faces.detect
+    whole_search = faces.detect_resized
     one = smiles[4][0]
     clip = [scaled(one, scale) for scale in (1.0, 1.15, 1.15, 0.9, 1.15, 1.3, 1.5, 1.3, 0.7)]
     clip += [side_by_side(cv2.resize(one, (320, 240)), cv2.resize(smiles[5][0], (320, 240)))] * 2
     followed = {}
     for name, search in (("levels", detect), ("full", full_search)):
-        monkeypatch.setattr(tracking, "detect", search)
+        monkeypatch.setattr(tracking, "detect_resized", search)
         tracker = FaceTracker()
         followed[name] = [tracker.find(image) for image in clip]
     for (_, ours), (_, theirs) in zip(followed["levels"], followed["full"], strict=True):

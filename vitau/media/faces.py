@@ -66,9 +66,18 @@ def detect(image: Image, width: int | None = None, first_level: int = 0) -> list
             the others have the same box and score as in a full search, which costs up to three times as much.
     """
     scale = 1.0 if width is None else width / max(image.shape[:2])
-    if scale != 1.0:
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
+    return detect_resized(resized(image, scale), scale, first_level)
+
+
+def resized(image: Image, scale: float) -> Image:
+    """Return an image resized for detection."""
+    if scale == 1.0:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def detect_resized(image: Image, scale: float, first_level: int = 0) -> list[Detection]:
+    """Detect the faces of an image that was resized by ``scale``, as :func:`detect` does; boxes are in px of the original."""
     for _ in range(first_level):
         image = dlib.resize_image(image, 5 * image.shape[0] // 6, 5 * image.shape[1] // 6)
     rectangles, scores, _ = _detector().run(image, 0, 0.0)

@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 
 from vitau.media.clips import SampledFrame
 from vitau.media.crops import Image
-from vitau.media.faces import SAME_PERSON, Box, Detection, FaceCrop, align, align_all, detect, embed, iou, person_of_interest
+from vitau.media.faces import (
+    SAME_PERSON,
+    Box,
+    Detection,
+    FaceCrop,
+    align,
+    align_all,
+    detect,
+    detect_resized,
+    embed,
+    iou,
+    person_of_interest,
+    resized,
+)
 
 T = TypeVar("T")
 
@@ -54,10 +67,15 @@ def align_found(frames: Iterable[FoundFrame], *, mirrored: bool = False) -> Iter
 
 
 def in_batches(items: Iterable[T], num_bytes: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Yield items in batches: at most so many, and as many MiB if all are of the size of the first, but always one."""
-    items = iter(items)
+    """Yield items in batches of 1, 2, 4, …: at most ``most`` of them, and as many MiB if all are of the size of the first.
+
+    The first batches are smaller, so that whoever takes them begins early. Each has one item at least.
+    """
+    items, size = iter(items), 1
     for first in items:
-        yield [first, *itertools.islice(items, max(min(most, (most << 20) // num_bytes(first)) - 1, 0))]
+        size = min(size, most, max((most << 20) // num_bytes(first), 1))
+        yield [first, *itertools.islice(items, size - 1)]
+        size *= 2
 
 
 class UnknownPersonError(Exception):
@@ -117,13 +135,15 @@ class FaceTracker:
         count is kept until the next one.
         """
         fine_search = self._num_seen % FINE_SEARCH_EVERY == 0
-        scene_cut = self._is_scene_cut(image)
+        scale = min(COARSE_WIDTH, max(image.shape[:2])) / max(image.shape[:2])
+        small = resized(image, scale)
+        scene_cut = self._is_scene_cut(small)
         if scene_cut:
             self._last = None
         if fine_search or scene_cut:
             self._others = []
         self._num_seen += 1
-        coarse = self._search_coarse(image, alone=not (fine_search or scene_cut or self._others or self._num_small))
+        coarse = self._search_coarse(small, scale, alone=not (fine_search or scene_cut or self._others or self._num_small))
         faces = coarse
         if fine_search or scene_cut:
             faces = _merged(coarse, detect(image, min(FINE_WIDTH, 2 * max(image.shape[:2]))))
@@ -141,14 +161,13 @@ class FaceTracker:
         self._level = next((face.level for face in coarse if tracked is not None and face.box == tracked.box), 0)
         return max(len(faces), len(coarse) + self._num_small), tracked
 
-    def _search_coarse(self, image: Image, *, alone: bool) -> list[Detection]:
+    def _search_coarse(self, small: Image, scale: float, *, alone: bool) -> list[Detection]:
         """Detect faces at the coarse width; skip the levels of much smaller faces while the tracked face is ``alone``."""
-        width = min(COARSE_WIDTH, max(image.shape[:2]))
         if alone and self._level > 1:
-            faces = detect(image, width, self._level - 1)
+            faces = detect_resized(small, scale, self._level - 1)
             if [face.level >= self._level for face in self._near(faces)] == [True]:
                 return faces  # at a lower level, a skipped one might fit the face better
-        return detect(image, width)
+        return detect_resized(small, scale)
 
     def _near(self, faces: Sequence[Detection]) -> list[Detection]:
         return [face for face in faces if self._last is not None and iou(face.box, self._last) >= SAME_PLACE]

@@ -6,6 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE # every one of hundreds of processes would compile our modules again
 .PHONY: help setup demo tables test test-units test-journeys lint audit chaos fuzz load mutants fmt bench wheel up down
 
 help: ## list the targets
@@ -87,7 +88,7 @@ down: setup ## stop the services; profile=full those in full/
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check --quiet
 	@printf '%s\n' '#!$(CURDIR)/$(BIN)/python' 'import sys' 'sys.path.insert(0, "$(CURDIR)")' \
-		'from flows.cli.app import app' 'app()' >$(BIN)/flows # `flows --install-completion` completes it in the shell
+		'from flows.cli.app import app' 'from vitau.collector import collect_seldom' 'collect_seldom()' 'app()' >$(BIN)/flows # `flows --install-completion` completes it in the shell
 	@chmod +x $(BIN)/flows
 	@touch $@
 

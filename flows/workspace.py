@@ -12,6 +12,7 @@ from flows.settings import Settings, SettingsError, load_settings
 from labeling.consensus.visits import assign_visits
 from vitau import processes
 from vitau.catalog.catalog import Catalog, open_catalog
+from vitau.collector import spare_imports
 from vitau.schema import LedgerRow, all_names
 from vitau.store import S3Store, Store, open_store
 from vitau.store.s3 import S3Keys
@@ -148,4 +149,5 @@ def open_workspace(settings: Settings | None = None) -> Workspace:
         exit_with_worker()
         if run := os.environ.get("PREFECT__FLOW_RUN_ID"):
             label_run(run)
+    spare_imports()
     return Workspace(load_settings() if settings is None else settings)

@@ -12,7 +12,8 @@ from typing import Annotated, Final
 import typer
 
 import vitau
-from vitau.command_line import WORKERS_HELP, collector_paused
+from vitau.collector import collector_paused
+from vitau.command_line import WORKERS_HELP
 from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
 from vitau.commands.check_healthy import check_healthy

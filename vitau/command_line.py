@@ -1,8 +1,5 @@
 """Shared parts of commands: an error is one sentence on stderr and exit code 1; and the help of an option."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import typer
@@ -21,18 +18,3 @@ def run(app: typer.Typer) -> None:
     except (VitauError, ValueError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from error
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector while modules are imported, and exempt what they hold from all later collections.
-
-    The collector finds nothing in new modules, but would visit their objects many times, and once more at exit: a quarter of
-    the processor time of importing torch.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

@@ -19,7 +19,6 @@ from flows.cli.console import (
     tell,
     tell_all,
 )
-from vitau.command_line import collector_paused
 
 if TYPE_CHECKING:  # Prefect and Great Expectations, which `--help` need not load
     from flows.ingest import IngestSummary
@@ -48,11 +47,10 @@ def ingest(
     Example: python -m flows ingest recordings/manifest.csv
     """
     settings = connect(state)
-    with collector_paused():
-        from flows.execution.executor import Engine
-        from flows.ingest import Layout
-        from flows.ingest import ingest as run
-        from flows.workspace import PrivatePath
+    from flows.execution.executor import Engine
+    from flows.ingest import Layout
+    from flows.ingest import ingest as run
+    from flows.workspace import PrivatePath
 
     summary = run(PrivatePath(source.resolve()), Layout(layout), engine=Engine(engine), settings=settings)
     tell_all(f"Skipped {item.item}: {item.reason}" for item in summary.skipped)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitau.command_line import WORKERS_HELP, collector_paused
+from vitau.collector import collector_paused
+from vitau.command_line import WORKERS_HELP
 from vitau.progress import track
 
 if TYPE_CHECKING:

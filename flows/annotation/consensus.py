@@ -199,12 +199,10 @@ def trained_on(workspace: Workspace, names: set[str], split: Split | None) -> tu
         if not trainings:
             continue
         try:
-            rows = snapshots.load(workspace.store, frozen.digest).select(["subject", "split"])
+            moved = snapshots.splits_of(workspace.store, frozen.digest, "subject", names) - {split}
         except (SnapshotError, StoreError):  # the answer for the other snapshots does not depend on it
             damaged.append(frozen.digest)
             continue
-        people = dict(zip(rows["subject"].to_pylist(), rows["split"].to_pylist(), strict=True))
-        moved = {Split(people[name]) for name in names & people.keys()} - {split}
         found += [
             TrainedOn(model=training.model, version=training.version, snapshot=frozen.digest, split=min(moved))
             for training in trainings

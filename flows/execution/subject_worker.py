@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vitau.asymmetry.features import measured_frames
 from vitau.catalog.catalog import ScoredSubject
 from vitau.data import layout
 from vitau.data.parquet import read_table, write_table
@@ -75,12 +76,14 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
 
 def movement_of(predictor: Predictor, tables: Sequence[pa.Table]) -> NDArray[Any] | None:
     """Return the features of the movement of one person from the frames of all clips, ``None`` if no model uses them."""
-    landmarks = [
-        np.asarray(points, np.float32).reshape(NUM_LANDMARKS, 2)
-        for table in tables
-        for points in table["crop_landmarks"].to_pylist()
-    ]
-    return predictor.measure(lambda: _crops(tables), landmarks)
+    frames = pa.concat_tables(tables)
+    some = frames.take(measured_frames(frames.num_rows))
+    return predictor.measure(lambda: [decode_crops(some)], list(_landmarks(some)))
+
+
+def _landmarks(frames: pa.Table) -> NDArray[np.float32]:
+    """Return dlib's landmarks of frames, (N, 68, 2), px of the crop."""
+    return np.array(frames["crop_landmarks"].to_pylist(), np.float32).reshape(frames.num_rows, NUM_LANDMARKS, 2)
 
 
 def _crops(tables: Sequence[pa.Table]) -> Iterator[Image]:
@@ -89,15 +92,14 @@ def _crops(tables: Sequence[pa.Table]) -> Iterator[Image]:
             yield decode_crops(table.slice(start, BATCH))
 
 
-def score_frames(predictor: Predictor, tables: Sequence[pa.Table], movement_F: NDArray[Any] | None) -> list[dict[str, Any]]:
-    """Return the scores of the frames of one person, a table of each clip, as rows of ``SCORE_COLUMNS``.
+def score_frames(predictor: Predictor, tables: Sequence[pa.Table], movement_F: NDArray[Any] | None) -> Iterator[dict[str, Any]]:
+    """Yield the scores of the frames of one person, a table of each clip, as rows of ``SCORE_COLUMNS``.
 
     Recognition decides about the person from the frames of all clips; then the regions of every frame are analyzed.
     """
     scores, start = predictor.score_person(lambda: _crops(tables), movement_F=movement_F), 0
-    rows: list[dict[str, Any]] = []
     for table in tables:
-        rows += score_rows(
+        yield from score_rows(
             scores.rows(slice(start, start + table.num_rows)),
             name=table["clip"][0].as_py(),
             frame_index=table["frame_index"].to_pylist(),
@@ -106,7 +108,6 @@ def score_frames(predictor: Predictor, tables: Sequence[pa.Table], movement_F: N
             warning=predictor.warning,
         )
         start += table.num_rows
-    return rows
 
 
 def score_subject(store: Store, predictor: Predictor, digest: str, frames: pa.Table) -> ScoredSubject:
@@ -181,7 +182,7 @@ def write_overlays(
         predictor,
         decode_crops(some),
         np.array([row["analysed"] for row in rows]),
-        landmarks_NL2=np.array(some["crop_landmarks"].to_pylist(), np.float32).reshape(len(rows), -1, 2),
+        landmarks_NL2=_landmarks(some),
         movement_F=movement_F,
     )
     written = []

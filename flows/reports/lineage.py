@@ -6,10 +6,7 @@ All facts come from the catalog and the rows of the snapshots. Merged people are
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Any, Final, Literal
 
 from flows.promotion.registered_models import MODELS, bundled, known_training
 from flows.promotion.retrain_trigger import versions_to_retrain
@@ -141,19 +138,17 @@ def from_subject(workspace: Workspace, name: str) -> Node:
     )
 
 
-def forward(workspace: Workspace, *, column: str, names: set[str]) -> Iterator[Node]:
+def forward(workspace: Workspace, *, column: Literal["subject", "clip"], names: set[str]) -> Iterator[Node]:
     """Yield every snapshot that contains one of these clips or people, with their splits and the versions trained on it.
 
-    A damaged snapshot, which may contain them, is yielded with the reason.
+    A snapshot that cannot be read, which may contain them, is yielded with the reason.
     """
     for frozen in workspace.catalog.snapshots():
         try:
-            rows = snapshots.load(workspace.store, frozen.digest)
+            splits = snapshots.splits_of(workspace.store, frozen.digest, column, names)
         except (SnapshotError, StoreError) as error:
             yield damaged_node(workspace, frozen, error)
             continue
-        theirs = rows.filter(pc.is_in(rows[column], pa.array(sorted(names), pa.string())))
-        splits = set(pc.unique(theirs["split"]).to_pylist())
         if splits:
             versions = [
                 Node(
@@ -176,7 +171,7 @@ def damaged_node(workspace: Workspace, frozen: Snapshot, error: Exception) -> No
     return Node(kind="damaged snapshot", name=frozen.digest, facts={"problem": str(error)}, leads_to=tuple(versions))
 
 
-def version_facts(workspace: Workspace, training: Training, splits: set[str]) -> dict[str, Any]:
+def version_facts(workspace: Workspace, training: Training, splits: set[Split]) -> dict[str, Any]:
     """Return how a version used people of these splits, and the decision about it."""
     used = {Split.TRAIN: "trained on", Split.VAL: "chosen by", Split.TEST: "tested on"}
     use = ", ".join(used[split] for split in Split if split in splits)

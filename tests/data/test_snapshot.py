@@ -12,7 +12,8 @@ import pytest
 
 from vitau.data import snapshot
 from vitau.data.layout import snapshot_key
-from vitau.data.snapshot import digest_of, freeze, load, snapshot_schema
+from vitau.data.parquet import write_table
+from vitau.data.snapshot import digest_of, freeze, load, snapshot_schema, splits_of
 from vitau.errors import ObjectNotFoundError, SnapshotError
 from vitau.schema import AUS, SNAPSHOT_COLUMNS, Split
 from vitau.store import open_store
@@ -110,6 +111,21 @@ def test_a_changed_manifest_is_an_error(tmp_path: Path) -> None:
 def test_a_snapshot_that_was_never_frozen_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(ObjectNotFoundError):
         load(open_store(str(tmp_path)), "0" * 64)
+
+
+def test_the_splits_of_people_and_clips_are_found_without_the_other_columns(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    digest = freeze(_table(_rows()), store, 0).digest
+    assert splits_of(store, digest, "subject", {"s0", "s2", "nobody"}) == {Split.TRAIN, Split.TEST}
+    assert splits_of(store, digest, "clip", {f"{1:064x}"}) == {Split.VAL}
+    assert splits_of(store, digest, "subject", {"nobody"}) == set()
+    store.erase(snapshot_key(digest))
+    write_table(store, snapshot_key(digest), _table(_rows()).drop_columns("clip"))
+    assert splits_of(store, digest, "subject", {"s1"}) == {Split.VAL}
+    with pytest.raises(
+        SnapshotError, match=rf"^snapshot {digest} is not a .* \(No match for .*\(clip\).*; restore it from a backup$"
+    ):
+        splits_of(store, digest, "clip", {"c"})
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import re
 import tracemalloc
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,16 @@ from vitau.errors import ClipError
 from vitau.media.crops import from_jpeg, to_jpeg
 from vitau.media.inputs import RecordingOptions
 from vitau.schema import FrameLimits, QuarantineReason
-from vitau.scoring.reading import SPOOL_BYTES, CropSpool, ReadingCounts, no_usable_face, read_clip, read_photo
+from vitau.scoring.reading import (
+    SPOOL_BYTES,
+    FaceSpool,
+    ReadingCounts,
+    UsableFace,
+    crops_of,
+    no_usable_face,
+    read_clip,
+    read_photo,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,29 +37,53 @@ def test_options_that_mean_nothing_are_refused(options, sentence):
         RecordingOptions(**options)
 
 
-def test_crops_come_back_in_order_and_as_the_store_decodes_them(crops):
-    with CropSpool() as spool:
-        for crop in crops:
-            spool.add(to_jpeg(crop))
+def usable_face(number: int, jpeg: bytes) -> UsableFace:
+    points = np.arange(136, dtype=np.float32).reshape(68, 2) + number
+    box = (number + 0.1, 2.0, 3.0, 4.0)
+    return UsableFace(frame_index=number, time_s=number / 6, face_index=0, box=box, jpeg=jpeg, landmarks_L2=points)
+
+
+def test_faces_come_back_in_order_with_crops_as_the_store_decodes_them(crops):
+    faces = [usable_face(number, to_jpeg(crop)) for number, crop in enumerate(crops)]
+    with FaceSpool() as spool:
+        for face in faces:
+            spool.add(face)
         for _ in range(2):
             batches = list(spool.batches(3))
             assert [len(batch) for batch in batches] == [3, 1]
-            np.testing.assert_array_equal(np.concatenate(batches), np.stack([from_jpeg(to_jpeg(crop)) for crop in crops]))
+            found = [face for batch in batches for face in batch]
+            np.testing.assert_array_equal(crops_of(found), np.stack([from_jpeg(to_jpeg(crop)) for crop in crops]))
+            np.testing.assert_array_equal([face.landmarks_L2 for face in found], [face.landmarks_L2 for face in faces])
+            assert [(face.frame_index, face.time_s, face.face_index, face.box) for face in found] == [
+                (face.frame_index, face.time_s, face.face_index, face.box) for face in faces
+            ]
 
 
-def test_crops_of_a_long_recording_do_not_fill_the_memory():
+def test_faces_of_a_long_recording_do_not_fill_the_memory():
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     jpeg = to_jpeg(noise)
     tracemalloc.start()
     try:
-        with CropSpool() as spool:
+        with FaceSpool() as spool:
             while len(spool) * len(jpeg) < 4 * SPOOL_BYTES:
-                spool.add(jpeg)
+                spool.add(usable_face(len(spool), jpeg))
             assert sum(len(batch) for batch in spool.batches(32)) == len(spool)
             peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 2.5 * SPOOL_BYTES
+
+
+def test_a_face_of_a_long_recording_takes_less_than_100_bytes_of_memory():
+    face = usable_face(0, b"")
+    with FaceSpool() as spool:
+        spool.add(usable_face(0, bytes(SPOOL_BYTES)))  # from here on they are in a file
+        tracemalloc.start()
+        for number in range(2000):
+            spool.add(replace(face, frame_index=1000 + number, time_s=number / 7, box=(number / 3, 1.5, 2.5, 3.5)))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held / 2000 < 100
 
 
 def test_the_range_of_a_clip_is_read_alone(clip):

@@ -6,10 +6,10 @@ the manifest by one without the person's rows, which is named by the digest of t
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -110,10 +110,7 @@ def load(store: Store, digest: str) -> pa.Table:
         ObjectNotFoundError: there is no such snapshot.
     """
     key, expected = _manifest(store, digest)
-    try:
-        table = read_table(store, key)
-    except pa.ArrowInvalid as error:
-        raise SnapshotError(f"snapshot {digest} is not a Parquet file any more ({error}); restore it from a backup") from error
+    table = _read(store, key, digest)
     stored = table.schema.equals(snapshot_schema()) or not table.num_rows
     found = digest_of(table) if stored else None
     if found != expected:
@@ -121,6 +118,33 @@ def load(store: Store, digest: str) -> pa.Table:
     if found != expected:
         raise SnapshotError(f"snapshot {digest} holds rows that hash to {found}: it was changed; restore it from a backup")
     return table
+
+
+def splits_of(store: Store, digest: str, column: Literal["subject", "clip"], names: Collection[str]) -> set[Split]:
+    """Return the splits in which a snapshot has rows of some people or clips; empty if it has none.
+
+    Two columns are read, in a hundredth of the time of :func:`load`, so that many snapshots can be searched. The digest of the
+    rows is not verified.
+
+    Raises:
+        SnapshotError: the manifest is not a Parquet file, or lacks a column.
+        ObjectNotFoundError: there is no such snapshot.
+    """
+    key, _ = _manifest(store, digest)
+    columns = (column, "split")
+    rows = _read(store, key, digest, columns, repeated=columns)
+    theirs = rows.filter(pc.is_in(rows[column], pa.array(sorted(names), pa.string())))
+    return {Split(split) for split in pc.unique(theirs["split"]).to_pylist()}
+
+
+def _read(
+    store: Store, key: str, digest: str, columns: Sequence[str] | None = None, *, repeated: Sequence[str] = ()
+) -> pa.Table:
+    try:
+        return read_table(store, key, columns, repeated=repeated)
+    except pa.ArrowInvalid as error:
+        reason = str(error).partition("\n")[0]  # a missing column is followed by all the others
+        raise SnapshotError(f"snapshot {digest} is not a Parquet file any more ({reason}); restore it from a backup") from error
 
 
 def without_people(rows: pa.Table, names: Collection[str]) -> pa.Table:

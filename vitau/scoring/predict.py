@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vitau.asymmetry.features import measure_person
+from vitau.asymmetry.features import measure_person, measured_frames
 from vitau.asymmetry.fusion import fuse, read_fusion
 from vitau.errors import CheckpointError, ClipError
 from vitau.evaluation.decision import DecisionRule
@@ -25,7 +24,7 @@ from vitau.models.vit import PalsyViT
 from vitau.registry import DEFAULT_TRACKING_URI
 from vitau.registry.bundle import MODEL, RECOGNITION, folder_digest, verify_sums
 from vitau.schema import AU, AUS, FrameLimits
-from vitau.scoring.reading import CropSpool, ReadingCounts, UsableFace, no_usable_face, read_clip, read_photo, some_usable
+from vitau.scoring.reading import FaceSpool, ReadingCounts, crops_of, no_usable_face, read_clip, read_photo, some_usable
 from vitau.scoring.scores import CropScores, ScoredFace, concatenate, scored_faces
 
 BATCH: Final = 32
@@ -244,12 +243,9 @@ class Predictor:
     ) -> list[ScoredFace]:
         """Score all usable faces of one image (H, W, 3) uint8 RGB, largest first; return an empty list if there is none."""
         faces = list(read_photo(image, options or RecordingOptions(), self.limits, counts or ReadingCounts()))
-        with CropSpool() as spool:
-            for face in faces:
-                spool.add(face.jpeg)
-            crops = list(spool.batches(BATCH))
-        parts = [self.score_crops(crop_BHWC, analyse_all=analyse_all) for crop_BHWC in crops]
-        return list(scored_faces(name, faces, concatenate(parts), crops, warning=self.warning))
+        batches = [faces[start : start + BATCH] for start in range(0, len(faces), BATCH)]
+        parts = [self.score_crops(crops_of(some), analyse_all=analyse_all) for some in batches]
+        return list(scored_faces(name, batches, concatenate(parts), warning=self.warning))
 
     def score_clip(
         self,
@@ -265,8 +261,8 @@ class Predictor:
     ) -> Iterator[ScoredFace]:
         """Score the tracked person in the sampled frames of a clip.
 
-        Recognition decides about the person from all usable frames; then the regions of every frame are analyzed. The crops
-        wait in a temporary file meanwhile: memory does not grow by the crops of a long clip.
+        Recognition decides about the person from all usable frames; then the regions of every frame are analyzed. The faces
+        wait in a temporary file meanwhile, so that a long clip takes little memory.
 
         Args:
             path: the clip.
@@ -282,23 +278,26 @@ class Predictor:
             ClipError: missing, empty, not a video, truncated, or no usable face in any frame.
         """
         reading = reading if reading is not None else ReadingCounts()
-        faces: list[UsableFace] = []
-        with CropSpool() as spool:
-            usable = read_clip(
-                path, options or RecordingOptions(), self.limits, reading, rate_fps=rate_fps, decoded=counts, split=split
-            )
+        usable = read_clip(
+            path, options or RecordingOptions(), self.limits, reading, rate_fps=rate_fps, decoded=counts, split=split
+        )
+        with FaceSpool() as spool:
             for face in usable:
-                spool.add(face.jpeg)
-                faces.append(replace(face, jpeg=b""))
-            if not reading.num_faces:
-                num_frames = reading.num_frames
-                raise ClipError(f"the recording shows no face in any of its {num_frames} sampled frames; give a clip of a face")
-            if not faces:
+                spool.add(face)
+            if not len(spool):
                 raise no_usable_face(reading, "recording")
-            movement_F = self.measure(lambda: spool.batches(BATCH), [face.landmarks_L2 for face in faces])
-            scores = self.score_person(lambda: spool.batches(BATCH), analyse_all=analyse_all, movement_F=movement_F)
-            name = name or str(path)
-            yield from scored_faces(name, faces, scores, spool.batches(BATCH), warning=self.warning, movement_F=movement_F)
+            yield from self.score_faces(spool, name or str(path), analyse_all=analyse_all)
+
+    def score_faces(self, spool: FaceSpool, name: str, *, analyse_all: bool = False) -> Iterator[ScoredFace]:
+        """Score the usable faces of one person, at least one; see :meth:`score_clip`."""
+        measured = [spool.read(row, row + 1)[0] for row in measured_frames(len(spool))] if self.uses_movement else []
+        movement_F = self.measure(lambda: [crops_of(measured)], [face.landmarks_L2 for face in measured])
+
+        def read() -> Iterator[NDArray[np.uint8]]:
+            return map(crops_of, spool.batches(BATCH))
+
+        scores = self.score_person(read, analyse_all=analyse_all, movement_F=movement_F)
+        yield from scored_faces(name, spool.batches(BATCH), scores, warning=self.warning, movement_F=movement_F)
 
     def score_path(
         self,

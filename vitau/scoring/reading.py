@@ -1,8 +1,9 @@
 """The faces of a recording as ingest reads them: the frame limits of gate 1, and crops encoded as in the store."""
 
 import tempfile
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -21,12 +22,13 @@ from vitau.media.frames import find_faces
 from vitau.media.inputs import RecordingOptions
 from vitau.media.tracking.clip import ClipRange
 from vitau.media.tracking.split import Split, track_clip
-from vitau.schema import FrameLimits, QuarantineReason, failed_limits
+from vitau.schema import NUM_LANDMARKS, FrameLimits, QuarantineReason, failed_limits
 
 FaceT = TypeVar("FaceT")
 
 SPOOL_BYTES: Final = 16 << 20
-"""Encoded crops of a recording that stay in memory; more of them are written to a temporary file."""
+"""Encoded crops and landmarks of a recording that stay in memory; more of them are written to a temporary file."""
+_LANDMARK_BYTES: Final = NUM_LANDMARKS * 2 * 4
 
 REASON_WORDS: Final[Mapping[QuarantineReason, str]] = {
     QuarantineReason.SMALL: "too small",
@@ -155,7 +157,10 @@ def reason_of(face: FaceCrop, image: Image, limits: FrameLimits, *, mirrored: bo
 
 
 def no_usable_face(counts: ReadingCounts, noun: str) -> ClipError:
-    """Build the error for a recording or photo whose faces are all outside the limits."""
+    """Build the error for a recording without a face, or for a recording or photo whose faces are all outside the limits."""
+    if not counts.num_faces:
+        frames = f"any of its {counts.num_frames} sampled frames"
+        return ClipError(f"the {noun} shows no face in {frames}; give a clip of a face")
     reasons = ", ".join(f"{count} {REASON_WORDS[reason]}" for reason, count in counts.left_out.most_common())
     faces = "face" if counts.num_faces == 1 else "faces"
     return ClipError(
@@ -173,15 +178,21 @@ def some_usable(faces: list[FaceT], counts: ReadingCounts) -> list[FaceT]:
     return faces
 
 
-class CropSpool:
-    """Encoded crops of one person in order, to be read several times; a long recording goes to a temporary file.
+def crops_of(faces: Sequence[UsableFace]) -> Image:
+    """Return the decoded crops of some faces, (B, 256, 256, 3) uint8 RGB."""
+    return np.stack([from_jpeg(face.jpeg) for face in faces])
 
-    The file has no name and is readable by its owner only; it is gone when the spool is closed.
+
+class FaceSpool:
+    """The usable faces of one person in order, to be read several times; those of a long recording are in a temporary file.
+
+    In memory, a face takes 52 bytes. The file has no name and is readable by its owner only; closing the spool deletes it.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="vitau-")  # noqa: SIM115 - closed by __exit__
-        self._ends: list[int] = [0]
+        self._ends = array("q", [0])
+        self._frames, self._faces, self._times, self._boxes = array("q"), array("i"), array("d"), array("d")
 
     def __enter__(self) -> Self:
         return self
@@ -190,18 +201,37 @@ class CropSpool:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self._frames)
 
-    def add(self, jpeg: bytes) -> None:
-        """Append a crop."""
+    def add(self, face: UsableFace) -> None:
+        """Append a face."""
         self._file.seek(self._ends[-1])
-        self._file.write(jpeg)
-        self._ends.append(self._ends[-1] + len(jpeg))
+        self._file.write(face.landmarks_L2.astype(np.float32).tobytes())
+        self._file.write(face.jpeg)
+        self._ends.append(self._file.tell())
+        self._frames.append(face.frame_index)
+        self._faces.append(face.face_index)
+        self._times.append(face.time_s)
+        self._boxes.extend(face.box)
 
-    def batches(self, size: int) -> Iterator[Image]:
-        """Yield the decoded crops (B, 256, 256, 3) uint8 RGB in order, up to ``size`` at a time."""
+    def read(self, first: int, last: int) -> list[UsableFace]:
+        """Return the faces ``first`` to ``last`` − 1."""
+        starts = [end - self._ends[first] for end in self._ends[first : last + 1]]
+        self._file.seek(self._ends[first])
+        data = self._file.read(starts[-1])
+        return [
+            UsableFace(
+                frame_index=self._frames[row],
+                time_s=self._times[row],
+                face_index=self._faces[row],
+                box=(self._boxes[4 * row], self._boxes[4 * row + 1], self._boxes[4 * row + 2], self._boxes[4 * row + 3]),
+                jpeg=data[start + _LANDMARK_BYTES : end],
+                landmarks_L2=np.frombuffer(data, np.float32, 2 * NUM_LANDMARKS, start).reshape(NUM_LANDMARKS, 2).copy(),
+            )
+            for row, (start, end) in enumerate(pairwise(starts), first)
+        ]
+
+    def batches(self, size: int) -> Iterator[list[UsableFace]]:
+        """Yield all faces in order, up to ``size`` at a time."""
         for first in range(0, len(self), size):
-            ends = self._ends[first : first + size + 1]
-            self._file.seek(ends[0])
-            data = self._file.read(ends[-1] - ends[0])
-            yield np.stack([from_jpeg(data[a - ends[0] : b - ends[0]]) for a, b in pairwise(ends)])
+            yield self.read(first, min(first + size, len(self)))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitau.schema import AU, AUS, SCORE_COLUMNS, safe_cell
-from vitau.scoring.reading import UsableFace
+from vitau.scoring.reading import UsableFace, crops_of
 
 _REGION_COLUMNS: Final = tuple(list(SCORE_COLUMNS)[list(SCORE_COLUMNS).index(AUS[0]) :])
 _ROWS_AT_ONCE: Final = 1024
@@ -106,28 +106,26 @@ class ScoredFace:
 
 def scored_faces(
     name: str,
-    faces: Sequence[UsableFace],
+    batches: Iterable[Sequence[UsableFace]],
     scores: CropScores,
-    batches: Iterable[NDArray[np.uint8]],
     *,
     warning: str | None,
     movement_F: NDArray[Any] | None = None,
 ) -> Iterator[ScoredFace]:
-    """Yield the faces of the input ``name`` with their rows and crops, in order; the crops are read in batches."""
+    """Yield the faces of the input ``name`` with their rows and crops, in order; a batch of crops is decoded at a time."""
     start = 0
-    for crop_BHWC in batches:
-        some = faces[start : start + len(crop_BHWC)]
+    for faces in batches:
         rows = score_rows(
-            scores.rows(slice(start, start + len(some))),
+            scores.rows(slice(start, start + len(faces))),
             name=name,
-            frame_index=[face.frame_index for face in some],
-            time_s=[face.time_s for face in some],
-            box=[face.box for face in some],
-            face_index=[face.face_index for face in some],
+            frame_index=[face.frame_index for face in faces],
+            time_s=[face.time_s for face in faces],
+            box=[face.box for face in faces],
+            face_index=[face.face_index for face in faces],
             warning=warning,
         )
-        start += len(some)
-        for row, crop, face in zip(rows, crop_BHWC, some, strict=True):
+        start += len(faces)
+        for row, crop, face in zip(rows, crops_of(faces), faces, strict=True):
             yield ScoredFace(row=row, crop=crop, landmarks_L2=face.landmarks_L2, movement_F=movement_F)
 
 

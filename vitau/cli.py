@@ -13,7 +13,7 @@ import typer
 
 import vitau
 from vitau.collector import collector_paused
-from vitau.command_line import WORKERS_HELP
+from vitau.command_line import WORKERS_HELP, start_workers
 from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
 from vitau.commands.check_healthy import check_healthy
@@ -171,9 +171,12 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     import json
 
     with collector_paused():
+        from vitau.media.inputs import RecordingOptions, default_workers, list_files, num_readers
+
+        files, _ = list_files(inputs)
+        start_workers("vitau.scoring.batch", files, workers)
         from vitau.data.parquet import leave_pandas_out
         from vitau.evaluation.metrics import metrics_from_json
-        from vitau.media.inputs import RecordingOptions, default_workers, list_files, num_readers
         from vitau.registry.bundle import read_version
         from vitau.scoring.batch import person_record, score_inputs, summary_lines
         from vitau.scoring.predict import Predictor
@@ -183,7 +186,6 @@ def score(  # noqa: PLR0913 - an argument for each option of the command
     folder = _model_folder(model, tracking_uri)
     predictor = Predictor(folder)
     metrics, pulled = folder / "metrics.json", read_version(folder)
-    files, _ = list_files(inputs)
     num_processes = workers or (default_workers(files) if predictor.device.type == "cpu" else 1)
     result = score_inputs(
         predictor,

@@ -11,18 +11,18 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from vitau.errors import StoreError
+from vitau.preloading import is_preloading
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,13 +42,13 @@ def parallel_map(
     num_processes: int | None = None,
     *,
     here: Callable[[Item], Result] | None = None,
-    most_ahead: int = _MOST_AHEAD,
     start_method: str = "spawn",
 ) -> Generator[Result]:
     """Yield the result of ``work`` for each item, in order, as soon as it is ready.
 
     Items are taken from the iterable when a process is free, and one ahead. Workers that share the iterable with others
-    therefore take no more than they need. With ``here``, more may be taken, so that a long item does not stop the others.
+    therefore take no more than they need. With ``here``, results may wait for an earlier one, so that a long item, or a process
+    that still starts, does not stop the others.
 
     Args:
         work: can be pickled. If it has a true attribute ``isolated``, it uses processes of its own for what needs a processor:
@@ -57,57 +57,84 @@ def parallel_map(
         num_processes: processes that work, by default one per core; below two, this process does all the work.
         here: the same work by this process, which has loaded everything for it; a thread of it then takes the place of one
             process of the pool.
-        most_ahead: items taken before a process is free for them, with ``here``; 1 leaves the others to other workers.
-        start_method: ``fork`` is fast, and safe only while this process has one thread.
+        start_method: ``fork`` is fast, and safe only while this process has one thread. Instead of ``spawn``, processes are
+            forked by the server of :func:`vitau.preloading.start_preloading` if it was started.
     """
     num_processes = num_processes or os.cpu_count() or 1
     if num_processes < 2:
         yield from map(here or work, items)
         return
-    num_taken = num_processes + (1 if here is None else most_ahead)
+    num_unread = num_processes + (1 if here is None else _MOST_AHEAD)
     with ExitStack() as stack:
-        pool: Executor
+        places = _Places(work, iter(items), num_processes, here, start_method, stack)
+        futures: deque[Future[Result]] = deque()
+        stack.callback(lambda: [future.cancel() for future in futures])
+        while True:
+            while len(futures) < num_unread and (future := places.submit_next()) is not None:
+                futures.append(future)
+            if not futures:
+                return
+            if futures[0].done():
+                yield futures.popleft().result()
+            else:
+                wait([future for future in futures if not future.done()], return_when=FIRST_COMPLETED)
+
+
+class _Places(Generic[Item, Result]):
+    """The places of work on items: processes of a pool, or threads that call isolated work, and a thread of this process."""
+
+    def __init__(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterator[Item],
+        num_processes: int,
+        here: Callable[[Item], Result] | None,
+        start_method: str,
+        stack: ExitStack,
+    ) -> None:
+        self._items, self._held = items, deque[Item]()
+        self._work, self._num_pooled = work, num_processes
+        self._here: Callable[[Item], Result] | None = None
+        self._own: Future[Result] | None = None
+        self._pool: Executor
+        self._pooled: list[Future[Result]] = []
         if getattr(work, "isolated", False):
-            pool = stack.enter_context(ThreadPoolExecutor(num_processes))
+            self._pool = stack.enter_context(ThreadPoolExecutor(num_processes))
         elif here is None:
-            pool = stack.enter_context(_processes(num_processes, start_method))
+            self._pool = stack.enter_context(_processes(num_processes, start_method))
         else:
             others = _processes(num_processes - 1)
             stack.callback(others.shutdown, wait=False)  # they end while their results are used
-            work = _shared(work, here, others, num_processes)
-            pool = stack.enter_context(ThreadPoolExecutor(num_processes + 1))
-        remaining = iter(items)
-        futures: deque[Future[Result]] = deque(pool.submit(work, item) for item in islice(remaining, num_taken))
-        stack.callback(lambda: [future.cancel() for future in futures])
-        while futures:
-            done = futures.popleft().result()
-            futures.extend(pool.submit(work, item) for item in islice(remaining, 1))
-            yield done
+            self._pool = stack.enter_context(ThreadPoolExecutor(num_processes))  # whose threads wait for a process to start
+            self._work, self._num_pooled = (lambda item: others.submit(work, item).result()), num_processes - 1
+            self._here, self._thread = here, stack.enter_context(ThreadPoolExecutor(1))
+
+    def submit_next(self) -> Future[Result] | None:
+        """Submit the next item where a process is free, or one ahead of the pool; return ``None`` if there is no place or item.
+
+        The pool gets one ahead, because this process cannot hand out items while a library holds the interpreter's lock. The
+        last item waits for the first free process, which may be this one.
+        """
+        self._pooled = [future for future in self._pooled if not future.done()]
+        is_free = self._here is not None and (self._own is None or self._own.done())
+        num_ahead = 0 if is_free else len(self._pooled) + 1 - self._num_pooled
+        num_needed = 2 if num_ahead == 1 and self._here is not None else 1
+        if num_ahead <= 1:
+            self._held.extend(islice(self._items, num_needed - len(self._held)))
+        if num_ahead > 1 or len(self._held) < num_needed:
+            return None
+        if is_free and self._here is not None:
+            self._own = self._thread.submit(self._here, self._held.popleft())
+            return self._own
+        self._pooled.append(self._pool.submit(self._work, self._held.popleft()))
+        return self._pooled[-1]
 
 
 def _processes(number: int, start_method: str = "spawn") -> ProcessPoolExecutor:
+    if start_method == "spawn" and is_preloading():
+        forking = get_context("forkserver")
+        return ProcessPoolExecutor(number, mp_context=forking, initializer=init_forked_worker, initargs=(dict(os.environ),))
     return ProcessPoolExecutor(number, mp_context=get_context(start_method), initializer=init_worker)
-
-
-def _shared(
-    work: Callable[[Item], Result], here: Callable[[Item], Result], pool: Executor, num_processes: int
-) -> Callable[[Item], Result]:
-    """Return a function for threads that does an item here, or in a pool of one process less, whichever is free.
-
-    The pool gets one item ahead: this process cannot hand out items while a library holds the interpreter's lock.
-    """
-    free: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
-    for call in (here, *[lambda item: pool.submit(work, item).result()] * num_processes):
-        free.put(call)
-
-    def call_free(item: Item) -> Result:
-        call = free.get()
-        try:
-            return call(item)
-        finally:
-            free.put(call)
-
-    return call_free
 
 
 def read_ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
@@ -135,6 +162,19 @@ def init_worker() -> None:
     cv2.setNumThreads(1)
     parent = parent_process()  # not getppid: the parent may be dead already, and this process adopted by another one
     threading.Thread(target=_exit_without, args=(parent.pid if parent else os.getppid(),), daemon=True).start()
+
+
+def init_forked_worker(environ: Mapping[str, str]) -> None:
+    """Initialize a process of a pool that a server forked: it gets the variables of the process that uses it.
+
+    Its parent in the system is the server, so that a watchdog thread waits for the end of the process that uses it instead.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    os.environ.clear()
+    os.environ.update(environ)
+    threading.Thread(target=_exit_after, daemon=True).start()
 
 
 @contextmanager
@@ -259,6 +299,12 @@ def is_gone(identity: str) -> bool:
 def _exit_without(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_POLL_S)
+    os._exit(1)
+
+
+def _exit_after() -> None:
+    if (user := parent_process()) is not None:
+        user.join()
     os._exit(1)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from flows.cli.connection import connect
 from flows.cli.console import DEMO, EngineName, Json, Size, State, check_choice, print_json, render_table, tell, tell_all
+from flows.cli.workers import FOLDS, start_workers
 from vitau.schema import Protocol
 
 app = typer.Typer()
@@ -47,6 +48,7 @@ def crossvalidate(  # noqa: PLR0913 - an argument for each option of the command
     """
     chosen = parse_protocols(protocol)
     settings = connect(state)
+    start_workers(FOLDS, engine, settings.num_trainings)
     from flows.crossvalidation.crossvalidate import crossvalidate as run
     from flows.crossvalidation.tables import METRIC_WORDS, SHOWN, flattery, summary_rows
     from flows.execution.executor import Engine

@@ -21,6 +21,7 @@ from flows.cli.console import (
     tell,
     tell_all,
 )
+from flows.cli.workers import SUBJECTS, start_workers
 from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS, Settings
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load
@@ -143,6 +144,7 @@ def rescore(
     Example: python -m flows rescore DIGEST --out report.html
     """
     settings = connect(state)
+    start_workers(SUBJECTS, engine, settings.num_processes)
     from flows.execution.executor import Engine
     from flows.rescore import rescore as run
     from flows.workspace import PrivatePath
@@ -165,6 +167,7 @@ def score_new(
     Example: python -m flows score-new inbox --out scores
     """
     settings = connect(state)
+    start_workers(SUBJECTS, engine, settings.num_processes)
     from flows.execution.executor import Engine
     from flows.scoring.new_people import score_new as run
     from flows.workspace import PrivatePath

@@ -79,7 +79,7 @@ class Executor:
             VitauError: an error that the work raises.
         """
         if self._engine is Engine.LOCAL:
-            yield from parallel_map(work, items, num_processes, here=work, most_ahead=1)
+            yield from parallel_map(work, items, num_processes, here=work)
             return
         packed = [pickle.dumps(item) for item in items]
         if not packed:

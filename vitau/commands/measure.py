@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitau.collector import collector_paused
-from vitau.command_line import WORKERS_HELP
+from vitau.command_line import WORKERS_HELP, start_workers
 from vitau.progress import track
 
 if TYPE_CHECKING:
@@ -66,17 +66,19 @@ def measure(  # noqa: PLR0913 - an argument for each option of the command
     The other files are measured, and the exit code is 1.
     """
     with collector_paused():
-        from vitau.data.parquet import leave_pandas_out
-        from vitau.measures.landmarks.choice import open_backend
-        from vitau.measures.reporting.folder import measure_into
         from vitau.measures.sources import list_sources
         from vitau.media.inputs import RecordingOptions, default_workers, num_readers
 
+        options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
+        listed = list_sources(inputs or [], options, manifest)
+        paths = [part.path for source in listed.sources for part in source.parts]
+        start_workers("vitau.measures.reporting.folder", paths, workers)
+        from vitau.data.parquet import leave_pandas_out
+        from vitau.measures.landmarks.choice import open_backend
+        from vitau.measures.reporting.folder import measure_into
+
     leave_pandas_out()
-    options = RecordingOptions(mirrored=mirrored, start_s=start, end_s=end, fps=fps)
     points = open_backend(backend, table=landmarks)
-    listed = list_sources(inputs or [], options, manifest)
-    paths = [part.path for source in listed.sources for part in source.parts]
     num_processes = workers or default_workers(paths)
     readers = num_readers(num_processes, len(listed.sources), workers)
     result = measure_into(out, listed, points, video=video, num_processes=num_processes, num_readers=readers, watch=_watch)

@@ -1,0 +1,52 @@
+"""Early start of worker processes: a server imports their modules while the command imports its own, and forks them later.
+
+A spawned process imports torch and the rest for seconds after the command has done so, and each process does it again. A server
+that has only imported modules is safe to fork: it has used no thread of torch or OpenCV.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+from typing import Final
+
+PRELOAD: Final = "VITAU_PRELOAD"
+"""The variable that names the modules to the server."""
+_started: Final[list[bool]] = []
+
+
+def start_preloading(modules: Sequence[str]) -> None:
+    """Start a server that imports modules, in the background; later process pools fork it instead of spawning processes.
+
+    Call it from the main thread, before the imports of the command itself. The server ends with this process.
+
+    Args:
+        modules: names of modules. One that cannot be imported is left out: the worker reports it.
+    """
+    get_context("forkserver").set_forkserver_preload(["vitau.preloaded"])
+    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)  # "" is the working directory
+    with _variables({PRELOAD: ",".join(modules), "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}):
+        forkserver.ensure_running()
+    _started[:] = [True]
+
+
+def is_preloading() -> bool:
+    """Return whether this process started the server."""
+    return bool(_started)
+
+
+@contextmanager
+def _variables(added: dict[str, str]) -> Iterator[None]:
+    """Add variables to the environment inside the block; the server starts with them."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -13,13 +13,14 @@ import typer
 
 import vitau
 from vitau.collector import collector_paused
-from vitau.command_line import WORKERS_HELP, start_workers
+from vitau.command_line import WORKERS_HELP
 from vitau.commands.benchmark import benchmark
 from vitau.commands.check import check
 from vitau.commands.check_healthy import check_healthy
 from vitau.commands.compare import compare
 from vitau.commands.measure import measure
 from vitau.commands.serve import serve
+from vitau.commands.workers import start_workers
 from vitau.errors import VitauError
 from vitau.progress import bar, track
 from vitau.registry import DEFAULT_TRACKING_URI

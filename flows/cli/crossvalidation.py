@@ -7,7 +7,7 @@ import typer
 
 from flows.cli.connection import connect
 from flows.cli.console import DEMO, EngineName, Json, Size, State, check_choice, print_json, render_table, tell, tell_all
-from flows.cli.workers import FOLDS, start_workers
+from flows.execution.executor import FOLDS, start_workers
 from vitau.schema import Protocol
 
 app = typer.Typer()

@@ -21,7 +21,7 @@ from flows.cli.console import (
     tell,
     tell_all,
 )
-from flows.cli.workers import SUBJECTS, start_workers
+from flows.execution.executor import SUBJECTS, start_workers
 from flows.settings import EVIDENCE_PROTOCOLS, REGION_MODELS, Settings
 
 if TYPE_CHECKING:  # torch and MLflow, which `--help` need not load

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
 
 from vitau.errors import EngineError, VitauError
+from vitau.preloading import start_preloading
 from vitau.processes import parallel_map, single_threaded
 
 T = TypeVar("T")
@@ -31,6 +32,12 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # otherwise 3 lines on stderr at every start
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the future default; without it a warning
 }
+
+
+SUBJECTS: Final = "flows.execution.subject_worker"
+FOLDS: Final = "flows.crossvalidation.fold_worker"
+_COMMANDS: Final = "flows.cli.app"
+"""The main module of a command, which Python imports in each worker."""
 
 
 class Engine(StrEnum):
@@ -88,6 +95,18 @@ class Executor:
             self._cleanup.enter_context(_ray_cluster(self._address, self._num_workers, len(pickle.dumps(work))))
             self._connected = True
         yield from _through_ray_data(packed, work, self._num_workers, gpu=gpu)
+
+
+def start_workers(module: str, engine: str, num_processes: int | None) -> None:
+    """Start to import a module for worker processes, unless this process does all the work, or Ray.
+
+    Args:
+        module: with the work of the processes.
+        engine: name of the executor.
+        num_processes: processes that work, this one included; by default one per core.
+    """
+    if engine == Engine.LOCAL and (num_processes or os.cpu_count() or 1) > 1:
+        start_preloading([module, _COMMANDS])
 
 
 @contextmanager

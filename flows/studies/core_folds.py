@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from flows.cli.workers import FOLDS, start_workers
+from flows.execution.executor import FOLDS, start_workers
 from flows.settings import load_settings
 from vitau.schema import Protocol
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitau.collector import collector_paused
-from vitau.command_line import WORKERS_HELP, start_workers
+from vitau.command_line import WORKERS_HELP
+from vitau.commands.workers import start_workers
 from vitau.progress import track
 
 if TYPE_CHECKING:

@@ -87,6 +87,8 @@ down: setup ## stop the services; profile=full those in full/
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check --quiet
+	@rm -rf $(@D)/empty
+	@$(EMPTY_PREFECT) $(BIN)/python -m prefect server database upgrade --yes >$(@D)/empty.log 2>&1 || { cat $(@D)/empty.log; exit 1; }
 	@printf '%s\n' '#!$(CURDIR)/$(BIN)/python' 'import sys' 'sys.path.insert(0, "$(CURDIR)")' \
 		'from flows.cli.app import app' 'from vitau.collector import collect_seldom' 'collect_seldom()' 'app()' >$(BIN)/flows # `flows --install-completion` completes it in the shell
 	@chmod +x $(BIN)/flows
@@ -100,6 +102,9 @@ down: setup ## stop the services; profile=full those in full/
 	@rm -rf $(@D)/empty
 	@$(EMPTY_LABEL_STUDIO) $(@D)/bin/label-studio version >$(@D)/empty.log 2>&1 || { cat $(@D)/empty.log; exit 1; }
 	@touch $@
+
+EMPTY_PREFECT := PREFECT_HOME=$(CURDIR)/.venv/empty DO_NOT_TRACK=1 \
+	PREFECT_SERVER_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///$(CURDIR)/.venv/empty/prefect.db
 
 # Any command of it migrates its database; a new state folder starts from a copy of the result (flows/local_stack/services.py).
 EMPTY_LABEL_STUDIO := LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/.venv-label-studio/empty SECRET_KEY=signs-nothing \

@@ -26,7 +26,7 @@ import httpx
 import pytest
 import yaml
 
-from flows.local_stack.services import EMPTY_DATABASE
+from flows.local_stack.services import EMPTY_DATABASE, EMPTY_PREFECT
 from flows.settings import ROOT
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
@@ -264,10 +264,10 @@ def start_all(machine: Machine) -> None:
     }
     for name, content in rows.items():
         (machine.secrets / name).write_text(content)
-    own = machine.volumes["/label-studio/data"] / EMPTY_DATABASE.name
-    if EMPTY_DATABASE.exists():
-        shutil.copyfile(EMPTY_DATABASE, own)
-        os.chown(own, USER, USER)
+    for empty, folder in ((EMPTY_DATABASE, machine.volumes["/label-studio/data"]), (EMPTY_PREFECT, app)):
+        if empty.exists():
+            own = shutil.copyfile(empty, folder / empty.name)
+            os.chown(own, USER, USER)
     machine.start("label-studio", DJANGO_DB="sqlite")
     machine.start("prefect")
     machine.start("mlflow")

@@ -145,16 +145,21 @@ def test_a_new_secret_is_added_to_an_old_state_and_the_others_stay(tmp_path):
     assert read_secrets(tmp_path) == kept
 
 
-def test_a_new_state_starts_with_a_copy_of_the_empty_database_and_an_old_one_keeps_its_own(tmp_path, monkeypatch):
-    empty, own = tmp_path / "made" / "label_studio.sqlite3", tmp_path / "state" / "label-studio" / "label_studio.sqlite3"
-    own.parents[1].mkdir()
-    monkeypatch.setattr(services, "EMPTY_DATABASE", empty)
-    services.copy_empty_database(own.parents[1])
-    assert not own.exists(), "there is nothing to copy, so Label Studio makes its own"
+@pytest.mark.parametrize("name", ["EMPTY_DATABASE", "EMPTY_PREFECT"])
+def test_a_new_state_starts_with_a_copy_of_the_empty_database_and_an_old_one_keeps_its_own(tmp_path, monkeypatch, name):
+    empty, state, url = tmp_path / "made" / getattr(services, name).name, tmp_path / "state", "http://127.0.0.1:1"
+    monkeypatch.setattr(services, name, empty)
+    state.mkdir()
+    program = (
+        services.label_studio(state, url) if name == "EMPTY_DATABASE" else services.prefect(state, {"prefect": url}, full=False)
+    )
+    own = state / program.name / empty.name
+    program.prepare()
+    assert not own.exists(), "there is nothing to copy, so the service makes its own"
     empty.parent.mkdir()
     empty.write_bytes(b"empty")
-    services.copy_empty_database(own.parents[1])
+    program.prepare()
     assert [path.name for path in own.parent.iterdir()] == [own.name]
     own.write_bytes(b"answers")
-    services.copy_empty_database(own.parents[1])
+    program.prepare()
     assert own.read_bytes() == b"answers"

@@ -1,5 +1,9 @@
 """Detection, landmarks, identity embeddings, and tracking of one person."""
 
+import mmap
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from vitau.media.synthetic.people import draw_person
 from vitau.media.tracking import tracker as tracking
 from vitau.media.tracking.tracker import FaceTracker, track_faces
 
+MADV_COLLAPSE = 25
 DRAWN_PERSON = 0.35
 """Largest distance for synthetic people: frames of one are within 0.25, these two people are over 0.4 apart."""
 
@@ -130,6 +135,19 @@ def test_a_small_face_is_found_at_the_fine_width(smiles: dict[int, list[np.ndarr
     assert num_faces == 1
     assert face is not None
     assert 300 < face.box[0] < 540
+
+
+def test_the_predictor_lies_in_huge_pages() -> None:
+    probe = mmap.mmap(-1, 8 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    probe.write(bytes(8 << 20))
+    try:
+        probe.madvise(MADV_COLLAPSE)
+    except OSError:
+        pytest.skip("this kernel gives no huge pages on request")
+    read = "print(sum(int(n) for n in re.findall(r'AnonHugePages: +(\\d+) kB', open('/proc/self/smaps').read())))"
+    code = f"import re; from vitau.media.faces import predictor; predictor(); {read}"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert int(said) > 16 << 10, "kB of the 75 MB"
 
 
 def test_an_image_without_a_face_has_no_detection(smiles: dict[int, list[np.ndarray]]) -> None:

@@ -1,8 +1,10 @@
 """Faces with dlib: detection, 68 landmarks, alignment and identity embedding."""
 
+import ctypes
 import functools
 import importlib.util
 import math
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ SAME_PERSON: Final = 0.5
 """Largest distance between embeddings of one person within a clip; dlib suggests 0.6, strangers may be 0.52 apart."""
 
 _EMBEDDING: Final = threading.Lock()  # the network holds its activations, and a thread may search the next frames
+_HUGE_PAGES: Final = 14, 25  # MADV_HUGEPAGE and MADV_COLLAPSE, since Linux 6.1
 _WINDOW: Final = 72  # from the left to the right edge of the detector's window, px of its level
 _MAX_LEVELS: Final = 40
 
@@ -199,7 +202,24 @@ def _detector() -> Any:
 @functools.cache
 def predictor() -> Any:
     """Return dlib's shape predictor of 68 landmarks, loaded once per process."""
-    return dlib.shape_predictor(_model_path("shape_predictor_68_face_landmarks.dat"))
+    loaded = dlib.shape_predictor(_model_path("shape_predictor_68_face_landmarks.dat"))
+    _use_huge_pages()
+    return loaded
+
+
+def _use_huge_pages() -> None:
+    """Put the heap of this process in pages of 2 MiB, where Linux does so on request.
+
+    Every face reads values all over the predictor's 75 MB. With pages of 4 KiB, most of these reads miss the TLB, the
+    processor's cache of page addresses. A system that does not know the request is left unchanged.
+    """
+    madvise, maps = getattr(ctypes.CDLL(None), "madvise", None), Path("/proc/self/maps")
+    if madvise is None or not maps.exists():
+        return
+    madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    for begin, end in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*\[heap\]$", maps.read_text(), re.MULTILINE):
+        for advice in _HUGE_PAGES:
+            madvise(int(begin, 16), int(end, 16) - int(begin, 16), advice)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from vitau.media.clips import (
     sampled_positions,
 )
 from vitau.media.faces import FaceCrop
-from vitau.media.tracking.tracker import FaceTracker, FoundFrame, align_found, in_batches
+from vitau.media.tracking.tracker import FaceTracker, FoundFrame, Reduced, align_found, in_batches, reduce
 
 T = TypeVar("T")
 
@@ -79,8 +79,12 @@ def track_frames(
         ClipError: the clip cannot be decoded.
     """
     tracker = tracker or clip.tracker()
-    frames = _ahead(clip.frames(counts), _size_of) if ahead else clip.frames(counts)
-    found: Iterable[FoundFrame] = ((frame, *tracker.find(frame.image)) for frame in frames if frame.index > after)
+    frames: Iterable[tuple[SampledFrame, Reduced]] = (
+        (frame, reduce(frame.image)) for frame in clip.frames(counts) if frame.index > after
+    )
+    if ahead:
+        frames = _ahead(frames, lambda one: _size_of(one[0]))
+    found: Iterable[FoundFrame] = ((frame, *tracker.find(frame.image, small)) for frame, small in frames)
     if ahead:
         found = _ahead(found, lambda one: _size_of(one[0]))
     for frame, num_faces, face in align_found(found, mirrored=clip.mirrored):

@@ -78,6 +78,23 @@ def in_batches(items: Iterable[T], num_bytes: Callable[[T], int], most: int) -> 
         size *= 2
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reduced:
+    """A frame at the coarse width, its scale, and its thumbnail (24, 32, 3), by which scene cuts are seen."""
+
+    image: Image
+    scale: float
+    thumbnail: NDArray[np.float32]
+
+
+def reduce(image: Image) -> Reduced:
+    """Return a frame as the tracker first looks at it."""
+    scale = min(COARSE_WIDTH, max(image.shape[:2])) / max(image.shape[:2])
+    small = resized(image, scale)
+    thumbnail = cv2.resize(small, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return Reduced(image=small, scale=scale, thumbnail=thumbnail)
+
+
 class UnknownPersonError(Exception):
     """A face must be compared with the reference face, which another process found."""
 
@@ -128,22 +145,21 @@ class FaceTracker:
         ours, theirs = vars(self), vars(other)
         return all(name == "reference" or np.array_equal(value, theirs[name]) for name, value in ours.items())
 
-    def find(self, image: Image) -> tuple[int, Detection | None]:
+    def find(self, image: Image, reduced: Reduced | None = None) -> tuple[int, Detection | None]:
         """Return the number of faces in the next frame, and the tracked face if it is among them.
 
         Faces that are much smaller than the tracked one, or under a quarter of the frame, are counted in every 12th frame; the
-        count is kept until the next one.
+        count is kept until the next one. A thread may have reduced the frame before.
         """
         fine_search = self._num_seen % FINE_SEARCH_EVERY == 0
-        scale = min(COARSE_WIDTH, max(image.shape[:2])) / max(image.shape[:2])
-        small = resized(image, scale)
-        scene_cut = self._is_scene_cut(small)
+        reduced = reduced or reduce(image)
+        scene_cut = self._is_scene_cut(reduced.thumbnail)
         if scene_cut:
             self._last = None
         if fine_search or scene_cut:
             self._others = []
         self._num_seen += 1
-        coarse = self._search_coarse(small, scale, alone=not (fine_search or scene_cut or self._others or self._num_small))
+        coarse = self._search_coarse(reduced, alone=not (fine_search or scene_cut or self._others or self._num_small))
         faces = coarse
         if fine_search or scene_cut:
             faces = _merged(coarse, detect(image, min(FINE_WIDTH, 2 * max(image.shape[:2]))))
@@ -161,13 +177,13 @@ class FaceTracker:
         self._level = next((face.level for face in coarse if tracked is not None and face.box == tracked.box), 0)
         return max(len(faces), len(coarse) + self._num_small), tracked
 
-    def _search_coarse(self, small: Image, scale: float, *, alone: bool) -> list[Detection]:
+    def _search_coarse(self, reduced: Reduced, *, alone: bool) -> list[Detection]:
         """Detect faces at the coarse width; skip the levels of much smaller faces while the tracked face is ``alone``."""
         if alone and self._level > 1:
-            faces = detect_resized(small, scale, self._level - 1)
+            faces = detect_resized(reduced.image, reduced.scale, self._level - 1)
             if [face.level >= self._level for face in self._near(faces)] == [True]:
                 return faces  # at a lower level, a skipped one might fit the face better
-        return detect_resized(small, scale)
+        return detect_resized(reduced.image, reduced.scale)
 
     def _near(self, faces: Sequence[Detection]) -> list[Detection]:
         return [face for face in faces if self._last is not None and iou(face.box, self._last) >= SAME_PLACE]
@@ -213,8 +229,7 @@ class FaceTracker:
         found = detect(region, round(min(100 / w, 2.0) * max(region.shape[:2])))
         return self._near([Detection(box=(f.box[0] + left, f.box[1] + top, *f.box[2:]), score=f.score) for f in found])
 
-    def _is_scene_cut(self, image: Image) -> bool:
-        thumbnail = cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
+    def _is_scene_cut(self, thumbnail: NDArray[np.float32]) -> bool:
         before, self._thumbnail = self._thumbnail, thumbnail
         return before is not None and float(np.abs(thumbnail - before).mean()) > SCENE_CUT
 

@@ -63,20 +63,17 @@ class Workspace:
 
         return connect(self.settings.label_studio_url, self.settings.label_studio_token.get_secret_value())
 
-    def ledger(self, upto: int | None = None) -> list[LedgerRow]:
-        """Return the answers up to an offset, or all, with the visits as stated today; cached until the ledger grows."""
-        return self._ledger_at(self.catalog.ledger_offset() if upto is None else upto)
-
-    @cached_property
-    def _ledger_at(self) -> Callable[[int], list[LedgerRow]]:
-        return lru_cache(maxsize=1)(lambda offset: assign_visits(self.catalog.ledger(upto=offset), self.catalog.clips()))
-
     def newest_answers(self) -> tuple[list[LedgerRow], int]:
         """Return the answers that no later one replaces, with the visits as stated today, and the ledger's offset; cached."""
         return self._newest_at(self.catalog.ledger_offset())
 
-    def newest_answers_at(self, offset: int) -> list[LedgerRow]:
-        """Return the answers that no later one replaced up to an offset, and a few others; the same answers stand."""
+    def newest_answers_at(self, offset: int | None) -> list[LedgerRow]:
+        """Return the answers that no later one replaced up to an offset, and a few others; the same answers stand.
+
+        Without an offset they are those of today.
+        """
+        if offset is None:
+            return self.newest_answers()[0]
         return assign_visits(self.catalog.newest_answers(upto=offset)[0], self.catalog.clips())
 
     def answers_of_checked(self, newest: Sequence[LedgerRow]) -> list[LedgerRow]:

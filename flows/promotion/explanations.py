@@ -62,7 +62,7 @@ def with_explanations(
 
 def readers_boxes(workspace: Workspace, offset: int | None) -> dict[str, list[tuple[float, float, float, float]]]:
     """Return the boxes around affected regions that readers drew up to an offset of the ledger, by the name of the frame."""
-    standing = standing_answers(workspace.ledger(offset))
+    standing = standing_answers(workspace.newest_answers_at(offset))
     answers = [*(answer for readers in standing.blind.values() for answer in readers.values()), *standing.rulings.values()]
     boxes: dict[str, list[tuple[float, float, float, float]]] = {}
     for row in (row for answer in answers for row in answer.values() if row.affected):

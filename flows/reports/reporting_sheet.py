@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.annotation.consensus import resolve_consensus
 from flows.annotation.person_labels import first_labels
@@ -67,15 +69,16 @@ def build_reporting_sheet(
 def data_facts(workspace: Workspace, rows: pa.Table, digest: str) -> Iterator[Fact]:
     """Yield facts about the data: people, clips and frames by source and split, exclusions, licenses and consent."""
     frozen, known = f"snapshot {digest[:12]}", "catalog, clips"
-    people = {row["subject"]: row for row in rows.select(["subject", "source", "cohort", "split", "side", *AUS]).to_pylist()}
-    used = set(rows["clip"].to_pylist())
+    people = _people(rows)
+    used = set(pc.unique(rows["clip"]).to_pylist())
     clips = [clip for clip in workspace.catalog.clips() if clip.sha256 in used]
     by_source = Counter(person["source"] for person in people.values())
     yield Fact(item="5a", about="people by source", value=counted(by_source.items()), where=frozen)
     yield Fact(item="5a", about="clips by source", value=counted(Counter(c.source for c in clips).items()), where=known)
     yield Fact(item="5a", about="drawn clips", value=f"{sum(clip.synthetic for clip in clips)} of {len(clips)}", where=known)
     yield Fact(item="5b", about="dates of the recordings", value=None)
-    yield from preparation_facts(workspace, dict(zip(rows["clip"].to_pylist(), rows["frames_key"].to_pylist(), strict=True)))
+    keys = rows.group_by(["clip", "frames_key"]).aggregate([])
+    yield from preparation_facts(workspace, dict(zip(keys["clip"].to_pylist(), keys["frames_key"].to_pylist(), strict=True)))
     in_splits = Counter((person["split"], person["cohort"]) for person in people.values())
     frames = Counter(rows["split"].to_pylist())
     for split in Split:
@@ -141,10 +144,9 @@ def people_facts(people: Mapping[str, Mapping[str, Any]], where: str) -> Iterato
 
 def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Iterator[Fact]:
     """Yield facts about readers and agreement, and whether today's rule reproduces the labels of the snapshot."""
-    ledger = workspace.ledger(offset)
+    ledger, people, counts = workspace.newest_answers_at(offset), _people(rows), workspace.catalog.count_answers(upto=offset)
     where, standing = f"label ledger up to offset {offset}", standing_answers(ledger)
-    stages = Counter(row.stage.value for row in ledger)
-    yield Fact(item="8a", about="answers by stage", value=counted(stages.items()), where=where)
+    yield Fact(item="8a", about="answers by stage", value=counted(counts.by_stage.items()), where=where)
     readers = sorted({reader for answers in standing.blind.values() for reader in answers})
     yield Fact(item="8b", about="blind readers, by pseudonym", value=", ".join(readers) or None, where=where)
     yield Fact(item="8b", about="qualifications of the readers", value=None)
@@ -161,17 +163,13 @@ def label_facts(workspace: Workspace, rows: pa.Table, offset: int | None) -> Ite
             alpha = format_metric(Estimate(value=part.alpha, interval=part.alpha_interval)) or "undefined"
             value = f"{alpha}, {part.num_pairs} pairs of answers"
             yield Fact(item="8c", about=f"Krippendorff's α of answers {name}", value=value, where=where)
-    num_suggested = sum(row.suggestion is not None for row in ledger)
-    tested = {row["subject"] for row in rows.to_pylist() if row["split"] == Split.TEST}
-    num_leaked = sum(row.suggestion is not None and row.subject in tested for row in ledger)
-    value = f"{num_suggested} of {len(ledger)}, {num_leaked} of them about test people"
-    yield Fact(item="8c", about="answers with a model's score on the page", value=value, where=where)
-    num_measured = sum(row.measures_shown is not None for row in ledger)
-    num_tested = sum(row.measures_shown is not None and row.subject in tested for row in ledger)
-    value = f"{num_measured} of {len(ledger)}, {num_tested} of them about test people"
-    yield Fact(item="8c", about="answers with measures of the landmarks on the page", value=value, where=where)
+    tested = {subject for subject, row in people.items() if row["split"] == Split.TEST}
+    for about, shown in (("a model's score", counts.suggested), ("measures of the landmarks", counts.measured)):
+        num_tested = sum(number for subject, number in shown.items() if subject in tested)
+        value = f"{sum(shown.values())} of {sum(counts.by_stage.values())}, {num_tested} of them about test people"
+        yield Fact(item="8c", about=f"answers with {about} on the page", value=value, where=where)
     rule = workspace.settings.consensus_rule
-    frozen = {row["subject"]: (row["side"], *(row[au] for au in AUS)) for row in rows.to_pylist() if row["cohort"] == "palsy"}
+    frozen = {name: (row["side"], *(row[au] for au in AUS)) for name, row in people.items() if row["cohort"] == "palsy"}
     agreed = {
         person: (_side(label.side), *map(label.affected.get, AUS))
         for person, label in first_labels(workspace, resolve_consensus(workspace, ledger).labels).items()
@@ -317,6 +315,14 @@ def region_facts(test: RegionMetrics, where: str) -> Iterator[Fact]:
 def format_metric(metric: Estimate) -> str | None:
     """Return a metric with its interval, ``None`` where it is undefined."""
     return None if metric.value is None else format_estimate(metric.value, metric.interval)
+
+
+def _people(rows: pa.Table) -> dict[str, Mapping[str, Any]]:
+    """Return the last row of each person, by pseudonym: the facts about a person are the same in all rows."""
+    code_N = rows["subject"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, back_P = np.unique(code_N[::-1], return_index=True)
+    last = rows.select(["subject", "source", "cohort", "split", "side", *AUS]).take(np.sort(rows.num_rows - 1 - back_P))
+    return {row["subject"]: row for row in last.to_pylist()}
 
 
 def _noted(clips: Sequence[Clip], what: str) -> str | None:

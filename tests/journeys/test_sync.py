@@ -841,7 +841,7 @@ def test_two_of_five_readers_checks_and_visits_make_one_label_per_visit(
     assert labels.keys() == {person, recovered, *study.palsied[2:]}
     assert labels[person].affected[AU.AU12]
     assert not any(labels[recovered].affected.values()), "who recovered does not keep the label of the first visit"
-    rows = [row for row in workspace.ledger() if row.check_kind is None]
+    rows = [row for row in workspace.catalog.ledger() if row.check_kind is None]
     read_by = {case: {row.reader for row in rows if row.case == case} for case in labels}
     assert {len(readers) for readers in read_by.values()} == {2}
     assert "e" not in set().union(*read_by.values())
@@ -867,4 +867,4 @@ def check_exported_severities(workspace: Workspace, person: str, recovered: str)
     cells = ("AU12", "severity_AU12", "severity_AU6", "synkinesis_AU6", "synkinesis_AU12", "grade")
     assert [exported[person][cell] for cell in cells] == ["1", "1", "", "1", "0", "4"]
     assert [exported[recovered][cell] for cell in cells] == ["0", "", "", "", "", ""]
-    assert read_csv(write_csv(workspace.ledger()), source="s", find_subject=str) == workspace.ledger()
+    assert read_csv(write_csv(workspace.catalog.ledger()), source="s", find_subject=str) == workspace.catalog.ledger()

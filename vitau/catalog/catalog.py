@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from vitau.catalog.engine import open_engine
 from vitau.catalog.evidence import EvidenceLog
 from vitau.catalog.intake import Intake
+from vitau.catalog.ledger.counts import Counts
 from vitau.catalog.ledger.hash_chain import is_tombstone
 from vitau.catalog.ledger.labels import Labels
 from vitau.catalog.ledger.readers import Readers
@@ -82,7 +83,7 @@ class ObjectRow:
     adopted: bool
 
 
-class Catalog(Recordings, Labels, Readers, Intake, SyncState, PromotionLog, EvidenceLog, Rekeyings):
+class Catalog(Recordings, Labels, Readers, Counts, Intake, SyncState, PromotionLog, EvidenceLog, Rekeyings):
     """The catalog in the database at a URL. Open one with :func:`open_catalog`."""
 
     def add_unusable_frames(self, frames: Iterable[str]) -> int:

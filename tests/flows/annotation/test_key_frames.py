@@ -209,7 +209,7 @@ def test_each_visit_is_asked_about_with_its_own_frames_and_has_its_own_label(wor
     assert compare_material.fn(workspace) == 0, "no visit has frames that were not shown"
     done = labeling_progress(workspace)
     assert (done.subjects, done.labeled, done.waiting) == (5, 2, 3), "the person without clips waits too"
-    labels = resolve_consensus(workspace, workspace.ledger()).labels
+    labels = resolve_consensus(workspace, workspace.newest_answers()[0]).labels
     assert [(label.case, label.affected[AU.AU12]) for label in labels] == [(one, True), (later, False)]
     splits = dict.fromkeys((one, other), Split.TRAIN)
     found = labeled_people(workspace, labels)

@@ -69,17 +69,17 @@ def test_without_people_all_counts_are_zero(workspace):
     assert (done.subjects, done.labeled, done.waiting, done.disagreed) == (0, 0, 0, 0)
 
 
-def test_the_ledger_is_read_again_only_after_new_answers_or_a_merge(workspace):
+def test_the_answers_are_read_again_only_after_new_answers_or_a_merge(workspace):
     for name in ("p1", "p2"):
         workspace.catalog.add_subject(Subject(pseudonym=name, cohort=Cohort.PALSY, source="synthetic", synthetic=True))
     workspace.catalog.append_answers(answers("p1", "a", 12))
-    first = workspace.ledger()
-    assert workspace.ledger() is first
+    first, offset = workspace.newest_answers()
+    assert workspace.newest_answers()[0] is first
     workspace.catalog.append_answers(answers("p2", "a", 14))
-    assert workspace.ledger() == [*first, *answers("p2", "a", 14)]
-    assert workspace.ledger(upto=len(first)) == first
+    assert workspace.newest_answers()[0] == workspace.newest_answers_at(None) == [*first, *answers("p2", "a", 14)]
+    assert workspace.newest_answers_at(offset) == first
     workspace.catalog.merge("p1", "p2", why="one face")
-    assert {row.subject for row in workspace.ledger()} == {"p1"}
+    assert {row.subject for row in workspace.newest_answers()[0]} == {"p1"}
 
 
 DONE = Progress(

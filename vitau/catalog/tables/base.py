@@ -1,7 +1,7 @@
 """Metadata of the tables with the names of constraints, and recurring columns."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -19,6 +19,11 @@ def one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
     """Return a constraint: the column holds one of the values."""
     quoted = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({quoted})", name=column)
+
+
+def indexed_where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index on the rows for which a condition holds."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 def subject(*, primary_key: bool = False) -> sa.Column[str]:

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from vitau.catalog.tables.base import chained, metadata, one_of, recorded_at, subject
+from vitau.catalog.tables.base import chained, indexed_where, metadata, one_of, recorded_at, subject
 from vitau.schema import AUS, CheckKind, Side, Stage
 
 ledger = sa.Table(
@@ -35,6 +35,8 @@ ledger = sa.Table(
     sa.UniqueConstraint("annotation", "version", "au"),
     sa.Index("ix_ledger_subject", "subject"),
     sa.Index("ix_ledger_reader", "reader", "stage", "au"),
+    sa.Index("ix_ledger_suggested", "subject", "suggestion", **indexed_where("suggestion IS NOT NULL")),
+    sa.Index("ix_ledger_measured", "subject", "measures_shown", **indexed_where("measures_shown IS NOT NULL")),
     one_of("au", AUS),
     one_of("stage", Stage),
     one_of("side", Side),

@@ -52,6 +52,7 @@ scores = sa.Table(
     sa.Column("summary", sa.JSON, nullable=False),
     recorded_at(),
     sa.Index("ix_scores_subject", "subject"),
+    sa.Index("ix_scores_recorded_at", "recorded_at", "model_digest"),
 )
 
 left_out = sa.Table(

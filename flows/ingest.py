@@ -24,6 +24,7 @@ from flows.settings import Settings
 from flows.workspace import PrivatePath, Workspace, open_workspace
 from validation.direct import failures
 from validation.rules import frame_rows
+from validation.run import load_ahead
 from validation.suites import frames_suite
 from vitau.catalog.catalog import FrameTable
 from vitau.errors import ContradictionError
@@ -188,6 +189,8 @@ def ingest_batch(
                 continue
             outcomes[index] = outcome = record(admissions, clip, admitted, lease_name, result)
             if isinstance(outcome, Recorded) and outcome.new and isinstance(result, Ingested):
+                if num_processes > 1 and not new_rows:
+                    load_ahead()  # the others work meanwhile
                 new_rows[index] = result.rows
             admissions.finish(clip, admitted)
             leases.release([lease_name])

@@ -1,8 +1,10 @@
 """Validate a table against a suite with Great Expectations, and write Data Docs."""
 
 import os
+import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ def check(rows: pd.DataFrame, suite: Suite, docs_dir: Path | None = None) -> Gat
         flagged=frozenset(row for _, result in critical for row in _unexpected_rows(result)),
         docs=docs,
     )
+
+
+def load_ahead() -> None:
+    """Start to import Great Expectations in a thread, for a later call of :func:`check`, while other processes work."""
+
+    def load() -> None:
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        with suppress(Warning):  # as an error, a warning of the import ends it; then the check imports again
+            import great_expectations  # noqa: F401 - slow to import
+
+    threading.Thread(target=load, name="load-expectations", daemon=True).start()
 
 
 def require(result: GateResult) -> GateResult:

@@ -19,6 +19,7 @@ from flows.cli.console import (
     tell,
     tell_all,
 )
+from flows.execution.executor import start_decoders
 
 if TYPE_CHECKING:  # Prefect and Great Expectations, which `--help` need not load
     from flows.ingest import IngestSummary
@@ -47,6 +48,7 @@ def ingest(
     Example: python -m flows ingest recordings/manifest.csv
     """
     settings = connect(state)
+    start_decoders(engine, settings.num_processes)
     from flows.execution.executor import Engine
     from flows.ingest import Layout
     from flows.ingest import ingest as run

@@ -10,8 +10,9 @@ import pickle
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
 
@@ -36,6 +37,8 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
 
 SUBJECTS: Final = "flows.execution.subject_worker"
 FOLDS: Final = "flows.crossvalidation.fold_worker"
+_EARLY_DECODERS: Final = 4
+"""Decoders that start before the number of recordings is known."""
 _COMMANDS: Final = "flows.cli.app"
 """The main module of a command, which Python imports in each worker."""
 
@@ -107,6 +110,40 @@ def start_workers(module: str, engine: str, num_processes: int | None) -> None:
     """
     if engine == Engine.LOCAL and (num_processes or os.cpu_count() or 1) > 1:
         start_preloading([module, _COMMANDS])
+
+
+def start_decoders(engine: str, num_processes: int | None) -> None:
+    """Start the processes that decode recordings, but one, in the background, unless one process or Ray does all the work.
+
+    This process imports its own modules meanwhile, and then starts the last one.
+
+    Args:
+        engine: name of the executor.
+        num_processes: processes that work; by default one per core.
+    """
+    number = (num_processes or os.cpu_count() or 1) - 1 if engine == Engine.LOCAL else 0
+    for _ in range(min(number, _EARLY_DECODERS)):
+        threading.Thread(target=_start_decoder, name="start-decoder", daemon=True).start()
+
+
+def _start_decoder() -> None:
+    from vitau.media.sandbox import run_isolated
+
+    with suppress(VitauError):  # the first recording reports it
+        run_isolated(_Loaded())
+
+
+class _Loaded:
+    """A call that does nothing, in a process that has loaded what the frames of a recording need."""
+
+    def prepare(self) -> None:
+        """Load what every recording needs."""
+        from vitau.measures.stored import load_backend
+
+        load_backend()
+
+    def __call__(self) -> None:
+        """Return."""
 
 
 @contextmanager

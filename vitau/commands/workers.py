@@ -18,4 +18,4 @@ def start_workers(module: str, paths: Iterable[Path], workers: int | None) -> No
     from vitau.media.clips import PHOTO_SUFFIXES  # it loads the decoders
 
     if workers != 1 and len(os.sched_getaffinity(0)) > 1 and any(path.suffix.lower() not in PHOTO_SUFFIXES for path in paths):
-        start_preloading([module, "vitau.cli"])
+        start_preloading([module, "typer"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vitau.bench.pipelines import many_faces
 from vitau.bench.pipelines.growth import bench
 from vitau.bench.pipelines.long_clips import memory_case, prepare_ingest, write_slow
 from vitau.bench.pipelines.many_answers import ROWS_PER_PERSON, fill_catalog
@@ -14,12 +15,25 @@ def test_every_stage_is_measured_at_two_sizes():
     assert [case.name.partition(",")[0] for case in cases] == [
         "freeze",
         "open a snapshot",
+        "search a snapshot for a clip",
         "build 1 batches",
         "aggregate the scores",
         "read the newest answers",
+        "read the answers of an earlier offset",
+        "read the annotations of a reader",
+        "count the answers",
+        "look up 2 people",
     ]
-    assert [case.at_least for case in cases] == [0.85] * 5
+    assert [case.at_least for case in cases] == [0.85] * len(cases)
     assert all(case.ours > 0 for case in cases)
+
+
+def test_many_faces_are_scored_after_few(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(many_faces, "FEW", 3)
+    work = many_faces.prepare_faces(tmp_path, 40)
+    assert all(0 < work() < 1 for _ in range(2))
+    with pytest.raises(StopIteration):
+        work()
 
 
 def test_memory_misses_its_limit_above_100_mb_more():

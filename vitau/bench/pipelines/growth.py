@@ -15,9 +15,10 @@ from vitau.bench.measure import Case, Result, Watch, compare
 from vitau.bench.memory import peak_of
 from vitau.bench.pipelines.loader import CONFIG
 from vitau.bench.pipelines.long_clips import long_clip_cases, memory_case
-from vitau.bench.pipelines.many_answers import ROWS_PER_PERSON, fill_catalog
+from vitau.bench.pipelines.many_answers import answer_cases
+from vitau.bench.pipelines.many_faces import face_cases
 from vitau.data.dataset import Crops
-from vitau.data.snapshot import freeze, load, snapshot_schema
+from vitau.data.snapshot import freeze, load, snapshot_schema, splits_of
 from vitau.evaluation.decision import DecisionRule
 from vitau.schema import AUS, CROP_SIZE, NUM_LANDMARKS, SCORE_COLUMNS
 from vitau.scoring.aggregate import aggregate
@@ -52,9 +53,9 @@ def bench(  # noqa: PLR0913 - a size for each stage
         watch: called after every round.
         num_frozen: frames of the snapshot that is frozen and opened.
         num_loaded: frames of which some batches are built, in random order.
-        num_scored: scored frames of one person.
+        num_scored: scored frames of one person, whose scores are summed up, and whose faces are scored.
         num_batches: batches that are built.
-        num_people: with 104 rows each in the ledger of which the standing answers are read.
+        num_people: with 104 rows each in the ledger, which is read as reports and a round of labeling do.
         minutes: durations of the clips that are ingested and scored, ascending; none to measure no memory.
         at_least: smallest ratio that is wanted.
     """
@@ -63,7 +64,7 @@ def bench(  # noqa: PLR0913 - a size for each stage
             *_snapshots(open_store(Path(folder) / "store"), num_frozen, rounds, watch, at_least),
             _loader(Path(folder), num_loaded, num_batches, rounds, watch, at_least),
             _case("aggregate the scores", prepare_scores, num_scored, rounds, watch, at_least),
-            _answers(Path(folder), num_people, rounds, watch, at_least),
+            *answer_cases(Path(folder), num_people, rounds, watch, at_least),
             *(_memory(Path(folder), num_scored, minutes, watch, at_least) if minutes else ()),
         ]
     return Result(
@@ -79,7 +80,16 @@ def _snapshots(store: Store, many: int, rounds: int, watch: Watch, at_least: flo
     digests = {count: freeze(table, store, 0).digest for count, table in tables.items()}
     froze = _case("freeze", lambda count: partial(freeze, tables[count], store, 0), many, rounds, watch, at_least)
     opened = _case("open a snapshot", lambda count: partial(load, store, digests[count]), many, rounds, watch, at_least)
-    return froze, opened
+    clip = {f"{0:064x}"}
+    searched = _case(
+        "search a snapshot for a clip",
+        lambda count: partial(splits_of, store, digests[count], "clip", clip),
+        many,
+        rounds,
+        watch,
+        at_least,
+    )
+    return froze, opened, searched
 
 
 def _loader(folder: Path, many: int, num_batches: int, rounds: int, watch: Watch, at_least: float) -> Case:
@@ -169,28 +179,8 @@ def _sparse_crops(path: Path, num_frames: int) -> Crops:
 def _memory(folder: Path, many: int, minutes: Sequence[int], watch: Watch, at_least: float) -> Sequence[Case]:
     many_mb, few_mb = (peak_of(prepare_scores, count).added_mb for count in (many, FEW))
     aggregated = memory_case(f"aggregate the scores, {many} frames", f"{FEW} frames", many_mb, few_mb)
-    return aggregated, *long_clip_cases(folder, minutes, watch, at_least)
-
-
-def _answers(folder: Path, num_people: int, rounds: int, watch: Watch, at_least: float) -> Case:
-    """Read the answers that a round of labeling needs, of many people beside a tenth of them."""
-    few = max(1, num_people // 10)
-    catalogs = {count: fill_catalog(folder / f"{count}.db", count) for count in (few, num_people)}
-
-    def read(count: int) -> Callable[[], object]:
-        return lambda: [catalogs[count].newest_answers() for _ in range(num_people // count)]
-
-    return compare(
-        f"read the newest answers, {num_people} people and {num_people * ROWS_PER_PERSON} rows of the ledger",
-        lambda: [read(num_people)(), None][1],
-        lambda: [read(few)(), None][1],
-        lambda _mine, _theirs: {"max_difference": 0.0},
-        amount=num_people,
-        unit="people/s",
-        rounds=rounds,
-        watch=watch,
-        at_least=at_least,
-    )
+    faces = face_cases(folder, many, watch, at_least)
+    return aggregated, *faces, *long_clip_cases(folder, minutes, watch, at_least)
 
 
 def prepare_scores(num_frames: int) -> Callable[[], float]:

@@ -94,7 +94,11 @@ def memory_case(name: str, few: str, many_mb: float, few_mb: float) -> Case:
 
 def _time(name: str, peaks: dict[int, Peak], minutes: Sequence[int], at_least: float) -> Case:
     few, many = (minutes[index] * 60 * FPS for index in (-2, -1))
-    few_s, many_s = (peaks[minutes[index]].duration_s for index in (-2, -1))
+    return time_case(name, few, many, peaks[minutes[-2]].duration_s, peaks[minutes[-1]].duration_s, at_least)
+
+
+def time_case(name: str, few: int, many: int, few_s: float, many_s: float, at_least: float) -> Case:
+    """Return the case of the frames per second of much work beside those of less."""
     return Case(
         name=f"{name}, {many} frames beside {few}",
         ratio=(many / many_s) / (few / few_s),

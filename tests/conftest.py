@@ -1,6 +1,7 @@
 """Fixtures of several packages: embedded services, started once per session. Hypothesis has no deadline."""
 
 import ctypes
+import gc
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,8 @@ from vitau.catalog.catalog import Catalog, open_catalog
 
 JOURNEYS = Path(__file__).with_name("journeys")
 
+gc.disable()  # until everything is imported: the collector would visit all modules a hundred times
+
 settings.register_profile("vitau", deadline=None)
 settings.load_profile("vitau")
 
@@ -28,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if (item.get_closest_marker("journey") is not None) is not (JOURNEYS in item.path.parents):
             raise pytest.UsageError(f"{item.nodeid}: tests are marked as journeys in tests/journeys, and nowhere else")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules from garbage collections, and let these begin."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

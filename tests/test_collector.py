@@ -9,36 +9,35 @@ from vitau.collector import collect_seldom, collector_paused, spare_imports
 
 
 @pytest.fixture
-def collector() -> Iterator[None]:
-    """Put the collector of this process back as it was."""
+def num_frozen() -> Iterator[int]:
+    """The number of objects that are exempt so far; afterwards, the collector of this process is as it was."""
     before = gc.get_threshold()
     spare_imports.cache_clear()
-    yield
-    gc.unfreeze()
+    yield gc.get_freeze_count()
     gc.set_threshold(*before)
     spare_imports.cache_clear()
 
 
-def test_a_process_that_began_so_exempts_its_imports_once(collector: None) -> None:
+def test_a_process_that_began_so_exempts_its_imports_once(num_frozen: int) -> None:
     collect_seldom()
     spare_imports()
     frozen = gc.get_freeze_count()
-    assert frozen > 10_000, "pytest's own modules at least"
+    assert frozen > num_frozen
     later = [[] for _ in range(100)]
     spare_imports()
     assert gc.get_freeze_count() <= frozen, f"{len(later)} later objects are collected as usual"
 
 
-def test_another_process_is_left_alone(collector: None) -> None:
+def test_another_process_is_left_alone(num_frozen: int) -> None:
     spare_imports()
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() <= num_frozen
 
 
-def test_the_collector_goes_on_after_a_pause_also_after_an_error(collector: None) -> None:
+def test_the_collector_goes_on_after_a_pause_also_after_an_error(num_frozen: int) -> None:
     with pytest.raises(ImportError), collector_paused():
         _import_in_vain()
     assert gc.isenabled()
-    assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() > num_frozen
 
 
 def _import_in_vain() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitau.collector import collector_paused
 from vitau.errors import VitauError
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
         return
     if recipe is None or store is None or snapshot is None or out is None:
         raise typer.BadParameter("training needs --recipe, --store, --snapshot and --out")
-    from vitau.store import open_store
-    from vitau.training import run
-    from vitau.training.config import balanced
+    with collector_paused():
+        from vitau.store import open_store
+        from vitau.training import run
+        from vitau.training.config import balanced
 
     with _together():
         run.train(
@@ -94,7 +96,8 @@ def train(  # noqa: PLR0913, PLR0917 - an argument for each option
 @app.command()
 def pretrain(recipe: RecipeName, out: Out, cache: Cache = None, mlflow_url: Tracking = None) -> None:
     """Pretrain a recipe on drawn people who are in no cohort: model/ and history.json in the folder OUT."""
-    from vitau.training import run
+    with collector_paused():
+        from vitau.training import run
 
     with _together():
         run.pretrain(_recipe(recipe), out, cache=cache, mlflow_url=mlflow_url)

@@ -16,6 +16,7 @@ import pytest
 
 from flows.deploy import FORMER_AUTOMATIONS, make_automations
 from flows.execution.orphaned_runs import BEGINNING_S, SILENCE_S, Sight, Watch, sight_of, watch_runs
+from flows.local_stack.services import EMPTY_PREFECT, copy_empty_database
 from vitau.processes import PROCESS_LABEL, process_identity
 
 SILENT = {"run": Sight(mark="a state, 7 heartbeats", limit_s=SILENCE_S)}
@@ -78,6 +79,7 @@ def test_the_limit_of_a_run_follows_from_its_process_its_state_and_its_heartbeat
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A Prefect server on loopback, and the address of its API."""
     home: Path = tmp_path_factory.mktemp("prefect")
+    copy_empty_database(EMPTY_PREFECT, home)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -84,20 +84,20 @@ def progress(
         stale: standing answers about people who look different in newer frames.
         retrain: the model versions in use, ``name/version``, that learned from people who were erased since.
     """
-    standing = standing_answers(rows)
+    standing, known = standing_answers(rows), frozenset(subjects)
     again: dict[Stage, list[Stale]] = {stage: [] for stage in Stage}
     for answer in stale:
-        if answer.subject in subjects:
+        if answer.subject in known:
             again[answer.stage].append(answer)
-    disagreed = {case.case for case in agreed.disagreements} & set(subjects)
-    labeled = {label.case for label in agreed.labels} & set(subjects)
-    ruled = disagreed | (standing.rulings.keys() & set(subjects))
+    disagreed = {case.case for case in agreed.disagreements} & known
+    labeled = {label.case for label in agreed.labels} & known
+    ruled = disagreed | (standing.rulings.keys() & known)
     read = {
         reader: {subject: answers[reader] for subject, answers in standing.blind.items() if reader in answers}
         for reader in design.readers
     }
     share = _shares(read, subjects, design)
-    blind = [_reader_progress(reader, read[reader], subjects, again[Stage.READER], share[reader]) for reader in read]
+    blind = [_reader_progress(reader, read[reader], known, again[Stage.READER], share[reader]) for reader in read]
     return Progress(
         subjects=len(subjects),
         labeled=len(labeled),

@@ -24,9 +24,10 @@ def assign_visits(rows: Sequence[LedgerRow], clips: Iterable[Clip]) -> list[Ledg
         clips: all clips, with the canonical names and with the visits as they are stated today.
     """
     clips = list(clips)
-    cases, case_of = cases_of(clips), {clip.sha256: case_name(clip.subject, clip.visit) for clip in clips}
+    cases = cases_of(clips)
     if all(len(own) == 1 and own[0] == subject for subject, own in cases.items()) and not any(row.visit for row in rows):
         return list(rows)
+    case_of = {clip.sha256: case_name(clip.subject, clip.visit) for clip in clips}
     answers = {(row.annotation, row.reader, row.subject): row for row in reversed(rows) if not row.retracted}
     answered: dict[tuple[str, str, str], str] = {}
     found = []

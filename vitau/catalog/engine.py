@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vitau.catalog.rows import from_row, recorded
+from vitau.catalog.rows import from_row, from_tuples, recorded
 from vitau.errors import CatalogError
 
 T = TypeVar("T")
@@ -145,6 +146,15 @@ class Database:
         """Return the rows of a query as dataclasses."""
         return [from_row(kind, row) for row in self._rows(query)]
 
+    @retried
+    def _load_flat(self, kind: type[T], table: sa.Table, /, **restore: Callable[[Any], Any]) -> list[T]:
+        """Return all rows of a table as dataclasses, quickly; their values can be hashed. See :func:`from_tuples`."""
+        names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+        columns = [column for column in table.c if column.name in names]
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(*columns)).tuples()
+            return list(from_tuples(kind, [column.name for column in columns], rows, **restore))
+
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """Open a connection for several reads of one state of the database, or join the caller's transaction."""
@@ -158,7 +168,9 @@ class Database:
     @retried
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with self._reading() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            found = connection.execute(query)
+            names = tuple(found.keys())  # mappings of rows would collect them for every row
+            return [dict(zip(names, row, strict=True)) for row in found.tuples()]
 
     @retried
     def _scalars(self, query: sa.Select[Any]) -> Sequence[Any]:

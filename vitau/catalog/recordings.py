@@ -6,6 +6,7 @@ manifest's statement about a clip is kept: the newest one wins, and an old manif
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -120,8 +121,7 @@ class Recordings(LabelLedger, Leases):
     def all_clips(self) -> list[Clip]:
         """Return every clip, also of people who withdrew their consent, as :meth:`clips` does."""
         merged = self.merged_names()
-        found = self._load(Clip, sa.select(clips))
-        found = [replace(clip, subject=merged[clip.subject]) if clip.subject in merged else clip for clip in found]
+        found = self._load_flat(Clip, clips, subject=partial(canonical_name, merged=merged))
         return sorted(found, key=lambda clip: (clip.subject, clip.sha256))
 
     def recorded_clip(self, sha256: str) -> ClaimedClip | None:

@@ -153,7 +153,7 @@ FIRST_VISIT: Final = "1"
 
 def case_name(subject: str, visit: str | None) -> str:
     """Return the name of a person at a visit, see :mod:`vitau.schema.visits`; ``None`` is the visit 1."""
-    return subject if visit in {None, FIRST_VISIT} else f"{subject}/{visit}"
+    return subject if visit is None or visit == FIRST_VISIT else f"{subject}/{visit}"
 
 
 def tombstone(pseudonym: str) -> str:

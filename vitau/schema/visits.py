@@ -7,7 +7,7 @@ have no other names than people.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -57,11 +57,15 @@ def cases_of(clips: Iterable[Clip]) -> dict[str, tuple[str, ...]]:
     """
     own: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
-        own[clip.subject].append(replace(clip, visit=clip.visit or FIRST_VISIT))
-    return {
-        subject: tuple(dict.fromkeys(case_name(subject, visit.name) for visit in group_visits(theirs)))
-        for subject, theirs in own.items()
-    }
+        own[clip.subject].append(clip)
+    return {subject: _cases(subject, theirs) for subject, theirs in own.items()}
+
+
+def _cases(subject: str, clips: Collection[Clip]) -> tuple[str, ...]:
+    if all(clip.visit is None for clip in clips):  # in most studies
+        return (case_name(subject, FIRST_VISIT),)
+    named = [replace(clip, visit=clip.visit or FIRST_VISIT) for clip in clips]
+    return tuple(dict.fromkeys(case_name(subject, visit.name) for visit in group_visits(named)))
 
 
 def parse_visit(cell: str) -> str | None:

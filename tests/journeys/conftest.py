@@ -354,7 +354,7 @@ def _wait_for_program(program: Program, process: subprocess.Popen[bytes], state:
     deadline = time.monotonic() + 300
     while True:
         try:
-            if httpx.get(program.health, timeout=5).status_code == 200:
+            if httpx.get(program.health, timeout=5, verify=stack.certificates()).status_code == 200:
                 return
         except httpx.HTTPError:
             assert process.poll() is None, (state / f"{program.name}.log").read_text()[-2000:]

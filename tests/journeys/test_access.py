@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from flows.deploy import job_template
 from flows.erasure.volumes import REQUEST
 from flows.execution.prefect_api import open_api
-from flows.local_stack import backends
+from flows.local_stack import backends, stack
 from flows.local_stack.state import Program, read_secrets
 from labeling.label_studio.projects import PRESIGN_MIN
 from tests.journeys import intruder
@@ -69,7 +69,7 @@ def start(program: Program, state: Path) -> "subprocess.Popen[bytes]":
     while time.monotonic() < deadline:
         assert process.poll() is None, (state / "log").read_text()[-2000:]
         try:
-            if httpx.get(program.health, timeout=5).status_code == httpx.codes.OK:
+            if httpx.get(program.health, timeout=5, verify=stack.certificates()).status_code == httpx.codes.OK:
                 break
         except httpx.HTTPError:
             time.sleep(0.2)

@@ -26,6 +26,7 @@ import httpx
 import pytest
 import yaml
 
+from flows.local_stack import stack
 from flows.local_stack.services import EMPTY_DATABASE, EMPTY_PREFECT
 from flows.settings import ROOT
 
@@ -292,7 +293,7 @@ def start_all(machine: Machine) -> None:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, verify=stack.certificates()).is_success
     except httpx.HTTPError:
         return False
 

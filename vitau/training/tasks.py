@@ -81,6 +81,7 @@ class CropBatches:
 
     def __init__(self, crops: Crops, config: TrainConfig, input_size: int, device: torch.device) -> None:
         self.crops, self.config, self.input_size, self.device = crops, config, input_size, device
+        _, self._person_N = np.unique(crops.subject_N, return_inverse=True)  # once, and not every epoch: names sort slowly
 
     def __len__(self) -> int:
         return math.ceil(len(self.crops) / self.config.batch_size)
@@ -95,8 +96,7 @@ class CropBatches:
 
     def _prepare(self, number: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.config.seed, number])
-        order = balanced_order(self.crops.subject_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
-        _, person_N = np.unique(self.crops.subject_N, return_inverse=True)
+        order = balanced_order(self._person_N, rng) if self.config.balance_people else rng.permutation(len(self.crops))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(1 << 63)))
         for batch in np.array_split(order, len(self)):
             rows = shard(len(batch))
@@ -117,7 +117,7 @@ class CropBatches:
                 affected_BA=to_device(self.crops.affected_NA[index], self.device),
                 known_BA=to_device(self.crops.known_NA[index], self.device),
                 sided_BA2=sided_BA2,
-                person_B=to_device(person_N[index], self.device),
+                person_B=to_device(self._person_N[index], self.device),
             )
 
 
@@ -130,8 +130,8 @@ def balanced_order(subject_N: Array, rng: np.random.Generator) -> Array:
     quota_S = np.full(len(names), len(subject_N) // len(names))
     quota_S[rng.permutation(len(names))[: len(subject_N) % len(names)]] += 1
     drawn = []
-    for person, quota in enumerate(quota_S.tolist()):
-        rows = np.flatnonzero(index_N == person)
+    by_person = np.split(np.argsort(index_N, kind="stable"), np.bincount(index_N).cumsum()[:-1])
+    for rows, quota in zip(by_person, quota_S.tolist(), strict=True):
         rounds = [rng.permutation(rows) for _ in range(-(-quota // len(rows)))]
         drawn.append(np.concatenate([*rounds, rows[:0]])[:quota])
     return rng.permutation(np.concatenate(drawn))

@@ -17,6 +17,7 @@ import pytest
 from flows.deploy import FORMER_AUTOMATIONS, make_automations
 from flows.execution.orphaned_runs import BEGINNING_S, SILENCE_S, Sight, Watch, sight_of, watch_runs
 from flows.local_stack.services import EMPTY_PREFECT, copy_empty_database
+from flows.local_stack.stack import certificates
 from vitau.processes import PROCESS_LABEL, process_identity
 
 SILENT = {"run": Sight(mark="a state, 7 heartbeats", limit_s=SILENCE_S)}
@@ -104,7 +105,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+        return httpx.get(f"{url}/health", timeout=2, verify=certificates()).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -4,17 +4,20 @@ A spawned process imports torch and the rest for seconds after the command has d
 that has only imported modules is safe to fork: it has used no thread of torch or OpenCV.
 """
 
+import atexit
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import Final
 
 PRELOAD: Final = "VITAU_PRELOAD"
 """The variable that names the modules to the server."""
-_started: Final[list[bool]] = []
+_started: Final[list[int]] = []
+"""The number of the process that started the server."""
 
 
 def start_preloading(modules: Sequence[str]) -> None:
@@ -29,12 +32,22 @@ def start_preloading(modules: Sequence[str]) -> None:
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)  # "" is the working directory
     with _variables({PRELOAD: ",".join(modules), "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}):
         forkserver.ensure_running()
-    _started[:] = [True]
+    _started[:] = [os.getpid()]
+    atexit.register(_stop_server)
 
 
 def is_preloading() -> bool:
     """Return whether this process started the server."""
     return bool(_started)
+
+
+def _stop_server() -> None:
+    """Stop the server, which has nothing to do any more, and wait: then its processor time, and that of workers, is known."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - no public function names it
+    if pid is not None and _started == [os.getpid()]:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 @contextmanager

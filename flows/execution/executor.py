@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Final, Self, TypeVar
@@ -35,8 +35,9 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 
 
-SUBJECTS: Final = "flows.execution.subject_worker"
-FOLDS: Final = "flows.crossvalidation.fold_worker"
+SUBJECTS: Final = ("flows.execution.subject_worker", "flows.reports.movement")
+"""Modules with the work of processes that score people, and of those that fill the report."""
+FOLDS: Final = ("flows.crossvalidation.fold_worker",)
 _EARLY_DECODERS: Final = 4
 """Decoders that start before the number of recordings is known."""
 _COMMANDS: Final = "flows.cli.app"
@@ -100,16 +101,16 @@ class Executor:
         yield from _through_ray_data(packed, work, self._num_workers, gpu=gpu)
 
 
-def start_workers(module: str, engine: str, num_processes: int | None) -> None:
-    """Start to import a module for worker processes, unless this process does all the work, or Ray.
+def start_workers(modules: Sequence[str], engine: str, num_processes: int | None) -> None:
+    """Start to import modules for worker processes, unless this process does all the work, or Ray.
 
     Args:
-        module: with the work of the processes.
+        modules: with the work of the processes.
         engine: name of the executor.
         num_processes: processes that work, this one included; by default one per core.
     """
     if engine == Engine.LOCAL and (num_processes or os.cpu_count() or 1) > 1:
-        start_preloading([module, _COMMANDS])
+        start_preloading([*modules, _COMMANDS])
 
 
 def start_decoders(engine: str, num_processes: int | None) -> None:

@@ -76,11 +76,19 @@ def people_measures(workspace: Workspace, subjects: Collection[str] | None = Non
         StoreError: an object cannot be read.
     """
     keys = measure_keys(workspace)
+    clips = measured_clips(workspace, keys, subjects)
+    return {subject: read_person(workspace.store, subject, own, keys) for subject, own in clips.items()}
+
+
+def measured_clips(
+    workspace: Workspace, keys: Mapping[str, str], subjects: Collection[str] | None = None
+) -> dict[str, list[Clip]]:
+    """Return the clips of people with a key of measures, by pseudonym and sorted by it; by default everybody's."""
     clips: dict[str, list[Clip]] = defaultdict(list)
     for clip in workspace.catalog.clips():
         if clip.sha256 in keys and (subjects is None or clip.subject in subjects):
             clips[clip.subject].append(clip)
-    return {subject: read_person(workspace.store, subject, clips[subject], keys) for subject in sorted(clips)}
+    return dict(sorted(clips.items()))
 
 
 def measure_keys(workspace: Workspace) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """Movement of people for the scoring report: from the stored measures to words and numbers."""
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
-from flows.measuring.people import PersonMeasures, people_measures
+from flows.measuring.people import PersonMeasures, measure_keys, measured_clips, read_person
 from flows.workspace import Workspace
 from vitau.measures.analysis import NO_USABLE_FRAME, Analysis
 from vitau.measures.landmarks.backend import FLATTENED
@@ -14,8 +16,12 @@ from vitau.measures.movement.pattern import ASYMMETRIC_FROM, CAVEAT
 from vitau.measures.reporting.words import exceeds, measure_words
 from vitau.measures.results import ASKED, TASK_WORDS, Task
 from vitau.measures.stored import BACKEND
+from vitau.preloading import is_preloading
+from vitau.processes import parallel_map, single_threaded
+from vitau.schema import Clip
 from vitau.scoring.movement import MeasuredExercise, MeasuredSides, MeasuredVisit, MeasuringMethod
 from vitau.scoring.report import ReportedSubject
+from vitau.store import Store, open_store
 
 PATTERN_WORDS: Final[Mapping[str, str]] = {
     "central": "central, the forehead is spared",
@@ -36,7 +42,29 @@ def add_movement(workspace: Workspace, subjects: Sequence[ReportedSubject]) -> l
 
 def measured_movement(workspace: Workspace, subjects: Collection[str]) -> dict[str, list[MeasuredVisit]]:
     """Return the movement of people: of all recordings, then of each visit if there are several; the withdrawn are missing."""
-    return {subject: movement_by_visit(person) for subject, person in people_measures(workspace, subjects).items()}
+    keys = measure_keys(workspace)
+    clips = measured_clips(workspace, keys, subjects)
+    people = [(subject, own, {clip.sha256: keys[clip.sha256] for clip in own}) for subject, own in clips.items()]
+    work = _MovementWork(store_uri=workspace.settings.store)
+    num_processes = min(workspace.settings.num_processes or os.cpu_count() or 1, len(people)) if is_preloading() else 1
+    return dict(zip(clips, parallel_map(work, people, num_processes, here=work), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MovementWork:
+    """The work on a person, to be sent to a process: analyze the measures of the clips."""
+
+    store_uri: str
+
+    @cached_property
+    def store(self) -> Store:
+        """The object store, opened on first use."""
+        return open_store(self.store_uri)
+
+    def __call__(self, person: tuple[str, Sequence[Clip], Mapping[str, str]]) -> list[MeasuredVisit]:
+        """Return the movement of a person, given by pseudonym, clips, and the key of the measures of each clip."""
+        with single_threaded():
+            return movement_by_visit(read_person(self.store, *person))
 
 
 def movement_by_visit(person: PersonMeasures) -> list[MeasuredVisit]:

@@ -24,10 +24,13 @@ def start_preloading(modules: Sequence[str]) -> None:
     """Start a server that imports modules, in the background; later process pools fork it instead of spawning processes.
 
     Call it from the main thread, before the imports of the command itself. The server ends with this process.
+    A second call does nothing.
 
     Args:
         modules: names of modules. One that cannot be imported is left out: the worker reports it.
     """
+    if is_preloading():
+        return
     get_context("forkserver").set_forkserver_preload(["vitau.preloaded"])
     path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)  # "" is the working directory
     with _variables({PRELOAD: ",".join(modules), "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}):
@@ -38,13 +41,14 @@ def start_preloading(modules: Sequence[str]) -> None:
 
 def is_preloading() -> bool:
     """Return whether this process started the server."""
-    return bool(_started)
+    return _started == [os.getpid()]
 
 
 def _stop_server() -> None:
     """Stop the server, which has nothing to do any more, and wait: then its processor time, and that of workers, is known."""
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - no public function names it
-    if pid is not None and _started == [os.getpid()]:
+    if pid is not None and is_preloading():
+        _started.clear()
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

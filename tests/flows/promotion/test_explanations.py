@@ -33,6 +33,6 @@ def test_boxes_are_those_of_standing_answers_that_call_the_region_affected():
         answer("adjudicator", "4", (0.7, 0.7, 0.1, 0.1), stage=Stage.ADJUDICATION),
     ]
     asked = []
-    workspace = SimpleNamespace(ledger=lambda offset: asked.append(offset) or rows)
+    workspace = SimpleNamespace(newest_answers_at=lambda offset: asked.append(offset) or rows)
     assert readers_boxes(workspace, 6) == {FRAME: [BOX, (0.7, 0.7, 0.1, 0.1)]}
     assert asked == [6]

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from flows.measuring.page_block import measure_block
 from flows.measuring.people import PersonMeasures, VisitMeasures
@@ -318,14 +320,24 @@ def bottom_of(shown: Locator) -> float:
     return box["y"] + box["height"]
 
 
+def step(page: Page, key: str, arrived: str) -> None:
+    """Press a key until the player arrives; one that is pressed while the player still loads is lost."""
+    for timeout_ms in (10_000, 20_000):
+        press(page, key)
+        with suppress(PlaywrightTimeoutError):
+            page.wait_for_function(arrived, timeout=timeout_ms)
+            return
+    press(page, key)
+    page.wait_for_function(arrived)
+
+
 def check_slow_motion(page: Page) -> None:
     """Check that keys step through the frames of the clip beside the questions and play it, at a quarter of its speed too."""
     player = "document.querySelector('body > video')"  # the page shows it on a canvas
     page.wait_for_function(f"{player}?.readyState >= 2 && {player}.videoWidth === 640")
     page.get_by_role("button", name="Step forward").wait_for()
     for key, frame in ((FRAME_ON_KEY, 1), (FRAME_ON_KEY, 2), (FRAME_BACK_KEY, 1)):
-        press(page, key)
-        page.wait_for_function(f"Math.floor({player}.currentTime * {CLIP_FPS} + 0.1) === {frame}")
+        step(page, key, f"Math.floor({player}.currentTime * {CLIP_FPS} + 0.1) === {frame}")
     page.get_by_role("button", name="Video settings").click()
     page.locator("input[class*=slider__input]").fill("0.25")
     page.wait_for_function(f"{player}.playbackRate === 0.25")
